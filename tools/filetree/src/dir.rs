@@ -1,0 +1,67 @@
+//! A folder of the host as a tree.
+
+use crate::{Content, Kind, Meta, Node, Tree};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::BTreeMap,
+    fs::Metadata,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _},
+    },
+    path::Path,
+};
+
+/// Reads the folder `root` (absolute) without following links. `adjust` may change or drop (`false`) each node by its path
+/// below the root; it is where a caller sets owners, times and modes that must not depend on the host.
+pub fn read_dir(root: &Path, adjust: &mut dyn FnMut(&[u8], &mut Meta) -> bool) -> Result<Tree> {
+    let mut tree = Tree::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot read the folder `{}`", root.display()))?;
+        let metadata = entry.metadata().with_context(|| format!("cannot look at `{}`", entry.path().display()))?;
+        let path = entry.path().strip_prefix(root)?.as_os_str().as_bytes().to_vec();
+        let mut meta = meta_of(&metadata);
+        if !adjust(&path, &mut meta) || tree.get(&path).is_some() && !path.is_empty() {
+            continue;
+        }
+        // A dropped directory drops what is in it.
+        let parent = path.iter().rposition(|b| *b == b'/').map_or(&[][..], |at| &path[..at]);
+        if tree.get(parent).is_some() {
+            tree.insert(&path, Node { meta, kind: kind_of(entry.path(), &metadata)? })?;
+        }
+    }
+    Ok(tree)
+}
+
+fn meta_of(metadata: &Metadata) -> Meta {
+    Meta { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), mtime: metadata.mtime(), xattrs: BTreeMap::new() }
+}
+
+fn kind_of(path: &Path, metadata: &Metadata) -> Result<Kind> {
+    let kind = metadata.file_type();
+    Ok(if kind.is_dir() {
+        Kind::Dir(BTreeMap::new())
+    } else if kind.is_file() {
+        let link = (metadata.nlink() > 1).then(|| metadata.ino());
+        Kind::File { content: Content::Path { path: path.to_owned(), len: metadata.len() }, link }
+    } else if kind.is_symlink() {
+        Kind::Symlink(std::fs::read_link(path)?.as_os_str().as_bytes().to_vec())
+    } else if kind.is_char_device() {
+        Kind::CharDevice { major: major(metadata.rdev()), minor: minor(metadata.rdev()) }
+    } else if kind.is_block_device() {
+        Kind::BlockDevice { major: major(metadata.rdev()), minor: minor(metadata.rdev()) }
+    } else if kind.is_fifo() {
+        Kind::Fifo
+    } else {
+        bail!("`{}` is a socket: no image can hold it", path.display())
+    })
+}
+
+/// Linux's `makedev` spread: twelve bits of major in the middle, the rest above.
+fn major(device: u64) -> u32 {
+    (((device >> 8) & 0xfff) | ((device >> 32) & !0xfff)) as u32
+}
+
+fn minor(device: u64) -> u32 {
+    ((device & 0xff) | ((device >> 12) & 0xffff_ff00)) as u32
+}

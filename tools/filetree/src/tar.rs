@@ -1,0 +1,302 @@
+//! Tar in and out: entries in the archive's order, or a whole tree. PAX carries long names, extended attributes and
+//! whatever records a caller adds.
+
+use crate::{Content, Kind, Meta, Node, Spool, Tree};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::{Read, Write},
+    sync::Arc,
+};
+use tar::{Archive, EntryType, Header};
+
+/// PAX key prefix of extended attributes, as GNU tar, star and Go write them.
+const XATTR: &str = "SCHILY.xattr.";
+
+/// One member of an archive.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The name as it stands in the archive, without a trailing `/`.
+    pub path: Vec<u8>,
+    /// Owner, permissions, times.
+    pub meta: Meta,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What a member of an archive is.
+#[derive(Clone, Debug)]
+pub enum EntryKind {
+    /// Anything but a hard link. A directory here has no children: they are members of their own.
+    Node(Kind),
+    /// Another name of an earlier member.
+    HardLink(Vec<u8>),
+}
+
+/// The entries of a tar that lies in a file, in order. Contents refer into the file and are not read.
+pub fn read_tar_file(file: Arc<File>) -> Result<Vec<Entry>> {
+    let reader = std::io::BufReader::new(Content::Range { len: file.metadata()?.len(), file: file.clone(), offset: 0 }.open()?);
+    read_entries(reader, &mut |entry| Ok(Content::Range { file: file.clone(), offset: entry.raw_file_position(), len: entry.size() }))
+}
+
+/// The entries of a tar that comes from a stream, in order. Contents go to `spool`.
+pub fn read_tar_stream(stream: impl Read, spool: &mut Spool) -> Result<Vec<Entry>> {
+    read_entries(stream, &mut |entry| spool.add(entry))
+}
+
+fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>) -> Result<Content>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let mut archive = Archive::new(reader);
+    for entry in archive.entries()? {
+        let mut entry = entry.context("the tar is damaged")?;
+        let mut path = entry.path_bytes().into_owned();
+        while path.last() == Some(&b'/') {
+            path.pop();
+        }
+        let name = String::from_utf8_lossy(&path).into_owned();
+        let mut meta = Meta {
+            mode: entry.header().mode()? & 0o7777,
+            uid: u32::try_from(entry.header().uid()?).with_context(|| format!("the owner of `{name}`"))?,
+            gid: u32::try_from(entry.header().gid()?).with_context(|| format!("the group of `{name}`"))?,
+            mtime: i64::try_from(entry.header().mtime()?).unwrap_or(0),
+            xattrs: BTreeMap::new(),
+        };
+        for record in entry.pax_extensions()?.into_iter().flatten() {
+            let record = record?;
+            if let Some(key) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) {
+                meta.xattrs.insert(key.to_owned(), record.value_bytes().to_vec());
+            }
+        }
+        let target = entry.link_name_bytes().map(|target| target.into_owned());
+        let target = || target.clone().with_context(|| format!("the link `{name}` has no target"));
+        let device =
+            |header: &Header| -> Result<(u32, u32)> { Ok((header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0))) };
+        let kind = match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                EntryKind::Node(Kind::File { content: keep(&mut entry)?, link: None })
+            }
+            EntryType::Directory => EntryKind::Node(Kind::Dir(BTreeMap::new())),
+            EntryType::Symlink => EntryKind::Node(Kind::Symlink(target()?)),
+            EntryType::Link => EntryKind::HardLink(target()?),
+            EntryType::Char => device(entry.header()).map(|(major, minor)| EntryKind::Node(Kind::CharDevice { major, minor }))?,
+            EntryType::Block => device(entry.header()).map(|(major, minor)| EntryKind::Node(Kind::BlockDevice { major, minor }))?,
+            EntryType::Fifo => EntryKind::Node(Kind::Fifo),
+            EntryType::XGlobalHeader => continue,
+            other => bail!("`{name}` in the tar is of a kind that no image holds ({other:?})"),
+        };
+        entries.push(Entry { path, meta, kind });
+    }
+    Ok(entries)
+}
+
+/// The tree that unpacking `entries` in order gives: a later member replaces an earlier one, a hard link shares its target.
+pub fn entries_to_tree(entries: Vec<Entry>) -> Result<Tree> {
+    let mut tree = Tree::new();
+    let mut next_link = 1;
+    for entry in entries {
+        let kind = match entry.kind {
+            EntryKind::Node(kind) => kind,
+            EntryKind::HardLink(target) => {
+                let at = tree.resolve(&target, false)?;
+                let name = || format!("the hard link `{}` to `{}`", String::from_utf8_lossy(&entry.path), String::from_utf8_lossy(&target));
+                let node = tree.get_mut(&at).with_context(|| format!("{} has no target in the archive", name()))?;
+                if let Kind::File { link: link @ None, .. } = &mut node.kind {
+                    *link = Some(next_link);
+                    next_link += 1;
+                }
+                if matches!(node.kind, Kind::Dir(_)) {
+                    bail!("{} names a directory", name());
+                }
+                let node = node.clone();
+                tree.insert(&entry.path, node)?;
+                continue;
+            }
+        };
+        tree.insert(&entry.path, Node { meta: entry.meta, kind })?;
+    }
+    Ok(tree)
+}
+
+/// Writes members one by one. The bytes depend on the arguments alone.
+pub struct TarWriter<W: Write> {
+    out: W,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// A tar that goes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// Appends a member, with `records` as further PAX records. Only a directory's own entry is written, not its children.
+    pub fn append(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, records: &[(&str, &str)]) -> Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_mode(meta.mode);
+        header.set_mtime(u64::try_from(meta.mtime).unwrap_or(0));
+        header.set_size(0);
+        let mut pax: BTreeMap<String, Vec<u8>> = records.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+        for (name, value) in &meta.xattrs {
+            pax.insert(format!("{XATTR}{name}"), value.clone());
+        }
+        let number = |value: u32, key: &str, pax: &mut BTreeMap<String, Vec<u8>>| {
+            // Seven octal digits are what a ustar field holds.
+            if value > 0o777_7777 {
+                pax.insert(key.to_owned(), value.to_string().into_bytes());
+                return 0;
+            }
+            u64::from(value)
+        };
+        header.set_uid(number(meta.uid, "uid", &mut pax));
+        header.set_gid(number(meta.gid, "gid", &mut pax));
+        let mut content = None;
+        let mut name = path.to_vec();
+        let (kind, target) = match kind {
+            EntryKind::HardLink(target) => (EntryType::Link, Some(target)),
+            EntryKind::Node(Kind::Dir(_)) => {
+                name.push(b'/');
+                (EntryType::Directory, None)
+            }
+            EntryKind::Node(Kind::File { content: bytes, .. }) => {
+                if bytes.len() > 0o777_7777_7777 {
+                    pax.insert("size".to_owned(), bytes.len().to_string().into_bytes());
+                } else {
+                    header.set_size(bytes.len());
+                }
+                content = Some(bytes);
+                (EntryType::Regular, None)
+            }
+            EntryKind::Node(Kind::Symlink(target)) => (EntryType::Symlink, Some(target)),
+            EntryKind::Node(Kind::CharDevice { major, minor }) => {
+                header.set_device_major(*major)?;
+                header.set_device_minor(*minor)?;
+                (EntryType::Char, None)
+            }
+            EntryKind::Node(Kind::BlockDevice { major, minor }) => {
+                header.set_device_major(*major)?;
+                header.set_device_minor(*minor)?;
+                (EntryType::Block, None)
+            }
+            EntryKind::Node(Kind::Fifo) => (EntryType::Fifo, None),
+        };
+        header.set_entry_type(kind);
+        if !put(&mut header.as_old_mut().name, &name) {
+            pax.insert("path".to_owned(), name.clone());
+        }
+        if let Some(target) = target
+            && !put(&mut header.as_old_mut().linkname, target)
+        {
+            pax.insert("linkpath".to_owned(), target.clone());
+        }
+        if !pax.is_empty() {
+            self.write_pax(&pax)?;
+        }
+        header.set_cksum();
+        self.out.write_all(header.as_bytes())?;
+        if let Some(content) = content {
+            std::io::copy(&mut content.open()?, &mut self.out)?;
+            self.pad(content.len())?;
+        }
+        Ok(())
+    }
+
+    fn write_pax(&mut self, records: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let mut data = Vec::new();
+        for (key, value) in records {
+            // A record's length counts its own digits: grow until it fits.
+            let rest = key.len() + value.len() + 3;
+            let mut length = rest + 1;
+            while length != rest + length.to_string().len() {
+                length = rest + length.to_string().len();
+            }
+            data.extend_from_slice(format!("{length} {key}=").as_bytes());
+            data.extend_from_slice(value);
+            data.push(b'\n');
+        }
+        let mut header = Header::new_ustar();
+        put(&mut header.as_old_mut().name, b"PaxHeaders/entry");
+        header.set_entry_type(EntryType::XHeader);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        self.out.write_all(header.as_bytes())?;
+        self.out.write_all(&data)?;
+        self.pad(data.len() as u64)
+    }
+
+    fn pad(&mut self, length: u64) -> Result<()> {
+        let rest = usize::try_from(length % 512)?;
+        if rest > 0 {
+            self.out.write_all(&[0; 512][rest..])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the end of the archive and gives the output back, flushed.
+    pub fn finish(mut self) -> Result<W> {
+        self.out.write_all(&[0; 1024])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+/// Copies `bytes` into a header's field when they fit; otherwise as much as fits, and says no.
+fn put(field: &mut [u8; 100], bytes: &[u8]) -> bool {
+    let fits = bytes.len() <= field.len();
+    let length = bytes.len().min(field.len());
+    field[..length].copy_from_slice(&bytes[..length]);
+    fits
+}
+
+/// Writes `tree` without its root's own entry: directories before their children, names in byte order, hard links after
+/// their first name.
+pub fn write_tar<W: Write>(tree: &Tree, out: W) -> Result<W> {
+    let mut writer = TarWriter::new(out);
+    let mut first: HashMap<u64, Vec<u8>> = HashMap::new();
+    tree.walk(&mut |path, node| {
+        if path.is_empty() {
+            return Ok(());
+        }
+        if let Kind::File { link: Some(link), .. } = &node.kind {
+            if let Some(target) = first.get(link) {
+                return writer.append(path, &node.meta, &EntryKind::HardLink(target.clone()), &[]);
+            }
+            first.insert(*link, path.to_vec());
+        }
+        let kind = match &node.kind {
+            Kind::Dir(_) => Kind::Dir(BTreeMap::new()),
+            other => other.clone(),
+        };
+        writer.append(path, &node.meta, &EntryKind::Node(kind), &[])
+    })?;
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_survives_tar() {
+        let mut tree = Tree::new();
+        let long = format!("etc/{}", "n".repeat(150));
+        let mut file = Node::file(0o4755, 11, Content::from("bytes"));
+        file.meta.xattrs.insert("security.capability".into(), vec![1, 0, 0, 2, 255]);
+        if let Kind::File { link, .. } = &mut file.kind {
+            *link = Some(9);
+        }
+        tree.insert("etc/a", file.clone()).expect("insert");
+        tree.insert(&long, file).expect("insert");
+        tree.insert("dev/null", Node { meta: Meta::root(0o666, 3), kind: Kind::CharDevice { major: 1, minor: 3 } }).expect("insert");
+        let bytes = write_tar(&tree, Vec::new()).expect("write");
+        let mut spool = Spool::new_in(&std::env::temp_dir()).expect("spool");
+        let again = entries_to_tree(read_tar_stream(&bytes[..], &mut spool).expect("read")).expect("tree");
+        assert_eq!(write_tar(&again, Vec::new()).expect("write"), bytes);
+        let node = again.get(&long).expect("the long name");
+        assert_eq!(node.meta.xattrs["security.capability"], [1, 0, 0, 2, 255]);
+        assert!(matches!(node.kind, Kind::File { link: Some(_), .. }));
+    }
+}
