@@ -1,1 +1,14 @@
-//! TODO-diskimage
+//! Disk image formats, each with two phases: `layout` (sizes, offsets, every validation) and `write` (bytes).
+//! Starts no process, reads no clock and no environment; atomic replacement of a file is the caller's business:
+//! every writer takes an open file under a temporary name.
+
+pub mod disk;
+pub mod eve;
+pub mod fat;
+pub mod gpt;
+pub mod inspect;
+pub mod qcow2;
+mod read_at;
+pub mod sparse;
+
+pub use read_at::{FileImage, ReadAt, Window};

@@ -1,0 +1,69 @@
+//! GPT and MBR structures as bytes (UEFI specification 2.10, chapter 5): writing of headers and entries, and a reader
+//! that trusts nothing. Where partitions go is decided in `disk`.
+
+use anyhow::{Context as _, Result};
+use serde::{Serialize, Serializer};
+use std::{fmt, str::FromStr};
+
+/// Bytes of a sector; other sizes are not written.
+pub const SECTOR: u64 = 512;
+
+/// A GUID by its text's digits; on the disk its first three groups are little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Guid(pub u128);
+
+impl Guid {
+    /// The sixteen bytes as they stand on the disk.
+    #[must_use]
+    pub fn to_disk(self) -> [u8; 16] {
+        let mut bytes = self.0.to_be_bytes();
+        bytes[0..4].reverse();
+        bytes[4..6].reverse();
+        bytes[6..8].reverse();
+        bytes
+    }
+
+    /// From the sixteen bytes on the disk.
+    #[must_use]
+    pub fn from_disk(mut bytes: [u8; 16]) -> Self {
+        bytes[0..4].reverse();
+        bytes[4..6].reverse();
+        bytes[6..8].reverse();
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            n >> 96,
+            (n >> 80) & 0xffff,
+            (n >> 64) & 0xffff,
+            (n >> 48) & 0xffff,
+            n & 0xffff_ffff_ffff
+        )
+    }
+}
+
+impl FromStr for Guid {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let groups: Vec<usize> = text.split('-').map(str::len).collect();
+        let hex = text.replace('-', "");
+        (groups == [8, 4, 4, 4, 12] && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then(|| u128::from_str_radix(&hex, 16).ok())
+            .flatten()
+            .map(Self)
+            .with_context(|| format!("`{text}` is not a GUID such as ad6871ee-31f9-4cf3-9e09-6f7a25c30050"))
+    }
+}
+
+impl Serialize for Guid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading by position from whatever holds an image: a file, a part of it, the disk inside a qcow2.
+
+use anyhow::{Context as _, Result, bail};
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+/// Bytes that can be read by position, from any thread.
+pub trait ReadAt: Send + Sync {
+    /// Length in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on; an end before that is an error.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
+}
+
+/// A file (or block device), with its length as it was when it was opened.
+#[derive(Debug)]
+pub struct FileImage {
+    file: File,
+    size: u64,
+}
+
+impl FileImage {
+    /// Takes `file`; its end is found by seeking, so that block devices have a length too.
+    pub fn new(mut file: File) -> Result<Self> {
+        let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).context("cannot find the end of the image")?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for FileImage {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        check_range(buffer.len(), offset, self.size)?;
+        self.file.read_exact_at(buffer, offset).with_context(|| format!("cannot read {} bytes at {offset}", buffer.len()))
+    }
+}
+
+impl ReadAt for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        check_range(buffer.len(), offset, self.size())?;
+        let start = usize::try_from(offset)?;
+        buffer.copy_from_slice(&self[start..start + buffer.len()]);
+        Ok(())
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        (**self).read_at(buffer, offset)
+    }
+}
+
+/// `len` bytes of another source from `start` on: a partition of a disk.
+pub struct Window<'a> {
+    source: &'a dyn ReadAt,
+    start: u64,
+    len: u64,
+}
+
+impl<'a> Window<'a> {
+    /// The window; it must lie inside `source`.
+    pub fn new(source: &'a dyn ReadAt, start: u64, len: u64) -> Result<Self> {
+        if start.checked_add(len).is_none_or(|end| end > source.size()) {
+            bail!("{len} bytes at {start} do not lie inside an image of {} bytes", source.size());
+        }
+        Ok(Self { source, start, len })
+    }
+}
+
+impl ReadAt for Window<'_> {
+    fn size(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        check_range(buffer.len(), offset, self.len)?;
+        self.source.read_at(buffer, self.start + offset)
+    }
+}
+
+/// Fails unless `length` bytes at `offset` lie below `size`.
+fn check_range(length: usize, offset: u64, size: u64) -> Result<()> {
+    if offset.checked_add(length as u64).is_none_or(|end| end > size) {
+        bail!("{length} bytes at {offset} lie beyond the image's end at {size}");
+    }
+    Ok(())
+}
+
+/// `N` bytes of `source` at `offset`.
+pub(crate) fn read_array<const N: usize>(source: &dyn ReadAt, offset: u64) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    source.read_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
