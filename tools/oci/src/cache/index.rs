@@ -1,0 +1,108 @@
+//! The root index of a cache: read, changed under the lock, and replaced by a rename.
+
+use super::{Cache, MAX_DOCUMENT, is_index, lock};
+use crate::{
+    digest::digest_of,
+    names,
+    spec::{Descriptor, Index},
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
+const INDEX_FILE: &str = "index.json";
+const LAYOUT_FILE: &str = "oci-layout";
+const LAYOUT: &str = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}";
+
+impl Cache {
+    /// The root index; an empty one when there is no cache yet. The caller holds a lock.
+    pub(super) fn read_root(&self) -> Result<Index> {
+        let path = self.dir.join(INDEX_FILE);
+        let bytes = match std::fs::read(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Index::default()),
+            read => read.with_context(|| format!("cannot read `{}`", path.display()))?,
+        };
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            bail!("the index `{}` has {} bytes, more than the {MAX_DOCUMENT} that are believed", path.display(), bytes.len());
+        }
+        serde_json::from_slice(&bytes).with_context(|| {
+            format!("the cache's index `{}` is damaged\nhint: linuxkit cache clean, or rm -r {}", path.display(), self.dir.display())
+        })
+    }
+
+    /// Makes the layout when it is missing, and changes the root index under the lock. Entries that `change` leaves alone stay.
+    pub(super) fn change_root(&self, change: &mut dyn FnMut(&mut Index) -> Result<()>) -> Result<()> {
+        self.make_blobs()?;
+        let _lock = lock::write(&self.dir)?;
+        if !self.dir.join(LAYOUT_FILE).exists() {
+            self.replace_file(LAYOUT_FILE, LAYOUT.as_bytes())?;
+        }
+        let mut index = self.read_root()?;
+        change(&mut index)?;
+        self.replace_file(INDEX_FILE, &serde_json::to_vec_pretty(&index)?)
+    }
+
+    /// Makes the folders of the cache.
+    pub(super) fn make_blobs(&self) -> Result<()> {
+        let blobs = self.dir.join("blobs").join("sha256");
+        std::fs::create_dir_all(&blobs).with_context(|| format!("cannot make `{}`", blobs.display()))
+    }
+
+    fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        let mut file = temporary(&self.dir)?;
+        file.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+        file.persist(&path).map(drop).with_context(|| format!("cannot write `{}`", path.display()))
+    }
+
+    /// Points `name` at `descriptor`, in place of what it pointed at.
+    pub(super) fn name_root(index: &mut Index, name: &str, mut descriptor: Descriptor) {
+        index.manifests.retain(|root| root.annotation(names::REF_NAME) != Some(name));
+        descriptor.annotations.get_or_insert_default().insert(names::REF_NAME.to_owned(), name.to_owned());
+        index.manifests.push(descriptor);
+    }
+
+    /// Puts `manifest`, which has a platform, into the index that `name` points at, in place of the one for the same platform and
+    /// of attestations that speak of it. An image that is no index is replaced by one.
+    pub(super) fn merge_platform(&self, root: &mut Index, name: &str, manifest: &Descriptor) -> Result<()> {
+        let old = root.manifests.iter().find(|root| root.annotation(names::REF_NAME) == Some(name));
+        let mut index = match old {
+            // An index that cannot be read any more is not worth keeping: it is made anew from what is built.
+            Some(old) if is_index(old) => self.read_json::<Index>(old).unwrap_or_default(),
+            _ => Index::default(),
+        };
+        index.manifests.retain(|m| m.platform != manifest.platform && m.digest != manifest.digest);
+        let digests: Vec<String> = index.manifests.iter().map(|m| m.digest.clone()).collect();
+        index.manifests.retain(|m| m.annotation(names::ATTESTATION_SUBJECT).is_none_or(|subject| digests.iter().any(|d| d == subject)));
+        index.manifests.push(manifest.clone());
+        // In a fixed order, so that the index does not depend on which architecture was built last.
+        index.manifests.sort_by_cached_key(|m| {
+            (m.annotation(names::ATTESTATION_SUBJECT).is_some(), m.platform.as_ref().map(|p| (p.os.clone(), p.architecture.clone())))
+        });
+        let descriptor = self.write_document(names::INDEX, &serde_json::to_vec(&index)?)?;
+        Self::name_root(root, name, descriptor);
+        Ok(())
+    }
+
+    /// Writes a small blob and describes it.
+    pub(crate) fn write_document(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
+        let digest = digest_of(bytes);
+        let path = self.blob_path(&digest)?;
+        let mut file = temporary(&self.dir)?;
+        file.write_all(bytes).with_context(|| format!("cannot write the blob `{}`", path.display()))?;
+        file.persist(&path).with_context(|| format!("cannot write the blob `{}`", path.display()))?;
+        Ok(Descriptor { media_type: media_type.to_owned(), size: bytes.len() as u64, digest, ..Descriptor::default() })
+    }
+}
+
+/// A file of the cache that has no final name yet; it is removed when it does not get one.
+pub(super) fn temporary(dir: &Path) -> Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(dir)
+        .with_context(|| format!("cannot make a file in the cache `{}`", dir.display()))
+}

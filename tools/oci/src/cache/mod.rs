@@ -1,0 +1,177 @@
+//! linuxkit's cache: an OCI image layout whose root index names every image. Reading is here; writing, the lock and the
+//! index have files of their own.
+
+mod index;
+mod lock;
+mod write;
+
+pub use write::{NewImage, NewLayer};
+
+use crate::{
+    Image, Layer,
+    digest::{check_blob, digest_of, hex},
+    names,
+    reference::{expand_reference, split_digest},
+    spec::{ConfigFile, Descriptor, Index, Manifest},
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+/// Manifests, indexes and configurations are small; a larger one is an attack or an accident.
+const MAX_DOCUMENT: u64 = 16 << 20;
+/// How deep indexes may lie in each other. linuxkit puts one into another when it finds an image already built.
+const MAX_DEPTH: u32 = 4;
+
+/// An image cache in a folder, shared with any linuxkit that uses the same folder.
+///
+/// The root index names an image by the annotation [`names::REF_NAME`] with its full name
+/// (`docker.io/lfedge/eve-x:TAG`, see [`crate::expand_reference`]). That descriptor is an image's manifest or an index of
+/// the architectures. `linuxkit pkg build` names two: `…:TAG-ARCH`, an index of one, and `…:TAG`, the index of all
+/// architectures; [`Cache::write`] does the same. Attestations lie in these indexes with the platform `unknown`.
+///
+/// Every blob is checked against its digest when it is read: documents each time, layers once a process.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    spool: PathBuf,
+}
+
+impl Cache {
+    /// The cache in `dir` (absolute). Nothing is made or looked at yet; the first write makes what is missing.
+    pub fn open(dir: &Path) -> Result<Self> {
+        if !dir.is_absolute() {
+            bail!("the image cache `{}` must be an absolute path", dir.display());
+        }
+        Ok(Self { dir: dir.to_owned(), spool: dir.to_owned() })
+    }
+
+    /// The same cache, with decompressed layers spooled in `folder` instead of the cache's own folder.
+    #[must_use]
+    pub fn spooling_in(mut self, folder: &Path) -> Self {
+        self.spool = folder.to_owned();
+        self
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The image that the cache has by this name for this architecture. `None` when it has no such name, or not for this
+    /// architecture; an error when what it has is damaged.
+    pub fn find(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
+        let full = expand_reference(reference);
+        let look = || -> Result<Option<Image>> {
+            let _lock = lock::read(&self.dir)?;
+            let index = self.read_root()?;
+            let (name, digest) = split_digest(&full);
+            for root in &index.manifests {
+                let found = match digest {
+                    Some(digest) => root.digest == digest,
+                    None => root.annotation(names::REF_NAME) == Some(name),
+                };
+                if found && let Some((manifest, config)) = self.find_manifest(root, arch, 0)? {
+                    return self.assemble(&full, arch, &manifest, config).map(Some);
+                }
+            }
+            Ok(None)
+        };
+        look().with_context(|| format!("image `{full}` for {arch} in the cache `{}`", self.dir.display()))
+    }
+
+    /// Whether [`Cache::find`] would find the image and all of its layers are there, by name and length.
+    pub fn contains(&self, reference: &str, arch: &str) -> Result<bool> {
+        let Some(image) = self.find(reference, arch)? else { return Ok(false) };
+        Ok(image.layers.iter().all(|layer| layer.blob.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == layer.size)))
+    }
+
+    /// All full names and the digests that they point at.
+    pub fn list(&self) -> Result<BTreeMap<String, String>> {
+        let _lock = lock::read(&self.dir)?;
+        let index = self.read_root()?;
+        let named = |root: &Descriptor| Some((root.annotation(names::REF_NAME)?.to_owned(), root.digest.clone()));
+        Ok(index.manifests.iter().filter_map(named).collect())
+    }
+
+    /// The path of a blob.
+    pub(crate) fn blob_path(&self, digest: &str) -> Result<PathBuf> {
+        Ok(self.dir.join("blobs").join("sha256").join(hex(digest)?))
+    }
+
+    /// A small blob, checked.
+    pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let path = self.blob_path(&descriptor.digest)?;
+        let file =
+            File::open(&path).with_context(|| format!("the cache has lost the blob `{}`\nhint: build or pull it again", path.display()))?;
+        if descriptor.size > MAX_DOCUMENT {
+            bail!("the blob `{}` has {} bytes, too many for a manifest", path.display(), descriptor.size);
+        }
+        let mut bytes = Vec::new();
+        file.take(descriptor.size + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
+        if bytes.len() as u64 != descriptor.size || digest_of(&bytes) != descriptor.digest {
+            let file = File::open(&path)?;
+            check_blob(&file, &path, &descriptor.digest, descriptor.size)?;
+            bail!("the blob `{}` changed while it was read", path.display());
+        }
+        Ok(bytes)
+    }
+
+    /// A small blob that is JSON.
+    pub(crate) fn read_json<T: serde::de::DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
+        let bytes = self.read_document(descriptor)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("the blob `{}` is not what it should be", descriptor.digest))
+    }
+
+    /// The manifest for `arch` that `descriptor` is or leads to, with the image's configuration.
+    fn find_manifest(&self, descriptor: &Descriptor, arch: &str, depth: u32) -> Result<Option<(Descriptor, ConfigFile)>> {
+        if is_index(descriptor) {
+            if depth == MAX_DEPTH {
+                bail!("the index `{}` lies {MAX_DEPTH} deep", descriptor.digest);
+            }
+            let index: Index = self.read_json(descriptor)?;
+            for below in &index.manifests {
+                let fits = |p: &crate::spec::Platform| p.architecture == arch && p.os == "linux";
+                if below.platform.as_ref().is_none_or(fits)
+                    && let Some(found) = self.find_manifest(below, arch, depth + 1)?
+                {
+                    return Ok(Some(found));
+                }
+            }
+            return Ok(None);
+        }
+        let manifest: Manifest = self.read_json(descriptor)?;
+        let config: ConfigFile = self.read_json(&manifest.config)?;
+        Ok((config.architecture == arch).then(|| (descriptor.clone(), config)))
+    }
+
+    fn assemble(&self, full: &str, arch: &str, descriptor: &Descriptor, config: ConfigFile) -> Result<Image> {
+        let manifest: Manifest = self.read_json(descriptor)?;
+        if manifest.layers.len() != config.rootfs.diff_ids.len() {
+            let (layers, ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+            bail!("the manifest `{}` has {layers} layers, its configuration {ids}", descriptor.digest);
+        }
+        let mut layers = Vec::new();
+        for (layer, diff_id) in manifest.layers.into_iter().zip(config.rootfs.diff_ids) {
+            layers.push(Layer {
+                blob: self.blob_path(&layer.digest)?,
+                digest: layer.digest,
+                diff_id,
+                media_type: layer.media_type,
+                size: layer.size,
+                spool: self.spool.clone(),
+            });
+        }
+        let config = config.config.unwrap_or_default();
+        Ok(Image { reference: full.to_owned(), arch: arch.to_owned(), digest: descriptor.digest.clone(), config, layers })
+    }
+}
+
+fn is_index(descriptor: &Descriptor) -> bool {
+    [names::INDEX, names::DOCKER_LIST].contains(&descriptor.media_type.as_str())
+}

@@ -1,0 +1,159 @@
+//! New images into the cache: layers as plain tar blobs, the same bytes from the same arguments.
+
+use super::{Cache, index::temporary};
+use crate::{
+    Config, Layer,
+    digest::HashWriter,
+    names,
+    reference::expand_reference,
+    spec::{ConfigFile, Descriptor, Manifest, Platform, RootFs, rfc3339},
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Tree, write_tar};
+use serde_json::{Map, json};
+use std::{
+    collections::BTreeMap,
+    io::{BufWriter, Write},
+};
+
+/// An image to be written. The result depends on these fields alone.
+#[derive(Clone, Debug, Default)]
+pub struct NewImage {
+    /// Name, short or full, with its tag. The image is found by it, and by it with `-ARCH` behind. A name that already ends in
+    /// `-ARCH` is written as that alone.
+    pub reference: String,
+    /// Architecture in Go's words.
+    pub arch: String,
+    /// What it runs, and its labels.
+    pub config: Config,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<NewLayer>,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// A line for each layer: what made it. Missing lines are empty.
+    pub history: Vec<String>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where a new image's layer comes from.
+#[derive(Clone, Debug)]
+pub enum NewLayer {
+    /// A tree; it is written as an uncompressed tar in sorted order.
+    Tree(Tree),
+    /// An uncompressed tar, taken as it is.
+    Tar(Content),
+    /// A layer that the cache has already: one of a base image.
+    Layer(Layer),
+}
+
+impl Cache {
+    /// Writes the image and names it. The digest of its manifest comes back. Other images and other architectures of
+    /// the same name stay; the image of the same name and architecture is replaced.
+    pub fn write(&self, image: NewImage) -> Result<String> {
+        let full = expand_reference(&image.reference);
+        let arch = image.arch.clone();
+        self.write_image(&full, image).with_context(|| format!("cannot write the image `{full}` for {arch} into the cache"))
+    }
+
+    fn write_image(&self, full: &str, image: NewImage) -> Result<String> {
+        if full.contains('@') {
+            bail!("a new image is named by a tag, not by a digest");
+        }
+        self.make_blobs()?;
+        let created = rfc3339(image.created);
+        let mut layers = Vec::new();
+        let mut diff_ids = Vec::new();
+        let mut history = Vec::new();
+        for (number, layer) in image.layers.into_iter().enumerate() {
+            let (descriptor, diff_id) = self.write_layer(layer)?;
+            layers.push(descriptor);
+            diff_ids.push(diff_id);
+            history.push(json!({ "created": created, "created_by": image.history.get(number).map_or("", String::as_str) }));
+        }
+        let config = ConfigFile {
+            created: Some(created),
+            architecture: image.arch.clone(),
+            os: "linux".to_owned(),
+            config: Some(image.config),
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids },
+            history: Some(history),
+        };
+        let config = self.write_document(names::CONFIG, &serde_json::to_vec(&config)?)?;
+        let annotations = (!image.annotations.is_empty()).then_some(image.annotations);
+        let manifest = Manifest { schema_version: 2, media_type: names::MANIFEST.to_owned(), config, layers, annotations };
+        let manifest = self.write_document(names::MANIFEST, &serde_json::to_vec(&manifest)?)?;
+        self.name_image(full, &image.arch, manifest)
+    }
+
+    /// Names a manifest that lies in the cache: `…:TAG-ARCH` is an index of it alone, `…:TAG` has it beside other architectures.
+    pub(crate) fn name_image(&self, full: &str, arch: &str, mut manifest: Descriptor) -> Result<String> {
+        manifest.annotations = None;
+        manifest.platform = Some(Platform { architecture: arch.to_owned(), os: "linux".to_owned(), other: Map::new() });
+        let suffix = format!("-{arch}");
+        let only = if full.ends_with(&suffix) { full.to_owned() } else { format!("{full}{suffix}") };
+        let index = crate::spec::Index { manifests: vec![manifest.clone()], ..Default::default() };
+        let single = self.write_document(names::INDEX, &serde_json::to_vec(&index)?)?;
+        self.change_root(&mut |root| {
+            Self::name_root(root, &only, single.clone());
+            if only != full {
+                self.merge_platform(root, full, &manifest)?;
+            }
+            Ok(())
+        })?;
+        Ok(manifest.digest)
+    }
+
+    /// The layer's descriptor and the digest of its tar.
+    fn write_layer(&self, layer: NewLayer) -> Result<(Descriptor, String)> {
+        match layer {
+            NewLayer::Tree(tree) => self.write_blob(names::LAYER, &mut |out| write_tar(&tree, out).map(drop)),
+            NewLayer::Tar(tar) => self.write_blob(names::LAYER, &mut |out| {
+                std::io::copy(&mut tar.open()?, out)?;
+                Ok(())
+            }),
+            NewLayer::Layer(layer) => {
+                let mut file = layer.open()?;
+                let descriptor = Descriptor {
+                    media_type: layer.media_type.clone(),
+                    size: layer.size,
+                    digest: layer.digest.clone(),
+                    ..Descriptor::default()
+                };
+                if layer.blob.parent() != Some(&self.dir.join("blobs").join("sha256")) {
+                    self.write_blob(&layer.media_type, &mut |out| std::io::copy(&mut file, out).map(drop).map_err(Into::into))?;
+                }
+                return Ok((descriptor, layer.diff_id));
+            }
+        }
+        .map(|descriptor| (descriptor.clone(), descriptor.digest))
+    }
+
+    /// Writes a blob whose digest is known when it is whole.
+    pub(crate) fn write_blob(&self, media_type: &str, fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<Descriptor> {
+        let file = temporary(&self.dir)?;
+        let mut out = HashWriter::new(BufWriter::with_capacity(1 << 18, file.as_file()));
+        fill(&mut out).context("cannot write a layer")?;
+        out.flush().context("cannot write a layer")?;
+        let (out, digest, size) = out.finish();
+        drop(out);
+        let path = self.blob_path(&digest)?;
+        file.persist(&path).with_context(|| format!("cannot write the blob `{}`", path.display()))?;
+        Ok(Descriptor { media_type: media_type.to_owned(), size, digest, ..Descriptor::default() })
+    }
+
+    /// Points another name at what `reference` points at, all architectures together. `false` when it names nothing.
+    pub fn tag(&self, reference: &str, new: &str) -> Result<bool> {
+        let (from, to) = (expand_reference(reference), expand_reference(new));
+        let mut found = false;
+        self.change_root(&mut |root| {
+            let target = root.manifests.iter().find(|m| m.annotation(names::REF_NAME) == Some(&from)).cloned();
+            if let Some(target) = target {
+                found = true;
+                Self::name_root(root, &to, target);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,122 @@
+//! SHA-256 digests: their text form, hashing on the way through a reader or writer, and the check of blobs.
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{Read, Write},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+    sync::Mutex,
+};
+
+/// `sha256:` and the hex digits of `bytes`.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    text(Sha256::new().chain_update(bytes))
+}
+
+fn text(hash: Sha256) -> String {
+    let mut text = String::from("sha256:");
+    for byte in hash.finalize() {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// The hex digits of a digest. What is not `sha256:` and 64 lower-case hex digits is refused, so they are safe as a file name.
+pub(crate) fn hex(digest: &str) -> Result<&str> {
+    match digest.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => Ok(hex),
+        _ => bail!("`{digest}` is no sha256 digest"),
+    }
+}
+
+/// Hashes and counts what is written to it.
+pub(crate) struct HashWriter<W> {
+    inner: W,
+    hash: Sha256,
+    count: u64,
+}
+
+impl<W: Write> HashWriter<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, hash: Sha256::new(), count: 0 }
+    }
+
+    /// The inner writer, the digest and the number of bytes.
+    pub(crate) fn finish(self) -> (W, String, u64) {
+        (self.inner, text(self.hash), self.count)
+    }
+}
+
+impl<W: Write> Write for HashWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.count += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// The digest of all of `reader`, without keeping it.
+pub(crate) fn digest_of_reader(mut reader: impl Read) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let got = reader.read(&mut buffer)?;
+        if got == 0 {
+            return Ok(text(hash));
+        }
+        hash.update(&buffer[..got]);
+    }
+}
+
+/// What tells one state of a file from another: device, inode, length, and both times in nanoseconds.
+type Identity = (u64, u64, u64, i64, i64, i64, i64);
+
+/// Blobs that this process has hashed and found right.
+static CHECKED: Mutex<Option<HashSet<(Identity, String)>>> = Mutex::new(None);
+
+/// Checks that the opened blob has the length and the digest that its name promises. A large blob is hashed once a process:
+/// as long as the file is the same by device, inode, length and times, later checks cost nothing.
+pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> Result<()> {
+    let hint = || format!("the blob `{}` is damaged\nhint: rm {}", path.display(), path.display());
+    let meta = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
+    if !meta.is_file() {
+        bail!("the blob `{}` is no regular file", path.display());
+    }
+    if meta.len() != size {
+        return Err(anyhow::anyhow!("it has {} bytes and should have {size}", meta.len())).with_context(hint);
+    }
+    let identity = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+    let key = (identity, digest.to_owned());
+    let checked = || CHECKED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if checked().get_or_insert_default().contains(&key) {
+        return Ok(());
+    }
+    let found = digest_of_reader(ReadAt { file, position: 0 }).with_context(|| format!("cannot read the blob `{}`", path.display()))?;
+    if found != digest {
+        return Err(anyhow::anyhow!("its digest is {found}")).with_context(hint);
+    }
+    checked().get_or_insert_default().insert(key);
+    Ok(())
+}
+
+/// Reads a file from a position of its own, so that others may share it.
+pub(crate) struct ReadAt<'f> {
+    pub(crate) file: &'f File,
+    pub(crate) position: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.file.read_at(buffer, self.position)?;
+        self.position += got as u64;
+        Ok(got)
+    }
+}

@@ -1,0 +1,138 @@
+//! One layer of an image: a blob of the cache that is a tar, plain or compressed.
+
+use crate::{
+    digest::{ReadAt, check_blob},
+    names,
+};
+use anyhow::{Context as _, Result};
+use filetree::{Entry, Spool, read_tar_file, read_tar_stream};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    sync::Arc,
+};
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// A layer in the cache. Cheap to clone; the blob is opened when its entries are read.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub(crate) blob: PathBuf,
+    pub(crate) digest: String,
+    pub(crate) diff_id: String,
+    pub(crate) media_type: String,
+    pub(crate) size: u64,
+    pub(crate) spool: PathBuf,
+}
+
+impl Layer {
+    /// Digest of the blob as it lies in the cache, `sha256:…`.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Digest of the tar, uncompressed, as the image's configuration gives it.
+    #[must_use]
+    pub fn diff_id(&self) -> &str {
+        &self.diff_id
+    }
+
+    /// Length of the blob in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Media type of the blob; whether it is compressed is seen from its first bytes.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    /// The opened blob, its length and digest checked.
+    pub fn open(&self) -> Result<File> {
+        let file = File::open(&self.blob)
+            .with_context(|| format!("the cache has lost the layer `{}`\nhint: build or pull the image again", self.blob.display()))?;
+        check_blob(&file, &self.blob, &self.digest, self.size)?;
+        Ok(file)
+    }
+
+    /// The members of the layer in the archive's order, whiteouts among them. Contents refer into the blob; those of a
+    /// compressed layer go to a nameless temporary file, which is gone with the last of them.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let file = self.open()?;
+        let mut magic = Vec::new();
+        ReadAt { file: &file, position: 0 }.take(4).read_to_end(&mut magic)?;
+        let context = || format!("the layer `{}` cannot be read", self.blob.display());
+        if magic.starts_with(&GZIP) {
+            let reader = BufReader::with_capacity(1 << 17, ReadAt { file: &file, position: 0 });
+            self.spooled(flate2::bufread::MultiGzDecoder::new(reader)).with_context(context)
+        } else if magic == ZSTD {
+            let reader = BufReader::with_capacity(1 << 17, ReadAt { file: &file, position: 0 });
+            self.spooled(ZstdReader::new(reader)).with_context(context)
+        } else {
+            read_tar_file(Arc::new(file)).with_context(context)
+        }
+    }
+
+    fn spooled(&self, reader: impl Read) -> Result<Vec<Entry>> {
+        let mut spool = Spool::new_in(&self.spool)?;
+        read_tar_stream(BufReader::with_capacity(1 << 17, reader), &mut spool)
+    }
+
+    /// The media type that belongs to a blob with these first bytes.
+    pub(crate) fn media_type_of(first: &[u8]) -> &'static str {
+        if first.starts_with(&GZIP) {
+            names::LAYER_GZIP
+        } else if first.starts_with(&ZSTD) {
+            names::LAYER_ZSTD
+        } else {
+            names::LAYER
+        }
+    }
+}
+
+/// Decodes the zstd frames that follow each other in a stream; the decoder below knows one frame.
+struct ZstdReader<R: BufRead> {
+    state: State<R>,
+}
+
+enum State<R: BufRead> {
+    Between(R),
+    Inside(Box<ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>),
+    Ended,
+}
+
+impl<R: BufRead> ZstdReader<R> {
+    fn new(reader: R) -> Self {
+        Self { state: State::Between(reader) }
+    }
+}
+
+impl<R: BufRead> Read for ZstdReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Ended => return Ok(0),
+                State::Between(mut reader) => {
+                    if reader.fill_buf()?.is_empty() {
+                        return Ok(0);
+                    }
+                    let decoder = ruzstd::decoding::StreamingDecoder::new(reader).map_err(std::io::Error::other)?;
+                    self.state = State::Inside(Box::new(decoder));
+                }
+                State::Inside(mut decoder) => {
+                    let got = decoder.read(buffer)?;
+                    self.state =
+                        if got == 0 && !buffer.is_empty() { State::Between((*decoder).into_inner()) } else { State::Inside(decoder) };
+                    if got > 0 || buffer.is_empty() {
+                        return Ok(got);
+                    }
+                }
+            }
+        }
+    }
+}
