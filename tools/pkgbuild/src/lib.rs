@@ -1,1 +1,3 @@
 //! TODO-pkgbuild
+
+pub mod debian;

@@ -1,0 +1,23 @@
+//! The Debian archive of a tree: pins of .deb files (`lock`, made by `pin` from a mirror's `index`), the `store` that
+//! downloads and keeps them, the archive image made from them, and the step that unpacks a closure of it into a stage.
+//! Nothing here runs a program of any package, so every architecture can be made on any machine, without root.
+//!
+//! Which files are mirrors' addresses, folders and proxies is the caller's to say: nothing here looks at the machine.
+
+mod archive;
+mod deploy;
+mod lock;
+mod mirrors;
+mod step;
+mod store;
+
+pub use archive::{Archive, ArchiveOptions, build_archive};
+pub use deploy::{DeployOptions, Deployed, deploy};
+pub use lock::{Lock, Pin, Suite};
+pub use mirrors::Mirrors;
+pub use step::Step;
+pub use store::{Fetched, Policy, Progress, Proxy, Store};
+
+/// Build arguments that the native builder gives to every package: the archive's first stage starts from nothing, where
+/// docker starts from a Debian image.
+pub const NATIVE_BUILD_ARGS: &[(&str, &str)] = &[("CACHE", "scratch")];
