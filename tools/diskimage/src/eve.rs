@@ -1,7 +1,25 @@
 //! EVE's disks as data: the kinds of partitions that the original's make-raw knows, and the lists that make live and installer.
+//!
+//! ```text
+//! live.raw (efi conf imga), 350 MiB             installer.raw (conf_win installer inventory_win), 350 MiB
+//! sector                                        sector
+//!      0  MBR   1 ESP 0x0c boot · 2 EE               0  MBR   1 ESP 0x0c boot · 4, 5 0x07 · EE
+//!      1  GPT                                        1  GPT
+//!     34  (GRUB's core for BIOS, if any)            34  (GRUB's core for BIOS, if any)
+//!   2048  1 EFI System    36 MiB FAT32            2048  4 CONFIG         1 MiB FAT12
+//!  75776  4 CONFIG         1 MiB FAT12            4096  1 EFI System   300 MiB FAT32
+//!  77824  2 IMGA         300 MiB squashfs       618496  5 INVENTORY     40 MiB FAT32
+//! 692224  free                                  700416  free
+//! 716767  backup GPT                            716767  backup GPT
+//! ```
+//! The guest makes the rest (3 IMGB, 9 P3) on its first boot.
 
-use crate::disk::{Source, Table};
-use anyhow::{Result, bail};
+use crate::{
+    disk::{Blob, MbrRecord, Part, Size, Source, Table},
+    gpt::{self, Guid, SECTOR},
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::Content;
 use std::str::FromStr;
 
 /// The kinds of partitions, by the names that make-raw takes.
@@ -21,6 +39,8 @@ pub enum Kind {
     Persist,
     /// `installer`: an EFI system partition with everything to install.
     Installer,
+    /// `verification`: the same for the verification image.
+    Verification,
     /// `inventory_win`: where the installer leaves its report.
     InventoryWin,
     /// `usb_conf`: a stick with a device's port configuration, alone on its disk.
@@ -29,18 +49,79 @@ pub enum Kind {
 
 /// What lies on `live.raw`, in the original's order.
 pub const LIVE: &[Kind] = &[Kind::Efi, Kind::Conf, Kind::Imga];
-
 /// What lies on `installer.raw`, in the original's order.
 pub const INSTALLER: &[Kind] = &[Kind::ConfWin, Kind::Installer, Kind::InventoryWin];
+/// What lies on `verification.raw`, in the original's order.
+pub const VERIFICATION: &[Kind] = &[Kind::ConfWin, Kind::Verification, Kind::InventoryWin];
+/// Everything that an installed disk has, in the original's order.
+pub const INSTALLED: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::Imgb, Kind::Conf, Kind::Persist];
 
 /// Size of live.raw and installer.raw: 350 MiB. `MEDIA_SIZE` applies later, when the image is converted or resized.
 pub const DISK_SIZE: u64 = 350 << 20;
+/// Size of verification.raw: 650 MiB.
+pub const VERIFICATION_DISK_SIZE: u64 = 650 << 20;
+
+const DISK: Guid = Guid(0xad6871ee_31f9_4cf3_9e09_6f7a25c30050);
+const ESP: Guid = Guid(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
+/// Root file systems: the only type that GRUB's gptprio looks at.
+const ROOTFS: Guid = Guid(0x5dfbf5f4_2848_4bac_aa5e_0d9a20b745a6);
+const CONFIG: Guid = Guid(0x13307e62_cd9c_4920_8f9b_91b45828b798);
+const PERSIST: Guid = Guid(0x5f24425a_2dfa_11e8_a270_7b663faccc2c);
+const BASIC_DATA: Guid = Guid(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
+
+/// What a kind is on the disk. Size 0 takes the rest.
+struct Spec {
+    kind: Kind,
+    word: &'static str,
+    number: u32,
+    name: &'static str,
+    type_guid: Guid,
+    /// Last byte of the partition's GUID; the disk's own has 50.
+    uuid: u128,
+    attributes: u64,
+    size: u64,
+}
+
+const BIOS_BOOTABLE: u64 = 1 << 2;
+/// gptprio: priority 2 (bits 48 to 51) and booted successfully (bit 56).
+const ACTIVE: u64 = 1 << 49 | 1 << 56;
+const MIB: u64 = 1 << 20;
+
+// The partitions of installation media have random GUIDs in the original; here they are fixed, and differ from those of
+// the installed disk, because a machine can have both.
+#[rustfmt::skip]
+const SPECS: [Spec; 10] = [
+    Spec { kind: Kind::Efi,          word: "efi",           number: 1, name: "EFI System",       type_guid: ESP,        uuid: 0x51, attributes: BIOS_BOOTABLE, size: 36 * MIB },
+    Spec { kind: Kind::Imga,         word: "imga",          number: 2, name: "IMGA",             type_guid: ROOTFS,     uuid: 0x52, attributes: ACTIVE,        size: 300 * MIB },
+    Spec { kind: Kind::Imgb,         word: "imgb",          number: 3, name: "IMGB",             type_guid: ROOTFS,     uuid: 0x53, attributes: 0,             size: 300 * MIB },
+    Spec { kind: Kind::Conf,         word: "conf",          number: 4, name: "CONFIG",           type_guid: CONFIG,     uuid: 0x54, attributes: 0,             size: MIB },
+    Spec { kind: Kind::ConfWin,      word: "conf_win",      number: 4, name: "CONFIG",           type_guid: BASIC_DATA, uuid: 0xa4, attributes: 0,             size: MIB },
+    Spec { kind: Kind::Persist,      word: "persist",       number: 9, name: "P3",               type_guid: PERSIST,    uuid: 0x59, attributes: 0,             size: 0 },
+    Spec { kind: Kind::Installer,    word: "installer",     number: 1, name: "EFI System",       type_guid: ESP,        uuid: 0xa1, attributes: BIOS_BOOTABLE, size: 300 * MIB },
+    Spec { kind: Kind::Verification, word: "verification",  number: 1, name: "EFI System",       type_guid: ESP,        uuid: 0xb1, attributes: BIOS_BOOTABLE, size: 600 * MIB },
+    Spec { kind: Kind::InventoryWin, word: "inventory_win", number: 5, name: "INVENTORY",        type_guid: BASIC_DATA, uuid: 0xa5, attributes: 0,             size: 40 * MIB },
+    Spec { kind: Kind::UsbConf,      word: "usb_conf",      number: 1, name: "DevicePortConfig", type_guid: BASIC_DATA, uuid: 0xc1, attributes: 0,             size: 0 },
+];
 
 impl Kind {
-    /// Bytes of the partition (0 for those that take the rest): the size of a FAT volume for it.
+    fn spec(self) -> &'static Spec {
+        SPECS.iter().find(|spec| spec.kind == self).expect("every kind has its row")
+    }
+
+    /// The name that make-raw takes.
     #[must_use]
-    pub fn size(self) -> u64 {
-        0
+    pub fn word(self) -> &'static str {
+        self.spec().word
+    }
+
+    /// Bytes of the partition on a disk of `disk_size` bytes: the size that a FAT volume for it should have. For those
+    /// that take the rest it is right only when they are alone on the disk.
+    #[must_use]
+    pub fn size(self, disk_size: u64) -> u64 {
+        match self.spec().size {
+            0 => (disk_size / SECTOR).saturating_sub(FIRST_LBA + gpt::ENTRIES_SECTORS + 1) * SECTOR,
+            size => size,
+        }
     }
 }
 
@@ -48,12 +129,78 @@ impl FromStr for Kind {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        bail!("there is no partition kind `{text}`")
+        let words = SPECS.map(|spec| spec.word).join(", ");
+        let spec = SPECS.iter().find(|spec| spec.word == text);
+        Ok(spec.with_context(|| format!("there is no partition kind `{text}`; there are {words}"))?.kind)
     }
 }
 
+/// Sector of the first partition.
+const FIRST_LBA: u64 = 2048;
+
 /// The table for `kinds` on a disk of `size` bytes, in their order, each with its content.
 pub fn table(kinds: Vec<(Kind, Source)>, size: u64) -> Result<Table> {
-    let _ = (kinds, size);
-    bail!("not written yet")
+    if kinds.len() > 1 && kinds.iter().any(|(kind, _)| *kind == Kind::UsbConf) {
+        bail!("a usb_conf partition stands alone on its disk");
+    }
+    let hybrid = hybrid(&kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());
+    let parts = kinds.into_iter().map(|(kind, source)| {
+        let spec = kind.spec();
+        Part {
+            number: spec.number,
+            name: spec.name.to_owned(),
+            type_guid: spec.type_guid,
+            uuid: Guid(DISK.0 & !0xff | spec.uuid),
+            attributes: spec.attributes,
+            size: if spec.size == 0 { Size::Rest } else { Size::Bytes(spec.size) },
+            source,
+        }
+    });
+    Ok(Table { disk_guid: DISK, size, first_lba: FIRST_LBA, parts: parts.collect(), hybrid, boot_code: Vec::new(), blobs: Vec::new() })
+}
+
+/// The hybrid MBR: the ESP first, bootable and of a type that BIOSes and boards know; an inventory brings the
+/// configuration and itself.
+fn hybrid(kinds: &[Kind]) -> Vec<MbrRecord> {
+    const FAT32_LBA: u8 = 0x0c;
+    const WINDOWS_DATA: u8 = 0x07;
+    let mut records = Vec::new();
+    for kind in kinds {
+        match kind {
+            Kind::Efi | Kind::Installer | Kind::Verification => records.push(MbrRecord { number: 1, kind: FAT32_LBA, bootable: true }),
+            Kind::InventoryWin => {
+                let known = |number: &u32| kinds.iter().any(|kind| kind.spec().number == *number);
+                let numbers = [4, 5].into_iter().filter(known);
+                records.extend(numbers.map(|number| MbrRecord { number, kind: WINDOWS_DATA, bootable: false }));
+            }
+            _ => {}
+        }
+    }
+    records
+}
+
+/// Puts GRUB for BIOS on the disk: `boot` (boot.img) in the MBR and `core` (the core image) behind the GPT, where both
+/// learn of the place as GRUB's boot.S and diskboot.S want it.
+pub fn add_bios_grub(table: &mut Table, boot: &[u8], core: &[u8]) -> Result<()> {
+    const CORE_LBA: u64 = 34;
+    // Where boot.img has the sector of the core's first sector, and the core's first sector that of its second.
+    const KERNEL_SECTOR: usize = 92;
+    const BLOCKLIST_START: usize = 500;
+    if boot.len() < 446 || core.len() < 512 {
+        bail!("GRUB for BIOS: boot.img has {} bytes and the core image {}, at least 446 and 512 are needed", boot.len(), core.len());
+    }
+    let (mut boot, mut core) = (boot[..446].to_vec(), core.to_vec());
+    boot[KERNEL_SECTOR..KERNEL_SECTOR + 8].copy_from_slice(&CORE_LBA.to_le_bytes());
+    core[BLOCKLIST_START..BLOCKLIST_START + 8].copy_from_slice(&(CORE_LBA + 1).to_le_bytes());
+    table.boot_code = boot;
+    table.blobs.push(Blob { name: "GRUB's core image for BIOS".into(), offset: CORE_LBA * SECTOR, content: Content::from(core) });
+    Ok(())
+}
+
+/// Puts an i.MX8 board's boot blob on the disk, `offset_kib` KiB from its start (32 on most boards), and moves the
+/// partitions behind the 8 MiB that are its own.
+pub fn add_imx8_blob(table: &mut Table, content: Content, offset_kib: u64) {
+    const RESERVED: u64 = 8 * MIB;
+    table.first_lba = RESERVED / SECTOR;
+    table.blobs.push(Blob { name: "the i.MX8 boot blob".into(), offset: offset_kib.saturating_mul(1024), content });
 }

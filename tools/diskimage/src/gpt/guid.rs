@@ -1,12 +1,8 @@
-//! GPT and MBR structures as bytes (UEFI specification 2.10, chapter 5): writing of headers and entries, and a reader
-//! that trusts nothing. Where partitions go is decided in `disk`.
+//! GUIDs: sixteen bytes in the mixed byte order of the disk, and their text.
 
 use anyhow::{Context as _, Result};
 use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
-
-/// Bytes of a sector; other sizes are not written.
-pub const SECTOR: u64 = 512;
 
 /// A GUID by its text's digits; on the disk its first three groups are little-endian.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,5 +61,23 @@ impl FromStr for Guid {
 impl Serialize for Guid {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn text_and_disk() {
+        let guid: Guid = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B".parse().unwrap();
+        assert_eq!(guid.to_disk()[..8], [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]);
+        assert_eq!(Guid::from_disk(guid.to_disk()), guid);
+        assert_eq!(guid.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+        for bad in ["", "c12a7328f81f11d2ba4b00a0c93ec93b", "+12a7328-f81f-11d2-ba4b-00a0c93ec93b", "é12a732-f81f-11d2-ba4b-00a0c93ec93b"]
+        {
+            assert!(bad.parse::<Guid>().is_err(), "{bad}");
+        }
     }
 }

@@ -1,0 +1,157 @@
+//! Names of one directory: what FAT can spell, long names, and the 8.3 aliases that stand beside them.
+
+use anyhow::{Context as _, Result, bail};
+use std::collections::{HashMap, HashSet};
+
+/// A name as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    /// Base and extension, padded with spaces.
+    pub short: [u8; 11],
+    /// The name in UTF-16 where the short one is not the same.
+    pub long: Option<Vec<u16>>,
+}
+
+impl Name {
+    /// Directory entries of 32 bytes that it takes: the long name's and its own.
+    pub fn slots(&self) -> usize {
+        1 + self.long.as_ref().map_or(0, |long| long.len().div_ceil(13))
+    }
+}
+
+/// Names for the children of one directory, in the order given. Errors say which name, and why.
+pub(super) fn assign<'a>(names: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Name>> {
+    let mut texts = Vec::new();
+    let mut folded: HashMap<String, &str> = HashMap::new();
+    for name in names {
+        let text = check(name)?;
+        if let Some(other) = folded.insert(text.to_uppercase(), text) {
+            bail!("`{other}` and `{text}` differ only in case, which FAT does not tell apart");
+        }
+        texts.push(text);
+    }
+    // Names that are their own alias go first, so that no made-up alias takes what belongs to one of them.
+    let exact: Vec<Option<[u8; 11]>> = texts.iter().map(|text| exact_short(text)).collect();
+    let mut taken: HashSet<[u8; 11]> = exact.iter().flatten().copied().collect();
+    let mut tails: HashMap<[u8; 11], u32> = HashMap::new();
+    texts
+        .iter()
+        .zip(exact)
+        .map(|(text, exact)| {
+            let short = match exact {
+                Some(short) => short,
+                None => made_short(text, &mut taken, &mut tails)?,
+            };
+            let long = (spell(&short) != **text).then(|| text.encode_utf16().collect());
+            Ok(Name { short, long })
+        })
+        .collect()
+}
+
+/// The name as text, if long names can spell it.
+fn check(name: &[u8]) -> Result<&str> {
+    let shown = String::from_utf8_lossy(name);
+    let text = std::str::from_utf8(name).ok().with_context(|| format!("the name `{}` is not UTF-8", shown.escape_debug()))?;
+    if let Some(bad) = text.chars().find(|c| c.is_ascii_control() || "\"*/:<>?\\|".contains(*c)) {
+        bail!("the name `{}` has {bad:?}, which FAT cannot hold", shown.escape_debug());
+    }
+    if text.ends_with(['.', ' ']) || text.is_empty() {
+        bail!("the name `{shown}` ends in a dot or a space, which FAT drops");
+    }
+    let units = text.encode_utf16().count();
+    if units > 255 {
+        bail!("the name `{shown}` has {units} UTF-16 units, FAT holds 255");
+    }
+    Ok(text)
+}
+
+fn is_short_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'()-@^_`{}~".contains(c)
+}
+
+/// The alias of a name that is 8.3 but for the case of its letters.
+fn exact_short(text: &str) -> Option<[u8; 11]> {
+    let (base, extension) = text.split_once('.').unwrap_or((text, ""));
+    let fits = (1..=8).contains(&base.len()) && extension.len() <= 3 && !text.ends_with('.');
+    (fits && base.chars().chain(extension.chars()).all(is_short_char)).then(|| join(base, extension))
+}
+
+fn join(base: &str, extension: &str) -> [u8; 11] {
+    let mut short = [b' '; 11];
+    short[..base.len()].copy_from_slice(base.to_ascii_uppercase().as_bytes());
+    short[8..8 + extension.len()].copy_from_slice(extension.to_ascii_uppercase().as_bytes());
+    short
+}
+
+/// An alias with a numeric tail that no other name of the directory has.
+fn made_short(text: &str, taken: &mut HashSet<[u8; 11]>, tails: &mut HashMap<[u8; 11], u32>) -> Result<[u8; 11]> {
+    let stem = text.trim_start_matches(['.', ' ']);
+    let (base, extension) = stem.rsplit_once('.').unwrap_or((stem, ""));
+    let clean = |part: &str, most: usize| -> String {
+        let kept = part.chars().filter(|c| !matches!(c, ' ' | '.'));
+        kept.map(|c| if is_short_char(c) { c } else { '_' }).take(most).collect()
+    };
+    let (base, extension) = (clean(base, 8), clean(extension, 3));
+    let next = tails.entry(join(&base, &extension)).or_insert(0);
+    loop {
+        *next += 1;
+        let tail = format!("~{next}");
+        if tail.len() > 7 {
+            bail!("the name `{text}` finds no free 8.3 alias");
+        }
+        let short = join(&format!("{}{tail}", &base[..base.len().min(8 - tail.len())]), &extension);
+        if taken.insert(short) {
+            return Ok(short);
+        }
+    }
+}
+
+/// An alias as text: `BASE.EXT`.
+pub(super) fn spell(short: &[u8; 11]) -> String {
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(' ').to_owned();
+    let (base, extension) = (part(&short[..8]), part(&short[8..]));
+    if extension.is_empty() { base } else { format!("{base}.{extension}") }
+}
+
+/// The sum over an alias by which the entries of its long name are known to belong to it.
+pub(super) fn checksum(short: &[u8; 11]) -> u8 {
+    short.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn aliases(names: &[&str]) -> Vec<String> {
+        assign(names.iter().map(|n| n.as_bytes())).unwrap().iter().map(|n| spell(&n.short)).collect()
+    }
+
+    #[test]
+    fn aliases_are_unique_and_stable() {
+        assert_eq!(aliases(&["BOOTX64.EFI", "grub.cfg", "authorized_keys"]), ["BOOTX64.EFI", "GRUB.CFG", "AUTHOR~1"]);
+        // A real name that looks like an alias keeps it.
+        assert_eq!(aliases(&["long name.text", "LONGNA~1.TEX"]), ["LONGNA~2.TEX", "LONGNA~1.TEX"]);
+        assert_eq!(aliases(&["origin.2023-05-01.0.0.0-master", "a+b", ".x", "ärger"]), ["ORIGIN~1.0-M", "A_B~1", "X~1", "_RGER~1"]);
+        let many: Vec<String> = (0..12).map(|n| format!("collision {n}")).collect();
+        let many = aliases(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((many[0].as_str(), many[11].as_str()), ("COLLIS~1", "COLLI~12"));
+    }
+
+    #[test]
+    fn only_upper_case_goes_without_a_long_name() {
+        let names = assign([&b"EVE.TXT"[..], b"eve.cfg", b"a.b.c"].into_iter()).unwrap();
+        assert_eq!(names.iter().map(Name::slots).collect::<Vec<_>>(), [1, 2, 2]);
+    }
+
+    #[test]
+    fn names_that_fat_cannot_hold_are_named() {
+        let error = |names: &[&[u8]]| assign(names.iter().copied()).unwrap_err().to_string();
+        assert_eq!(error(&[b"a:b"]), "the name `a:b` has ':', which FAT cannot hold");
+        assert_eq!(error(&[b"Eve", b"eVE"]), "`Eve` and `eVE` differ only in case, which FAT does not tell apart");
+        assert_eq!(error(&[b"dot."]), "the name `dot.` ends in a dot or a space, which FAT drops");
+        assert!(error(&[b"\xff"]).contains("is not UTF-8"));
+        assert!(error(&["x".repeat(256).as_bytes()]).contains("256 UTF-16 units, FAT holds 255"));
+        assign([&*"ä".repeat(255).into_bytes()].into_iter()).unwrap();
+    }
+}

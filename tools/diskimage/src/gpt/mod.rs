@@ -1,0 +1,140 @@
+//! GPT and MBR structures as bytes (UEFI specification 2.10, chapter 5): headers, entries, records, and a reader that
+//! trusts nothing. Where partitions go is decided in `disk`.
+
+mod guid;
+mod read;
+
+pub use guid::Guid;
+pub use read::{Gpt, read, read_mbr};
+
+use serde::Serialize;
+
+/// Bytes of a sector; other sizes are not written.
+pub const SECTOR: u64 = 512;
+/// Number of entries in a table.
+pub const ENTRIES: u32 = 128;
+/// Bytes of an entry.
+const ENTRY_SIZE: u32 = 128;
+/// Sectors of all entries.
+pub const ENTRIES_SECTORS: u64 = (ENTRIES * ENTRY_SIZE) as u64 / SECTOR;
+/// MBR type of the record that covers a GPT.
+pub const PROTECTIVE: u8 = 0xee;
+
+/// A partition as its entry has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GptEntry {
+    /// Place in the table, from 1.
+    pub number: u32,
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub type_guid: Guid,
+    /// Identity.
+    pub uuid: Guid,
+    /// First sector.
+    pub first_lba: u64,
+    /// Last sector, inclusive.
+    pub last_lba: u64,
+    /// Attribute bits.
+    pub attributes: u64,
+}
+
+/// A record of an MBR.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MbrEntry {
+    /// Type.
+    pub kind: u8,
+    /// Whether it is marked bootable.
+    pub bootable: bool,
+    /// First sector.
+    pub first_lba: u32,
+    /// Number of sectors.
+    pub sectors: u32,
+}
+
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// The table of entries, by their numbers.
+pub(crate) fn encode_entries(entries: &[GptEntry]) -> Vec<u8> {
+    let mut bytes = vec![0; (ENTRIES * ENTRY_SIZE) as usize];
+    for entry in entries {
+        let mut put = |at: usize, part: &[u8]| {
+            let at = ((entry.number - 1) * ENTRY_SIZE) as usize + at;
+            bytes[at..at + part.len()].copy_from_slice(part);
+        };
+        put(0, &entry.type_guid.to_disk());
+        put(16, &entry.uuid.to_disk());
+        put(32, &entry.first_lba.to_le_bytes());
+        put(40, &entry.last_lba.to_le_bytes());
+        put(48, &entry.attributes.to_le_bytes());
+        for (n, unit) in entry.name.encode_utf16().enumerate() {
+            put(56 + 2 * n, &unit.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// One of the two headers of a disk of `sectors` sectors, for entries with this checksum.
+pub(crate) fn encode_header(disk_guid: Guid, sectors: u64, backup: bool, entries_crc: u32) -> [u8; 512] {
+    let mut header = [0; 512];
+    let (first, last) = (1, sectors - 1);
+    let (this, other, entries) = if backup { (last, first, last - ENTRIES_SECTORS) } else { (first, last, 2) };
+    let mut put = |at: usize, part: &[u8]| header[at..at + part.len()].copy_from_slice(part);
+    put(0, b"EFI PART\0\0\x01\0");
+    put(12, &92_u32.to_le_bytes());
+    put(24, &this.to_le_bytes());
+    put(32, &other.to_le_bytes());
+    put(40, &first_usable().to_le_bytes());
+    put(48, &last_usable(sectors).to_le_bytes());
+    put(56, &disk_guid.to_disk());
+    put(72, &entries.to_le_bytes());
+    put(80, &ENTRIES.to_le_bytes());
+    put(84, &ENTRY_SIZE.to_le_bytes());
+    put(88, &entries_crc.to_le_bytes());
+    let crc = crc32(&header[..92]);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// First sector that a partition may have.
+#[must_use]
+pub(crate) fn first_usable() -> u64 {
+    2 + ENTRIES_SECTORS
+}
+
+/// Last sector that a partition may have on a disk of `sectors` sectors.
+#[must_use]
+pub(crate) fn last_usable(sectors: u64) -> u64 {
+    sectors - 2 - ENTRIES_SECTORS
+}
+
+/// The first sector: boot code of at most 446 bytes and at most four records.
+pub(crate) fn encode_mbr(boot_code: &[u8], records: &[MbrEntry]) -> [u8; 512] {
+    let mut mbr = [0; 512];
+    mbr[..boot_code.len()].copy_from_slice(boot_code);
+    for (place, record) in mbr[446..510].chunks_exact_mut(16).zip(records) {
+        let last = u64::from(record.first_lba) + u64::from(record.sectors) - 1;
+        place[0] = if record.bootable { 0x80 } else { 0 };
+        place[1..4].copy_from_slice(&chs(u64::from(record.first_lba)));
+        place[4] = record.kind;
+        place[5..8].copy_from_slice(&chs(last));
+        place[8..12].copy_from_slice(&record.first_lba.to_le_bytes());
+        place[12..].copy_from_slice(&record.sectors.to_le_bytes());
+    }
+    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
+    mbr
+}
+
+/// A sector as cylinder, head and sector of a disk with 255 heads and 63 sectors; the largest address for what lies beyond.
+fn chs(lba: u64) -> [u8; 3] {
+    let (cylinder, head, sector) = (lba / (255 * 63), lba / 63 % 255, lba % 63 + 1);
+    if cylinder > 1023 {
+        return [0xfe, 0xff, 0xff];
+    }
+    let bytes = (head | sector << 8 | (cylinder >> 8) << 14 | (cylinder & 0xff) << 16).to_le_bytes();
+    [bytes[0], bytes[1], bytes[2]]
+}

@@ -1,0 +1,151 @@
+//! Reading of partition tables from images that nobody vouches for: checksums are checked, sizes bounded.
+
+use super::{GptEntry, Guid, MbrEntry, SECTOR, crc32};
+use crate::read_at::{ReadAt, read_array};
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+/// A GUID partition table that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gpt {
+    /// Identity of the disk.
+    pub disk_guid: Guid,
+    /// Partitions by number.
+    pub entries: Vec<GptEntry>,
+    /// What is wrong with the table although it could be read.
+    pub problems: Vec<String>,
+}
+
+/// Most bytes of entries that are read; the usual table has 16 KiB.
+const MOST_ENTRY_BYTES: u64 = 1 << 20;
+
+/// Whether there is a GPT, and what it says: the primary one, or the backup when that is broken. `None` without either.
+pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
+    let sectors = source.size() / SECTOR;
+    if sectors < 3 {
+        return Ok(None);
+    }
+    let present = |lba: u64| -> Result<bool> { Ok(&read_array::<8>(source, lba * SECTOR)? == b"EFI PART") };
+    let last = sectors - 1;
+    let primary = if present(1)? { Some(read_table(source, 1)) } else { None };
+    let backup = if present(last)? { Some(read_table(source, last)) } else { None };
+    match (primary, backup) {
+        (None, None) => Ok(None),
+        (Some(Ok(mut primary)), backup) => {
+            match backup {
+                Some(Ok(backup)) if (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries) => {}
+                Some(Ok(_)) => primary.problems.push("the backup GPT differs from the primary one".into()),
+                Some(Err(error)) => primary.problems.push(format!("the backup GPT is broken: {error:#}")),
+                None => primary.problems.push("there is no backup GPT in the last sector".into()),
+            }
+            check_entries(&mut primary, sectors);
+            Ok(Some(primary))
+        }
+        (primary, Some(Ok(mut backup))) => {
+            backup.problems.push(match primary {
+                Some(Err(error)) => format!("the primary GPT is broken, this is the backup: {error:#}"),
+                _ => "there is no primary GPT, this is the backup".into(),
+            });
+            check_entries(&mut backup, sectors);
+            Ok(Some(backup))
+        }
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error.context("the GPT is broken")),
+    }
+}
+
+fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
+    let header: [u8; 512] = read_array(source, lba * SECTOR)?;
+    let (size, crc) = (u32_at(&header, 12), u32_at(&header, 16));
+    if !(92..=512).contains(&size) {
+        bail!("its header claims {size} bytes");
+    }
+    let mut blank = header;
+    blank[16..20].fill(0);
+    let real = crc32(&blank[..size as usize]);
+    if real != crc {
+        bail!("its header has the checksum {real:08x}, not {crc:08x}");
+    }
+    if u64_at(&header, 24) != lba {
+        bail!("its header says that it stands in sector {}, and stands in {lba}", u64_at(&header, 24));
+    }
+    let (count, entry_size) = (u64::from(u32_at(&header, 80)), u64::from(u32_at(&header, 84)));
+    if entry_size < 128 || count * entry_size > MOST_ENTRY_BYTES {
+        bail!("{count} entries of {entry_size} bytes are no table");
+    }
+    let offset = u64_at(&header, 72).checked_mul(SECTOR).context("its entries lie beyond 2^64")?;
+    let mut table = vec![0; usize::try_from(count * entry_size)?];
+    source.read_at(&mut table, offset).context("cannot read its entries")?;
+    if crc32(&table) != u32_at(&header, 88) {
+        bail!("its entries have the checksum {:08x}, not {:08x}", crc32(&table), u32_at(&header, 88));
+    }
+    let entries =
+        (1..).zip(table.chunks_exact(usize::try_from(entry_size)?)).filter_map(|(number, bytes)| parse_entry(number, bytes)).collect();
+    Ok(Gpt { disk_guid: guid_at(&header, 56), entries, problems: Vec::new() })
+}
+
+fn parse_entry(number: u32, bytes: &[u8]) -> Option<GptEntry> {
+    let units: Vec<u16> =
+        bytes[56..128].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).take_while(|unit| *unit != 0).collect();
+    let type_guid = guid_at(bytes, 0);
+    (type_guid != Guid::default()).then(|| GptEntry {
+        number,
+        name: String::from_utf16_lossy(&units),
+        type_guid,
+        uuid: guid_at(bytes, 16),
+        first_lba: u64_at(bytes, 32),
+        last_lba: u64_at(bytes, 40),
+        attributes: u64_at(bytes, 48),
+    })
+}
+
+fn check_entries(gpt: &mut Gpt, sectors: u64) {
+    let mut order: Vec<&GptEntry> = gpt.entries.iter().collect();
+    order.sort_by_key(|entry| entry.first_lba);
+    for entry in &order {
+        if entry.first_lba > entry.last_lba || entry.last_lba >= sectors {
+            gpt.problems
+                .push(format!("partition {} from sector {} to {} on a disk of {sectors}", entry.number, entry.first_lba, entry.last_lba));
+        }
+    }
+    for pair in order.windows(2) {
+        if pair[0].last_lba >= pair[1].first_lba {
+            gpt.problems.push(format!("partitions {} and {} overlap", pair[0].number, pair[1].number));
+        }
+    }
+}
+
+/// The records of the MBR in the first sector; `None` without its signature.
+pub fn read_mbr(source: &dyn ReadAt) -> Result<Option<Vec<MbrEntry>>> {
+    if source.size() < SECTOR {
+        return Ok(None);
+    }
+    let sector: [u8; 512] = read_array(source, 0)?;
+    if sector[510..] != [0x55, 0xaa] || sector[446..510].chunks_exact(16).any(|record| record[0] & 0x7f != 0) {
+        return Ok(None);
+    }
+    let records = sector[446..510].chunks_exact(16).filter(|record| record[4] != 0);
+    Ok(Some(
+        records
+            .map(|record| MbrEntry {
+                kind: record[4],
+                bootable: record[0] == 0x80,
+                first_lba: u32_at(record, 8),
+                sectors: u32_at(record, 12),
+            })
+            .collect(),
+    ))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+fn guid_at(bytes: &[u8], at: usize) -> Guid {
+    let mut guid = [0; 16];
+    guid.copy_from_slice(&bytes[at..at + 16]);
+    Guid::from_disk(guid)
+}
