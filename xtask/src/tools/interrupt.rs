@@ -1,0 +1,106 @@
+//! Ctrl-C and friends: the process groups of all running children end before we do, and a second time is not waited for.
+//! Only `install` changes anything of the process, and only `main` calls it; tests and libraries run without.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// How many children can be known to the signal handler at once; more still die by their death signal.
+const SLOTS: usize = 256;
+static GROUPS: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+/// Seconds in which commands may fail and temporary files go away after the first signal.
+const GRACE: u32 = 2;
+
+/// A child's process group, known to the signal handler for as long as this lives.
+pub(super) struct Registered(Option<&'static AtomicI32>);
+
+impl Registered {
+    /// Registers the group with the leader `pid`.
+    pub(super) fn new(pid: i32) -> Self {
+        let free = |slot: &&AtomicI32| slot.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        Self(GROUPS.iter().find(free))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            slot.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether a person or the system has asked us to stop.
+#[must_use]
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// Handles SIGINT, SIGTERM and SIGHUP: the first one ends all children, so that what waits for them fails and cleans up;
+/// when that takes over two seconds, or at a second one, or when nothing was running, we die of the signal.
+#[allow(unsafe_code)]
+pub fn install() {
+    for (signal, handler) in
+        [(libc::SIGINT, on_signal as extern "C" fn(i32)), (libc::SIGTERM, on_signal), (libc::SIGHUP, on_signal), (libc::SIGALRM, on_alarm)]
+    {
+        // SAFETY: the action is fully initialized, and the handlers call async-signal-safe functions only.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+extern "C" fn on_signal(signal: i32) {
+    CAUGHT.store(signal, Ordering::SeqCst);
+    let again = INTERRUPTED.swap(true, Ordering::SeqCst);
+    let children = kill_groups(if again { libc::SIGKILL } else { libc::SIGTERM });
+    if again || !children {
+        die(signal);
+    }
+    // SAFETY: alarm is async-signal-safe.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::alarm(GRACE);
+    }
+}
+
+extern "C" fn on_alarm(_: i32) {
+    kill_groups(libc::SIGKILL);
+    die(CAUGHT.load(Ordering::SeqCst));
+}
+
+/// Signals every registered group; whether there was one.
+#[allow(unsafe_code)]
+fn kill_groups(signal: i32) -> bool {
+    let mut any = false;
+    for slot in &GROUPS {
+        let pid = slot.load(Ordering::SeqCst);
+        if pid > 0 {
+            any = true;
+            // SAFETY: kill is async-signal-safe; a group that has just ended makes it fail, which is as good.
+            unsafe {
+                libc::kill(-pid, signal);
+            }
+        }
+    }
+    any
+}
+
+/// Ends us the way the signal would have, so that the shell sees it.
+#[allow(unsafe_code)]
+fn die(signal: i32) {
+    // SAFETY: signal and raise are async-signal-safe.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}

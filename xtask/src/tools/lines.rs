@@ -1,0 +1,102 @@
+//! A tool's output as lines: to the sink, to the log, the last ones kept for an error, secrets taken out of all of them.
+
+use super::cmd::{LineSink, Output};
+use anyhow::{Context as _, Result};
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{PipeReader, Read as _, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Lines that an error shows.
+const TAIL: usize = 20;
+/// A line longer than this is broken: memory must not grow with a tool that prints none.
+const LONGEST: usize = 16 << 10;
+
+/// The last lines of a tool.
+#[derive(Default)]
+pub(super) struct Tail(VecDeque<String>);
+
+impl Tail {
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
+    }
+
+    fn push(&mut self, line: String) {
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        self.0.push_back(line);
+    }
+}
+
+/// Where the lines of one command go.
+pub(super) struct Lines {
+    sink: Option<LineSink>,
+    log: Option<File>,
+    secrets: Vec<String>,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl Lines {
+    /// Opens the log and writes the command `shown` into it.
+    pub(super) fn new(output: &Output, secrets: Vec<String>, tail: Arc<Mutex<Tail>>, shown: &str) -> Result<Self> {
+        let open = |path: &std::path::PathBuf| -> Result<File> {
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir)?;
+            }
+            let mut log = File::options().create(true).append(true).open(path)?;
+            writeln!(log, "$ {shown}")?;
+            Ok(log)
+        };
+        let log = output.log.as_ref().map(|path| open(path).with_context(|| format!("cannot write the log {}", path.display())));
+        Ok(Self { sink: output.sink.clone(), log: log.transpose()?, secrets, tail })
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let mut line = String::from_utf8_lossy(bytes).into_owned();
+        for secret in &self.secrets {
+            line = line.replace(secret.as_str(), "***");
+        }
+        if let Some(log) = &mut self.log {
+            // A full disk must not stop the tool here: what it makes on that disk fails with a better message.
+            let _ = writeln!(log, "{line}");
+        }
+        if let Some(sink) = &self.sink {
+            sink(&line);
+        }
+        if !line.trim().is_empty() {
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+}
+
+/// Reads to the end. A carriage return ends a line as well: progress meters print one after each step.
+pub(super) fn pump(mut reader: PipeReader, mut lines: Lines) {
+    let mut buffer = [0; 8192];
+    let mut line = Vec::new();
+    let mut last = 0;
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        for byte in &buffer[..count] {
+            let end = matches!(byte, b'\n' | b'\r');
+            if (end && !(*byte == b'\n' && last == b'\r')) || line.len() >= LONGEST {
+                lines.push(&line);
+                line.clear();
+            }
+            if !end {
+                line.push(*byte);
+            }
+            last = *byte;
+        }
+    }
+    if !line.is_empty() {
+        lines.push(&line);
+    }
+}

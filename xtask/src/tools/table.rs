@@ -1,0 +1,317 @@
+//! What each foreign tool is for, since which version it does that, how it tells its version, and who packages it.
+//! Nothing is run here: `version` asks, `apt` installs, `commands::doctor` shows.
+
+/// A program of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Tool {
+    Git,
+    QemuImg,
+    QemuAmd64,
+    QemuArm64,
+    Swtpm,
+    Ssh,
+    Bwrap,
+    Unshare,
+    Sgdisk,
+    FsckVfat,
+    Mcopy,
+    Unsquashfs,
+    Mksquashfs,
+    E2fsck,
+    Xorriso,
+    Genimage,
+    Shellcheck,
+    Docker,
+    Linuxkit,
+}
+
+/// What tools are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// Building `live`.
+    Live,
+    /// Running it in a virtual machine.
+    Run,
+    /// `cargo xtask test`: foreign tools that look at our images.
+    Test,
+    /// `cargo xtask bench`: the tools that we measure ourselves against.
+    Bench,
+    /// The engine `linuxkit`.
+    Linuxkit,
+}
+
+/// A version by its numbers: `[7, 2, 22]`.
+pub type Version = [u32; 3];
+
+/// The names of packages; empty where there is none.
+#[derive(Debug)]
+pub struct Packages {
+    /// On Debian and Ubuntu.
+    pub debian: &'static [&'static str],
+    /// On Fedora.
+    pub fedora: &'static [&'static str],
+    /// In Homebrew.
+    pub brew: &'static [&'static str],
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Info {
+    /// How people call it.
+    pub name: &'static str,
+    /// The program's file name.
+    pub binary: &'static str,
+    /// What it is needed for: a verb phrase after "to".
+    pub purpose: &'static str,
+    /// Least version as people write it, and why.
+    pub minimum: Option<(&'static str, &'static str)>,
+    /// Arguments that make it print its version.
+    pub version_args: &'static [&'static str],
+    /// What stands before the version in that text.
+    pub version_after: &'static str,
+    /// Who packages it.
+    pub packages: Packages,
+    /// What wants it.
+    pub needs: &'static [Need],
+    /// The work can go on without it, with a word about it.
+    pub optional: bool,
+}
+
+const fn packages(debian: &'static [&'static str], fedora: &'static [&'static str], brew: &'static [&'static str]) -> Packages {
+    Packages { debian, fedora, brew }
+}
+
+/// A row that is the same name everywhere.
+const fn row(name: &'static str, purpose: &'static str, packages: Packages, needs: &'static [Need]) -> Info {
+    Info { name, binary: name, purpose, minimum: None, version_args: &["--version"], version_after: "", packages, needs, optional: false }
+}
+
+use Need::{Bench, Linuxkit, Live, Run, Test};
+
+/// All tools, in the order in which `doctor` shows them.
+pub const TABLE: &[(Tool, Info)] = &[
+    (
+        Tool::Git,
+        Info {
+            minimum: Some(("2.11", "the first with `status --porcelain=v2`")),
+            version_after: "git version ",
+            ..row("git", "know the version and the tags of packages", packages(&["git"], &["git"], &["git"]), &[Live, Run, Test])
+        },
+    ),
+    (
+        Tool::QemuImg,
+        Info {
+            minimum: Some(("5.1", "the first with compression_type=zstd in qcow2")),
+            version_after: "version ",
+            ..row("qemu-img", "make qcow2 of the raw disk", packages(&["qemu-utils"], &["qemu-img"], &["qemu"]), &[Live, Run, Test])
+        },
+    ),
+    (
+        Tool::QemuAmd64,
+        Info {
+            minimum: Some(("5.1", "the first that reads qcow2 with zstd")),
+            version_after: "version ",
+            ..row(
+                "qemu-system-x86_64",
+                "run amd64 images",
+                packages(&["qemu-system-x86"], &["qemu-system-x86-core"], &["qemu"]),
+                &[Run, Test],
+            )
+        },
+    ),
+    (
+        Tool::QemuArm64,
+        Info {
+            minimum: Some(("5.1", "the first that reads qcow2 with zstd")),
+            version_after: "version ",
+            optional: true,
+            ..row(
+                "qemu-system-aarch64",
+                "run arm64 images",
+                packages(&["qemu-system-arm"], &["qemu-system-aarch64-core"], &["qemu"]),
+                &[Test],
+            )
+        },
+    ),
+    (
+        Tool::Swtpm,
+        Info {
+            minimum: Some(("0.1", "the first release with a TPM 2 behind a socket")),
+            version_after: "version ",
+            ..row(
+                "swtpm",
+                "give the virtual machine a TPM",
+                packages(&["swtpm", "swtpm-tools"], &["swtpm", "swtpm-tools"], &["swtpm"]),
+                &[Run, Test],
+            )
+        },
+    ),
+    (
+        Tool::Ssh,
+        Info {
+            version_args: &["-V"],
+            version_after: "OpenSSH_",
+            ..row("ssh", "log into the virtual machine", packages(&["openssh-client"], &["openssh-clients"], &["openssh"]), &[Test])
+        },
+    ),
+    (
+        Tool::Bwrap,
+        Info {
+            optional: true,
+            version_after: "bubblewrap ",
+            ..row(
+                "bwrap",
+                "keep RUN steps of packages away from this machine",
+                packages(&["bubblewrap"], &["bubblewrap"], &[]),
+                &[Live, Test],
+            )
+        },
+    ),
+    (
+        Tool::Unshare,
+        Info {
+            optional: true,
+            version_after: "util-linux ",
+            ..row("unshare", "run RUN steps where bwrap is missing", packages(&["util-linux"], &["util-linux"], &[]), &[Test])
+        },
+    ),
+    (
+        Tool::Sgdisk,
+        Info {
+            version_args: &["-V"],
+            version_after: "version ",
+            ..row("sgdisk", "check partition tables", packages(&["gdisk"], &["gdisk"], &["gptfdisk"]), &[Test])
+        },
+    ),
+    (
+        Tool::FsckVfat,
+        Info {
+            // It tells its version only when it checks something.
+            version_args: &[],
+            ..row("fsck.vfat", "check FAT file systems", packages(&["dosfstools"], &["dosfstools"], &["dosfstools"]), &[Test])
+        },
+    ),
+    (
+        Tool::Mcopy,
+        Info {
+            binary: "mcopy",
+            version_after: "mtools) ",
+            ..row("mtools", "read FAT file systems", packages(&["mtools"], &["mtools"], &["mtools"]), &[Test])
+        },
+    ),
+    (
+        Tool::Unsquashfs,
+        Info {
+            version_args: &["-version"],
+            version_after: "version ",
+            ..row("unsquashfs", "check squashfs", packages(&["squashfs-tools"], &["squashfs-tools"], &["squashfs"]), &[Test])
+        },
+    ),
+    (
+        Tool::Mksquashfs,
+        Info {
+            version_args: &["-version"],
+            version_after: "version ",
+            ..row(
+                "mksquashfs",
+                "be measured against our squashfs writer",
+                packages(&["squashfs-tools"], &["squashfs-tools"], &["squashfs"]),
+                &[Bench],
+            )
+        },
+    ),
+    (
+        Tool::E2fsck,
+        Info {
+            version_args: &["-V"],
+            version_after: "e2fsck ",
+            ..row("e2fsck", "check ext4", packages(&["e2fsprogs"], &["e2fsprogs"], &["e2fsprogs"]), &[Test])
+        },
+    ),
+    (
+        Tool::Xorriso,
+        Info {
+            version_after: "xorriso ",
+            ..row("xorriso", "check ISO images", packages(&["xorriso"], &["xorriso"], &["xorriso"]), &[Test])
+        },
+    ),
+    (
+        Tool::Genimage,
+        row("genimage", "be measured against our disk writer", packages(&["genimage"], &["genimage"], &["genimage"]), &[Bench]),
+    ),
+    (
+        Tool::Shellcheck,
+        Info {
+            version_after: "version: ",
+            ..row("shellcheck", "check the guest's scripts", packages(&["shellcheck"], &["ShellCheck"], &["shellcheck"]), &[Test])
+        },
+    ),
+    (
+        Tool::Docker,
+        Info {
+            optional: true,
+            version_after: "version ",
+            ..row("docker", "build packages with the engine linuxkit", packages(&["docker.io"], &["moby-engine"], &["docker"]), &[Linuxkit])
+        },
+    ),
+    (
+        Tool::Linuxkit,
+        Info {
+            optional: true,
+            version_args: &["version"],
+            version_after: "version ",
+            ..row(
+                "linuxkit",
+                "build packages and root file systems with the engine linuxkit",
+                packages(&[], &[], &["linuxkit"]),
+                &[Linuxkit],
+            )
+        },
+    ),
+];
+
+impl Tool {
+    /// Its row of the table.
+    #[must_use]
+    pub fn info(self) -> &'static Info {
+        TABLE.iter().find(|(tool, _)| *tool == self).map(|(_, info)| info).expect("every tool has a row, see the test")
+    }
+
+    /// Its name in `XTASK_TOOL_…`: `QEMU_SYSTEM_X86_64`.
+    #[must_use]
+    pub fn variable(self) -> String {
+        self.info().name.replace(['-', '.'], "_").to_uppercase()
+    }
+
+    /// The tool of that name.
+    #[must_use]
+    pub fn from_variable(name: &str) -> Option<Self> {
+        TABLE.iter().map(|(tool, _)| *tool).find(|tool| tool.variable() == name)
+    }
+
+    /// The tools that `need` wants, in the table's order.
+    pub fn needed_for(need: Need) -> impl Iterator<Item = Self> {
+        TABLE.iter().filter(move |(_, info)| info.needs.contains(&need)).map(|(tool, _)| *tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_one_row() {
+        // A tool added to the enum stops this from compiling until its row is thought of.
+        let all = |tool: Tool| match tool {
+            Tool::Git | Tool::QemuImg | Tool::QemuAmd64 | Tool::QemuArm64 | Tool::Swtpm | Tool::Ssh | Tool::Bwrap | Tool::Unshare => {}
+            Tool::Sgdisk | Tool::FsckVfat | Tool::Mcopy | Tool::Unsquashfs | Tool::Mksquashfs | Tool::E2fsck | Tool::Xorriso => {}
+            Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit => {}
+        };
+        TABLE.iter().for_each(|(tool, _)| all(*tool));
+        let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
+        assert_eq!((tools.len(), TABLE.len()), (19, 19));
+        assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
+        assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
+    }
+}
