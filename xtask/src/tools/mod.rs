@@ -2,6 +2,7 @@
 //! `table` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
 
 pub mod apt;
+pub mod cargo;
 pub mod cmd;
 pub mod docker;
 pub mod git;
@@ -45,6 +46,10 @@ const PASSED_ON: &[&str] = &[
     "DOCKER_CONFIG",
     "DOCKER_CONTEXT",
     "DOCKER_HOST",
+    "CARGO_HOME",
+    "CARGO_TARGET_DIR",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
     "http_proxy",
     "https_proxy",
     "no_proxy",

@@ -510,7 +510,11 @@ mod tests {
         let refuse = |_: &mut dyn Read| -> Result<()> { anyhow::bail!("no such format") };
         assert_eq!(sh("exec yes").read_with(refuse).unwrap_err().to_string(), "no such format");
         assert_eq!(sh("sleep 60").read_with(refuse).unwrap_err().to_string(), "no such format");
-        let error = sh("echo half; exit 9").read_with(refuse).unwrap_err();
+        let cut_short = |reader: &mut dyn Read| -> Result<()> {
+            io::copy(reader, &mut io::sink())?;
+            anyhow::bail!("the archive ends in the middle")
+        };
+        let error = sh("echo half; exit 9").read_with(cut_short).unwrap_err();
         assert_eq!(failure(&error).exit, Exit::Status(9));
     }
 
@@ -548,7 +552,7 @@ mod tests {
     fn a_descriptor_and_a_mask_reach_the_child() {
         let (reader, writer) = io::pipe().unwrap();
         let number = writer.as_raw_fd();
-        let script = format!("umask; echo through >&{number}");
+        let script = format!("umask; echo through > /dev/fd/{number}");
         assert_eq!(sh(&script).umask(0o27).keep_fd(writer.into()).stdout().unwrap(), "0027");
         let mut line = String::new();
         io::BufReader::new(reader).read_line(&mut line).unwrap();

@@ -24,6 +24,7 @@ pub enum Tool {
     Shellcheck,
     Docker,
     Linuxkit,
+    Cargo,
 }
 
 /// What tools are wanted for.
@@ -269,6 +270,13 @@ pub const TABLE: &[(Tool, Info)] = &[
             )
         },
     ),
+    (
+        Tool::Cargo,
+        Info {
+            version_after: "cargo ",
+            ..row("cargo", "run the tests of this repository", packages(&["cargo"], &["cargo"], &["rust"]), &[Test])
+        },
+    ),
 ];
 
 impl Tool {
@@ -306,11 +314,11 @@ mod tests {
         let all = |tool: Tool| match tool {
             Tool::Git | Tool::QemuImg | Tool::QemuAmd64 | Tool::QemuArm64 | Tool::Swtpm | Tool::Ssh | Tool::Bwrap | Tool::Unshare => {}
             Tool::Sgdisk | Tool::FsckVfat | Tool::Mcopy | Tool::Unsquashfs | Tool::Mksquashfs | Tool::E2fsck | Tool::Xorriso => {}
-            Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit => {}
+            Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit | Tool::Cargo => {}
         };
         TABLE.iter().for_each(|(tool, _)| all(*tool));
         let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
-        assert_eq!((tools.len(), TABLE.len()), (19, 19));
+        assert_eq!((tools.len(), TABLE.len()), (20, 20));
         assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
         assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
     }
