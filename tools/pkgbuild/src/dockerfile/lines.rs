@@ -1,0 +1,133 @@
+//! From physical lines to logical ones: parser directives, comments, continuations, here-documents.
+
+use super::{
+    instruction::Heredoc,
+    words::{self, split_words},
+};
+use anyhow::{Result, bail};
+
+/// What the first comment lines may say.
+pub(super) struct Directives {
+    pub(super) escape: char,
+    pub(super) syntax: Option<String>,
+}
+
+/// An instruction as written, continuations joined and comments left out.
+#[derive(Debug)]
+pub(super) struct Logical {
+    /// Its first line, counted from 1.
+    pub(super) number: usize,
+    /// The keyword in upper case.
+    pub(super) keyword: String,
+    /// What follows it, trimmed.
+    pub(super) rest: String,
+    /// The bodies of its here-documents, in order.
+    pub(super) heredocs: Vec<Heredoc>,
+}
+
+pub(super) fn split(path: &str, text: &str) -> Result<(Directives, Vec<Logical>)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let physical: Vec<&str> = text.lines().collect();
+    let directives = read_directives(path, &physical)?;
+    let mut logical = Vec::new();
+    let mut at = 0;
+    while at < physical.len() {
+        let line = physical[at].trim_start();
+        if line.trim().is_empty() || line.starts_with('#') {
+            at += 1;
+            continue;
+        }
+        let number = at + 1;
+        let joined = join_continuations(&physical, &mut at, directives.escape);
+        let joined = joined.trim();
+        let (keyword, rest) = joined.split_once(char::is_whitespace).unwrap_or((joined, ""));
+        let (keyword, rest) = (keyword.to_uppercase(), rest.trim().to_owned());
+        let mut heredocs = Vec::new();
+        if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") && words::json_array(&rest).is_none() {
+            for word in split_words(&rest, directives.escape) {
+                if let Some(heredoc) = opening(&word) {
+                    heredocs.push(read_body(path, number, &physical, &mut at, heredoc)?);
+                }
+            }
+        }
+        logical.push(Logical { number, keyword, rest, heredocs });
+    }
+    Ok((directives, logical))
+}
+
+/// Directives are the comments of the form `# key=value` before anything else, each key once.
+fn read_directives(path: &str, physical: &[&str]) -> Result<Directives> {
+    let mut directives = Directives { escape: '\\', syntax: None };
+    let mut seen = Vec::new();
+    for (index, line) in physical.iter().enumerate() {
+        let Some((key, value)) = line.trim().strip_prefix('#').and_then(|line| line.split_once('=')) else { break };
+        let (key, value) = (key.trim().to_lowercase(), value.trim());
+        match key.as_str() {
+            "syntax" => directives.syntax = Some(value.to_owned()),
+            "check" => {}
+            "escape" => match value {
+                "\\" => directives.escape = '\\',
+                "`" => directives.escape = '`',
+                _ => bail!("{path}:{}: the escape character can be \\ or `, not `{value}`", index + 1),
+            },
+            _ => break,
+        }
+        if seen.contains(&key) {
+            bail!("{path}:{}: the directive `{key}` stands twice", index + 1);
+        }
+        seen.push(key);
+    }
+    Ok(directives)
+}
+
+/// Takes the line at `at` and those that continue it; comments and empty lines among them vanish.
+fn join_continuations(physical: &[&str], at: &mut usize, escape: char) -> String {
+    let mut joined = String::new();
+    let mut first = true;
+    while let Some(line) = physical.get(*at) {
+        *at += 1;
+        if !first && (line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            continue;
+        }
+        first = false;
+        match without_continuation(line, escape) {
+            Some(part) => joined.push_str(part),
+            None => {
+                joined.push_str(line);
+                break;
+            }
+        }
+    }
+    joined
+}
+
+/// The line without its escape at the end; `None` when it has none there. Two escapes are one that is meant.
+fn without_continuation(line: &str, escape: char) -> Option<&str> {
+    let part = line.trim_end_matches([' ', '\t', '\r']).strip_suffix(escape)?;
+    (!part.ends_with(escape)).then_some(part)
+}
+
+/// Recognizes `<<EOF`, `<<-EOF`, `3<<"EOF"` as a word of its own; gives it without a body.
+fn opening(word: &str) -> Option<Heredoc> {
+    let after = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (strip_tabs, name) = after.strip_prefix('-').map_or((false, after), |name| (true, name));
+    if name.is_empty() || name.contains('<') {
+        return None;
+    }
+    let bare: String = name.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
+    let expand = bare == name;
+    (!bare.is_empty()).then(|| Heredoc { word: word.to_owned(), name: bare, strip_tabs, expand, body: String::new() })
+}
+
+fn read_body(path: &str, number: usize, physical: &[&str], at: &mut usize, mut heredoc: Heredoc) -> Result<Heredoc> {
+    while let Some(line) = physical.get(*at) {
+        *at += 1;
+        let stripped = if heredoc.strip_tabs { line.trim_start_matches('\t') } else { line };
+        if stripped == heredoc.name {
+            return Ok(heredoc);
+        }
+        heredoc.body.push_str(stripped);
+        heredoc.body.push('\n');
+    }
+    bail!("{path}:{number}: the here-document `{}` has no end", heredoc.name)
+}
