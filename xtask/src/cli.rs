@@ -1,0 +1,214 @@
+//! The command line: global options, a verb, the verb's arguments, and knobs as flags or `VAR=value` words.
+
+use crate::{
+    commands::{self, VERBS, Verb},
+    context::{Ctx, EngineKind, Globals},
+    environment::Environment,
+    error::{did_you_mean, usage},
+    knobs::{
+        Knobs, RawKnobs, Source,
+        table::{Kind, TABLE},
+    },
+    tools::Tools,
+    tree::Profile,
+};
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::path::{Path, PathBuf};
+
+/// Parses `words` (without the program's name) and runs the verb.
+pub fn run(words: &[String], environment: &Environment) -> Result<()> {
+    if let Some(at) = words.iter().position(|word| word == "make").filter(|at| verb_at(words) == *at) {
+        return commands::make::run(&words[..at], &words[at + 1..], environment);
+    }
+    let (assignments, words) = split_assignments(words);
+    let words = commands::make::expand_old_name(words);
+    let matches = match command().try_get_matches_from(std::iter::once("cargo xtask".to_owned()).chain(words)) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            print!("{}", error.render());
+            return Ok(());
+        }
+        Err(error) => return Err(refusal(&error)),
+    };
+    let (name, arguments) = matches.subcommand().context("clap asks for a verb")?;
+    let verb = VERBS.iter().find(|verb| verb.name == name).context("clap knows the same verbs")?;
+    if let Some(run) = verb.without_tree {
+        return run(arguments, environment);
+    }
+    let ctx = context(&matches, arguments, verb, &assignments, environment)?;
+    (verb.run)(&ctx, arguments)
+}
+
+/// Where the verb stands: after the global options and their values.
+#[must_use]
+pub fn verb_at(words: &[String]) -> usize {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let takes_value = matches!(word.as_str(), "--root" | "--engine") || word == "-j" && words.get(at + 1).is_some_and(|next| next.parse::<usize>().is_ok());
+        match word.starts_with('-') {
+            true if takes_value => at += 2,
+            true => at += 1,
+            false => break,
+        }
+    }
+    at
+}
+
+/// A verb's words without `VAR=value`, which may stand anywhere after the verb as they may after `make`.
+fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let (mut assignments, mut rest) = (Vec::new(), Vec::new());
+    for word in words {
+        match word.split_once('=') {
+            Some((name, value)) if is_name(name) => assignments.push((name.to_owned(), value.to_owned())),
+            _ => rest.push(word.clone()),
+        }
+    }
+    (assignments, rest)
+}
+
+fn refusal(error: &clap::Error) -> anyhow::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        let names = VERBS.iter().map(|verb| verb.name).chain(commands::make::OLD_NAMES.iter().copied());
+        let hint = did_you_mean(word, names)
+            .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
+        return usage(format!("there is no target or command `{word}`\nhint: {hint}"));
+    }
+    let text = error.render().to_string();
+    usage(text.trim_start_matches("error: ").trim_end().to_owned())
+}
+
+/// The whole command line, for parsing, help and completion.
+#[must_use]
+pub fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let mut command = Command::new("cargo xtask")
+        .about("Builds EVE: packages, root file systems, disk images; and runs them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .arg(Arg::new("root").long("root").value_name("DIR").help("build the tree in DIR instead of this one"))
+        .arg(Arg::new("engine").long("engine").value_name("ENGINE").value_parser(["native", "linuxkit"]).help("who makes things; the tree says when this does not"))
+        .arg(flag("dry-run", "print the plan and why each step is due; make nothing").short('n'))
+        .arg(flag("offline", "never ask the network"))
+        .arg(flag("locked", "fail when a pinned package has left the mirror"))
+        .arg(Arg::new("jobs").short('j').value_name("N").num_args(0..=1).default_missing_value("0").value_parser(clap::value_parser!(usize)).help("steps at once; the number of processors when unset"))
+        .arg(flag("verbose", "show the tools' output").short('v'))
+        .arg(flag("json", "print data for programs, where a command has data to give"));
+    for verb in VERBS {
+        let knobs = verb.name != "make" && verb.without_tree.is_none();
+        let sub = (verb.arguments)(Command::new(verb.name).about(verb.about));
+        command = command.subcommand(if knobs { with_knobs(sub, verb) } else { sub });
+    }
+    command
+}
+
+/// Adds every knob as a flag; help shows those that the verb is known to heed.
+fn with_knobs(mut command: Command, verb: &Verb) -> Command {
+    for decl in TABLE {
+        let shown = verb.builds && decl.verbs.is_empty() || decl.verbs.contains(&verb.name);
+        let default = if decl.default.is_empty() { String::new() } else { format!(" [default: {}]", decl.default) };
+        let mut arg = Arg::new(decl.name)
+            .long(decl.flag)
+            .help(format!("{}{default} [{}=]", decl.help, decl.name))
+            .hide(!shown)
+            .help_heading("Knobs")
+            .value_name(match decl.kind {
+                Kind::Number { .. } => "N",
+                Kind::Path => "PATH",
+                Kind::Switch => "y|n",
+                Kind::Text => "TEXT",
+                Kind::Choice(_) => "WORD",
+            });
+        if matches!(decl.kind, Kind::Switch) {
+            // `--tpm` alone means yes; `--tpm=n` takes it back.
+            arg = arg.num_args(0..=1).require_equals(true).default_missing_value("y");
+        }
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn context(
+    globals: &ArgMatches,
+    arguments: &ArgMatches,
+    verb: &Verb,
+    assignments: &[(String, String)],
+    environment: &Environment,
+) -> Result<Ctx> {
+    let root = root(globals.get_one::<String>("root").map(Path::new), environment)?;
+    let profile = Profile::read(&root)?;
+    let mut raw = RawKnobs::default();
+    for (name, value) in verb.sets {
+        raw.set(name, value, Source::Command)?;
+    }
+    for decl in TABLE {
+        if let Ok(Some(value)) = arguments.try_get_one::<String>(decl.name) {
+            raw.set(decl.name, value, Source::Command)?;
+        }
+    }
+    for (name, value) in assignments {
+        raw.set(name, value, Source::Command)?;
+    }
+    raw.set_from_environment(&|name| environment.get_raw(name))?;
+    for (name, value) in &profile.knobs {
+        raw.set(name, value, Source::File)?;
+    }
+    let engine = match globals.get_one::<String>("engine").unwrap_or(&profile.engine).as_str() {
+        "linuxkit" => EngineKind::Linuxkit,
+        _ => EngineKind::Native,
+    };
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Ctx {
+        engine,
+        globals: Globals {
+            dry_run: globals.get_flag("dry-run"),
+            offline: globals.get_flag("offline"),
+            locked: globals.get_flag("locked"),
+            json: globals.get_flag("json"),
+            jobs: globals.get_one::<usize>("jobs").copied().filter(|jobs| *jobs > 0).unwrap_or_else(processors),
+            verbose: globals.get_flag("verbose"),
+        },
+        knobs: Knobs::resolve(&raw, &root)?,
+        profile,
+        tools: Tools::new(environment),
+        environment: environment.clone(),
+        root,
+    })
+}
+
+/// The tree: the one that was named, else the first folder upwards from here with a profile, else the workspace.
+fn root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return named.canonicalize().map_err(|error| usage(format!("--root {}: {error}", named.display())));
+    }
+    let here = std::env::current_dir().context("there is no current folder")?;
+    let above = here.ancestors().find(|folder| folder.join(crate::tree::PROFILE).is_file()).map(Path::to_owned);
+    above.or_else(|| environment.workspace()).ok_or_else(|| {
+        usage(format!("no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one", here.display(), crate::tree::PROFILE))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn assignments_are_told_from_words() {
+        let words = ["pkg", "HV=xen", "--until=x", "a=b", "A_1=2 3"].map(str::to_owned);
+        let (assignments, rest) = split_assignments(&words);
+        assert_eq!(assignments, [("HV".to_owned(), "xen".to_owned()), ("A_1".to_owned(), "2 3".to_owned())]);
+        assert_eq!(rest, ["pkg", "--until=x", "a=b"]);
+    }
+}

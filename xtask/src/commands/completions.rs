@@ -1,0 +1,30 @@
+//! `completions SHELL`: a completion script, from the same tables as the command line.
+
+use super::VERBS;
+use crate::{environment::Environment, knobs::table::TABLE};
+use anyhow::Result;
+use clap::{Arg, ArgMatches, Command};
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    command.arg(Arg::new("shell").value_name("SHELL").value_parser(["bash"]).default_value("bash"))
+}
+
+/// `completions`.
+pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
+    let verbs: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    let flags: Vec<String> = TABLE.iter().map(|decl| format!("--{}", decl.flag)).collect();
+    println!(
+        "# bash completion for `cargo xtask`: source it after cargo's own.\n\
+         _cargo_xtask() {{\n\
+         \x20   local word=${{COMP_WORDS[COMP_CWORD]}}\n\
+         \x20   if [[ ${{COMP_WORDS[1]}} == xtask ]]; then\n\
+         \x20       if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\")); else COMPREPLY=($(compgen -W \"{}\" -- \"$word\")); fi\n\
+         \x20   elif declare -F _cargo >/dev/null; then _cargo \"$@\"; fi\n\
+         }}\n\
+         complete -o default -F _cargo_xtask cargo",
+        flags.join(" "),
+        verbs.join(" ")
+    );
+    Ok(())
+}

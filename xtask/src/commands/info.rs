@@ -1,0 +1,54 @@
+//! Verbs that only tell: versions and knobs.
+
+use crate::{context::Ctx, execute::artifact::link_atomically};
+use anyhow::{Context as _, Result};
+use clap::ArgMatches;
+use std::path::Path;
+
+/// `version`.
+pub fn version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    println!("{}", ctx.tree()?.version());
+    Ok(())
+}
+
+/// `currentversion`: what `current` points to now, whatever a new build would be.
+pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current/installer/eve_version");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display()))?;
+    print!("{text}");
+    Ok(())
+}
+
+/// `current`.
+pub fn current(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let tree = ctx.tree()?;
+    let folder = ctx.dist().join(ctx.knobs.arch.as_str());
+    std::fs::create_dir_all(folder.join(tree.version()))?;
+    link_atomically(&folder.join("current"), Path::new(tree.version()))
+}
+
+/// `summary`.
+pub fn summary(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let tree = ctx.tree()?;
+    if ctx.globals.json {
+        let knobs: Vec<_> = ctx
+            .knobs
+            .origins
+            .iter()
+            .map(|(name, value, source)| serde_json::json!({"name": name, "value": value, "source": source}))
+            .collect();
+        let value = serde_json::json!({
+            "tree": ctx.profile.name, "root": ctx.root, "version": tree.version(), "engine": ctx.engine.as_str(), "knobs": knobs,
+        });
+        println!("{}", serde_json::to_string_pretty(&value)?);
+        return Ok(());
+    }
+    println!("{:<24} {}", "tree", ctx.root.display());
+    println!("{:<24} {}", "version", tree.version());
+    println!("{:<24} {}", "engine", ctx.engine.as_str());
+    for (name, value, source) in &ctx.knobs.origins {
+        println!("{name:<24} {:<24} ({source})", if value.is_empty() { "-" } else { value });
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What a person can type: one file a verb (or a family that differs in one word), and the table of them all.
+
+mod build;
+pub mod bench;
+mod bump;
+mod clean;
+mod completions;
+mod debian;
+mod doctor;
+mod explain;
+mod info;
+mod inspect;
+pub mod make;
+mod reference;
+mod run;
+mod show_tag;
+mod test;
+
+use crate::{context::Ctx, environment::Environment};
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+
+/// Runs a verb.
+type Run = fn(&Ctx, &ArgMatches) -> Result<()>;
+
+/// A verb of the command line.
+pub struct Verb {
+    /// What is typed.
+    pub name: &'static str,
+    /// One line of help.
+    pub about: &'static str,
+    /// Adds the verb's own arguments; knobs are added for all.
+    pub arguments: fn(Command) -> Command,
+    /// Does it.
+    pub run: Run,
+    /// Knobs that the verb's name sets: `live-gcp` is `live` with `IMAGE_FORMAT=gcp`.
+    pub sets: &'static [(&'static str, &'static str)],
+    /// Whether its help lists the knobs of a build.
+    pub builds: bool,
+    /// For a verb that works without any tree.
+    pub without_tree: Option<fn(&ArgMatches, &Environment) -> Result<()>>,
+}
+
+fn no_arguments(command: Command) -> Command {
+    command
+}
+
+const fn verb(name: &'static str, about: &'static str, arguments: fn(Command) -> Command, run: Run) -> Verb {
+    Verb { name, about, arguments, run, sets: &[], builds: false, without_tree: None }
+}
+
+const fn target(name: &'static str, about: &'static str, run: Run) -> Verb {
+    Verb { builds: true, ..verb(name, about, no_arguments, run) }
+}
+
+const fn shortcut(name: &'static str, about: &'static str, run: Run, sets: &'static [(&'static str, &'static str)]) -> Verb {
+    Verb { sets, ..target(name, about, run) }
+}
+
+/// All verbs, in the order of the help.
+pub const VERBS: &[Verb] = &[
+    target("live", "build a disk image that boots: packages, root file system, configuration, disk", build::live),
+    shortcut("live-raw", "the same as a raw disk", build::live, &[("IMAGE_FORMAT", "raw")]),
+    shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live, &[("IMAGE_FORMAT", "qcow2")]),
+    shortcut("live-vdi", "the same as vdi, for VirtualBox", build::live, &[("IMAGE_FORMAT", "vdi")]),
+    target("rootfs", "build the root file system", build::rootfs),
+    shortcut("rootfs-kvm", "the same for KVM", build::rootfs, &[("HV", "kvm")]),
+    shortcut("rootfs-xen", "the same for Xen", build::rootfs, &[("HV", "xen")]),
+    shortcut("rootfs-acrn", "the same for ACRN", build::rootfs, &[("HV", "acrn")]),
+    target("rootfstar", "build the root file system's tar", build::rootfs_tar),
+    target("config", "build config.img from the configuration folder", build::config),
+    Verb { builds: true, ..verb("pkg", "build packages, and those that they start from", build::package_arguments, build::packages) },
+    target("pkgs", "build all packages", build::all_packages),
+    verb("run", "boot the last live image in QEMU", run::arguments, run::run),
+    verb("inspect", "show what is in a disk or file system image", inspect::arguments, inspect::run),
+    verb("version", "print the version that a build has now", no_arguments, info::version),
+    verb("currentversion", "print the version that dist/<arch>/current has", no_arguments, info::current_version),
+    verb("current", "point dist/<arch>/current at this version", no_arguments, info::current),
+    verb("show-tag", "print the tags of packages", show_tag::arguments, show_tag::run),
+    verb("summary", "print every knob, its value and where that came from", no_arguments, info::summary),
+    verb("why", "say for each step of a target why it is due, or that it is not", explain::arguments, explain::why),
+    verb("graph", "draw a target's plan in Graphviz's language", explain::arguments, explain::graph),
+    verb("doctor", "check this machine's tools, and install what is missing", doctor::arguments, doctor::run),
+    verb("pins", "renew the pins of the Debian archive from the mirror", debian::arguments, debian::run),
+    verb("bump", "write a package's present tag into the Dockerfiles that start from it", bump::arguments, bump::run),
+    verb("test", "run all tests, boots included", test::arguments, test::run),
+    verb("bench", "measure against the tools one would use instead", bench::arguments, bench::run),
+    verb("clean", "remove dist/", no_arguments, clean::run),
+    verb("reference", "write the generated pages of docs/", reference::arguments, reference::run),
+    verb("make", "take make's words: goals, VAR=value, -n, -j", make::arguments, make::never),
+    Verb { without_tree: Some(completions::run), ..verb("completions", "print a completion script", completions::arguments, make::never) },
+];

@@ -1,0 +1,18 @@
+//! How a node is made: natively in this process, or by docker and linuxkit.
+
+pub mod native;
+
+use crate::{
+    execute::Job,
+    plan::{ImageRef, Node},
+};
+use anyhow::Result;
+
+/// One way of making nodes.
+pub trait Engine: Sync {
+    /// The digest of a package's image when it exists already.
+    fn package(&self, image: &ImageRef) -> Result<Option<String>>;
+
+    /// Makes `node`: afterwards its outputs stand under their names. What it has to tell goes to `job`.
+    fn make(&self, node: &Node, job: &Job<'_>) -> Result<()>;
+}

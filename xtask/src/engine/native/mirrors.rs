@@ -1,0 +1,53 @@
+//! Where Debian packages are downloaded from: the knobs, else the machine's own apt sources.
+
+use crate::{environment::Environment, knobs::Knobs};
+use anyhow::Result;
+use pkgbuild::debian::{Mirrors, Proxy};
+use std::path::Path;
+
+/// The machine's apt configuration.
+const APT: &str = "/etc/apt";
+
+/// What decides where downloads come from, kept until somebody downloads.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    debian: Option<String>,
+    security: Option<String>,
+    proxy: Option<String>,
+    no_proxy: Option<String>,
+}
+
+impl Origins {
+    /// From knobs and proxies.
+    #[must_use]
+    pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
+        let either = |lower: &str, upper: &str| environment.get(lower).or_else(|| environment.get(upper)).map(str::to_owned);
+        Self {
+            debian: knobs.debian_mirror.clone(),
+            security: knobs.debian_security_mirror.clone(),
+            proxy: either("http_proxy", "HTTP_PROXY"),
+            no_proxy: either("no_proxy", "NO_PROXY"),
+        }
+    }
+
+    /// The mirrors; an error with a hint when nothing names one.
+    pub fn mirrors(&self) -> Result<Mirrors> {
+        Mirrors::from_apt_sources(&apt_sources(Path::new(APT)), self.debian.as_deref(), self.security.as_deref())
+    }
+
+    /// The proxy for plain HTTP.
+    #[must_use]
+    pub fn proxy(&self) -> Proxy {
+        Proxy { http: self.proxy.clone(), except: self.no_proxy.clone() }
+    }
+}
+
+/// Name and text of every file in which apt looks for sources. One that cannot be read names no mirror.
+fn apt_sources(folder: &Path) -> Vec<(String, String)> {
+    let mut paths = vec![folder.join("sources.list")];
+    let entries = std::fs::read_dir(folder.join("sources.list.d")).into_iter().flatten().flatten();
+    let mut more: Vec<_> = entries.map(|entry| entry.path()).collect();
+    more.sort();
+    paths.extend(more);
+    paths.iter().filter_map(|path| Some((path.display().to_string(), std::fs::read_to_string(path).ok()?))).collect()
+}

@@ -1,0 +1,136 @@
+//! The one error type at the door: a kind with its exit code, hints, and the printer. Inside, errors are `anyhow`'s.
+
+use std::fmt;
+
+/// What went wrong, as far as a script that calls us must tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything without a kind of its own.
+    Failed,
+    /// The words on the command line, or a knob's value.
+    Usage,
+    /// A tool that is not on this machine.
+    MissingTool,
+}
+
+impl Kind {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::MissingTool => 3,
+        }
+    }
+}
+
+/// An error with a kind. Put it anywhere in an `anyhow` chain; the outermost one decides.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A mistake in what the person typed or set, with what to type instead after `\nhint: `.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Error { kind: Kind::Usage, message: message.into() }.into()
+}
+
+/// Tools that are missing.
+pub fn missing_tool(message: impl Into<String>) -> anyhow::Error {
+    Error { kind: Kind::MissingTool, message: message.into() }.into()
+}
+
+/// The kind of `error`: that of the first typed error in its chain.
+#[must_use]
+pub fn kind(error: &anyhow::Error) -> Kind {
+    error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Failed, |error| error.kind)
+}
+
+/// The text for the person: `error:`, the causes below it, each thing said once, hints last.
+#[must_use]
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut hints = Vec::new();
+    let mut last = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let message = cause.to_string();
+        let mut plain = Vec::new();
+        for line in message.lines() {
+            match line.strip_prefix("hint: ") {
+                Some(hint) if !hints.contains(&hint.to_owned()) => hints.push(hint.to_owned()),
+                Some(_) => {}
+                None => plain.push(line),
+            }
+        }
+        let plain = plain.join("\n  ");
+        if plain.is_empty() || last.contains(&plain) {
+            continue;
+        }
+        text.push_str(if depth == 0 { "error: " } else { "  cause: " });
+        text.push_str(&plain);
+        text.push('\n');
+        last = plain;
+    }
+    for hint in hints {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+/// The candidate that `word` most likely meant, if one is near enough to be worth naming.
+pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Optimal string alignment: edits and swaps of neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn hints_come_last_and_nothing_is_said_twice() {
+        let error = Err::<(), _>(usage("HV=bogus is none of acrn, xen, kvm\nhint: try --hv kvm")).context("cannot read the knobs").expect_err("err");
+        assert_eq!(render(&error), "error: cannot read the knobs\n  cause: HV=bogus is none of acrn, xen, kvm\nhint: try --hv kvm\n");
+        assert_eq!(kind(&error).exit_code(), 2);
+    }
+
+    #[test]
+    fn near_misses_are_named_and_far_ones_are_not() {
+        assert_eq!(did_you_mean("lvie", ["live", "rootfs"]), Some("live"));
+        assert_eq!(did_you_mean("xyzzy", ["live", "rootfs"]), None);
+    }
+}

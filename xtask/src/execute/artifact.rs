@@ -1,0 +1,92 @@
+//! Files that appear under their names only when they are whole.
+
+use anyhow::{Context as _, Result};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// An artifact in the making: written as `.NAME.part` in its own folder, renamed by [`Pending::commit`], removed when
+/// dropped before. The executor holds the tree's lock, so a part that is left over belongs to a dead run and is overwritten.
+#[derive(Debug)]
+pub struct Pending {
+    part: PathBuf,
+    path: PathBuf,
+    done: bool,
+}
+
+impl Pending {
+    /// Makes the folder and clears the way for the part.
+    pub fn new(path: &Path) -> Result<Self> {
+        let folder = path.parent().context("an artifact has a folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let name = path.file_name().context("an artifact has a name")?.to_string_lossy();
+        let part = folder.join(format!(".{name}.part"));
+        let _ = std::fs::remove_file(&part);
+        Ok(Self { part, path: path.to_owned(), done: false })
+    }
+
+    /// The temporary name, for a tool that writes the file itself.
+    #[must_use]
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// The part as a new, empty file to read and write.
+    pub fn create(&self) -> Result<File> {
+        File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&self.part)
+            .with_context(|| format!("cannot write `{}`", self.part.display()))
+    }
+
+    /// Gives the whole artifact its name.
+    pub fn commit(mut self) -> Result<()> {
+        std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot put `{}` in its place", self.path.display()))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// Writes a small file as a whole.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let pending = Pending::new(path)?;
+    pending.create()?.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+    pending.commit()
+}
+
+/// Points the link `link` at `target`, in one step.
+pub fn link_atomically(link: &Path, target: &Path) -> Result<()> {
+    let pending = Pending::new(link)?;
+    std::os::unix::fs::symlink(target, pending.part()).with_context(|| format!("cannot link `{}`", link.display()))?;
+    pending.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_half_made_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("below/a");
+        let pending = Pending::new(&path).expect("pending");
+        pending.create().expect("create").write_all(b"half").expect("write");
+        drop(pending);
+        assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 0);
+        write_atomically(&path, b"whole").expect("write");
+        assert_eq!(std::fs::read(&path).expect("read"), b"whole");
+    }
+}

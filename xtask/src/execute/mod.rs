@@ -1,0 +1,159 @@
+//! Runs a plan: finds what is up to date, runs the rest in order and in parallel, keeps logs and stamps.
+
+pub mod artifact;
+mod job;
+mod lock;
+pub mod progress;
+mod schedule;
+pub mod stamp;
+
+pub use job::Job;
+pub use lock::lock_tree;
+
+use crate::{
+    engine::Engine,
+    plan::{Node, NodeId, Plan},
+};
+use anyhow::Result;
+use stamp::Stamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Nodes that were made, with the time each took, in the order of their ends.
+    pub made: Vec<(NodeId, Duration)>,
+    /// What the nodes warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Where a run keeps its books, and how it runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of stamps and logs: `dist/<arch>/<version>`.
+    pub books: PathBuf,
+    /// How many nodes at once.
+    pub jobs: usize,
+    /// Whether the tools' output is shown.
+    pub verbose: bool,
+}
+
+impl Options {
+    fn stamp(&self, id: &NodeId) -> PathBuf {
+        self.books.join(".stamps").join(format!("{}.json", id.file_stem()))
+    }
+
+    fn log(&self, id: &NodeId) -> PathBuf {
+        self.books.join("logs").join(format!("{}.log", id.file_stem()))
+    }
+}
+
+/// Whether a node is up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is, with this result.
+    Fresh(String),
+    /// It must be made, for this reason.
+    Stale(String),
+}
+
+/// The state of every node, without making anything: a node whose needs must be made counts as stale.
+pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTreeMap<NodeId, State>> {
+    let mut states: BTreeMap<NodeId, State> = BTreeMap::new();
+    for node in &plan.nodes {
+        let stale_need = node.needs.iter().find(|need| matches!(states.get(&need.id), Some(State::Stale(_))));
+        let state = match (is_package(node), stale_need) {
+            (false, Some(need)) => State::Stale(format!("{} will be made", need.id)),
+            _ => {
+                let results = node.needs.iter().filter_map(|need| match states.get(&need.id) {
+                    Some(State::Fresh(result)) => Some((need.id.to_string(), result.clone())),
+                    _ => None,
+                });
+                state_of(node, results.collect(), engine, options)?
+            }
+        };
+        states.insert(node.id.clone(), state);
+    }
+    let wanted = wanted(plan, &states);
+    // What nobody waits for (the base of a package that exists) need not be made, though it is not there.
+    for (id, state) in &mut states {
+        if !wanted.contains(id) && matches!(state, State::Stale(_)) {
+            *state = State::Fresh(String::new());
+        }
+    }
+    Ok(states)
+}
+
+/// A package is content under its own name: when its image exists, what it was made from does not matter.
+fn is_package(node: &Node) -> bool {
+    matches!(node.id, NodeId::Package(..))
+}
+
+fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, options: &Options) -> Result<State> {
+    if let crate::plan::Action::BuildPackage { image, .. } = &node.action {
+        return Ok(engine.package(image)?.map_or_else(|| State::Stale(format!("{image} is not in the image cache")), State::Fresh));
+    }
+    let Some(stamp) = Stamp::read(&options.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
+    Ok(stamp.stale(node, &needs).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
+}
+
+/// The nodes that the goals wait for: all that they need, but not what a finished package was made from.
+fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
+    let mut wanted = BTreeSet::new();
+    let mut pending: Vec<&NodeId> = plan.goals.iter().collect();
+    while let Some(id) = pending.pop() {
+        let Some(node) = plan.node(id) else { continue };
+        if !wanted.insert(id.clone()) || is_package(node) && matches!(states.get(id), Some(State::Fresh(_))) {
+            continue;
+        }
+        pending.extend(node.needs.iter().map(|need| &need.id));
+    }
+    wanted
+}
+
+/// Makes what is not up to date. The caller holds the tree's lock.
+pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+    let states = survey(plan, engine, options)?;
+    if states.values().all(|state| matches!(state, State::Fresh(_))) {
+        return Ok(Outcome::default());
+    }
+    schedule::run(plan, &wanted(plan, &states), engine, options)
+}
+
+/// Makes one node if it must be, given the results of what it needs; gives its result and whether it was made.
+fn bring_up_to_date(
+    node: &Node,
+    needs: BTreeMap<String, String>,
+    engine: &dyn Engine,
+    options: &Options,
+    progress: &progress::Progress,
+) -> Result<(String, Option<Vec<String>>)> {
+    let reason = match state_of(node, needs.clone(), engine, options)? {
+        State::Fresh(result) => return Ok((result, None)),
+        State::Stale(reason) => reason,
+    };
+    let job = Job::start(node, &options.log(&node.id), options.verbose, progress)?;
+    progress.start(&node.id.to_string(), &reason);
+    let stamp = options.stamp(&node.id);
+    // A node that fails half-way must not look finished because of an older stamp.
+    let _ = std::fs::remove_file(&stamp);
+    engine.make(node, &job)?;
+    if let crate::plan::Action::BuildPackage { image, .. } = &node.action {
+        let digest = engine.package(image)?;
+        let digest = digest.ok_or_else(|| anyhow::anyhow!("{image} was built, but is not in the image cache"))?;
+        return Ok((digest, Some(job.finish())));
+    }
+    let record = Stamp::of(node, needs)?;
+    record.write(&stamp)?;
+    Ok((record.result(), Some(job.finish())))
+}
+
+/// `path` below `root` in short.
+#[must_use]
+pub fn short<'p>(path: &'p Path, root: &Path) -> std::path::Display<'p> {
+    path.strip_prefix(root).unwrap_or(path).display()
+}

@@ -1,0 +1,170 @@
+//! What a node was made from, kept beside its artifacts as readable JSON, and the comparison that says why it must be
+//! made again.
+
+use super::artifact::write_atomically;
+use crate::plan::Node;
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The record of one made node.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The node's own inputs by name.
+    inputs: BTreeMap<String, String>,
+    /// The results of the nodes that it needed, by name.
+    needs: BTreeMap<String, String>,
+    /// Its files.
+    outputs: BTreeMap<PathBuf, Output>,
+}
+
+/// A file as it was when it was made.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Output {
+    /// Bytes.
+    size: u64,
+    /// Nanoseconds since the epoch; together with the size it tells whether anybody touched the file.
+    mtime: i128,
+    /// `sha256:…` of the content, or `link:TARGET`.
+    digest: String,
+}
+
+impl Stamp {
+    /// The stamp at `path`; none when it is missing or not readable as one.
+    pub fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// Records `node`, whose files have just been made from `needs`.
+    pub fn of(node: &Node, needs: BTreeMap<String, String>) -> Result<Self> {
+        let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
+        let outputs = node.outputs.iter().map(|path| Ok((path.clone(), output(path)?))).collect::<Result<_>>()?;
+        Ok(Self { inputs, needs, outputs })
+    }
+
+    /// Writes the stamp.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write_atomically(path, &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// One digest that stands for all files of the node.
+    #[must_use]
+    pub fn result(&self) -> String {
+        let mut hash = Sha256::new();
+        for (path, output) in &self.outputs {
+            hash.update(path.file_name().unwrap_or_default().as_bytes());
+            hash.update([0]);
+            hash.update(&output.digest);
+            hash.update([0]);
+        }
+        format!("sha256:{}", hex(&hash.finalize()))
+    }
+
+    /// Why `node` must be made again although this stamp exists; none when it is up to date.
+    #[must_use]
+    pub fn stale(&self, node: &Node, needs: &BTreeMap<String, String>) -> Option<String> {
+        let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
+        difference(&self.inputs, &inputs, true).or_else(|| difference(&self.needs, needs, false)).or_else(|| self.changed_output(node))
+    }
+
+    fn changed_output(&self, node: &Node) -> Option<String> {
+        for path in &node.outputs {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some(made) = self.outputs.get(path) else { return Some(format!("{name} was not among its files")) };
+            match path.symlink_metadata() {
+                Err(_) => return Some(format!("{name} is missing")),
+                Ok(now) if now.is_symlink() && link_digest(path).ok().as_ref() == Some(&made.digest) => {}
+                Ok(now) if (now.len(), mtime(&now)) == (made.size, made.mtime) => {}
+                Ok(_) => return Some(format!("{name} was changed by somebody else")),
+            }
+        }
+        None
+    }
+}
+
+/// The first difference between two sets of values, as a sentence.
+fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, show: bool) -> Option<String> {
+    for (name, value) in new {
+        match old.get(name) {
+            None => return Some(format!("{name} is new")),
+            Some(before) if before == value => {}
+            Some(before) if show && before.len().max(value.len()) <= 80 => return Some(format!("{name} was {before}, is {value}")),
+            Some(_) => return Some(format!("{name} has changed")),
+        }
+    }
+    old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is gone"))
+}
+
+fn mtime(metadata: &std::fs::Metadata) -> i128 {
+    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
+}
+
+fn link_digest(path: &Path) -> Result<String> {
+    Ok(format!("link:{}", std::fs::read_link(path)?.display()))
+}
+
+fn output(path: &Path) -> Result<Output> {
+    let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
+    let digest = if metadata.is_symlink() { link_digest(path)? } else { format!("sha256:{}", sha256_of(path)?) };
+    Ok(Output { size: metadata.len(), mtime: mtime(&metadata), digest })
+}
+
+/// The sha256 of a file's content, in hex.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let got = file.read(&mut buffer).with_context(|| format!("cannot read `{}`", path.display()))?;
+        if got == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&buffer[..got]);
+    }
+}
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, Input, NodeId};
+
+    fn node(path: &Path, value: &str) -> Node {
+        Node {
+            id: NodeId::Version,
+            action: Action::WriteText { path: path.to_owned(), text: String::new() },
+            inputs: vec![Input { name: "HV".into(), value: value.into() }],
+            needs: vec![],
+            outputs: vec![path.to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_reason_names_what_changed() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, "one").expect("write");
+        let kvm = node(&path, "kvm");
+        let needs = BTreeMap::from([("pkg/grub".to_owned(), "sha256:1".to_owned())]);
+        let stamp = Stamp::of(&kvm, needs.clone()).expect("stamp");
+        assert_eq!(stamp.stale(&kvm, &needs), None);
+        assert_eq!(stamp.stale(&node(&path, "xen"), &needs).as_deref(), Some("HV was kvm, is xen"));
+        assert_eq!(stamp.stale(&kvm, &BTreeMap::new()).as_deref(), Some("pkg/grub is gone"));
+        std::fs::write(&path, "other").expect("write");
+        assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a was changed by somebody else"));
+        std::fs::remove_file(&path).expect("remove");
+        assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a is missing"));
+    }
+}

@@ -1,0 +1,317 @@
+//! From what a person set (flags, `VAR=value` words, environment, `xtask.toml`) to one total, frozen value. This is the
+//! only place that knows of flags and environment variables; nothing below it reads the environment.
+
+pub mod table;
+
+use crate::error::{did_you_mean, usage};
+use anyhow::Result;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+use table::{Decl, Kind, TABLE};
+
+/// Where a knob's value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A flag or a `VAR=value` word.
+    Command,
+    /// The environment.
+    Environment,
+    /// `xtask.toml` or the tree's profile.
+    File,
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Command => "command line",
+            Self::Environment => "environment",
+            Self::File => "xtask.toml",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// What was set, as text, not looked at yet; keyed by the knob's own name.
+#[derive(Clone, Debug, Default)]
+pub struct RawKnobs(BTreeMap<&'static str, (String, Source)>);
+
+impl RawKnobs {
+    /// Sets a knob by any of its names. A source set earlier wins, so the strongest comes first; two different values from
+    /// one source under two names are refused.
+    pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
+        let Some(decl) = table::find(name) else {
+            let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name)).map_or_else(
+                || "`cargo xtask summary` lists the knobs".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
+        };
+        match self.0.get(decl.name) {
+            Some((old, from)) if *from == source && old != value => {
+                Err(usage(format!("{} is set to `{old}` and to `{value}` by the {source}", decl.name)))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.0.insert(decl.name, (value.to_owned(), source));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes every declared knob out of `lookup` (the environment of the process, or a test's).
+    pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+        for decl in TABLE {
+            for name in [&decl.name].into_iter().chain(decl.aliases) {
+                if let Some(value) = lookup(name) {
+                    self.set(name, &value, Source::Environment)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A closed set of words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The word for it on the command line and in file names.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.as_str()) }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text { $($text => Ok(Self::$variant),)+ _ => Err(format!("`{text}` is none of {}", [$($text),+].join(", "))) }
+            }
+        }
+    };
+}
+
+words! {
+    /// A processor architecture, by its name in OCI and Go.
+    Arch { /// x86_64.
+        Amd64 = "amd64", /// aarch64.
+        Arm64 = "arm64", /// RISC-V.
+        Riscv64 = "riscv64" }
+}
+words! {
+    /// A hypervisor flavour of the root file system.
+    Hv { /// Linux's own.
+        Kvm = "kvm", /// Xen.
+        Xen = "xen", /// ACRN.
+        Acrn = "acrn" }
+}
+words! {
+    /// A format of the live disk image.
+    ImageFormat { /// QEMU's.
+        Qcow2 = "qcow2", /// The disk's bytes.
+        Raw = "raw", /// VirtualBox's.
+        Vdi = "vdi", /// A Parallels bundle.
+        Parallels = "parallels", /// A tar.gz for Google's cloud.
+        Gcp = "gcp" }
+}
+words! {
+    /// A compressor of the squashfs.
+    Compression { /// Small.
+        Xz = "xz", /// Fast.
+        Gzip = "gzip" }
+}
+
+impl Arch {
+    /// The machine that we run on; an error on one that EVE does not know.
+    pub fn host() -> Result<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Ok(Self::Amd64),
+            "aarch64" => Ok(Self::Arm64),
+            "riscv64" => Ok(Self::Riscv64),
+            other => Err(usage(format!("this machine is {other}: EVE is built on x86_64, aarch64 and riscv64"))),
+        }
+    }
+}
+
+/// Every knob with its value, checked. Nothing changes it later.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// `ROOTFS_VERSION` when a person set it.
+    pub rootfs_version: Option<String>,
+    /// `ZARCH`.
+    pub arch: Arch,
+    /// The machine's own architecture.
+    pub host_arch: Arch,
+    /// `HV`.
+    pub hv: Hv,
+    /// `IMAGE_FORMAT`.
+    pub image_format: ImageFormat,
+    /// `ROOTFS_COMPRESSION`.
+    pub compression: Compression,
+    /// `CONF_DIR`, absolute.
+    pub conf_dir: PathBuf,
+    /// `MEDIA_SIZE` in MiB.
+    pub media_size: u64,
+    /// `DEV`.
+    pub dev: bool,
+    /// `EVE_HASH`.
+    pub eve_hash: Option<String>,
+    /// `DEBIAN_MIRROR`.
+    pub debian_mirror: Option<String>,
+    /// `DEBIAN_SECURITY_MIRROR`.
+    pub debian_security_mirror: Option<String>,
+    /// `INSTALL_TOOLS` is `auto`.
+    pub install_tools: bool,
+    /// `TPM`.
+    pub tpm: bool,
+    /// `NOACCEL`.
+    pub no_accel: bool,
+    /// `QEMU_MEMORY` in MiB.
+    pub memory: u64,
+    /// `SSH_PORT`.
+    pub ssh_port: u16,
+    /// `V`.
+    pub verbose: bool,
+    /// Name, value as text, and source of every knob, for `summary`.
+    pub origins: Vec<(&'static str, String, Source)>,
+}
+
+impl Knobs {
+    /// Checks `raw` and fills in the defaults. `root` is the tree's root.
+    pub fn resolve(raw: &RawKnobs, root: &Path) -> Result<Self> {
+        let host_arch = Arch::host()?;
+        let mut origins = Vec::new();
+        for decl in TABLE {
+            let (value, source) = raw.0.get(decl.name).cloned().unwrap_or_else(|| (decl.default.to_owned(), Source::Default));
+            let value = check(decl, &value, source)?;
+            let value = if decl.name == "ZARCH" && value.is_empty() { host_arch.to_string() } else { value };
+            origins.push((decl.name, value, source));
+        }
+        let values = Values(&origins);
+        Ok(Self {
+            rootfs_version: values.optional("ROOTFS_VERSION"),
+            arch: values.parsed("ZARCH"),
+            host_arch,
+            hv: values.parsed("HV"),
+            image_format: values.parsed("IMAGE_FORMAT"),
+            compression: values.parsed("ROOTFS_COMPRESSION"),
+            conf_dir: root.join(values.text("CONF_DIR")),
+            media_size: values.parsed("MEDIA_SIZE"),
+            dev: values.text("DEV") == "y",
+            eve_hash: values.optional("EVE_HASH"),
+            debian_mirror: values.optional("DEBIAN_MIRROR"),
+            debian_security_mirror: values.optional("DEBIAN_SECURITY_MIRROR"),
+            install_tools: values.text("INSTALL_TOOLS") == "auto",
+            tpm: values.text("TPM") == "y",
+            no_accel: values.text("NOACCEL") == "y",
+            memory: values.parsed("QEMU_MEMORY"),
+            ssh_port: values.parsed("SSH_PORT"),
+            verbose: values.text("V") == "y",
+            origins,
+        })
+    }
+}
+
+/// Values that `check` has accepted.
+struct Values<'o>(&'o [(&'static str, String, Source)]);
+
+impl Values<'_> {
+    fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, ..)| *known == name).map(|(_, value, _)| value.as_str()).expect("every knob of the table has a value")
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        Some(self.text(name).to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> T {
+        self.text(name).parse().ok().expect("the value was checked against the knob's kind")
+    }
+}
+
+/// The value in its one spelling, or an error that names the knob, where it was set and what it takes.
+fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
+    let refuse = |takes: String| Err(usage(format!("{}={value} ({source}): {takes}\nhint: --{} … or {}=…", decl.name, decl.flag, decl.name)));
+    if value.is_empty() && !matches!(decl.kind, Kind::Switch) {
+        // An empty text means "not set", as it does to make.
+        return Ok(decl.default.to_owned());
+    }
+    match decl.kind {
+        Kind::Path => Ok(value.to_owned()),
+        Kind::Text if decl.name == "ROOTFS_VERSION" && (value.contains('/') || value.starts_with('.')) => {
+            refuse("a version names a folder: no `/`, no leading `.`".into())
+        }
+        Kind::Text => Ok(value.to_owned()),
+        Kind::Number { least, most, unit } => match value.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number.to_string()),
+            _ => refuse(format!("takes a whole number from {least} to {most} ({unit})")),
+        },
+        Kind::Choice(words) if words.contains(&value) => Ok(value.to_owned()),
+        Kind::Choice(words) => {
+            let near = did_you_mean(value, words.iter().copied()).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            refuse(format!("takes {}{near}", words.join(", ")))
+        }
+        Kind::Switch => match value.to_ascii_lowercase().as_str() {
+            "y" | "yes" | "true" | "on" | "1" => Ok("y".into()),
+            "n" | "no" | "false" | "off" | "0" | "" => Ok("n".into()),
+            _ => refuse("takes y or n".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knobs(words: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Knobs> {
+        let mut raw = RawKnobs::default();
+        for (name, value) in words {
+            raw.set(name, value, Source::Command)?;
+        }
+        raw.set_from_environment(&|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))?;
+        Knobs::resolve(&raw, Path::new("/tree"))
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_beats_the_default() {
+        let set = knobs(&[("hv", "xen")], &[("HV", "acrn"), ("MEDIA_SIZE", "8192")]).expect("knobs");
+        assert_eq!((set.hv, set.media_size, set.memory), (Hv::Xen, 8192, 4096));
+    }
+
+    #[test]
+    fn old_names_mean_the_same_knob() {
+        assert_eq!(knobs(&[("IMG_FORMAT", "gcp")], &[]).expect("knobs").image_format, ImageFormat::Gcp);
+        assert!(knobs(&[("IMG_FORMAT", "gcp"), ("IMAGE_FORMAT", "raw")], &[]).is_err());
+    }
+
+    #[test]
+    fn a_switch_says_yes_only_when_yes_is_said() {
+        for (text, tpm) in [("y", true), ("1", true), ("n", false), ("", false), ("no", false)] {
+            assert_eq!(knobs(&[("TPM", text)], &[]).expect("knobs").tpm, tpm, "{text}");
+        }
+        assert!(knobs(&[("TPM", "perhaps")], &[]).is_err());
+    }
+
+    #[test]
+    fn a_bad_value_names_the_knob_and_the_choice() {
+        let error = knobs(&[], &[("HV", "bogus")]).expect_err("refused").to_string();
+        assert!(error.starts_with("HV=bogus (environment): takes kvm, xen, acrn"), "{error}");
+        let error = knobs(&[("HVV", "xen")], &[]).expect_err("refused").to_string();
+        assert!(error.contains("did you mean HV?"), "{error}");
+    }
+}

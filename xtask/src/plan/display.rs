@@ -1,0 +1,70 @@
+//! A plan as text and as a graph.
+
+use super::{Action, Node, Plan};
+use crate::knobs::ImageFormat;
+use std::{fmt::Write as _, path::Path};
+
+impl Node {
+    /// One line: what the node does, with paths below `root` shortened.
+    #[must_use]
+    pub fn describe(&self, root: &Path) -> String {
+        let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+        match &self.action {
+            Action::WriteText { path, text } => format!("write `{}` to {}", text.trim_end(), short(path)),
+            Action::BuildPackage { dir, image, .. } => format!("build {} as {image}", short(dir)),
+            Action::ResolveYml { template, out, .. } => format!("fill in the tags of {}: {}", short(template), short(out)),
+            Action::ComposeRootfs { yml, images, out, .. } => {
+                format!("compose {} and {} images of this tree: {}", short(yml), images.len(), short(out))
+            }
+            Action::PackRootfs { tar, out, link, compression, limit, .. } => {
+                format!("pack {} as squashfs ({compression}, at most {limit} bytes): {}, linked as {}", short(tar), short(out), short(link))
+            }
+            Action::MakeConfig { conf_dir, origin, out, .. } => {
+                format!("pack {}/ and {origin} as FAT, 1 MiB, label EVE: {}", short(conf_dir), short(out))
+            }
+            Action::MakePersist { out } => format!("write 1 MiB of zeros: {}", short(out)),
+            Action::ExportFirmware { image, out, files } => format!("take {} out of {image}: {}", files.join(", "), short(out)),
+            Action::MakeDisk { rootfs, config, parts, out, .. } => {
+                format!("partition a disk ({}) with {} and {}: {}", parts.join(" "), short(rootfs), short(config), short(out))
+            }
+            Action::ConvertDisk { raw, format, size_mib, out } => match format {
+                ImageFormat::Gcp => format!("grow {} to {size_mib} MiB and archive it: {}", short(raw), short(out)),
+                other => format!("convert {} to {other}, {size_mib} MiB: {}", short(raw), short(out)),
+            },
+            Action::Link { link, target } => format!("link {} to {}", short(link), target.display()),
+        }
+    }
+}
+
+impl Plan {
+    /// The plan as text, a node a paragraph: what it does, why (`reason` per node), what it needs.
+    #[must_use]
+    pub fn to_text(&self, root: &Path, reason: &dyn Fn(&Node) -> Option<String>) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let _ = writeln!(text, "{}: {}", node.id, node.describe(root));
+            for need in &node.needs {
+                let _ = writeln!(text, "    after {} ({})", need.id, need.reason);
+            }
+            match reason(node) {
+                Some(reason) => _ = writeln!(text, "    to do: {reason}"),
+                None => text.push_str("    up to date\n"),
+            }
+        }
+        text
+    }
+
+    /// The plan as a graph in Graphviz's language.
+    #[must_use]
+    pub fn to_dot(&self) -> String {
+        let mut text = String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box];\n");
+        for node in &self.nodes {
+            let _ = writeln!(text, "  \"{}\";", node.id);
+            for need in &node.needs {
+                let _ = writeln!(text, "  \"{}\" -> \"{}\" [label=\"{}\"];", need.id, node.id, need.reason);
+            }
+        }
+        text.push_str("}\n");
+        text
+    }
+}

@@ -1,0 +1,38 @@
+//! git: reads facts of a checkout and never changes it.
+
+use super::cmd::{Cmd, Environment};
+use anyhow::{Context as _, Result};
+use std::{ffi::OsStr, path::PathBuf};
+
+/// git in one checkout.
+#[derive(Clone, Debug)]
+pub struct Git {
+    program: PathBuf,
+    base: Environment,
+    root: PathBuf,
+}
+
+impl Git {
+    /// The git at `program`, in the checkout at `root`.
+    #[must_use]
+    pub fn new(program: PathBuf, base: &Environment, root: PathBuf) -> Self {
+        Self { program, base: base.clone(), root }
+    }
+
+    fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
+        // Without optional locks a look at the status does not rewrite the index, and does not disturb a git that runs beside us.
+        Cmd::new(&self.program, &self.base).named("git").dir(&self.root).env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").args(args)
+    }
+
+    /// The output of a command that only looks.
+    pub fn look(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Vec<u8>> {
+        let output = self.command(args).stdout_bytes();
+        output.with_context(|| format!("cannot read git's facts of `{}`\nhint: a tree is built from a git checkout", self.root.display()))
+    }
+
+    /// The same as text, without the last newline.
+    pub fn look_text(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        let text = String::from_utf8(self.look(args)?).context("git printed something that is no text")?;
+        Ok(text.trim_end().to_owned())
+    }
+}
