@@ -1,21 +1,220 @@
-//! Reading of the disk inside a qcow2 file.
+//! Reading of the disk inside a qcow2 file (QEMU's docs/interop/qcow2): every offset in it is checked, and the memory taken
+//! does not depend on it.
 
-use crate::read_at::ReadAt;
-use anyhow::{Result, bail};
+#[cfg(test)]
+mod tests;
+
+use crate::read_at::{ReadAt, read_array};
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use std::{
+    io::Read as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How compressed clusters are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Deflate without a header.
+    Zlib,
+    /// Zstandard.
+    Zstd,
+}
 
 /// The disk inside a qcow2 file of version 2 or 3: plain, zero and compressed (zlib, zstd) clusters; no encryption, no
-/// backing file, no external data file.
+/// backing file, no external data file. Snapshots inside are passed over.
 pub struct Reader<S> {
     source: S,
+    version: u32,
     size: u64,
+    cluster_bits: u32,
+    compression: Compression,
+    l1: Vec<u64>,
+    /// Second-level tables and unpacked clusters by their place in the file, most lately used last.
+    cache: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
+}
+
+/// QEMU's own bound on the first-level table, in bytes.
+const MOST_L1: u64 = 32 << 20;
+const CACHED: usize = 8;
+/// Bits 9 to 55 of a table's entry: an offset in the file.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+const COMPRESSED: u64 = 1 << 62;
+const ZERO: u64 = 1;
+
+/// Where the bytes of a cluster are.
+enum Cluster {
+    Zero,
+    Plain(u64),
+    Compressed { offset: u64, len: u64 },
 }
 
 impl<S: ReadAt> Reader<S> {
     /// Reads the header; what is not supported is an error that names it.
     pub fn open(source: S) -> Result<Self> {
-        let _ = source;
-        bail!("not written yet")
+        let header: [u8; 72] = read_array(&source, 0).context("the file is too short for a qcow2 header")?;
+        let u32_at = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
+        let version = u32_at(4);
+        if &header[..4] != b"QFI\xfb" || !matches!(version, 2 | 3) {
+            bail!("not a qcow2 file of version 2 or 3");
+        }
+        if u64_at(8) != 0 {
+            bail!("the qcow2 file has a backing file, `{}`, which is not followed", backing_name(&source, u64_at(8), u32_at(16)));
+        }
+        if u32_at(32) != 0 {
+            bail!("the qcow2 file is encrypted (method {})", u32_at(32));
+        }
+        let (cluster_bits, size) = (u32_at(20), u64_at(24));
+        if !(9..=21).contains(&cluster_bits) {
+            bail!("the qcow2 file claims clusters of 2^{cluster_bits} bytes");
+        }
+        let compression = if version == 3 { check_features(&source)? } else { Compression::Zlib };
+        let l1 = read_l1(&source, u32_at(36), u64_at(40), size, cluster_bits)?;
+        Ok(Self { source, version, size, cluster_bits, compression, l1, cache: Mutex::default() })
     }
+
+    /// Version of the format: 2 or 3.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Bytes of a cluster.
+    #[must_use]
+    pub fn cluster_size(&self) -> u64 {
+        1 << self.cluster_bits
+    }
+
+    /// How compressed clusters are packed, if there are any.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Where the cluster with number `index` on the disk is.
+    fn find(&self, index: u64) -> Result<Cluster> {
+        let per_table = self.cluster_size() / 8;
+        let l1 = self.l1.get(usize::try_from(index / per_table)?).copied().context("a cluster beyond the first-level table")? & OFFSET;
+        if l1 == 0 {
+            return Ok(Cluster::Zero);
+        }
+        let table = self.cached(l1, || {
+            let mut table = vec![0; usize::try_from(self.cluster_size())?];
+            self.source.read_at(&mut table, l1).context("a second-level table lies outside the file")?;
+            Ok(table)
+        })?;
+        let at = usize::try_from(index % per_table)? * 8;
+        let entry = table[at..at + 8].iter().fold(0, |entry, byte| entry << 8 | u64::from(*byte));
+        if entry & COMPRESSED != 0 {
+            // The offset takes the low bits, then the number of further sectors of 512 bytes that the data touches.
+            let bits = 62 - (self.cluster_bits - 8);
+            let offset = entry & ((1 << bits) - 1);
+            let sectors = (entry & (COMPRESSED - 1)) >> bits;
+            return Ok(Cluster::Compressed { offset, len: (sectors + 1) * 512 - offset % 512 });
+        }
+        let zero = self.version == 3 && entry & ZERO != 0;
+        Ok(if zero || entry & OFFSET == 0 { Cluster::Zero } else { Cluster::Plain(entry & OFFSET) })
+    }
+
+    /// Unpacks a compressed cluster.
+    fn unpack(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        // The last sector may be cut off by the file's end.
+        let len = len.min(self.source.size().saturating_sub(offset));
+        let mut packed = vec![0; usize::try_from(len)?];
+        self.source.read_at(&mut packed, offset)?;
+        let mut cluster = vec![0; usize::try_from(self.cluster_size())?];
+        match self.compression {
+            Compression::Zlib => flate2::read::DeflateDecoder::new(&packed[..]).read_exact(&mut cluster).map_err(anyhow::Error::from),
+            Compression::Zstd => unpack_zstd(&packed, &mut cluster),
+        }
+        .with_context(|| format!("the compressed cluster at {offset} is broken"))?;
+        Ok(cluster)
+    }
+
+    fn cached(&self, key: u64, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
+        let lock = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock();
+        if let Some(place) = cache.iter().position(|(known, _)| *known == key) {
+            let hit = cache.remove(place);
+            cache.push(hit);
+            return Ok(cache[cache.len() - 1].1.clone());
+        }
+        drop(cache); // another thread may make the same one meanwhile, which costs only its time
+        let made = Arc::new(make()?);
+        let mut cache = lock();
+        if cache.len() >= CACHED {
+            cache.remove(0);
+        }
+        cache.push((key, made.clone()));
+        Ok(made)
+    }
+
+    fn read_in_cluster(&self, part: &mut [u8], index: u64, within: u64) -> Result<()> {
+        match self.find(index)? {
+            Cluster::Zero => part.fill(0),
+            Cluster::Plain(offset) => self.source.read_at(part, offset + within).context("a cluster lies outside the qcow2 file")?,
+            Cluster::Compressed { offset, len } => {
+                // Bit 63 keeps compressed clusters, which may begin anywhere, apart from tables.
+                let cluster = self.cached(offset | 1 << 63, || self.unpack(offset, len))?;
+                let within = usize::try_from(within)?;
+                part.copy_from_slice(&cluster[within..within + part.len()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn backing_name(source: &dyn ReadAt, offset: u64, len: u32) -> String {
+    let mut name = vec![0; len.min(1023) as usize];
+    match source.read_at(&mut name, offset) {
+        Ok(()) => String::from_utf8_lossy(&name).escape_debug().to_string(),
+        Err(_) => "a name outside the file".into(),
+    }
+}
+
+/// Version 3's features: those that change what a reader must do, and the compression.
+fn check_features(source: &dyn ReadAt) -> Result<Compression> {
+    const DIRTY: u64 = 1; // only the reference counts may be wrong
+    const KNOWN: [(u64, &str); 3] =
+        [(1 << 1, "is marked corrupt"), (1 << 2, "keeps its data in another file"), (1 << 4, "has extended second-level entries")];
+    const OTHER_COMPRESSION: u64 = 1 << 3;
+    let features = u64::from_be_bytes(read_array(source, 72)?);
+    if let Some((_, what)) = KNOWN.iter().find(|(bit, _)| features & bit != 0) {
+        bail!("the qcow2 file {what}");
+    }
+    if features & !(DIRTY | OTHER_COMPRESSION) != 0 {
+        bail!("the qcow2 file has unknown features ({features:#x})");
+    }
+    let header_len = u32::from_be_bytes(read_array(source, 100)?);
+    let kind = if header_len > 104 { read_array::<1>(source, 104)?[0] } else { 0 };
+    match kind {
+        0 => Ok(Compression::Zlib),
+        1 => Ok(Compression::Zstd),
+        other => bail!("the qcow2 file has the unknown compression {other}"),
+    }
+}
+
+fn read_l1(source: &dyn ReadAt, entries: u32, offset: u64, size: u64, cluster_bits: u32) -> Result<Vec<u64>> {
+    // A second-level table of one cluster names 2^(cluster_bits - 3) clusters.
+    let covered = 1_u64 << (2 * cluster_bits - 3);
+    let needed = size.div_ceil(covered);
+    if needed > u64::from(entries) || needed * 8 > MOST_L1 {
+        bail!(
+            "a qcow2 disk of {size} bytes needs a first-level table of {needed} entries; the file's has {entries}, at most {} are read",
+            MOST_L1 / 8
+        );
+    }
+    let mut bytes = vec![0; usize::try_from(needed * 8)?];
+    source.read_at(&mut bytes, offset).context("the qcow2 file's first-level table lies outside it")?;
+    Ok(bytes.chunks_exact(8).map(|entry| entry.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))).collect())
+}
+
+fn unpack_zstd(packed: &[u8], cluster: &mut [u8]) -> Result<()> {
+    let mut decoder = ruzstd::decoding::StreamingDecoder::new(packed).map_err(|error| anyhow::anyhow!("{error}"))?;
+    decoder.read_exact(cluster)?;
+    Ok(())
 }
 
 impl<S: ReadAt> ReadAt for Reader<S> {
@@ -24,6 +223,17 @@ impl<S: ReadAt> ReadAt for Reader<S> {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.source.read_at(buffer, offset)
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
+            bail!("{} bytes at {offset} lie beyond the disk's end at {}", buffer.len(), self.size);
+        }
+        let (mut rest, mut at) = (buffer, offset);
+        while !rest.is_empty() {
+            let within = at % self.cluster_size();
+            let len = (rest.len() as u64).min(self.cluster_size() - within);
+            let (part, behind) = rest.split_at_mut(usize::try_from(len)?);
+            self.read_in_cluster(part, at >> self.cluster_bits, within)?;
+            (rest, at) = (behind, at + len);
+        }
+        Ok(())
     }
 }
