@@ -164,7 +164,7 @@ impl Cmd {
         self
     }
 
-    /// Kills it and fails after `limit`. Counts for the endings that wait.
+    /// Ends it and fails after `limit`. Counts for the endings that wait.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self

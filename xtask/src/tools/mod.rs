@@ -17,9 +17,9 @@ pub mod version;
 
 pub use cmd::{Cmd, Environment, Output};
 pub use process::{Console, Exit, Failure, Running};
-pub use table::{Need, Tool};
+pub use table::{For, Tool};
 
-use crate::error::missing_tool;
+use crate::{environment, error::missing_tool};
 use anyhow::Result;
 use std::{
     collections::BTreeMap,
@@ -75,9 +75,13 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// From the variables of a process: PATH, the ones that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
+    /// From what we were started with: PATH, the variables that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
     #[must_use]
-    pub fn new(variables: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>) -> Self {
+    pub fn new(environment: &environment::Environment) -> Self {
+        Self::from_variables(environment.all())
+    }
+
+    fn from_variables(variables: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>) -> Self {
         let mut base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("TZ".into(), "UTC".into())]);
         let mut overrides = BTreeMap::new();
         for (name, value) in variables {
@@ -137,6 +141,28 @@ impl Tools {
     pub fn cmd(&self, tool: Tool) -> Result<Cmd> {
         let program = self.find(tool).map_err(|missing| missing_tool(missing.to_string()))?;
         Ok(Cmd::new(program, &self.base).named(tool.info().name))
+    }
+}
+
+/// A tool that work to come will start, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Which one.
+    pub tool: Tool,
+    /// A phrase that begins with "to": `to convert the disk to qcow2`.
+    pub purpose: String,
+}
+
+impl Need {
+    /// `tool` is needed `purpose`.
+    pub fn new(tool: Tool, purpose: impl Into<String>) -> Self {
+        Self { tool, purpose: purpose.into() }
+    }
+
+    /// `tool`, for what it is always for.
+    #[must_use]
+    pub fn usual(tool: Tool) -> Self {
+        Self::new(tool, format!("to {}", tool.info().purpose))
     }
 }
 
@@ -215,7 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fake::program(dir.path(), "my-img", "echo broken; exit 7");
         let variables = [("XTASK_TOOL_QEMU_IMG", dir.path().join("my-img")), ("PATH", "/usr/bin".into()), ("LD_PRELOAD", "x".into())];
-        let tools = Tools::new(variables);
+        let tools = Tools::from_variables(variables);
         let error = tools.cmd(Tool::QemuImg).unwrap().step("converting").run().unwrap_err().to_string();
         assert!(error.starts_with("`qemu-img` failed while converting: exit status 7\n| broken\ncommand: "), "{error}");
         assert!(!tools.environment().contains_key(OsStr::new("LD_PRELOAD")));

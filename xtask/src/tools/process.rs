@@ -109,6 +109,9 @@ pub struct Console {
     pub output: PipeReader,
 }
 
+/// How long a child may take to end after it was asked to.
+const AFTER_TERM: Duration = Duration::from_secs(5);
+
 /// The process group of a child, for as long as its number is the child's.
 struct Group {
     pid: i32,
@@ -133,13 +136,21 @@ impl Group {
         }
     }
 
-    /// Kills it when it has not ended within `limit`; whether that was needed.
-    fn kill_after(&self, limit: Duration) -> bool {
-        let (alive, _) = self.ended.wait_timeout_while(lock(&self.alive), limit, |alive| *alive).unwrap_or_else(PoisonError::into_inner);
-        if *alive {
-            self.kill(libc::SIGKILL);
+    /// Ends it when it has not ended within `limit`, first by asking; whether that was needed.
+    fn end_after(&self, limit: Duration) -> bool {
+        let still_alive = |limit| {
+            let alive = lock(&self.alive);
+            let (alive, _) = self.ended.wait_timeout_while(alive, limit, |alive| *alive).unwrap_or_else(PoisonError::into_inner);
+            alive
+        };
+        for (wait, signal) in [(limit, libc::SIGTERM), (AFTER_TERM, libc::SIGKILL)] {
+            let alive = still_alive(wait);
+            if !*alive {
+                return signal == libc::SIGKILL;
+            }
+            self.kill(signal);
         }
-        *alive
+        true
     }
 }
 
@@ -186,10 +197,16 @@ impl Running {
         self.success()
     }
 
-    /// Waits for its end, and kills it after `limit`.
+    /// Waits for its end. After `limit` it is asked to end, and killed when it does not.
     pub fn wait_at_most(&mut self, limit: Duration) -> Result<()> {
         self.finish(Some(limit))?;
         self.success()
+    }
+
+    /// Asks it to end, kills it when it does not, and waits for that.
+    pub fn stop(&mut self) {
+        // How it ends does not matter any more.
+        let _ = self.finish(Some(Duration::ZERO));
     }
 
     /// Kills it and whatever it started, and waits for that.
@@ -254,13 +271,13 @@ impl Running {
         }
         let watch = limit.map(|limit| {
             let group = Arc::clone(&self.group);
-            (limit, thread::spawn(move || group.kill_after(limit)))
+            (limit, thread::spawn(move || group.end_after(limit)))
         });
         self.peek(0)?;
         self.reap()?;
         if let Some((limit, watch)) = watch
             && watch.join().unwrap_or(false)
-            && matches!(self.ended, Some(Exit::Signal(_)))
+            && self.ended != Some(Exit::Status(0))
         {
             self.ended = Some(Exit::TimedOut(limit));
         }
@@ -309,7 +326,7 @@ pub(super) fn read_with<T>(cmd: Cmd, read: impl FnOnce(&mut dyn Read) -> Result<
         let result = read(&mut output);
         // A reader that leaves early closes the pipe, and the tool gets SIGPIPE at its next word.
         drop(output);
-        let given_up = result.is_err() && group.kill_after(AFTER_READER);
+        let given_up = result.is_err() && group.end_after(AFTER_READER);
         (result, given_up, wait.join())
     });
     ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that waits for a tool has panicked")))?;
@@ -459,6 +476,14 @@ mod tests {
         fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
+    /// Whether a process that was killed is gone; the kernel takes a moment for it.
+    fn is_gone(pid: &str) -> bool {
+        (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            !runs(pid)
+        })
+    }
+
     #[test]
     fn the_error_tells_the_step_the_status_and_the_last_lines() {
         let dir = tempfile::tempdir().unwrap();
@@ -523,13 +548,13 @@ mod tests {
         // A child of the child would keep the pipe open for a minute.
         let begin = Instant::now();
         let pid = sh("sleep 60 & echo $!").stdout().unwrap();
-        assert!(!runs(&pid) && begin.elapsed() < Duration::from_secs(20));
+        assert!(is_gone(&pid) && begin.elapsed() < Duration::from_secs(20));
         let (running, console) = sh("sleep 60 & echo $!; cat").spawn_console().unwrap();
         let mut pid = String::new();
         io::BufReader::new(&console.output).read_line(&mut pid).unwrap();
         assert!(runs(&pid));
         drop(running);
-        assert!(!runs(&pid));
+        assert!(is_gone(&pid));
     }
 
     #[test]
@@ -544,7 +569,7 @@ mod tests {
         if cfg!(target_os = "linux") {
             let mut running = running;
             running.wait().unwrap_err();
-            assert!(!runs(&pid));
+            assert!(is_gone(&pid));
         }
     }
 

@@ -29,7 +29,7 @@ pub enum Tool {
 
 /// What tools are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Need {
+pub enum For {
     /// Building `live`.
     Live,
     /// Running it in a virtual machine.
@@ -74,7 +74,7 @@ pub struct Info {
     /// Who packages it.
     pub packages: Packages,
     /// What wants it.
-    pub needs: &'static [Need],
+    pub needs: &'static [For],
     /// The work can go on without it, with a word about it.
     pub optional: bool,
 }
@@ -84,11 +84,11 @@ const fn packages(debian: &'static [&'static str], fedora: &'static [&'static st
 }
 
 /// A row that is the same name everywhere.
-const fn row(name: &'static str, purpose: &'static str, packages: Packages, needs: &'static [Need]) -> Info {
+const fn row(name: &'static str, purpose: &'static str, packages: Packages, needs: &'static [For]) -> Info {
     Info { name, binary: name, purpose, minimum: None, version_args: &["--version"], version_after: "", packages, needs, optional: false }
 }
 
-use Need::{Bench, Linuxkit, Live, Run, Test};
+use For::{Bench, Linuxkit, Live, Run, Test};
 
 /// All tools, in the order in which `doctor` shows them.
 pub const TABLE: &[(Tool, Info)] = &[
@@ -299,7 +299,7 @@ impl Tool {
     }
 
     /// The tools that `need` wants, in the table's order.
-    pub fn needed_for(need: Need) -> impl Iterator<Item = Self> {
+    pub fn needed_for(need: For) -> impl Iterator<Item = Self> {
         TABLE.iter().filter(move |(_, info)| info.needs.contains(&need)).map(|(tool, _)| *tool)
     }
 }
