@@ -1,9 +1,10 @@
 //! Where Debian's files can be had. No address stands in this repository: they come from the machine's own
 //! configuration of apt, as text, or from the caller.
 
+use super::{Suite, control::stanzas};
 use anyhow::{Result, bail};
 
-/// Roots of mirrors, `http://…` without a final `/`, best first.
+/// Roots of mirrors, without a final `/`, best first. Only `http://` ones are used: see [`Mirrors::roots`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrors {
     /// Mirrors of the main archive.
@@ -12,11 +13,144 @@ pub struct Mirrors {
     pub security: Vec<String>,
 }
 
+/// Suites of Debian's archive, by code name and by role.
+const SUITES: &[&str] =
+    &["buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "oldoldstable", "testing", "unstable"];
+
 impl Mirrors {
     /// Reads apt's source files: `(file name, text)` of sources.list, sources.list.d/*.list and *.sources. A mirror that the
     /// caller names (knobs DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR) replaces what apt says. None found gives empty lists:
-    /// a build that has all files needs none.
-    pub fn from_apt_sources(_files: &[(String, String)], _debian: Option<&str>, _security: Option<&str>) -> Result<Self> {
-        bail!("not yet")
+    /// a build that has all its files needs none. A `.sources` file that is none is an error with its line.
+    pub fn from_apt_sources(files: &[(String, String)], debian: Option<&str>, security: Option<&str>) -> Result<Self> {
+        let mut mirrors = Self::default();
+        for (name, text) in files {
+            if name.ends_with(".sources") {
+                mirrors.add_deb822(text, name)?;
+            } else if name.ends_with(".list") {
+                mirrors.add_lines(text);
+            }
+        }
+        for (given, list) in [(debian, &mut mirrors.debian), (security, &mut mirrors.security)] {
+            if let Some(given) = given.map(str::trim).filter(|given| !given.is_empty()) {
+                *list = vec![given.trim_end_matches('/').to_owned()];
+            }
+            // Repositories of others use Debian's suites too; Debian's own end in its archive's name. Plain http comes first.
+            list.sort_by_key(|root| (!is_http(root), !root.ends_with("/debian") && !root.ends_with("/debian-security")));
+        }
+        Ok(mirrors)
+    }
+
+    /// The usable mirrors of a suite, best first; none at all is an error that says what to set.
+    pub fn roots(&self, suite: Suite) -> Result<Vec<&str>> {
+        let (list, knob, what) = match suite {
+            Suite::Main | Suite::Updates => (&self.debian, "DEBIAN_MIRROR", "Debian's archive"),
+            Suite::Security => (&self.security, "DEBIAN_SECURITY_MIRROR", "Debian's security archive"),
+        };
+        let usable: Vec<&str> = list.iter().map(String::as_str).filter(|root| is_http(root)).collect();
+        if usable.is_empty() {
+            let found = match list.first() {
+                Some(other) => format!("`{other}` cannot be used: only http:// can (every file's digest is pinned and checked)"),
+                None => "apt's sources name none".to_owned(),
+            };
+            bail!("no mirror of {what} is known: {found}\nhint: {knob}=http://host/path, the folder that holds `dists` and `pool`");
+        }
+        Ok(usable)
+    }
+
+    /// `deb [options] URI suite component…`, a line each.
+    fn add_lines(&mut self, text: &str) {
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            let Some(rest) = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t'])) else { continue };
+            let rest = rest.trim_start();
+            let rest = match rest.strip_prefix('[') {
+                Some(options) => options.split_once(']').map_or("", |(_, rest)| rest),
+                None => rest,
+            };
+            let mut words = rest.split_ascii_whitespace();
+            if let (Some(uri), Some(suite)) = (words.next(), words.next()) {
+                let components: Vec<&str> = words.collect();
+                self.add(uri, suite, &components);
+            }
+        }
+    }
+
+    fn add_deb822(&mut self, text: &str, file: &str) -> Result<()> {
+        for stanza in stanzas(text, file) {
+            let stanza = stanza?;
+            let words = |field: &str| stanza.get(field).unwrap_or_default().split_ascii_whitespace().collect::<Vec<_>>();
+            let off = stanza.get("Enabled").is_some_and(|value| ["no", "false", "off", "0"].contains(&value.to_ascii_lowercase().as_str()));
+            if off || !words("Types").contains(&"deb") {
+                continue;
+            }
+            for uri in words("URIs") {
+                words("Suites").iter().for_each(|suite| self.add(uri, suite, &words("Components")));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, uri: &str, suite: &str, components: &[&str]) {
+        let (base, ending) = suite.split_once(['-', '/']).unwrap_or((suite, ""));
+        if !SUITES.contains(&base) || !components.contains(&"main") {
+            return;
+        }
+        let list = match ending {
+            "security" | "updates" if ending == "security" || suite.contains('/') => &mut self.security,
+            "" | "updates" | "backports" | "proposed-updates" => &mut self.debian,
+            _ => return,
+        };
+        let root = uri.trim_end_matches('/').to_owned();
+        if !list.contains(&root) {
+            list.push(root);
+        }
+    }
+}
+
+fn is_http(root: &str) -> bool {
+    root.starts_with("http://")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn both_formats_of_apt_are_read() {
+        let files = files(&[
+            (
+                "sources.list",
+                "# deb http://off.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k] http://one.example/debian/ bookworm main contrib\n\
+                 deb-src http://src.example/debian bookworm main\ndeb http://sec.example/debian-security bookworm-security main\n\
+                 deb http://old.example/ buster/updates main\ndeb http://vendor.example bookworm stable\ndeb http://vendor.example cloud-bookworm main\n",
+            ),
+            (
+                "debian.sources",
+                "Types: deb deb-src\n# why\nURIs: https://two.example/debian\n http://three.example/mirror/debian\nSuites: trixie trixie-updates\nComponents: main\n\n\
+                 Types: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\nEnabled: no\n",
+            ),
+            ("readme", "deb http://no.example/debian bookworm main\n"),
+        ]);
+        let mirrors = Mirrors::from_apt_sources(&files, None, None).unwrap();
+        assert_eq!(mirrors.debian, ["http://one.example/debian", "http://three.example/mirror/debian", "https://two.example/debian"]);
+        assert_eq!(mirrors.security, ["http://sec.example/debian-security", "http://old.example"]);
+        assert_eq!(mirrors.roots(Suite::Updates).unwrap().len(), 2);
+        let given = Mirrors::from_apt_sources(&files, Some("http://mine.example/d/"), None).unwrap();
+        assert_eq!(given.debian, ["http://mine.example/d"]);
+        assert_eq!(given.security, mirrors.security);
+    }
+
+    #[test]
+    fn no_usable_mirror_says_what_to_set() {
+        let error = Mirrors::default().roots(Suite::Security).unwrap_err().to_string();
+        assert!(error.contains("apt's sources name none\nhint: DEBIAN_SECURITY_MIRROR=http://"), "{error}");
+        let secure = Mirrors { debian: vec!["https://a.example/debian".into()], security: Vec::new() };
+        assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// can"));
+        assert!(Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).is_err());
     }
 }

@@ -5,18 +5,28 @@
 //! Which files are mirrors' addresses, folders and proxies is the caller's to say: nothing here looks at the machine.
 
 mod archive;
+mod control;
 mod deploy;
+mod download;
+mod http;
+mod index;
 mod lock;
 mod mirrors;
+mod pin;
 mod step;
 mod store;
+mod version;
+mod wanted;
 
 pub use archive::{Archive, ArchiveOptions, build_archive};
 pub use deploy::{DeployOptions, Deployed, deploy};
+pub use index::{Index, index_path};
 pub use lock::{Lock, Pin, Suite};
 pub use mirrors::Mirrors;
+pub use pin::{Prefer, pin};
 pub use step::Step;
 pub use store::{Fetched, Policy, Progress, Proxy, Store};
+pub use wanted::Wanted;
 
 /// Build arguments that the native builder gives to every package: the archive's first stage starts from nothing, where
 /// docker starts from a Debian image.

@@ -1,8 +1,29 @@
 //! The folder that keeps downloaded .deb files by digest, and how files get into it.
 
-use super::{Lock, Mirrors, Pin};
-use anyhow::{Result, bail};
-use std::path::{Path, PathBuf};
+use super::{
+    Index, Lock, Mirrors, Pin, Suite,
+    control::stanzas,
+    download::{Job, Outcome, download, is_there},
+    http::Client,
+    index::index_path,
+    pin::make_pin,
+    version,
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// How many files are downloaded at a time: enough to fill a line, few enough for a mirror's patience.
+const AT_A_TIME: usize = 6;
 
 /// What a fetch may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,33 +71,188 @@ pub struct Fetched {
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-    proxy: Proxy,
+    client: Client,
+    /// Pauses before each further try of a file that failed for a passing reason.
+    waits: Vec<Duration>,
 }
 
 impl Store {
     /// Opens the store in `folder` (absolute), making it when it is missing.
-    pub fn open(folder: &Path, proxy: Proxy) -> Result<Self> {
-        Ok(Self { folder: folder.to_owned(), proxy })
+    pub fn open(folder: &Path, proxy: &Proxy) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let waits = [300, 1500, 4000].map(Duration::from_millis).to_vec();
+        Ok(Self { folder: folder.to_owned(), client: Client::new(proxy)?, waits })
     }
 
     /// Where the file of `pin` is, when it is here.
     #[must_use]
-    pub fn find(&self, _pin: &Pin) -> Option<PathBuf> {
-        let _ = (&self.folder, &self.proxy);
-        None
+    pub fn find(&self, pin: &Pin) -> Option<PathBuf> {
+        Some(self.path(&pin.sha256, "deb")).filter(|path| is_there(path, pin.size))
+    }
+
+    fn path(&self, sha256: &str, ending: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}.{ending}"))
     }
 
     /// Brings every file of `lock` (of `release`, `arch`) here, several at a time, each checked by digest before it gets its
     /// name. `progress` is called from any thread.
     pub fn fetch_all(
         &self,
-        _lock: &Lock,
-        _release: &str,
-        _arch: &str,
-        _mirrors: &Mirrors,
-        _policy: Policy,
-        _progress: &(dyn Fn(&Progress) + Sync),
+        lock: &Lock,
+        release: &str,
+        arch: &str,
+        mirrors: &Mirrors,
+        policy: Policy,
+        progress: &(dyn Fn(&Progress) + Sync),
     ) -> Result<Fetched> {
-        bail!("not yet")
+        let mut lock = lock.clone();
+        let mut warnings = Vec::new();
+        let missing: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
+        if policy.offline && !missing.is_empty() {
+            bail!(
+                "offline, and {} of {} Debian packages were never downloaded: {}\nhint: run it once without --offline",
+                missing.len(),
+                lock.pins.len(),
+                missing.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect::<Vec<_>>().join(", ")
+            );
+        }
+        let gone: Vec<Pin> = self.download_all(&missing, mirrors, progress)?.into_iter().cloned().collect();
+        if !gone.is_empty() {
+            let names: Vec<String> = gone.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect();
+            if policy.locked {
+                bail!(
+                    "pins have left the mirrors: {}\nhint: make new pins, or start the archive from an older image that still holds them",
+                    names.join(", ")
+                );
+            }
+            warnings = self.replace(&mut lock, &gone, release, arch, mirrors)?;
+            let again: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
+            if let Some(pin) = self.download_all(&again, mirrors, progress)?.first() {
+                bail!("the mirror lists `{}` {} but does not have it", pin.name, pin.version);
+            }
+        }
+        let files = lock.pins.values().map(|pin| (pin.clone(), self.path(&pin.sha256, "deb"))).collect();
+        Ok(Fetched { lock, files, warnings })
+    }
+
+    /// Downloads some pins' files; gives those that no mirror has. After one failed, no further file is begun.
+    fn download_all<'p>(&self, pins: &[&'p Pin], mirrors: &Mirrors, progress: &(dyn Fn(&Progress) + Sync)) -> Result<Vec<&'p Pin>> {
+        let suites: BTreeSet<Suite> = pins.iter().map(|pin| pin.suite).collect();
+        suites.iter().try_for_each(|suite| mirrors.roots(*suite).map(drop))?;
+        let bytes = pins.iter().map(|pin| pin.size).sum();
+        let (next, done, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicI64::new(0));
+        let gone: Mutex<Vec<&Pin>> = Mutex::default();
+        let failed: Mutex<Vec<anyhow::Error>> = Mutex::default();
+        let tell = || {
+            progress(&Progress {
+                files_done: done.load(Ordering::Relaxed),
+                files: pins.len(),
+                bytes_done: u64::try_from(arrived.load(Ordering::Relaxed)).unwrap_or(0),
+                bytes,
+            });
+        };
+        let work = || {
+            while let Some(pin) = pins.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let count = |more| {
+                    arrived.fetch_add(more, Ordering::Relaxed);
+                    tell();
+                };
+                match self.download_one(pin, mirrors, &count) {
+                    Ok(Outcome::Here) => drop(done.fetch_add(1, Ordering::Relaxed)),
+                    Ok(Outcome::Gone) => gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(pin),
+                    Err(error) => {
+                        next.store(pins.len(), Ordering::Relaxed);
+                        failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(error);
+                    }
+                }
+                tell();
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..AT_A_TIME.min(pins.len()) {
+                scope.spawn(work);
+            }
+        });
+        let mut failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(error) = failed.pop() {
+            return Err(match failed.len() {
+                0 => error,
+                others => error.context(format!("{} downloads failed; one of them", others + 1)),
+            });
+        }
+        let mut gone = gone.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        gone.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(gone)
+    }
+
+    fn download_one(&self, pin: &Pin, mirrors: &Mirrors, arrived: &dyn Fn(i64)) -> Result<Outcome> {
+        // Every address is escaped where a path of the pool may need it: the plus and tilde of versions need not be.
+        let urls = mirrors.roots(pin.suite)?.iter().map(|root| format!("{root}/{}", pin.path)).collect();
+        let label = format!("`{}` {}", pin.name, pin.version);
+        let job = Job { urls, label: &label, sha256: &pin.sha256, size: pin.size, path: self.path(&pin.sha256, "deb") };
+        download(&self.client, &job, &self.waits, arrived)
+    }
+
+    /// Puts the mirrors' present versions in place of pins that have left; gives the sentences about it.
+    fn replace(&self, lock: &mut Lock, gone: &[Pin], release: &str, arch: &str, mirrors: &Mirrors) -> Result<Vec<String>> {
+        let known = Suite::ALL.into_iter().filter(|suite| mirrors.roots(*suite).is_ok());
+        let indexes: Vec<Index> = known.map(|suite| self.fetch_index(suite, release, arch, mirrors)).collect::<Result<_>>()?;
+        let mut warnings = Vec::new();
+        for old in gone {
+            let all = indexes.iter().filter_map(|index| index.packages.get(&old.name).map(|package| (index.suite, package)));
+            let Some((suite, package)) = all.max_by(|left, right| version::compare(&left.1.version, &right.1.version)) else {
+                bail!("`{}` {} has left the mirrors, and no other version is there\nhint: make new pins", old.name, old.version);
+            };
+            let depends = old.depends.iter().map(String::as_str).collect();
+            warnings.push(format!(
+                "`{}` {} has left the mirrors: {} is taken, so this build is not the one that was pinned (--locked makes it an error)",
+                old.name, old.version, package.version
+            ));
+            lock.pins.insert(old.name.clone(), make_pin(suite, package, &depends)?);
+        }
+        Ok(warnings)
+    }
+
+    /// The index of a suite, checked against the digest in the suite's Release file. That file's signature is not checked.
+    pub fn fetch_index(&self, suite: Suite, release: &str, arch: &str, mirrors: &Mirrors) -> Result<Index> {
+        let path = index_path(suite, release, arch);
+        let (dist, name) = path.split_at(path.find("/main/").unwrap_or(0));
+        let name = name.trim_start_matches('/');
+        let mut last = None;
+        for root in mirrors.roots(suite)? {
+            match self.fetch_index_from(&format!("{root}/{dist}"), name) {
+                Ok(path) => return Index::read_xz(suite, File::open(&path)?, &format!("{dist}/{name}")),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("no mirror is known"))).with_context(|| format!("cannot fetch {path}"))
+    }
+
+    fn fetch_index_from(&self, dist: &str, name: &str) -> Result<PathBuf> {
+        let url = format!("{dist}/Release");
+        let response = self.client.get(&url, 0)?;
+        if response.status != 200 {
+            bail!("`{url}`: the server answers {}", response.status);
+        }
+        let mut text = String::new();
+        response.body.take(16 << 20).read_to_string(&mut text).with_context(|| format!("cannot read `{url}`"))?;
+        let release = stanzas(&text, &url).next().transpose()?.unwrap_or_default();
+        let mut lines =
+            release.need("SHA256").with_context(|| url.clone())?.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let Some([sha256, size, _]) =
+            lines.find(|words| words.last() == Some(&name)).as_deref().and_then(|words| words.first_chunk().copied())
+        else {
+            bail!("`{url}` does not list {name}");
+        };
+        if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            bail!("`{url}` gives `{sha256}` as the digest of {name}");
+        }
+        let size = size.parse().with_context(|| format!("`{url}` gives `{size}` as the size of {name}"))?;
+        let path = self.path(sha256, "xz");
+        let job = Job { urls: vec![format!("{dist}/{name}")], label: name, sha256, size, path: path.clone() };
+        if !is_there(&path, size) && download(&self.client, &job, &self.waits, &|_| ())? == Outcome::Gone {
+            bail!("`{dist}/{name}` does not exist");
+        }
+        Ok(path)
     }
 }

@@ -1,0 +1,190 @@
+//! One file from one of several mirrors into a folder, whole and checked or not at all: resumed, repeated, and safe against
+//! another process that does the same.
+
+use super::http::Client;
+use anyhow::{Context as _, Result, anyhow, bail};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What to fetch, and how to know it.
+pub(super) struct Job<'a> {
+    /// Whole addresses, best first.
+    pub urls: Vec<String>,
+    /// What to call it in messages.
+    pub label: &'a str,
+    pub sha256: &'a str,
+    pub size: u64,
+    /// Where it goes. Beside it a `.part` file collects it.
+    pub path: PathBuf,
+}
+
+/// How a fetch ended well, or as a mirror may.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The file is at its place.
+    Here,
+    /// No mirror has it (any more).
+    Gone,
+}
+
+/// Why one try failed.
+enum Failure {
+    /// The network's fault, or a passing state of the server: worth another try.
+    Passing(anyhow::Error),
+    /// What came is not what is pinned.
+    Wrong(anyhow::Error),
+    Gone,
+    /// No use trying the same mirror again.
+    Lasting(anyhow::Error),
+}
+
+/// Fetches a file. `waits` are the pauses before second, third … tries; `arrived` hears of bytes, with negative numbers when
+/// some are thrown away.
+pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arrived: &dyn Fn(i64)) -> Result<Outcome> {
+    let part_path = job.path.with_extension("part");
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part_path);
+    let mut part = open().with_context(|| format!("cannot make `{}`", part_path.display()))?;
+    part.lock().with_context(|| format!("cannot lock `{}`", part_path.display()))?;
+    if is_there(&job.path, job.size) {
+        // Another process was quicker; its rename took away the name of its part file, and ours is a new empty one.
+        let _ = std::fs::remove_file(&part_path);
+        arrived(i64::try_from(job.size)?);
+        return Ok(Outcome::Here);
+    }
+    arrived(i64::try_from(part.metadata()?.len())?);
+    let mut gone = 0;
+    let mut last = None;
+    for url in &job.urls {
+        match from_mirror(client, job, url, waits, &mut part, arrived) {
+            Ok(()) => {
+                std::fs::rename(&part_path, &job.path).with_context(|| format!("cannot rename to `{}`", job.path.display()))?;
+                return Ok(Outcome::Here);
+            }
+            Err(Failure::Gone) => gone += 1,
+            Err(Failure::Passing(error) | Failure::Wrong(error) | Failure::Lasting(error)) => last = Some(error),
+        }
+    }
+    if part.metadata()?.len() == 0 {
+        let _ = std::fs::remove_file(&part_path);
+    }
+    match last {
+        None if gone > 0 => Ok(Outcome::Gone),
+        None => bail!("no mirror is known for {}", job.label),
+        Some(error) => Err(error.context(format!("cannot download {}", job.label))),
+    }
+}
+
+/// Whether a whole file stands at `path`: only whole ones get there.
+pub(super) fn is_there(path: &Path, size: u64) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+fn from_mirror(
+    client: &Client,
+    job: &Job<'_>,
+    url: &str,
+    waits: &[Duration],
+    part: &mut File,
+    arrived: &dyn Fn(i64),
+) -> Result<(), Failure> {
+    let mut waits = waits.iter();
+    loop {
+        let resumed = part.metadata().map_err(|error| Failure::Lasting(error.into()))?.len() > 0;
+        let failure = match attempt(client, job, url, part, arrived) {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        match (failure, waits.next()) {
+            (Failure::Passing(_), Some(wait)) => std::thread::sleep(*wait),
+            // What was there before may have been the damaged half.
+            (Failure::Wrong(_), Some(_)) if resumed => {}
+            (failure, _) => return Err(failure),
+        }
+    }
+}
+
+fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: &dyn Fn(i64)) -> Result<(), Failure> {
+    let mut have = part.metadata().map_err(|error| Failure::Lasting(error.into()))?.len();
+    if have > job.size {
+        have = empty(part, have, arrived)?;
+    }
+    if have < job.size || job.size == 0 {
+        let response = client.get(url, have).map_err(Failure::Passing)?;
+        match response.status {
+            206 if response.range_start() == Some(have) && have > 0 => {}
+            // A server that knows no ranges sends it all.
+            200 => have = empty(part, have, arrived)?,
+            206 | 416 if have > 0 => {
+                empty(part, have, arrived)?;
+                return Err(Failure::Passing(anyhow!("`{url}` was not resumed where it had stopped")));
+            }
+            404 | 410 => return Err(Failure::Gone),
+            408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{url}`: the server answers {}", response.status))),
+            other => return Err(Failure::Lasting(anyhow!("`{url}`: the server answers {other}"))),
+        }
+        have = receive(response.body, have, job.size, part, arrived).map_err(|failure| match failure {
+            Failure::Passing(error) => Failure::Passing(error.context(format!("`{url}` broke off"))),
+            other => other,
+        })?;
+        if have > job.size {
+            empty(part, have, arrived)?;
+            return Err(Failure::Wrong(anyhow!("`{url}` is longer than the {} bytes that are pinned", job.size)));
+        }
+        if have < job.size {
+            return Err(Failure::Passing(anyhow!("`{url}` ended after {have} of {} bytes", job.size)));
+        }
+    }
+    let found = digest_of(part).map_err(Failure::Lasting)?;
+    if found != job.sha256 {
+        empty(part, have, arrived)?;
+        return Err(Failure::Wrong(anyhow!("`{url}` has the SHA-256 {found} where {} is pinned", job.sha256)));
+    }
+    Ok(())
+}
+
+fn empty(part: &File, have: u64, arrived: &dyn Fn(i64)) -> Result<u64, Failure> {
+    part.set_len(0).map_err(|error| Failure::Lasting(error.into()))?;
+    arrived(-i64::try_from(have).unwrap_or(i64::MAX));
+    Ok(0)
+}
+
+/// Appends the body until it ends or is one piece longer than it may be; gives the new length.
+fn receive(mut body: impl Read, mut have: u64, size: u64, part: &mut File, arrived: &dyn Fn(i64)) -> Result<u64, Failure> {
+    let mut buffer = vec![0; 64 << 10];
+    part.seek(SeekFrom::Start(have)).map_err(|error| Failure::Lasting(error.into()))?;
+    while have <= size {
+        let got = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::Passing(error.into())),
+        };
+        part.write_all(&buffer[..got]).map_err(|error| Failure::Lasting(anyhow!(error).context("cannot write what was downloaded")))?;
+        have += got as u64;
+        arrived(got as i64);
+    }
+    Ok(have)
+}
+
+/// SHA-256 of a whole file in hex.
+pub(super) fn digest_of(file: &mut File) -> Result<String> {
+    file.seek(SeekFrom::Start(0))?;
+    digest(file)
+}
+
+/// SHA-256 of all that `reader` gives, in hex.
+pub(super) fn digest(reader: &mut impl Read) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            got => hash.update(&buffer[..got]),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A mirror's list of packages (`dists/SUITE/main/binary-ARCH/Packages.xz`), reduced to what pins need.
+
+use super::{Suite, control::stanzas, version};
+use anyhow::{Context as _, Result, bail};
+use std::{collections::BTreeMap, io::Read};
+
+/// One package as a mirror lists it. Relations are kept as text: few are ever read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Its architecture, or `all`.
+    pub arch: String,
+    /// `Pre-Depends` and `Depends`, joined by a comma.
+    pub depends: String,
+    /// `Provides`.
+    pub provides: String,
+    /// Path below the mirror's root.
+    pub path: String,
+    /// Size of the .deb in bytes.
+    pub size: u64,
+    /// SHA-256 of the .deb.
+    pub sha256: String,
+}
+
+/// The packages of one suite and architecture: of each name the latest version.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// Which suite.
+    pub suite: Suite,
+    /// By name.
+    pub packages: BTreeMap<String, Package>,
+}
+
+impl Index {
+    /// Reads an index's text a stanza at a time; `file` is for messages.
+    pub fn read(suite: Suite, mut text: impl Read, file: &str) -> Result<Self> {
+        let mut index = Self { suite, packages: BTreeMap::new() };
+        let mut pending: Vec<u8> = Vec::new();
+        let mut more = true;
+        while more {
+            let length = pending.len();
+            more = text.by_ref().take(1 << 20).read_to_end(&mut pending).with_context(|| format!("cannot read {file}"))? > 0;
+            // Whole stanzas only: the rest waits for the next piece. The search looks again at the last byte that was there.
+            let end = if more {
+                let from = length.saturating_sub(1);
+                pending[from..].windows(2).rposition(|two| two == b"\n\n").map_or(0, |at| from + at + 2)
+            } else {
+                pending.len()
+            };
+            let whole = std::str::from_utf8(&pending[..end]).with_context(|| format!("{file} is not UTF-8"))?;
+            for stanza in stanzas(whole, file) {
+                index.add(&stanza?).with_context(|| format!("cannot use {file}"))?;
+            }
+            pending.drain(..end);
+        }
+        Ok(index)
+    }
+
+    /// Reads `Packages.xz`.
+    pub fn read_xz(suite: Suite, file: impl Read, name: &str) -> Result<Self> {
+        Self::read(suite, liblzma::read::XzDecoder::new(file), name)
+    }
+
+    fn add(&mut self, stanza: &super::control::Stanza<'_>) -> Result<()> {
+        let name = stanza.need("Package")?;
+        let version = stanza.need("Version")?;
+        if self.packages.get(name).is_some_and(|known| version::compare(&known.version, version).is_ge()) {
+            return Ok(());
+        }
+        let size = stanza.need("Size")?;
+        let Ok(size) = size.parse() else { bail!("the size of `{name}`, `{size}`, is no number") };
+        let depends: Vec<&str> = ["Pre-Depends", "Depends"].iter().filter_map(|field| stanza.get(field)).collect();
+        let package = Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            arch: stanza.need("Architecture")?.to_owned(),
+            depends: depends.join(", "),
+            provides: stanza.get("Provides").unwrap_or_default().to_owned(),
+            path: stanza.need("Filename")?.trim_start_matches("./").to_owned(),
+            size,
+            sha256: stanza.need("SHA256")?.to_ascii_lowercase(),
+        };
+        self.packages.insert(package.name.clone(), package);
+        Ok(())
+    }
+}
+
+/// Where a mirror keeps the index of `suite`, below its root.
+#[must_use]
+pub fn index_path(suite: Suite, release: &str, arch: &str) -> String {
+    let ending = match suite {
+        Suite::Main => "",
+        Suite::Updates => "-updates",
+        Suite::Security => "-security",
+    };
+    format!("dists/{release}{ending}/main/binary-{arch}/Packages.xz")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_of_a_name_stays_and_pieces_join() {
+        let stanza = |name: &str, version: &str| {
+            format!(
+                "Package: {name}\nVersion: {version}\nArchitecture: amd64\nDepends: b\nPre-Depends: c\nFilename: ./pool/x.deb\nSize: 7\n\
+                 SHA256: AB\n\n"
+            )
+        };
+        let filler: String = (0..20_000).map(|n| stanza(&format!("n{n:05}"), "1")).collect();
+        let text = stanza("aa", "1") + &filler + &stanza("aa", "3") + &stanza("aa", "2");
+        let index = Index::read(Suite::Main, text.as_bytes(), "Packages").unwrap();
+        assert_eq!(index.packages.len(), 20_001);
+        let package = &index.packages["aa"];
+        assert_eq!((package.version.as_str(), package.depends.as_str()), ("3", "c, b"));
+        assert_eq!((package.path.as_str(), package.sha256.as_str()), ("pool/x.deb", "ab"));
+    }
+
+    #[test]
+    fn a_missing_field_names_the_package() {
+        let error = Index::read(Suite::Main, &b"Package: aa\nVersion: 1\n"[..], "Packages").unwrap_err();
+        assert_eq!(format!("{error:#}"), "cannot use Packages: the stanza of `aa` has no field `Size`");
+    }
+}
