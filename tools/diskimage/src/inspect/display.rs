@@ -1,0 +1,137 @@
+//! A report as text: one line of summary, aligned tables below it. Text from the image is escaped, because it goes to a terminal.
+
+use super::{Contents, Partition, Report};
+use crate::{
+    fat,
+    gpt::{MbrEntry, PROTECTIVE},
+};
+use std::fmt;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.summary())?;
+        match &self.contents {
+            Contents::Gpt { partitions, mbr, problems, .. } => {
+                write!(f, "\n{}\n{}", table(&partition_rows(partitions)), table(&mbr_rows(mbr)))?;
+                problems.iter().try_for_each(|problem| writeln!(f, "\nproblem: {}", problem.escape_debug()))
+            }
+            Contents::Mbr { mbr } => write!(f, "\n{}", table(&mbr_rows(mbr))),
+            Contents::Qcow2 { disk, .. } => write!(f, "{disk}"),
+            Contents::Fat { entries, .. } if !entries.is_empty() => write!(f, "\n{}", table(&file_rows(entries))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Report {
+    /// One line: what it is, its size, and what matters most about it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let size = human(self.size);
+        match &self.contents {
+            Contents::Gpt { disk_guid, partitions, .. } => format!("GPT disk, {size}, {} partitions, {disk_guid}", partitions.len()),
+            Contents::Mbr { mbr } => format!("MBR disk, {size}, {} partitions", mbr.len()),
+            Contents::Qcow2 { version, cluster_size, compression, disk } => {
+                let compression = format!("{compression:?}").to_lowercase();
+                format!("qcow2 version {version}, {size}, clusters of {}, {compression}, holds {}", human(*cluster_size), human(disk.size))
+            }
+            Contents::Fat { bits, label, volume_id, entries } => {
+                let files = entries.iter().filter(|entry| !entry.directory);
+                let bytes: u64 = files.clone().map(|entry| u64::from(entry.size)).sum();
+                let label = label.escape_debug();
+                format!("{} `{label}` {volume_id}, {size}, {} files, {}", format!("{bits:?}").to_uppercase(), files.count(), human(bytes))
+            }
+            Contents::Squashfs { compression, inodes, block_size, used, .. } => {
+                format!("squashfs, {}, {compression}, blocks of {}, {inodes} inodes", human(*used), human(u64::from(*block_size)))
+            }
+            Contents::Ext { label } => format!("ext2/3/4 `{}`, {size}", label.escape_debug()),
+            Contents::Iso { label } => format!("ISO 9660 `{}`, {size}", label.escape_debug()),
+            Contents::Tar { entries, bytes } => format!("tar, {size}, {entries} entries, {}", human(*bytes)),
+            Contents::Compressed { format } => format!("{format} compressed, {size}"),
+            Contents::Broken { format, problem } => format!("broken {format}, {size}: {}", problem.escape_debug()),
+            Contents::Blank => format!("blank, {size}"),
+            Contents::Unknown => format!("unknown, {size}"),
+        }
+    }
+}
+
+fn partition_rows(partitions: &[Partition]) -> Vec<Vec<String>> {
+    let mut rows = vec![["no", "name", "start", "sectors", "size", "attributes", "type", "uuid", "content"].map(str::to_owned).to_vec()];
+    rows.extend(partitions.iter().map(|Partition { entry, content }| {
+        let bits: Vec<String> = (0..64).filter(|bit| entry.attributes >> bit & 1 == 1).map(|bit| bit.to_string()).collect();
+        vec![
+            entry.number.to_string(),
+            entry.name.escape_debug().to_string(),
+            entry.first_lba.to_string(),
+            entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1).to_string(),
+            human(content.size),
+            if bits.is_empty() { "-".into() } else { bits.join(",") },
+            entry.type_guid.to_string(),
+            entry.uuid.to_string(),
+            content.summary(),
+        ]
+    }));
+    rows
+}
+
+fn mbr_rows(mbr: &[MbrEntry]) -> Vec<Vec<String>> {
+    let mut rows = vec![["MBR", "boot", "start", "sectors", "type"].map(str::to_owned).to_vec()];
+    rows.extend((1..).zip(mbr).map(|(number, record)| {
+        let kind = if record.kind == PROTECTIVE { " GPT" } else { "" };
+        vec![
+            number.to_string(),
+            if record.bootable { "*" } else { "-" }.into(),
+            record.first_lba.to_string(),
+            record.sectors.to_string(),
+            format!("0x{:02x}{kind}", record.kind),
+        ]
+    }));
+    rows
+}
+
+fn file_rows(entries: &[fat::Entry]) -> Vec<Vec<String>> {
+    let row = |entry: &fat::Entry| {
+        let path = entry.path.escape_debug();
+        if entry.directory { vec!["-".into(), format!("{path}/")] } else { vec![entry.size.to_string(), path.to_string()] }
+    };
+    std::iter::once(vec!["bytes".to_owned(), "file".to_owned()]).chain(entries.iter().map(row)).collect()
+}
+
+/// Aligned columns; numbers stand to the right. The first row is the header.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_number = |column: usize| {
+        rows.iter().skip(1).all(|row| {
+            row[column] == "-" || row[column].starts_with(|c: char| c.is_ascii_digit()) && !row[column].contains(['-', ',', 'x'])
+        })
+    };
+    let numbers: Vec<bool> = (0..columns).map(is_number).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(
+                |(column, cell)| {
+                    if numbers[column] { format!("{cell:>0$}", widths[column]) } else { format!("{cell:<0$}", widths[column]) }
+                },
+            )
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Bytes in the largest unit that divides them, so that no digit is lost; from 10 MiB on rounded where none does.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) if bytes / unit < 10_000 => format!("{} {name}", bytes / unit),
+        _ if bytes >= 10 << 20 => format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20),
+        _ => format!("{bytes} B"),
+    }
+}

@@ -1,0 +1,210 @@
+//! What is in an image file: recognised by its bytes, never by its name. What is broken is reported, and is no failure of
+//! the looking; only a file that cannot be read is.
+
+mod display;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    fat,
+    gpt::{self, Gpt, MbrEntry, SECTOR},
+    qcow2,
+    read_at::{FileImage, ReadAt, Window},
+};
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use std::{fs::File, path::Path};
+
+/// What is in an image; `Display` gives it as an aligned table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Bytes of the file, of the partition, or of the disk inside a qcow2.
+    pub size: u64,
+    /// What they are.
+    #[serde(flatten)]
+    pub contents: Contents,
+}
+
+/// The kinds of contents that are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Contents {
+    /// A disk with a GUID partition table.
+    Gpt {
+        /// Identity of the disk.
+        disk_guid: gpt::Guid,
+        /// Partitions in the order in which they lie on the disk.
+        partitions: Vec<Partition>,
+        /// Records of the MBR: one for a protective MBR, more for a hybrid.
+        mbr: Vec<MbrEntry>,
+        /// What is wrong with the table.
+        problems: Vec<String>,
+    },
+    /// A disk with an MBR alone.
+    Mbr {
+        /// Its records.
+        mbr: Vec<MbrEntry>,
+    },
+    /// A qcow2 file.
+    Qcow2 {
+        /// Version of the format.
+        version: u32,
+        /// Bytes of a cluster.
+        cluster_size: u64,
+        /// How compressed clusters are packed.
+        compression: qcow2::Compression,
+        /// The disk inside.
+        disk: Box<Report>,
+    },
+    /// A FAT volume.
+    Fat {
+        /// Width of the table's entries.
+        bits: fat::Bits,
+        /// Label.
+        label: String,
+        /// Serial number, as tools write it.
+        volume_id: String,
+        /// Files and directories.
+        entries: Vec<fat::Entry>,
+    },
+    /// A squashfs.
+    Squashfs {
+        /// Name of the compressor.
+        compression: String,
+        /// Inodes.
+        inodes: u32,
+        /// Bytes of a block.
+        block_size: u32,
+        /// Bytes that the file system takes.
+        used: u64,
+        /// When it was made, seconds since the epoch.
+        mtime: u32,
+    },
+    /// An ext2, ext3 or ext4.
+    Ext {
+        /// Label.
+        label: String,
+    },
+    /// An ISO 9660; no more is said about it.
+    Iso {
+        /// Label.
+        label: String,
+    },
+    /// A tar archive.
+    Tar {
+        /// Files, directories and links.
+        entries: u64,
+        /// Bytes of their contents.
+        bytes: u64,
+    },
+    /// A compressed file; it is not unpacked.
+    Compressed {
+        /// `gzip`, `xz` or `zstd`.
+        format: String,
+    },
+    /// Something known that cannot be read.
+    Broken {
+        /// What it seems to be.
+        format: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Zeros, as far as was looked: the first MiB.
+    Blank,
+    /// Nothing that is known.
+    Unknown,
+}
+
+/// A partition and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Partition {
+    /// Its entry.
+    #[serde(flatten)]
+    pub entry: gpt::GptEntry,
+    /// What is in it.
+    pub content: Report,
+}
+
+/// A qcow2 in a partition in a qcow2 is looked at, but not for ever.
+const MOST_DEPTH: u32 = 4;
+
+/// Looks at the image at `path`: a file, or a block device.
+pub fn inspect(path: &Path) -> Result<Report> {
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    if file.metadata()?.is_dir() {
+        bail!("`{}` is a directory, not an image", path.display());
+    }
+    inspect_image(&FileImage::new(file)?).with_context(|| format!("cannot inspect `{}`", path.display()))
+}
+
+/// Looks at an image that is already open.
+pub fn inspect_image(source: &dyn ReadAt) -> Result<Report> {
+    look(source, 0)
+}
+
+fn look(source: &dyn ReadAt, depth: u32) -> Result<Report> {
+    Ok(Report { size: source.size(), contents: recognise(source, depth)? })
+}
+
+fn recognise(source: &dyn ReadAt, depth: u32) -> Result<Contents> {
+    let magic = probe::start(source)?;
+    if magic.starts_with(b"QFI\xfb") && depth < MOST_DEPTH {
+        return Ok(look_into_qcow2(source, depth).unwrap_or_else(|error| broken("qcow2", &error)));
+    }
+    if let Some(found) = probe::simple(&magic, source) {
+        return Ok(found);
+    }
+    match gpt::read(source) {
+        Ok(Some(gpt)) => return look_into_disk(source, gpt, depth),
+        Ok(None) => {}
+        Err(error) => return Ok(broken("GPT", &error)),
+    }
+    match look_into_fat(source) {
+        Ok(found) => return Ok(found),
+        Err(error) if probe::seems_fat(&magic) => return Ok(broken("FAT", &error)),
+        Err(_) => {}
+    }
+    match gpt::read_mbr(source)? {
+        Some(mbr) if !mbr.is_empty() => Ok(Contents::Mbr { mbr }),
+        _ if probe::is_blank(source)? => Ok(Contents::Blank),
+        _ => Ok(Contents::Unknown),
+    }
+}
+
+fn broken(format: &str, error: &anyhow::Error) -> Contents {
+    Contents::Broken { format: format.into(), problem: format!("{error:#}") }
+}
+
+fn look_into_qcow2(source: &dyn ReadAt, depth: u32) -> Result<Contents> {
+    let reader = qcow2::Reader::open(source)?;
+    let (version, cluster_size, compression) = (reader.version(), reader.cluster_size(), reader.compression());
+    Ok(Contents::Qcow2 { version, cluster_size, compression, disk: Box::new(look(&reader, depth + 1)?) })
+}
+
+fn look_into_disk(source: &dyn ReadAt, gpt: Gpt, depth: u32) -> Result<Contents> {
+    let mut entries = gpt.entries;
+    entries.sort_by_key(|entry| (entry.first_lba, entry.number));
+    let partitions = entries.into_iter().map(|entry| {
+        let sectors = entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1);
+        let (start, len) = (entry.first_lba.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
+        let content = Window::new(source, start, len).and_then(|window| {
+            if depth >= MOST_DEPTH {
+                bail!("disks in disks, {depth} deep");
+            }
+            look(&window, depth + 1)
+        });
+        let content = content.unwrap_or_else(|error| Report { size: len, contents: broken("partition", &error) });
+        Partition { entry, content }
+    });
+    let partitions = partitions.collect();
+    let mbr = gpt::read_mbr(source)?.unwrap_or_default();
+    Ok(Contents::Gpt { disk_guid: gpt.disk_guid, partitions, mbr, problems: gpt.problems })
+}
+
+fn look_into_fat(source: &dyn ReadAt) -> Result<Contents> {
+    let reader = fat::Reader::open(source)?;
+    let id = reader.volume_id();
+    let volume_id = format!("{:04X}-{:04X}", id >> 16, id & 0xffff);
+    Ok(Contents::Fat { bits: reader.bits(), label: reader.label()?, volume_id, entries: reader.entries()? })
+}

@@ -1,0 +1,152 @@
+//! Reports of images made here and by foreign tools, as golden text.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::{
+    disk::{self, Source},
+    eve::{self, Kind},
+};
+use filetree::{Content, Node, Tree};
+use std::{os::unix::fs::FileExt as _, process::Command};
+
+fn fat(size: u64) -> fat::Layout {
+    let mut tree = Tree::new();
+    tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, Content::from(vec![7; 5000]))).unwrap();
+    tree.insert("server", Node::file(0o644, 0, Content::from("zedcloud.local\n"))).unwrap();
+    let options = fat::Options { size, label: "EVE".into(), volume_id: 0xcafe_0001, mtime: 1_684_000_000, bits: fat::Bits::Auto };
+    fat::layout(&tree, &options).unwrap()
+}
+
+/// The start of a squashfs: enough to be known.
+fn squashfs() -> Vec<u8> {
+    let mut bytes = vec![0; 4096];
+    let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+    put(0, b"hsqs");
+    put(4, &1234_u32.to_le_bytes());
+    put(12, &131_072_u32.to_le_bytes());
+    put(20, &[4, 0]);
+    put(28, &[4, 0]);
+    put(40, &4096_u64.to_le_bytes());
+    bytes
+}
+
+fn write_live(path: &Path) {
+    let sources = vec![
+        (Kind::Efi, Source::Fat(fat(36 << 20))),
+        (Kind::Conf, Source::Fat(fat(1 << 20))),
+        (Kind::Imga, Source::Image(Content::from(squashfs()))),
+    ];
+    let layout = disk::layout(eve::table(sources, eve::DISK_SIZE).unwrap()).unwrap();
+    layout.write(&File::create(path).unwrap()).unwrap();
+}
+
+fn check_golden(name: &str, text: &str) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&golden).unwrap(), "UPDATE_GOLDEN=1 cargo test -p diskimage writes it anew");
+}
+
+#[test]
+fn a_live_disk_raw_and_inside_a_qcow2() {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, qcow2) = (folder.path().join("live.raw"), folder.path().join("live.qcow2"));
+    write_live(&raw);
+    let report = inspect(&raw).unwrap();
+    check_golden("inspect-live.txt", &report.to_string());
+    let Ok(output) = Command::new("qemu-img").args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).args([&raw, &qcow2]).output() else {
+        eprintln!("SKIPPED: `qemu-img` is missing; install qemu-utils");
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    let packed = inspect(&qcow2).unwrap();
+    let Contents::Qcow2 { disk, version: 3, .. } = &packed.contents else { panic!("{packed:?}") };
+    assert_eq!(**disk, report);
+    assert!(packed.to_string().contains(&format!(", clusters of 64 KiB, zlib, holds 350 MiB\n{report}")), "{packed}");
+}
+
+#[test]
+fn a_fat_volume_lists_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.img");
+    fat(1 << 20).write(&File::create(&path).unwrap()).unwrap();
+    let text = inspect(&path).unwrap().to_string();
+    assert_eq!(
+        text,
+        "FAT12 `EVE` CAFE-0001, 1 MiB, 2 files, 5015 B\n\nbytes  file\n    -  EFI/\n    -  EFI/BOOT/\n 5000  EFI/BOOT/BOOTX64.EFI\n   15  server\n"
+    );
+}
+
+#[test]
+fn a_damaged_disk_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.raw");
+    let problems = |damage: &dyn Fn(&File)| -> String {
+        write_live(&path);
+        damage(&File::options().write(true).open(&path).unwrap());
+        match inspect(&path).unwrap().contents {
+            Contents::Gpt { problems, .. } => problems.join("; "),
+            other => format!("{other:?}"),
+        }
+    };
+    let size = eve::DISK_SIZE;
+    assert_eq!(problems(&|_| {}), "");
+    assert_eq!(problems(&|disk| disk.set_len(size + 512).unwrap()), "there is no backup GPT in the last sector");
+    assert!(
+        problems(&|disk| disk.write_all_at(&[1], 600).unwrap())
+            .starts_with("the primary GPT is broken, this is the backup: its header has the checksum")
+    );
+    assert!(
+        problems(&|disk| disk.write_all_at(&[1], 1100).unwrap())
+            .starts_with("the primary GPT is broken, this is the backup: its entries have the checksum")
+    );
+    assert!(
+        problems(&|disk| disk.write_all_at(&[1], size - 452).unwrap()).starts_with("the backup GPT is broken: its header has the checksum")
+    );
+    assert_eq!(problems(&|disk| disk.write_all_at(&[0; 512], 512).unwrap()), "there is no primary GPT, this is the backup");
+    let both = problems(&|disk| {
+        disk.write_all_at(&[1], 600).unwrap();
+        disk.write_all_at(&[1], size - 452).unwrap();
+    });
+    assert!(both.contains("Broken { format: \"GPT\""), "{both}");
+    // Cut in the middle of IMGA, with the primary table whole.
+    write_live(&path);
+    File::options().write(true).open(&path).unwrap().set_len(50 << 20).unwrap();
+    let text = inspect(&path).unwrap().to_string();
+    assert!(text.contains("broken partition, 300 MiB: 314572800 bytes at 39845888 do not lie inside an image of 52428800 bytes"), "{text}");
+    assert!(text.contains("problem: partition 2 from sector 77824 to 692223 on a disk of 102400"), "{text}");
+}
+
+#[test]
+fn other_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = |bytes: &[u8]| {
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        inspect(&path).unwrap().summary()
+    };
+    assert_eq!(summary(b""), "blank, 0 B");
+    assert_eq!(summary(b"text"), "unknown, 4 B");
+    assert_eq!(summary(&[0; 3000]), "blank, 3000 B");
+    assert_eq!(summary(&[0x1f, 0x8b, 8, 0]), "gzip compressed, 4 B");
+    assert_eq!(summary(&squashfs()), "squashfs, 4 KiB, xz, blocks of 128 KiB, 1234 inodes");
+    assert_eq!(summary(&squashfs()[..4000]), "broken squashfs, 4000 B: version 4, 4096 bytes used of 4000");
+    assert!(summary(b"QFI\xfb\0\0\0\x09").starts_with("broken qcow2, 8 B: the file is too short"));
+    let mut tar = Vec::new();
+    let mut tree = Tree::new();
+    tree.insert("bin/sh", Node::file(0o755, 0, Content::from(vec![1; 600]))).unwrap();
+    filetree::write_tar(&tree, &mut tar).unwrap();
+    assert_eq!(summary(&tar), format!("tar, {}, 2 entries, 600 B", super::display::human(tar.len() as u64)));
+    assert!(summary(&tar[..1500]).starts_with("broken tar, 1500 B: it ends in the middle of its entry"));
+    let mut ext = vec![0; 4096];
+    ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    ext[1144..1146].copy_from_slice(b"P3");
+    assert_eq!(summary(&ext), "ext2/3/4 `P3`, 4 KiB");
+    let mut iso = vec![0; 34816];
+    iso[32769..32774].copy_from_slice(b"CD001");
+    iso[32808..32811].copy_from_slice(b"EVE");
+    assert_eq!(summary(&iso), "ISO 9660 `EVE`, 34 KiB");
+    assert!(inspect(folder.path()).unwrap_err().to_string().ends_with("is a directory, not an image"));
+    assert!(inspect(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot open"));
+}
