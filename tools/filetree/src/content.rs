@@ -82,6 +82,21 @@ impl Content {
         Ok(ContentReader { source, position, left: self.len() })
     }
 
+    /// `len` of its bytes from `offset` on, referring to the same place. More than it has is an error.
+    pub fn slice(&self, offset: u64, len: u64) -> Result<Self> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            bail!("a part of {len} bytes at {offset} lies outside of {} bytes", self.len());
+        }
+        Ok(match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes[usize::try_from(offset)?..usize::try_from(offset + len)?].into()),
+            Self::Range { file, offset: start, .. } => Self::Range { file: file.clone(), offset: start + offset, len },
+            Self::Path { path, .. } => {
+                let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+                Self::Range { file: Arc::new(file), offset, len }
+            }
+        })
+    }
+
     /// All bytes in memory: for small files.
     pub fn read_all(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.len())?);

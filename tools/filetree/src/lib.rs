@@ -10,7 +10,7 @@ mod tar;
 
 pub use content::{Content, ContentReader, Spool};
 pub use dir::read_dir;
-pub use tar::{Entry, EntryKind, TarWriter, entries_to_tree, read_tar_file, read_tar_stream, write_tar};
+pub use tar::{Entry, EntryKind, Records, TarWriter, entries_to_tree, read_tar_content, read_tar_file, read_tar_stream, write_tar};
 
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;

@@ -34,18 +34,38 @@ pub enum EntryKind {
     HardLink(Vec<u8>),
 }
 
+/// PAX records of a member that no field of [`Entry`] holds, in the archive's order: times of access, fractions of times.
+pub type Records = Vec<(String, String)>;
+
 /// The entries of a tar that lies in a file, in order. Contents refer into the file and are not read.
 pub fn read_tar_file(file: Arc<File>) -> Result<Vec<Entry>> {
-    let reader = std::io::BufReader::new(Content::Range { len: file.metadata()?.len(), file: file.clone(), offset: 0 }.open()?);
-    read_entries(reader, &mut |entry| Ok(Content::Range { file: file.clone(), offset: entry.raw_file_position(), len: entry.size() }))
+    let content = Content::Range { len: file.metadata()?.len(), file, offset: 0 };
+    Ok(read_tar_content(&content)?.into_iter().map(|(entry, _)| entry).collect())
+}
+
+/// The entries of a tar that is itself a content (a tar in a tar), in order, with the records that an [`Entry`] has no place for.
+/// Contents refer into the same place and are not read.
+pub fn read_tar_content(content: &Content) -> Result<Vec<(Entry, Records)>> {
+    // A path is opened once, not once a member.
+    let content = &content.slice(0, content.len())?;
+    let reader = std::io::BufReader::with_capacity(1 << 16, content.open()?);
+    read_entries(reader, &mut |entry| {
+        if entry.header().entry_type() == EntryType::GNUSparse {
+            bail!("`{}` is a sparse file, which has no bytes of its own to refer to", String::from_utf8_lossy(&entry.path_bytes()));
+        }
+        content.slice(entry.raw_file_position(), entry.size())
+    })
 }
 
 /// The entries of a tar that comes from a stream, in order. Contents go to `spool`.
 pub fn read_tar_stream(stream: impl Read, spool: &mut Spool) -> Result<Vec<Entry>> {
-    read_entries(stream, &mut |entry| spool.add(entry))
+    Ok(read_entries(stream, &mut |entry| spool.add(entry))?.into_iter().map(|(entry, _)| entry).collect())
 }
 
-fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>) -> Result<Content>) -> Result<Vec<Entry>> {
+/// Keys of PAX records that the fields of [`Entry`] hold.
+const HELD: [&str; 5] = ["path", "linkpath", "size", "uid", "gid"];
+
+fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>) -> Result<Content>) -> Result<Vec<(Entry, Records)>> {
     let mut entries = Vec::new();
     let mut archive = Archive::new(reader);
     for entry in archive.entries()? {
@@ -62,10 +82,14 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
             mtime: i64::try_from(entry.header().mtime()?).unwrap_or(0),
             xattrs: BTreeMap::new(),
         };
+        let mut records = Records::new();
         for record in entry.pax_extensions()?.into_iter().flatten() {
             let record = record?;
-            if let Some(key) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) {
-                meta.xattrs.insert(key.to_owned(), record.value_bytes().to_vec());
+            let Ok(key) = record.key() else { continue };
+            if let Some(name) = key.strip_prefix(XATTR) {
+                meta.xattrs.insert(name.to_owned(), record.value_bytes().to_vec());
+            } else if let (Ok(value), false) = (record.value(), HELD.contains(&key)) {
+                records.push((key.to_owned(), value.to_owned()));
             }
         }
         let target = entry.link_name_bytes().map(|target| target.into_owned());
@@ -85,7 +109,7 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
             EntryType::XGlobalHeader => continue,
             other => bail!("`{name}` in the tar is of a kind that no image holds ({other:?})"),
         };
-        entries.push(Entry { path, meta, kind });
+        entries.push((Entry { path, meta, kind }, records));
     }
     Ok(entries)
 }
@@ -278,6 +302,25 @@ pub fn write_tar<W: Write>(tree: &Tree, out: W) -> Result<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tar_in_a_tar_refers_into_it_and_keeps_its_records() {
+        let mut inner = TarWriter::new(Vec::new());
+        let file = EntryKind::Node(Kind::File { content: Content::from("inside"), link: None });
+        inner.append(b"a", &Meta::root(0o644, 5), &file, &[("mtime", "5.25"), ("SCHILY.xattr.user.x", "v")]).expect("append");
+        let bytes = inner.finish().expect("finish");
+        let mut spool = Spool::new_in(&std::env::temp_dir()).expect("spool");
+        spool.add(&mut &b"before"[..]).expect("spool");
+        for content in [spool.add(&mut &bytes[..]).expect("spool"), Content::from(bytes.clone())] {
+            let entries = read_tar_content(&content).expect("read");
+            let [(entry, records)] = &entries[..] else { unreachable!("one entry") };
+            assert_eq!(records[..], [("mtime".to_owned(), "5.25".to_owned())]);
+            assert_eq!(entry.meta.xattrs["user.x"], b"v");
+            let EntryKind::Node(Kind::File { content, .. }) = &entry.kind else { unreachable!("a file") };
+            assert_eq!(content.read_all().expect("read"), b"inside");
+        }
+        assert!(Content::from("abc").slice(2, 2).is_err());
+    }
 
     #[test]
     fn a_tree_survives_tar() {
