@@ -1,0 +1,26 @@
+#!/bin/busybox ash
+# shellcheck shell=dash
+#
+# Makes the EFI program of GRUB in /out from the modules in /grub/<cpu>-efi, with /embedded.cfg inside.
+set -eu
+
+modules="
+    part_gpt part_msdos fat squash4 ext2 iso9660
+    normal configfile linux chain boot search search_fs_file search_label search_fs_uuid
+    test echo regexp probe cat ls true sleep reboot halt minicmd read smbios
+    serial terminal efi_gop all_video gfxterm
+    tpm gzio xzio lzopio
+"
+
+case $TARGETARCH in
+    # linuxefi starts the kernel through its EFI stub: only then does Linux take over the TPM's event log.
+    amd64) platform=x86_64-efi name=BOOTX64.EFI more="linuxefi multiboot2 efi_uga" ;;
+    arm64) platform=arm64-efi name=BOOTAA64.EFI more="fdt" ;;
+    *) echo "no GRUB for $TARGETARCH" >&2; exit 1 ;;
+esac
+
+/bin/busybox mkdir -p /out
+# shellcheck disable=SC2086 # lists of words
+grub-mkimage -O "$platform" -d "/grub/$platform" -c /embedded.cfg -p /EFI/BOOT -o "/out/$name" $modules $more
+/bin/busybox chmod 0644 "/out/$name"
+/bin/busybox touch -d "@$SOURCE_DATE_EPOCH" "/out/$name"
