@@ -1,11 +1,15 @@
 //! The archive image: its layout, making it, and finding packages in one.
+//!
+//!     /packages/ARCH/lock       the pins of what is there
+//!     /packages/ARCH/*.deb      the packages, under their names in Debian's pool
+//!     /bin/busybox, /bin/sh …   what the deploy script runs with, in docker
 
-use super::{Fetched, Lock};
-use anyhow::{Result, bail};
-use filetree::{Content, Tree};
+use super::{Fetched, Lock, Pin, download::digest, unpack::unpack};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Kind, Meta, Node, Tree};
 use std::{collections::BTreeMap, path::Path};
 
-/// The packages that a stage holds in `/packages/<arch>/`.
+/// The packages that a stage holds in `/packages/ARCH`.
 #[derive(Clone, Debug)]
 pub struct Archive {
     /// What is in it.
@@ -16,24 +20,123 @@ pub struct Archive {
 
 impl Archive {
     /// The archive of `arch` (`amd64`, `arm64`) in a stage that started from an archive image.
-    pub fn from_tree(_stage: &Tree, _arch: &str) -> Result<Self> {
-        bail!("not yet")
+    pub fn from_tree(stage: &Tree, arch: &str) -> Result<Self> {
+        let folder = format!("packages/{arch}");
+        let Some(text) = file_in(stage, &format!("{folder}/lock")) else {
+            let others = stage.get("packages").and_then(Node::children).into_iter().flat_map(|arches| arches.keys());
+            let others: Vec<String> = others.map(|arch| String::from_utf8_lossy(arch).into_owned()).collect();
+            let has = if others.is_empty() { "none".to_owned() } else { format!("one for {}", others.join(", ")) };
+            bail!(
+                "the stage has no archive of Debian packages for {arch} (`/{folder}`), but {has}\nhint: start it FROM the archive's image"
+            );
+        };
+        let text = String::from_utf8(text.read_all()?).with_context(|| format!("`/{folder}/lock` is not text"))?;
+        let lock = Lock::parse(&text, &format!("/{folder}/lock"))?;
+        let mut debs = BTreeMap::new();
+        for pin in lock.pins.values() {
+            let path = format!("{folder}/{}", pin.file_name());
+            let content = file_in(stage, &path).with_context(|| format!("the archive image lacks `/{path}`, which its lock names"))?;
+            debs.insert(pin.name.clone(), content.clone());
+        }
+        Ok(Self { lock, debs })
+    }
+}
+
+fn file_in<'t>(tree: &'t Tree, path: &str) -> Option<&'t Content> {
+    match &tree.get(path)?.kind {
+        Kind::File { content, .. } => Some(content),
+        _ => None,
     }
 }
 
 /// How [`build_archive`] gets what it needs from outside.
 pub struct ArchiveOptions<'a> {
-    /// Gets the files of a lock: usually [`super::Store::fetch_all`] with the caller's mirrors and policy.
+    /// Gets the files of a lock of a release and architecture: usually [`super::Store::fetch_all`].
     pub fetch: &'a dyn Fn(&Lock, &str, &str) -> Result<Fetched>,
     /// A folder with room for what is unpacked.
     pub spool: &'a Path,
-    /// Modification time of generated files.
+    /// Modification time of generated files and of the packages.
     pub mtime: i64,
 }
 
 /// What `RUN eve-debian-archive.sh RELEASE` does, in process: from `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` of the stage
-/// (copied there by the Dockerfile) makes the image's root at `/archive` of the stage. Packages already in the stage's
-/// `/packages/ARCH` are taken from there. Gives the warnings.
-pub fn build_archive(_stage: &mut Tree, _release: &str, _arch: &str, _options: &ArchiveOptions<'_>) -> Result<Vec<String>> {
-    bail!("not yet")
+/// (copied there by the Dockerfile) makes the image's root at `/archive` of the stage. Packages that the stage already has
+/// in `/packages/ARCH`, from an older archive image, are taken from there. Gives the warnings.
+pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Vec<String>> {
+    let path = format!("etc/eve-debian/mirrors/{release}/{arch}.lock");
+    let text = file_in(stage, &path).with_context(|| format!("the stage has no `/{path}`: {release} is not pinned for {arch}"))?;
+    let lock = Lock::parse(&String::from_utf8(text.read_all()?)?, &format!("/{path}"))?;
+    let (lock, debs, warnings) = gather(stage, lock, release, arch, options)?;
+    let folder = format!("archive/packages/{arch}");
+    let header = format!("# Debian {release}, {arch}: what this image holds.\n");
+    stage.insert(&folder, Node::dir(0o755, options.mtime))?;
+    stage.insert(format!("{folder}/lock"), Node::file(0o644, options.mtime, Content::from(lock.to_text(&header).as_str())))?;
+    for pin in lock.pins.values() {
+        let content = debs.get(&pin.name).context("every pin has a file")?.clone();
+        stage.insert(format!("{folder}/{}", pin.file_name()), Node::file(0o644, options.mtime, content))?;
+    }
+    put_busybox(stage, &lock, &debs, options)?;
+    Ok(warnings)
+}
+
+type Gathered = (Lock, BTreeMap<String, Content>, Vec<String>);
+
+/// The file of every pin, each with its digest checked: those of an older archive first, the others fetched.
+fn gather(stage: &Tree, mut lock: Lock, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Gathered> {
+    let mut debs = BTreeMap::new();
+    for pin in lock.pins.values() {
+        if let Some(content) = file_in(stage, &format!("packages/{arch}/{}", pin.file_name()))
+            && content.len() == pin.size
+            && digest(&mut content.open()?)? == pin.sha256
+        {
+            debs.insert(pin.name.clone(), content.clone());
+        }
+    }
+    let missing =
+        Lock { pins: lock.pins.iter().filter(|(name, _)| !debs.contains_key(*name)).map(|(n, p)| (n.clone(), p.clone())).collect() };
+    if missing.pins.is_empty() {
+        return Ok((lock, debs, Vec::new()));
+    }
+    let fetched = (options.fetch)(&missing, release, arch)?;
+    for (pin, path) in fetched.files {
+        let content = Content::of_path(&path)?;
+        check(&pin, &content, &path)?;
+        debs.insert(pin.name.clone(), content);
+        lock.pins.insert(pin.name.clone(), pin);
+    }
+    Ok((lock, debs, fetched.warnings))
+}
+
+/// A damaged file of the store is taken away, so that the next run fetches it again.
+fn check(pin: &Pin, content: &Content, path: &Path) -> Result<()> {
+    let found = digest(&mut content.open()?)?;
+    if found != pin.sha256 {
+        let _ = std::fs::remove_file(path);
+        bail!("the kept file of `{}` {} was damaged (SHA-256 {found}) and is deleted now\nhint: run it again", pin.name, pin.version);
+    }
+    Ok(())
+}
+
+/// busybox and its links, from the package of the same archive: `/etc/eve-debian/applets` lists the links.
+fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, options: &ArchiveOptions<'_>) -> Result<()> {
+    let (Some(pin), Some(content)) = (lock.pins.get("busybox-static"), debs.get("busybox-static")) else {
+        bail!("the archive's lock has no busybox-static, which its image runs with");
+    };
+    let mut unpacked = Tree::new();
+    unpack(&mut unpacked, &[(pin, content)], options.spool, 1, options.mtime)?;
+    let busybox = unpacked.get("bin/busybox").context("the package busybox-static has no /bin/busybox")?;
+    stage.insert("archive/bin/busybox", busybox.clone())?;
+    let applets = match file_in(stage, "etc/eve-debian/applets") {
+        Some(list) => String::from_utf8(list.read_all()?).context("`/etc/eve-debian/applets` is not text")?,
+        None => "sh\n".to_owned(),
+    };
+    for name in applets.lines().map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('#')) {
+        if name.contains('/') || name == ".." {
+            bail!("/etc/eve-debian/applets: `{name}` is no name of an applet");
+        }
+        let link = Node { meta: Meta::root(0o777, options.mtime), kind: Kind::Symlink(b"busybox".to_vec()) };
+        stage.insert(format!("archive/bin/{name}"), link)?;
+    }
+    stage.insert("archive/tmp", Node::dir(0o1777, options.mtime))?;
+    Ok(())
 }

@@ -154,10 +154,9 @@ impl Lock {
     }
 
     /// The pins that unpacking `names` needs, those of the names included, in byte order. A name in `without` is neither
-    /// taken nor followed. Names that have no pin are one error, with what they may mean.
+    /// taken nor followed, pinned or not. Names that have no pin are one error, with what they may mean.
     pub fn closure(&self, names: &[String], without: &[String]) -> Result<Vec<&Pin>> {
-        let unknown: Vec<String> =
-            names.iter().chain(without).filter(|name| !self.pins.contains_key(*name)).map(|n| self.unknown(n)).collect();
+        let unknown: Vec<String> = names.iter().filter(|name| !self.pins.contains_key(*name)).map(|n| self.unknown(n)).collect();
         if !unknown.is_empty() {
             bail!(
                 "the Debian archive has no {}\nhint: add names to mirrors/<release>/packages of the archive's package and make its pins again",

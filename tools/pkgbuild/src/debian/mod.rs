@@ -5,7 +5,9 @@
 //! Which files are mirrors' addresses, folders and proxies is the caller's to say: nothing here looks at the machine.
 
 mod archive;
+mod builtin;
 mod control;
+mod deb;
 mod deploy;
 mod download;
 mod http;
@@ -13,19 +15,22 @@ mod index;
 mod lock;
 mod mirrors;
 mod pin;
-mod step;
 mod store;
+mod unpack;
 mod version;
 mod wanted;
 
 pub use archive::{Archive, ArchiveOptions, build_archive};
+pub use builtin::{Builtin, Builtins};
+pub use deb::{Deb, read_deb};
 pub use deploy::{DeployOptions, Deployed, deploy};
 pub use index::{Index, index_path};
 pub use lock::{Lock, Pin, Suite};
 pub use mirrors::Mirrors;
 pub use pin::{Prefer, pin};
-pub use step::Step;
 pub use store::{Fetched, Policy, Progress, Proxy, Store};
+pub use unpack::{STATUS, is_kept, unpack};
+pub use version::compare as compare_versions;
 pub use wanted::Wanted;
 
 /// Build arguments that the native builder gives to every package: the archive's first stage starts from nothing, where
