@@ -1,0 +1,177 @@
+//! `doctor`: which tools are here, which are needed and for what, and the one command that installs what is missing.
+//! The looking and the installing are `tools::provide`'s.
+
+use crate::{
+    context::Ctx,
+    error::missing_tool,
+    tools::{
+        For, Need, Output, Tool,
+        apt::{self, Manager},
+        provide::{self, State},
+        version::Found,
+    },
+};
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+const OCCASIONS: &[(&str, &[For])] = &[
+    ("live", &[For::Live]),
+    ("run", &[For::Run]),
+    ("test", &[For::Live, For::Run, For::Test]),
+    ("bench", &[For::Bench]),
+    ("linuxkit", &[For::Linuxkit]),
+    ("all", &[For::Live, For::Run, For::Test, For::Bench, For::Linuxkit]),
+];
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    let words: Vec<&str> = OCCASIONS.iter().map(|(word, _)| *word).collect();
+    command
+        .arg(Arg::new("install").long("install").action(ArgAction::SetTrue).help("install what is missing, in one transaction"))
+        .arg(Arg::new("for").long("for").value_name("WORK").value_parser(words).default_value("all").help("only the tools for this"))
+}
+
+/// `doctor`.
+pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let word = arguments.get_one::<String>("for").map_or("all", String::as_str);
+    let occasions = OCCASIONS.iter().find(|(name, _)| *name == word).map_or(&[][..], |(_, occasions)| *occasions);
+    let wanted: Vec<Tool> = provide::usual_needs(occasions).into_iter().map(|need| need.tool).collect();
+    let mut states = provide::survey(&ctx.tools, &wanted);
+    let missing: Vec<Tool> = lacking(&states);
+    if arguments.get_flag("install") && !missing.is_empty() {
+        provide::install_missing(&ctx.tools, &missing, &talk())?;
+        states = provide::survey(&ctx.tools, &wanted);
+    }
+    if ctx.globals.json {
+        println!("{}", serde_json::to_string_pretty(&to_json(&states))?);
+    } else {
+        print!("{}", to_text(&states));
+        print!("{}", advice(ctx, &states));
+    }
+    let vital: Vec<&str> =
+        states.iter().filter(|state| !state.serves() && is_vital(state.tool, word)).map(|state| state.tool.info().name).collect();
+    if vital.is_empty() { Ok(()) } else { Err(missing_tool(format!("{} cannot be done without {}", work(word), vital.join(", ")))) }
+}
+
+/// Fails before any work, naming all tools of `needs` that are missing, unless they can be installed without a question.
+pub fn ensure(ctx: &Ctx, needs: &[Need]) -> Result<()> {
+    provide::ensure(&ctx.tools, needs, ctx.knobs.install_tools, &talk())
+}
+
+/// Installs what the tests use where that needs no question. What cannot be had is said, and its tests skip themselves.
+pub fn provide_for_tests(ctx: &Ctx) -> Result<()> {
+    let needs = provide::usual_needs(&[For::Live, For::Run, For::Test]);
+    if let Err(error) = provide::ensure(&ctx.tools, &needs, ctx.knobs.install_tools, &talk()) {
+        eprintln!("{}tests that want them will be skipped", crate::error::render(&error).replacen("error: ", "warning: ", 1));
+    }
+    Ok(())
+}
+
+/// A package manager's lines, marked as such.
+fn talk() -> Output {
+    Output::to(|line| eprintln!("install | {line}"))
+}
+
+fn lacking(states: &[State]) -> Vec<Tool> {
+    states.iter().filter(|state| !state.serves()).map(|state| state.tool).collect()
+}
+
+/// Asked for all tools, only those that a build and a run cannot do without count as missing.
+fn is_vital(tool: Tool, word: &str) -> bool {
+    let info = tool.info();
+    !info.optional && (word != "all" || info.needs.iter().any(|need| matches!(need, For::Live | For::Run)))
+}
+
+fn work(word: &str) -> &str {
+    if word == "all" { "live and run" } else { word }
+}
+
+/// The table: a line a tool.
+fn to_text(states: &[State]) -> String {
+    let mut text = format!("  {:<20} {:<10} {:<8} {}\n", "tool", "found", "needed", "to");
+    for state in states {
+        let info = state.tool.info();
+        let mark = match (state.serves(), info.optional) {
+            (true, _) => ' ',
+            (false, true) => '-',
+            (false, false) => '!',
+        };
+        let needed = info.minimum.map_or("any", |(version, _)| version);
+        let optional = if info.optional { " (optional)" } else { "" };
+        text.push_str(&format!("{mark} {:<20} {:<10} {needed:<8} {}{optional}\n", info.name, state.found, info.purpose));
+        if let Found::Unknown(why) = &state.found {
+            text.push_str(&format!("  {:<20} {}\n", "", why.lines().next().unwrap_or_default()));
+        }
+    }
+    text
+}
+
+/// The command that installs what is missing, and what no package has.
+fn advice(ctx: &Ctx, states: &[State]) -> String {
+    let missing = lacking(states);
+    if missing.is_empty() {
+        return "everything is here\n".to_owned();
+    }
+    let Some(manager) = Manager::find(&ctx.tools) else {
+        return "neither apt-get nor dnf nor brew is here: install the missing ones by hand\n".to_owned();
+    };
+    let mut text = String::new();
+    let packages = manager.packages(&missing);
+    if !packages.is_empty() {
+        text.push_str(&format!("to install what is missing:\n  {}\n", manager.command_line(&packages, apt::is_root())));
+    }
+    for tool in missing.iter().filter(|tool| manager.packages(&[**tool]).is_empty()) {
+        text.push_str(&format!("no package of this system has {}\n", tool.info().name));
+    }
+    text
+}
+
+fn to_json(states: &[State]) -> serde_json::Value {
+    let rows = states.iter().map(|state| {
+        let info = state.tool.info();
+        let found = match &state.found {
+            Found::Version(_) => Some(state.found.to_string()),
+            _ => None,
+        };
+        serde_json::json!({
+            "tool": info.name,
+            "present": !matches!(state.found, Found::Missing),
+            "found": found,
+            "needed": info.minimum.map(|(version, _)| version),
+            "serves": state.serves(),
+            "optional": info.optional,
+            "purpose": info.purpose,
+            "packages": {"debian": info.packages.debian, "fedora": info.packages.fedora, "brew": info.packages.brew},
+        })
+    });
+    serde_json::Value::Array(rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_marks_what_is_missing_and_what_one_can_do_without() {
+        let states = [
+            State { tool: Tool::Git, found: Found::Version([2, 47, 3]) },
+            State { tool: Tool::QemuImg, found: Found::Version([4, 2, 0]) },
+            State { tool: Tool::Swtpm, found: Found::Missing },
+            State { tool: Tool::Docker, found: Found::Unknown("it says nothing".into()) },
+        ];
+        assert_eq!(
+            to_text(&states),
+            "  tool                 found      needed   to\n  \
+               git                  2.47.3     2.11     know the version and the tags of packages\n\
+             ! qemu-img             4.2        5.1      make qcow2 of the raw disk\n\
+             ! swtpm                —          0.1      give the virtual machine a TPM\n  \
+               docker               ?          any      build packages with the engine linuxkit (optional)\n                       it says nothing\n"
+        );
+        assert!(
+            is_vital(Tool::Swtpm, "all")
+                && !is_vital(Tool::Xorriso, "all")
+                && is_vital(Tool::Xorriso, "test")
+                && !is_vital(Tool::Docker, "all")
+        );
+    }
+}
