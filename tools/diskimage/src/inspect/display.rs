@@ -35,11 +35,9 @@ impl Report {
                 let compression = format!("{compression:?}").to_lowercase();
                 format!("qcow2 version {version}, {size}, clusters of {}, {compression}, holds {}", human(*cluster_size), human(disk.size))
             }
-            Contents::Fat { bits, label, volume_id, entries } => {
-                let files = entries.iter().filter(|entry| !entry.directory);
-                let bytes: u64 = files.clone().map(|entry| u64::from(entry.size)).sum();
-                let label = label.escape_debug();
-                format!("{} `{label}` {volume_id}, {size}, {} files, {}", format!("{bits:?}").to_uppercase(), files.count(), human(bytes))
+            Contents::Fat { bits, label, volume_id, files, bytes, .. } => {
+                let (bits, label) = (format!("{bits:?}").to_uppercase(), label.escape_debug());
+                format!("{bits} `{label}` {volume_id}, {size}, {files} files, {}", human(*bytes))
             }
             Contents::Squashfs { compression, inodes, block_size, used, .. } => {
                 format!("squashfs, {}, {compression}, blocks of {}, {inodes} inodes", human(*used), human(u64::from(*block_size)))

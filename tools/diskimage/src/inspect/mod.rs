@@ -65,7 +65,12 @@ pub enum Contents {
         label: String,
         /// Serial number, as tools write it.
         volume_id: String,
-        /// Files and directories.
+        /// Number of files.
+        files: u64,
+        /// Bytes of the files.
+        bytes: u64,
+        /// Files and directories; none when the volume is a partition, where only the numbers matter.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         entries: Vec<fat::Entry>,
     },
     /// A squashfs.
@@ -126,8 +131,19 @@ pub struct Partition {
     pub content: Report,
 }
 
-/// A qcow2 in a partition in a qcow2 is looked at, but not for ever.
-const MOST_DEPTH: u32 = 4;
+/// Where an image was found, which bounds the work that a hostile one can cause: disks in partitions, which may all
+/// overlap, are not looked into, and a qcow2 in a qcow2 only so often.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A file by itself, inside so many qcow2.
+    Alone(u32),
+    /// A partition.
+    Partition,
+}
+
+const MOST_QCOW2: u32 = 3;
+/// Partitions of one disk that are looked into.
+const MOST_PARTITIONS: usize = gpt::ENTRIES as usize;
 
 /// Looks at the image at `path`: a file, or a block device.
 pub fn inspect(path: &Path) -> Result<Report> {
@@ -140,27 +156,27 @@ pub fn inspect(path: &Path) -> Result<Report> {
 
 /// Looks at an image that is already open.
 pub fn inspect_image(source: &dyn ReadAt) -> Result<Report> {
-    look(source, 0)
+    look(source, Place::Alone(0))
 }
 
-fn look(source: &dyn ReadAt, depth: u32) -> Result<Report> {
-    Ok(Report { size: source.size(), contents: recognise(source, depth)? })
+fn look(source: &dyn ReadAt, place: Place) -> Result<Report> {
+    Ok(Report { size: source.size(), contents: recognise(source, place)? })
 }
 
-fn recognise(source: &dyn ReadAt, depth: u32) -> Result<Contents> {
+fn recognise(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     let magic = probe::start(source)?;
-    if magic.starts_with(b"QFI\xfb") && depth < MOST_DEPTH {
-        return Ok(look_into_qcow2(source, depth).unwrap_or_else(|error| broken("qcow2", &error)));
+    if magic.starts_with(b"QFI\xfb") {
+        return Ok(look_into_qcow2(source, place).unwrap_or_else(|error| broken("qcow2", &error)));
     }
     if let Some(found) = probe::simple(&magic, source) {
         return Ok(found);
     }
     match gpt::read(source) {
-        Ok(Some(gpt)) => return look_into_disk(source, gpt, depth),
+        Ok(Some(gpt)) => return look_into_disk(source, gpt, place),
         Ok(None) => {}
         Err(error) => return Ok(broken("GPT", &error)),
     }
-    match look_into_fat(source) {
+    match look_into_fat(source, place) {
         Ok(found) => return Ok(found),
         Err(error) if probe::seems_fat(&magic) => return Ok(broken("FAT", &error)),
         Err(_) => {}
@@ -176,23 +192,32 @@ fn broken(format: &str, error: &anyhow::Error) -> Contents {
     Contents::Broken { format: format.into(), problem: format!("{error:#}") }
 }
 
-fn look_into_qcow2(source: &dyn ReadAt, depth: u32) -> Result<Contents> {
+fn look_into_qcow2(source: &dyn ReadAt, place: Place) -> Result<Contents> {
+    let depth = match place {
+        Place::Alone(depth) if depth < MOST_QCOW2 => depth,
+        Place::Alone(_) => bail!("inside {MOST_QCOW2} others: not looked into"),
+        Place::Partition => bail!("inside a partition: not looked into"),
+    };
     let reader = qcow2::Reader::open(source)?;
     let (version, cluster_size, compression) = (reader.version(), reader.cluster_size(), reader.compression());
-    Ok(Contents::Qcow2 { version, cluster_size, compression, disk: Box::new(look(&reader, depth + 1)?) })
+    Ok(Contents::Qcow2 { version, cluster_size, compression, disk: Box::new(look(&reader, Place::Alone(depth + 1))?) })
 }
 
-fn look_into_disk(source: &dyn ReadAt, gpt: Gpt, depth: u32) -> Result<Contents> {
+fn look_into_disk(source: &dyn ReadAt, mut gpt: Gpt, place: Place) -> Result<Contents> {
+    if place == Place::Partition {
+        gpt.entries.clear();
+        gpt.problems.push("inside a partition: not looked into".into());
+    }
     let mut entries = gpt.entries;
     entries.sort_by_key(|entry| (entry.first_lba, entry.number));
-    let partitions = entries.into_iter().map(|entry| {
+    let partitions = entries.into_iter().enumerate().map(|(index, entry)| {
         let sectors = entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1);
         let (start, len) = (entry.first_lba.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
         let content = Window::new(source, start, len).and_then(|window| {
-            if depth >= MOST_DEPTH {
-                bail!("disks in disks, {depth} deep");
+            if index >= MOST_PARTITIONS {
+                bail!("behind {MOST_PARTITIONS} others: not looked into");
             }
-            look(&window, depth + 1)
+            look(&window, Place::Partition)
         });
         let content = content.unwrap_or_else(|error| Report { size: len, contents: broken("partition", &error) });
         Partition { entry, content }
@@ -202,9 +227,15 @@ fn look_into_disk(source: &dyn ReadAt, gpt: Gpt, depth: u32) -> Result<Contents>
     Ok(Contents::Gpt { disk_guid: gpt.disk_guid, partitions, mbr, problems: gpt.problems })
 }
 
-fn look_into_fat(source: &dyn ReadAt) -> Result<Contents> {
+fn look_into_fat(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     let reader = fat::Reader::open(source)?;
     let id = reader.volume_id();
     let volume_id = format!("{:04X}-{:04X}", id >> 16, id & 0xffff);
-    Ok(Contents::Fat { bits: reader.bits(), label: reader.label()?, volume_id, entries: reader.entries()? })
+    let mut entries = reader.entries()?;
+    let files = entries.iter().filter(|entry| !entry.directory).count() as u64;
+    let bytes = entries.iter().map(|entry| u64::from(entry.size)).sum();
+    if place == Place::Partition {
+        entries = Vec::new();
+    }
+    Ok(Contents::Fat { bits: reader.bits(), label: reader.label()?, volume_id, files, bytes, entries })
 }

@@ -118,6 +118,35 @@ fn a_damaged_disk_says_what_is_wrong() {
     assert!(text.contains("problem: partition 2 from sector 77824 to 692223 on a disk of 102400"), "{text}");
 }
 
+/// Each of 128 partitions is the whole disk, and the disk in each of them has 128 more.
+#[test]
+fn disks_in_disks_end() {
+    let size = 1 << 20;
+    let mut bytes = vec![0; size];
+    let uuid = gpt::Guid(7);
+    let entry = |number| gpt::GptEntry {
+        number,
+        name: "all\u{1b}[2J".into(),
+        type_guid: uuid,
+        uuid,
+        first_lba: 0,
+        last_lba: 2047,
+        attributes: u64::MAX,
+    };
+    let mut entries: Vec<gpt::GptEntry> = (1..=gpt::ENTRIES).map(entry).collect();
+    entries[5] = gpt::GptEntry { first_lba: u64::MAX, last_lba: 3, ..entry(6) };
+    entries[6] = gpt::GptEntry { first_lba: 1, last_lba: u64::MAX, ..entry(7) };
+    let table = gpt::encode_entries(&entries);
+    bytes[512..1024].copy_from_slice(&gpt::encode_header(uuid, 2048, false, gpt::crc32(&table)));
+    bytes[1024..1024 + table.len()].copy_from_slice(&table);
+    let report = inspect_image(&&bytes[..]).unwrap();
+    let text = report.to_string();
+    let Contents::Gpt { partitions, problems, .. } = report.contents else { panic!("{text}") };
+    assert_eq!((partitions.len(), problems.len()), (128, 1 + 2 + 127), "{problems:?}");
+    assert!(matches!(&partitions[0].content.contents, Contents::Gpt { partitions, .. } if partitions.is_empty()));
+    assert!(text.contains("all\\u{1b}[2J") && !text.contains('\u{1b}'), "{text}");
+}
+
 #[test]
 fn other_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
