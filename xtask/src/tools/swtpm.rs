@@ -1,1 +1,95 @@
+//! swtpm, a TPM 2 behind a socket. It is handed a socket that listens already, so that nobody waits for it.
 
+use super::{Failure, Output, Running, Tool, Tools};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::Path,
+};
+
+/// The longest path of a socket, which the kernel's structure gives.
+const LONGEST_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// Starts a TPM that keeps its state in `state` (made when it is missing) and is driven through `socket`. It ends with the
+/// connection, and is killed when the value is dropped.
+pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Result<Running> {
+    fs::create_dir_all(state).with_context(|| format!("cannot make the TPM's folder {}", state.display()))?;
+    let listener = OwnedFd::from(listen(socket)?);
+    tools
+        .cmd(Tool::Swtpm)?
+        .step("giving the virtual machine a TPM")
+        .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
+        .arg(format!("dir={}", state.display()))
+        .arg("--ctrl")
+        .arg(format!("type=unixio,fd={}", listener.as_raw_fd()))
+        .keep_fd(listener)
+        .output(output)
+        .spawn()
+}
+
+/// A socket at `path` that listens.
+pub fn listen(path: &Path) -> Result<UnixListener> {
+    let length = path.as_os_str().len();
+    if length > LONGEST_PATH {
+        bail!("a socket cannot be at {}: its path has {length} bytes, {LONGEST_PATH} at most\nhint: a shorter TMPDIR", path.display());
+    }
+    UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
+}
+
+/// What to do about a failure, where that is known.
+#[must_use]
+pub fn advise(failure: Failure) -> anyhow::Error {
+    let denied = failure.tail.iter().any(|line| line.contains("Permission denied") || line.contains("Operation not permitted"));
+    let error = anyhow::Error::from(failure);
+    if denied {
+        return error.context(
+            "swtpm may not use its folder\nhint: AppArmor of some systems forbids it: ln -s /etc/apparmor.d/usr.bin.swtpm /etc/apparmor.d/disable/ && \
+             apparmor_parser -R /etc/apparmor.d/usr.bin.swtpm",
+        );
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream,
+        time::Duration,
+    };
+
+    #[test]
+    fn a_real_tpm_answers_the_socket_that_it_was_handed_and_keeps_its_state() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::Swtpm).is_err() {
+            eprintln!("SKIPPED: swtpm is missing");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (state, socket) = (dir.path().join("state"), dir.path().join("sock"));
+        let mut tpm = start(&tools, &state, &socket, &Output::default()).unwrap();
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // CMD_GET_CAPABILITY of the control channel: answers a result and the capabilities.
+        stream.write_all(&1_u32.to_be_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer[..8]).unwrap();
+        assert_ne!(&answer[..8], [0; 8], "no capabilities");
+        assert_eq!(tpm.try_wait().unwrap(), None);
+        tpm.stop();
+        assert!(state.is_dir());
+    }
+
+    #[test]
+    fn a_long_path_is_refused_with_its_numbers() {
+        let path = Path::new("/tmp").join("x".repeat(200));
+        let error = listen(&path).unwrap_err().to_string();
+        assert!(error.contains("its path has 205 bytes, ") && error.contains("hint: a shorter TMPDIR"), "{error}");
+    }
+}

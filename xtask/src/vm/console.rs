@@ -1,0 +1,219 @@
+//! The guest's serial port while it runs: to a log, to the person, into a bounded memory, and searched for a text.
+
+use anyhow::{Context as _, Result};
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{PipeReader, Read as _, Write as _},
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Bytes that are kept: hundreds of lines.
+const KEPT: usize = 256 << 10;
+/// Lines that an error shows.
+const TAIL: usize = 20;
+
+/// Takes the guest's bytes as they come, from another thread.
+pub type Echo = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    kept: VecDeque<u8>,
+    /// How many bytes came before the first one kept.
+    dropped: usize,
+    closed: bool,
+}
+
+/// What the guest has printed.
+#[derive(Clone)]
+pub struct Console {
+    shared: Arc<(Mutex<State>, Condvar)>,
+    /// Up to where the text of the last search was found.
+    searched: usize,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// This one of the texts came.
+    Found(usize),
+    /// The machine has ended.
+    Closed,
+    /// It goes on without any of them.
+    TimedOut,
+}
+
+impl Console {
+    /// Reads `output` to its end in a thread; bytes go to the file `log` and to `echo` too.
+    pub fn read(mut output: PipeReader, log: Option<&Path>, echo: Option<Echo>) -> Result<Self> {
+        let mut log = log.map(create).transpose()?;
+        let console = Self { shared: Arc::default(), searched: 0 };
+        let shared = Arc::clone(&console.shared);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // An error reads as the end: there is nothing more to come.
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                let bytes = &buffer[..count];
+                if let Some(log) = &mut log {
+                    // A full disk must not stop the machine.
+                    let _ = log.write_all(bytes);
+                }
+                if let Some(echo) = &echo {
+                    echo(bytes);
+                }
+                let mut state = lock(&shared.0);
+                state.kept.extend(bytes);
+                let surplus = state.kept.len().saturating_sub(KEPT);
+                state.kept.drain(..surplus);
+                state.dropped += surplus;
+                shared.1.notify_all();
+            }
+            lock(&shared.0).closed = true;
+            shared.1.notify_all();
+        });
+        Ok(console)
+    }
+
+    /// Waits until one of `texts` is printed after what the last search found; the first that came, of several at once the
+    /// first in the list.
+    pub fn search(&mut self, texts: &[&str], within: Option<Duration>) -> Search {
+        let deadline = within.map(|within| Instant::now() + within);
+        let shared = Arc::clone(&self.shared);
+        let mut state = lock(&shared.0);
+        // Where to look from: a text may have begun before the last look.
+        let mut from = self.searched;
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        loop {
+            let start = from.saturating_sub(state.dropped);
+            let bytes = state.kept.make_contiguous();
+            let found = texts.iter().enumerate().filter_map(|(index, text)| Some((find(&bytes[start.min(bytes.len())..], text.as_bytes())?, index)));
+            if let Some((at, index)) = found.min() {
+                self.searched = state.dropped + start + at + texts[index].len();
+                return Search::Found(index);
+            }
+            if state.closed {
+                return Search::Closed;
+            }
+            from = from.max((state.dropped + state.kept.len()).saturating_sub(longest));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return Search::TimedOut,
+                Some(left) => shared.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => shared.1.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// What was printed, as far as it is kept, without the terminal's control sequences.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut state = lock(&self.shared.0);
+        plain(state.kept.make_contiguous())
+    }
+
+    /// The last lines that are not blank.
+    #[must_use]
+    pub fn tail(&self) -> Vec<String> {
+        let text = self.text();
+        let mut lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
+        lines.drain(..lines.len().saturating_sub(TAIL));
+        lines
+    }
+}
+
+/// Creates `path` anew, with its folder.
+fn create(path: &Path) -> Result<File> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    }
+    File::create(path).with_context(|| format!("cannot write the serial log {}", path.display()))
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    bytes.windows(text.len()).position(|window| window == text)
+}
+
+/// Text without control sequences and other control characters but newlines. A bare carriage return starts a line anew.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                // CSI ends with a letter; the parameters stand before it.
+                Some('[') => drop(chars.find(|c| matches!(c, '@'..='~'))),
+                // A few sequences take one more character: the choice of a character set.
+                Some('(' | ')') => drop(chars.next()),
+                _ => {}
+            },
+            '\r' if chars.peek().is_some_and(|next| !matches!(next, '\r' | '\n')) => out.push('\n'),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io;
+
+    const SHORT: Option<Duration> = Some(Duration::from_millis(50));
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+    #[test]
+    fn texts_are_found_across_pieces_without_a_line_end_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("logs/serial.log");
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut console = Console::read(reader, Some(&log), None).unwrap();
+        writer.write_all(b"booting\r\nhost log").unwrap();
+        assert_eq!(console.search(&["login:"], SHORT), Search::TimedOut);
+        writer.write_all(b"in: ").unwrap();
+        assert_eq!(console.search(&["panic", "login:"], LONG), Search::Found(1));
+        assert_eq!(console.search(&["login:"], SHORT), Search::TimedOut);
+        writer.write_all(b"panic login:").unwrap();
+        assert_eq!(console.search(&["login:", "panic"], LONG), Search::Found(1));
+        drop(writer);
+        assert_eq!(console.search(&["login:"], None), Search::Found(0));
+        assert_eq!(console.search(&["login:"], None), Search::Closed);
+        assert_eq!(fs::read(&log).unwrap(), b"booting\r\nhost login: panic login:");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_text_is_found_after_much_noise() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut console = Console::read(reader, None, None).unwrap();
+        let noise = thread::spawn(move || {
+            let line = [b'.'; 1023];
+            for _ in 0..1024 {
+                writer.write_all(&line).unwrap();
+                writer.write_all(b"\n").unwrap();
+            }
+            writer.write_all(b"READY").unwrap();
+        });
+        assert_eq!(console.search(&["READY"], LONG), Search::Found(0));
+        noise.join().unwrap();
+        assert!(lock(&console.shared.0).kept.len() <= KEPT);
+    }
+
+    #[test]
+    fn the_tail_is_readable() {
+        let bytes = b"\x1b[2J\x1b[01;01H\x1b[1mBdsDxe\x1b[0m: loading\r\n\r\n[    1.0] up\r\r\n50%\r60%\r\ndone\x1b(B\x07";
+        assert_eq!(plain(bytes), "BdsDxe: loading\n\n[    1.0] up\n50%\n60%\ndone");
+    }
+}
