@@ -1,0 +1,49 @@
+#!/bin/busybox ash
+# shellcheck shell=dash
+#
+# Extends PCR 14 with the content of /config, once a boot. What is hashed is a list: `sha256  path` a line, in the order
+# of paths, as sha256sum prints it. It is kept in /run/eve/measured-config. The TPM gets one event (TPM2_PCR_Event, which
+# extends every bank with the hash of the event's data):
+#
+#   config sha256:<hash of the list>\n        so PCR 14 of the SHA-256 bank is sha256(32 zeros | sha256(this line))
+#
+# /run/eve/tpm says whether there is a TPM: `yes` or `no`.
+set -eu
+
+PCR=0000000e
+
+mkdir -p /run/eve
+if [ ! -c /dev/tpm0 ]; then
+    echo no > /run/eve/tpm
+    echo "no TPM"
+    exit 0
+fi
+# What differs from device to device says nothing of the configuration.
+cd /config
+find . -type f ! -name tpm_credential ! -name device.cert.pem ! -name device.key.pem \
+    ! -name onboard.cert.pem ! -name onboard.key.pem ! -name soft_serial |
+    LC_ALL=C sort | while read -r file; do sha256sum "$file"; done > /run/eve/measured-config
+read -r digest _ <<LIST
+$(sha256sum /run/eve/measured-config)
+LIST
+
+event=$(printf 'config sha256:%s\n.' "$digest" | xxd -p | tr -d '\n')
+# The dot kept the line feed through $(…).
+event=${event%2e}
+length=$((${#event} / 2))
+
+# TPM2_PCR_Event: header (tag with sessions, size, code), the PCR, an empty password as authorization, the data.
+command=$(printf '8002%08x0000013c%s00000009400000090000000000%04x%s' $((10 + 4 + 4 + 9 + 2 + length)) "$PCR" "$length" "$event")
+
+# The answer comes over the same open file.
+exec 3<> /dev/tpm0
+echo "$command" | xxd -r -p > /run/eve/tpm-command
+dd if=/run/eve/tpm-command bs=4096 count=1 >&3 2>/dev/null
+answer=$(dd bs=4096 count=1 <&3 2>/dev/null | xxd -p | tr -d '\n')
+rm -f /run/eve/tpm-command
+case $answer in
+    ????????????00000000*) ;;
+    *) echo "the TPM refuses to extend PCR 14: answer $answer"; exit 1 ;;
+esac
+echo yes > /run/eve/tpm
+echo "PCR 14 extended with $(wc -l < /run/eve/measured-config) files, sha256:$digest"

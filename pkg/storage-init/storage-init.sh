@@ -1,0 +1,114 @@
+#!/bin/busybox ash
+# shellcheck shell=dash
+#
+# Mounts CONFIG read-only at /config and P3 at /persist. On the first boot the disk ends with the image's partitions: then
+# IMGB (if there is room for it) and P3, up to the end of the disk, are made here.
+#
+# /run/eve/persist says `new` or `kept`, /run/eve.persist_type the file system.
+set -u
+
+ROOTFS_TYPE=5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6
+P3_TYPE=5f24425a-2dfa-11e8-a270-7b663faccc2c
+# A disk whose IMGA has the GUID of our images gets their GUIDs for the others, too.
+IMGA_UUID=AD6871EE-31F9-4CF3-9E09-6F7A25C30052
+IMGB_UUID=AD6871EE-31F9-4CF3-9E09-6F7A25C30053
+P3_UUID=AD6871EE-31F9-4CF3-9E09-6F7A25C30059
+# Sectors that P3 must have before IMGB gets its share: 256 MiB.
+P3_LEAST=524288
+
+fail() {
+    echo "$1"
+    exit 1
+}
+
+# Prints the name of the disk that the running root file system lies on.
+root_disk() {
+    number=$(awk '$5 == "/hostfs" { print $3; exit }' /proc/self/mountinfo)
+    dir=$(readlink -f "/sys/dev/block/$number") || return 1
+    [ -e "$dir/partition" ] || return 1
+    dir=${dir%/*}
+    echo "${dir##*/}"
+}
+
+# Prints the device of the partition named $1, or with the number $2: one that the kernel learned of without reading the
+# table again has no name before the next boot.
+find_part() {
+    for uevent in "/sys/class/block/$disk"/*/uevent; do
+        part=${uevent%/uevent}
+        [ -e "$part/partition" ] || continue
+        if grep -qx "PARTNAME=$1" "$uevent" || { ! grep -q '^PARTNAME=' "$uevent" && [ "$(cat "$part/partition")" = "$2" ]; }; then
+            echo "/dev/${part##*/}"
+            return
+        fi
+    done
+}
+
+mount_config() {
+    config=$(find_part CONFIG 4)
+    [ -n "$config" ] || fail "the disk $disk has no partition CONFIG"
+    mount -t vfat -o ro,nosuid,nodev,noexec,iocharset=iso8859-1 "$config" /config || fail "cannot mount $config at /config"
+}
+
+# Makes the partitions that the image leaves to us.
+make_partitions() {
+    # The MBR has records beside the protective one, for boards and BIOSes that look for the ESP there.
+    dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
+    sgdisk -e "/dev/$disk" > /dev/null || fail "sgdisk cannot move the backup table of $disk to its end"
+    first=$(sgdisk -F "/dev/$disk" | tail -n 1)
+    last=$(sgdisk -E "/dev/$disk" | tail -n 1)
+    imga=$(sgdisk -i 2 "/dev/$disk")
+    size=$(echo "$imga" | sed -n 's/^Partition size: \([0-9]*\) sectors.*/\1/p')
+
+    ours=$(echo "$imga" | grep -c "$IMGA_UUID")
+
+    set --
+    numbers=9
+    if [ $((last - first)) -ge $((size + P3_LEAST)) ]; then
+        # First in line, so that P3 begins behind it.
+        set -- --new="3:0:+$((size / 2))K" --typecode=3:$ROOTFS_TYPE --change-name=3:IMGB
+        [ "$ours" = 0 ] || set -- "$@" --partition-guid=3:$IMGB_UUID
+        numbers="3 9"
+    fi
+    set -- "$@" --new=9:0:0 --typecode=9:$P3_TYPE --change-name=9:P3
+    [ "$ours" = 0 ] || set -- "$@" --partition-guid=9:$P3_UUID
+    sgdisk "$@" "/dev/$disk" > /run/eve/sgdisk.log || fail "sgdisk cannot make P3 on $disk: $(tail -n 1 /run/eve/sgdisk.log)"
+    dd if=/run/eve/mbr of="/dev/$disk" bs=512 count=1 conv=notrunc 2>/dev/null
+    # The disk is in use, so the kernel will not read its table again; it takes single partitions.
+    for number in $numbers; do
+        partx -a --nr "$number" "/dev/$disk" || fail "the kernel does not take partition $number of $disk"
+    done
+}
+
+make_persist() {
+    mkfs.ext4 -q -F -F -L P3 -O encrypt -E lazy_itable_init=1,lazy_journal_init=1 "$1" || fail "cannot make a file system on $1"
+    state=new
+}
+
+mount_persist() {
+    state=kept
+    p3=$(find_part P3 9)
+    if [ -z "$p3" ]; then
+        make_partitions
+        p3=$(find_part P3 9)
+        [ -n "$p3" ] || fail "no P3 on $disk, though it was just made"
+        make_persist "$p3"
+    else
+        e2fsck -p "$p3"
+        status=$?
+        # 0: clean, 1 and 2: repaired. What cannot be repaired is made anew, as nobody is there to be asked.
+        if [ "$status" -gt 2 ] && ! { e2fsck -y "$p3"; [ $? -le 2 ]; }; then
+            echo "$p3 has no ext4 that could be repaired: it is made anew"
+            make_persist "$p3"
+        fi
+    fi
+    mount -t ext4 -o dirsync,noatime "$p3" /persist || fail "cannot mount $p3 at /persist"
+    mkdir -p /persist/status
+    echo ext4 > /run/eve.persist_type
+    echo "$state" > /run/eve/persist
+}
+
+mkdir -p /run/eve
+disk=$(root_disk) || fail "the root file system does not lie on a partition of a disk"
+mount_config
+mount_persist
+echo "disk $disk: /config from $config, /persist from $p3 ($state)"
