@@ -20,6 +20,9 @@ mod unpack;
 mod version;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub use archive::{Archive, ArchiveOptions, build_archive};
 pub use builtin::{Builtin, Builtins};
 pub use deb::{Deb, read_deb};

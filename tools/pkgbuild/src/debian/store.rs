@@ -84,6 +84,13 @@ impl Store {
         Ok(Self { folder: folder.to_owned(), client: Client::new(proxy)?, waits })
     }
 
+    /// The same store with other pauses between tries.
+    #[cfg(test)]
+    pub(super) fn with_waits(mut self, waits: &[Duration]) -> Self {
+        self.waits = waits.to_vec();
+        self
+    }
+
     /// Where the file of `pin` is, when it is here.
     #[must_use]
     pub fn find(&self, pin: &Pin) -> Option<PathBuf> {

@@ -1,0 +1,272 @@
+//! Downloads from a server that behaves badly in every way that mirrors do.
+
+use super::*;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// What the server does with one request.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Serve,
+    /// Says the whole length and closes after so many bytes.
+    Cut(usize),
+    /// Sends everything whatever was asked.
+    NoRange,
+    /// Answers a range with another one.
+    OddRange,
+    Status(u16),
+    Chunked,
+    Garble,
+}
+
+#[derive(Clone, Default)]
+struct Server {
+    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    acts: Arc<Mutex<Vec<Act>>>,
+    /// Request lines and ranges, as they came.
+    log: Arc<Mutex<Vec<String>>>,
+    root: String,
+}
+
+impl Server {
+    fn start(acts: &[Act]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let root = format!("http://{}", listener.local_addr().unwrap());
+        let server = Self { acts: Arc::new(Mutex::new(acts.to_vec())), root, ..Self::default() };
+        let own = server.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // The client may hang up first: that is its right.
+                let _ = own.answer(&stream);
+            }
+        });
+        server
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) {
+        self.files.lock().unwrap().insert(path.to_owned(), bytes.to_vec());
+    }
+
+    fn answer(&self, mut stream: &TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream).lines();
+        let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+        let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let from = head.iter().find_map(|line| line.strip_prefix("Range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+        self.log.lock().unwrap().push(format!("{request}{}", from.map(|from| format!(" from {from}")).unwrap_or_default()));
+        let target = request.split(' ').nth(1).unwrap_or_default();
+        let path = target.strip_prefix("http://far.example").unwrap_or(target).trim_start_matches('/');
+        let act = {
+            let mut acts = self.acts.lock().unwrap();
+            if acts.is_empty() { Act::Serve } else { acts.remove(0) }
+        };
+        let Some(bytes) = self.files.lock().unwrap().get(path).cloned() else {
+            return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        };
+        let rest = &bytes[from.unwrap_or(0).min(bytes.len())..];
+        let partial = |start: usize, rest: &[u8]| {
+            format!(
+                "HTTP/1.1 206 Partial\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{}\r\n\r\n",
+                rest.len(),
+                bytes.len() - 1,
+                bytes.len()
+            )
+        };
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
+        let head = from.map_or(whole.clone(), |from| partial(from, rest));
+        match act {
+            Act::Serve => stream.write_all(&[head.as_bytes(), rest].concat()),
+            Act::Cut(length) => stream.write_all(&[head.as_bytes(), &rest[..length]].concat()),
+            Act::NoRange => stream.write_all(&[whole.as_bytes(), &bytes].concat()),
+            Act::OddRange => stream.write_all(&[partial(0, &bytes).as_bytes(), &bytes].concat()),
+            Act::Status(status) => stream.write_all(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").as_bytes()),
+            Act::Chunked => {
+                let (one, two) = bytes.split_at(3);
+                let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n".to_vec();
+                stream.write_all(&[&head, one, format!("\r\n{:x}\r\n", two.len()).as_bytes(), two, b"\r\n0\r\n\r\n"].concat())
+            }
+            Act::Garble => stream.write_all(&[head.as_bytes(), &vec![b'#'; rest.len()]].concat()),
+        }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().iter().map(|line| line.replace("GET /", "").replace(" HTTP/1.1", "")).collect()
+    }
+}
+
+const BYTES: &[u8] = b"0123456789abcdefghij";
+
+fn store(folder: &Path, proxy: &Proxy) -> Store {
+    Store::open(folder, proxy).unwrap().with_waits(&[Duration::ZERO; 3])
+}
+
+fn lock_of(pins: &[Pin]) -> Lock {
+    Lock { pins: pins.iter().map(|pin| (pin.name.clone(), pin.clone())).collect() }
+}
+
+fn fetch(store: &Store, lock: &Lock, root: &str, policy: Policy) -> anyhow::Result<Fetched> {
+    let mirrors = Mirrors { debian: vec![root.to_owned()], security: Vec::new() };
+    store.fetch_all(lock, "bookworm", "amd64", &mirrors, policy, &|progress| assert!(progress.files_done <= progress.files))
+}
+
+/// One file through a list of misdeeds: what was asked, and how it ended.
+fn one(acts: &[Act]) -> (Vec<String>, Result<(), String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, pin) = (Server::start(acts), pin_of("aa", "1", BYTES, &[]));
+    server.put(&pin.path, BYTES);
+    let store = store(folder.path(), &Proxy::default());
+    let result = fetch(&store, &lock_of(std::slice::from_ref(&pin)), &server.root, Policy::default());
+    match &result {
+        Ok(fetched) => assert_eq!(std::fs::read(&fetched.files[0].1).unwrap(), BYTES),
+        Err(_) => assert!(store.find(&pin).is_none()),
+    }
+    let asked = server.log().into_iter().map(|line| line.replace(&pin.path, "deb")).collect();
+    (asked, result.map(drop).map_err(|error| format!("{error:#}").replace(&server.root, "")))
+}
+
+#[test]
+fn passing_failures_are_tried_again_and_resumed() {
+    assert_eq!(one(&[]), (vec!["deb".into()], Ok(())));
+    assert_eq!(one(&[Act::Cut(5), Act::Cut(4)]), (vec!["deb".into(), "deb from 5".into(), "deb from 9".into()], Ok(())));
+    assert_eq!(one(&[Act::Cut(5), Act::NoRange]), (vec!["deb".into(), "deb from 5".into()], Ok(())));
+    assert_eq!(one(&[Act::Cut(5), Act::OddRange]), (vec!["deb".into(), "deb from 5".into(), "deb".into()], Ok(())));
+    assert_eq!(one(&[Act::Cut(5), Act::Status(416)]), (vec!["deb".into(), "deb from 5".into(), "deb".into()], Ok(())));
+    assert_eq!(one(&[Act::Status(503), Act::Status(429)]).1, Ok(()));
+    assert_eq!(one(&[Act::Chunked]), (vec!["deb".into()], Ok(())));
+    // A whole of two parts that is wrong is thrown away once.
+    assert_eq!(one(&[Act::Cut(5), Act::Garble]), (vec!["deb".into(), "deb from 5".into(), "deb".into()], Ok(())));
+}
+
+#[test]
+fn lasting_failures_are_told() {
+    let (asked, result) = one(&[Act::Cut(1); 9]);
+    assert_eq!(asked.len(), 4);
+    assert!(result.unwrap_err().starts_with("cannot download `aa` 1: `/pool/main/aa_1_amd64.deb` broke off"));
+    let (asked, result) = one(&[Act::Garble; 9]);
+    let error = result.unwrap_err();
+    assert!(asked.len() == 1 && error.contains("has the SHA-256") && error.contains("is pinned"), "{error}");
+    let (asked, result) = one(&[Act::Status(403)]);
+    assert_eq!(
+        (asked.len(), result.unwrap_err().as_str()),
+        (1, "cannot download `aa` 1: `/pool/main/aa_1_amd64.deb`: the server answers 403")
+    );
+    assert!(one(&[Act::Status(500); 9]).1.unwrap_err().ends_with("the server answers 500"));
+}
+
+#[test]
+fn a_longer_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, pin) = (Server::start(&[]), pin_of("aa", "1", BYTES, &[]));
+    server.put(&pin.path, &[BYTES, BYTES].concat());
+    let error = fetch(&store(folder.path(), &Proxy::default()), &lock_of(&[pin]), &server.root, Policy::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("longer than the 20 bytes"), "{error:#}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_damaged_rest_of_an_earlier_run_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, pin) = (Server::start(&[]), pin_of("aa", "1", BYTES, &[]));
+    server.put(&pin.path, BYTES);
+    for rest in [&b"#####"[..], &[b'#'; 20], &[b'#'; 30]] {
+        let at = folder.path().join(rest.len().to_string());
+        let store = store(&at, &Proxy::default());
+        std::fs::write(at.join(format!("{}.part", pin.sha256)), rest).unwrap();
+        fetch(&store, &lock_of(std::slice::from_ref(&pin)), &server.root, Policy::default()).unwrap();
+        assert_eq!(std::fs::read_dir(&at).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn offline_needs_everything_or_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = (Server::start(&[]), store(folder.path(), &Proxy::default()));
+    let lock = lock_of(&[pin_of("aa", "1", BYTES, &[]), pin_of("bb", "2", b"x", &[])]);
+    lock.pins.values().zip([BYTES, b"x"]).for_each(|(pin, bytes)| server.put(&pin.path, bytes));
+    let offline = Policy { offline: true, locked: true };
+    let error = fetch(&store, &lock, &server.root, offline).unwrap_err().to_string();
+    assert!(error.starts_with("offline, and 2 of 2 Debian packages were never downloaded: aa 1, bb 2\nhint:"), "{error}");
+    fetch(&store, &lock, &server.root, Policy::default()).unwrap();
+    let asked = server.log().len();
+    let again = store.fetch_all(&lock, "bookworm", "amd64", &Mirrors::default(), offline, &|_| ()).unwrap();
+    assert_eq!((again.files.len(), server.log().len()), (2, asked));
+}
+
+/// A mirror whose index has `aa` in version 2 only.
+fn moved_on(server: &Server, new: &[u8]) {
+    let pin = pin_of("aa", "2", new, &[]);
+    server.put(&pin.path, new);
+    let text =
+        format!("Package: aa\nVersion: 2\nArchitecture: amd64\nFilename: {}\nSize: {}\nSHA256: {}\n", pin.path, pin.size, pin.sha256);
+    let mut index = Vec::new();
+    std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text.as_bytes(), 0), &mut index).unwrap();
+    let digest = super::super::download::digest(&mut &index[..]).unwrap();
+    for dist in ["bookworm", "bookworm-updates"] {
+        server.put(&format!("dists/{dist}/main/binary-amd64/Packages.xz"), &index);
+        let release = format!("Suite: x\nSHA256:\n {digest} {} main/binary-amd64/Packages.xz\n", index.len());
+        server.put(&format!("dists/{dist}/Release"), release.as_bytes());
+    }
+}
+
+#[test]
+fn a_pin_that_has_left_is_replaced_aloud_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = (Server::start(&[]), store(folder.path(), &Proxy::default()));
+    moved_on(&server, b"newer");
+    let lock = lock_of(&[pin_of("aa", "1", BYTES, &["bb"]), pin_of("bb", "1", b"y", &[])]);
+    server.put(&lock.pins["bb"].path, b"y");
+    let error = fetch(&store, &lock, &server.root, Policy { offline: false, locked: true }).unwrap_err().to_string();
+    assert!(error.starts_with("pins have left the mirrors: aa 1\nhint:"), "{error}");
+    let fetched = fetch(&store, &lock, &server.root, Policy::default()).unwrap();
+    let aa = &fetched.lock.pins["aa"];
+    assert_eq!((aa.version.as_str(), aa.depends.as_slice()), ("2", &["bb".to_owned()][..]));
+    assert_eq!(std::fs::read(&fetched.files[0].1).unwrap(), b"newer");
+    assert_eq!(fetched.warnings.len(), 1);
+    assert!(fetched.warnings[0].starts_with("`aa` 1 has left the mirrors: 2 is taken"));
+    let unknown = lock_of(&[pin_of("zz", "1", b"z", &[])]);
+    let error = fetch(&store, &unknown, &server.root, Policy::default()).unwrap_err().to_string();
+    assert!(error.contains("`zz` 1 has left the mirrors, and no other version is there"), "{error}");
+}
+
+#[test]
+fn the_next_mirror_is_asked_and_a_missing_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, full) = (Server::start(&[]), Server::start(&[]));
+    let pin = pin_of("aa", "1", BYTES, &[]);
+    full.put(&pin.path, BYTES);
+    let mirrors = Mirrors { debian: vec![empty.root.clone(), full.root.clone()], security: Vec::new() };
+    let store = store(folder.path(), &Proxy::default());
+    store.fetch_all(&lock_of(std::slice::from_ref(&pin)), "bookworm", "amd64", &mirrors, Policy::default(), &|_| ()).unwrap();
+    let security = lock_of(&[Pin { suite: Suite::Security, sha256: "ab".repeat(32), ..pin }]);
+    let error = store.fetch_all(&security, "bookworm", "amd64", &mirrors, Policy::default(), &|_| ()).unwrap_err();
+    assert!(error.to_string().contains("DEBIAN_SECURITY_MIRROR"), "{error}");
+}
+
+#[test]
+fn a_proxy_is_asked_with_the_whole_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, pin) = (Server::start(&[]), pin_of("aa", "1", BYTES, &[]));
+    server.put(&pin.path, BYTES);
+    let proxy = Proxy { http: Some(server.root.clone()), except: Some("near.example".into()) };
+    fetch(&store(folder.path(), &proxy), &lock_of(std::slice::from_ref(&pin)), "http://far.example", Policy::default()).unwrap();
+    assert_eq!(server.log.lock().unwrap()[0], format!("GET http://far.example/{} HTTP/1.1", pin.path));
+}
+
+#[test]
+fn two_at_once_share_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&[]);
+    let pins: Vec<Pin> = (0..30).map(|n| pin_of(&format!("n{n:02}"), "1", &vec![n; 2000 + usize::from(n)], &[])).collect();
+    pins.iter().zip(0_u8..).for_each(|(pin, n)| server.put(&pin.path, &vec![n; 2000 + usize::from(n)]));
+    let lock = lock_of(&pins);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| fetch(&store(folder.path(), &Proxy::default()), &lock, &server.root, Policy::default()).unwrap());
+        }
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 30, "no part of a file is left over");
+}
