@@ -1,7 +1,7 @@
 //! The JSON documents of an OCI image layout. Fields that this crate does not use are kept, so that what another program
 //! wrote survives being written again.
 
-use crate::Config;
+use crate::{Config, names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -23,6 +23,10 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
+    pub(crate) fn is_index(&self) -> bool {
+        [names::INDEX, names::DOCKER_LIST].contains(&self.media_type.as_str())
+    }
+
     pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
@@ -57,7 +61,7 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ve
 
 impl Default for Index {
     fn default() -> Self {
-        Self { schema_version: 2, media_type: crate::names::INDEX.to_owned(), manifests: Vec::new(), other: Map::new() }
+        Self { schema_version: 2, media_type: names::INDEX.to_owned(), manifests: Vec::new(), other: Map::new() }
     }
 }
 

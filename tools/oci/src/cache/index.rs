@@ -1,6 +1,6 @@
 //! The root index of a cache: read, changed under the lock, and replaced by a rename.
 
-use super::{Cache, MAX_DOCUMENT, is_index, lock};
+use super::{Cache, MAX_DOCUMENT, lock};
 use crate::{
     digest::digest_of,
     names,
@@ -45,7 +45,7 @@ impl Cache {
     }
 
     /// Makes the folders of the cache.
-    pub(super) fn make_blobs(&self) -> Result<()> {
+    pub(crate) fn make_blobs(&self) -> Result<()> {
         let blobs = self.dir.join("blobs").join("sha256");
         std::fs::create_dir_all(&blobs).with_context(|| format!("cannot make `{}`", blobs.display()))
     }
@@ -70,7 +70,7 @@ impl Cache {
         let old = root.manifests.iter().find(|root| root.annotation(names::REF_NAME) == Some(name));
         let mut index = match old {
             // An index that cannot be read any more is not worth keeping: it is made anew from what is built.
-            Some(old) if is_index(old) => self.read_json::<Index>(old).unwrap_or_default(),
+            Some(old) if old.is_index() => self.read_json::<Index>(old).unwrap_or_default(),
             _ => Index::default(),
         };
         index.manifests.retain(|m| m.platform != manifest.platform && m.digest != manifest.digest);

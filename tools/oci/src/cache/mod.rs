@@ -12,7 +12,7 @@ use crate::{
     digest::{check_blob, digest_of, hex},
     names,
     reference::{expand_reference, split_digest},
-    spec::{ConfigFile, Descriptor, Index, Manifest},
+    spec::{ConfigFile, Descriptor, Index, Manifest, Platform},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -67,22 +67,31 @@ impl Cache {
     /// architecture; an error when what it has is damaged.
     pub fn find(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
         let full = expand_reference(reference);
-        let look = || -> Result<Option<Image>> {
-            let _lock = lock::read(&self.dir)?;
-            let index = self.read_root()?;
-            let (name, digest) = split_digest(&full);
-            for root in &index.manifests {
-                let found = match digest {
-                    Some(digest) => root.digest == digest,
-                    None => root.annotation(names::REF_NAME) == Some(name),
-                };
-                if found && let Some((manifest, config)) = self.find_manifest(root, arch, 0)? {
-                    return self.assemble(&full, arch, &manifest, config).map(Some);
-                }
-            }
-            Ok(None)
+        let look = || match self.locate(reference, arch)? {
+            Some(found) => self.assemble(&full, arch, found).map(Some),
+            None => Ok(None),
         };
         look().with_context(|| format!("image `{full}` for {arch} in the cache `{}`", self.dir.display()))
+    }
+
+    /// The documents of the image.
+    pub(crate) fn locate(&self, reference: &str, arch: &str) -> Result<Option<Found>> {
+        let full = expand_reference(reference);
+        let (name, digest) = split_digest(&full);
+        // linuxkit names an image that was asked for without a tag without one.
+        let bare = name.strip_suffix(":latest").filter(|_| !reference.ends_with(":latest"));
+        let _lock = lock::read(&self.dir)?;
+        let index = self.read_root()?;
+        for root in &index.manifests {
+            let found = match digest {
+                Some(digest) => root.digest == digest,
+                None => root.annotation(names::REF_NAME).is_some_and(|own| own == name || Some(own) == bare),
+            };
+            if found && let Some(found) = self.find_manifest(root, arch, 0)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether [`Cache::find`] would find the image and all of its layers are there, by name and length.
@@ -129,14 +138,14 @@ impl Cache {
     }
 
     /// The manifest for `arch` that `descriptor` is or leads to, with the image's configuration.
-    fn find_manifest(&self, descriptor: &Descriptor, arch: &str, depth: u32) -> Result<Option<(Descriptor, ConfigFile)>> {
-        if is_index(descriptor) {
+    fn find_manifest(&self, descriptor: &Descriptor, arch: &str, depth: u32) -> Result<Option<Found>> {
+        if descriptor.is_index() {
             if depth == MAX_DEPTH {
                 bail!("the index `{}` lies {MAX_DEPTH} deep", descriptor.digest);
             }
             let index: Index = self.read_json(descriptor)?;
             for below in &index.manifests {
-                let fits = |p: &crate::spec::Platform| p.architecture == arch && p.os == "linux";
+                let fits = |p: &Platform| p.architecture == arch && p.os == "linux";
                 if below.platform.as_ref().is_none_or(fits)
                     && let Some(found) = self.find_manifest(below, arch, depth + 1)?
                 {
@@ -147,11 +156,11 @@ impl Cache {
         }
         let manifest: Manifest = self.read_json(descriptor)?;
         let config: ConfigFile = self.read_json(&manifest.config)?;
-        Ok((config.architecture == arch).then(|| (descriptor.clone(), config)))
+        Ok((config.architecture == arch).then(|| Found { descriptor: descriptor.clone(), manifest, config }))
     }
 
-    fn assemble(&self, full: &str, arch: &str, descriptor: &Descriptor, config: ConfigFile) -> Result<Image> {
-        let manifest: Manifest = self.read_json(descriptor)?;
+    fn assemble(&self, full: &str, arch: &str, found: Found) -> Result<Image> {
+        let Found { descriptor, manifest, config } = found;
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
             let (layers, ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
             bail!("the manifest `{}` has {layers} layers, its configuration {ids}", descriptor.digest);
@@ -168,10 +177,13 @@ impl Cache {
             });
         }
         let config = config.config.unwrap_or_default();
-        Ok(Image { reference: full.to_owned(), arch: arch.to_owned(), digest: descriptor.digest.clone(), config, layers })
+        Ok(Image { reference: full.to_owned(), arch: arch.to_owned(), digest: descriptor.digest, config, layers })
     }
 }
 
-fn is_index(descriptor: &Descriptor) -> bool {
-    [names::INDEX, names::DOCKER_LIST].contains(&descriptor.media_type.as_str())
+/// What is known of an image in the cache.
+pub(crate) struct Found {
+    pub descriptor: Descriptor,
+    pub manifest: Manifest,
+    pub config: ConfigFile,
 }

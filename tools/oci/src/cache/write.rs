@@ -6,7 +6,7 @@ use crate::{
     digest::HashWriter,
     names,
     reference::expand_reference,
-    spec::{ConfigFile, Descriptor, Manifest, Platform, RootFs, rfc3339},
+    spec::{ConfigFile, Descriptor, Index, Manifest, Platform, RootFs, rfc3339},
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Tree, write_tar};
@@ -87,12 +87,11 @@ impl Cache {
     }
 
     /// Names a manifest that lies in the cache: `…:TAG-ARCH` is an index of it alone, `…:TAG` has it beside other architectures.
-    pub(crate) fn name_image(&self, full: &str, arch: &str, mut manifest: Descriptor) -> Result<String> {
-        manifest.annotations = None;
-        manifest.platform = Some(Platform { architecture: arch.to_owned(), os: "linux".to_owned(), other: Map::new() });
+    fn name_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<String> {
+        let manifest = for_platform(manifest, arch);
         let suffix = format!("-{arch}");
         let only = if full.ends_with(&suffix) { full.to_owned() } else { format!("{full}{suffix}") };
-        let index = crate::spec::Index { manifests: vec![manifest.clone()], ..Default::default() };
+        let index = Index { manifests: vec![manifest.clone()], ..Index::default() };
         let single = self.write_document(names::INDEX, &serde_json::to_vec(&index)?)?;
         self.change_root(&mut |root| {
             Self::name_root(root, &only, single.clone());
@@ -102,6 +101,24 @@ impl Cache {
             Ok(())
         })?;
         Ok(manifest.digest)
+    }
+
+    /// Puts a manifest that lies in the cache into the index of this name, beside those for other architectures.
+    pub(crate) fn add_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<()> {
+        let manifest = for_platform(manifest, arch);
+        self.change_root(&mut |root| self.merge_platform(root, full, &manifest))
+    }
+
+    /// Puts an index that came from outside under this name. What the name had for other platforms stays.
+    pub(crate) fn add_index(&self, full: &str, descriptor: &Descriptor) -> Result<()> {
+        let index: Index = self.read_json(descriptor)?;
+        self.change_root(&mut |root| {
+            if root.manifests.iter().any(|m| m.annotation(names::REF_NAME) == Some(full)) {
+                return index.manifests.iter().try_for_each(|manifest| self.merge_platform(root, full, manifest));
+            }
+            Self::name_root(root, full, descriptor.clone());
+            Ok(())
+        })
     }
 
     /// The layer's descriptor and the digest of its tar.
@@ -156,4 +173,9 @@ impl Cache {
         })?;
         Ok(found)
     }
+}
+
+fn for_platform(manifest: Descriptor, arch: &str) -> Descriptor {
+    let platform = Platform { architecture: arch.to_owned(), os: "linux".to_owned(), other: Map::new() };
+    Descriptor { platform: Some(platform), annotations: None, ..manifest }
 }

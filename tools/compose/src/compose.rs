@@ -1,0 +1,276 @@
+//! The whole of it: finds all images first, reads them ahead on a thread, and writes the sections in linuxkit's order.
+
+use crate::{
+    container::{self, Ids},
+    files::put_files,
+    go_json,
+    kernel::put_kernel,
+    layers::image_entries,
+    rootfs::{Bundle, Origin, RESOLV_LINK, RootfsWriter, finish_image},
+    volumes::with_volumes,
+    yml::{Container, Volume, Yml, full_name, image_references},
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Entry, EntryKind, Kind, Meta};
+use oci::Image;
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::{BufWriter, Write},
+    path::PathBuf,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+};
+
+/// Where images come from.
+pub trait Images: Sync {
+    /// The image by its full name (`docker.io/…`). One that is not there is an error, with a hint how to get it.
+    fn find(&self, reference: &str) -> Result<Image>;
+}
+
+/// How to compose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time of every entry that no image has, in seconds since the epoch. linuxkit has 1492533000.
+    pub mtime: i64,
+    /// Whether each entry says where it comes from, in PAX records. The linuxkit of 2022 wrote none.
+    pub records: bool,
+    /// Where relative sources of `files` are: the folder of the yml, absolute.
+    pub sources: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { mtime: 1_492_533_000, records: true, sources: PathBuf::from("/") }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// For each part of the yml in the tar's order.
+    pub parts: Vec<Part>,
+    /// Bytes of files in all.
+    pub bytes: u64,
+    /// Number of entries in all.
+    pub entries: u64,
+}
+
+/// What one image, or the files of the yml, came to.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `kernel`, `init[1]`, `services[0]`, `files`.
+    pub place: String,
+    /// Full name of the image; empty when it has none.
+    pub image: String,
+    /// Bytes of its files. An image that is used again adds only its configuration.
+    pub bytes: u64,
+    /// Number of its entries.
+    pub entries: u64,
+}
+
+/// Names of the database of packages that images of Alpine bring; all that init images have are put together.
+const APK_DATABASE: &str = "lib/apk/db/installed";
+
+/// Writes the tar of the root file system that `yml` describes to `out`. All images are looked up first, and all that are missing
+/// are named together.
+pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Write) -> Result<Summary> {
+    let found = find_images(yml, images)?;
+    let wanted = unpacked_images(yml);
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel(1);
+        scope.spawn(|| read_ahead(&wanted, &found, send));
+        let mut composer = Composer {
+            yml,
+            images: &found,
+            ids: ids(yml),
+            ahead: receive,
+            rootfs: RootfsWriter::new(BufWriter::with_capacity(1 << 20, out), options),
+            summary: Summary::default(),
+            databases: Vec::new(),
+        };
+        composer.run()?;
+        composer.finish()
+    })
+}
+
+/// The images of the yml by full name.
+fn find_images(yml: &Yml, images: &dyn Images) -> Result<BTreeMap<String, Image>> {
+    let mut found = BTreeMap::new();
+    let mut missing = Vec::new();
+    for reference in image_references(yml) {
+        let name = full_name(&reference.image);
+        if found.contains_key(&name) {
+            continue;
+        }
+        match images.find(&name) {
+            Ok(image) => {
+                found.insert(name, image);
+            }
+            Err(error) => missing.push((reference, error)),
+        }
+    }
+    if !missing.is_empty() {
+        let lines: Vec<String> = missing.iter().map(|(r, error)| format!("\n  {}: `{}`: {error:#}", r.place, r.image)).collect();
+        bail!("`{}` needs {} that cannot be had:{}", yml.name, count(missing.len(), "image"), lines.concat());
+    }
+    Ok(found)
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The images whose files go into the tar, each time they do, in its order.
+fn unpacked_images(yml: &Yml) -> Vec<String> {
+    let moby = &yml.moby;
+    let mut list = Vec::new();
+    let volumes = moby.volumes().iter().map(|volume| &volume.image);
+    for image in [&moby.kernel.image].into_iter().chain(moby.init.iter().flatten()).chain(volumes) {
+        if !image.is_empty() {
+            list.push(full_name(image));
+        }
+    }
+    let mut bundles = HashSet::new();
+    for container in moby.containers().into_iter().flat_map(|(_, containers)| containers) {
+        let name = full_name(&container.image);
+        if bundles.insert(name.clone()) {
+            list.push(name);
+        }
+    }
+    list
+}
+
+/// Reads, checks and decompresses the images one ahead of what is written.
+fn read_ahead(wanted: &[String], found: &BTreeMap<String, Image>, send: SyncSender<Result<Vec<Entry>>>) {
+    for name in wanted {
+        let entries = found.get(name).context("an image was not looked up").and_then(image_entries);
+        // Nobody receives after an error of the writer.
+        if send.send(entries).is_err() {
+            return;
+        }
+    }
+}
+
+/// Every container gets a number that owners can be given by; the last of a name wins.
+fn ids(yml: &Yml) -> Ids {
+    let containers = yml.moby.containers().into_iter().flat_map(|(_, containers)| containers);
+    containers.zip(100..).map(|(container, id)| (container.name.clone(), id)).collect()
+}
+
+struct Composer<'a, W: Write> {
+    yml: &'a Yml,
+    images: &'a BTreeMap<String, Image>,
+    ids: Ids,
+    /// The entries of the next image to be unpacked.
+    ahead: Receiver<Result<Vec<Entry>>>,
+    rootfs: RootfsWriter<'a, W>,
+    summary: Summary,
+    databases: Vec<Content>,
+}
+
+impl<W: Write> Composer<'_, W> {
+    fn run(&mut self) -> Result<()> {
+        let moby = &self.yml.moby;
+        if !moby.kernel.image.is_empty() {
+            self.part("kernel", &moby.kernel.image, Self::kernel)?;
+        }
+        for (number, image) in moby.init.iter().flatten().enumerate() {
+            self.part(&format!("init[{number}]"), image, Self::init)?;
+        }
+        self.merge_databases()?;
+        for (number, volume) in moby.volumes().iter().enumerate() {
+            self.part(&format!("volume[{number}]"), &volume.image, |composer, from| composer.volume(volume, from))?;
+        }
+        for (section, containers) in moby.containers() {
+            for (number, container) in containers.iter().enumerate() {
+                // Services have no order; the others run in the order of their names.
+                let order = if section == "services" { String::new() } else { format!("{number:03}-") };
+                let at = format!("containers/{section}/{order}{}", container.name);
+                self.part(&format!("{section}[{number}]"), &container.image, |composer, from| composer.container(container, &at, from))?;
+            }
+        }
+        self.part("files", "", |composer, _| put_files(composer.yml, &composer.ids, &mut composer.rootfs))
+    }
+
+    /// Runs `write` for one place of the yml, and notes what it came to.
+    fn part(&mut self, place: &str, image: &str, write: impl FnOnce(&mut Self, Origin<'_>) -> Result<()>) -> Result<()> {
+        let before = self.rootfs.written;
+        let image = if image.is_empty() { String::new() } else { full_name(image) };
+        let done = write(self, Origin { source: &image, location: place });
+        if place == "files" {
+            done?;
+        } else {
+            done.with_context(|| format!("`{}`: {place}: image `{image}`", self.yml.name))?;
+        }
+        let (bytes, entries) = (self.rootfs.written.0 - before.0, self.rootfs.written.1 - before.1);
+        self.summary.parts.push(Part { place: place.to_owned(), image, bytes, entries });
+        Ok(())
+    }
+
+    fn next_image(&mut self, resolv: Option<&str>) -> Result<Vec<Entry>> {
+        let entries = self.ahead.recv().context("the images ended early")??;
+        Ok(finish_image(entries, resolv, self.rootfs.mtime()))
+    }
+
+    fn kernel(&mut self, from: Origin<'_>) -> Result<()> {
+        let entries = self.next_image(None)?;
+        put_kernel(&self.yml.moby.kernel, &entries, from, &mut self.rootfs)
+    }
+
+    fn init(&mut self, from: Origin<'_>) -> Result<()> {
+        let entries = self.next_image(Some(RESOLV_LINK))?;
+        for entry in &entries {
+            if let EntryKind::Node(Kind::File { content, .. }) = &entry.kind
+                && entry.path == APK_DATABASE.as_bytes()
+            {
+                self.databases.push(content.clone());
+            }
+        }
+        self.rootfs.put_image("", &entries, from)
+    }
+
+    /// Puts the databases of several init images together, where the last one alone would be seen.
+    fn merge_databases(&mut self) -> Result<()> {
+        if self.databases.len() < 2 {
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        for database in std::mem::take(&mut self.databases) {
+            all.extend(database.read_all()?);
+            all.extend(b"\n\n");
+        }
+        let kind = EntryKind::Node(Kind::File { content: all.into(), link: None });
+        let from = Origin { source: "LINUXKIT.apkinit", location: "init" };
+        self.rootfs.put(APK_DATABASE.as_bytes(), &Meta::root(0o644, 0), &kind, from, &[])
+    }
+
+    fn volume(&mut self, volume: &Volume, from: Origin<'_>) -> Result<()> {
+        let at = format!("containers/volumes/{}", volume.name);
+        let lower = format!("{at}/lower");
+        if volume.image.is_empty() {
+            self.rootfs.make_dirs(&lower, Origin { source: "empty", ..from })?;
+        } else {
+            self.rootfs.make_dirs(&lower, from)?;
+            let entries = self.next_image(Some(RESOLV_LINK))?;
+            self.rootfs.put_image(&lower, &entries, from)?;
+        }
+        let own = Origin { source: "linuxkit.volumes", ..from };
+        self.rootfs.make_dir(&format!("{at}/tmp"), own)?;
+        self.rootfs.make_dir(&format!("{at}/merged"), own)
+    }
+
+    fn container(&mut self, container: &Container, at: &str, from: Origin<'_>) -> Result<()> {
+        let image = self.images.get(from.source).context("an image was not looked up")?;
+        let settings = with_volumes(&container.settings, self.yml.moby.volumes())?;
+        let (spec, runtime) = container::render(&settings, &image.config, &self.ids)?;
+        let entries = if self.rootfs.has_bundle(from.source) { Vec::new() } else { self.next_image(None)? };
+        let bundle = Bundle { config: go_json::to_vec(&spec)?, runtime, readonly: spec.root.readonly };
+        self.rootfs.put_bundle(at, &entries, bundle, from)
+    }
+
+    fn finish(self) -> Result<Summary> {
+        let mut summary = self.summary;
+        (summary.bytes, summary.entries) = self.rootfs.written;
+        self.rootfs.finish().context("cannot write the root file system's tar")?;
+        Ok(summary)
+    }
+}

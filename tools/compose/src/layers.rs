@@ -1,0 +1,175 @@
+//! The entries of an image in the order in which linuxkit unpacks them: the top layer first, and of each name the first that
+//! comes. Names are cleaned and cannot leave the image; a hard link names an entry that comes before it.
+
+use anyhow::{Context as _, Result, bail};
+use filetree::{Entry, EntryKind, Kind};
+use oci::Image;
+use std::collections::{HashMap, HashSet};
+
+const WHITEOUT: &[u8] = b".wh.";
+/// Left out of every image: what docker leaves behind, and what a running container gets from its host.
+const EXCLUDED: [&[u8]; 6] = [b".dockerenv", b"Dockerfile", b"dev/console", b"dev/pts", b"dev/shm", b"etc/hostname"];
+/// How many hard links may name each other before the file is found.
+const MAX_LINKS: usize = 16;
+
+/// All entries of the image. linuxkit's rules, faults included: a whiteout also hides what its own layer has after it, and
+/// an opaque directory hides nothing.
+pub(crate) fn image_entries(image: &Image) -> Result<Vec<Entry>> {
+    let mut layers = Vec::new();
+    for layer in image.layers.iter().rev() {
+        let mut entries = layer.entries()?;
+        for entry in &mut entries {
+            entry.path = clean(&entry.path)?;
+            if let EntryKind::HardLink(target) = &mut entry.kind {
+                *target = clean(target)?;
+            }
+        }
+        layers.push(entries);
+    }
+    unpack(&layers)
+}
+
+fn unpack(layers: &[Vec<Entry>]) -> Result<Vec<Entry>> {
+    // True when the name hides what lies below it: it was removed, or is no directory.
+    let mut seen: HashMap<Vec<u8>, bool> = HashMap::new();
+    let mut files: HashSet<&[u8]> = HashSet::new();
+    let mut found = Vec::new();
+    for (depth, layer) in layers.iter().enumerate() {
+        for (position, entry) in layer.iter().enumerate() {
+            let is_dir = matches!(entry.kind, EntryKind::Node(Kind::Dir(_)));
+            let (folder, name) = split(&entry.path);
+            let removed = name.strip_prefix(WHITEOUT);
+            let key = match removed {
+                Some(name) if !is_dir => [folder, if folder.is_empty() { b"" } else { b"/" }, name].concat(),
+                _ => entry.path.clone(),
+            };
+            if seen.contains_key(&key) || is_hidden(&seen, &key) {
+                continue;
+            }
+            seen.insert(key, removed.is_some() || !is_dir);
+            if removed.is_some() || EXCLUDED.contains(&&entry.path[..]) {
+                continue;
+            }
+            let entry = match &entry.kind {
+                EntryKind::HardLink(target) if !files.contains(&target[..]) => linked(layers, depth, position)?,
+                _ => entry.clone(),
+            };
+            found.push(entry);
+            if !is_dir {
+                files.insert(&layer[position].path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a directory above `path` was removed or replaced by something else in a higher layer.
+fn is_hidden(seen: &HashMap<Vec<u8>, bool>, path: &[u8]) -> bool {
+    let mut folder = split(path).0;
+    while !folder.is_empty() {
+        if seen.get(folder) == Some(&true) {
+            return true;
+        }
+        folder = split(folder).0;
+    }
+    false
+}
+
+/// A hard link whose target was not unpacked before it, as the file itself: the target lies in a lower layer, or is hidden.
+fn linked(layers: &[Vec<Entry>], depth: usize, position: usize) -> Result<Entry> {
+    let link = &layers[depth][position];
+    let mut at = link;
+    let (mut depth, mut end) = (depth, position);
+    for _ in 0..MAX_LINKS {
+        let EntryKind::HardLink(target) = &at.kind else {
+            return Ok(Entry { path: link.path.clone(), meta: link.meta.clone(), kind: at.kind.clone() });
+        };
+        let here = layers[depth][..end].iter().enumerate().rev().find(|(_, entry)| entry.path == *target);
+        let below = || {
+            let lower = layers.iter().enumerate().skip(depth + 1);
+            lower.flat_map(|(d, layer)| layer.iter().enumerate().map(move |(p, entry)| (d, p, entry))).find(|(_, _, e)| e.path == *target)
+        };
+        (depth, end, at) = here.map(|(p, entry)| (depth, p, entry)).or_else(below).with_context(|| {
+            format!(
+                "the hard link `{}` names `{}`, which the image has not",
+                String::from_utf8_lossy(&link.path),
+                String::from_utf8_lossy(target)
+            )
+        })?;
+    }
+    bail!("the hard link `{}` goes round in circles", String::from_utf8_lossy(&link.path))
+}
+
+/// The path without `.`, `..`, a leading and doubled slashes; the root is `.`. One that leaves the root is refused.
+pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.pop().is_none() => bail!("the path `{}` leaves its tree", String::from_utf8_lossy(path)),
+            b".." => {}
+            part => parts.push(part),
+        }
+    }
+    if path.contains(&0) {
+        bail!("the path `{}` holds a NUL byte", String::from_utf8_lossy(path));
+    }
+    Ok(if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') })
+}
+
+/// The folder and the last part of a path.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.iter().rposition(|b| *b == b'/').map_or((&[], path), |at| (&path[..at], &path[at + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use filetree::{Content, Meta};
+
+    fn file(path: &str) -> Entry {
+        let kind = EntryKind::Node(Kind::File { content: Content::from(path), link: None });
+        Entry { path: path.into(), meta: Meta::root(0o644, 0), kind }
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        Entry { path: path.into(), meta: Meta::root(0o644, 0), kind: EntryKind::HardLink(target.into()) }
+    }
+
+    #[test]
+    fn paths_stay_inside() {
+        assert_eq!(clean(b"./a//b/../c/").expect("clean"), b"a/c");
+        assert_eq!(clean(b"/etc/x").expect("clean"), b"etc/x");
+        assert_eq!(clean(b"./").expect("clean"), b".");
+        for path in ["..", "../x", "a/../../x", "/.."] {
+            assert!(clean(path.as_bytes()).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_comes_after_its_file_or_is_the_file() {
+        let top = vec![link("new", "old"), link("gone2", "gone"), file(".wh.gone")];
+        let bottom = vec![file("old"), file("gone"), link("second", "old")];
+        let entries = unpack(&[top, bottom]).expect("unpack");
+        let shown: Vec<String> = entries
+            .iter()
+            .map(|entry| {
+                let kind = match &entry.kind {
+                    EntryKind::HardLink(target) => String::from_utf8_lossy(target).into_owned(),
+                    EntryKind::Node(Kind::File { content, .. }) => format!("{} bytes", content.len()),
+                    EntryKind::Node(_) => String::new(),
+                };
+                format!("{} {kind}", String::from_utf8_lossy(&entry.path))
+            })
+            .collect();
+        assert_eq!(shown, ["new 3 bytes", "gone2 4 bytes", "old 3 bytes", "second old"]);
+        assert!(unpack(&[vec![link("a", "nowhere")]]).is_err());
+        assert!(unpack(&[vec![link("a", "b"), link("b", "a")]]).is_err());
+    }
+
+    #[test]
+    fn what_a_file_replaced_is_hidden() {
+        let entries = unpack(&[vec![file("a")], vec![file("a/b"), file("a/c/d"), file("ab")]]).expect("unpack");
+        assert_eq!(entries.iter().map(|e| &e.path[..]).collect::<Vec<_>>(), [&b"a"[..], b"ab"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! Writes images, bundles and single entries into the tar of the root file system, each with the place in the yml it is from.
+
+use crate::{Options, go_json, layers::clean, spec::Runtime, yml::Mount};
+use anyhow::Result;
+use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+};
+
+/// PAX record with the image, or the part of linuxkit, that an entry comes from.
+const SOURCE: &str = "LINUXKIT.source";
+/// PAX record with the place in the yml that asked for it.
+const LOCATION: &str = "LINUXKIT.location";
+
+const HOSTS: &str = "127.0.0.1       localhost\n::1     localhost ip6-localhost ip6-loopback\nfe00::0 ip6-localnet\n\
+                     ff00::0 ip6-mcastprefix\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n";
+const NO_RESOLV: &str = "\n# no resolv.conf configured\n";
+/// Where the name servers are while the system runs; init images and volumes link there.
+pub(crate) const RESOLV_LINK: &str = "/run/resolvconf/resolv.conf";
+
+/// Where an entry comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub source: &'a str,
+    pub location: &'a str,
+}
+
+/// What of an image differs from its layers: `etc/hosts` and `etc/resolv.conf` are replaced, and what every container needs
+/// is appended, whether the image had it or not. `resolv` is the target of a link for `etc/resolv.conf`.
+pub(crate) fn finish_image(mut entries: Vec<Entry>, resolv: Option<&str>, mtime: i64) -> Vec<Entry> {
+    let etc_resolv = || match resolv {
+        Some(target) => Kind::Symlink(target.into()),
+        None => text(NO_RESOLV),
+    };
+    let mut has_mtab = false;
+    for entry in &mut entries {
+        let kind = match &entry.path[..] {
+            b"etc/hosts" => text(HOSTS),
+            b"etc/resolv.conf" => etc_resolv(),
+            b"etc/mtab" => {
+                has_mtab = true;
+                entry.meta.mtime = mtime;
+                continue;
+            }
+            _ => continue,
+        };
+        entry.kind = EntryKind::Node(kind);
+        entry.meta.mtime = mtime;
+    }
+    let mut add = |path: &str, mode: u32, kind: Kind| {
+        entries.push(Entry { path: path.into(), meta: Meta::root(mode, mtime), kind: EntryKind::Node(kind) });
+    };
+    for path in ["dev", "dev/pts", "dev/shm", "etc"] {
+        add(path, 0o755, dir());
+    }
+    add("etc/hosts", 0o644, text(HOSTS));
+    if !has_mtab {
+        add("etc/mtab", 0o755, Kind::Symlink(b"/proc/mounts".to_vec()));
+    }
+    add("etc/resolv.conf", 0o644, etc_resolv());
+    for path in ["proc", "sys"] {
+        add(path, 0o755, dir());
+    }
+    entries
+}
+
+fn text(text: &str) -> Kind {
+    Kind::File { content: Content::from(text), link: None }
+}
+
+fn dir() -> Kind {
+    Kind::Dir(BTreeMap::new())
+}
+
+/// The tar that is being written.
+pub(crate) struct RootfsWriter<'o, W: Write> {
+    tar: TarWriter<W>,
+    options: &'o Options,
+    /// The folder that the first bundle of each image has its files in.
+    unpacked: HashMap<String, String>,
+    /// Bytes of files and number of entries so far.
+    pub written: (u64, u64),
+}
+
+impl<'o, W: Write> RootfsWriter<'o, W> {
+    pub(crate) fn new(out: W, options: &'o Options) -> Self {
+        Self { tar: TarWriter::new(out), options, unpacked: HashMap::new(), written: (0, 0) }
+    }
+
+    pub(crate) fn mtime(&self) -> i64 {
+        self.options.mtime
+    }
+
+    pub(crate) fn options(&self) -> &'o Options {
+        self.options
+    }
+
+    pub(crate) fn finish(self) -> Result<W> {
+        self.tar.finish()
+    }
+
+    /// Writes one entry, with `records` beside those of its origin.
+    pub(crate) fn put(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, from: Origin<'_>, records: &[(String, String)]) -> Result<()> {
+        let mut all: Vec<(&str, &str)> = records.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        if self.options.records {
+            all.extend([(SOURCE, from.source), (LOCATION, from.location)]);
+        }
+        if let EntryKind::Node(Kind::File { content, .. }) = kind {
+            self.written.0 += content.len();
+        }
+        self.written.1 += 1;
+        self.tar.append(path, meta, kind, &all)
+    }
+
+    /// Writes an entry that linuxkit makes: root's, at the usual time.
+    pub(crate) fn make(&mut self, path: &str, mode: u32, kind: Kind, from: Origin<'_>) -> Result<()> {
+        self.put(path.as_bytes(), &Meta::root(mode, self.mtime()), &EntryKind::Node(kind), from, &[])
+    }
+
+    pub(crate) fn make_dir(&mut self, path: &str, from: Origin<'_>) -> Result<()> {
+        self.make(path, 0o755, dir(), from)
+    }
+
+    /// Writes the folder and all above it.
+    pub(crate) fn make_dirs(&mut self, path: &str, from: Origin<'_>) -> Result<()> {
+        for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            self.make_dir(&path[..at], from)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an image's entries below `prefix`, which is empty or a folder.
+    pub(crate) fn put_image(&mut self, prefix: &str, entries: &[Entry], from: Origin<'_>) -> Result<()> {
+        let below = |path: &[u8]| if prefix.is_empty() { path.to_vec() } else { [prefix.as_bytes(), b"/", path].concat() };
+        for entry in entries {
+            match &entry.kind {
+                EntryKind::HardLink(target) => {
+                    let target = EntryKind::HardLink(below(&clean(target)?));
+                    self.put(&below(&entry.path), &entry.meta, &target, from, &[])?;
+                }
+                kind => self.put(&below(&entry.path), &entry.meta, kind, from, &[])?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a bundle of this image was written already.
+    pub(crate) fn has_bundle(&self, reference: &str) -> bool {
+        self.unpacked.contains_key(reference)
+    }
+
+    /// Writes the bundle in the folder `at`. `entries` are the image's, and not needed when it has a bundle already.
+    pub(crate) fn put_bundle(&mut self, at: &str, entries: &[Entry], bundle: Bundle, from: Origin<'_>) -> Result<()> {
+        let Bundle { config, mut runtime, readonly } = bundle;
+        let elsewhere = self.unpacked.get(from.source).cloned();
+        let root = match &elsewhere {
+            Some(root) => {
+                self.make_dirs(at, from)?;
+                root.clone()
+            }
+            None => {
+                let root = format!("{at}/{}", if readonly { "rootfs" } else { "lower" });
+                self.make_dirs(&root, from)?;
+                self.put_image(&root, entries, from)?;
+                self.unpacked.insert(from.source.to_owned(), root.clone());
+                root
+            }
+        };
+        self.make(&format!("{at}/config.json"), 0o644, Kind::File { content: config.into(), link: None }, from)?;
+        let mount = |kind: &str, source: &str, at: String, options: &[String]| Mount {
+            destination: format!("/{at}"),
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+            options: options.to_vec(),
+            ..Mount::default()
+        };
+        let (merged, tmp) = (format!("{at}/rootfs"), format!("{at}/tmp"));
+        let own = if readonly {
+            if elsewhere.is_some() {
+                self.make_dir(&merged, from)?;
+            }
+            vec![mount("", &format!("/{root}"), merged, &["bind".to_owned()])]
+        } else {
+            self.make_dir(&tmp, from)?;
+            self.make_dir(&merged, from)?;
+            let layers = [format!("lowerdir=/{root}"), format!("upperdir=/{tmp}/upper"), format!("workdir=/{tmp}/work")];
+            vec![
+                mount("tmpfs", "tmpfs", tmp.clone(), &[]),
+                // Nothing else is to see the upper layer.
+                mount("", "", tmp, &["remount".to_owned(), "private".to_owned()]),
+                mount("overlay", "overlay", merged, &layers),
+            ]
+        };
+        runtime.mounts.splice(..0, own);
+        let runtime = Kind::File { content: go_json::to_vec(&runtime)?.into(), link: None };
+        self.make(&format!("{at}/runtime.json"), 0o644, runtime, from)
+    }
+}
+
+/// What a bundle holds beside its files.
+pub(crate) struct Bundle {
+    /// The bytes of config.json.
+    pub config: Vec<u8>,
+    pub runtime: Runtime,
+    pub readonly: bool,
+}

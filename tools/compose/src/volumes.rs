@@ -1,0 +1,48 @@
+//! Volumes by name: a bind or mount whose source is no path means the volume of that name.
+
+use crate::yml::{Settings, Volume};
+use anyhow::{Context as _, Result, bail};
+
+/// The settings with every volume's name replaced by the folder that it is mounted on. Writing to a read-only one is refused.
+pub(crate) fn with_volumes(settings: &Settings, volumes: &[Volume]) -> Result<Settings> {
+    let mut settings = settings.clone();
+    for mount in settings.mounts.iter_mut().flatten().filter(|mount| mount.kind == "bind" && !mount.source.starts_with('/')) {
+        let may_write = mount.options.iter().find(|option| ["rw", "ro"].contains(&option.as_str())).is_none_or(|option| option == "rw");
+        mount.source = folder(&mount.source, may_write, volumes)?;
+    }
+    for bind in [&mut settings.binds, &mut settings.binds_add].into_iter().flatten().flatten() {
+        let (source, rest) = bind.split_once(':').unwrap_or((bind.as_str(), ""));
+        if source.starts_with('/') {
+            continue;
+        }
+        let may_write = rest.split(':').nth(1) != Some("ro");
+        *bind = format!("{}:{rest}", folder(source, may_write, volumes)?);
+    }
+    Ok(settings)
+}
+
+fn folder(name: &str, may_write: bool, volumes: &[Volume]) -> Result<String> {
+    let volume = volumes.iter().find(|volume| volume.name == name).with_context(|| format!("the yml has no volume `{name}`"))?;
+    if volume.readonly && may_write {
+        bail!("the volume `{name}` is read-only, and the container may write to it\nhint: add the option `ro`");
+    }
+    Ok(format!("/containers/volumes/{name}/merged"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_folders_and_read_only_stays() {
+        let volumes = [Volume { name: "v".into(), readonly: true, ..Volume::default() }];
+        let bind = |text: &str| Settings { binds: Some(vec![text.to_owned()]), ..Settings::default() };
+        assert_eq!(
+            with_volumes(&bind("v:/data:ro"), &volumes).expect("bind").binds.expect("binds"),
+            ["/containers/volumes/v/merged:/data:ro"]
+        );
+        assert!(with_volumes(&bind("v:/data"), &volumes).is_err());
+        assert!(with_volumes(&bind("w:/data"), &volumes).is_err());
+        assert_eq!(with_volumes(&bind("/w:/data"), &volumes).expect("bind").binds.expect("binds"), ["/w:/data"]);
+    }
+}

@@ -1,0 +1,411 @@
+//! The linuxkit yml as a checked value. Field order is linuxkit's, which its metadata file shows.
+
+use crate::{
+    node::Node,
+    schema::{self, check},
+};
+use anyhow::{Context as _, Result, bail};
+use oci::expand_reference;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A parsed and checked linuxkit yml.
+#[derive(Clone, Debug)]
+pub struct Yml {
+    /// What it was read from, for messages.
+    pub(crate) name: String,
+    pub(crate) moby: Moby,
+}
+
+/// An image that a yml needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// Where the yml names it: `kernel`, `init[2]`, `services[0] pillar`.
+    pub place: String,
+    /// As the yml has it.
+    pub image: String,
+}
+
+/// The sections of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Moby {
+    pub kernel: Kernel,
+    pub init: Option<Vec<String>>,
+    pub onboot: Option<Vec<Container>>,
+    pub onshutdown: Option<Vec<Container>>,
+    pub services: Option<Vec<Container>>,
+    pub files: Option<Vec<File>>,
+    pub volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kernel {
+    pub image: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cmdline: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub binary: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tar: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ucode: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct File {
+    pub path: String,
+    pub directory: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub symlink: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    pub optional: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<Id>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Volume {
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub format: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+}
+
+/// A name that the yml gives to an owner, or its number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Id {
+    Number(i64),
+    Name(String),
+}
+
+/// A container of onboot, onshutdown or services.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Container {
+    pub name: String,
+    pub image: String,
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+type Texts = Option<Vec<String>>;
+
+/// What a yml or a label sets for a container. Absent is not empty: an empty list replaces one from the label. The
+/// resources have been checked and sorted, and are only passed on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Texts,
+    #[serde(rename = "capabilities.add", skip_serializing_if = "Option::is_none")]
+    pub capabilities_add: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ambient: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binds: Texts,
+    #[serde(rename = "binds.add", skip_serializing_if = "Option::is_none")]
+    pub binds_add: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<Device>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tmpfs: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Texts,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cwd: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub net: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pid: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ipc: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uts: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub userns: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readonly: Option<bool>,
+    #[serde(rename = "maskedPaths", skip_serializing_if = "Option::is_none")]
+    pub masked_paths: Texts,
+    #[serde(rename = "readonlyPaths", skip_serializing_if = "Option::is_none")]
+    pub readonly_paths: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<Id>,
+    #[serde(rename = "additionalGids", skip_serializing_if = "Option::is_none")]
+    pub additional_gids: Option<Vec<Id>>,
+    #[serde(rename = "noNewPrivileges", skip_serializing_if = "Option::is_none")]
+    pub no_new_privileges: Option<bool>,
+    #[serde(rename = "oomScoreAdj", skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i64>,
+    #[serde(rename = "rootfsPropagation", skip_serializing_if = "Option::is_none")]
+    pub rootfs_propagation: Option<String>,
+    #[serde(rename = "cgroupsPath", skip_serializing_if = "Option::is_none")]
+    pub cgroups_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sysctl: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rlimits: Texts,
+    #[serde(rename = "uidMappings", skip_serializing_if = "Option::is_none")]
+    pub uid_mappings: Option<Vec<IdMapping>>,
+    #[serde(rename = "gidMappings", skip_serializing_if = "Option::is_none")]
+    pub gid_mappings: Option<Vec<IdMapping>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeSettings>,
+}
+
+/// A mount as the OCI runtime specification has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Mount {
+    pub destination: String,
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    #[serde(rename = "uidMappings", alias = "uidmappings", skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(rename = "gidMappings", alias = "gidmappings", skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    pub size: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Device {
+    pub path: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub major: i64,
+    pub minor: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+}
+
+/// What linuxkit's init does itself before it starts a container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RuntimeSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroups: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mkdir: Texts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<Interface>>,
+    #[serde(rename = "bindNS")]
+    pub bind_ns: Namespaces,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Interface {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub add: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+    #[serde(rename = "createInRoot")]
+    pub create_in_root: bool,
+}
+
+/// Where each namespace of the container is bound.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Namespaces {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mnt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uts: Option<String>,
+}
+
+impl Moby {
+    /// The three sections of containers, with their names, in the order in which they are composed.
+    pub(crate) fn containers(&self) -> [(&'static str, &[Container]); 3] {
+        [("onboot", &self.onboot), ("onshutdown", &self.onshutdown), ("services", &self.services)]
+            .map(|(name, section)| (name, section.as_deref().unwrap_or_default()))
+    }
+
+    pub(crate) fn volumes(&self) -> &[Volume] {
+        self.volumes.as_deref().unwrap_or_default()
+    }
+}
+
+impl Yml {
+    /// Parses and checks `text`; `name` stands for the file in messages. All that the schema finds is told at once.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let node = Node::parse(text, name)?;
+        let mut problems = Vec::new();
+        let json = check(&node, &schema::YML, "", &mut problems);
+        if !problems.is_empty() {
+            problems.sort();
+            let lines: Vec<String> = problems.iter().map(|(line, problem)| format!("\n  line {line}: {problem}")).collect();
+            bail!("`{name}` is no valid linuxkit yml:{}", lines.concat());
+        }
+        let moby: Moby = serde_json::from_value(json).with_context(|| format!("`{name}` holds a number out of range"))?;
+        check_names(&moby).with_context(|| format!("`{name}` is no valid linuxkit yml"))?;
+        Ok(Self { name: name.to_owned(), moby })
+    }
+
+    /// Whether a file of the yml comes from the host: then the tar depends on more than the yml and the images.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&str> {
+        self.moby.files.iter().flatten().map(|file| file.source.as_str()).filter(|source| !source.is_empty()).collect()
+    }
+}
+
+/// Reads the label `org.mobyproject.config` of an image.
+pub(crate) fn parse_label(text: &str) -> Result<Settings> {
+    let node = Node::parse(text, "org.mobyproject.config")?;
+    let mut problems = Vec::new();
+    let json = check(&node, &schema::LABEL, "", &mut problems);
+    if let Some((_, problem)) = problems.first() {
+        bail!("the label `org.mobyproject.config` is not valid: {problem}");
+    }
+    serde_json::from_value(json).context("the label `org.mobyproject.config` holds a number out of range")
+}
+
+/// The full name of an image as linuxkit writes it: with the registry, but without a tag that was not given.
+pub(crate) fn full_name(image: &str) -> String {
+    let full = expand_reference(image);
+    match full.strip_suffix(":latest") {
+        Some(bare) if !image.ends_with(":latest") => bare.to_owned(),
+        _ => full,
+    }
+}
+
+/// All images that the yml needs, in its order; an image that is named twice comes twice.
+#[must_use]
+pub fn image_references(yml: &Yml) -> Vec<Reference> {
+    let moby = &yml.moby;
+    let mut found = Vec::new();
+    let mut add = |place: String, image: &str| {
+        if !image.is_empty() {
+            found.push(Reference { place, image: image.to_owned() });
+        }
+    };
+    add("kernel".to_owned(), &moby.kernel.image);
+    for (number, image) in moby.init.iter().flatten().enumerate() {
+        add(format!("init[{number}]"), image);
+    }
+    for (number, volume) in moby.volumes().iter().enumerate() {
+        add(format!("volumes[{number}] {}", volume.name), &volume.image);
+    }
+    for (section, containers) in moby.containers() {
+        for (number, container) in containers.iter().enumerate() {
+            add(format!("{section}[{number}] {}", container.name), &container.image);
+        }
+    }
+    found
+}
+
+/// The names that become folders of the root file system.
+fn check_names(moby: &Moby) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for volume in moby.volumes() {
+        if volume.name.is_empty() || !volume.name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
+            bail!("volumes: `{}` is no name of a volume: small letters, digits, `_` and `-`", volume.name);
+        }
+        if !seen.insert(&volume.name) {
+            bail!("volumes: the name `{}` comes twice", volume.name);
+        }
+        if volume.format == "oci" {
+            bail!("volumes: `{}` has the format `oci`, which only linuxkit itself can compose yet", volume.name);
+        }
+    }
+    for (section, containers) in moby.containers() {
+        let mut seen = BTreeSet::new();
+        for container in containers {
+            let name = &container.name;
+            if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+                bail!("{section}: `{name}` is no name of a container: it becomes a folder");
+            }
+            if section == "services" && !seen.insert(name) {
+                bail!("{section}: the name `{name}` comes twice, and services run side by side");
+            }
+            if container.image.is_empty() || expand_reference(&container.image).contains(char::is_whitespace) {
+                bail!("{section}: `{name}` has the image `{}`, which is no name of an image", container.image);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_folder() {
+        for name in ["../x", "..", "a/b", ""] {
+            let text = format!("services:\n  - {{name: '{name}', image: x}}\n");
+            assert!(Yml::parse(&text, "t.yml").is_err(), "{name}");
+        }
+        assert!(Yml::parse("services:\n  - {name: a, image: x}\n  - {name: a, image: y}\n", "t.yml").is_err());
+        assert!(Yml::parse("volumes:\n  - {name: A}\n", "t.yml").is_err());
+        assert!(Yml::parse("{}", "t.yml").is_ok());
+    }
+
+    #[test]
+    fn labels_have_no_name() {
+        assert!(parse_label(r#"{"binds":["/a:/b"],"runtime":{"mkdir":["/x"]}}"#).is_ok());
+        assert!(parse_label(r#"{"name":"x"}"#).is_err());
+        assert!(parse_label("[]").is_err());
+    }
+}
