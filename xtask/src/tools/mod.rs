@@ -18,7 +18,7 @@ pub mod table;
 pub mod version;
 
 pub use cmd::{Cmd, Environment, Output};
-pub use process::{Console, Exit, Failure, Running};
+pub use process::{Exit, Failure, Running};
 pub use table::{For, Tool};
 
 use crate::{environment, error::missing_tool};

@@ -51,7 +51,7 @@ pub struct QemuImg {
 impl QemuImg {
     /// Looks for it and asks for its version. An error when it is missing or too old.
     pub fn new(tools: &Tools, output: Output) -> Result<Self> {
-        tools.cmd(Tool::QemuImg)?;
+        drop(tools.cmd(Tool::QemuImg)?);
         let version = match version::find(tools, Tool::QemuImg) {
             Found::Version(version) => version,
             // A development build tells no number: take it for a new one.

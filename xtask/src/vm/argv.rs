@@ -10,11 +10,16 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     let mut argv = Argv(Vec::new());
     // The person's own defaults for QEMU are not part of the machine.
     argv.word("-no-user-config");
+    argv.word("-nodefaults");
     machine(&mut argv, spec);
     argv.pair("-m", spec.memory.to_string());
     argv.pair("-smp", spec.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
     argv.pair("-smbios", "type=1,serial=31415926");
     argv.pair("-display", "none");
+    if spec.arch == Arch::Amd64 {
+        // Nobody sees it, and a guest for a PC counts on it.
+        argv.pair("-vga", "std");
+    }
     argv.pair("-rtc", "base=utc,clock=rt");
     firmware(&mut argv, &spec.firmware);
     argv.pair("-device", "nec-usb-xhci,id=xhci");
@@ -99,11 +104,12 @@ fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
     let device = match disk.bus {
         DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{index}"),
         DiskBus::Ahci => {
-            let controller = if arch == Arch::Amd64 { "ide" } else { "ahci" };
-            if arch != Arch::Amd64 && index == 0 {
-                argv.pair("-device", "ich9-ahci,id=ahci");
+            // A PC's chipset has one.
+            let bus = if arch == Arch::Amd64 { format!("ide.{index}") } else { format!("ahci{index}.0") };
+            if arch != Arch::Amd64 {
+                argv.pair("-device", format!("ich9-ahci,id=ahci{index}"));
             }
-            format!("ide-hd,bus={controller}.{index},drive=disk{index}")
+            format!("ide-hd,bus={bus},drive=disk{index}")
         }
         DiskBus::Nvme => format!("nvme,serial=disk{index},drive=disk{index}"),
         DiskBus::Scsi => {
@@ -199,7 +205,8 @@ mod tests {
                 let mut text = show(&spec(arch, accel, DiskBus::usual(arch), true));
                 for bus in DiskBus::ALL {
                     let words = show(&spec(arch, accel, bus, false));
-                    let disk: Vec<&str> = words.lines().filter(|line| line.contains("disk0") || line.contains("ahci") || line.contains("scsi")).collect();
+                    let disk: Vec<&str> =
+                        words.lines().filter(|line| line.contains("disk0") || line.contains("ahci") || line.contains("scsi")).collect();
                     text.push_str(&format!("\n# {bus}\n{}\n", disk.join("\n")));
                 }
                 let path = folder.join(format!("{arch}-{}.txt", accel.as_str()));

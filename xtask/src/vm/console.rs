@@ -89,7 +89,10 @@ impl Console {
         loop {
             let start = from.saturating_sub(state.dropped);
             let bytes = state.kept.make_contiguous();
-            let found = texts.iter().enumerate().filter_map(|(index, text)| Some((find(&bytes[start.min(bytes.len())..], text.as_bytes())?, index)));
+            let found = texts
+                .iter()
+                .enumerate()
+                .filter_map(|(index, text)| Some((find(&bytes[start.min(bytes.len())..], text.as_bytes())?, index)));
             if let Some((at, index)) = found.min() {
                 self.searched = state.dropped + start + at + texts[index].len();
                 return Search::Found(index);

@@ -192,7 +192,8 @@ pub fn run_on_terminal(tools: &Tools, setup: &Setup, say: &dyn Fn(&str)) -> Resu
 /// The command that `run` would start, for a person to read.
 pub fn show_command(tools: &Tools, setup: &Setup) -> Result<String> {
     let accel = if setup.no_accel { Accel::Tcg } else { accel::choose(tools, setup.arch)?.0 };
-    let spec = spec(setup, accel, setup.firmware.clone(), setup.tpm.as_ref().map(|folder| folder.join("sock")), Serial::Terminal(None), None);
+    let spec =
+        spec(setup, accel, setup.firmware.clone(), setup.tpm.as_ref().map(|folder| folder.join("sock")), Serial::Terminal(None), None);
     Ok(qemu::command(tools, setup.arch)?.args(argv::render(&spec)).to_string())
 }
 

@@ -10,7 +10,7 @@ pub mod session;
 
 pub use accel::Accel;
 pub use console::Echo;
-pub use machine::{Setup, Vm};
+pub use machine::Setup;
 pub use session::{Outcome, VmRequest, run_vm};
 
 use crate::knobs::Arch;

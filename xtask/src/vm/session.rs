@@ -56,3 +56,129 @@ pub fn run_vm(tools: &Tools, request: VmRequest<'_>) -> Result<Outcome> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        error::render,
+        knobs::Arch,
+        tools::{Tool, fake},
+        vm::{Disk, DiskBus, Firmware, machine::free_port},
+    };
+    use std::{
+        fs,
+        net::TcpListener,
+        path::Path,
+        sync::{Arc, Mutex},
+    };
+
+    fn setup(dir: &Path) -> Setup {
+        for name in ["code.fd", "vars.fd", "disk.raw"] {
+            fs::write(dir.join(name), [0; 512]).unwrap();
+        }
+        Setup {
+            arch: Arch::Amd64,
+            no_accel: true,
+            cpu: None,
+            cpus: None,
+            memory: 64,
+            firmware: Firmware::Flash { code: dir.join("code.fd"), vars: dir.join("vars.fd") },
+            disks: vec![Disk { path: dir.join("disk.raw"), format: "raw".into(), bus: DiskBus::Virtio, discard_writes: false }],
+            ssh_port: None,
+            tpm: None,
+            serial_log: None,
+            tool_log: None,
+        }
+    }
+
+    fn request(setup: Setup, until: &str, seconds: u64) -> VmRequest<'static> {
+        let timeout = Some(Duration::from_secs(seconds));
+        VmRequest { setup, until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
+    }
+
+    /// What `run_vm` says when QEMU is `script`.
+    fn refusal(script: &str, change: impl FnOnce(&mut Setup)) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(dir.path(), Tool::QemuAmd64, script);
+        let mut setup = setup(dir.path());
+        change(&mut setup);
+        render(&run_vm(&fake::tools(dir.path()), request(setup, "READY", 1)).unwrap_err()).replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn each_way_to_fail_is_told_with_the_last_lines() {
+        let late = refusal("echo one; printf 'two\\r\\n'; sleep 60", |_| {});
+        assert_eq!(late, "error: the machine did not print `READY` within 1 s\n  | one\n  | two\n");
+        let panic = refusal("echo '[ 1.0] Kernel panic - not syncing: no init'; sleep 60", |_| {});
+        assert!(
+            panic.starts_with("error: the machine printed `Kernel panic - not syncing` instead of `READY`\n  | [ 1.0] Kernel"),
+            "{panic}"
+        );
+        let off = refusal("echo bye", |_| {});
+        assert_eq!(off, "error: the machine was switched off before it printed `READY`\n  | bye\n");
+        let port = refusal("echo \"qemu: -netdev: Could not set up host forwarding rule 'tcp::2222-:22'\" >&2; exit 1", |_| {});
+        assert!(port.starts_with("error: the port for ssh is taken on this machine\n  cause: `qemu-system-x86_64` failed while running DIR/disk.raw: exit status 1\n"), "{port}");
+        assert!(port.ends_with("hint: --ssh-port N, or SSH_PORT=N\n"), "{port}");
+        let gone = refusal("exit 0", |setup| setup.disks[0].path = "/nowhere/live.qcow2".into());
+        assert_eq!(gone, "error: there is nothing to run: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
+        let tpm = refusal("exit 0", |setup| setup.tpm = Some("/nowhere".into()));
+        assert!(tpm.contains("swtpm") || tpm.contains("TPM"), "{tpm}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_before_anything_starts() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = refusal("echo started; exit 1", |setup| setup.ssh_port = Some(port));
+        assert!(
+            text.starts_with(&format!("error: port {port} of this machine, which is to lead to the guest's ssh, cannot be had: ")),
+            "{text}"
+        );
+        assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N, or SSH_PORT=N, takes another port\n"), "{text}");
+    }
+
+    /// A ROM that prints `text` on the serial port and then rests.
+    fn rom(text: &str) -> Vec<u8> {
+        let mut rom = vec![0; 64 << 10];
+        // mov si, 0xff40; next: cs lodsb; test al, al; jz rest; mov dx, 0x3f8; out dx, al; jmp next; rest: hlt; jmp rest
+        let code = [0xbe, 0x40, 0xff, 0x2e, 0xac, 0x84, 0xc0, 0x74, 0x06, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf4, 0xf4, 0xeb, 0xfd];
+        rom[0xff00..0xff00 + code.len()].copy_from_slice(&code);
+        rom[0xff40..0xff40 + text.len()].copy_from_slice(text.as_bytes());
+        // The reset vector: jmp 0xff00.
+        rom[0xfff0..0xfff3].copy_from_slice(&[0xe9, 0x0d, 0xff]);
+        rom
+    }
+
+    #[test]
+    fn a_real_machine_with_all_devices_and_a_tpm_starts_prints_and_is_switched_off() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::QemuAmd64).is_err() || tools.find(Tool::Swtpm).is_err() {
+            eprintln!("SKIPPED: qemu-system-x86_64 or swtpm is missing");
+            return;
+        }
+        for bus in DiskBus::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let mut setup = setup(dir.path());
+            fs::write(dir.path().join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();
+            setup.firmware = Firmware::Bios(dir.path().join("rom"));
+            setup.disks[0].bus = bus;
+            setup.ssh_port = Some(free_port().unwrap());
+            setup.tpm = Some(dir.path().join("tpm"));
+            setup.serial_log = Some(dir.path().join("serial.log"));
+            setup.tool_log = Some(dir.path().join("tools.log"));
+            let echoed = Arc::new(Mutex::new(Vec::<u8>::new()));
+            let sink = Arc::clone(&echoed);
+            let mut request = request(setup, "login:", 60);
+            request.echo = Some(Arc::new(move |bytes| sink.lock().unwrap().extend(bytes)));
+            assert_eq!(run_vm(&tools, request).unwrap(), Outcome::Found, "{bus}");
+            let log = fs::read_to_string(dir.path().join("serial.log")).unwrap();
+            assert!(log.contains("HELLO\r\nlogin:"), "{log:?}");
+            assert_eq!(*echoed.lock().unwrap(), log.as_bytes());
+            let said = fs::read_to_string(dir.path().join("tools.log")).unwrap();
+            let words: Vec<&str> = said.lines().filter(|line| !line.starts_with("$ ")).collect();
+            assert!(words.is_empty(), "{bus}: {words:?}");
+        }
+    }
+}
