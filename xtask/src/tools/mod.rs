@@ -21,7 +21,7 @@ pub use cmd::{Cmd, Environment, Output};
 pub use process::{Exit, Failure, Running};
 pub use table::{For, Tool};
 
-use crate::{environment, error::missing_tool};
+use crate::error::missing_tool;
 use anyhow::Result;
 use std::{
     collections::BTreeMap,
@@ -77,17 +77,12 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// From what we were started with: PATH, the variables that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
+    /// From the variables that we were started with: PATH, those that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
     #[must_use]
-    pub fn new(environment: &environment::Environment) -> Self {
-        Self::from_variables(environment.all())
-    }
-
-    fn from_variables(variables: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>) -> Self {
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("TZ".into(), "UTC".into())]);
         let mut overrides = BTreeMap::new();
         for (name, value) in variables {
-            let (name, value): (OsString, OsString) = (name.into(), value.into());
             let text = name.to_string_lossy();
             if PASSED_ON.contains(&text.as_ref()) {
                 base.insert(name, value);
@@ -243,7 +238,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fake::program(dir.path(), "my-img", "echo broken; exit 7");
         let variables = [("XTASK_TOOL_QEMU_IMG", dir.path().join("my-img")), ("PATH", "/usr/bin".into()), ("LD_PRELOAD", "x".into())];
-        let tools = Tools::from_variables(variables);
+        let tools = Tools::new(variables.map(|(name, value)| (name.into(), value.into())));
         let error = tools.cmd(Tool::QemuImg).unwrap().step("converting").run().unwrap_err().to_string();
         assert!(error.starts_with("`qemu-img` failed while converting: exit status 7\n| broken\ncommand: "), "{error}");
         assert!(!tools.environment().contains_key(OsStr::new("LD_PRELOAD")));
