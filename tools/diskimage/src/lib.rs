@@ -11,5 +11,6 @@ pub mod qcow2;
 mod read_at;
 pub mod rootfs;
 pub mod sparse;
+pub mod squashfs;
 
 pub use read_at::{FileImage, ReadAt, Window};

@@ -1,0 +1,305 @@
+//! Inodes and directories: one walk that numbers everything, one that writes children before their parents.
+
+use super::{
+    Options,
+    blocks::{Data, Stored},
+    dedup::Contents,
+    format::{NONE32, device, kind},
+    meta::MetaWriter,
+    xattrs::XattrWriter,
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Children, Kind, Node, Tree};
+use std::collections::{BTreeSet, HashMap};
+
+/// Entries that one header of a directory serves, at most.
+const HEADER_ENTRIES: usize = 256;
+/// What a directory's size field counts beyond its bytes: room for `.` and `..`.
+const DIR_EXTRA: u32 = 3;
+
+/// The finished tables of inodes, directories, owners and attributes.
+pub(super) struct Inodes {
+    /// Compressed inode table.
+    pub inodes: Vec<u8>,
+    /// Compressed directory table.
+    pub dirs: Vec<u8>,
+    /// How many inodes.
+    pub count: u32,
+    /// Reference of the root's inode.
+    pub root: u64,
+    /// Reference of every inode by its number minus one.
+    pub export: Vec<u64>,
+    /// Distinct user and group numbers.
+    pub ids: Vec<u32>,
+    /// Compressed attribute values and their blocks' offsets.
+    pub xattr_values: Vec<u8>,
+    /// Rows of the attribute table.
+    pub xattr_rows: Vec<[u8; 16]>,
+}
+
+/// What a directory says of an inode.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u64,
+    offset: u16,
+    number: u32,
+    kind: u16,
+}
+
+struct Writer<'w> {
+    contents: &'w Contents<'w>,
+    data: &'w Data,
+    inodes: MetaWriter<'w>,
+    dirs: MetaWriter<'w>,
+    xattrs: XattrWriter<'w>,
+    ids: Vec<u32>,
+    id_index: HashMap<u32, u16>,
+    numbers: Numbers,
+    export: Vec<u64>,
+    written_links: HashMap<u64, Place>,
+}
+
+/// Inode numbers by path, and how many names each hard-linked file has.
+#[derive(Default)]
+struct Numbers {
+    next: u32,
+    by_path: HashMap<Vec<u8>, u32>,
+    by_link: HashMap<u64, u32>,
+    names: HashMap<u64, u32>,
+}
+
+impl Numbers {
+    fn of(tree: &Tree) -> Result<Self> {
+        let mut numbers = Self::default();
+        tree.walk(&mut |path, node| {
+            let link = link_of(node);
+            if let Some(link) = link {
+                *numbers.names.entry(link).or_default() += 1;
+            }
+            let number = match link.and_then(|link| numbers.by_link.get(&link).copied()) {
+                Some(number) => number,
+                None => {
+                    numbers.next += 1;
+                    numbers.next
+                }
+            };
+            if let Some(link) = link {
+                numbers.by_link.insert(link, number);
+            }
+            numbers.by_path.insert(path.to_vec(), number);
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+}
+
+fn link_of(node: &Node) -> Option<u64> {
+    match node.kind {
+        Kind::File { link, .. } => link,
+        _ => None,
+    }
+}
+
+pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: &Options) -> Result<Inodes> {
+    let meta = || MetaWriter::new(&options.compressor, options.block_size);
+    let numbers = Numbers::of(tree)?;
+    let count = numbers.next;
+    let mut writer = Writer {
+        contents,
+        data,
+        inodes: meta(),
+        dirs: meta(),
+        xattrs: XattrWriter::new(meta()),
+        ids: Vec::new(),
+        id_index: HashMap::new(),
+        export: vec![0; count as usize],
+        numbers,
+        written_links: HashMap::new(),
+    };
+    // Owners get their numbers in the order of the numbers themselves, whatever the order of the walk.
+    let mut owners = BTreeSet::new();
+    tree.walk(&mut |_, node| {
+        owners.extend([node.meta.uid, node.meta.gid]);
+        Ok(())
+    })?;
+    for (index, id) in owners.into_iter().enumerate() {
+        let index = u16::try_from(index).context("the tree has more than 65536 different owners, which squashfs cannot hold")?;
+        writer.id_index.insert(id, index);
+        writer.ids.push(id);
+    }
+    let root = writer.node(&mut Vec::new(), &tree.root, count + 1)?;
+    let (xattr_values, xattr_rows) = (writer.xattrs.values.finish()?.0, writer.xattrs.rows);
+    Ok(Inodes {
+        inodes: writer.inodes.finish()?.0,
+        dirs: writer.dirs.finish()?.0,
+        count,
+        root: root.start << 16 | u64::from(root.offset),
+        export: writer.export,
+        ids: writer.ids,
+        xattr_values,
+        xattr_rows,
+    })
+}
+
+impl Writer<'_> {
+    /// Writes the node, and all below it first. `parent` is the number of the directory above.
+    fn node(&mut self, path: &mut Vec<u8>, node: &Node, parent: u32) -> Result<Place> {
+        let link = link_of(node);
+        if let Some(place) = link.and_then(|link| self.written_links.get(&link)) {
+            return Ok(*place);
+        }
+        let number = self.numbers.by_path[path.as_slice()];
+        let xattr = self.xattrs.add(&node.meta.xattrs, path)?;
+        let (kind, body) = match &node.kind {
+            Kind::Dir(children) => self.dir(path, children, number, parent, xattr)?,
+            Kind::File { .. } => self.file(path, link, xattr)?,
+            Kind::Symlink(target) => {
+                let mut body = 1u32.to_le_bytes().to_vec();
+                body.extend_from_slice(&u32::try_from(target.len())?.to_le_bytes());
+                body.extend_from_slice(target);
+                with_xattr(kind::SYMLINK, body, xattr)
+            }
+            Kind::CharDevice { major, minor } => with_xattr(kind::CHAR, device_body(*major, *minor), xattr),
+            Kind::BlockDevice { major, minor } => with_xattr(kind::BLOCK, device_body(*major, *minor), xattr),
+            Kind::Fifo => with_xattr(kind::FIFO, 1u32.to_le_bytes().to_vec(), xattr),
+        };
+        let (start, offset) = self.inodes.position();
+        self.export[number as usize - 1] = self.inodes.reference();
+        self.header(kind, node, number, path)?;
+        self.inodes.push(&body)?;
+        let basic = if kind > kind::EXTENDED { kind - kind::EXTENDED } else { kind };
+        let place = Place { start, offset, number, kind: basic };
+        if let Some(link) = link {
+            self.written_links.insert(link, place);
+        }
+        Ok(place)
+    }
+
+    fn header(&mut self, kind: u16, node: &Node, number: u32, path: &[u8]) -> Result<()> {
+        let meta = &node.meta;
+        let mtime = u32::try_from(meta.mtime.max(0))
+            .with_context(|| format!("the time of `{}` is beyond 2106, which squashfs cannot hold", String::from_utf8_lossy(path)))?;
+        let mut header = Vec::with_capacity(16);
+        for value in [kind, u16::try_from(meta.mode & 0o7777)?, self.id_index[&meta.uid], self.id_index[&meta.gid]] {
+            header.extend_from_slice(&value.to_le_bytes());
+        }
+        header.extend_from_slice(&mtime.to_le_bytes());
+        header.extend_from_slice(&number.to_le_bytes());
+        self.inodes.push(&header)
+    }
+
+    fn dir(&mut self, path: &mut Vec<u8>, children: &Children, number: u32, parent: u32, xattr: Option<u32>) -> Result<(u16, Vec<u8>)> {
+        let mut places = Vec::with_capacity(children.len());
+        let mut subdirs = 0;
+        for (name, child) in children {
+            if name.is_empty() || name.len() > 256 {
+                bail!("`{}` has a name of {} bytes; squashfs takes 1 to 256", String::from_utf8_lossy(path), name.len());
+            }
+            let length = path.len();
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            places.push((name.as_slice(), self.node(path, child, number)?));
+            path.truncate(length);
+            subdirs += u32::from(matches!(child.kind, Kind::Dir(_)));
+        }
+        let (start, offset) = self.dirs.position();
+        let listing = listing(&places)?;
+        self.dirs.push(&listing)?;
+        let size = u32::try_from(listing.len())? + DIR_EXTRA;
+        let start = u32::try_from(start).context("the directories take more than 4 GiB")?;
+        let links = subdirs + 2;
+        let mut body = Vec::new();
+        match (u16::try_from(size), xattr) {
+            (Ok(size), None) => {
+                body.extend_from_slice(&start.to_le_bytes());
+                body.extend_from_slice(&links.to_le_bytes());
+                body.extend_from_slice(&size.to_le_bytes());
+                body.extend_from_slice(&offset.to_le_bytes());
+                body.extend_from_slice(&parent.to_le_bytes());
+                Ok((kind::DIR, body))
+            }
+            _ => {
+                for value in [links, size, start, parent] {
+                    body.extend_from_slice(&value.to_le_bytes());
+                }
+                // No index: it only speeds up look-ups in very large directories.
+                body.extend_from_slice(&0u16.to_le_bytes());
+                body.extend_from_slice(&offset.to_le_bytes());
+                body.extend_from_slice(&xattr.unwrap_or(NONE32).to_le_bytes());
+                Ok((kind::DIR + kind::EXTENDED, body))
+            }
+        }
+    }
+
+    fn file(&self, path: &[u8], link: Option<u64>, xattr: Option<u32>) -> Result<(u16, Vec<u8>)> {
+        let empty = Stored { start: 0, sizes: Vec::new(), sparse: 0, fragment: NONE32, offset: 0 };
+        let (stored, size) = match self.contents.of_path.get(path) {
+            Some(index) => (&self.data.files[*index], self.contents.distinct[*index].0.len()),
+            None => (&empty, 0),
+        };
+        let names = link.map_or(1, |link| self.numbers.names[&link]);
+        let mut body = Vec::with_capacity(40 + stored.sizes.len() * 4);
+        let basic = (u32::try_from(stored.start), u32::try_from(size));
+        let kind = match basic {
+            (Ok(start), Ok(size)) if names == 1 && xattr.is_none() && stored.sparse == 0 => {
+                for value in [start, stored.fragment, stored.offset, size] {
+                    body.extend_from_slice(&value.to_le_bytes());
+                }
+                kind::FILE
+            }
+            _ => {
+                for value in [stored.start, size, stored.sparse] {
+                    body.extend_from_slice(&value.to_le_bytes());
+                }
+                for value in [names, stored.fragment, stored.offset, xattr.unwrap_or(NONE32)] {
+                    body.extend_from_slice(&value.to_le_bytes());
+                }
+                kind::FILE + kind::EXTENDED
+            }
+        };
+        for size in &stored.sizes {
+            body.extend_from_slice(&size.to_le_bytes());
+        }
+        Ok((kind, body))
+    }
+}
+
+fn device_body(major: u32, minor: u32) -> Vec<u8> {
+    [1u32.to_le_bytes(), device(major, minor).to_le_bytes()].concat()
+}
+
+/// The basic form, or the extended one when there are attributes.
+fn with_xattr(kind: u16, mut body: Vec<u8>, xattr: Option<u32>) -> (u16, Vec<u8>) {
+    match xattr {
+        None => (kind, body),
+        Some(number) => {
+            body.extend_from_slice(&number.to_le_bytes());
+            (kind + kind::EXTENDED, body)
+        }
+    }
+}
+
+/// A directory's entries under their headers. A header serves entries whose inodes lie in one metadata block and whose
+/// numbers are near the first one's.
+fn listing(places: &[(&[u8], Place)]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = places;
+    while let Some((_, first)) = rest.first() {
+        let near = |place: &Place| i16::try_from(i64::from(place.number) - i64::from(first.number));
+        let count = rest.iter().take(HEADER_ENTRIES).take_while(|(_, place)| place.start == first.start && near(place).is_ok()).count();
+        bytes.extend_from_slice(&u32::try_from(count - 1)?.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(first.start).context("the inodes take more than 4 GiB")?.to_le_bytes());
+        bytes.extend_from_slice(&first.number.to_le_bytes());
+        for (name, place) in &rest[..count] {
+            bytes.extend_from_slice(&place.offset.to_le_bytes());
+            bytes.extend_from_slice(&near(place)?.to_le_bytes());
+            bytes.extend_from_slice(&place.kind.to_le_bytes());
+            bytes.extend_from_slice(&u16::try_from(name.len() - 1)?.to_le_bytes());
+            bytes.extend_from_slice(name);
+        }
+        rest = &rest[count..];
+    }
+    Ok(bytes)
+}
