@@ -3,6 +3,8 @@
 //!
 //! Nothing here starts a process: the output of git, the images to start from and the sandbox come from the caller.
 
+pub mod build_yml;
 pub mod builder;
 pub mod debian;
 pub mod dockerfile;
+pub mod tags;

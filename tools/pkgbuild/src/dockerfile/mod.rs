@@ -64,7 +64,7 @@ pub struct Item {
 
 impl Dockerfile {
     /// Parses `text`, which errors call `path`. Errors begin with `path:line:`.
-    pub fn parse(path: &str, text: &str) -> Result<Self> {
+    pub fn parse(text: &str, path: &str) -> Result<Self> {
         let (directives, logical) = lines::split(path, text)?;
         let mut file =
             Self { path: path.to_owned(), escape: directives.escape, syntax: directives.syntax, args: Vec::new(), stages: Vec::new() };
@@ -93,7 +93,7 @@ impl Dockerfile {
     pub fn read(path: &Path, name: &str) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| anyhow::anyhow!("{name}: cannot be read: {error}"))?;
         let Ok(text) = String::from_utf8(bytes) else { bail!("{name}: it is not UTF-8") };
-        Self::parse(name, &text)
+        Self::parse(&text, name)
     }
 
     /// The index of the stage that `name` means for the stage `before` (exclusive): a name, or a number.

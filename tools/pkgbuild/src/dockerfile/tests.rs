@@ -2,7 +2,7 @@
 use super::*;
 
 fn parse(text: &str) -> Dockerfile {
-    Dockerfile::parse("Dockerfile", text).unwrap()
+    Dockerfile::parse(text, "Dockerfile").unwrap()
 }
 
 fn items(text: &str) -> Vec<(usize, Instruction)> {
@@ -11,7 +11,7 @@ fn items(text: &str) -> Vec<(usize, Instruction)> {
 }
 
 fn fails(text: &str) -> String {
-    format!("{:#}", Dockerfile::parse("pkg/x/Dockerfile", text).unwrap_err())
+    format!("{:#}", Dockerfile::parse(text, "pkg/x/Dockerfile").unwrap_err())
 }
 
 #[test]

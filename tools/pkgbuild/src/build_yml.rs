@@ -1,0 +1,415 @@
+//! `build.yml`: what a package is called and how it is built. The fields and their defaults are those of `linuxkit pkg`
+//! (`src/cmd/linuxkit/pkglib` and `moby.ImageConfig`); a key that linuxkit refuses is refused here.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::{collections::BTreeMap, path::Path};
+
+/// A package's description.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct BuildYml {
+    /// Name of the image, without the organization.
+    pub image: String,
+    /// Organization: the part before the `/`.
+    pub org: String,
+    /// Template of the tag, with `{{.Hash}}` in it.
+    pub tag: String,
+    /// The Dockerfile, relative to the package.
+    pub dockerfile: String,
+    /// Architectures that the package is built for, in Go's words.
+    pub arches: Vec<String>,
+    /// `SRC:DST`: further folders of the tree that enter the context and the tag. See [`BuildYml::sources`].
+    pub extra_sources: Vec<String>,
+    /// Where the sources live, for a label.
+    #[serde(rename = "gitrepo")]
+    pub git_repo: Option<String>,
+    /// Whether `RUN` has the network.
+    pub network: bool,
+    /// Whether the image is looked up before it is built.
+    pub disable_cache: bool,
+    /// How the container is run; becomes a label.
+    pub config: Option<ImageConfig>,
+    /// `NAME=value` for the Dockerfile.
+    #[serde(rename = "buildArgs", deserialize_with = "null_is_default")]
+    pub args: Vec<String>,
+    /// Images that docker saves into the package before it is built.
+    pub depends: Depends,
+}
+
+impl Default for BuildYml {
+    fn default() -> Self {
+        Self {
+            image: String::new(),
+            org: "linuxkit".to_owned(),
+            tag: HASH.to_owned(),
+            dockerfile: "Dockerfile".to_owned(),
+            arches: ["amd64", "arm64", "riscv64"].map(str::to_owned).to_vec(),
+            extra_sources: Vec::new(),
+            git_repo: None,
+            network: false,
+            disable_cache: false,
+            config: None,
+            args: Vec::new(),
+            depends: Depends::default(),
+        }
+    }
+}
+
+/// The only thing that a tag's template may compute.
+const HASH: &str = "{{.Hash}}";
+/// A build argument whose value linuxkit looks up itself.
+const LOOKED_UP: &str = "@lkt:";
+
+impl BuildYml {
+    /// Reads the file at `path`. Errors name the file and, where it is known, the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads only what the tag depends on, and does not mind what else stands there: linuxkit before 2024 did not either, and
+    /// trees of that time have keys that mean nothing. [`BuildYml::read`] is for building.
+    pub fn read_names(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case", default)]
+        struct Names {
+            image: String,
+            org: String,
+            tag: String,
+            extra_sources: Vec<String>,
+        }
+        impl Default for Names {
+            fn default() -> Self {
+                let BuildYml { image, org, tag, extra_sources, .. } = BuildYml::default();
+                Self { image, org, tag, extra_sources }
+            }
+        }
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
+        let Names { image, org, tag, extra_sources } = parse_yaml(&text, &name)?;
+        let yml = Self { image, org, tag, extra_sources, ..Self::default() };
+        yml.check(&name)?;
+        Ok(yml)
+    }
+
+    /// Parses `text`, which errors call `name`.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let mut yml: Self = parse_yaml(text, name)?;
+        if let Some(config) = &mut yml.config {
+            config.drop_empty();
+        }
+        yml.check(name)?;
+        Ok(yml)
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        if self.image.is_empty() {
+            bail!("{name}: `image:` is missing\nhint: it names the image, as in `image: eve-grub`");
+        }
+        let targets = &self.depends.docker_images;
+        if !targets.target_dir.is_empty() && !targets.target.is_empty() {
+            bail!("{name}: `depends.docker-images` has both `target` and `target-dir`");
+        }
+        if !targets.from_file.is_empty() && !targets.list.is_empty() {
+            bail!("{name}: `depends.docker-images` has both `list` and `from-file`");
+        }
+        Ok(())
+    }
+
+    /// The extra sources as pairs: a folder relative to the package (or absolute), and a path in the context.
+    pub fn sources(&self) -> Result<Vec<(&str, &str)>> {
+        fn split(source: &String) -> Result<(&str, &str)> {
+            match source.split_once(':') {
+                Some((from, to)) if !to.contains(':') => Ok((from, to)),
+                _ => bail!("`extra-sources`: `{source}` is not of the form SOURCE:DESTINATION"),
+            }
+        }
+        self.extra_sources.iter().map(split).collect()
+    }
+
+    /// The tag that the template makes of `hash`.
+    pub fn tag_of(&self, hash: &str) -> Result<String> {
+        let template = if self.tag.is_empty() { HASH } else { &self.tag };
+        let tag = template.replace("{{ .Hash }}", HASH).replace(HASH, hash);
+        if tag.contains("{{") {
+            bail!("`tag: {template}` is not understood\nhint: {HASH} is all that a template can compute here");
+        }
+        Ok(if tag.is_empty() { "latest".to_owned() } else { tag })
+    }
+
+    /// The build arguments. One that linuxkit would look up (`@lkt:…`) is an error.
+    pub fn build_args(&self) -> Result<BTreeMap<String, String>> {
+        let mut args = BTreeMap::new();
+        for arg in &self.args {
+            let Some((name, value)) = arg.split_once('=') else { bail!("`buildArgs`: `{arg}` is not of the form NAME=value") };
+            if value.starts_with(LOOKED_UP) {
+                bail!("`buildArgs`: `{arg}` is looked up by linuxkit and not here\nhint: `--engine linuxkit` builds it");
+            }
+            args.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(args)
+    }
+
+    /// The value of the label `org.mobyproject.config`: `config:` as compact JSON, byte for byte as Go writes it.
+    pub fn config_label(&self) -> Result<Option<String>> {
+        let Some(config) = &self.config else { return Ok(None) };
+        let mut label = String::new();
+        // Inside JSON these characters occur in strings only, so replacing them in the text is safe.
+        for c in serde_json::to_string(config)?.chars() {
+            match c {
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => label.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => label.push(c),
+            }
+        }
+        Ok(Some(label))
+    }
+
+    /// Where the sources live, when the file says so. Linuxkit's default names its own repository, which is true of nothing here.
+    #[must_use]
+    pub fn git_repository(&self) -> Option<&str> {
+        self.git_repo.as_deref().filter(|repository| !repository.is_empty())
+    }
+}
+
+fn parse_yaml<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map_or(0, |at| at.line());
+        anyhow!("{name}:{line}: {}", error.without_snippet())
+    })
+}
+
+/// `depends:`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Depends {
+    /// Images by digest that are saved into the package's folder.
+    pub docker_images: DockerImages,
+}
+
+/// `depends.docker-images:`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DockerImages {
+    /// Folder for one tar an image.
+    pub target_dir: String,
+    /// One tar for all.
+    pub target: String,
+    /// A file with one image a line.
+    pub from_file: String,
+    /// The images.
+    pub list: Vec<String>,
+}
+
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Declares a struct whose fields are written in this order and left out when they are absent, as Go does with pointers and
+/// `omitempty`.
+macro_rules! optional_fields {
+    ($(#[$doc:meta])* $name:ident { $($key:literal $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[allow(missing_docs, reason = "each is the key of the same name in the OCI runtime specification or linuxkit's docs/yaml.md")]
+        pub struct $name { $(#[serde(rename = $key, skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)* }
+    };
+}
+
+optional_fields! {
+    /// `config:` of a build.yml; the same keys as an image has in a linuxkit yml. Fields stand in the order in which they are written.
+    ImageConfig {
+        "capabilities" capabilities: Vec<String>,
+        "capabilities.add" capabilities_add: Vec<String>,
+        "ambient" ambient: Vec<String>,
+        "mounts" mounts: Vec<Mount>,
+        "binds" binds: Vec<String>,
+        "binds.add" binds_add: Vec<String>,
+        "devices" devices: Vec<Device>,
+        "tmpfs" tmpfs: Vec<String>,
+        "command" command: Vec<String>,
+        "env" env: Vec<String>,
+        "cwd" cwd: String,
+        "net" net: String,
+        "pid" pid: String,
+        "ipc" ipc: String,
+        "uts" uts: String,
+        "userns" userns: String,
+        "hostname" hostname: String,
+        "readonly" readonly: bool,
+        "maskedPaths" masked_paths: Vec<String>,
+        "readonlyPaths" readonly_paths: Vec<String>,
+        "uid" uid: Value,
+        "gid" gid: Value,
+        "additionalGids" additional_gids: Vec<Value>,
+        "noNewPrivileges" no_new_privileges: bool,
+        "oomScoreAdj" oom_score_adj: i64,
+        "rootfsPropagation" rootfs_propagation: String,
+        "cgroupsPath" cgroups_path: String,
+        "resources" resources: Value,
+        "sysctl" sysctl: BTreeMap<String, String>,
+        "rlimits" rlimits: Vec<String>,
+        "uidMappings" uid_mappings: Vec<IdMapping>,
+        "gidMappings" gid_mappings: Vec<IdMapping>,
+        "annotations" annotations: BTreeMap<String, String>,
+        "runtime" runtime: Runtime,
+    }
+}
+
+impl ImageConfig {
+    /// These are plain strings in linuxkit: an empty one is none.
+    fn drop_empty(&mut self) {
+        for text in [&mut self.cwd, &mut self.net, &mut self.pid, &mut self.ipc, &mut self.uts, &mut self.userns, &mut self.hostname] {
+            text.take_if(|text| text.is_empty());
+        }
+    }
+}
+
+/// A mount of the container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mount {
+    /// Where it is mounted.
+    pub destination: String,
+    /// Type of file system.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub r#type: String,
+    /// What is mounted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Options.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+/// A device of the container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    /// Its path, or `all`.
+    pub path: String,
+    /// `b`, `c` …
+    pub r#type: String,
+    /// Major number, -1 for all.
+    pub major: i64,
+    /// Minor number, -1 for all.
+    pub minor: i64,
+    /// `rwm`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+}
+
+/// A range of ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdMapping {
+    /// First id inside. The key in the yml is all lower case.
+    #[serde(rename(deserialize = "containerid", serialize = "containerID"))]
+    pub container: u32,
+    /// First id outside.
+    #[serde(rename(deserialize = "hostid", serialize = "hostID"))]
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// `runtime:`: what happens when the container is started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each is the key of the same name in linuxkit's docs/yaml.md")]
+pub struct Runtime {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mkdir: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<Interface>>,
+    /// Always written: Go's `omitempty` does not hold for a struct.
+    #[serde(rename = "bindNS")]
+    pub bind_ns: Namespaces,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+optional_fields! {
+    /// Where namespaces are bound to.
+    Namespaces {
+        "cgroup" cgroup: String,
+        "ipc" ipc: String,
+        "mnt" mnt: String,
+        "net" net: String,
+        "pid" pid: String,
+        "user" user: String,
+        "uts" uts: String,
+    }
+}
+
+/// A network interface that is made or moved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each is the key of the same name in linuxkit's docs/yaml.md")]
+pub struct Interface {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub add: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+    #[serde(rename = "createInRoot")]
+    pub create_in_root: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(text: &str) -> Result<BuildYml> {
+        BuildYml::parse(text, "build.yml")
+    }
+
+    #[test]
+    fn the_label_is_what_go_writes() {
+        let yml = parse(
+            "image: x\nconfig:\n  binds:\n    - /a:/b\n  capabilities:\n    - all\n  pid: host\n  net: ''\n  command: [\"a<b\", 1, yes]\n  devices:\n    - path: all\n      type: b\n  uid: 7\n  readonly: false\n  runtime:\n    mkdir: []\n",
+        )
+        .unwrap();
+        let label = r#"{"capabilities":["all"],"binds":["/a:/b"],"devices":[{"path":"all","type":"b","major":0,"minor":0}],"command":["a\u003cb","1","yes"],"pid":"host","readonly":false,"uid":7,"runtime":{"mkdir":[],"bindNS":{}}}"#;
+        assert_eq!(yml.config_label().unwrap().unwrap(), label);
+        assert_eq!(parse("image: x\nconfig:\n").unwrap().config_label().unwrap(), None);
+        assert_eq!(parse("image: x\nconfig: {}\n").unwrap().config_label().unwrap().as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn defaults_are_linuxkits() {
+        let yml = parse("image: x\nbuildArgs:\n  - A=1=2\nextra-sources:\n  - ../a:/b\n").unwrap();
+        assert_eq!((yml.org.as_str(), yml.dockerfile.as_str(), yml.network), ("linuxkit", "Dockerfile", false));
+        assert_eq!(yml.arches, ["amd64", "arm64", "riscv64"]);
+        assert_eq!(yml.build_args().unwrap(), BTreeMap::from([("A".to_owned(), "1=2".to_owned())]));
+        assert_eq!(yml.sources().unwrap(), [("../a", "/b")]);
+        assert_eq!(yml.tag_of("h").unwrap(), "h");
+        assert_eq!(parse("image: x\ntag: '{{.Hash}}-generic'\n").unwrap().tag_of("h").unwrap(), "h-generic");
+    }
+
+    #[test]
+    fn what_linuxkit_refuses_is_refused_with_its_line() {
+        for (text, message) in [
+            ("org: x\n", "build.yml: `image:` is missing\nhint: it names the image, as in `image: eve-grub`"),
+            ("image: x\nnetwrok: yes\n", "build.yml:2: unknown field `netwrok`"),
+            ("image: x\nconfig:\n  bind: []\n", "build.yml:3: unknown field `bind`"),
+            ("image: x\nnetwork: perhaps\n", "build.yml:2: "),
+            ("image: [\n", "build.yml:"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        assert!(parse("image: x\nbuildArgs: ['A']\n").unwrap().build_args().is_err());
+        assert!(parse("image: x\nextra-sources: ['a']\n").unwrap().sources().is_err());
+        assert!(parse("image: x\ntag: '{{.Nope}}'\n").unwrap().tag_of("h").is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! The hash of a dirty package's content: SHA-256 over the bytes of the files that git lists, in git's order.
+
+use super::{
+    Place, objects,
+    state::{Change, TreeState},
+};
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
+
+/// 64 hex digits. Tracked files come first, then untracked ones, each in byte order of their paths; names are not hashed.
+pub(super) fn hash(state: &TreeState, place: &Place) -> Result<String> {
+    let (tracked, untracked) = listed(state, &place.package);
+    let mut hash = Sha256::new();
+    for (path, times) in tracked.into_iter().chain(untracked.into_iter().map(|path| (path, 1))) {
+        let relative = path.strip_prefix(place.package.as_slice()).unwrap_or(path);
+        if is_quoted(relative) {
+            continue;
+        }
+        for _ in 0..times {
+            add_file(&mut hash, &place.top.join(OsStr::from_bytes(path)))?;
+        }
+    }
+    Ok(objects::hex(&hash.finalize()))
+}
+
+/// What `git ls-files` lists in the package, each with how often, and what `git ls-files --others --exclude-standard` lists.
+fn listed<'s>(state: &'s TreeState, package: &'s [u8]) -> (BTreeMap<&'s [u8], usize>, Vec<&'s [u8]>) {
+    let mut tracked: BTreeMap<&[u8], usize> = state.files_below(package).iter().map(|entry| (&*entry.path, 1)).collect();
+    let mut untracked = Vec::new();
+    for (path, change) in state.changes_below(package) {
+        match change {
+            Change::Untracked => untracked.push(path),
+            // The index holds a path in conflict once for each side.
+            Change::Unmerged(stages) => drop(tracked.insert(path, *stages)),
+            Change::Tracked { index: b'D', also_untracked, .. } => {
+                tracked.remove(path);
+                if *also_untracked {
+                    untracked.push(path);
+                }
+            }
+            Change::Tracked { .. } => drop(tracked.insert(path, 1)),
+        }
+    }
+    (tracked, untracked)
+}
+
+/// Linuxkit reads git's list by lines, where git quotes such names, and then finds no file of the quoted name.
+fn is_quoted(path: &[u8]) -> bool {
+    path.iter().any(|b| *b < b' ' || *b >= 0x7f || matches!(b, b'"' | b'\\'))
+}
+
+/// Directories, links and files that cannot be opened count for nothing.
+fn add_file(hash: &mut Sha256, path: &Path) -> Result<()> {
+    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let got = file.read(&mut buffer).with_context(|| format!("cannot read `{}`", path.display()))?;
+        if got == 0 {
+            return Ok(());
+        }
+        hash.update(&buffer[..got]);
+    }
+}

@@ -1,0 +1,237 @@
+//! What git says of a tree: everything at HEAD with its id, and every change since.
+
+use super::objects::{Id, hex, parse_id};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+/// The first command, run anywhere in the checkout: all files and folders at HEAD. Another commit may stand in HEAD's place,
+/// with an empty status.
+pub const LS_TREE: &[&str] = &["ls-tree", "-r", "-t", "-z", "--full-tree", "HEAD"];
+
+/// The second command: the branch, and all changes and untracked files.
+pub const STATUS: &[&str] = &["--no-optional-locks", "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames"];
+
+/// A file at HEAD.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) path: Box<[u8]>,
+    pub(super) mode: u32,
+    pub(super) id: Id,
+}
+
+/// How a path differs from HEAD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Git does not know it and does not ignore it.
+    Untracked,
+    /// Known to the index or to HEAD.
+    Tracked {
+        /// Index against HEAD: a letter of `git status`, `.` for none.
+        index: u8,
+        /// Working tree against index.
+        worktree: u8,
+        /// Mode and blob at HEAD, both zero when it is not there.
+        head: (u32, Id),
+        /// Git does not know it in the index, but it lies in the working tree (after `git rm --cached`).
+        also_untracked: bool,
+    },
+    /// A conflict; the index holds it this many times.
+    Unmerged(usize),
+}
+
+/// A checkout at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct TreeState {
+    commit: String,
+    branch: String,
+    trees: HashMap<Box<[u8]>, Id>,
+    /// In byte order of their paths, as the index has them.
+    pub(super) files: Vec<Entry>,
+    pub(super) changes: BTreeMap<Box<[u8]>, Change>,
+}
+
+impl TreeState {
+    /// Reads the output of [`LS_TREE`] and [`STATUS`].
+    pub fn parse(ls_tree: &[u8], status: &[u8]) -> Result<Self> {
+        let mut state = Self::default();
+        for record in ls_tree.split(|b| *b == 0).filter(|record| !record.is_empty()) {
+            state.add_entry(record).with_context(|| format!("`git ls-tree` printed `{}`", String::from_utf8_lossy(record)))?;
+        }
+        state.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut records = status.split(|b| *b == 0).filter(|record| !record.is_empty());
+        while let Some(record) = records.next() {
+            let renamed_from = if record.starts_with(b"2 ") { records.next() } else { None };
+            state
+                .add_status(record, renamed_from)
+                .with_context(|| format!("`git status` printed `{}`", String::from_utf8_lossy(record)))?;
+        }
+        Ok(state)
+    }
+
+    fn add_entry(&mut self, record: &[u8]) -> Result<()> {
+        let tab = record.iter().position(|b| *b == b'\t').context("there is no tab in it")?;
+        let (head, path) = (std::str::from_utf8(&record[..tab])?, record[tab + 1..].into());
+        let mut words = head.split(' ');
+        let (Some(mode), Some(kind), Some(id)) = (words.next(), words.next(), words.next()) else { bail!("it has too few words") };
+        let id = parse_id(id)?;
+        if kind == "tree" {
+            self.trees.insert(path, id);
+        } else {
+            self.files.push(Entry { path, mode: u32::from_str_radix(mode, 8)?, id });
+        }
+        Ok(())
+    }
+
+    fn add_status(&mut self, record: &[u8], renamed_from: Option<&[u8]>) -> Result<()> {
+        let (kind, rest) = record.split_at_checked(2).context("it is too short")?;
+        // How many words stand between the kind and the path.
+        let words = match kind {
+            b"# " => return self.add_header(std::str::from_utf8(rest)?),
+            b"! " => return Ok(()),
+            b"? " => {
+                self.add_untracked(rest);
+                return Ok(());
+            }
+            b"1 " => 7,
+            b"2 " => 8,
+            b"u " => 9,
+            _ => bail!("its kind is not known"),
+        };
+        let fields: Vec<&[u8]> = rest.splitn(words + 1, |b| *b == b' ').collect();
+        let (true, [index, worktree]) = (fields.len() == words + 1, fields[0]) else { bail!("it has too few words") };
+        let path = fields[words];
+        if kind == b"u " {
+            let stages = fields[2..5].iter().filter(|mode| **mode != b"000000").count();
+            self.changes.insert(path.into(), Change::Unmerged(stages));
+            return Ok(());
+        }
+        let mode = u32::from_str_radix(std::str::from_utf8(fields[2])?, 8)?;
+        let mut head = (mode, parse_id(std::str::from_utf8(fields[5])?)?);
+        let mut index = *index;
+        if let Some(from) = renamed_from {
+            let gone = self.file(from).map_or((0, [0; 20]), |entry| (entry.mode, entry.id));
+            self.changes.insert(from.into(), Change::Tracked { index: b'D', worktree: b'.', head: gone, also_untracked: false });
+            (index, head) = (b'A', (0, [0; 20]));
+        }
+        self.changes.insert(path.into(), Change::Tracked { index, worktree: *worktree, head, also_untracked: false });
+        Ok(())
+    }
+
+    fn add_untracked(&mut self, path: &[u8]) {
+        match self.changes.get_mut(path) {
+            Some(Change::Tracked { also_untracked, .. }) => *also_untracked = true,
+            _ => drop(self.changes.insert(path.into(), Change::Untracked)),
+        }
+    }
+
+    fn add_header(&mut self, header: &str) -> Result<()> {
+        match header.split_once(' ') {
+            Some(("branch.oid", "(initial)")) => bail!("there is no commit yet"),
+            Some(("branch.oid", id)) => self.commit = id.to_owned(),
+            // What `git rev-parse --abbrev-ref HEAD` says.
+            Some(("branch.head", "(detached)")) => self.branch = "HEAD".to_owned(),
+            Some(("branch.head", name)) => self.branch = name.to_owned(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The commit's id.
+    #[must_use]
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// The branch's name; `HEAD` when none is checked out.
+    #[must_use]
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// Tracked files with changes, by their paths below the top of the repository: what `git describe --dirty` looks at.
+    pub fn changed_tracked(&self) -> impl Iterator<Item = &Path> {
+        let tracked = self.changes.iter().filter(|(_, change)| **change != Change::Untracked);
+        tracked.map(|(path, _)| Path::new(OsStr::from_bytes(path)))
+    }
+
+    /// Whether the tag of a package speaks of the file `path` (below the top of the repository) when it lies in the package:
+    /// git tracks it or would, were it told to.
+    #[must_use]
+    pub fn covers(&self, path: &[u8]) -> bool {
+        self.changes.contains_key(path) || self.file(path).is_some()
+    }
+
+    /// The id at HEAD, in hex, of the folder or file `path`; the empty path is the whole tree.
+    #[must_use]
+    pub fn id_of(&self, path: &[u8]) -> Option<String> {
+        if path.is_empty() {
+            return super::objects::id_at_head(self, path).map(|id| hex(&id));
+        }
+        self.trees.get(path).or_else(|| self.file(path).map(|entry| &entry.id)).map(|id| hex(id))
+    }
+
+    pub(super) fn tree_id(&self, path: &[u8]) -> Option<Id> {
+        self.trees.get(path).copied()
+    }
+
+    pub(super) fn file(&self, path: &[u8]) -> Option<&Entry> {
+        self.files.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.files[at])
+    }
+
+    /// The files at HEAD below `folder`, or the file of that name.
+    pub(super) fn files_below(&self, folder: &[u8]) -> &[Entry] {
+        if folder.is_empty() {
+            return &self.files;
+        }
+        let start = self.files.partition_point(|entry| *entry.path < *folder);
+        let inside = |entry: &&Entry| is_below(&entry.path, folder);
+        // Names such as `a-b` sort between `a` and `a/b`.
+        let first = self.files[start..].partition_point(|entry| *entry.path < *[folder, b"/"].concat()) + start;
+        let first = if self.files.get(start).is_some_and(|entry| *entry.path == *folder) { start } else { first };
+        &self.files[first..first + self.files[first..].iter().take_while(inside).count()]
+    }
+
+    /// The changes below `folder`, or of the file of that name.
+    pub(super) fn changes_below<'s>(&'s self, folder: &'s [u8]) -> impl Iterator<Item = (&'s [u8], &'s Change)> {
+        let from: Box<[u8]> = folder.into();
+        let range = self.changes.range(from..).take_while(move |(path, _)| path.starts_with(folder));
+        range.filter(move |(path, _)| is_below(path, folder)).map(|(path, change)| (&**path, change))
+    }
+
+    /// Whether `git diff HEAD` or untracked files show a change below `folder`.
+    pub(super) fn is_dirty(&self, top: &Path, folder: &[u8]) -> Result<bool> {
+        for (path, change) in self.changes_below(folder) {
+            let differs = match change {
+                Change::Untracked => true,
+                // A conflict that left the file as it was is no difference either.
+                Change::Unmerged(_) => {
+                    let head = self.file(path).map(|entry| (entry.mode, entry.id));
+                    super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != head
+                }
+                // Added to the index and gone again: HEAD and the working tree agree.
+                Change::Tracked { index: b'A', worktree: b'D', .. } => false,
+                // The index differs from both; a change that was staged and then undone is none.
+                Change::Tracked { index: b'M' | b'T', worktree: b'M' | b'T', head, .. } => {
+                    super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != Some(*head)
+                }
+                Change::Tracked { .. } => true,
+            };
+            if differs {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    match path.strip_prefix(folder) {
+        Some(rest) => folder.is_empty() || rest.is_empty() || rest[0] == b'/',
+        None => false,
+    }
+}

@@ -1,0 +1,284 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use sha2::{Digest as _, Sha256};
+use std::{fs, process::Command};
+use tempfile::TempDir;
+
+/// Runs a shell script in `dir` with an environment of its own; gives what it printed.
+fn sh(dir: &Path, script: &str) -> String {
+    let mut bash = Command::new("bash");
+    bash.args(["-ec", script]).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    let output = bash.envs([("HOME", "/nonexistent"), ("GIT_CONFIG_NOSYSTEM", "1"), ("LC_ALL", "C.UTF-8")]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn state(dir: &Path) -> TreeState {
+    let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
+    TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap()
+}
+
+fn tag(root: &Path, package: &str, yml: &str, options: &Options<'_>) -> Result<Tag> {
+    package_tag(&state(root), root, &root.join(package), yml, options)
+}
+
+fn show(root: &Path, package: &str) -> String {
+    tag(root, package, "build.yml", &Options::default()).map_or_else(|error| format!("{error:#}"), |tag| tag.to_string())
+}
+
+/// What linuxkit does, a git process at a time: the reference for [`show`].
+fn reference(root: &Path, package: &str, sources: &[&str]) -> String {
+    let dir = root.join(package);
+    let id = |path: &Path| {
+        let line = sh(&dir, &format!("git ls-tree --full-tree HEAD -- '{}'", path.display()));
+        line.split([' ', '\t']).nth(2).unwrap_or_default().to_owned()
+    };
+    let mut hash = id(&dir);
+    if !sources.is_empty() {
+        let ids: String = sources.iter().map(|source| id(&dir.join(source).canonicalize().unwrap())).collect();
+        hash = sh(&dir, &format!("printf %s {hash}{ids} | sha1sum | cut -d' ' -f1")).trim().to_owned();
+    }
+    let dirty = sh(
+        &dir,
+        "if ! git diff --no-ext-diff --exit-code --quiet HEAD -- . || git ls-files --exclude-standard --others --error-unmatch -- . >/dev/null 2>&1; then echo yes; fi",
+    );
+    if !dirty.is_empty() {
+        let mut content = Sha256::new();
+        for name in sh(&dir, "git ls-files; git ls-files --exclude-standard --others").lines() {
+            let path = dir.join(name);
+            if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+                content.update(fs::read(path).unwrap());
+            }
+        }
+        hash = format!("{hash}-dirty-{}", &objects::hex(&content.finalize())[..7]);
+    }
+    format!("org/eve-x:{hash}")
+}
+
+/// A repository with the package `pkg/x` and neighbours whose names sort around it.
+fn repository() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    sh(
+        dir.path(),
+        r#"git init -q -b main .; git config user.name n; git config user.email e; git config commit.gpgsign false
+           mkdir -p pkg/x/sub pkg/x-y pkg/x0 shared
+           printf 'image: eve-x\norg: org\n' > pkg/x/build.yml; cp pkg/x/build.yml pkg/x-y; cp pkg/x/build.yml pkg/x0
+           printf 'image: eve-x\norg: org\nextra-sources:\n  - ../../shared:/s\n  - ../x-y/build.yml:/y\n' > pkg/x/build-extra.yml
+           echo FROM scratch > pkg/x/Dockerfile; echo b > pkg/x/sub/b; echo c > pkg/x/sub.c; ln -s sub/b pkg/x/link
+           echo '*.ignored' > .gitignore; echo s > shared/s; git add -A; git commit -qm one"#,
+    );
+    dir
+}
+
+#[test]
+fn every_kind_of_change_gives_linuxkits_tag() {
+    for script in [
+        "true",
+        "printf x > pkg/x/new",
+        "printf x > 'pkg/x/a b'; printf y > pkg/x/0",
+        "printf x > pkg/x/sub.ignored",
+        "echo more >> pkg/x/Dockerfile",
+        "echo more >> pkg/x/Dockerfile; git add .",
+        "echo more >> pkg/x/Dockerfile; git add .; echo yet >> pkg/x/Dockerfile",
+        "cp pkg/x/Dockerfile k; echo more >> pkg/x/Dockerfile; git add pkg; cp k pkg/x/Dockerfile",
+        "chmod +x pkg/x/Dockerfile; git add pkg; chmod -x pkg/x/Dockerfile",
+        "chmod +x pkg/x/Dockerfile",
+        "touch pkg/x/Dockerfile",
+        "rm pkg/x/sub/b",
+        "git rm -q pkg/x/sub/b",
+        "git rm -q --cached pkg/x/sub/b",
+        "git rm -q --cached pkg/x/sub/b; echo other > pkg/x/sub/b",
+        "git mv pkg/x/sub.c pkg/x/sub/a",
+        "echo n > pkg/x/n; git add pkg/x/n",
+        "echo n > pkg/x/n; git add pkg/x/n; rm pkg/x/n",
+        "echo n > pkg/x/n; git add -N pkg/x/n",
+        "ln -sfn nowhere pkg/x/link",
+        "rm pkg/x/link; echo file > pkg/x/link",
+        "printf x > pkg/x/n\u{e9}w; printf y > 'pkg/x/q\"q'",
+        "mkdir pkg/x/empty",
+        "mkdir pkg/x/nested; git init -q pkg/x/nested; echo z > pkg/x/nested/z",
+        "echo more >> pkg/x-y/build.yml; echo more > pkg/x0/new; echo more >> shared/s",
+        "git checkout -q -b side; echo 1 > pkg/x/sub/b; git commit -qam side; git checkout -q main; echo 2 > pkg/x/sub/b; git commit -qam main; git merge side >/dev/null || true",
+        "git checkout -q -b side; git rm -q pkg/x/sub/b; git commit -qm side; git checkout -q main; echo 2 > pkg/x/sub/b; git commit -qam main; git merge side >/dev/null || true",
+        "git checkout -q -b side; echo 2 > pkg/x/sub/b; git commit -qam side; git checkout -q main; git rm -q pkg/x/sub/b; git commit -qm main; git merge side >/dev/null || true",
+        "git config status.renames copies; git config status.showUntrackedFiles no; git mv pkg/x/sub.c pkg/x/renamed; echo u > pkg/x/u",
+    ] {
+        let dir = repository();
+        sh(dir.path(), script);
+        assert_eq!(show(dir.path(), "pkg/x"), reference(dir.path(), "pkg/x", &[]), "{script}");
+    }
+}
+
+#[test]
+fn extra_sources_and_options_enter_as_linuxkit_has_them() {
+    let dir = repository();
+    let root = dir.path();
+    let of = |yml: &str, options: &Options<'_>| tag(root, "pkg/x", yml, options).unwrap().to_string();
+    assert_eq!(of("build-extra.yml", &Options::default()), reference(root, "pkg/x", &["../../shared", "../x-y/build.yml"]));
+    assert_eq!(of("build.yml", &Options { hash: Some("1.2"), org: Some("me"), ..Options::default() }), "me/eve-x:1.2");
+    assert_eq!(of("build.yml", &Options { dev_user: Some("ada"), ..Options::default() }), "ada/eve-x:dev");
+    assert_eq!(tag(root, "pkg/x", "build.yml", &Options::default()).unwrap().canonical(), format!("docker.io/{}", show(root, "pkg/x")));
+    sh(root, "echo more >> shared/s; echo more >> pkg/x/Dockerfile");
+    assert_eq!(of("build-extra.yml", &Options::default()), reference(root, "pkg/x", &["../../shared", "../x-y/build.yml"]));
+    let given = tag(root, "pkg/x", "build.yml", &Options { hash: Some("1.2"), ..Options::default() }).unwrap();
+    assert_eq!((given.to_string().as_str(), given.is_dirty, given.dirty), ("org/eve-x:1.2", true, None));
+}
+
+#[test]
+fn a_package_may_be_the_whole_repository() {
+    let dir = repository();
+    let root = dir.path();
+    sh(root, "cp pkg/x/build.yml .; git add .; git commit -qm top");
+    let id = sh(root, "git show --format=%T -s HEAD");
+    assert_eq!(show(root, ""), format!("org/eve-x:{}", id.trim()));
+    sh(root, "echo u > u");
+    assert!(show(root, "").starts_with(&format!("org/eve-x:{}-dirty-", id.trim())));
+}
+
+#[test]
+fn the_tag_after_a_commit_is_known_before() {
+    for script in [
+        "true",
+        "echo u > pkg/x/u; mkdir pkg/x/sub-d pkg/x/sub0; echo v > pkg/x/sub-d/v; echo w > pkg/x/sub0/w; printf x > pkg/x/s.ignored",
+        "chmod +x pkg/x/Dockerfile; ln -sfn other pkg/x/link; rm -r pkg/x/sub; echo now a file > pkg/x/sub",
+        "git rm -q --cached pkg/x/sub/b; echo x >> shared/s; git mv pkg/x/sub.c pkg/x/moved",
+        "rm pkg/x/sub.c; mkdir pkg/x/sub.c; echo d > pkg/x/sub.c/d",
+    ] {
+        let dir = repository();
+        let root = dir.path();
+        sh(root, script);
+        for yml in ["build.yml", "build-extra.yml"] {
+            let before = committed_tag(&state(root), root, &root.join("pkg/x"), yml).unwrap().to_string();
+            sh(root, "git add -A; git commit -q --allow-empty -m later");
+            assert_eq!(before, tag(root, "pkg/x", yml, &Options::default()).unwrap().to_string(), "{script}, {yml}");
+        }
+    }
+}
+
+#[test]
+fn what_git_does_not_know_has_no_tag() {
+    let dir = repository();
+    let root = dir.path();
+    sh(root, "mkdir pkg/new; cp pkg/x/build.yml pkg/new; printf 'image: x\\nextra-sources:\\n  - ../none:/n\\n' > pkg/x/build-none.yml");
+    assert!(show(root, "pkg/new").contains("pkg/new` is not in git\nhint: git add "), "{}", show(root, "pkg/new"));
+    let error = |yml| format!("{:#}", tag(root, "pkg/x", yml, &Options::default()).unwrap_err());
+    assert!(error("build-none.yml").contains("pkg/none` is not in git"), "{}", error("build-none.yml"));
+    assert!(error("build-absent.yml").contains("build-absent.yml`: No such file"), "{}", error("build-absent.yml"));
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("build.yml"), "image: x\n").unwrap();
+    let error = package_tag(&state(root), root, outside.path(), "build.yml", &Options::default()).unwrap_err();
+    assert!(format!("{error:#}").ends_with("is in no git repository"), "{error:#}");
+}
+
+#[test]
+fn changes_and_branch_are_told() {
+    let dir = repository();
+    sh(dir.path(), "echo x >> pkg/x/Dockerfile; echo u > pkg/x/u; git checkout -q -b side/b");
+    let state = state(dir.path());
+    assert_eq!((state.branch(), state.commit().len()), ("side/b", 40));
+    assert_eq!(state.changed_tracked().collect::<Vec<_>>(), [Path::new("pkg/x/Dockerfile")]);
+    assert!(state.covers(b"pkg/x/u") && state.covers(b"pkg/x/sub/b") && !state.covers(b"pkg/x/none"));
+}
+
+/// Every recorded tag of lf-edge/eve: `EVE_CHECKOUT` is a repository with the recorded commit (it is cloned, never changed),
+/// `EVE_TAGS_JSON` the recording.
+#[test]
+#[ignore = "needs EVE_CHECKOUT and EVE_TAGS_JSON"]
+fn all_recorded_tags_of_eve_are_the_same() {
+    let recorded: serde_json::Value = serde_json::from_slice(&fs::read(std::env::var_os("EVE_TAGS_JSON").unwrap()).unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (root, from) = (dir.path(), std::env::var("EVE_CHECKOUT").unwrap());
+    let commit = recorded["commit"].as_str().unwrap();
+    sh(
+        root,
+        &format!(
+            "git clone -q --shared --no-checkout {from} .; git config user.name n; git config user.email e; git checkout -qf {commit} -- pkg Makefile .gitignore images tools; git update-ref HEAD {commit}; git read-tree {commit}"
+        ),
+    );
+    let reset = || {
+        drop(sh(
+            root,
+            &format!("git update-ref HEAD {commit}; git read-tree {commit}; git checkout -qf -- pkg Makefile; git clean -xdfq pkg"),
+        ))
+    };
+    let mut count = 0;
+    let mut check = |name: &str, yml: &str, options: &Options<'_>, canonical: bool, want: &serde_json::Value| {
+        let got = tag(root, &format!("pkg/{name}"), yml, options).map(|tag| if canonical { tag.canonical() } else { tag.to_string() });
+        match want.as_str() {
+            Some(want) => assert_eq!(got.unwrap(), want, "{name} {yml}"),
+            None => assert!(got.is_err(), "{name} {yml}: {got:?}"),
+        }
+        count += 1;
+    };
+    let plain = Options::default();
+    let each = |key: &str| recorded[key].as_object().unwrap().clone().into_iter();
+    reset();
+    each("clean").for_each(|(name, want)| check(&name, "build.yml", &plain, false, &want));
+    for yml in ["build-dev.yml", "build-rstats.yml", "build-k.yml"] {
+        each(yml).for_each(|(name, want)| check(&name, yml, &plain, false, &want));
+    }
+    each("missing_yml").for_each(|(name, want)| check(&name, "build-dev.yml", &plain, false, &want));
+    each("org").for_each(|(name, want)| check(&name, "build.yml", &Options { org: Some("me"), ..plain }, false, &want));
+    let kernels = || {
+        each("kernel-build-yml")
+            .for_each(|(name, yml)| fs::write(root.join("pkg").join(name).join("build.yml"), yml.as_str().unwrap()).unwrap())
+    };
+    kernels();
+    each("clean_after_kernel_build_yml").for_each(|(name, want)| check(&name, "build.yml", &plain, false, &want));
+    each("canonical").for_each(|(name, want)| check(&name, "build.yml", &plain, true, &want));
+    each("hash_10.1.0").for_each(|(name, want)| check(&name, "build.yml", &Options { hash: Some("10.1.0"), ..plain }, false, &want));
+    for (name, case) in each("dirty_tracked") {
+        sh(root, case["change"].as_str().unwrap());
+        check(&name, "build.yml", &plain, false, &case["tag"]);
+        reset();
+        kernels();
+    }
+    reset();
+    for (kind, case) in each("dirty_cases") {
+        let want = &case["tag"];
+        sh(root, case["change"].as_str().unwrap());
+        let name = if want.as_str().unwrap().contains("pillar") { "pillar" } else { "grub" };
+        let yml = if kind == "dev_yml_and_dirty" { "build-dev.yml" } else { "build.yml" };
+        let hash = (kind == "hash_given_and_dirty").then_some("10.1.0");
+        // A commit's own id depends on the day; its tree does not.
+        check(name, yml, &Options { hash, ..plain }, false, want);
+        reset();
+    }
+    for (_, mode) in each("parse_pkgs") {
+        let Some(table) = mode["table"].as_object() else { continue };
+        sh(root, mode["setup"].as_str().unwrap_or("true"));
+        if mode["kernel_build_yml"] == true {
+            kernels();
+        }
+        let hash = mode["env"]["EVE_HASH"].as_str();
+        for (key, value) in table {
+            let Some(value) = value.as_str() else { continue };
+            let name = match key.as_str() {
+                "GRUB_TAG" | "FW_TAG" | "PILLAR_TAG" | "KERNEL_TAG" | "XEN_TAG" | "DEBUG_TAG" => {
+                    key.trim_end_matches("_TAG").to_lowercase()
+                }
+                _ => continue,
+            };
+            match tag(root, &format!("pkg/{name}"), "build.yml", &Options { hash, ..plain }) {
+                Ok(tag) => {
+                    let suffix = value.strip_prefix(&tag.to_string());
+                    assert!(
+                        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-') && !suffix.contains("dirty")),
+                        "{key}: {value}, {tag}"
+                    );
+                }
+                Err(_) => assert!(!value.contains('/'), "{key}: {value}"),
+            }
+        }
+        reset();
+    }
+    eprintln!("{count} tags are the same");
+    let begun = std::time::Instant::now();
+    let state = state(root);
+    eprintln!("git: {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    each("clean")
+        .filter(|(_, want)| want.is_string())
+        .for_each(|(name, _)| drop(package_tag(&state, root, &root.join("pkg").join(name), "build.yml", &plain).unwrap()));
+    eprintln!("all clean tags: {:?}", begun.elapsed());
+}
