@@ -10,7 +10,7 @@ use crate::{
     volumes::with_volumes,
     yml::{Container, Volume, Yml, full_name, image_references},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use filetree::{Content, Entry, EntryKind, Kind, Meta};
 use oci::Image;
 use std::{
@@ -29,17 +29,19 @@ pub trait Images: Sync {
 /// How to compose.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Architecture in Go's words: an image for another one is refused. Empty takes what is found.
+    pub arch: String,
     /// Time of every entry that no image has, in seconds since the epoch. linuxkit has 1492533000.
     pub mtime: i64,
     /// Whether each entry says where it comes from, in PAX records. The linuxkit of 2022 wrote none.
     pub records: bool,
-    /// Where relative sources of `files` are: the folder of the yml, absolute.
+    /// Where relative sources of `files` are, absolute: the folder of the yml, or the tree's root. Without it they are refused.
     pub sources: PathBuf,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mtime: 1_492_533_000, records: true, sources: PathBuf::from("/") }
+        Self { arch: String::new(), mtime: 1_492_533_000, records: true, sources: PathBuf::new() }
     }
 }
 
@@ -73,7 +75,7 @@ const APK_DATABASE: &str = "lib/apk/db/installed";
 /// Writes the tar of the root file system that `yml` describes to `out`. All images are looked up first, and all that are missing
 /// are named together.
 pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Write) -> Result<Summary> {
-    let found = find_images(yml, images)?;
+    let found = find_images(yml, images, &options.arch)?;
     let wanted = unpacked_images(yml);
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(1);
@@ -93,7 +95,7 @@ pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Writ
 }
 
 /// The images of the yml by full name.
-fn find_images(yml: &Yml, images: &dyn Images) -> Result<BTreeMap<String, Image>> {
+fn find_images(yml: &Yml, images: &dyn Images, arch: &str) -> Result<BTreeMap<String, Image>> {
     let mut found = BTreeMap::new();
     let mut missing = Vec::new();
     for reference in image_references(yml) {
@@ -102,6 +104,9 @@ fn find_images(yml: &Yml, images: &dyn Images) -> Result<BTreeMap<String, Image>
             continue;
         }
         match images.find(&name) {
+            Ok(image) if !arch.is_empty() && image.arch != arch => {
+                missing.push((reference, anyhow!("it is for {}, and {arch} is wanted", image.arch)));
+            }
             Ok(image) => {
                 found.insert(name, image);
             }

@@ -96,7 +96,11 @@ fn source_path(source: &str, sources: &Path) -> Result<PathBuf> {
     if source.starts_with("~/") {
         bail!("the source `{source}` depends on who builds\nhint: give a path beside the yml, or an absolute one");
     }
-    Ok(sources.join(source))
+    let path = sources.join(source);
+    if !path.is_absolute() {
+        bail!("the source `{source}` is relative, and nothing says to what");
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

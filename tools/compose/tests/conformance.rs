@@ -1,7 +1,7 @@
 //! Two small inputs, and the entry lists that a real `linuxkit build` (3bf33c3a, `--no-sbom`) made of them. A list has an
 //! entry a line in the tar's order: name, kind, mode, owner, size, time, link, the first digits of the content's SHA-256, and
 //! the PAX records. The digests hold every config.json and runtime.json to the byte.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use compose::{Images, Options, Yml, compose};
 use std::{

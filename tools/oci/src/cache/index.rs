@@ -7,10 +7,14 @@ use crate::{
     spec::{Descriptor, Index},
 };
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
 use std::{
+    fs::File,
     io::{ErrorKind, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
+use tempfile::NamedTempFile;
 
 const INDEX_FILE: &str = "index.json";
 const LAYOUT_FILE: &str = "oci-layout";
@@ -36,6 +40,7 @@ impl Cache {
     pub(super) fn change_root(&self, change: &mut dyn FnMut(&mut Index) -> Result<()>) -> Result<()> {
         self.make_blobs()?;
         let _lock = lock::write(&self.dir)?;
+        remove_abandoned(&self.dir)?;
         if !self.dir.join(LAYOUT_FILE).exists() {
             self.replace_file(LAYOUT_FILE, LAYOUT.as_bytes())?;
         }
@@ -97,12 +102,54 @@ impl Cache {
     }
 }
 
-/// A file of the cache that has no final name yet; it is removed when it does not get one.
-pub(super) fn temporary(dir: &Path) -> Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt as _;
-    tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(dir)
-        .with_context(|| format!("cannot make a file in the cache `{}`", dir.display()))
+/// Start of the names of files that have no final name yet.
+const NEW: &str = ".new-";
+
+/// A file of the cache that has no final name yet; it is removed when it does not get one. Its lock (`flock`) says that its
+/// writer lives: [`remove_abandoned`] takes what a killed one left.
+pub(super) fn temporary(dir: &Path) -> Result<NamedTempFile> {
+    let cannot = || format!("cannot make a file in the cache `{}`", dir.display());
+    loop {
+        let permissions = std::fs::Permissions::from_mode(0o644);
+        let file = tempfile::Builder::new().prefix(NEW).permissions(permissions).tempfile_in(dir).with_context(cannot)?;
+        flock(file.as_file(), FlockOperation::LockExclusive).with_context(cannot)?;
+        // Between its making and its lock it may have looked abandoned.
+        if file.as_file().metadata().with_context(cannot)?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the unfinished files of writers that were killed.
+fn remove_abandoned(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read the cache `{}`", dir.display()))? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+            continue;
+        }
+        // Whoever is alive renames or removes it: then it is gone here, and that is well.
+        if let Ok(file) = File::open(entry.path())
+            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_no_more() {
+        let dir = tempfile::tempdir().expect("dir");
+        let alive = temporary(dir.path()).expect("file");
+        let dead = temporary(dir.path()).expect("file");
+        let (file, dead) = dead.keep().expect("keep");
+        drop(file);
+        remove_abandoned(dir.path()).expect("clean");
+        assert!(!dead.exists());
+        assert!(alive.path().exists());
+    }
 }
