@@ -49,7 +49,7 @@ mirror_of() {
 }
 
 is_whole() {
-  [ -f "$1" ] && echo "$2  $1" | run sha256sum -c >/dev/null 2>&1
+  [ -f "$1" ] && echo "$2  $1" | run sha256sum -s -c
 }
 
 get() {

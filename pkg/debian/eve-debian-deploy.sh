@@ -81,7 +81,7 @@ unpack() {
   status=$into/var/lib/dpkg/status.d
   closure "$2" >"$tmp/closure"
   while read -r name digest file; do
-    echo "$digest  $archive/$file" | run sha256sum -c >/dev/null || fail "$archive/$file is damaged"
+    echo "$digest  $archive/$file" | run sha256sum -s -c || fail "$archive/$file is damaged"
     # A pipe hides the failure of its first half: the tar goes through a file.
     member "$archive/$file" data.tar >"$tmp/data.tar" || fail "$archive/$file cannot be unpacked"
     run tar -x -f "$tmp/data.tar" -C "$into" || fail "$archive/$file cannot be unpacked"

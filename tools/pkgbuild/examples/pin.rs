@@ -1,8 +1,8 @@
 //! `cargo run -p pkgbuild --example pin -- pkg/debian [--security] [--release bookworm] [--arch ARCH]…`: makes the locks of an archive
-//! package again, from this machine's own mirrors.
+//! package again, from this machine's own mirrors, and says what changed.
 
 use anyhow::{Context as _, Result, bail};
-use pkgbuild::debian::{Index, Mirrors, Prefer, Proxy, Store, Suite, Wanted, pin};
+use pkgbuild::debian::{Mirrors, Prefer, Proxy, Store, read_apt_sources, update_locks};
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<()> {
@@ -23,32 +23,16 @@ fn main() -> Result<()> {
     if arches.is_empty() {
         arches = vec!["amd64".to_owned(), "arm64".to_owned()];
     }
-    let folder = folder.unwrap_or_else(|| "pkg/debian".into()).join("mirrors").join(&release);
+    let arches: Vec<&str> = arches.iter().map(String::as_str).collect();
+    let folder = folder.unwrap_or_else(|| "pkg/debian".into());
     let get = |name: &str| std::env::var(name).ok();
-    let proxy = Proxy { http: get("http_proxy"), except: get("no_proxy") };
-    let mirrors = Mirrors::from_apt_sources(&apt_sources()?, get("DEBIAN_MIRROR").as_deref(), get("DEBIAN_SECURITY_MIRROR").as_deref())?;
-    let store = Store::open(&std::env::temp_dir().join("eve-pin"), &proxy)?;
-    let list = folder.join("packages");
-    let text = std::fs::read_to_string(&list).with_context(|| format!("cannot read `{}`", list.display()))?;
-    let wanted = Wanted::parse(&text, &list.display().to_string())?;
-    for arch in arches {
-        let indexes: Vec<Index> =
-            Suite::ALL.iter().map(|suite| store.fetch_index(*suite, &release, &arch, &mirrors)).collect::<Result<_>>()?;
-        let lock = pin(&wanted, &arch, &indexes, prefer)?;
-        let file = folder.join(format!("{arch}.lock"));
-        std::fs::write(&file, lock.to_text("# Made from `packages` by `cargo xtask pins`: not edited by hand.\n"))?;
-        let bytes: u64 = lock.pins.values().map(|pin| pin.size).sum();
-        println!("{}: {} packages, {} MB", file.display(), lock.pins.len(), bytes / 1_000_000);
+    let (debian, security) = (get("DEBIAN_MIRROR"), get("DEBIAN_SECURITY_MIRROR"));
+    let mirrors = Mirrors::from_apt_sources(&read_apt_sources(Path::new("/etc/apt"))?, debian.as_deref(), security.as_deref())?;
+    let store = Store::open(&std::env::temp_dir().join("eve-pin"), &Proxy { http: get("http_proxy"), except: get("no_proxy") })?;
+    for updated in update_locks(&folder, &release, &arches, prefer, &store, &mirrors)? {
+        let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
+        println!("{}: {} packages, {} MB", updated.path.display(), updated.lock.pins.len(), bytes / 1_000_000);
+        updated.changes.iter().for_each(|change| println!("  {change}"));
     }
     Ok(())
-}
-
-fn apt_sources() -> Result<Vec<(String, String)>> {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    if let Ok(folder) = std::fs::read_dir("/etc/apt/sources.list.d") {
-        files.extend(folder.flatten().map(|entry| entry.path()));
-    }
-    files.sort();
-    let read = |path: &Path| Some((path.display().to_string(), std::fs::read_to_string(path).ok()?));
-    Ok(files.iter().filter_map(|path| read(path)).collect())
 }

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -47,11 +48,9 @@ enum Failure {
 /// some are thrown away.
 pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arrived: &dyn Fn(i64)) -> Result<Outcome> {
     let part_path = job.path.with_extension("part");
-    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part_path);
-    let mut part = open().with_context(|| format!("cannot make `{}`", part_path.display()))?;
-    part.lock().with_context(|| format!("cannot lock `{}`", part_path.display()))?;
+    let mut part = lock_part(&part_path).with_context(|| format!("cannot lock `{}`", part_path.display()))?;
     if is_there(&job.path, job.size) {
-        // Another process was quicker; its rename took away the name of its part file, and ours is a new empty one.
+        // Another process was quicker, and this part is a new, empty one.
         let _ = std::fs::remove_file(&part_path);
         arrived(i64::try_from(job.size)?);
         return Ok(Outcome::Here);
@@ -76,6 +75,17 @@ pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arriv
         None if gone > 0 => Ok(Outcome::Gone),
         None => bail!("no mirror is known for {}", job.label),
         Some(error) => Err(error.context(format!("cannot download {}", job.label))),
+    }
+}
+
+/// Opens and locks a part. Another process may have renamed or removed it while this one waited: then there is a new one.
+fn lock_part(path: &Path) -> std::io::Result<File> {
+    loop {
+        let part = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        part.lock()?;
+        if path.metadata().is_ok_and(|there| part.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))) {
+            return Ok(part);
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! configuration of apt, as text, or from the caller.
 
 use super::{Suite, control::stanzas};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
 
 /// Roots of mirrors, without a final `/`, best first. Only `http://` ones are used: see [`Mirrors::roots`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,24 @@ impl Mirrors {
             list.push(root);
         }
     }
+}
+
+/// The source files below apt's folder (`/etc/apt`), by name: what [`Mirrors::from_apt_sources`] takes. A machine without apt has none.
+pub fn read_apt_sources(folder: &Path) -> Result<Vec<(String, String)>> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    if let Ok(entries) = std::fs::read_dir(folder.join("sources.list.d")) {
+        paths.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    paths.sort();
+    let list = folder.join("sources.list");
+    if list.is_file() {
+        paths.insert(0, list);
+    }
+    let read = |path: PathBuf| {
+        let text = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Ok((path.display().to_string(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    paths.into_iter().map(read).collect()
 }
 
 fn is_http(root: &str) -> bool {

@@ -17,6 +17,7 @@ mod mirrors;
 mod pin;
 mod store;
 mod unpack;
+mod update;
 mod version;
 mod wanted;
 
@@ -29,10 +30,11 @@ pub use deb::{Deb, read_deb};
 pub use deploy::{DeployOptions, Deployed, deploy};
 pub use index::{Index, index_path};
 pub use lock::{Lock, Pin, Suite};
-pub use mirrors::Mirrors;
+pub use mirrors::{Mirrors, read_apt_sources};
 pub use pin::{Prefer, pin};
 pub use store::{Fetched, Policy, Progress, Proxy, Store};
 pub use unpack::{STATUS, is_kept, unpack};
+pub use update::{Updated, update_locks};
 pub use version::compare as compare_versions;
 pub use wanted::Wanted;
 

@@ -205,7 +205,7 @@ fn moved_on(server: &Server, new: &[u8]) {
     let mut index = Vec::new();
     std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text.as_bytes(), 0), &mut index).unwrap();
     let digest = super::super::download::digest(&mut &index[..]).unwrap();
-    for dist in ["bookworm", "bookworm-updates"] {
+    for dist in ["bookworm", "bookworm-updates", "bookworm-security"] {
         server.put(&format!("dists/{dist}/main/binary-amd64/Packages.xz"), &index);
         let release = format!("Suite: x\nSHA256:\n {digest} {} main/binary-amd64/Packages.xz\n", index.len());
         server.put(&format!("dists/{dist}/Release"), release.as_bytes());
@@ -230,6 +230,32 @@ fn a_pin_that_has_left_is_replaced_aloud_or_refused() {
     let unknown = lock_of(&[pin_of("zz", "1", b"z", &[])]);
     let error = fetch(&store, &unknown, &server.root, Policy::default()).unwrap_err().to_string();
     assert!(error.contains("`zz` 1 has left the mirrors, and no other version is there"), "{error}");
+}
+
+#[test]
+fn locks_are_made_again_from_the_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = (Server::start(&[]), store(&folder.path().join("store"), &Proxy::default()));
+    moved_on(&server, b"newer");
+    let lists = folder.path().join("mirrors/bookworm");
+    std::fs::create_dir_all(&lists).unwrap();
+    std::fs::write(lists.join("packages"), "aa\n").unwrap();
+    let old = lock_of(&[pin_of("aa", "1", BYTES, &[]), pin_of("zz", "1", BYTES, &[])]);
+    std::fs::write(lists.join("amd64.lock"), old.to_text("")).unwrap();
+    let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
+    let update = || update_locks(folder.path(), "bookworm", &["amd64"], Prefer::Stable, &store, &mirrors);
+    let updated = update().unwrap();
+    assert_eq!(updated[0].changes, ["- zz 1", "aa 1 → 2"]);
+    assert_eq!(updated[0].lock.pins["aa"].suite, Suite::Main);
+    let text = std::fs::read_to_string(&updated[0].path).unwrap();
+    assert_eq!(Lock::parse(&text, "lock").unwrap(), updated[0].lock);
+    let before = updated[0].path.metadata().unwrap().modified().unwrap();
+    assert!(update().unwrap()[0].changes.is_empty());
+    assert_eq!(updated[0].path.metadata().unwrap().modified().unwrap(), before);
+    // One problem, and no lock is touched.
+    std::fs::write(lists.join("packages"), "aa\nno-such\n").unwrap();
+    assert!(format!("{:#}", update().unwrap_err()).contains("no package is named `no-such`"));
+    assert_eq!(std::fs::read_to_string(&updated[0].path).unwrap(), text);
 }
 
 #[test]
