@@ -9,6 +9,7 @@ pub mod gpt;
 pub mod inspect;
 pub mod qcow2;
 mod read_at;
+pub mod recipes;
 pub mod rootfs;
 pub mod sparse;
 pub mod squashfs;

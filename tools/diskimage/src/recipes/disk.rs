@@ -1,0 +1,187 @@
+//! Disks: which part fills which partition.
+
+use super::{ESP_VOLUME_ID, INVENTORY_VOLUME_ID, LABEL, USB_VOLUME_ID, esp_of_rootfs, volume};
+use crate::{
+    disk::{Source, Table},
+    eve::{self, Kind},
+    fat,
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Kind as NodeKind, Node, Tree};
+use std::{fs::File, path::Path};
+
+/// What a disk is made from, by the names that make-raw knows: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI
+/// system partition (else it takes that of `rootfs.img`), `boot/` for more files in its root; `imx8-flash.bin` with
+/// `imx8-flash.conf`.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    pub(super) tree: Tree,
+}
+
+const ROOTFS: &str = "rootfs.img";
+const CONFIG: &str = "config.img";
+const PERSIST: &str = "persist.img";
+const EFI: &str = "EFI";
+const BOOT: &str = "boot";
+const IMX8_BLOB: &str = "imx8-flash.bin";
+const IMX8_CONF: &str = "imx8-flash.conf";
+
+impl Parts {
+    /// The parts at the root of `tree`, as a tar of them is unpacked.
+    #[must_use]
+    pub fn of_tree(tree: Tree) -> Self {
+        Self { tree }
+    }
+
+    /// The parts in `folder` (absolute). Its links are followed: rootfs.img is one. What is no part is not looked at, unless
+    /// `all` is asked for.
+    pub fn of_folder(folder: &Path, all: bool) -> Result<Self> {
+        let mut tree = Tree::new();
+        let is_part = |name: &str| [ROOTFS, CONFIG, PERSIST, EFI, BOOT, IMX8_BLOB, IMX8_CONF].contains(&name);
+        let wanted = |entry: &walkdir::DirEntry| entry.depth() != 1 || all || entry.file_name().to_str().is_some_and(is_part);
+        let walk = walkdir::WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(wanted) {
+            // A link that leads nowhere is found before its name can be looked at.
+            let entry = match entry {
+                Err(error)
+                    if !all
+                        && error.depth() == 1
+                        && !error.path().and_then(Path::file_name).and_then(|n| n.to_str()).is_some_and(is_part) =>
+                {
+                    continue;
+                }
+                entry => entry.with_context(|| format!("cannot read the parts in `{}`", folder.display()))?,
+            };
+            let path = entry.path().strip_prefix(folder)?;
+            let name = path.to_str().with_context(|| format!("`{}` has a name that is no text", entry.path().display()))?;
+            let kind = entry.file_type();
+            let node = if kind.is_dir() {
+                Node::dir(0o755, 0)
+            } else if kind.is_file() {
+                Node::file(0o644, 0, Content::of_path(entry.path())?)
+            } else {
+                bail!("`{}` is neither a file nor a folder", entry.path().display());
+            };
+            tree.insert(name, node)?;
+        }
+        Ok(Self { tree })
+    }
+
+    /// The same with `path` for `rootfs.img`.
+    pub fn rootfs(self, path: &Path) -> Result<Self> {
+        self.with(ROOTFS, path)
+    }
+
+    /// The same with `path` for `config.img`.
+    pub fn config(self, path: &Path) -> Result<Self> {
+        self.with(CONFIG, path)
+    }
+
+    /// The same with `path` for `persist.img`.
+    pub fn persist(self, path: &Path) -> Result<Self> {
+        self.with(PERSIST, path)
+    }
+
+    fn with(mut self, name: &str, path: &Path) -> Result<Self> {
+        self.tree.insert(name, Node::file(0o644, 0, Content::of_path(path)?))?;
+        Ok(self)
+    }
+
+    fn find(&self, name: &str) -> Result<Option<&Node>> {
+        Ok(self.tree.get(self.tree.resolve(name, true)?))
+    }
+
+    fn image(&self, name: &str, kind: Kind) -> Result<Content> {
+        match self.find(name)? {
+            Some(Node { kind: NodeKind::File { content, .. }, .. }) => Ok(content.clone()),
+            _ => bail!("there is no `{name}` among the parts, which the partition `{}` holds", kind.word()),
+        }
+    }
+
+    /// The files of the EFI system partition.
+    pub(super) fn esp(&self) -> Result<Tree> {
+        let mut tree = Tree::new();
+        match self.find(EFI)? {
+            Some(efi @ Node { kind: NodeKind::Dir(_), .. }) => tree.insert(EFI, efi.clone())?,
+            _ => tree = esp_of_rootfs(self.open_rootfs()?)?,
+        }
+        if let Some(Node { kind: NodeKind::Dir(files), .. }) = self.find(BOOT)? {
+            for (name, node) in files.iter().filter(|(name, _)| !name.starts_with(b".")) {
+                tree.insert(name, node.clone())?;
+            }
+        }
+        Ok(tree)
+    }
+
+    fn open_rootfs(&self) -> Result<File> {
+        match self.image(ROOTFS, Kind::Efi)? {
+            Content::Path { path, .. } => File::open(&path).with_context(|| format!("cannot open `{}`", path.display())),
+            Content::Range { file, offset: 0, .. } => file.try_clone().context("cannot open rootfs.img"),
+            _ => bail!("the parts have no folder `{EFI}`, and rootfs.img is not a file of its own to take one from"),
+        }
+    }
+}
+
+/// The disk of `size` bytes with the partitions `kinds`, in their order, filled from `parts`.
+pub fn disk(kinds: &[Kind], size: u64, parts: &Parts, epoch: i64) -> Result<Table> {
+    let mut esp = None;
+    let mut sources = Vec::new();
+    for kind in kinds {
+        sources.push((*kind, source(*kind, size, parts, epoch, &mut esp)?));
+    }
+    let mut table = eve::table(sources, size)?;
+    if let Some(tree) = &esp {
+        add_bios_grub(&mut table, tree)?;
+    }
+    add_imx8(&mut table, parts)?;
+    Ok(table)
+}
+
+fn source(kind: Kind, disk: u64, parts: &Parts, epoch: i64, esp: &mut Option<Tree>) -> Result<Source> {
+    let fat = |tree: &Tree, label: &str, id: u32| -> Result<Source> {
+        let layout = fat::layout(tree, &volume(kind.size(disk), label, id, epoch));
+        Ok(Source::Fat(layout.with_context(|| format!("the partition `{}` cannot be made", kind.word()))?))
+    };
+    Ok(match kind {
+        Kind::Efi => fat(esp.insert(parts.esp()?), LABEL, ESP_VOLUME_ID)?,
+        Kind::Imga => Source::Image(parts.image(ROOTFS, kind)?),
+        Kind::Imgb => Source::Empty,
+        Kind::Conf | Kind::ConfWin => Source::Image(parts.image(CONFIG, kind)?),
+        Kind::Persist => Source::Image(parts.image(PERSIST, kind)?),
+        Kind::InventoryWin => fat(&Tree::new(), "INVENTORY", INVENTORY_VOLUME_ID)?,
+        Kind::UsbConf => fat(&parts.tree, "EVEDPC", USB_VOLUME_ID)?,
+        Kind::Installer | Kind::Verification => bail!("a disk with the partition `{}` cannot be made yet", kind.word()),
+    })
+}
+
+/// GRUB for BIOS, when it lies beside the one for UEFI.
+fn add_bios_grub(table: &mut Table, esp: &Tree) -> Result<()> {
+    let read = |name: &str| match esp.get(name) {
+        Some(Node { kind: NodeKind::File { content, .. }, .. }) => {
+            content.read_all().with_context(|| format!("cannot read {name}")).map(Some)
+        }
+        _ => Ok(None),
+    };
+    match (read("EFI/BOOT/BOOT.img")?, read("EFI/BOOT/BOOT.pc")?) {
+        (Some(boot), Some(core)) => eve::add_bios_grub(table, &boot, &core),
+        (None, Some(_)) => bail!("GRUB for BIOS needs EFI/BOOT/BOOT.img beside EFI/BOOT/BOOT.pc"),
+        (_, None) => Ok(()),
+    }
+}
+
+/// An i.MX8 board's boot blob, at the KiB that `offset=` in its configuration says, or else 32.
+fn add_imx8(table: &mut Table, parts: &Parts) -> Result<()> {
+    let (Some(Node { kind: NodeKind::File { content: blob, .. }, .. }), Some(Node { kind: NodeKind::File { content: conf, .. }, .. })) =
+        (parts.find(IMX8_BLOB)?, parts.find(IMX8_CONF)?)
+    else {
+        return Ok(());
+    };
+    let conf = String::from_utf8(conf.read_all()?).with_context(|| format!("{IMX8_CONF} is no text"))?;
+    let offset = conf.lines().filter_map(|line| line.strip_prefix("offset")?.trim().strip_prefix('=')).next();
+    let offset = match offset {
+        Some(text) => text.trim().parse().with_context(|| format!("{IMX8_CONF}: `offset={}` is no number of KiB", text.trim()))?,
+        None => 32,
+    };
+    eve::add_imx8_blob(table, blob.clone(), offset);
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `mkimage-raw-efi`: a disk with a partition table, from the images of its partitions.
+
+use crate::{Environment, USAGE, input, output::Output};
+use anyhow::{Context as _, Result, bail};
+use diskimage::{
+    FileImage,
+    disk::{self, Table},
+    eve::{self, Kind},
+    gpt::{self, Guid},
+    recipes::{self, Parts},
+};
+use filetree::{Kind as NodeKind, Node, Spool, Tree};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
+
+/// Where the parts are mounted.
+const PARTS: &str = "/parts";
+
+struct Arguments {
+    out: String,
+    kinds: Vec<Kind>,
+    random: bool,
+    parts: String,
+}
+
+impl Arguments {
+    /// `[-r] [--parts DIR] OUT [PARTITION...]`; several partitions may stand in one argument.
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut random = false;
+        let mut parts = PARTS.to_owned();
+        let mut args = args.iter();
+        let out = loop {
+            match args.next().map(String::as_str) {
+                Some("-r") => random = true,
+                Some("--parts") => parts = args.next().context("--parts needs a folder")?.clone(),
+                Some(other) if other.starts_with('-') => bail!("there is no option `{other}`\n{USAGE}"),
+                Some(out) => break out.to_owned(),
+                None => bail!("mkimage-raw-efi needs the name of the disk image to write\n{USAGE}"),
+            }
+        };
+        let kinds = args.flat_map(|arg| arg.split_whitespace()).map(str::parse).collect::<Result<Vec<Kind>>>()?;
+        let kinds = if kinds.is_empty() { eve::INSTALLED.to_vec() } else { kinds };
+        Ok(Self { out, kinds, random, parts })
+    }
+}
+
+pub fn make_raw(args: &[String], environment: &Environment) -> Result<()> {
+    let args = Arguments::parse(args)?;
+    let out = Path::new(&args.out);
+    let size = disk_size(out)?;
+    let (parts, epoch) = read_parts(&args, environment)?;
+    let mut table = recipes::disk(&args.kinds, size, &parts, epoch)?;
+    if args.random {
+        randomize(&mut table)?;
+    }
+    let layout = disk::layout(table)?;
+    let output = Output::open(out)?;
+    layout.write(output.file())?;
+    output.commit()
+}
+
+/// The disk is as large as the file that stands in its place (`makeflash.sh -C` makes it), or 350 MiB. A disk with another
+/// system's partitions beside which EVE would have to go is refused: this tool writes whole disks only.
+fn disk_size(out: &Path) -> Result<u64> {
+    let file = match File::open(out) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(eve::DISK_SIZE),
+        Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", out.display())),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        bail!("`{}` is not a regular file: only disk images are written, no devices", out.display());
+    }
+    if metadata.len() == 0 {
+        return Ok(eve::DISK_SIZE);
+    }
+    if let Ok(Some(found)) = gpt::read(&FileImage::new(file)?) {
+        let names: Vec<&str> = found.entries.iter().map(|entry| entry.name.as_str()).collect();
+        if names.starts_with(&["vrl", "vrl_backup", "mcuimage", "fastboot"]) {
+            bail!("`{}` has Android's partition table ({}): adding EVE to it cannot be done yet", out.display(), names.join(" "));
+        }
+    }
+    Ok(metadata.len())
+}
+
+/// The parts in their folder, or the tar on standard input where that is missing or empty; and the time of the disk. Files
+/// in a folder are as old as the build that left them there, so without a time from outside theirs is not taken.
+fn read_parts(args: &Arguments, environment: &Environment) -> Result<(Parts, i64)> {
+    let folder = Path::new(&args.parts);
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        let folder = folder.canonicalize().with_context(|| format!("cannot find `{}`", folder.display()))?;
+        let parts = Parts::of_folder(&folder, args.kinds.contains(&Kind::UsbConf))?;
+        return Ok((parts, environment.epoch.unwrap_or(0)));
+    }
+    let tree = input::read_stdin(environment).with_context(|| format!("there are no parts in `{}`", folder.display()))?;
+    let epoch = input::epoch(environment, &tree)?;
+    Ok((Parts::of_tree(own_rootfs(tree, environment)?), epoch))
+}
+
+/// Gives `rootfs.img` a file of its own where the EFI system partition has to be taken from it.
+fn own_rootfs(mut tree: Tree, environment: &Environment) -> Result<Tree> {
+    if tree.get("EFI").is_some() {
+        return Ok(tree);
+    }
+    let at = tree.resolve("rootfs.img", true)?;
+    if let Some(Node { kind: NodeKind::File { content, .. }, .. }) = tree.get_mut(at) {
+        let mut spool = Spool::new_in(&input::temporary_folder(environment)?)?;
+        *content = spool.add(&mut content.open()?)?;
+    }
+    Ok(tree)
+}
+
+/// `-r`: identities that no other disk has, version 4 of RFC 9562.
+fn randomize(table: &mut Table) -> Result<()> {
+    let mut random = File::open("/dev/urandom").context("cannot open /dev/urandom for random identities")?;
+    let identities = std::iter::once(&mut table.disk_guid).chain(table.parts.iter_mut().map(|part| &mut part.uuid));
+    for identity in identities {
+        let mut bytes = [0; 16];
+        random.read_exact(&mut bytes).context("cannot read /dev/urandom")?;
+        *identity = Guid(u128::from_be_bytes(bytes) & !(0xf << 76) & !(3 << 62) | 4 << 76 | 2 << 62);
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `eve-tools`: what the tool images of the build hold. One program with several names, chosen by its first argument or by
+//! the name that it is started under; each behaves as the image of the same name in lf-edge/eve. What is made and how is
+//! `diskimage::recipes`, which xtask uses in its own process; here are arguments, environment, standard streams, exit codes.
+
+mod disk;
+mod input;
+mod output;
+mod tools;
+
+use anyhow::{Context as _, Result, bail};
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+const USAGE: &str = "usage:
+  eve-tools mkconf OUT                      tar of a configuration on standard input, ROOTFS_VERSION in the environment
+  eve-tools mkrootfs-squash [OUT]           tar of a root file system on standard input; OUT is /rootfs.img where that exists,
+                                            else standard output
+  eve-tools mkimage-raw-efi [-r] OUT [PARTITION...]
+                                            parts in the folder /parts, or as a tar on standard input
+Times come from SOURCE_DATE_EPOCH, else from the newest member of the tar.";
+
+/// Everything that is read from the environment.
+struct Environment {
+    /// `SOURCE_DATE_EPOCH`: the time of all that is made.
+    epoch: Option<i64>,
+    /// `ROOTFS_VERSION`.
+    version: String,
+    /// `TMPDIR`: where contents of a piped tar are kept.
+    tmp: Option<OsString>,
+}
+
+impl Environment {
+    fn read() -> Result<Self> {
+        let text = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let epoch = text("SOURCE_DATE_EPOCH").map(|value| {
+            let number = value.to_str().and_then(|text| text.parse().ok());
+            number.with_context(|| format!("SOURCE_DATE_EPOCH={} is no number of seconds", value.to_string_lossy()))
+        });
+        let version = text("ROOTFS_VERSION").unwrap_or_default().into_string();
+        let version = version.map_err(|value| anyhow::anyhow!("ROOTFS_VERSION={} is no text", value.to_string_lossy()))?;
+        Ok(Self { epoch: epoch.transpose()?, version, tmp: text("TMPDIR") })
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    match run(&mut args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &mut Vec<OsString>) -> Result<()> {
+    let own = if args.is_empty() { OsString::new() } else { args.remove(0) };
+    // The original's images have a script each; a link of that name does the same.
+    let by_name = Path::new(&own).file_name().and_then(|name| tools::by_name(&name.to_string_lossy()));
+    let tool = match by_name {
+        Some(tool) => tool,
+        None if args.is_empty() => bail!("no tool is named\n{USAGE}"),
+        None => {
+            let name = args.remove(0);
+            if name == "--help" || name == "-h" {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            tools::by_name(&name.to_string_lossy()).with_context(|| format!("there is no tool `{}`\n{USAGE}", name.to_string_lossy()))?
+        }
+    };
+    let args = args.iter().map(|arg| arg.to_str().map(str::to_owned).with_context(|| format!("`{}` is no text", arg.to_string_lossy())));
+    let args = args.collect::<Result<Vec<_>>>()?;
+    tool(&args, &Environment::read()?)
+}

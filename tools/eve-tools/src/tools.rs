@@ -1,0 +1,66 @@
+//! The tools with a tar on standard input and an image as the output, and the names of all.
+
+use crate::{Environment, USAGE, disk, input, output::Output};
+use anyhow::{Context as _, Result, bail};
+use diskimage::{recipes, squashfs::Compressor};
+use std::{
+    io::{IsTerminal as _, copy, stdout},
+    path::Path,
+};
+
+/// A tool, with its arguments and the environment.
+pub type Tool = fn(&[String], &Environment) -> Result<()>;
+
+/// The tool of this name; the second is that of the script in the original's image.
+pub fn by_name(name: &str) -> Option<Tool> {
+    match name {
+        "mkconf" | "make-config" => Some(make_config),
+        "mkrootfs-squash" | "make-rootfs" => Some(make_rootfs),
+        "mkimage-raw-efi" | "make-raw" => Some(disk::make_raw),
+        _ => None,
+    }
+}
+
+fn make_config(args: &[String], environment: &Environment) -> Result<()> {
+    let [out] = args else { bail!("mkconf takes one argument, the image to write, not {}\n{USAGE}", args.len()) };
+    if environment.version.is_empty() {
+        bail!("ROOTFS_VERSION is not set: the configuration says for which version it was made");
+    }
+    let tar = input::read_stdin(environment)?;
+    let epoch = input::epoch(environment, &tar)?;
+    let origin = recipes::origin_name(epoch, &environment.version)?;
+    let layout = recipes::config(&recipes::config_tree_of_tar(tar, &origin, epoch)?, epoch)?;
+    let output = Output::open(Path::new(out))?;
+    layout.write(output.file())?;
+    output.commit()
+}
+
+/// Where an image that makerootfs.sh wants in a file is mounted.
+const ROOTFS: &str = "/rootfs.img";
+
+fn make_rootfs(args: &[String], environment: &Environment) -> Result<()> {
+    let out = match args {
+        [] => Path::new(ROOTFS).is_file().then_some(ROOTFS),
+        [out] => Some(out.as_str()),
+        _ => bail!("mkrootfs-squash takes at most one argument, the image to write, not {}\n{USAGE}", args.len()),
+    };
+    if out.is_none() && stdout().is_terminal() {
+        bail!("the image goes to standard output, which is a terminal\n{USAGE}");
+    }
+    let tar = input::read_stdin(environment)?;
+    let epoch = input::epoch(environment, &tar)?;
+    let compressor = Compressor::Xz { bcj: Vec::new() };
+    match out {
+        Some(out) => {
+            let mut output = Output::open(Path::new(out))?;
+            recipes::pack_rootfs(tar, compressor, epoch, output.file_mut())?;
+            output.commit()
+        }
+        None => {
+            let mut file = input::temporary_file(environment)?;
+            recipes::pack_rootfs(tar, compressor, epoch, &mut file)?;
+            std::io::Seek::rewind(&mut file).context("cannot read the image back")?;
+            copy(&mut file, &mut stdout().lock()).map(drop).context("cannot write the image to standard output")
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The program as its images run it: standard input, arguments, environment, exit code; its images against the library's.
+#![allow(clippy::unwrap_used)]
+
+use diskimage::{disk, eve, recipes, squashfs::Compressor};
+use filetree::{Content, Node, Spool, Tree, write_tar};
+use std::{
+    fs::{self, File},
+    io::{Read, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// Seconds since the epoch: 2026-11-22.
+const EPOCH: i64 = 1_795_305_600;
+
+fn tree(files: &[(&str, &[u8])]) -> Tree {
+    let mut tree = Tree::new();
+    for (path, bytes) in files {
+        tree.insert(path, Node::file(0o644, 1_700_000_000, Content::from(bytes.to_vec()))).unwrap();
+    }
+    tree
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    write_tar(&tree(files), Vec::new()).unwrap()
+}
+
+/// A command of the program with nothing in its environment but what the images get.
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eve-tools"));
+    command.args(args).env_clear().env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("ROOTFS_VERSION", "1.2.3");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run_command(mut command: Command, stdin: &[u8]) -> Output {
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A tool that fails before it reads closes the pipe.
+    let _ = pipe.write_all(stdin);
+    drop(pipe);
+    child.wait_with_output().unwrap()
+}
+
+fn run(args: &[&str], stdin: &[u8]) -> Output {
+    run_command(program(args), stdin)
+}
+
+/// It must succeed, and say nothing.
+fn succeed(args: &[&str], stdin: &[u8]) -> Vec<u8> {
+    let output = run(args, stdin);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// It must fail with one message, which is given back.
+fn fail(args: &[&str], stdin: &[u8]) -> String {
+    let output = run(args, stdin);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{text}");
+    assert!(text.starts_with("error: "), "{text}");
+    text
+}
+
+/// A folder with the parts of a live disk, and a root file system with what an ESP takes from it.
+struct Parts {
+    folder: tempfile::TempDir,
+}
+
+const CONF: &[(&str, &[u8])] = &[("conf/server", b"zed.example\n"), ("conf/DevicePortConfig/override.json", b"{}")];
+const ROOT: &[(&str, &[u8])] = &[
+    ("EFI/BOOT/BOOTX64.EFI", &[0x4d; 70_000]),
+    ("EFI/BOOT/grub.cfg", b"set linuxkit_cmdline=\n"),
+    ("boot/cmdline", b"console=ttyS0"),
+    ("boot/kernel", &[1; 200_000]),
+];
+
+impl Parts {
+    fn new() -> Self {
+        let parts = Self { folder: tempfile::tempdir().unwrap() };
+        succeed(&["mkconf", parts.text("config.img")], &tar(CONF));
+        succeed(&["mkrootfs-squash", parts.text("rootfs.img")], &tar(ROOT));
+        fs::write(parts.path("persist.img"), vec![0; 1 << 20]).unwrap();
+        parts
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> &'static str {
+        self.path(name).to_str().unwrap().to_owned().leak()
+    }
+}
+
+/// What the library writes, with the same inputs, in this process.
+fn by_library(write: impl FnOnce(&mut File)) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    write(&mut file);
+    file.rewind().unwrap();
+    file
+}
+
+/// Both have the same bytes, of which few are in memory at a time.
+fn same(mut a: impl Read, mut b: impl Read) {
+    let mut at = 0;
+    loop {
+        let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+        (&mut a).take(1 << 20).read_to_end(&mut of_a).unwrap();
+        (&mut b).take(1 << 20).read_to_end(&mut of_b).unwrap();
+        if of_a != of_b {
+            let first = of_a.iter().zip(&of_b).position(|(a, b)| a != b).unwrap_or(of_a.len().min(of_b.len()));
+            assert_eq!(of_a.get(first), of_b.get(first), "at byte {}", at + first);
+        }
+        if of_a.is_empty() {
+            return;
+        }
+        at += of_a.len();
+    }
+}
+
+#[test]
+fn config_and_rootfs_are_the_librarys() {
+    let parts = Parts::new();
+    let config = by_library(|out| {
+        let origin = recipes::origin_name(EPOCH, "1.2.3").unwrap();
+        let tree = tree(&[("server", CONF[0].1), ("DevicePortConfig/override.json", CONF[1].1), (&origin, b"")]);
+        recipes::config(&tree, EPOCH).unwrap().write(out).unwrap();
+    });
+    same(File::open(parts.path("config.img")).unwrap(), config);
+    let rootfs = by_library(|out| {
+        // Over the tar, because folders that nobody wrote into it are made when it is read.
+        let mut spool = Spool::new_in(&std::env::temp_dir()).unwrap();
+        let tree = recipes::read_tar(&tar(ROOT)[..], &mut spool).unwrap();
+        recipes::pack_rootfs(tree, Compressor::Xz { bcj: Vec::new() }, EPOCH, out).unwrap();
+    });
+    same(File::open(parts.path("rootfs.img")).unwrap(), rootfs);
+    same(&succeed(&["mkrootfs-squash"], &tar(ROOT))[..], File::open(parts.path("rootfs.img")).unwrap());
+}
+
+#[test]
+fn a_disk_is_the_librarys_from_a_folder_and_from_a_tar() {
+    let parts = Parts::new();
+    let mut live = by_library(|out| {
+        let given = recipes::Parts::default().rootfs(&parts.path("rootfs.img")).unwrap().config(&parts.path("config.img")).unwrap();
+        let table = recipes::disk(eve::LIVE, eve::DISK_SIZE, &given, EPOCH).unwrap();
+        disk::layout(table).unwrap().write(out).unwrap();
+    });
+    let out = parts.text("live.raw");
+    File::create(out).unwrap().set_len(eve::DISK_SIZE).unwrap();
+    let folder = parts.folder.path().to_str().unwrap();
+    succeed(&["mkimage-raw-efi", "--parts", folder, out, "efi", "conf", "imga"], b"");
+    same(File::open(out).unwrap(), &live);
+    live.rewind().unwrap();
+    fs::remove_file(out).unwrap();
+    let images: Vec<(&str, Vec<u8>)> = ["rootfs.img", "config.img"].map(|name| (name, fs::read(parts.path(name)).unwrap())).into();
+    let images: Vec<(&str, &[u8])> = images.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+    succeed(&["mkimage-raw-efi", "--parts", "/nonexistent", out, "efi conf imga"], &tar(&images));
+    same(File::open(out).unwrap(), &live);
+}
+
+#[test]
+fn without_a_given_time_the_newest_of_the_input_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str, epoch: Option<&str>| {
+        let path = folder.path().join(name);
+        let mut command = program(&["mkconf", path.to_str().unwrap()]);
+        match epoch {
+            Some(epoch) => command.env("SOURCE_DATE_EPOCH", epoch),
+            None => command.env_remove("SOURCE_DATE_EPOCH"),
+        };
+        let output = run_command(command, &tar(CONF));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(path).unwrap()
+    };
+    let implied = image("a.img", None);
+    assert!(implied == image("b.img", Some("1700000000")));
+    assert!(implied != image("c.img", Some("0")));
+}
+
+#[test]
+fn random_identities_come_only_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usb.raw");
+    let disk = |args: &[&str]| {
+        File::create(&path).unwrap().set_len(64 << 20).unwrap();
+        succeed(
+            &[&["mkimage-raw-efi", "--parts", "/nonexistent"], args, &[path.to_str().unwrap(), "usb_conf"]].concat(),
+            &tar(&[("usb.json", b"{}")]),
+        );
+        fs::read(&path).unwrap()
+    };
+    same(&disk(&[])[..], &disk(&[])[..]);
+    let (first, second) = (disk(&["-r"]), disk(&["-r"]));
+    assert_ne!(first[512..1024], second[512..1024]);
+}
+
+/// Nothing new lies in the folder, and what lay at the output's place is as it was.
+fn untouched(folder: &Path) {
+    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["out.img"]);
+    assert_eq!(fs::read(folder.join("out.img")).unwrap(), b"old");
+}
+
+#[test]
+fn bad_input_is_one_error_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.img");
+    fs::write(&out, "old").unwrap();
+    let out = out.to_str().unwrap();
+    let large = vec![7; 2 << 20];
+    let no_parts = ["mkimage-raw-efi", "--parts", "/nonexistent", out];
+    let cases: &[(&[&str], Vec<u8>, &str)] = &[
+        (&[], vec![], "no tool is named\nusage:"),
+        (&["mkiso"], vec![], "there is no tool `mkiso`\nusage:"),
+        (&["mkconf"], vec![], "mkconf takes one argument"),
+        (&["mkconf", out], vec![], "standard input: there is no tar"),
+        (&["mkconf", out], vec![b'x'; 5000], "standard input: cannot read the tar"),
+        (&["mkconf", out], tar(&[("conf/.hidden", b"")]), "the tar holds no files of a configuration"),
+        (&["mkconf", out], tar(&[("conf/a", b""), ("conf/large", &large)]), "the files do not fit"),
+        (&["mkconf", "/dev/null"], tar(CONF), "`/dev/null` is not a regular file"),
+        (&["mkrootfs-squash", out], tar(&[("EFI/BOOT/grub.cfg", b"boot")]), "no boot/cmdline"),
+        (&["mkrootfs-squash", out], tar(ROOT)[..90_000].to_vec(), "cannot read the tar"),
+        (&["mkrootfs-squash"], vec![], "there is no tar"),
+        (&["mkimage-raw-efi"], vec![], "needs the name of the disk image"),
+        (&["mkimage-raw-efi", "-x", out], vec![], "there is no option `-x`"),
+        (&[&no_parts[..], &["efi", "boot"]].concat(), vec![], "there is no partition kind `boot`"),
+        (&[&no_parts[..], &["conf"]].concat(), vec![], "there are no parts in `/nonexistent`: standard input"),
+        (&[&no_parts[..], &["imga"]].concat(), tar(CONF), "there is no `rootfs.img` among the parts"),
+        // The disk is as large as what lies in its place: three bytes.
+        (&[&no_parts[..], &["conf"]].concat(), tar(&[("config.img", b"c")]), "a disk of 3 bytes"),
+        (&["mkimage-raw-efi", "/dev/zero", "conf"], vec![], "`/dev/zero` is not a regular file"),
+    ];
+    for (args, stdin, expected) in cases {
+        let message = fail(args, stdin);
+        assert!(message.contains(expected), "{args:?}: {message}");
+        untouched(folder.path());
+    }
+    let mut command = program(&["mkconf", out]);
+    command.env_remove("ROOTFS_VERSION");
+    assert!(String::from_utf8(run_command(command, &tar(CONF)).stderr).unwrap().starts_with("error: ROOTFS_VERSION is not set"));
+    let mut command = program(&["mkconf", out]);
+    command.env("SOURCE_DATE_EPOCH", "now");
+    assert!(String::from_utf8(run_command(command, &tar(CONF)).stderr).unwrap().starts_with("error: SOURCE_DATE_EPOCH=now is no number"));
+    untouched(folder.path());
+}
+
+#[test]
+fn an_image_larger_than_its_partition_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.img");
+    fs::write(folder.path().join("config.img"), vec![1; (1 << 20) + 1]).unwrap();
+    let message = fail(&["mkimage-raw-efi", "--parts", folder.path().to_str().unwrap(), out.to_str().unwrap(), "conf"], b"");
+    assert!(message.contains("the image for partition 4 `CONFIG` has 1048577 bytes, the partition 1048576"), "{message}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_made() {
+    if !Path::new("/usr/bin/prlimit").exists() {
+        eprintln!("SKIPPED: `prlimit` is missing; install util-linux");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("config.img");
+    let mut command = Command::new("/usr/bin/prlimit");
+    // A limit on a file's size stands for a full disk; the signal that comes with it is ignored by the shell's children.
+    let script = format!("trap '' XFSZ; exec '{}' mkconf '{}'", env!("CARGO_BIN_EXE_eve-tools"), out.display());
+    command.args(["--fsize=500000", "/bin/sh", "-c", &script]).env_clear().env("ROOTFS_VERSION", "1").env("TMPDIR", folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run_command(command, &tar(CONF));
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_names_of_the_original_scripts_work_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("make-config");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_eve-tools"), &script).unwrap();
+    let mut command = Command::new(&script);
+    command.arg(folder.path().join("config.img")).env_clear().env("ROOTFS_VERSION", "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run_command(command, &tar(CONF));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(folder.path().join("config.img").metadata().unwrap().len(), recipes::CONFIG_SIZE);
+}
