@@ -1,7 +1,8 @@
 #!/bin/busybox ash
 # shellcheck shell=dash
 #
-# Makes the EFI program of GRUB in /out from the modules in /grub/<cpu>-efi, with /embedded.cfg inside.
+# Makes the EFI program of GRUB in /out from the modules in /grub/<cpu>-efi, with /embedded.cfg inside. What grub-mkimage
+# embeds itself is read by a parser without `if`, so it only calls for the real thing, which lies on a disk in memory.
 set -eu
 
 modules="
@@ -9,7 +10,7 @@ modules="
     normal configfile linux chain boot search search_fs_file search_label search_fs_uuid
     test echo regexp probe cat ls true sleep reboot halt minicmd read smbios
     serial terminal efi_gop all_video gfxterm
-    tpm gzio xzio lzopio
+    memdisk tar tpm gzio xzio lzopio
 "
 
 case $TARGETARCH in
@@ -19,8 +20,11 @@ case $TARGETARCH in
     *) echo "no GRUB for $TARGETARCH" >&2; exit 1 ;;
 esac
 
-/bin/busybox mkdir -p /out
+/bin/busybox mkdir -p /out /memdisk
+/bin/busybox cp /embedded.cfg /memdisk/embedded.cfg
+/bin/tar -C /memdisk --format=ustar --numeric-owner --owner=0 --group=0 --mode=0644 --mtime="@$SOURCE_DATE_EPOCH" -cf /memdisk.tar embedded.cfg
+echo 'configfile (memdisk)/embedded.cfg' > /first.cfg
 # shellcheck disable=SC2086 # lists of words
-grub-mkimage -O "$platform" -d "/grub/$platform" -c /embedded.cfg -p /EFI/BOOT -o "/out/$name" $modules $more
+grub-mkimage -O "$platform" -d "/grub/$platform" -c /first.cfg -m /memdisk.tar -p /EFI/BOOT -o "/out/$name" $modules $more
 /bin/busybox chmod 0644 "/out/$name"
 /bin/busybox touch -d "@$SOURCE_DATE_EPOCH" "/out/$name"
