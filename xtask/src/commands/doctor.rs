@@ -8,8 +8,10 @@ use crate::{
         For, Need, Output, Tool,
         apt::{self, Manager},
         provide::{self, State},
+        qemu,
         version::Found,
     },
+    vm::accel,
 };
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -47,6 +49,9 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     } else {
         print!("{}", to_text(&states));
         print!("{}", advice(ctx, &states));
+        if occasions.contains(&For::Run) {
+            print!("{}", acceleration(ctx)?);
+        }
     }
     let vital: Vec<&str> =
         states.iter().filter(|state| !state.serves() && is_vital(state.tool, word)).map(|state| state.tool.info().name).collect();
@@ -124,6 +129,18 @@ fn advice(ctx: &Ctx, states: &[State]) -> String {
         text.push_str(&format!("no package of this system has {}\n", tool.info().name));
     }
     text
+}
+
+/// Whether virtual machines for this machine's own architecture run at full speed.
+fn acceleration(ctx: &Ctx) -> Result<String> {
+    let arch = ctx.knobs.host_arch;
+    if !qemu::tool(arch).is_ok_and(|tool| ctx.tools.find(tool).is_ok()) {
+        return Ok(String::new());
+    }
+    Ok(match accel::choose(&ctx.tools, arch)? {
+        (accel, None) => format!("virtual machines run with {}\n", accel.as_str()),
+        (_, Some(why)) => format!("virtual machines are emulated: {why}\n"),
+    })
 }
 
 fn to_json(states: &[State]) -> serde_json::Value {

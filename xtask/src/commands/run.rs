@@ -25,6 +25,7 @@ pub fn arguments(command: Command) -> Command {
     let buses = DiskBus::ALL.map(DiskBus::as_str);
     command
         .arg(Arg::new("what").value_name("WHAT").value_parser(["live"]).default_value("live").help("what to boot"))
+        .arg(option("disk", "FILE", "boot this disk, qcow2, vdi or raw by its name, and write to it").value_parser(value_parser!(PathBuf)))
         .arg(option("disk-bus", "BUS", "how the disk is connected; AHCI on amd64 and virtio elsewhere when unset").value_parser(buses))
         .arg(option("serial-log", "FILE", "write what the serial console prints to FILE"))
         .arg(option("until", "TEXT", "succeed and switch the machine off when the serial console prints TEXT"))
@@ -39,7 +40,7 @@ pub fn arguments(command: Command) -> Command {
 
 /// `run`.
 pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = Place::find(ctx, arguments.get_one::<PathBuf>("disk"))?;
     let mut setup = setup(ctx, arguments, &place)?;
     if ctx.globals.dry_run {
         println!("{}", machine::show_command(&ctx.tools, &setup)?);
@@ -51,10 +52,12 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         needs.push(Need::usual(Tool::Swtpm));
     }
     super::doctor::ensure(ctx, &needs)?;
-    let image = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-    let overlay = place.ensure_overlay(&image, arguments.get_flag("fresh"))?;
-    setup.disks[0].path = overlay;
-    "qcow2".clone_into(&mut setup.disks[0].format);
+    if !place.is_given {
+        let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
+        let overlay = place.ensure_overlay(&tool, arguments.get_flag("fresh"))?;
+        setup.disks[0].path = overlay;
+        "qcow2".clone_into(&mut setup.disks[0].format);
+    }
     let until = arguments.get_one::<String>("until").cloned();
     let timeout = arguments.get_one::<u64>("timeout").map(|seconds| Duration::from_secs(*seconds));
     let request = VmRequest {
@@ -81,20 +84,29 @@ fn echo(bytes: &[u8]) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
-/// Where things of the last build are.
+/// Where things of the build are, and the disk to boot.
 struct Place {
     folder: PathBuf,
     image: PathBuf,
-    format: ImageFormat,
+    format: String,
+    /// A person named the disk.
+    is_given: bool,
 }
 
 impl Place {
-    fn find(ctx: &Ctx) -> Result<Self> {
-        let (arch, format) = (ctx.knobs.arch, ctx.knobs.image_format);
-        let link = ctx.dist().join(arch.as_str()).join("current");
+    /// The build of `ROOTFS_VERSION` where that is set, else the last one; `disk` instead of its image.
+    fn find(ctx: &Ctx, disk: Option<&PathBuf>) -> Result<Self> {
+        let arch = ctx.knobs.arch;
+        let version = ctx.knobs.rootfs_version.as_deref().unwrap_or("current");
+        let link = ctx.dist().join(arch.as_str()).join(version);
         let folder = link.canonicalize().map_err(|_| {
-            anyhow::anyhow!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display())
+            usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
+        if let Some(disk) = disk {
+            let image = std::path::absolute(disk)?;
+            return Ok(Self { folder, format: format_by_name(&image).to_owned(), image, is_given: true });
+        }
+        let format = ctx.knobs.image_format;
         if matches!(format, ImageFormat::Gcp | ImageFormat::Parallels) {
             return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
         }
@@ -102,7 +114,7 @@ impl Place {
         if !image.is_file() {
             return Err(usage(format!("`{}` has not been built\nhint: cargo xtask live-{format} --zarch {arch}", image.display())));
         }
-        Ok(Self { folder, image, format })
+        Ok(Self { folder, image, format: format.to_string(), is_given: false })
     }
 
     fn log(&self, tool: &str) -> PathBuf {
@@ -125,9 +137,18 @@ impl Place {
         // The note goes first and comes last: an overlay without one is never used.
         remove(&note)?;
         remove(&overlay)?;
-        tool.create_overlay(&self.image, self.format.as_str(), &overlay)?;
+        tool.create_overlay(&self.image, &self.format, &overlay)?;
         fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
         Ok(overlay)
+    }
+}
+
+/// A raw disk's own bytes may look like any format's, so that its name tells, not what is in it.
+fn format_by_name(disk: &Path) -> &'static str {
+    match disk.extension().and_then(|extension| extension.to_str()) {
+        Some("qcow2") => "qcow2",
+        Some("vdi") => "vdi",
+        _ => "raw",
     }
 }
 
@@ -169,7 +190,7 @@ fn setup(ctx: &Ctx, arguments: &ArgMatches, place: &Place) -> Result<Setup> {
         cpus: arguments.get_one::<u32>("cpus").copied(),
         memory: ctx.knobs.memory,
         firmware: Firmware::Flash { code: firmware.join("OVMF_CODE.fd"), vars: firmware.join("OVMF_VARS.fd") },
-        disks: vec![Disk { path: place.image.clone(), format: place.format.to_string(), bus, discard_writes: false }],
+        disks: vec![Disk { path: place.image.clone(), format: place.format.clone(), bus, discard_writes: false }],
         ssh_port: Some(ctx.knobs.ssh_port),
         tpm: ctx.knobs.tpm.then(|| place.folder.join("swtpm")),
         serial_log: arguments.get_one::<String>("serial-log").map(std::path::absolute).transpose()?,
@@ -195,7 +216,7 @@ mod tests {
         let tool = QemuImg::new(&tools, Output::default()).unwrap();
         let image = dir.path().join("live.qcow2");
         fs::write(&image, "first").unwrap();
-        let place = Place { folder: dir.path().to_owned(), image: image.clone(), format: ImageFormat::Qcow2 };
+        let place = Place { folder: dir.path().to_owned(), image: image.clone(), format: "qcow2".into(), is_given: false };
         let overlay = place.ensure_overlay(&tool, false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
         place.ensure_overlay(&tool, false).unwrap();

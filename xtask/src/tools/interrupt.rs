@@ -1,16 +1,21 @@
 //! Ctrl-C and friends: the process groups of all running children end before we do, and a second time is not waited for.
 //! Only `install` changes anything of the process, and only `main` calls it; tests and libraries run without.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 /// How many children can be known to the signal handler at once; more still die by their death signal.
 const SLOTS: usize = 256;
 static GROUPS: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
+/// When the first signal came, in milliseconds of the monotonic clock.
+static SINCE: AtomicI64 = AtomicI64::new(0);
 
 /// Seconds in which commands may fail and temporary files go away after the first signal.
 const GRACE: u32 = 2;
+
+/// Milliseconds in which a further signal is the same wish: the terminal asks us, and so does `make` or `timeout` above us.
+const SAME: i64 = 500;
 
 /// A child's process group, known to the signal handler for as long as this lives.
 pub(super) struct Registered(Option<&'static AtomicI32>);
@@ -57,7 +62,12 @@ pub fn install() {
 
 extern "C" fn on_signal(signal: i32) {
     CAUGHT.store(signal, Ordering::SeqCst);
+    let now = milliseconds();
     let again = INTERRUPTED.swap(true, Ordering::SeqCst);
+    if again && now - SINCE.load(Ordering::SeqCst) < SAME {
+        return;
+    }
+    SINCE.store(now, Ordering::SeqCst);
     let children = kill_groups(if again { libc::SIGKILL } else { libc::SIGTERM });
     if again || !children {
         die(signal);
@@ -72,6 +82,17 @@ extern "C" fn on_signal(signal: i32) {
 extern "C" fn on_alarm(_: i32) {
     kill_groups(libc::SIGKILL);
     die(CAUGHT.load(Ordering::SeqCst));
+}
+
+#[allow(unsafe_code)]
+fn milliseconds() -> i64 {
+    // SAFETY: the structure is plain and the call async-signal-safe.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+        time
+    };
+    time.tv_sec as i64 * 1000 + time.tv_nsec as i64 / 1_000_000
 }
 
 /// Signals every registered group; whether there was one.

@@ -13,6 +13,7 @@ pub mod provide;
 pub mod qemu;
 pub mod qemu_img;
 pub mod sandbox;
+pub mod static_binary;
 pub mod swtpm;
 pub mod table;
 pub mod version;
@@ -99,7 +100,7 @@ impl Tools {
     }
 
     /// The tools in `path` alone, separated as in PATH: what a test without the machine's own tools wants.
-    #[must_use]
+    #[cfg(test)]
     pub fn only_in(path: impl Into<OsString>) -> Self {
         let path = path.into();
         let base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("PATH".into(), path.clone())]);
@@ -107,7 +108,7 @@ impl Tools {
     }
 
     /// The same with `program` in the place of `tool`.
-    #[must_use]
+    #[cfg(test)]
     pub fn with(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
         self.overrides.insert(tool, program.into());
         self

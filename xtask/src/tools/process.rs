@@ -167,8 +167,8 @@ pub struct Running {
 
 impl Running {
     /// Its process id, which is also its group's.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
+    #[cfg(test)]
+    fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -176,11 +176,6 @@ impl Running {
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
         lock(&self.tail).lines()
-    }
-
-    /// Asks its group to end: SIGTERM. It may take its time.
-    pub fn terminate(&self) {
-        self.group.signal(libc::SIGTERM);
     }
 
     /// How it ended, if it has.
@@ -191,22 +186,10 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Waits for its end; an end other than status 0 is an error.
-    pub fn wait(&mut self) -> Result<()> {
-        self.finish(None)?;
-        self.success()
-    }
-
-    /// Waits for its end. After `limit` it is asked to end, and killed when it does not.
+    /// Waits for its end; one other than status 0 is an error. After `limit` it is asked to end, and killed when it does not.
     pub fn wait_at_most(&mut self, limit: Duration) -> Result<()> {
         self.finish(Some(limit))?;
         self.success()
-    }
-
-    /// Asks it to end, kills it when it does not, and waits for that.
-    pub fn stop(&mut self) {
-        // How it ends does not matter any more.
-        let _ = self.finish(Some(Duration::ZERO));
     }
 
     /// Kills it and whatever it started, and waits for that.
@@ -568,7 +551,7 @@ mod tests {
         .unwrap();
         if cfg!(target_os = "linux") {
             let mut running = running;
-            running.wait().unwrap_err();
+            running.wait_at_most(Duration::from_secs(20)).unwrap_err();
             assert!(is_gone(&pid));
         }
     }

@@ -82,7 +82,7 @@ mod tests {
         stream.read_exact(&mut answer[..8]).unwrap();
         assert_ne!(&answer[..8], [0; 8], "no capabilities");
         assert_eq!(tpm.try_wait().unwrap(), None);
-        tpm.stop();
+        tpm.kill();
         assert!(state.is_dir());
     }
 

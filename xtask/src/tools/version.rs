@@ -126,7 +126,6 @@ mod tests {
             (Tool::QemuAmd64, "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\n", [10, 0, 2]),
             (Tool::Swtpm, "TPM emulator version 0.7.1, Copyright (c) 2014-2021 IBM Corp.\n", [0, 7, 1]),
             (Tool::Ssh, "OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19 27 Jan 2026\n", [9, 2, 0]),
-            (Tool::Bwrap, "bubblewrap 0.8.0\n", [0, 8, 0]),
             (Tool::Unshare, "unshare from util-linux 2.38.1\n", [2, 38, 1]),
             (Tool::Sgdisk, "GPT fdisk (sgdisk) version 1.0.9\n\n", [1, 0, 9]),
             (Tool::Mcopy, "mcopy (GNU mtools) 4.0.32\nconfigured with the following options:", [4, 0, 32]),

@@ -110,17 +110,10 @@ impl Console {
         }
     }
 
-    /// What was printed, as far as it is kept, without the terminal's control sequences.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut state = lock(&self.shared.0);
-        plain(state.kept.make_contiguous())
-    }
-
-    /// The last lines that are not blank.
+    /// The last lines that are not blank, without the terminal's control sequences.
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
-        let text = self.text();
+        let text = plain(lock(&self.shared.0).kept.make_contiguous());
         let mut lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
         lines.drain(..lines.len().saturating_sub(TAIL));
         lines

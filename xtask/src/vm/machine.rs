@@ -8,13 +8,13 @@ use super::{
 use crate::{
     error::usage,
     knobs::Arch,
-    tools::{Cmd, Exit, Failure, Output, Running, Tools, qemu, swtpm},
+    tools::{Cmd, Exit, Failure, Output, Running, Tools, interrupt, qemu, swtpm},
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 use std::{
     fs,
-    io::{PipeWriter, Write as _},
+    io::PipeWriter,
     net::TcpListener,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
@@ -52,12 +52,16 @@ pub struct Setup {
 /// Texts that tell that no boot will come of this.
 const HOPELESS: &[&str] = &["Kernel panic - not syncing", "UEFI Interactive Shell", "grub rescue>"];
 
+/// The time in which a line that has begun is whole.
+const LINE_END: Duration = Duration::from_millis(500);
+
 /// A machine in the background. It is killed when this is dropped, or when the thread that started it ends.
 pub struct Vm {
     qemu: Running,
     tpm: Option<Running>,
     console: Console,
-    input: PipeWriter,
+    // Nobody types, but the serial port stays connected.
+    _input: PipeWriter,
     qmp_socket: PathBuf,
     /// Why it runs without help of the hardware.
     pub slow_because: Option<String>,
@@ -75,7 +79,7 @@ impl Vm {
             qemu,
             tpm: prepared.tpm,
             console,
-            input: pipes.input,
+            _input: pipes.input,
             qmp_socket: prepared.dir.path().join(QMP_SOCKET),
             slow_because: prepared.slow_because,
             _dir: prepared.dir,
@@ -91,7 +95,7 @@ impl Vm {
             Search::Found(0) => Ok(()),
             // The lines that say why come with it.
             Search::Found(index) => {
-                self.console.search(&[], Some(Duration::from_millis(500)));
+                self.console.search(&[], Some(LINE_END));
                 Err(self.complain(&format!("the machine printed `{}` instead of `{text}`", texts[index])))
             }
             Search::TimedOut => {
@@ -105,26 +109,14 @@ impl Vm {
         }
     }
 
-    /// Types on the serial port.
-    pub fn type_text(&mut self, text: &str) -> Result<()> {
-        self.input.write_all(text.as_bytes()).context("the serial port takes nothing")
-    }
-
-    /// What the serial port has printed, as far as it is kept.
-    #[must_use]
-    pub fn console_text(&self) -> String {
-        self.console.text()
+    /// Waits a moment for the rest of the line in which a text was found: what is wanted to know may stand there.
+    pub fn read_line_end(&mut self) {
+        self.console.search(&["\n"], Some(LINE_END));
     }
 
     /// A conversation with QEMU.
-    pub fn qmp(&self) -> Result<Qmp> {
+    fn qmp(&self) -> Result<Qmp> {
         Qmp::connect(&self.qmp_socket)
-    }
-
-    /// Presses the power button and waits for the guest to switch itself off.
-    pub fn power_down(&mut self, within: Duration) -> Result<()> {
-        self.qmp()?.execute("system_powerdown", &json!({}))?;
-        self.wait_end(Some(within))
     }
 
     /// Pulls the plug; QEMU still writes out what the guest has given to the disk.
@@ -145,7 +137,8 @@ impl Vm {
             // It ends with QEMU's connection, after its state is written; how does not matter any more.
             let _ = tpm.wait_at_most(Duration::from_secs(10));
         }
-        Ok(())
+        // Asked to end, QEMU ends as if all were well.
+        if interrupt::is_interrupted() { Err(anyhow!("interrupted")) } else { Ok(()) }
     }
 
     /// `what`, and the last lines of the serial port.
@@ -278,12 +271,6 @@ fn check_port(port: u16) -> Result<()> {
              --ssh-port N, or SSH_PORT=N, takes another port"
         ))
     })
-}
-
-/// A port of this machine that nobody uses at the moment.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("this machine has no free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 fn make_writable(path: &Path) -> Result<()> {

@@ -47,6 +47,7 @@ pub fn run_vm(tools: &Tools, request: VmRequest<'_>) -> Result<Outcome> {
     match &request.until {
         Some(text) => {
             vm.wait_for(text, request.timeout)?;
+            vm.read_line_end();
             vm.quit()?;
             Ok(Outcome::Found)
         }
@@ -65,7 +66,7 @@ mod tests {
         error::render,
         knobs::Arch,
         tools::{Tool, fake},
-        vm::{Disk, DiskBus, Firmware, machine::free_port},
+        vm::{Disk, DiskBus, Firmware},
     };
     use std::{
         fs,
@@ -139,6 +140,10 @@ mod tests {
         assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N, or SSH_PORT=N, takes another port\n"), "{text}");
     }
 
+    fn free_port() -> u16 {
+        TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    }
+
     /// A ROM that prints `text` on the serial port and then rests.
     fn rom(text: &str) -> Vec<u8> {
         let mut rom = vec![0; 64 << 10];
@@ -164,7 +169,7 @@ mod tests {
             fs::write(dir.path().join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();
             setup.firmware = Firmware::Bios(dir.path().join("rom"));
             setup.disks[0].bus = bus;
-            setup.ssh_port = Some(free_port().unwrap());
+            setup.ssh_port = Some(free_port());
             setup.tpm = Some(dir.path().join("tpm"));
             setup.serial_log = Some(dir.path().join("serial.log"));
             setup.tool_log = Some(dir.path().join("tools.log"));
