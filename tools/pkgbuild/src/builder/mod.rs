@@ -1,14 +1,26 @@
 //! Builds an image from a [`Dockerfile`](crate::dockerfile::Dockerfile) as a value: a configuration and a tree. It starts no process and
 //! touches no file but those of the context; commands and base images come from an [`Environment`].
 
+mod context;
+mod copy;
 mod environment;
+mod pattern;
+mod stage;
 
+pub use context::{add_source, read_context, read_filtered};
 pub use environment::{Environment, Mount, MountKind, Step};
 
-use crate::dockerfile::Dockerfile;
-use anyhow::{Result, bail};
+use crate::dockerfile::{Dockerfile, expand};
+use anyhow::{Context as _, Result, bail};
 use filetree::Tree;
+use oci::Config;
 use std::collections::BTreeMap;
+
+/// Who else can build it.
+const HINT: &str = "hint: `--engine linuxkit` builds it with docker";
+
+/// Where commands are looked for when an image does not say.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to build.
 #[derive(Debug)]
@@ -44,6 +56,116 @@ pub struct Built {
 
 /// Builds the image. Only the stages that it needs are looked at.
 pub fn build(request: &Request<'_>, env: &dyn Environment) -> Result<Built> {
-    let _ = (request, env);
-    bail!("not yet")
+    let file = request.dockerfile;
+    let last = match request.target {
+        None => file.stages.len() - 1,
+        Some(name) => {
+            file.find_stage(name, file.stages.len()).with_context(|| format!("{}: there is no stage `{name}` in it", file.path))?
+        }
+    };
+    let mut builder =
+        Builder { request, env, args: global_args(request), done: BTreeMap::new(), images: BTreeMap::new(), links: copy::Links::default() };
+    for index in file.needed_stages(last, request.build_args) {
+        let stage = builder.stage(index)?;
+        builder.done.insert(index, stage);
+    }
+    let Some(Finished { mut config, tree, .. }) = builder.done.remove(&last) else { bail!("{}: stage {last} was not built", file.path) };
+    config.labels.extend(request.labels.clone());
+    Ok(Built { config, tree })
 }
+
+/// What every stage may use: the platforms, and `ARG`s before the first `FROM`.
+fn global_args(request: &Request<'_>) -> BTreeMap<String, String> {
+    let (target, build) = (format!("linux/{}", request.arch), format!("linux/{}", request.build_arch));
+    let epoch = request.source_date_epoch.to_string();
+    let predefined = [
+        ("TARGETPLATFORM", target.as_str()),
+        ("TARGETOS", "linux"),
+        ("TARGETARCH", request.arch),
+        ("TARGETVARIANT", ""),
+        ("BUILDPLATFORM", build.as_str()),
+        ("BUILDOS", "linux"),
+        ("BUILDARCH", request.build_arch),
+        ("BUILDVARIANT", ""),
+        ("SOURCE_DATE_EPOCH", epoch.as_str()),
+    ];
+    request.dockerfile.global_args(&predefined, request.build_args)
+}
+
+/// A built stage, for the stages after it.
+#[derive(Clone, Debug)]
+struct Finished {
+    config: Config,
+    tree: Tree,
+    arch: String,
+    /// `ARG`s that it declared: a stage made from it has them too.
+    args: BTreeMap<String, String>,
+}
+
+/// One build.
+struct Builder<'a> {
+    request: &'a Request<'a>,
+    env: &'a dyn Environment,
+    args: BTreeMap<String, String>,
+    done: BTreeMap<usize, Finished>,
+    /// Images that files were copied from, by reference and architecture.
+    images: BTreeMap<(String, String), Tree>,
+    links: copy::Links,
+}
+
+impl Builder<'_> {
+    fn stage(&mut self, index: usize) -> Result<Finished> {
+        let file = self.request.dockerfile;
+        let from = &file.stages[index];
+        let place = || format!("{}:{}", file.path, from.line);
+        let finished = self.base(index).with_context(place)?;
+        let mut stage = stage::Stage::new(self, index, finished);
+        for item in &from.items {
+            stage.execute(item).with_context(|| format!("{}:{}", file.path, item.line))?;
+        }
+        Ok(stage.finish())
+    }
+
+    /// What the `FROM` of a stage gives it.
+    fn base(&self, index: usize) -> Result<Finished> {
+        let file = self.request.dockerfile;
+        let from = &file.stages[index];
+        let text = |word: &str| expand(word, file.escape, &|name| self.args.get(name).cloned());
+        let arch = match &from.platform {
+            Some(platform) => arch_of(&text(platform)?)?,
+            None => self.request.arch.to_owned(),
+        };
+        let base = text(&from.base)?;
+        if base.is_empty() {
+            bail!("FROM {} names no image: a variable in it is empty", from.base);
+        }
+        if let Some(stage) = file.find_named(&base, index).and_then(|stage| self.done.get(&stage)) {
+            return Ok(stage.clone());
+        }
+        if base == "scratch" {
+            return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, args: BTreeMap::new() });
+        }
+        let (config, tree) = self.env.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
+        if config.other.get("OnBuild").and_then(|triggers| triggers.as_array()).is_some_and(|triggers| !triggers.is_empty()) {
+            bail!("FROM {base}: the image has ONBUILD instructions, which are not understood\n{HINT}");
+        }
+        Ok(Finished { config, tree, arch, args: BTreeMap::new() })
+    }
+}
+
+/// What BuildKit gives an image that starts from nothing.
+fn scratch_config() -> Config {
+    Config { env: vec![format!("PATH={PATH}")], working_dir: "/".to_owned(), ..Config::default() }
+}
+
+/// The architecture in `linux/arm64`, `linux/arm/v7` or `arm64`.
+fn arch_of(platform: &str) -> Result<String> {
+    match platform.split('/').collect::<Vec<_>>()[..] {
+        ["linux", arch] | ["linux", arch, _] if !arch.is_empty() => Ok(arch.to_owned()),
+        [arch] if !arch.is_empty() && arch != "linux" => Ok(arch.to_owned()),
+        _ => bail!("--platform={platform} is not understood: it must be linux/ARCHITECTURE"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

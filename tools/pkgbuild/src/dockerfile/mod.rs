@@ -4,10 +4,12 @@
 mod expand;
 mod instruction;
 mod lines;
+mod uses;
 mod words;
 
 pub use expand::expand;
 pub use instruction::{Command, Copy, Heredoc, Instruction, MountFlag, Run};
+pub use uses::ImageUse;
 
 use anyhow::{Result, bail};
 use std::path::Path;

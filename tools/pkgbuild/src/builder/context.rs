@@ -1,0 +1,78 @@
+//! The build context: a package's folder as a tree that is the same under every umask, owner and clock.
+
+use super::pattern::Ignore;
+use anyhow::{Context as _, Result};
+use filetree::{Children, Kind, Node, Tree};
+use std::path::Path;
+
+/// Reads the folder `dir` (absolute). Everything belongs to 0:0 with mode 0755 or 0644 by its executable bit and the time
+/// `mtime`; symbolic links are kept as they are; what `.dockerignore` names is left out.
+pub fn read_context(dir: &Path, mtime: i64) -> Result<Tree> {
+    read_filtered(dir, mtime, &mut |_| true)
+}
+
+/// The same with only the files whose path below `dir` passes `keep`; a folder that is refused is left out as a whole.
+pub fn read_filtered(dir: &Path, mtime: i64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<Tree> {
+    let ignore_path = dir.join(".dockerignore");
+    let ignore = match std::fs::read_to_string(&ignore_path) {
+        Ok(text) => Ignore::parse(&text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", ignore_path.display())),
+    };
+    // A folder that is ignored may hold what a later line takes back, so folders are dropped when they turn out empty.
+    let mut tree = filetree::read_dir(dir, &mut |path, _| path.is_empty() || keep(path))?;
+    let mut path = Vec::new();
+    if let Kind::Dir(children) = &mut tree.root.kind {
+        drop_ignored(children, &mut path, &ignore);
+    }
+    make_plain(&mut tree.root, mtime);
+    Ok(tree)
+}
+
+/// Reads one of `extra-sources`, a folder or a file, and puts it at `destination` in the context.
+pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i64) -> Result<()> {
+    let node = if source.is_dir() {
+        read_context(source, mtime)?.root
+    } else {
+        let executable = std::os::unix::fs::PermissionsExt::mode(&source.metadata()?.permissions()) & 0o100 != 0;
+        Node::file(if executable { 0o755 } else { 0o644 }, mtime, filetree::Content::of_path(source)?)
+    };
+    context.insert(destination, node).with_context(|| format!("`{}` cannot be put at `{destination}`", source.display()))
+}
+
+fn drop_ignored(children: &mut Children, path: &mut Vec<u8>, ignore: &Ignore) {
+    let length = path.len();
+    children.retain(|name, node| {
+        if length > 0 {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        let ignored = ignore.excludes(path);
+        let kept = match &mut node.kind {
+            Kind::Dir(below) => {
+                drop_ignored(below, path, ignore);
+                !ignored || !below.is_empty()
+            }
+            _ => !ignored,
+        };
+        path.truncate(length);
+        kept
+    });
+}
+
+fn make_plain(node: &mut Node, mtime: i64) {
+    let mode = match &mut node.kind {
+        Kind::Dir(children) => {
+            children.values_mut().for_each(|child| make_plain(child, mtime));
+            0o755
+        }
+        Kind::Symlink(_) => 0o777,
+        Kind::File { link, .. } => {
+            // Whether two files of a checkout share their bytes on disk is this machine's affair.
+            *link = None;
+            if node.meta.mode & 0o100 == 0 { 0o644 } else { 0o755 }
+        }
+        _ => node.meta.mode,
+    };
+    node.meta = filetree::Meta::root(mode, mtime);
+}

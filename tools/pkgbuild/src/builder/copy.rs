@@ -1,0 +1,230 @@
+//! What `COPY` does between two trees. The rules are BuildKit's: links on the way to the destination are followed inside the
+//! tree; a folder's content is copied, not the folder; a folder that is there keeps its metadata when it is the destination itself
+//! and takes the source's when it lies below; a file does not replace a folder, nor a folder a file.
+
+use super::pattern::{is_pattern, matches_name};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Children, Kind, Meta, Node, Tree};
+use std::collections::HashMap;
+
+/// What changes on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Changes {
+    /// `--chmod`, for files and folders.
+    pub(super) mode: Option<u32>,
+    /// `--chown`.
+    pub(super) owner: Option<(u32, u32)>,
+    /// Time of folders that are made on the way.
+    pub(super) mtime: i64,
+}
+
+/// Numbers of hard links that no other tree of the build uses.
+#[derive(Debug)]
+pub(super) struct Links(u64);
+
+impl Default for Links {
+    /// Far above what counts entries of an archive or inodes of a disk.
+    fn default() -> Self {
+        Self(1 << 62)
+    }
+}
+
+/// One thing to copy: its name, and the node that it is.
+#[derive(Debug)]
+pub(super) struct Source<'t> {
+    /// What it is called when the destination is a folder.
+    pub(super) name: Vec<u8>,
+    /// The file or folder.
+    pub(super) node: &'t Node,
+}
+
+/// Finds what `word` means in `tree`: one path, which must exist, or a pattern, which may match nothing.
+pub(super) fn find_sources<'t>(tree: &'t Tree, word: &str, what: &str) -> Result<Vec<Source<'t>>> {
+    let parts: Vec<&str> = clean_parts(word);
+    let mut found = vec![Vec::new()];
+    for part in &parts {
+        let mut next = Vec::new();
+        for path in found {
+            if is_pattern(part) {
+                let folder = tree.resolve(&path, true)?;
+                let names = tree.get(&folder).and_then(Node::children).into_iter().flat_map(Children::keys);
+                next.extend(names.filter(|name| matches_name(part.as_bytes(), name)).map(|name| join(&path, name)));
+            } else {
+                next.push(join(&path, part.as_bytes()));
+            }
+        }
+        found = next;
+    }
+    let wildcard = parts.iter().any(|part| is_pattern(part));
+    let mut sources = Vec::new();
+    for path in found {
+        // A chroot's look-up: a link cannot lead out of the tree, so one that points outside names nothing.
+        let at = tree.resolve(&path, true)?;
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
+        match tree.get(&at) {
+            Some(node) => sources.push(Source { name, node }),
+            None if wildcard => {}
+            None => bail!("`{word}` is not in {what}"),
+        }
+    }
+    Ok(sources)
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+}
+
+/// The parts of a path, `..` stopping at the root.
+pub(super) fn clean_parts(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts
+}
+
+/// Copies `source` to `destination`, which is a clean path below the root. `into_folder`: it was written with a `/` at its end.
+pub(super) fn copy_to(
+    tree: &mut Tree,
+    source: &Source<'_>,
+    destination: &str,
+    into_folder: bool,
+    changes: Changes,
+    links: &mut Links,
+) -> Result<()> {
+    let mut at = tree.resolve(destination, true)?;
+    if into_folder {
+        ensure_folder(tree, &at, changes)?;
+    }
+    let mut copier = Copier { changes, links, seen: HashMap::new() };
+    match &source.node.kind {
+        Kind::Dir(children) => {
+            ensure_folder(tree, &at, changes)?;
+            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&at) else { bail!("`/{destination}` is no folder") };
+            copier.merge(children, into, &mut at)
+        }
+        _ => {
+            if tree.get(&at).is_some_and(|node| node.children().is_some()) {
+                at = join(&at, &source.name);
+            }
+            let (parent, name) = match at.iter().rposition(|b| *b == b'/') {
+                Some(slash) => (at[..slash].to_vec(), at[slash + 1..].to_vec()),
+                None => (Vec::new(), at.clone()),
+            };
+            ensure_folder(tree, &parent, changes)?;
+            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&parent) else { bail!("`/{destination}` lies below a file") };
+            copier.put(&name, source.node, into, &mut at)
+        }
+    }
+}
+
+/// Makes the folder `path`, whose links are resolved, and those above it, unless they are there.
+pub(super) fn ensure_folder(tree: &mut Tree, path: &[u8], changes: Changes) -> Result<()> {
+    let (uid, gid) = changes.owner.unwrap_or_default();
+    let mut at = &mut tree.root;
+    for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        let new = || Node { meta: Meta { uid, gid, ..Meta::root(0o755, changes.mtime) }, kind: Kind::Dir(Children::new()) };
+        at = match &mut at.kind {
+            Kind::Dir(children) => children.entry(part.to_vec()).or_insert_with(new),
+            _ => bail!("`/{}` lies below a file", String::from_utf8_lossy(path)),
+        };
+    }
+    match at.kind {
+        Kind::Dir(_) => Ok(()),
+        _ => bail!("`/{}` is a file, not a folder", String::from_utf8_lossy(path)),
+    }
+}
+
+struct Copier<'l> {
+    changes: Changes,
+    links: &'l mut Links,
+    /// Hard links of the source, by their number there.
+    seen: HashMap<u64, u64>,
+}
+
+impl Copier<'_> {
+    fn merge(&mut self, from: &Children, into: &mut Children, path: &mut Vec<u8>) -> Result<()> {
+        for (name, node) in from {
+            let length = path.len();
+            path.push(b'/');
+            path.extend_from_slice(name);
+            self.put(name, node, into, path)?;
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, name: &[u8], node: &Node, into: &mut Children, path: &mut Vec<u8>) -> Result<()> {
+        let place = |path: &[u8]| format!("/{}", String::from_utf8_lossy(path).trim_start_matches('/'));
+        let meta = self.meta(node);
+        if let Kind::Dir(children) = &node.kind {
+            let old = into.entry(name.to_vec()).or_insert_with(|| Node { meta: meta.clone(), kind: Kind::Dir(Children::new()) });
+            old.meta = meta;
+            return match &mut old.kind {
+                Kind::Dir(below) => self.merge(children, below, path),
+                Kind::Symlink(target) => {
+                    let target = String::from_utf8_lossy(target);
+                    bail!(
+                        "the folder `{0}` would replace a symbolic link to `{target}`\nhint: copy its content to where the link leads, in a COPY of its own",
+                        place(path)
+                    )
+                }
+                _ => bail!("the folder `{}` would replace a file", place(path)),
+            };
+        }
+        if into.get(name).is_some_and(|old| old.children().is_some()) {
+            bail!("the file `{}` would replace a folder", place(path));
+        }
+        let mut kind = node.kind.clone();
+        if let Kind::File { link: Some(link), .. } = &mut kind {
+            *link = *self.seen.entry(*link).or_insert_with(|| {
+                self.links.0 += 1;
+                self.links.0
+            });
+        }
+        into.insert(name.to_vec(), Node { meta, kind });
+        Ok(())
+    }
+
+    fn meta(&self, node: &Node) -> Meta {
+        let mut meta = node.meta.clone();
+        if let Some((uid, gid)) = self.changes.owner {
+            (meta.uid, meta.gid) = (uid, gid);
+        }
+        if let (Some(mode), false) = (self.changes.mode, matches!(node.kind, Kind::Symlink(_))) {
+            meta.mode = mode;
+        }
+        meta
+    }
+}
+
+/// `--chmod=755`.
+pub(super) fn parse_mode(text: &str) -> Result<u32> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.with_context(|| format!("--chmod={text} is not understood\nhint: an octal number such as 755 is"))
+}
+
+/// `--chown=user[:group]`, names looked up in the tree. A user alone stands for the group of the same number.
+pub(super) fn parse_owner(text: &str, tree: &Tree) -> Result<(u32, u32)> {
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    let number = |name: &str, file: &str| -> Result<u32> {
+        if let Ok(number) = name.parse() {
+            return Ok(number);
+        }
+        let at = tree.resolve(file, true)?;
+        let text = match tree.get(at).map(|node| &node.kind) {
+            Some(Kind::File { content, .. }) => String::from_utf8_lossy(&content.read_all()?).into_owned(),
+            _ => String::new(),
+        };
+        let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name));
+        let field = line.and_then(|fields| fields.get(2)?.parse().ok());
+        field.with_context(|| format!("--chown={text}: `{name}` is not in /{file} of the stage", text = name))
+    };
+    let uid = number(user, "etc/passwd")?;
+    let gid = if text.contains(':') { number(group, "etc/group")? } else { uid };
+    Ok((uid, gid))
+}

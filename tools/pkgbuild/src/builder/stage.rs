@@ -1,0 +1,364 @@
+//! One stage while it is built: its configuration, its variables and its tree, changed an instruction at a time.
+
+use super::{
+    Builder, Finished, HINT, PATH,
+    copy::{self, Changes, Source},
+    environment::{Mount, MountKind, Step},
+};
+use crate::dockerfile::{Command, Copy, Heredoc, Instruction, Item, MountFlag, Run, expand};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Node, Tree};
+use oci::Config;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Build arguments that `RUN` sees without an `ARG`.
+const PROXIES: [&str; 10] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"];
+
+pub(super) struct Stage<'b, 'a> {
+    builder: &'b mut Builder<'a>,
+    index: usize,
+    config: Config,
+    tree: Tree,
+    arch: String,
+    args: BTreeMap<String, String>,
+    /// This stage has a CMD of its own, which an ENTRYPOINT does not take away.
+    has_cmd: bool,
+}
+
+impl<'b, 'a> Stage<'b, 'a> {
+    pub(super) fn new(builder: &'b mut Builder<'a>, index: usize, base: Finished) -> Self {
+        let Finished { config, tree, arch, args } = base;
+        Self { builder, index, config, tree, arch, args, has_cmd: false }
+    }
+
+    pub(super) fn finish(self) -> Finished {
+        Finished { config: self.config, tree: self.tree, arch: self.arch, args: self.args }
+    }
+
+    pub(super) fn execute(&mut self, item: &Item) -> Result<()> {
+        match &item.instruction {
+            Instruction::Arg(args) => self.arg(args)?,
+            Instruction::Env(pairs) => self.env(pairs)?,
+            Instruction::Label(pairs) => {
+                let expanded: Result<Vec<_>> = pairs.iter().map(|(name, value)| Ok((self.text(name)?, self.text(value)?))).collect();
+                self.config.labels.extend(expanded?);
+            }
+            Instruction::Workdir(path) => self.workdir(path)?,
+            Instruction::Entrypoint(command) => {
+                self.config.entrypoint = self.command_line(command);
+                if !self.has_cmd {
+                    self.config.cmd.clear();
+                }
+            }
+            Instruction::Cmd(command) => {
+                self.config.cmd = self.command_line(command);
+                self.has_cmd = true;
+            }
+            Instruction::Shell(shell) => drop(self.config.other.insert("Shell".to_owned(), json!(shell))),
+            Instruction::User(user) => self.config.user = self.text(user)?,
+            Instruction::StopSignal(signal) => self.config.stop_signal = self.text(signal)?,
+            Instruction::Expose(ports) => {
+                for port in ports {
+                    let port = self.text(port)?;
+                    let port = if port.contains('/') { port } else { format!("{port}/tcp") };
+                    self.config.exposed_ports.insert(port, json!({}));
+                }
+            }
+            Instruction::Volume(paths) => {
+                for path in paths {
+                    let path = self.text(path)?;
+                    self.config.volumes.insert(path, json!({}));
+                }
+            }
+            Instruction::Copy(copy) => self.copy(copy, false)?,
+            Instruction::Add(copy) => self.copy(copy, true)?,
+            Instruction::Run(run) => self.run(run, item.line)?,
+            Instruction::Maintainer(_) => {}
+            Instruction::Healthcheck(_) => bail!("HEALTHCHECK is not understood\n{HINT}"),
+            Instruction::Onbuild(_) => bail!("ONBUILD is not understood\n{HINT}"),
+        }
+        Ok(())
+    }
+
+    /// A word with its variables replaced: those of `ENV` go before those of `ARG`.
+    fn text(&self, word: &str) -> Result<String> {
+        expand(word, self.builder.request.dockerfile.escape, &|name| {
+            let in_env = self.config.env.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
+            in_env.map(|(_, value)| value.to_owned()).or_else(|| self.args.get(name).cloned())
+        })
+    }
+
+    fn arg(&mut self, args: &[(String, Option<String>)]) -> Result<()> {
+        for (name, default) in args {
+            let value = match (self.builder.request.build_args.get(name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.text(default)?),
+                (None, None) => self.builder.args.get(name).cloned(),
+            };
+            if let Some(value) = value {
+                self.args.insert(name.clone(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn env(&mut self, pairs: &[(String, String)]) -> Result<()> {
+        // All values of one instruction see the variables before it.
+        let expanded: Result<Vec<_>> = pairs.iter().map(|(name, value)| Ok((self.text(name)?, self.text(value)?))).collect();
+        for (name, value) in expanded? {
+            let pair = format!("{name}={value}");
+            match self.config.env.iter_mut().find(|old| old.split_once('=').is_some_and(|(key, _)| key == name)) {
+                Some(old) => *old = pair,
+                None => self.config.env.push(pair),
+            }
+        }
+        Ok(())
+    }
+
+    fn workdir(&mut self, path: &str) -> Result<()> {
+        let path = self.text(path)?;
+        let clean = self.absolute(&path);
+        let at = self.tree.resolve(&clean, true)?;
+        let changes = self.changes();
+        copy::ensure_folder(&mut self.tree, &at, changes).with_context(|| format!("WORKDIR {path}"))?;
+        self.config.working_dir = format!("/{clean}");
+        Ok(())
+    }
+
+    /// A path below the root of the stage, clean; relative ones start in the working directory.
+    fn absolute(&self, path: &str) -> String {
+        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.config.working_dir) };
+        copy::clean_parts(&joined).join("/")
+    }
+
+    fn changes(&self) -> Changes {
+        Changes { mtime: self.builder.request.source_date_epoch, ..Changes::default() }
+    }
+
+    fn shell(&self) -> Vec<String> {
+        let shell = self.config.other.get("Shell").and_then(Value::as_array);
+        let words: Vec<String> = shell.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        if words.is_empty() { vec!["/bin/sh".to_owned(), "-c".to_owned()] } else { words }
+    }
+
+    fn command_line(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.clone(),
+            Command::Shell(text) => [self.shell(), vec![text.clone()]].concat(),
+        }
+    }
+
+    fn copy(&mut self, copy: &Copy, add: bool) -> Result<()> {
+        let name = if add { "ADD" } else { "COPY" };
+        if let Some((flag, _)) = copy.flags.first() {
+            bail!("{name} --{flag} is not understood\n{HINT}");
+        }
+        let sources: Vec<String> = copy.sources.iter().map(|word| self.source_word(word, copy)).collect::<Result<_>>()?;
+        let written = self.text(&copy.destination)?;
+        let into_folder = written.ends_with('/') || written == "." || written.ends_with("/.");
+        if sources.len() > 1 && !into_folder {
+            bail!("{name} of more than one source needs a destination that ends with `/`, not `{written}`");
+        }
+        let destination = self.absolute(&written);
+        let changes = Changes {
+            mode: copy.chmod.as_ref().map(|mode| copy::parse_mode(&self.text(mode)?)).transpose()?,
+            owner: copy.chown.as_ref().map(|owner| copy::parse_owner(&self.text(owner)?, &self.tree)).transpose()?,
+            ..self.changes()
+        };
+        let from = copy.from.as_ref().map(|from| self.text(from)).transpose()?;
+        self.fetch_image(from.as_deref())?;
+        for word in &sources {
+            if let Some(heredoc) = copy.heredocs.iter().find(|heredoc| heredoc.word == *word) {
+                let node = Node::file(0o644, changes.mtime, Content::from(self.heredoc_text(heredoc)?.as_str()));
+                let source = Source { name: heredoc.name.clone().into_bytes(), node: &node };
+                copy::copy_to(&mut self.tree, &source, &destination, into_folder, changes, &mut self.builder.links)?;
+                continue;
+            }
+            if add {
+                refuse_remote(word)?;
+            }
+            let (tree, what) = self.builder.origin(from.as_deref(), self.index, &self.arch);
+            let found = copy::find_sources(tree, word, &what).with_context(|| format!("{name} {word} {written}"))?;
+            // The borrow of the other tree ends before ours is changed.
+            let found: Vec<(Vec<u8>, Node)> = found.into_iter().map(|source| (source.name, source.node.clone())).collect();
+            for (file, node) in &found {
+                if add {
+                    refuse_archive(file, node)?;
+                }
+                let source = Source { name: file.clone(), node };
+                copy::copy_to(&mut self.tree, &source, &destination, into_folder, changes, &mut self.builder.links)
+                    .with_context(|| format!("{name} {word} {written}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A here-document's word stays as it is.
+    fn source_word(&self, word: &str, copy: &Copy) -> Result<String> {
+        if copy.heredocs.iter().any(|heredoc| heredoc.word == word) { Ok(word.to_owned()) } else { self.text(word) }
+    }
+
+    /// Quotes mean nothing in a here-document, so they are escaped before variables are replaced.
+    fn heredoc_text(&self, heredoc: &Heredoc) -> Result<String> {
+        if !heredoc.expand {
+            return Ok(heredoc.body.clone());
+        }
+        let escape = self.builder.request.dockerfile.escape;
+        let mut guarded = String::new();
+        for c in heredoc.body.chars() {
+            if c == '"' || c == '\'' {
+                guarded.push(escape);
+            }
+            guarded.push(c);
+        }
+        self.text(&guarded)
+    }
+
+    /// Makes sure that [`Builder::origin`] finds the image that `from` names, when it names one.
+    fn fetch_image(&mut self, from: Option<&str>) -> Result<()> {
+        let Some(from) = from else { return Ok(()) };
+        let key = (from.to_owned(), self.builder.request.arch.to_owned());
+        if self.builder.request.dockerfile.find_stage(from, self.index).is_some() || self.builder.images.contains_key(&key) {
+            return Ok(());
+        }
+        if from.is_empty() || from == "scratch" {
+            bail!("--from={from} names neither a stage nor an image");
+        }
+        let (_, tree) = self.builder.env.base_image(from, &key.1).with_context(|| format!("--from={from}"))?;
+        self.builder.images.insert(key, tree);
+        Ok(())
+    }
+
+    fn run(&mut self, run: &Run, line: usize) -> Result<()> {
+        let request = self.builder.request;
+        let mut network = request.network;
+        for (flag, value) in &run.flags {
+            match (flag.as_str(), value.as_deref()) {
+                ("network", Some("none")) => network = false,
+                ("network", Some("default")) => {}
+                _ => bail!("RUN --{flag}{} is not understood\n{HINT}", value.as_ref().map(|value| format!("={value}")).unwrap_or_default()),
+            }
+        }
+        let step = Step {
+            place: format!("{}:{line}", request.dockerfile.path),
+            command: run.command.to_string(),
+            argv: self.run_argv(run)?,
+            env: self.run_env(),
+            workdir: if self.config.working_dir.is_empty() { "/".to_owned() } else { self.config.working_dir.clone() },
+            arch: self.arch.clone(),
+            network,
+            mounts: run.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_>>()?,
+            source_date_epoch: request.source_date_epoch,
+        };
+        let before = self.tree.clone();
+        if !self.builder.env.builtin(&step, &mut self.tree)? {
+            if !self.builder.env.can_execute(&step.arch) {
+                bail!(
+                    "this RUN needs programs of {}, and this machine is {}\nhint: a stage that only makes files can start with FROM --platform=$BUILDPLATFORM",
+                    step.arch,
+                    request.build_arch
+                );
+            }
+            if !matches!(self.config.user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
+                bail!("a RUN as the user `{}` is not understood\n{HINT}", self.config.user);
+            }
+            self.builder.env.run(&step, &mut self.tree)?;
+        }
+        clamp(&mut self.tree.root, Some(&before.root), request.source_date_epoch);
+        Ok(())
+    }
+
+    fn run_argv(&self, run: &Run) -> Result<Vec<String>> {
+        let text = match (&run.command, &run.heredocs[..]) {
+            (_, []) => return Ok(self.command_line(&run.command)),
+            (Command::Shell(text), [only]) if *text == only.word => {
+                if only.body.starts_with("#!") {
+                    bail!("a RUN whose here-document names its interpreter is not understood\n{HINT}");
+                }
+                only.body.clone()
+            }
+            // The shell itself reads them, so they go with their opening words.
+            (command, all) => all.iter().fold(format!("{command}\n"), |text, heredoc| format!("{text}{}{}\n", heredoc.body, heredoc.name)),
+        };
+        Ok([self.shell(), vec![text]].concat())
+    }
+
+    /// `ENV` over `ARG` over the proxies that the caller gave.
+    fn run_env(&self) -> BTreeMap<String, String> {
+        let given = &self.builder.request.build_args;
+        let proxies = PROXIES.iter().filter_map(|name| given.get(*name).map(|value| ((*name).to_owned(), value.clone())));
+        let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned()), ("HOME".to_owned(), "/root".to_owned())]);
+        env.extend(proxies);
+        env.extend(self.args.clone());
+        env.extend(self.config.env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+        env
+    }
+
+    fn mount(&mut self, flag: &MountFlag) -> Result<Mount> {
+        let target = flag.get(&["target", "dst", "destination"]).context("RUN --mount needs `target=`")?;
+        let target = format!("/{}", self.absolute(&self.text(target)?));
+        let kind = match flag.get(&["type"]).unwrap_or("bind") {
+            "bind" => {
+                let from = flag.get(&["from"]).map(|from| self.text(from)).transpose()?;
+                self.fetch_image(from.as_deref())?;
+                let source = self.text(flag.get(&["source", "src"]).unwrap_or("/"))?;
+                let (tree, what) = self.builder.origin(from.as_deref(), self.index, &self.arch);
+                let found = copy::find_sources(tree, &source, &what).with_context(|| format!("RUN --mount=target={target}"))?;
+                let node = found.first().with_context(|| format!("RUN --mount: `{source}` is not in {what}"))?.node.clone();
+                let writable = flag.get(&["rw", "readwrite"]).is_some_and(|value| value != "false");
+                MountKind::Bind { node, writable }
+            }
+            "cache" | "tmpfs" => MountKind::Scratch,
+            other => bail!("RUN --mount=type={other} is not understood\n{HINT}"),
+        };
+        Ok(Mount { target, kind })
+    }
+}
+
+impl Builder<'_> {
+    /// The tree that `--from` means for stage `index`, and what messages call it.
+    fn origin(&self, from: Option<&str>, index: usize, arch: &str) -> (&Tree, String) {
+        let Some(from) = from else { return (self.request.context, "the context".to_owned()) };
+        let stage = self.request.dockerfile.find_stage(from, index).and_then(|stage| self.done.get(&stage));
+        let image = || self.images.get(&(from.to_owned(), self.request.arch.to_owned()));
+        match stage.map(|stage| &stage.tree).or_else(image) {
+            Some(tree) => (tree, format!("`{from}`")),
+            // Needed stages come first and images are fetched, so this is never reached; an empty-handed answer names the cause.
+            None => (self.request.context, format!("the context, in place of `{from}` for {arch}")),
+        }
+    }
+}
+
+fn refuse_remote(word: &str) -> Result<()> {
+    if word.contains("://") || word.starts_with("git@") {
+        bail!("ADD of an address is not understood: `{word}`\n{HINT}");
+    }
+    Ok(())
+}
+
+/// `ADD` unpacks archives; a copy of one would be something else.
+fn refuse_archive(name: &[u8], node: &Node) -> Result<()> {
+    let filetree::Kind::File { content, .. } = &node.kind else { return Ok(()) };
+    let mut start = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(content.open()?, 512), &mut start)?;
+    let compressed = [&b"\x1f\x8b\x08"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    if compressed.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar") {
+        bail!("ADD would unpack the archive `{}`, which is not understood\nhint: COPY copies it as it is", String::from_utf8_lossy(name));
+    }
+    Ok(())
+}
+
+/// No file that a step made or changed is younger than `epoch`.
+fn clamp(node: &mut Node, before: Option<&Node>, epoch: i64) {
+    if node.meta.mtime > epoch && before.is_none_or(|before| before.meta.mtime != node.meta.mtime) {
+        node.meta.mtime = epoch;
+    }
+    if let filetree::Kind::Dir(children) = &mut node.kind {
+        let old = before.and_then(Node::children);
+        for (name, child) in children {
+            clamp(child, old.and_then(|old| old.get(name)), epoch);
+        }
+    }
+}

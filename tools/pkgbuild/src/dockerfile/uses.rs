@@ -1,0 +1,121 @@
+//! What a Dockerfile needs from outside, known before it is built: images, and commands.
+
+use super::{Command, Dockerfile, Instruction, expand};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An image that a Dockerfile starts from or copies from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageUse {
+    /// The reference, variables replaced.
+    pub reference: String,
+    /// Whether it is wanted for the building machine's architecture, not for the image's.
+    pub on_build_machine: bool,
+}
+
+/// Stand-ins for the two platforms, so that it can be told which one a `--platform` means.
+const PLATFORMS: [(&str, &str); 6] = [
+    ("BUILDPLATFORM", "linux/BUILD"),
+    ("BUILDOS", "linux"),
+    ("BUILDARCH", "BUILD"),
+    ("TARGETPLATFORM", "linux/TARGET"),
+    ("TARGETOS", "linux"),
+    ("TARGETARCH", "TARGET"),
+];
+
+impl Dockerfile {
+    /// The images that building the last stage needs, in order of their names, with the defaults of global `ARG`s.
+    #[must_use]
+    pub fn images(&self) -> Vec<ImageUse> {
+        self.images_with(&BTreeMap::new())
+    }
+
+    /// The same with values for `ARG`. A word that cannot be expanded is left out: the build tells why.
+    #[must_use]
+    pub fn images_with(&self, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
+        let args = self.global_args(&PLATFORMS, build_args);
+        let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
+        let mut images = BTreeSet::new();
+        for index in self.needed_stages(self.stages.len() - 1, build_args) {
+            let stage = &self.stages[index];
+            let on_build_machine = stage.platform.as_deref().is_some_and(|platform| text(platform).contains("BUILD"));
+            let base = text(&stage.base);
+            if base != "scratch" && !base.is_empty() && self.find_named(&base, index).is_none() {
+                images.insert(ImageUse { reference: base, on_build_machine });
+            }
+            for from in stage.items.iter().flat_map(|item| sources_of(&item.instruction)) {
+                let from = text(from);
+                if !from.is_empty() && self.find_stage(&from, index).is_none() {
+                    images.insert(ImageUse { reference: from, on_build_machine: false });
+                }
+            }
+        }
+        images.into_iter().collect()
+    }
+
+    /// The texts of the `RUN`s that building the last stage executes.
+    pub fn run_commands(&self) -> impl Iterator<Item = String> {
+        let needed = self.needed_stages(self.stages.len() - 1, &BTreeMap::new());
+        needed.into_iter().flat_map(|index| &self.stages[index].items).filter_map(|item| match &item.instruction {
+            Instruction::Run(run) => Some(run.command.to_string()),
+            _ => None,
+        })
+    }
+
+    /// The stages that stage `last` needs, itself included, in the order of the file.
+    pub(crate) fn needed_stages(&self, last: usize, build_args: &BTreeMap<String, String>) -> BTreeSet<usize> {
+        let args = self.global_args(&PLATFORMS, build_args);
+        let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
+        let mut needed = BTreeSet::new();
+        let mut pending = vec![last];
+        while let Some(index) = pending.pop() {
+            if !needed.insert(index) {
+                continue;
+            }
+            let stage = &self.stages[index];
+            pending.extend(self.find_named(&text(&stage.base), index));
+            pending.extend(
+                stage.items.iter().flat_map(|item| sources_of(&item.instruction)).filter_map(|from| self.find_stage(&text(from), index)),
+            );
+        }
+        needed
+    }
+
+    /// `ARG`s before the first `FROM` on top of `predefined`. A default that cannot be expanded is left as it is.
+    pub(crate) fn global_args(&self, predefined: &[(&str, &str)], build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut values: BTreeMap<String, String> =
+            predefined.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        for arg in &self.args {
+            let default = || {
+                let word = arg.default.as_ref()?;
+                Some(expand(word, self.escape, &|name| values.get(name).cloned()).unwrap_or_else(|_| word.clone()))
+            };
+            if let Some(value) = build_args.get(&arg.name).cloned().or_else(default) {
+                values.insert(arg.name.clone(), value);
+            }
+        }
+        values
+    }
+
+    /// The stage of that name before stage `before`. A number is no name here: `FROM 0` is an image.
+    pub(crate) fn find_named(&self, name: &str, before: usize) -> Option<usize> {
+        self.find_stage(name, before).filter(|_| name.parse::<usize>().is_err())
+    }
+}
+
+/// The stages or images that an instruction takes files from.
+fn sources_of(instruction: &Instruction) -> Vec<&str> {
+    match instruction {
+        Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(|mount| mount.get(&["from"])).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exec(words) => f.write_str(&words.join(" ")),
+            Self::Shell(text) => f.write_str(text),
+        }
+    }
+}
