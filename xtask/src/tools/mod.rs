@@ -5,6 +5,7 @@ pub mod apt;
 pub mod cargo;
 pub mod cmd;
 pub mod docker;
+pub mod failure;
 pub mod git;
 pub mod interrupt;
 mod lines;
@@ -19,7 +20,8 @@ pub mod table;
 pub mod version;
 
 pub use cmd::{Cmd, Environment, Output};
-pub use process::{Exit, Failure, Running};
+pub use failure::{Exit, Failure};
+pub use process::Running;
 pub use table::{For, Tool};
 
 use crate::error::missing_tool;

@@ -1,105 +1,26 @@
-//! The life of a child: its start in a group of its own, its lines while it runs, its end, and the error that tells of it.
+//! The life of a child: its start in a group of its own, its lines while it runs, and its end.
 //! What to start is said by `Cmd`; this is the only file that calls `std::process::Command`.
 
 use super::{
     cmd::{Change, Cmd, Stdin},
+    failure::{Exit, Failure},
     interrupt::{self, Registered},
     lines::{Lines, Tail, pump},
 };
 use anyhow::{Context as _, Result};
 use std::{
-    fmt,
     fs::File,
     io::{self, PipeReader, PipeWriter, Read, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// With this status.
-    Status(i32),
-    /// Killed by this signal.
-    Signal(i32),
-    /// Killed by us after this time.
-    TimedOut(Duration),
-    /// Killed because a person stopped us.
-    Interrupted,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => match signal_name(*signal) {
-                Some(name) => write!(f, "killed by signal {signal}, {name}"),
-                None => write!(f, "killed by signal {signal}"),
-            },
-            Self::TimedOut(limit) => write!(f, "not done after {} s", limit.as_secs_f32()),
-            Self::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-fn signal_name(signal: i32) -> Option<&'static str> {
-    let names = [
-        (libc::SIGHUP, "SIGHUP"),
-        (libc::SIGINT, "SIGINT"),
-        (libc::SIGQUIT, "SIGQUIT"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGKILL, "SIGKILL (out of memory?)"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGPIPE, "SIGPIPE"),
-        (libc::SIGTERM, "SIGTERM"),
-        (libc::SIGSYS, "SIGSYS"),
-    ];
-    names.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
-}
-
-/// A tool that did not succeed. Find it in a chain with `downcast_ref` to turn a known failure into advice.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The tool's name.
-    pub tool: String,
-    /// What it was run for, if that was said.
-    pub step: Option<String>,
-    /// How it ended.
-    pub exit: Exit,
-    /// Its last lines, oldest first, secrets taken out.
-    pub tail: Vec<String>,
-    /// The command, to be pasted into a shell.
-    pub command: String,
-    /// The file with all its lines.
-    pub log: Option<PathBuf>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` failed", self.tool)?;
-        if let Some(step) = &self.step {
-            write!(f, " while {step}")?;
-        }
-        write!(f, ": {}", self.exit)?;
-        for line in &self.tail {
-            write!(f, "\n| {line}")?;
-        }
-        write!(f, "\ncommand: {}", self.command)?;
-        self.log.as_ref().map_or(Ok(()), |log| write!(f, "\nlog: {}", log.display()))
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// The two ends of a background child's standard streams.
 pub struct Console {
