@@ -177,7 +177,7 @@ fn context(
         },
         knobs: Knobs::resolve(&raw, &root)?,
         profile,
-        tools: Tools::new(environment),
+        tools: Tools::new(environment.all().map(|(name, value)| (name.into(), value.into()))),
         environment: environment.clone(),
         root,
     })

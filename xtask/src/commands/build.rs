@@ -5,7 +5,7 @@ use crate::{
     engine::{Engine, native::Native},
     execute::{self, progress, short},
     knobs::ImageFormat,
-    plan::{Action, Goal, NodeId, Plan, plan_goal},
+    plan::{Action, Goal, ImageRef, NodeId, Plan, plan_goal},
     tools::{Need, Tool},
     tree::Tree,
 };
@@ -48,8 +48,9 @@ pub fn packages(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         let tree = ctx.tree()?;
         let engine = native(ctx, &tree)?;
         for name in &names {
-            engine.forget(&crate::plan::ImageRef { reference: tree.package_reference(name)?, arch: ctx.knobs.arch })?;
+            engine.forget(ImageRef { reference: tree.package_reference(name)?, arch: ctx.knobs.arch });
         }
+        return build_with(ctx, &tree, &engine, &Goal::Packages(names));
     }
     build(ctx, &Goal::Packages(names))
 }
@@ -76,18 +77,22 @@ pub fn native(ctx: &Ctx, tree: &Tree) -> Result<Native> {
 }
 
 fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
-    let since = Instant::now();
     let tree = ctx.tree()?;
-    let plan = plan(ctx, &tree, goal)?;
     let engine = native(ctx, &tree)?;
-    let options = ctx.execution(&tree);
+    build_with(ctx, &tree, &engine, goal)
+}
+
+fn build_with(ctx: &Ctx, tree: &Tree, engine: &Native, goal: &Goal) -> Result<()> {
+    let since = Instant::now();
+    let plan = plan(ctx, tree, goal)?;
+    let options = ctx.execution(tree);
     if ctx.globals.dry_run {
-        return show(ctx, &plan, &engine, &options);
+        return show(ctx, &plan, engine, &options);
     }
     eprintln!("{} {} {} {}, {} engine", ctx.profile.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
-    preflight(ctx, &plan, &engine, &options)?;
+    preflight(ctx, &plan, engine, &options)?;
     let _lock = execute::lock_tree(&ctx.dist())?;
-    let outcome = execute::run(&plan, &engine, &options)?;
+    let outcome = execute::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
 }
 

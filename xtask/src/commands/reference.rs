@@ -64,7 +64,7 @@ pub fn commands_page() -> String {
     command.build();
     let _ = writeln!(page, "```text\n{}\n```\n", command.render_help().to_string().trim_end());
     for verb in super::VERBS {
-        let help = (verb.arguments)(Command::new(format!("cargo xtask {}", verb.name)).about(verb.about)).term_width(100).render_help();
+        let help = (verb.arguments)(Command::new(verb.name).bin_name(format!("cargo xtask {}", verb.name)).about(verb.about)).term_width(100).render_help();
         let _ = writeln!(page, "## {}\n\n```text\n{}\n```\n", verb.name, help.to_string().trim_end());
     }
     page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"

@@ -3,6 +3,8 @@
 
 mod display;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 pub use targets::{Facts, Goal, PackageFacts, plan_goal};
 

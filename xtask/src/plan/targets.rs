@@ -4,7 +4,6 @@ use super::{Action, ImageRef, Input, Need, Node, NodeId, Plan};
 use crate::knobs::{Arch, ImageFormat, Knobs};
 use anyhow::{Result, bail};
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 

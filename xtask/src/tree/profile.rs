@@ -21,6 +21,8 @@ pub struct Profile {
     pub packages: PathBuf,
     /// The package that others start from, if the tree has one.
     pub archive: Option<String>,
+    /// Packages that hold a program of this workspace.
+    pub tool_images: Vec<String>,
     /// The template of the root file system, absolute.
     pub rootfs_template: PathBuf,
     /// Irregular template names: `DOM0ZTOOLS_TAG` → `dom0-ztools`.
@@ -62,6 +64,8 @@ struct TreeTable {
 struct Packages {
     folder: PathBuf,
     archive: Option<String>,
+    #[serde(default)]
+    tool_images: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +116,7 @@ impl Profile {
             engine: file.tree.engine,
             packages: root.join(file.packages.folder),
             archive: file.packages.archive,
+            tool_images: file.packages.tool_images,
             rootfs_template: root.join(file.templates.rootfs),
             template_tags: file.templates.tags,
             rootfs_limit: file.rootfs.limit,

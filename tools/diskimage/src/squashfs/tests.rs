@@ -50,7 +50,7 @@ fn tree() -> Tree {
     put("bin/ping6", capable);
     put("bin/sh", Node { meta: Meta::root(0o777, 5), kind: Kind::Symlink(b"busybox".to_vec()) });
     put("dev/null", Node { meta: Meta::root(0o666, 0), kind: Kind::CharDevice { major: 1, minor: 3 } });
-    put("dev/vda300", Node { meta: Meta { uid: 0, gid: 6, ..Meta::root(0o660, 0) }, kind: Kind::BlockDevice { major: 254, minor: 300 } });
+    put("dev/vda44", Node { meta: Meta { uid: 0, gid: 6, ..Meta::root(0o660, 0) }, kind: Kind::BlockDevice { major: 254, minor: 44 } });
     put("dev/pipe", Node { meta: Meta::root(0o600, 0), kind: Kind::Fifo });
     put("home/u", Node { meta: Meta { uid: 100_000, gid: 70_000, ..Meta::root(0o700, 9) }, kind: Kind::Dir(Default::default()) });
     for number in 0..3000 {
@@ -145,8 +145,8 @@ fn unsquashfs_agrees() {
         let path = written(folder.path(), &tree, &options(compressor, 2));
         let list = stdout(Command::new("unsquashfs").args(["-lln", "-UTC"]).arg(&path));
         for line in [
-            "crw-rw-rw- 0/0             1,  3 1970-01-01 00:00 squashfs-root/dev/null",
-            "brw-rw---- 0/6           254,300 1970-01-01 00:00 squashfs-root/dev/vda300",
+            "crw-rw-rw- 0/0                   1,  3 1970-01-01 00:00 squashfs-root/dev/null",
+            "brw-rw---- 0/6                 254, 44 1970-01-01 00:00 squashfs-root/dev/vda44",
             "drwx------ 100000/70000 ",
             "-rwsr-xr-x 0/0                 2 2020-09-13 12:26 squashfs-root/bin/ping6",
             "squashfs-root/bin/sh -> busybox",
@@ -172,11 +172,9 @@ fn grub_reads_it() {
         let path = written(folder.path(), &tree, &options(compressor.clone(), 2));
         let list = stdout(Command::new("grub-fstest").arg(&path).args(["ls", "/sizes"]));
         assert!(list.contains("131073"), "{compressor:?}: {list}");
-        for (name, bytes) in [
-            ("sizes/393221", noise(3 * BLOCK + 5, 3 * BLOCK as u64 + 5)),
-            ("twin-b", noise(5000, 1)),
-            ("many/a file with a longer name 2999", b"2999".to_vec()),
-        ] {
+        for (name, bytes) in
+            [("sizes/393221", noise(3 * BLOCK + 5, 3 * BLOCK as u64 + 5)), ("twin-b", noise(5000, 1)), ("link/c", b"three names".to_vec())]
+        {
             let out = folder.path().join("out");
             stdout(Command::new("grub-fstest").arg(&path).args(["cp", &format!("/{name}"), out.to_str().unwrap()]));
             assert!(std::fs::read(out).unwrap() == bytes, "{compressor:?}: {name}");
@@ -230,7 +228,8 @@ fn a_damaged_image_is_an_error_and_nothing_worse() {
         assert!(open(&whole[..length]).is_err(), "cut to {length}");
     }
     // Every byte of the superblock and of the tables, wrong in several ways: an error or another list, never a panic.
-    let tables = whole.len() - 4096..whole.len();
+    let used = usize::try_from(u64::from_le_bytes(whole[40..48].try_into().unwrap())).unwrap();
+    let tables = used - 400..used;
     for at in (0..96).chain(tables) {
         for value in [0, 0xff, 0x80, whole[at] ^ 1] {
             let mut bytes = whole.clone();

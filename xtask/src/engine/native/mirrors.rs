@@ -2,7 +2,7 @@
 
 use crate::{environment::Environment, knobs::Knobs};
 use anyhow::Result;
-use pkgbuild::debian::{Mirrors, Proxy};
+use pkgbuild::debian::{self, Mirrors, Proxy};
 use std::path::Path;
 
 /// The machine's apt configuration.
@@ -32,7 +32,7 @@ impl Origins {
 
     /// The mirrors; an error with a hint when nothing names one.
     pub fn mirrors(&self) -> Result<Mirrors> {
-        Mirrors::from_apt_sources(&apt_sources(Path::new(APT)), self.debian.as_deref(), self.security.as_deref())
+        Mirrors::from_apt_sources(&debian::read_apt_sources(Path::new(APT))?, self.debian.as_deref(), self.security.as_deref())
     }
 
     /// The proxy for plain HTTP.
@@ -40,14 +40,4 @@ impl Origins {
     pub fn proxy(&self) -> Proxy {
         Proxy { http: self.proxy.clone(), except: self.no_proxy.clone() }
     }
-}
-
-/// Name and text of every file in which apt looks for sources. One that cannot be read names no mirror.
-fn apt_sources(folder: &Path) -> Vec<(String, String)> {
-    let mut paths = vec![folder.join("sources.list")];
-    let entries = std::fs::read_dir(folder.join("sources.list.d")).into_iter().flatten().flatten();
-    let mut more: Vec<_> = entries.map(|entry| entry.path()).collect();
-    more.sort();
-    paths.extend(more);
-    paths.iter().filter_map(|path| Some((path.display().to_string(), std::fs::read_to_string(path).ok()?))).collect()
 }

@@ -18,11 +18,17 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use oci::{Cache, Image};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 /// The engine, for one tree.
 pub struct Native {
     cache: Cache,
     tools: Tools,
+    /// Packages that count as not there until they are built again.
+    forgotten: Mutex<BTreeSet<ImageRef>>,
     packages: packages::Builder,
 }
 
@@ -31,7 +37,7 @@ impl Native {
     pub fn new(ctx: &Ctx, tree: &Tree) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
-        Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree) })
+        Ok(Self { cache, tools: ctx.tools.clone(), forgotten: Mutex::default(), packages: packages::Builder::new(ctx, tree) })
     }
 
     /// The image of a package, which an earlier node has made.
@@ -49,9 +55,9 @@ impl Native {
         found.with_context(|| format!("the image {reference} is not in the image cache, and is no package of this tree"))
     }
 
-    /// Takes a package's image out of the cache, so that it is built again.
-    pub fn forget(&self, image: &ImageRef) -> Result<()> {
-        self.cache.forget(&image.reference, image.arch.as_str())
+    /// Treats a package as if it had never been built.
+    pub fn forget(&self, image: ImageRef) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(image);
     }
 
     /// Whether a package's Dockerfile has steps that run programs.
@@ -62,7 +68,13 @@ impl Native {
 
 impl Engine for Native {
     fn package(&self, image: &ImageRef) -> Result<Option<String>> {
-        self.cache.digest(&image.reference, image.arch.as_str())
+        if self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).contains(image) {
+            return Ok(None);
+        }
+        if !self.cache.contains(&image.reference, image.arch.as_str())? {
+            return Ok(None);
+        }
+        Ok(self.cache.find(&image.reference, image.arch.as_str())?.map(|image| image.digest))
     }
 
     fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
@@ -72,7 +84,9 @@ impl Engine for Native {
             Action::MakePersist { out } => files::make_persist(out),
             Action::ExportFirmware { image, out, files } => files::export_firmware(self, image, out, files),
             Action::BuildPackage { name, dir, image, build_yml, .. } => {
-                self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)
+                self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)?;
+                self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
+                Ok(())
             }
             Action::ComposeRootfs { yml, arch, out, .. } => rootfs::compose(self, yml, *arch, out, job),
             Action::PackRootfs { tar, out, link, compression, limit, epoch } => {

@@ -7,7 +7,7 @@ use crate::{
     execute::{Job, progress::size},
     knobs::Arch,
     plan::ImageRef,
-    tools::{Output, Tools, sandbox::Sandbox},
+    tools::{Output, Tools, sandbox::Sandbox, static_binary},
     tree::Tree,
 };
 use anyhow::{Context as _, Result, bail};
@@ -16,7 +16,7 @@ use oci::{Cache, NewImage, NewLayer};
 use pkgbuild::{
     build_yml::BuildYml,
     builder::{self, Environment, Request, Step},
-    debian::{self, ArchiveOptions, DeployOptions, Fetched, Lock, Policy, Progress, Store},
+    debian::{self, Builtin, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
 };
 use std::{
@@ -47,6 +47,8 @@ pub(super) struct Builder {
     epoch: i64,
     jobs: usize,
     commit: Option<String>,
+    root: PathBuf,
+    tool_images: Vec<String>,
 }
 
 impl Builder {
@@ -61,20 +63,22 @@ impl Builder {
             epoch: PACKAGE_EPOCH,
             jobs: ctx.globals.jobs,
             commit: tree.commit_if_clean(),
+            root: ctx.root.clone(),
+            tool_images: ctx.profile.tool_images.clone(),
         }
     }
 
     /// Whether a step of the package needs the sandbox.
     pub(super) fn runs_commands(&self, dir: &Path) -> Result<bool> {
         let dockerfile = read_dockerfile(dir)?;
-        Ok(dockerfile.run_commands().any(|command| debian::Step::parse(&command).is_none()))
+        Ok(dockerfile.run_commands().any(|command| Builtin::parse(&command, &BTreeMap::new()).is_none()))
     }
 
     pub(super) fn build(&self, cache: &Cache, package: &Package<'_>, job: &Job<'_>) -> Result<()> {
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
         let dockerfile = read_dockerfile(package.dir)?;
         let yml = BuildYml::read(&package.dir.join(package.build_yml))?;
-        let context = builder::read_context(package.dir, self.epoch)?;
+        let context = self.context(package, &yml, job)?;
         let mut build_args: BTreeMap<String, String> =
             debian::NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         build_args.extend(yml.build_args()?);
@@ -106,6 +110,21 @@ impl Builder {
         Ok(())
     }
 
+    /// The package's folder with its extra sources, and for a tool image the program that it holds.
+    fn context(&self, package: &Package<'_>, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
+        let mut context = builder::read_context(package.dir, self.epoch)?;
+        for (source, destination) in yml.sources()? {
+            builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch)?;
+        }
+        if self.tool_images.iter().any(|name| name == package.name) {
+            job.step("compiling eve-tools");
+            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &Output::default().with_log(job.log_path()))?;
+            let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
+            context.insert("eve-tools", node)?;
+        }
+        Ok(context)
+    }
+
     /// The labels that `linuxkit pkg build` puts on an image.
     fn labels(&self, yml: &BuildYml) -> Result<BTreeMap<String, String>> {
         let mut labels = BTreeMap::new();
@@ -122,7 +141,7 @@ impl Builder {
     }
 
     fn fetch(&self, lock: &Lock, release: &str, arch: &str, job: &Job<'_>) -> Result<Fetched> {
-        let store = Store::open(&self.downloads, self.origins.proxy())?;
+        let store = Store::open(&self.downloads, &self.origins.proxy())?;
         let progress = |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
         let complete = lock.pins.values().all(|pin| store.find(pin).is_some());
         // A warm cache needs no mirror, so a machine without apt sources can build from one.
@@ -156,26 +175,9 @@ impl Environment for Outside<'_> {
     }
 
     fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
-        let spool = &self.builder.spool;
-        match debian::Step::parse(&step.command) {
-            None => Ok(false),
-            Some(debian::Step::Deploy { assignments }) => {
-                let mut env = step.env.clone();
-                env.extend(assignments);
-                let options = DeployOptions { spool, jobs: self.builder.jobs, mtime: self.builder.epoch };
-                let deployed = debian::deploy(stage, &step.arch, &env, &options)?;
-                self.job.log(&format!("{}: deployed {} to build with, {} to run", step.place, deployed.build.join(", "), deployed.out.join(", ")));
-                Ok(true)
-            }
-            Some(debian::Step::Archive { release }) => {
-                let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
-                let options = ArchiveOptions { fetch: &fetch, spool, mtime: self.builder.epoch };
-                for warning in debian::build_archive(stage, &release, &step.arch, &options)? {
-                    self.job.warn(&warning);
-                }
-                Ok(true)
-            }
-        }
+        let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
+        let warn = |warning: &str| self.job.warn(warning);
+        Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs, warn: &warn }.run(step, stage)
     }
 
     fn can_execute(&self, arch: &str) -> bool {
@@ -184,6 +186,6 @@ impl Environment for Outside<'_> {
 
     fn run(&self, step: &Step, stage: &mut FileTree) -> Result<()> {
         let output = Output::default().with_log(self.job.log_path());
-        Sandbox::new(&self.builder.tools, &self.builder.spool, output)?.run(step, stage)
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(step, stage)
     }
 }

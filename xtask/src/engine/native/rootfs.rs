@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use compose::{Images, Options, Yml};
-use diskimage::squashfs::{self, Bcj, Compressor};
+use diskimage::{recipes, squashfs::Compressor};
 use std::{
     fs::File,
     io::{BufWriter, Write as _},
@@ -56,18 +56,13 @@ pub(super) struct Packing<'a> {
 pub(super) fn pack(packing: &Packing<'_>, job: &Job<'_>) -> Result<()> {
     let file = File::open(packing.tar).with_context(|| format!("cannot open `{}`", packing.tar.display()))?;
     let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", packing.tar.display()))?;
-    let mut tree = filetree::entries_to_tree(entries)?;
-    diskimage::rootfs::fill_cmdline(&mut tree)?;
-    let options = squashfs::Options {
-        compressor: match packing.compression {
-            Compression::Xz => Compressor::Xz { bcj: Vec::<Bcj>::new() },
-            Compression::Gzip => Compressor::Gzip,
-        },
-        mtime: u32::try_from(packing.epoch).unwrap_or(0),
-        ..squashfs::Options::default()
+    let tree = filetree::entries_to_tree(entries)?;
+    let compressor = match packing.compression {
+        Compression::Xz => Compressor::Xz { bcj: Vec::new() },
+        Compression::Gzip => Compressor::Gzip,
     };
     let pending = Pending::new(packing.out)?;
-    let summary = squashfs::write(&tree, &options, &mut pending.create()?)?;
+    let summary = recipes::pack_rootfs(tree, compressor, packing.epoch, &mut pending.create()?)?;
     job.log(&format!("{summary:?}"));
     let bytes = pending.part().metadata()?.len();
     if bytes > packing.limit {

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     fs::Mode,
-    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_recursive_bind, unmount},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_bind_recursive, unmount},
     process::{chdir, getgid, getuid, pivot_root},
     thread::{UnshareFlags, unshare_unsafe},
 };
@@ -78,7 +78,7 @@ fn become_step(order: &Order) -> Result<u8> {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let root = &order.root;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("cannot take the mounts apart")?;
-    mount_recursive_bind(root, root).context("cannot mount the stage")?;
+    mount_bind_recursive(root, root).context("cannot mount the stage")?;
     for name in ["proc", "dev", "tmp"] {
         fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make /{name} in the stage"))?;
     }

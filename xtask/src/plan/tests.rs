@@ -1,0 +1,117 @@
+//! Golden plans: each target for each hypervisor and architecture, from facts that never change, without any tool.
+//! `XTASK_BLESS=1 cargo test -p xtask golden` writes them anew; read the difference before you commit it.
+
+use super::*;
+use crate::{
+    knobs::{Knobs, RawKnobs, Source},
+    tree::Profile,
+};
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// A tree of five packages.
+struct Fake(Profile);
+
+impl Facts for Fake {
+    fn version(&self) -> &'static str {
+        "0.0.0-main-1234abcd"
+    }
+
+    fn epoch(&self) -> i64 {
+        1_700_000_000
+    }
+
+    fn dist(&self) -> &Path {
+        Path::new("/tree/dist")
+    }
+
+    fn package(&self, name: &str) -> Result<PackageFacts> {
+        let bases = match name {
+            "debian" => vec![],
+            "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
+            "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
+            "ring" => vec![("ring".to_owned(), false)],
+            _ => bail!("there is no package `{name}`"),
+        };
+        let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
+        Ok(PackageFacts { name: name.into(), dir: Path::new("/tree/pkg").join(name), reference, build_yml: "build.yml".into(), bases })
+    }
+
+    fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)> {
+        let packages = ["grub", "init", "kernel"].map(str::to_owned).to_vec();
+        Ok(("kernel: …\n".into(), "/tree/images/rootfs.yml.in".into(), packages))
+    }
+
+    fn folder_digest(&self, _: &Path) -> Result<String> {
+        Ok("sha256:c0f1".into())
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.0
+    }
+}
+
+fn facts() -> Fake {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    Fake(Profile::read(root).expect("this tree's profile"))
+}
+
+fn knobs(hv: &str, arch: &str, format: &str) -> Knobs {
+    let mut raw = RawKnobs::default();
+    for (name, value) in [("HV", hv), ("ZARCH", arch), ("IMAGE_FORMAT", format)] {
+        raw.set(name, value, Source::Command).expect("a knob");
+    }
+    let mut knobs = Knobs::resolve(&raw, Path::new("/tree")).expect("knobs");
+    // The golden text must not depend on the machine that runs the test.
+    knobs.host_arch = Arch::Amd64;
+    knobs
+}
+
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("XTASK_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        std::fs::write(&path, text).expect("write");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{name} differs; it is now:\n{text}");
+}
+
+#[test]
+fn golden_plans_of_live() {
+    for hv in ["kvm", "xen", "acrn"] {
+        for arch in ["amd64", "arm64", "riscv64"] {
+            let knobs = knobs(hv, arch, "qcow2");
+            let plan = plan_goal(&Goal::Live(knobs.image_format), &knobs, &facts()).expect("a plan");
+            check(&format!("live-{hv}-{arch}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+        }
+    }
+}
+
+#[test]
+fn golden_plans_of_the_other_targets() {
+    let knobs = knobs("kvm", "amd64", "raw");
+    let goals = [
+        ("rootfs", Goal::Rootfs),
+        ("rootfstar", Goal::RootfsTar),
+        ("config", Goal::Config),
+        ("live-raw", Goal::Live(ImageFormat::Raw)),
+        ("pkg-grub", Goal::Packages(vec!["grub".into()])),
+    ];
+    for (name, goal) in goals {
+        let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
+        check(&format!("{name}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+    }
+}
+
+#[test]
+fn a_ring_of_packages_is_named() {
+    let error = plan_goal(&Goal::Packages(vec!["ring".into()]), &knobs("kvm", "amd64", "raw"), &facts()).expect_err("a ring");
+    assert_eq!(error.to_string(), "packages need each other: ring -> ring");
+}
+
+#[test]
+fn nothing_is_resolved_that_the_target_does_not_need() {
+    let plan = plan_goal(&Goal::Config, &knobs("kvm", "amd64", "raw"), &facts()).expect("a plan");
+    assert_eq!(plan.nodes.len(), 1);
+}

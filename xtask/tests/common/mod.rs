@@ -1,0 +1,133 @@
+//! What the tests of the whole program share: the program itself in a chosen environment, and copies of the tree.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A folder for this test binary that survives from run to run.
+pub fn scratch() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned();
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Why a slow test does not run now; none when it does.
+pub fn skip_boots() -> Option<&'static str> {
+    match std::env::var("XTASK_TEST_BOOTS").as_deref() {
+        Ok("y") => None,
+        _ => Some("it builds or boots whole images: `cargo xtask test` runs it"),
+    }
+}
+
+/// Says loudly that a test does nothing, and why.
+pub fn skipped(test: &str, why: &str) {
+    eprintln!("SKIPPED: {test}: {why}");
+}
+
+/// Whether a program is on the PATH or among the system's tools.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).is_file())
+}
+
+/// The program with a cleared environment: PATH, HOME and what a test adds.
+pub struct Xtask {
+    command: Command,
+}
+
+impl Xtask {
+    pub fn new(root: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.env_clear().current_dir(root).arg("--root").arg(root);
+        for name in ["PATH", "HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"] {
+            if let Ok(value) = std::env::var(name) {
+                command.env(name, value);
+            }
+        }
+        Self { command }
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn output(mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    /// Runs it; standard output when it succeeds, a failed test with all that it said when it does not.
+    pub fn ok(mut self) -> String {
+        let output = self.command.output().unwrap();
+        let (out, err) = texts(&output);
+        assert!(output.status.success(), "{:?} failed: {}\n{out}{err}", self.command, output.status);
+        out
+    }
+
+    /// Runs it and wants it to fail; exit code and standard error.
+    pub fn fails(mut self) -> (i32, String) {
+        let output = self.command.output().unwrap();
+        let (out, err) = texts(&output);
+        assert!(!output.status.success(), "{:?} should fail, and said:\n{out}{err}", self.command);
+        (output.status.code().unwrap_or(-1), err)
+    }
+}
+
+pub fn texts(output: &Output) -> (String, String) {
+    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Runs a foreign program and wants it to succeed; its standard output.
+pub fn tool(program: &str, args: &[&str]) -> String {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(program).args(args).env("PATH", path).env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{program} {args:?}: {}\n{out}{err}", output.status);
+    out
+}
+
+/// A copy of the repository's files as git would commit them now, committed at a fixed time: the same commit in every folder.
+pub fn clone_tree(to: &Path) {
+    let root = repository();
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).unwrap();
+    let list = Command::new("git").args(["ls-files", "-z", "-co", "--exclude-standard"]).current_dir(&root).output().unwrap();
+    for name in String::from_utf8(list.stdout).unwrap().split('\0').filter(|name| !name.is_empty()) {
+        let (from, to) = (root.join(name), to.join(name));
+        if !from.exists() {
+            continue;
+        }
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&from, &to).unwrap();
+    }
+    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
+        git(to, words);
+    }
+}
+
+/// git with an identity and a clock of its own.
+pub fn git(folder: &Path, words: &[&str]) {
+    let status = Command::new("git")
+        .args(["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"])
+        .args(words)
+        .current_dir(folder)
+        .env("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z")
+        .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .status()
+        .unwrap();
+    assert!(status.success(), "git {words:?}");
+}

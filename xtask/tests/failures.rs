@@ -1,0 +1,239 @@
+//! What a person sees when something is wrong: one clear error, a code, and nothing half-made. The trees are small and made
+//! for the test; no network, no whole image.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, git};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A tree with two packages from nothing: enough for `live-raw`.
+struct Tree {
+    folder: TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self { folder: tempfile::tempdir().unwrap() };
+        tree.write(
+            "xtask.toml",
+            "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 262144000\n[live]\nparts = [\"efi\", \"conf\", \"imga\"]\n[firmware]\npackage = \"base\"\nfiles = [\"CODE.fd\"]\n",
+        );
+        tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: \"console=ttyS0\"\ninit:\n  - BASE_TAG\n");
+        tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\n");
+        tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\n");
+        tree.write("pkg/base/files/kernel", "not a kernel");
+        tree.write("pkg/base/files/CODE.fd", "not firmware");
+        tree.write("pkg/base/files/EFI/BOOT/BOOTX64.EFI", "not GRUB");
+        tree.write("pkg/base/files/EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n");
+        tree.write("conf/server", "example.org\n");
+        tree.write(".gitignore", "/dist\n/home\n");
+        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "small"]] {
+            git(tree.root(), words);
+        }
+        tree
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn xtask(&self) -> Xtask {
+        let home = self.root().join("home");
+        Xtask::new(self.root()).env("HOME", &home).env("LINUXKIT_CACHE", home.join("images")).env("XDG_CACHE_HOME", home.join("cache")).env("ZARCH", "amd64")
+    }
+
+    /// Runs words that must fail; the error without the tree's own path.
+    fn error(&self, words: &[&str]) -> (i32, String) {
+        let (code, text) = self.xtask().args(words).fails();
+        let error = text.lines().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
+        (code, error.replace(self.root().to_str().unwrap(), "ROOT"))
+    }
+
+    /// Files of dist/ with a final name, without books and logs.
+    fn artifacts(&self) -> Vec<String> {
+        let mut names: Vec<String> = walkdir::WalkDir::new(self.root().join("dist"))
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter(|entry| !entry.file_type().is_dir())
+            .map(|entry| entry.path().strip_prefix(self.root().join("dist")).unwrap().display().to_string())
+            .filter(|name| !name.contains("/logs/") && !name.contains("/.stamps/") && name != ".lock")
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn a_small_tree_becomes_a_disk_and_then_nothing_is_due() {
+    let tree = Tree::new();
+    let out = tree.xtask().args(["live-raw"]).ok();
+    assert!(out.starts_with("made: dist/amd64/0.0.0-main-") && out.contains("live.raw, 350.0 MiB"), "{out}");
+    let plan = tree.xtask().args(["-n", "live-raw"]).ok();
+    assert!(!plan.contains("to do"), "{plan}");
+    let again = tree.xtask().args(["live-raw"]).ok();
+    assert!(again.starts_with("up to date: "), "{again}");
+    let status = Command::new("git").args(["status", "--porcelain"]).current_dir(tree.root()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&status.stdout), "", "a build changes nothing that git sees");
+}
+
+#[test]
+fn another_hypervisor_or_configuration_is_another_build() {
+    let tree = Tree::new();
+    tree.xtask().args(["live-raw", "HV=kvm"]).ok();
+    let why = tree.xtask().args(["why", "live", "HV=xen", "IMG_FORMAT=raw"]).ok();
+    assert!(why.contains("version: due, version was 0.0.0-main-"), "{why}");
+    tree.xtask().args(["live-raw", "HV=xen"]).ok();
+    assert!(tree.xtask().args(["currentversion"]).ok().ends_with("-xen-amd64\n"));
+    tree.write("home/other/server", "other.example.org\n");
+    let why = tree.xtask().args(["why", "live", "HV=xen", "IMG_FORMAT=raw", "CONF_DIR=home/other"]).ok();
+    assert!(why.contains("config.img: due, CONF_DIR was"), "{why}");
+}
+
+#[test]
+fn wrong_words_are_refused_with_what_was_meant() {
+    let tree = Tree::new();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): takes kvm, xen, acrn\nhint: --hv … or HV=…"),
+        (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
+        (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
+        (&["live", "MEDIA_SIZES=1"], 2, "error: there is no knob MEDIA_SIZES\nhint: did you mean MEDIA_SIZE?"),
+        (&["live", "MEDIA_SIZE=big"], 2, "error: MEDIA_SIZE=big (command line): takes a whole number from 1 to 16777216 (MiB)\nhint: --media-size … or MEDIA_SIZE=…"),
+        (&["pkg", "bas"], 2, "error: there is no package `bas` in ROOT/pkg\nhint: did you mean base?"),
+        (&["live", "CONF_DIR=nowhere"], 2, "error: the configuration folder `ROOT/nowhere` does not exist\nhint: CONF_DIR names another"),
+        (&["currentversion"], 1, "error: nothing has been built for amd64: `ROOT/dist/amd64/current/installer/eve_version` is missing\n  cause: No such file or directory (os error 2)\nhint: cargo xtask live"),
+    ];
+    for (words, code, expected) in cases {
+        assert_eq!(tree.error(words), (code, expected.to_owned()), "{words:?}");
+    }
+    assert!(tree.artifacts().is_empty());
+}
+
+#[test]
+fn a_broken_tree_is_named_by_file_and_line() {
+    let tree = Tree::new();
+    tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\ninit:\n  - BSE_TAG\n");
+    assert_eq!(
+        tree.error(&["rootfs"]),
+        (1, "error: images/rootfs.yml.in:4: BSE_TAG: there is no package `bse` in ROOT/pkg\nhint: did you mean base?".to_owned())
+    );
+    tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\ninits:\n  - BASE_TAG\n");
+    let (code, error) = tree.error(&["rootfs"]);
+    assert!(code == 1 && error.contains("inits"), "{error}");
+    tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\n");
+    tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\nFRMO x\n");
+    let (code, error) = tree.error(&["rootfs"]);
+    assert!(code == 1 && error.contains("pkg/base/Dockerfile:3"), "{error}");
+    fs::remove_file(tree.root().join("pkg/base/build.yml")).unwrap();
+    let (code, error) = tree.error(&["rootfs"]);
+    assert_eq!((code, error.lines().next().unwrap()), (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is no package: it has no build.yml"));
+    assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs")), "{:?}", tree.artifacts());
+}
+
+#[test]
+fn what_does_not_fit_is_said_with_numbers_and_leaves_nothing() {
+    let tree = Tree::new();
+    fs::write(tree.root().join("conf/big"), vec![7; 2 << 20]).unwrap();
+    let (code, error) = tree.error(&["config"]);
+    assert!(code == 1 && error.contains("config.img failed") && error.contains("bytes"), "{error}");
+    assert!(tree.artifacts().is_empty(), "{:?}", tree.artifacts());
+    fs::remove_file(tree.root().join("conf/big")).unwrap();
+    let profile = fs::read_to_string(tree.root().join("xtask.toml")).unwrap();
+    tree.write("xtask.toml", &profile.replace("262144000", "100"));
+    let (code, error) = tree.error(&["rootfs"]);
+    assert!(code == 1 && error.contains("too large for its partition") && error.contains("limit of 100"), "{error}");
+    assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.img") && !name.ends_with(".squash") && !name.ends_with(".part")), "{:?}", tree.artifacts());
+}
+
+#[test]
+fn a_missing_or_failing_tool_is_named() {
+    let tree = Tree::new();
+    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", "/nowhere/qemu-img").args(["live", "INSTALL_TOOLS=never"]).fails();
+    assert!(code == 3 && error.contains("qemu-img"), "{code} {error}");
+    tree.write("home/qemu-img", "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'qemu-img version 7.2.0'; exit; }\necho 'the disk of the tool is broken' >&2\nexit 5\n");
+    let fake = tree.root().join("home/qemu-img");
+    common::tool("chmod", &["+x", fake.to_str().unwrap()]);
+    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["live"]).fails();
+    assert!(code == 1 && error.contains("live.qcow2 failed") && error.contains("the disk of the tool is broken"), "{code} {error}");
+    assert!(tree.artifacts().iter().all(|name| !name.ends_with("live.qcow2")), "{:?}", tree.artifacts());
+}
+
+#[test]
+fn killed_in_the_middle_and_run_again_gives_the_same_bytes() {
+    let tree = Tree::new();
+    tree.xtask().args(["live-raw"]).ok();
+    let raw = || common::tool("sha256sum", &[tree.root().join("dist/amd64/current/live.raw").to_str().unwrap()])[..64].to_owned();
+    let whole = raw();
+    for delay in [5, 15, 30, 60, 120] {
+        fs::remove_dir_all(tree.root().join("dist")).unwrap();
+        let home = tree.root().join("home");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .arg("--root")
+            .arg(tree.root())
+            .args(["live-raw", "ZARCH=amd64"])
+            .env("HOME", &home)
+            .env("LINUXKIT_CACHE", home.join("images"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        tree.xtask().args(["live-raw"]).ok();
+        assert_eq!(raw(), whole, "killed after {delay} ms");
+        assert!(tree.artifacts().iter().all(|name| !name.ends_with(".part")), "{:?}", tree.artifacts());
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_nothing_broken() {
+    let tree = Tree::new();
+    let dist = tree.root().join("dist");
+    fs::create_dir(&dist).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
+    if !mounted {
+        return common::skipped("a_full_disk_is_an_error_and_leaves_nothing_broken", "only root mounts a small disk");
+    }
+    let result = std::panic::catch_unwind(|| {
+        let (code, error) = tree.error(&["live-raw"]);
+        assert!(code == 1 && error.contains("No space left on device"), "{code} {error}");
+        assert!(tree.artifacts().iter().all(|name| !name.ends_with(".part") && !name.ends_with("live.raw")), "{:?}", tree.artifacts());
+    });
+    common::tool("umount", &[dist.to_str().unwrap()]);
+    result.unwrap();
+}
+
+#[test]
+fn two_at_once_wait_for_each_other() {
+    let tree = Tree::new();
+    let children: Vec<_> = (0..2)
+        .map(|_| {
+            let home = tree.root().join("home");
+            Command::new(env!("CARGO_BIN_EXE_xtask"))
+                .arg("--root")
+                .arg(tree.root())
+                .args(["live-raw", "ZARCH=amd64"])
+                .env("HOME", &home)
+                .env("LINUXKIT_CACHE", home.join("images"))
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+}

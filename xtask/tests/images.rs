@@ -1,0 +1,203 @@
+//! The artifacts of a whole build, looked at by the tools of others, and built twice in different circumstances.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, clone_tree, has, repository, scratch, skip_boots, skipped, tool};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Instant,
+};
+
+const VERSION: &str = "image-test";
+
+/// The folder of a whole build of this repository, made once; none when whole builds are switched off.
+fn built(test: &str) -> Option<&'static Path> {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(why) = skip_boots() {
+        skipped(test, why);
+        return None;
+    }
+    Some(FOLDER.get_or_init(|| {
+        live().ok();
+        repository().join("dist/amd64").join(VERSION)
+    }))
+}
+
+fn live() -> Xtask {
+    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args(["live"])
+}
+
+/// Whether a foreign tool is here; says loudly when a check is left out.
+fn wants(test: &str, program: &str) -> bool {
+    let there = has(program);
+    if !there {
+        skipped(test, &format!("{program} is not on this machine (cargo xtask doctor --install)"));
+    }
+    there
+}
+
+#[test]
+fn the_disk_has_the_original_table() {
+    let test = "the_disk_has_the_original_table";
+    let Some(folder) = built(test) else { return };
+    if !wants(test, "sgdisk") {
+        return;
+    }
+    let raw = folder.join("live.raw");
+    let raw = raw.to_str().unwrap();
+    let verdict = tool("sgdisk", &["-v", raw]);
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    let expected = [
+        (1, "2048", "36.0 MiB", "EFI System", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "51", "0000000000000004"),
+        (2, "", "300.0 MiB", "IMGA", "5DFBF5F4-2848-4BAC-AA5E-0D9A20B745A6", "52", "0102000000000000"),
+        (4, "", "1024.0 KiB", "CONFIG", "13307E62-CD9C-4920-8F9B-91B45828B798", "54", "0000000000000000"),
+    ];
+    for (number, start, size, name, kind, uuid, attributes) in expected {
+        let info = tool("sgdisk", &["-i", &number.to_string(), raw]);
+        for part in [format!("{start} (at"), format!("({size})"), format!("'{name}'"), kind.into(), format!("AD6871EE-31F9-4CF3-9E09-6F7A25C300{uuid}"), attributes.into()] {
+            assert!(start.is_empty() && part == " (at" || info.contains(&part), "partition {number} has no {part}:\n{info}");
+        }
+    }
+    let table = tool("sgdisk", &["-p", raw]);
+    assert!(table.contains("AD6871EE-31F9-4CF3-9E09-6F7A25C30050"), "{table}");
+    let mut head = vec![0; 512];
+    std::io::Read::read_exact(&mut std::fs::File::open(raw).unwrap(), &mut head).unwrap();
+    assert_eq!((head[446], head[450]), (0x80, 0x0c), "the first record of the MBR is the bootable ESP");
+    assert_eq!(head[446 + 16 + 4], 0xee, "the second one protects the GPT");
+}
+
+#[test]
+fn the_file_systems_are_sound() {
+    let test = "the_file_systems_are_sound";
+    let Some(folder) = built(test) else { return };
+    let config = folder.join("installer/config.img");
+    if wants(test, "fsck.vfat") {
+        tool("fsck.vfat", &["-n", config.to_str().unwrap()]);
+    }
+    if wants(test, "mdir") {
+        let list = tool("mdir", &["-b", "-i", config.to_str().unwrap(), "::"]);
+        assert!(list.contains("origin.") && list.contains("grub.cfg"), "{list}");
+    }
+    if wants(test, "unsquashfs") {
+        let list = tool("unsquashfs", &["-l", folder.join("installer/rootfs.img").to_str().unwrap()]);
+        for path in ["/boot/kernel", "/EFI/BOOT/BOOTX64.EFI", "/containers/onboot/", "/etc/eve-release"] {
+            assert!(list.contains(path), "{path} is missing");
+        }
+    }
+    if wants(test, "qemu-img") {
+        let image = folder.join("live.qcow2");
+        tool("qemu-img", &["check", "-q", image.to_str().unwrap()]);
+        let info = tool("qemu-img", &["info", image.to_str().unwrap()]);
+        assert!(info.contains("virtual size: 32 GiB"), "{info}");
+    }
+}
+
+#[test]
+fn the_kernel_mounts_what_we_wrote() {
+    let test = "the_kernel_mounts_what_we_wrote";
+    let Some(folder) = built(test) else { return };
+    if !rustix_is_root() {
+        return skipped(test, "only root mounts");
+    }
+    let place = scratch().join("mnt");
+    std::fs::create_dir_all(&place).unwrap();
+    for image in ["installer/rootfs.img", "installer/config.img"] {
+        let mounted = Command::new("mount").args(["-o", "loop,ro"]).arg(folder.join(image)).arg(&place).status().unwrap();
+        if !mounted.success() {
+            skipped(test, "this kernel has no loop device or lacks the file system");
+            continue;
+        }
+        let entries = walk(&place);
+        tool("umount", &[place.to_str().unwrap()]);
+        assert!(entries > 3, "{image} has {entries} entries");
+    }
+}
+
+fn rustix_is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Reads every file below a folder to its end.
+fn walk(folder: &Path) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        count += 1;
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            count += walk(&entry.path());
+        } else if kind.is_file() {
+            std::fs::read(entry.path()).unwrap();
+        }
+    }
+    count
+}
+
+#[test]
+fn a_second_run_does_nothing() {
+    let test = "a_second_run_does_nothing";
+    if built(test).is_none() {
+        return;
+    }
+    // A tool that fails when it is started proves that none is.
+    let since = Instant::now();
+    let out = live().env("XTASK_TOOL_QEMU_IMG", "/bin/false").ok();
+    assert!(out.starts_with("up to date: "), "{out}");
+    eprintln!("a second run took {:?}", since.elapsed());
+}
+
+#[test]
+fn inspect_shows_the_disk_in_the_qcow2() {
+    let Some(folder) = built("inspect_shows_the_disk_in_the_qcow2") else { return };
+    let table = Xtask::new(&repository()).args(["inspect"]).args([folder.join("live.qcow2")]).ok();
+    for word in ["EFI System", "IMGA", "CONFIG", "squashfs"] {
+        assert!(table.contains(word), "no {word}:\n{table}");
+    }
+}
+
+/// The digests of the artifacts that must be the same.
+fn digests(root: &Path) -> Vec<String> {
+    let current = root.join("dist/amd64/current");
+    let files = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "live.raw"];
+    files.iter().map(|file| tool("sha256sum", &[current.join(file).to_str().unwrap()])[..64].to_owned()).collect()
+}
+
+#[test]
+fn another_folder_user_umask_and_locale_give_the_same_bytes() {
+    let test = "another_folder_user_umask_and_locale_give_the_same_bytes";
+    if built(test).is_none() {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let folder = tempfile::Builder::new().prefix("eve-twice-").tempdir().unwrap();
+    // What was downloaded is shared; packages are built anew in each.
+    let home = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").unwrap()));
+    let mut results = Vec::new();
+    for (name, umask, locale) in [("one", "022", "C.UTF-8"), ("two/with a space", "077", "POSIX")] {
+        let root = folder.path().join(name);
+        clone_tree(&root);
+        let caches = folder.path().join(format!("{}-cache", &name[..3]));
+        tool("mkdir", &["-p", caches.to_str().unwrap()]);
+        tool("cp", &["-r", &format!("{home}/eve-xtask"), caches.to_str().unwrap()]);
+        let copy = caches.join("xtask");
+        std::fs::copy(program, &copy).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask $1; shift; exec \"$@\"", "sh", umask]);
+        if name != "one" && rustix_is_root() {
+            tool("chown", &["-R", "65534:65534", folder.path().to_str().unwrap()]);
+            command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        command.arg(&copy).arg("--root").arg(&root).args(["live-raw", "ZARCH=amd64"]);
+        command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", &caches).env("LC_ALL", locale);
+        command.env("XDG_CACHE_HOME", &caches).env("LINUXKIT_CACHE", caches.join("images")).env("TZ", if name == "one" { "UTC" } else { "Asia/Tokyo" });
+        let output = command.output().unwrap();
+        let (out, err) = common::texts(&output);
+        assert!(output.status.success(), "{name}:\n{out}{err}");
+        results.push(digests(&root));
+    }
+    assert_eq!(results[0], results[1], "rootfs.tar, rootfs.img, config.img, live.raw");
+}
