@@ -22,7 +22,10 @@ fn main() -> ExitCode {
     // The sandbox's inner half is this program again, before anything else starts a thread.
     let outcome = match words.as_slice() {
         [inner, order] if inner == tools::sandbox::INNER => tools::sandbox::inside::run(order).map(ExitCode::from),
-        _ => cli::run(&words, &environment).map(|()| ExitCode::SUCCESS),
+        _ => {
+            tools::interrupt::install();
+            cli::run(&words, &environment).map(|()| ExitCode::SUCCESS)
+        }
     };
     match outcome {
         Ok(code) => code,

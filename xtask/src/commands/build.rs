@@ -115,9 +115,6 @@ fn preflight(ctx: &Ctx, plan: &Plan, engine: &Native, options: &execute::Options
             Action::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
                 needs.push(Need::new(Tool::QemuImg, format!("to convert the disk to {format}")));
             }
-            Action::BuildPackage { name, dir, .. } if engine.runs_commands(dir)? => {
-                needs.push(Need::new(Tool::Unshare, format!("to run the build steps of pkg/{name} apart from this machine")));
-            }
             _ => {}
         }
     }

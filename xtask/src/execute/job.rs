@@ -29,12 +29,6 @@ impl<'p> Job<'p> {
         Ok(Self { name: node.id.to_string(), path: path.to_owned(), log: Mutex::new(log), verbose, progress, warnings: Mutex::default() })
     }
 
-    /// The node's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The log's path, for a message.
     #[must_use]
     pub fn log_path(&self) -> &Path {

@@ -100,8 +100,6 @@ pub enum Action {
         image: ImageRef,
         /// The name of the build.yml.
         build_yml: String,
-        /// Packages of this tree that its Dockerfile starts from or copies from.
-        bases: Vec<ImageRef>,
     },
     /// Replaces the `*_TAG` names in a template.
     ResolveYml {

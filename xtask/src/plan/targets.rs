@@ -129,11 +129,9 @@ impl Planner<'_> {
         above.push(name.to_owned());
         let package = self.facts.package(name)?;
         let mut needs = Vec::new();
-        let mut bases = Vec::new();
         for (base, on_build_machine) in &package.bases {
             let arch = if *on_build_machine { self.knobs.host_arch } else { arch };
             needs.push(need(&self.package(base, arch, above)?, "its Dockerfile starts from it"));
-            bases.push(ImageRef { reference: self.facts.package(base)?.reference, arch });
         }
         above.pop();
         let image = ImageRef { reference: package.reference.clone(), arch };
@@ -142,7 +140,7 @@ impl Planner<'_> {
             inputs: vec![input("image", &image)],
             needs,
             outputs: vec![],
-            action: Action::BuildPackage { name: package.name, dir: package.dir, image, build_yml: package.build_yml, bases },
+            action: Action::BuildPackage { name: package.name, dir: package.dir, image, build_yml: package.build_yml },
         }))
     }
 

@@ -3,12 +3,17 @@
 use anyhow::{Result, bail};
 use regex::Regex;
 
-/// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and `EVE_VERSION` by `version`. An
-/// error names `name` (the template's path) and the line.
+/// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and `EVE_VERSION` by `version`; lines of
+/// comment are left alone. An error names `name` (the template's path) and the line.
 pub fn fill(text: &str, name: &str, version: &str, lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
     let tag = Regex::new(r"\b([A-Z][A-Z0-9_]*)_TAG\b").expect("the pattern is valid");
     let mut out = String::with_capacity(text.len() * 2);
     for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with('#') {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
         let mut rest = 0;
         for found in tag.captures_iter(line) {
             let (whole, [word]) = found.extract();

@@ -65,7 +65,8 @@ pub fn build(request: &Request<'_>, env: &dyn Environment) -> Result<Built> {
     };
     let mut builder =
         Builder { request, env, args: global_args(request), done: BTreeMap::new(), images: BTreeMap::new(), links: copy::Links::default() };
-    for index in file.needed_stages(last, request.build_args) {
+    let needed = file.needed_stages(last, &builder.args);
+    for index in needed {
         let stage = builder.stage(index)?;
         builder.done.insert(index, stage);
     }

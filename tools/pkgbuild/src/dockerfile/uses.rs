@@ -12,18 +12,24 @@ pub struct ImageUse {
     pub on_build_machine: bool,
 }
 
-/// Stand-ins for the two platforms, so that it can be told which one a `--platform` means.
-const PLATFORMS: [(&str, &str); 6] = [
-    ("BUILDPLATFORM", "linux/BUILD"),
-    ("BUILDOS", "linux"),
-    ("BUILDARCH", "BUILD"),
-    ("TARGETPLATFORM", "linux/TARGET"),
-    ("TARGETOS", "linux"),
-    ("TARGETARCH", "TARGET"),
-];
+/// Architectures that an image may be asked for: a stage's name may end in one.
+const ARCHES: [&str; 3] = ["amd64", "arm64", "riscv64"];
+
+/// The platforms of a build for `arch`, with a stand-in for the building machine, so that it can be told when a `--platform` means it.
+fn platforms(arch: &str) -> [(&'static str, String); 6] {
+    [
+        ("BUILDPLATFORM", "linux/BUILD".to_owned()),
+        ("BUILDOS", "linux".to_owned()),
+        ("BUILDARCH", "BUILD".to_owned()),
+        ("TARGETPLATFORM", format!("linux/{arch}")),
+        ("TARGETOS", "linux".to_owned()),
+        ("TARGETARCH", arch.to_owned()),
+    ]
+}
 
 impl Dockerfile {
-    /// The images that building the last stage needs, in order of their names, with the defaults of global `ARG`s.
+    /// The images that building the last stage needs, for any architecture, in order of their names, with the defaults of
+    /// global `ARG`s.
     #[must_use]
     pub fn images(&self) -> Vec<ImageUse> {
         self.images_with(&BTreeMap::new())
@@ -32,10 +38,16 @@ impl Dockerfile {
     /// The same with values for `ARG`. A word that cannot be expanded is left out: the build tells why.
     #[must_use]
     pub fn images_with(&self, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
-        let args = self.global_args(&PLATFORMS, build_args);
-        let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
         let mut images = BTreeSet::new();
-        for index in self.needed_stages(self.stages.len() - 1, build_args) {
+        for arch in ARCHES {
+            self.images_for(&self.args_for(arch, build_args), &mut images);
+        }
+        images.into_iter().collect()
+    }
+
+    fn images_for(&self, args: &BTreeMap<String, String>, images: &mut BTreeSet<ImageUse>) {
+        let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
+        for index in self.needed_stages(self.stages.len() - 1, args) {
             let stage = &self.stages[index];
             let on_build_machine = stage.platform.as_deref().is_some_and(|platform| text(platform).contains("BUILD"));
             let base = text(&stage.base);
@@ -49,21 +61,28 @@ impl Dockerfile {
                 }
             }
         }
-        images.into_iter().collect()
     }
 
-    /// The texts of the `RUN`s that building the last stage executes.
+    /// The texts of the `RUN`s that building the last stage executes, for any architecture.
     pub fn run_commands(&self) -> impl Iterator<Item = String> {
-        let needed = self.needed_stages(self.stages.len() - 1, &BTreeMap::new());
+        let last = self.stages.len() - 1;
+        let needed = ARCHES.iter().flat_map(|arch| self.needed_stages(last, &self.args_for(arch, &BTreeMap::new())));
+        let needed: BTreeSet<usize> = needed.collect();
         needed.into_iter().flat_map(|index| &self.stages[index].items).filter_map(|item| match &item.instruction {
             Instruction::Run(run) => Some(run.command.to_string()),
             _ => None,
         })
     }
 
+    fn args_for(&self, arch: &str, build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let platforms = platforms(arch);
+        let predefined: Vec<(&str, &str)> = platforms.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.global_args(&predefined, build_args)
+    }
+
     /// The stages that stage `last` needs, itself included, in the order of the file.
-    pub(crate) fn needed_stages(&self, last: usize, build_args: &BTreeMap<String, String>) -> BTreeSet<usize> {
-        let args = self.global_args(&PLATFORMS, build_args);
+    /// `args` are the global ones.
+    pub(crate) fn needed_stages(&self, last: usize, args: &BTreeMap<String, String>) -> BTreeSet<usize> {
         let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
         let mut needed = BTreeSet::new();
         let mut pending = vec![last];

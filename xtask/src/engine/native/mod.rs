@@ -59,11 +59,6 @@ impl Native {
     pub fn forget(&self, image: ImageRef) {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(image);
     }
-
-    /// Whether a package's Dockerfile has steps that run programs.
-    pub fn runs_commands(&self, dir: &std::path::Path) -> Result<bool> {
-        self.packages.runs_commands(dir)
-    }
 }
 
 impl Engine for Native {

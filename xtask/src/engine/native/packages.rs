@@ -16,7 +16,7 @@ use oci::{Cache, NewImage, NewLayer};
 use pkgbuild::{
     build_yml::BuildYml,
     builder::{self, Environment, Request, Step},
-    debian::{self, Builtin, Builtins, Fetched, Lock, Policy, Progress, Store},
+    debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
 };
 use std::{
@@ -66,12 +66,6 @@ impl Builder {
             root: ctx.root.clone(),
             tool_images: ctx.profile.tool_images.clone(),
         }
-    }
-
-    /// Whether a step of the package needs the sandbox.
-    pub(super) fn runs_commands(&self, dir: &Path) -> Result<bool> {
-        let dockerfile = read_dockerfile(dir)?;
-        Ok(dockerfile.run_commands().any(|command| Builtin::parse(&command, &BTreeMap::new()).is_none()))
     }
 
     pub(super) fn build(&self, cache: &Cache, package: &Package<'_>, job: &Job<'_>) -> Result<()> {
@@ -186,6 +180,9 @@ impl Environment for Outside<'_> {
 
     fn run(&self, step: &Step, stage: &mut FileTree) -> Result<()> {
         let output = Output::default().with_log(self.job.log_path());
-        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(step, stage)
+        let mut step = step.clone();
+        // Every step may date what it makes, whether or not its Dockerfile has the ARG that docker wants for it.
+        step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(&step, stage)
     }
 }
