@@ -25,7 +25,30 @@ pub(super) struct Links(u64);
 impl Default for Links {
     /// Far above what counts entries of an archive or inodes of a disk.
     fn default() -> Self {
-        Self(1 << 62)
+        Self(FIRST_LINK)
+    }
+}
+
+/// Numbers from here on are the builder's.
+const FIRST_LINK: u64 = 1 << 62;
+
+impl Links {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+
+    /// Gives every hard link that got its number elsewhere one of ours. A step may then count its new links as it likes: they
+    /// cannot be taken for those of an image or of an earlier step.
+    pub(super) fn renumber(&mut self, node: &mut Node) {
+        fn go(links: &mut Links, node: &mut Node, seen: &mut HashMap<u64, u64>) {
+            match &mut node.kind {
+                Kind::Dir(children) => children.values_mut().for_each(|child| go(links, child, seen)),
+                Kind::File { link: Some(link), .. } if *link < FIRST_LINK => *link = *seen.entry(*link).or_insert_with(|| links.next()),
+                _ => {}
+            }
+        }
+        go(self, node, &mut HashMap::new());
     }
 }
 
@@ -181,10 +204,7 @@ impl Copier<'_> {
         }
         let mut kind = node.kind.clone();
         if let Kind::File { link: Some(link), .. } = &mut kind {
-            *link = *self.seen.entry(*link).or_insert_with(|| {
-                self.links.0 += 1;
-                self.links.0
-            });
+            *link = *self.seen.entry(*link).or_insert_with(|| self.links.next());
         }
         into.insert(name.to_vec(), Node { meta, kind });
         Ok(())

@@ -20,7 +20,7 @@ pub trait Environment: Sync {
     fn can_execute(&self, arch: &str) -> bool;
 
     /// Runs a step in a sandbox whose root is `stage`, and takes over what it changed. New files belong to 0:0; the builder
-    /// clamps their times.
+    /// clamps their times. New hard links are numbered from anywhere below 2⁶²: those of `stage` lie above.
     fn run(&self, step: &Step, stage: &mut Tree) -> Result<()>;
 }
 
@@ -47,7 +47,7 @@ pub struct Step {
     pub source_date_epoch: i64,
 }
 
-/// A mount that lasts one step. Its target is left behind as an empty directory or file, as docker leaves it.
+/// A mount that lasts one step.
 #[derive(Clone, Debug)]
 pub struct Mount {
     /// Absolute path inside the stage.

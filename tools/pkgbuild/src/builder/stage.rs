@@ -252,6 +252,7 @@ impl<'b, 'a> Stage<'b, 'a> {
             mounts: run.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_>>()?,
             source_date_epoch: request.source_date_epoch,
         };
+        self.builder.links.renumber(&mut self.tree.root);
         let before = self.tree.clone();
         if !self.builder.env.builtin(&step, &mut self.tree)? {
             if !self.builder.env.can_execute(&step.arch) {

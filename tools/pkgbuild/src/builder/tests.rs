@@ -49,6 +49,10 @@ impl Environment for Fake {
 
     fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
         self.steps.lock().unwrap().push(step.clone());
+        // Every step counts its hard links from 1.
+        let link = Node { meta: Meta::root(0o600, 9999), kind: Kind::File { content: Content::from(step.place.as_str()), link: Some(1) } };
+        stage.insert(format!("{}/a", step.place), link.clone())?;
+        stage.insert(format!("{}/b", step.place), link)?;
         stage.insert("ran", Node::file(0o600, 9999, Content::from("x")))
     }
 }
@@ -191,6 +195,22 @@ fn hard_links_survive_and_stay_apart() {
     };
     assert_eq!((link("one/a"), link("two/a")), (link("one/b"), link("two/b")));
     assert_ne!(link("one/a"), link("two/a"));
+}
+
+#[test]
+fn hard_links_of_two_steps_are_not_one() {
+    let tree = built("FROM base\nRUN x\nRUN y\nFROM scratch\nCOPY --from=0 /Dockerfile* /\nRUN z\n").tree;
+    let bytes = filetree::write_tar(&tree, Vec::new()).unwrap();
+    let mut spool = filetree::Spool::new_in(&std::env::temp_dir()).unwrap();
+    let again = filetree::entries_to_tree(filetree::read_tar_stream(&bytes[..], &mut spool).unwrap()).unwrap();
+    assert_eq!(list(&again), list(&tree));
+    let tree = built("FROM base\nRUN x\nRUN y\n").tree;
+    let text = |path: &str| list(&tree).into_iter().find(|line| line.starts_with(path)).unwrap();
+    assert!(text("Dockerfile:2/b").ends_with("Dockerfile:2") && text("Dockerfile:3/a").ends_with("Dockerfile:3"));
+    let bytes = filetree::write_tar(&tree, Vec::new()).unwrap();
+    let mut spool = filetree::Spool::new_in(&std::env::temp_dir()).unwrap();
+    let again = filetree::entries_to_tree(filetree::read_tar_stream(&bytes[..], &mut spool).unwrap()).unwrap();
+    assert_eq!(list(&again), list(&tree));
 }
 
 #[test]

@@ -178,4 +178,6 @@ fn combine(own: String, sources: &[String]) -> String {
 }
 
 #[cfg(test)]
+mod eve;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use tempfile::TempDir;
 
 /// Runs a shell script in `dir` with an environment of its own; gives what it printed.
-fn sh(dir: &Path, script: &str) -> String {
+pub(super) fn sh(dir: &Path, script: &str) -> String {
     let mut bash = Command::new("bash");
     bash.args(["-ec", script]).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     let output = bash.envs([("HOME", "/nonexistent"), ("GIT_CONFIG_NOSYSTEM", "1"), ("LC_ALL", "C.UTF-8")]).output().unwrap();
@@ -13,7 +13,7 @@ fn sh(dir: &Path, script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn state(dir: &Path) -> TreeState {
+pub(super) fn state(dir: &Path) -> TreeState {
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
     TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap()
 }
@@ -178,107 +178,4 @@ fn changes_and_branch_are_told() {
     assert_eq!((state.branch(), state.commit().len()), ("side/b", 40));
     assert_eq!(state.changed_tracked().collect::<Vec<_>>(), [Path::new("pkg/x/Dockerfile")]);
     assert!(state.covers(b"pkg/x/u") && state.covers(b"pkg/x/sub/b") && !state.covers(b"pkg/x/none"));
-}
-
-/// Every recorded tag of lf-edge/eve: `EVE_CHECKOUT` is a repository with the recorded commit (it is cloned, never changed),
-/// `EVE_TAGS_JSON` the recording.
-#[test]
-#[ignore = "needs EVE_CHECKOUT and EVE_TAGS_JSON"]
-fn all_recorded_tags_of_eve_are_the_same() {
-    let recorded: serde_json::Value = serde_json::from_slice(&fs::read(std::env::var_os("EVE_TAGS_JSON").unwrap()).unwrap()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (root, from) = (dir.path(), std::env::var("EVE_CHECKOUT").unwrap());
-    let commit = recorded["commit"].as_str().unwrap();
-    sh(
-        root,
-        &format!(
-            "git clone -q --shared --no-checkout {from} .; git config user.name n; git config user.email e; git checkout -qf {commit} -- pkg Makefile .gitignore images tools; git update-ref HEAD {commit}; git read-tree {commit}"
-        ),
-    );
-    let reset = || {
-        drop(sh(
-            root,
-            &format!("git update-ref HEAD {commit}; git read-tree {commit}; git checkout -qf -- pkg Makefile; git clean -xdfq pkg"),
-        ))
-    };
-    let mut count = 0;
-    let mut check = |name: &str, yml: &str, options: &Options<'_>, canonical: bool, want: &serde_json::Value| {
-        let got = tag(root, &format!("pkg/{name}"), yml, options).map(|tag| if canonical { tag.canonical() } else { tag.to_string() });
-        match want.as_str() {
-            Some(want) => assert_eq!(got.unwrap(), want, "{name} {yml}"),
-            None => assert!(got.is_err(), "{name} {yml}: {got:?}"),
-        }
-        count += 1;
-    };
-    let plain = Options::default();
-    let each = |key: &str| recorded[key].as_object().unwrap().clone().into_iter();
-    reset();
-    each("clean").for_each(|(name, want)| check(&name, "build.yml", &plain, false, &want));
-    for yml in ["build-dev.yml", "build-rstats.yml", "build-k.yml"] {
-        each(yml).for_each(|(name, want)| check(&name, yml, &plain, false, &want));
-    }
-    each("missing_yml").for_each(|(name, want)| check(&name, "build-dev.yml", &plain, false, &want));
-    each("org").for_each(|(name, want)| check(&name, "build.yml", &Options { org: Some("me"), ..plain }, false, &want));
-    let kernels = || {
-        each("kernel-build-yml")
-            .for_each(|(name, yml)| fs::write(root.join("pkg").join(name).join("build.yml"), yml.as_str().unwrap()).unwrap())
-    };
-    kernels();
-    each("clean_after_kernel_build_yml").for_each(|(name, want)| check(&name, "build.yml", &plain, false, &want));
-    each("canonical").for_each(|(name, want)| check(&name, "build.yml", &plain, true, &want));
-    each("hash_10.1.0").for_each(|(name, want)| check(&name, "build.yml", &Options { hash: Some("10.1.0"), ..plain }, false, &want));
-    for (name, case) in each("dirty_tracked") {
-        sh(root, case["change"].as_str().unwrap());
-        check(&name, "build.yml", &plain, false, &case["tag"]);
-        reset();
-        kernels();
-    }
-    reset();
-    for (kind, case) in each("dirty_cases") {
-        let want = &case["tag"];
-        sh(root, case["change"].as_str().unwrap());
-        let name = if want.as_str().unwrap().contains("pillar") { "pillar" } else { "grub" };
-        let yml = if kind == "dev_yml_and_dirty" { "build-dev.yml" } else { "build.yml" };
-        let hash = (kind == "hash_given_and_dirty").then_some("10.1.0");
-        // A commit's own id depends on the day; its tree does not.
-        check(name, yml, &Options { hash, ..plain }, false, want);
-        reset();
-    }
-    for (_, mode) in each("parse_pkgs") {
-        let Some(table) = mode["table"].as_object() else { continue };
-        sh(root, mode["setup"].as_str().unwrap_or("true"));
-        if mode["kernel_build_yml"] == true {
-            kernels();
-        }
-        let hash = mode["env"]["EVE_HASH"].as_str();
-        for (key, value) in table {
-            let Some(value) = value.as_str() else { continue };
-            let name = match key.as_str() {
-                "GRUB_TAG" | "FW_TAG" | "PILLAR_TAG" | "KERNEL_TAG" | "XEN_TAG" | "DEBUG_TAG" => {
-                    key.trim_end_matches("_TAG").to_lowercase()
-                }
-                _ => continue,
-            };
-            match tag(root, &format!("pkg/{name}"), "build.yml", &Options { hash, ..plain }) {
-                Ok(tag) => {
-                    let suffix = value.strip_prefix(&tag.to_string());
-                    assert!(
-                        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('-') && !suffix.contains("dirty")),
-                        "{key}: {value}, {tag}"
-                    );
-                }
-                Err(_) => assert!(!value.contains('/'), "{key}: {value}"),
-            }
-        }
-        reset();
-    }
-    eprintln!("{count} tags are the same");
-    let begun = std::time::Instant::now();
-    let state = state(root);
-    eprintln!("git: {:?}", begun.elapsed());
-    let begun = std::time::Instant::now();
-    each("clean")
-        .filter(|(_, want)| want.is_string())
-        .for_each(|(name, _)| drop(package_tag(&state, root, &root.join("pkg").join(name), "build.yml", &plain).unwrap()));
-    eprintln!("all clean tags: {:?}", begun.elapsed());
 }
