@@ -1,29 +1,16 @@
 //! The program as its images run it: standard input, arguments, environment, exit code; its images against the library's.
 #![allow(clippy::unwrap_used)]
 
-use diskimage::{disk, eve, recipes, squashfs::Compressor};
-use filetree::{Content, Node, Spool, Tree, write_tar};
+mod common;
+
+use common::{CONF, EPOCH, ROOT, same, tar};
+use diskimage::{eve, recipes};
 use std::{
     fs::{self, File},
-    io::{Read, Seek as _, Write as _},
+    io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-
-/// Seconds since the epoch: 2026-11-22.
-const EPOCH: i64 = 1_795_305_600;
-
-fn tree(files: &[(&str, &[u8])]) -> Tree {
-    let mut tree = Tree::new();
-    for (path, bytes) in files {
-        tree.insert(path, Node::file(0o644, 1_700_000_000, Content::from(bytes.to_vec()))).unwrap();
-    }
-    tree
-}
-
-fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-    write_tar(&tree(files), Vec::new()).unwrap()
-}
 
 /// A command of the program with nothing in its environment but what the images get.
 fn program(args: &[&str]) -> Command {
@@ -67,14 +54,6 @@ struct Parts {
     folder: tempfile::TempDir,
 }
 
-const CONF: &[(&str, &[u8])] = &[("conf/server", b"zed.example\n"), ("conf/DevicePortConfig/override.json", b"{}")];
-const ROOT: &[(&str, &[u8])] = &[
-    ("EFI/BOOT/BOOTX64.EFI", &[0x4d; 70_000]),
-    ("EFI/BOOT/grub.cfg", b"set linuxkit_cmdline=\n"),
-    ("boot/cmdline", b"console=ttyS0"),
-    ("boot/kernel", &[1; 200_000]),
-];
-
 impl Parts {
     fn new() -> Self {
         let parts = Self { folder: tempfile::tempdir().unwrap() };
@@ -93,59 +72,18 @@ impl Parts {
     }
 }
 
-/// What the library writes, with the same inputs, in this process.
-fn by_library(write: impl FnOnce(&mut File)) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    write(&mut file);
-    file.rewind().unwrap();
-    file
-}
-
-/// Both have the same bytes, of which few are in memory at a time.
-fn same(mut a: impl Read, mut b: impl Read) {
-    let mut at = 0;
-    loop {
-        let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-        (&mut a).take(1 << 20).read_to_end(&mut of_a).unwrap();
-        (&mut b).take(1 << 20).read_to_end(&mut of_b).unwrap();
-        if of_a != of_b {
-            let first = of_a.iter().zip(&of_b).position(|(a, b)| a != b).unwrap_or(of_a.len().min(of_b.len()));
-            assert_eq!(of_a.get(first), of_b.get(first), "at byte {}", at + first);
-        }
-        if of_a.is_empty() {
-            return;
-        }
-        at += of_a.len();
-    }
-}
-
 #[test]
 fn config_and_rootfs_are_the_librarys() {
     let parts = Parts::new();
-    let config = by_library(|out| {
-        let origin = recipes::origin_name(EPOCH, "1.2.3").unwrap();
-        let tree = tree(&[("server", CONF[0].1), ("DevicePortConfig/override.json", CONF[1].1), (&origin, b"")]);
-        recipes::config(&tree, EPOCH).unwrap().write(out).unwrap();
-    });
-    same(File::open(parts.path("config.img")).unwrap(), config);
-    let rootfs = by_library(|out| {
-        // Over the tar, because folders that nobody wrote into it are made when it is read.
-        let mut spool = Spool::new_in(&std::env::temp_dir()).unwrap();
-        let tree = recipes::read_tar(&tar(ROOT)[..], &mut spool).unwrap();
-        recipes::pack_rootfs(tree, Compressor::Xz { bcj: Vec::new() }, EPOCH, out).unwrap();
-    });
-    same(File::open(parts.path("rootfs.img")).unwrap(), rootfs);
-    same(&succeed(&["mkrootfs-squash"], &tar(ROOT))[..], File::open(parts.path("rootfs.img")).unwrap());
+    same(File::open(parts.path("config.img")).unwrap(), common::config());
+    same(File::open(parts.path("rootfs.img")).unwrap(), common::rootfs());
+    same(&succeed(&["mkrootfs-squash"], &tar(ROOT))[..], common::rootfs());
 }
 
 #[test]
 fn a_disk_is_the_librarys_from_a_folder_and_from_a_tar() {
     let parts = Parts::new();
-    let mut live = by_library(|out| {
-        let given = recipes::Parts::default().rootfs(&parts.path("rootfs.img")).unwrap().config(&parts.path("config.img")).unwrap();
-        let table = recipes::disk(eve::LIVE, eve::DISK_SIZE, &given, EPOCH).unwrap();
-        disk::layout(table).unwrap().write(out).unwrap();
-    });
+    let mut live = common::live(parts.folder.path());
     let out = parts.text("live.raw");
     File::create(out).unwrap().set_len(eve::DISK_SIZE).unwrap();
     let folder = parts.folder.path().to_str().unwrap();

@@ -1,0 +1,157 @@
+//! The tool images in docker: built from scratch, run as lf-edge/eve's scripts run them, against the library's bytes. Starts a
+//! daemon of its own, so it needs root; it runs when `XTASK_TEST_DOCKER=y`.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{CONF, EPOCH, ROOT, same, tar};
+use diskimage::eve;
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+/// A docker daemon with everything in one folder, without networks. It ends with the value.
+struct Docker {
+    daemon: Child,
+    host: String,
+}
+
+impl Docker {
+    /// `None`, loudly, where there can be none.
+    fn start(folder: &Path) -> Option<Self> {
+        let at = |name: &str| folder.join(name).into_os_string();
+        let host = format!("unix://{}", folder.join("socket").display());
+        let log = File::create(folder.join("log")).unwrap();
+        let mut command = Command::new("dockerd");
+        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(option).arg(at(name));
+        }
+        command.args(["--host", &host, "--bridge=none", "--iptables=false", "--storage-driver=vfs"]);
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        let Ok(daemon) = command.stdout(log.try_clone().unwrap()).stderr(log).spawn() else {
+            eprintln!("SKIPPED: `dockerd` is missing; install docker.io iptables");
+            return None;
+        };
+        let mut docker = Self { daemon, host };
+        for _ in 0..120 {
+            if docker.run(&["version"], b"").is_some_and(|output| output.status.success()) {
+                return Some(docker);
+            }
+            if docker.daemon.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        eprintln!("SKIPPED: the docker daemon does not come up:\n{}", fs::read_to_string(folder.join("log")).unwrap());
+        None
+    }
+
+    /// `None` where the client is missing.
+    fn run(&self, args: &[&str], stdin: &[u8]) -> Option<Output> {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host]).args(args).env("DOCKER_BUILDKIT", "0");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
+        let mut pipe = child.stdin.take().unwrap();
+        let _ = pipe.write_all(stdin);
+        drop(pipe);
+        Some(child.wait_with_output().unwrap())
+    }
+
+    fn succeed(&self, args: &[&str], stdin: &[u8]) -> Vec<u8> {
+        let output = self.run(args, stdin).unwrap();
+        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// `docker run` of the image with volumes.
+    fn tool(&self, image: &str, volumes: &[String], args: &[&str], stdin: &[u8]) -> Output {
+        let epoch = format!("SOURCE_DATE_EPOCH={EPOCH}");
+        let mut all = vec!["run", "-i", "--rm", "--network=none", "-e", "ROOTFS_VERSION=1.2.3", "-e", "ZARCH=amd64", "-e", &epoch];
+        for volume in volumes {
+            all.extend(["-v", volume]);
+        }
+        all.push(image);
+        all.extend(args);
+        self.run(&all, stdin).unwrap()
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        // Asked to end, the daemon ends its containerd too; killed, it would leave it behind.
+        let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// The program, linked statically, as `xtask/src/tools/static_binary.rs` makes it.
+fn static_program() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_eve-tools")).ancestors().nth(2).unwrap().join("static");
+    let version = Command::new(env!("CARGO")).args(["--version", "--verbose"]).output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--release", "--locked", "-p", "eve-tools", "--target", host, "--target-dir"]).arg(&target);
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C target-feature=+crt-static").status().unwrap();
+    assert!(status.success());
+    target.join(host).join("release/eve-tools")
+}
+
+fn build_images(docker: &Docker, folder: &Path) {
+    let context = folder.join("context");
+    fs::create_dir(&context).unwrap();
+    fs::copy(static_program(), context.join("eve-tools")).unwrap();
+    for name in ["mkconf", "mkrootfs-squash", "mkimage-raw-efi"] {
+        let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg").join(name).join("Dockerfile");
+        docker.succeed(&["build", "-t", name, "-f", dockerfile.to_str().unwrap(), context.to_str().unwrap()], b"");
+    }
+}
+
+fn check(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_images_make_the_librarys_bytes() {
+    if std::env::var("XTASK_TEST_DOCKER").as_deref() != Ok("y") {
+        eprintln!("SKIPPED: XTASK_TEST_DOCKER=y runs the tool images in docker");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(docker) = Docker::start(folder.path()) else { return };
+    build_images(&docker, folder.path());
+    let parts = folder.path().join("parts");
+    fs::create_dir(&parts).unwrap();
+    let file = |name: &str, size: u64| {
+        let path = parts.join(name);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        path
+    };
+    let (config, rootfs) = (file("config.img", 0), file("rootfs.img", 0));
+    let volume = |path: &Path, inside: &str| format!("{}:{inside}", path.display());
+
+    check(&docker.tool("mkconf", &[volume(&config, "/config.img")], &["/config.img"], &tar(CONF)));
+    same(File::open(&config).unwrap(), common::config());
+    check(&docker.tool("mkrootfs-squash", &[volume(&rootfs, "/rootfs.img")], &[], &tar(ROOT)));
+    same(File::open(&rootfs).unwrap(), common::rootfs());
+    let piped = docker.tool("mkrootfs-squash", &[], &[], &tar(ROOT));
+    check(&piped);
+    same(&piped.stdout[..], common::rootfs());
+
+    let live = folder.path().join("live.raw");
+    File::create(&live).unwrap().set_len(eve::DISK_SIZE).unwrap();
+    let volumes = [volume(&parts, "/parts"), volume(&live, "/output.img")];
+    check(&docker.tool("mkimage-raw-efi", &volumes, &["/output.img", "efi", "conf", "imga"], b""));
+    same(File::open(&live).unwrap(), common::live(&parts));
+
+    // What is mounted stays as it was when the input is bad.
+    let large = vec![7; 2 << 20];
+    let failed = docker.tool("mkconf", &[volume(&config, "/config.img")], &["/config.img"], &tar(&[("conf/a", b""), ("conf/b", &large)]));
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("error: the configuration cannot become config.img"));
+    same(File::open(&config).unwrap(), common::config());
+}
