@@ -23,7 +23,7 @@ impl Checkout {
         let recorded: Value = serde_json::from_slice(&fs::read(std::env::var_os("EVE_TAGS_JSON").unwrap()).unwrap()).unwrap();
         let (dir, from) = (tempfile::tempdir().unwrap(), std::env::var("EVE_CHECKOUT").unwrap());
         let commit = recorded["commit"].as_str().unwrap().to_owned();
-        sh(dir.path(), &format!("git clone -q --shared --no-checkout {from} .; git config user.name n; git config user.email e"));
+        sh(dir.path(), &format!("git clone -q --shared --no-tags --no-checkout {from} .; git config user.name n; git config user.email e"));
         let made = Self { dir, commit, recorded, count: Cell::new(0) };
         made.reset();
         made
