@@ -38,7 +38,9 @@ impl Checkout {
         let commit = &self.commit;
         sh(
             self.root(),
-            &format!("git update-ref HEAD {commit}; git reset -q {commit} || true; git checkout -qf -- pkg Makefile .gitignore; git clean -xdfq pkg"),
+            &format!(
+                "git update-ref HEAD {commit}; git reset -q {commit} || true; git checkout -qf -- pkg Makefile .gitignore; git clean -xdfq pkg"
+            ),
         );
     }
 
