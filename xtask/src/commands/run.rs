@@ -5,8 +5,8 @@ use crate::{
     context::Ctx,
     error::usage,
     knobs::ImageFormat,
-    tools::{Need, Output, Tool, qemu, qemu_img::QemuImg},
-    vm::{Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, machine, run_vm},
+    tools::{Need, Output, Tool, Tools, qemu, qemu_img::QemuImg, qemu_io},
+    vm::{Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, getty, machine, run_vm},
 };
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -54,7 +54,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     super::doctor::ensure(ctx, &needs)?;
     if !place.is_given {
         let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-        let overlay = place.ensure_overlay(&tool, arguments.get_flag("fresh"))?;
+        let overlay = place.ensure_overlay(&ctx.tools, &tool, arguments.get_flag("fresh"))?;
         setup.disks[0].path = overlay;
         "qcow2".clone_into(&mut setup.disks[0].format);
     }
@@ -122,7 +122,7 @@ impl Place {
     }
 
     /// The image that the guest writes to: that of the last run while it stands on the same build, else a new one.
-    fn ensure_overlay(&self, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
+    fn ensure_overlay(&self, tools: &Tools, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
         let dir = self.folder.join("run");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         let overlay = dir.join(format!("live-{}.qcow2", self.format));
@@ -138,6 +138,13 @@ impl Place {
         remove(&note)?;
         remove(&overlay)?;
         tool.create_overlay(&self.image, &self.format, &overlay)?;
+        if let Some(patched) = getty::patch(&self.image, &self.format)? {
+            let copy = dir.join("config.img");
+            remove(&copy)?;
+            patched.layout.write(&fs::File::options().read(true).write(true).create_new(true).open(&copy)?)?;
+            let output = Output::default().with_log(self.log("qemu-io"));
+            qemu_io::write_at(tools, &overlay, patched.offset, &copy, patched.layout.size(), &output)?;
+        }
         fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
         Ok(overlay)
     }

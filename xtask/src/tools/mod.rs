@@ -13,6 +13,7 @@ pub mod process;
 pub mod provide;
 pub mod qemu;
 pub mod qemu_img;
+pub mod qemu_io;
 pub mod sandbox;
 pub mod static_binary;
 pub mod swtpm;

@@ -7,6 +7,7 @@
 pub enum Tool {
     Git,
     QemuImg,
+    QemuIo,
     QemuAmd64,
     QemuArm64,
     Swtpm,
@@ -105,6 +106,13 @@ pub const TABLE: &[(Tool, Info)] = &[
             minimum: Some(("5.1", "the first with compression_type=zstd in qcow2")),
             version_after: "version ",
             ..row("qemu-img", "make qcow2 of the raw disk", packages(&["qemu-utils"], &["qemu-img"], &["qemu"]), &[Live, Run, Test])
+        },
+    ),
+    (
+        Tool::QemuIo,
+        Info {
+            version_after: "version ",
+            ..row("qemu-io", "give a machine that is run here a login", packages(&["qemu-utils"], &["qemu-img"], &["qemu"]), &[Run, Test])
         },
     ),
     (

@@ -4,6 +4,7 @@
 pub mod accel;
 pub mod argv;
 pub mod console;
+pub mod getty;
 pub mod machine;
 pub mod qmp;
 pub mod session;

@@ -1,0 +1,103 @@
+//! A login on the console for a machine that is run here: a copy of the image's configuration that asks for it. The
+//! configuration that was built, and the folder that it was built from, stay as they are.
+
+use anyhow::{Context as _, Result, bail};
+use diskimage::{
+    FileImage, ReadAt,
+    fat::Reader,
+    gpt::{self, SECTOR},
+    qcow2, recipes,
+};
+use filetree::{Content, Node, Tree};
+use std::{fs::File, path::Path};
+
+/// The command of GRUB's configuration that asks for a login.
+const SWITCH: &str = "set_getty";
+/// GRUB's configuration on the CONFIG partition.
+const GRUB_CFG: &str = "grub.cfg";
+/// Most bytes of one file of a configuration: more than the partition has.
+const MOST: u32 = 1 << 20;
+
+/// A configuration image with the switch, and where it goes on the disk.
+pub struct Patched {
+    /// Byte offset of the CONFIG partition.
+    pub offset: u64,
+    /// The image's layout, ready to be written.
+    pub layout: diskimage::fat::Layout,
+}
+
+/// The configuration of `image` (`qcow2` or `raw`) with the switch; none when it asks for a login already, or when the image
+/// has no such configuration.
+pub fn patch(image: &Path, format: &str) -> Result<Option<Patched>> {
+    let file = FileImage::new(File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?)?;
+    let disk: Box<dyn ReadAt> = match format {
+        "qcow2" => Box::new(qcow2::Reader::open(file)?),
+        "raw" => Box::new(file),
+        _ => return Ok(None),
+    };
+    let Some(table) = gpt::read(disk.as_ref())? else { return Ok(None) };
+    let Some(part) = table.entries.iter().find(|entry| entry.name == "CONFIG") else { return Ok(None) };
+    let offset = part.first_lba * SECTOR;
+    let window = diskimage::Window::new(disk.as_ref(), offset, (part.last_lba + 1 - part.first_lba) * SECTOR)?;
+    let Some(tree) = with_switch(&Reader::open(&window)?)? else { return Ok(None) };
+    Ok(Some(Patched { offset, layout: recipes::config(&tree, 0)? }))
+}
+
+/// All files of the volume, with the switch at the end of GRUB's configuration; none when it is there.
+fn with_switch(volume: &Reader<'_>) -> Result<Option<Tree>> {
+    let mut tree = Tree::new();
+    let mut grub = Vec::new();
+    for entry in volume.entries()? {
+        if entry.directory {
+            tree.insert(&entry.path, Node::dir(0o755, 0))?;
+            continue;
+        }
+        let bytes = volume.read(&entry, MOST)?;
+        if entry.path == GRUB_CFG {
+            grub = bytes;
+        } else {
+            tree.insert(&entry.path, Node::file(0o644, 0, Content::from(bytes)))?;
+        }
+    }
+    let Ok(text) = std::str::from_utf8(&grub) else { bail!("{GRUB_CFG} of the configuration is no text") };
+    if text.lines().any(|line| line.trim() == SWITCH) {
+        return Ok(None);
+    }
+    let text = format!("{}\n{SWITCH}\n", text.trim_end());
+    tree.insert(GRUB_CFG, Node::file(0o644, 0, Content::from(text.into_bytes())))?;
+    Ok(Some(tree))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diskimage::{disk, eve};
+
+    #[test]
+    fn the_switch_goes_into_a_copy_once() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("live.raw");
+        let mut conf = Tree::new();
+        conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set timeout=1"))).expect("insert");
+        conf.insert("sub/server", Node::file(0o644, 0, Content::from("s"))).expect("insert");
+        let write = |conf: &Tree| {
+            let fat = disk::Source::Fat(recipes::config(conf, 0).expect("config"));
+            let table = eve::table(vec![(eve::Kind::Conf, fat)], 8 << 20).expect("table");
+            disk::layout(table).expect("layout").write(&File::options().read(true).write(true).create(true).truncate(false).open(&path).expect("file")).expect("write");
+        };
+        write(&conf);
+        let patched = patch(&path, "raw").expect("patch").expect("a change");
+        assert_eq!(patched.offset, 1 << 20);
+        let copy = folder.path().join("config.img");
+        patched.layout.write(&File::options().read(true).write(true).create_new(true).open(&copy).expect("file")).expect("write");
+        let image = FileImage::new(File::open(&copy).expect("open")).expect("image");
+        let reader = Reader::open(&image).expect("fat");
+        let entries = reader.entries().expect("entries");
+        let grub = entries.iter().find(|entry| entry.path == "grub.cfg").expect("grub.cfg");
+        assert_eq!(reader.read(grub, 1000).expect("read"), b"set timeout=1\nset_getty\n");
+        assert!(entries.iter().any(|entry| entry.path == "sub/server"));
+        conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
+        write(&conf);
+        assert!(patch(&path, "raw").expect("patch").is_none());
+    }
+}
