@@ -3,10 +3,13 @@
 use anyhow::{Context as _, Result};
 use filetree::{Content, Kind, Tree};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     hash::{DefaultHasher, Hasher as _},
-    io::{BufReader, Read as _},
+    io::Read as _,
 };
+
+/// Bytes read at a time to compare or to hash.
+const CHUNK: usize = 64 << 10;
 
 /// The distinct contents of a tree, in the order of their first paths, and which one each file has.
 pub(super) struct Contents<'t> {
@@ -18,32 +21,34 @@ pub(super) struct Contents<'t> {
     pub duplicates: u32,
 }
 
+/// What is known of the contents met so far.
+#[derive(Default)]
+struct Known {
+    by_link: HashMap<u64, usize>,
+    by_length: HashMap<u64, SameLength>,
+}
+
+/// Contents of one length: hashed from the second one on.
+enum SameLength {
+    One(usize),
+    Many(HashMap<u64, Vec<usize>>),
+}
+
 impl<'t> Contents<'t> {
     pub(super) fn of(tree: &'t Tree) -> Result<Self> {
         let mut contents = Self { distinct: Vec::new(), of_path: HashMap::new(), duplicates: 0 };
-        let mut by_link: HashMap<u64, usize> = HashMap::new();
-        let mut by_length: HashMap<u64, Vec<usize>> = HashMap::new();
-        let mut hashes: HashMap<usize, u64> = HashMap::new();
+        let mut known = Known::default();
         tree.walk(&mut |path, node| {
             let Kind::File { content, link } = &node.kind else { return Ok(()) };
             if content.is_empty() {
                 return Ok(());
             }
-            let known = link.and_then(|link| by_link.get(&link).copied());
-            let index = match known {
+            let index = match link.and_then(|link| known.by_link.get(&link).copied()) {
                 Some(index) => index,
-                None => {
-                    let same_length = by_length.entry(content.len()).or_default();
-                    let twin = contents.find_twin(content, same_length, &mut hashes)?;
-                    twin.unwrap_or_else(|| {
-                        contents.distinct.push((content, String::from_utf8_lossy(path).into_owned()));
-                        same_length.push(contents.distinct.len() - 1);
-                        contents.distinct.len() - 1
-                    })
-                }
+                None => contents.add(content, path, &mut known)?,
             };
             if let Some(link) = link {
-                by_link.insert(*link, index);
+                known.by_link.insert(*link, index);
             }
             contents.of_path.insert(path.to_vec(), index);
             Ok(())
@@ -51,44 +56,55 @@ impl<'t> Contents<'t> {
         Ok(contents)
     }
 
-    /// An earlier content with the same bytes. Only files of one length are read, and a hash decides which are compared.
-    fn find_twin(&mut self, content: &Content, same_length: &[usize], hashes: &mut HashMap<usize, u64>) -> Result<Option<usize>> {
-        if same_length.is_empty() {
-            return Ok(None);
+    /// The number of an earlier content with the same bytes, or of this one, which is then new.
+    fn add(&mut self, content: &'t Content, path: &[u8], known: &mut Known) -> Result<usize> {
+        let own = self.distinct.len();
+        self.distinct.push((content, String::from_utf8_lossy(path).into_owned()));
+        let hash_map::Entry::Occupied(mut same_length) = known.by_length.entry(content.len()) else {
+            known.by_length.insert(content.len(), SameLength::One(own));
+            return Ok(own);
+        };
+        if let SameLength::One(first) = *same_length.get() {
+            same_length.insert(SameLength::Many(HashMap::from([(self.hash(first)?, vec![first])])));
         }
-        let own = hash(content)?;
-        for index in same_length {
-            let other = self.distinct[*index].0;
-            let theirs = match hashes.get(index) {
-                Some(hash) => *hash,
-                None => *hashes.entry(*index).or_insert(hash(other)?),
-            };
-            if own == theirs && equal(content, other)? {
+        let SameLength::Many(by_hash) = same_length.into_mut() else { return Ok(own) };
+        let candidates = by_hash.entry(self.hash(own)?).or_default();
+        for other in candidates.iter() {
+            if equal(content, self.distinct[*other].0).with_context(|| self.name(own))? {
+                self.distinct.pop();
                 self.duplicates += 1;
-                return Ok(Some(*index));
+                return Ok(*other);
             }
         }
-        hashes.insert(self.distinct.len(), own);
-        Ok(None)
+        candidates.push(own);
+        Ok(own)
+    }
+
+    fn name(&self, index: usize) -> String {
+        format!("cannot read `{}` of the tree", self.distinct[index].1)
+    }
+
+    fn hash(&self, index: usize) -> Result<u64> {
+        hash(self.distinct[index].0).with_context(|| self.name(index))
     }
 }
 
 fn hash(content: &Content) -> Result<u64> {
     let mut reader = content.open()?;
     let mut hasher = DefaultHasher::new();
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; CHUNK];
     loop {
-        let got = reader.read(&mut buffer).context("cannot read a file of the tree")?;
-        if got == 0 {
-            return Ok(hasher.finish());
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            got => hasher.write(&buffer[..got]),
         }
-        hasher.write(&buffer[..got]);
     }
 }
 
+/// Whether two contents of the same length have the same bytes.
 fn equal(a: &Content, b: &Content) -> Result<bool> {
-    let (mut a, mut b) = (BufReader::with_capacity(64 << 10, a.open()?), BufReader::with_capacity(64 << 10, b.open()?));
-    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let (mut a, mut b) = (a.open()?, b.open()?);
+    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let got = a.read(&mut left)?;
         if got == 0 {

@@ -41,9 +41,9 @@ pub(super) mod kind {
     pub const EXTENDED: u16 = 7;
 }
 
-/// Linux's encoding of a device number in 32 bits.
-pub(super) fn device(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+/// Linux's encoding of a device number in 32 bits; none when it takes more.
+pub(super) fn device(major: u32, minor: u32) -> Option<u32> {
+    (major < 1 << 12 && minor < 1 << 20).then_some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
 /// Major and minor of an encoded device number.

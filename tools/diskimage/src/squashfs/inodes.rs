@@ -4,6 +4,7 @@ use super::{
     Options,
     blocks::{Data, Stored},
     dedup::Contents,
+    dirs::{self, Place},
     format::{NONE32, device, kind},
     meta::MetaWriter,
     xattrs::XattrWriter,
@@ -12,8 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Kind, Node, Tree};
 use std::collections::{BTreeSet, HashMap};
 
-/// Entries that one header of a directory serves, at most.
-const HEADER_ENTRIES: usize = 256;
+/// Bytes of a name, at most: the format has room for one more, Linux has not.
+const LONGEST_NAME: usize = 255;
+/// Bytes of a symbolic link's target, at most: Linux reads no longer one.
+const LONGEST_TARGET: usize = 4095;
 /// What a directory's size field counts beyond its bytes: room for `.` and `..`.
 const DIR_EXTRA: u32 = 3;
 
@@ -35,15 +38,6 @@ pub(super) struct Inodes {
     pub xattr_values: Vec<u8>,
     /// Rows of the attribute table.
     pub xattr_rows: Vec<[u8; 16]>,
-}
-
-/// What a directory says of an inode.
-#[derive(Clone, Copy)]
-struct Place {
-    start: u64,
-    offset: u16,
-    number: u32,
-    kind: u16,
 }
 
 struct Writer<'w> {
@@ -123,7 +117,9 @@ pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: 
         Ok(())
     })?;
     for (index, id) in owners.into_iter().enumerate() {
-        let index = u16::try_from(index).context("the tree has more than 65536 different owners, which squashfs cannot hold")?;
+        // The superblock counts them in 16 bits, so the last index is 65534.
+        let index = u16::try_from(index).ok().filter(|index| *index < u16::MAX);
+        let index = index.context("the tree has more than 65535 different owners, which squashfs cannot hold")?;
         writer.id_index.insert(id, index);
         writer.ids.push(id);
     }
@@ -154,13 +150,16 @@ impl Writer<'_> {
             Kind::Dir(children) => self.dir(path, children, number, parent, xattr)?,
             Kind::File { .. } => self.file(path, link, xattr)?,
             Kind::Symlink(target) => {
+                if target.is_empty() || target.len() > LONGEST_TARGET {
+                    bail!("the link `{}` has a target of {} bytes; Linux takes 1 to {LONGEST_TARGET}", name(path), target.len());
+                }
                 let mut body = 1u32.to_le_bytes().to_vec();
                 body.extend_from_slice(&u32::try_from(target.len())?.to_le_bytes());
                 body.extend_from_slice(target);
                 with_xattr(kind::SYMLINK, body, xattr)
             }
-            Kind::CharDevice { major, minor } => with_xattr(kind::CHAR, device_body(*major, *minor), xattr),
-            Kind::BlockDevice { major, minor } => with_xattr(kind::BLOCK, device_body(*major, *minor), xattr),
+            Kind::CharDevice { major, minor } => with_xattr(kind::CHAR, device_body(path, *major, *minor)?, xattr),
+            Kind::BlockDevice { major, minor } => with_xattr(kind::BLOCK, device_body(path, *major, *minor)?, xattr),
             Kind::Fifo => with_xattr(kind::FIFO, 1u32.to_le_bytes().to_vec(), xattr),
         };
         let (start, offset) = self.inodes.position();
@@ -178,7 +177,7 @@ impl Writer<'_> {
     fn header(&mut self, kind: u16, node: &Node, number: u32, path: &[u8]) -> Result<()> {
         let meta = &node.meta;
         let mtime = u32::try_from(meta.mtime.max(0))
-            .with_context(|| format!("the time of `{}` is beyond 2106, which squashfs cannot hold", String::from_utf8_lossy(path)))?;
+            .with_context(|| format!("the time of `{}` is beyond 2106, which squashfs cannot hold", name(path)))?;
         let mut header = Vec::with_capacity(16);
         for value in [kind, u16::try_from(meta.mode & 0o7777)?, self.id_index[&meta.uid], self.id_index[&meta.gid]] {
             header.extend_from_slice(&value.to_le_bytes());
@@ -191,50 +190,47 @@ impl Writer<'_> {
     fn dir(&mut self, path: &mut Vec<u8>, children: &Children, number: u32, parent: u32, xattr: Option<u32>) -> Result<(u16, Vec<u8>)> {
         let mut places = Vec::with_capacity(children.len());
         let mut subdirs = 0;
-        for (name, child) in children {
-            if name.is_empty() || name.len() > 256 {
-                bail!("`{}` has a name of {} bytes; squashfs takes 1 to 256", String::from_utf8_lossy(path), name.len());
+        for (entry, child) in children {
+            if entry.is_empty() || entry.len() > LONGEST_NAME {
+                bail!("`{}` has a name of {} bytes; Linux takes 1 to {LONGEST_NAME}", name(path), entry.len());
             }
             let length = path.len();
             if length > 0 {
                 path.push(b'/');
             }
-            path.extend_from_slice(name);
-            places.push((name.as_slice(), self.node(path, child, number)?));
+            path.extend_from_slice(entry);
+            places.push((entry.as_slice(), self.node(path, child, number)?));
             path.truncate(length);
             subdirs += u32::from(matches!(child.kind, Kind::Dir(_)));
         }
-        let (start, offset) = self.dirs.position();
-        let listing = listing(&places)?;
-        self.dirs.push(&listing)?;
-        let size = u32::try_from(listing.len())? + DIR_EXTRA;
-        let start = u32::try_from(start).context("the directories take more than 4 GiB")?;
+        let listing = dirs::write(&mut self.dirs, &places)?;
+        let size = listing.size.checked_add(DIR_EXTRA).with_context(|| format!("the directory `{}` takes more than 4 GiB", name(path)))?;
         let links = subdirs + 2;
         let mut body = Vec::new();
         match (u16::try_from(size), xattr) {
             (Ok(size), None) => {
-                body.extend_from_slice(&start.to_le_bytes());
+                body.extend_from_slice(&listing.start.to_le_bytes());
                 body.extend_from_slice(&links.to_le_bytes());
                 body.extend_from_slice(&size.to_le_bytes());
-                body.extend_from_slice(&offset.to_le_bytes());
+                body.extend_from_slice(&listing.offset.to_le_bytes());
                 body.extend_from_slice(&parent.to_le_bytes());
                 Ok((kind::DIR, body))
             }
             _ => {
-                for value in [links, size, start, parent] {
+                for value in [links, size, listing.start, parent] {
                     body.extend_from_slice(&value.to_le_bytes());
                 }
-                // No index: it only speeds up look-ups in very large directories.
-                body.extend_from_slice(&0u16.to_le_bytes());
-                body.extend_from_slice(&offset.to_le_bytes());
+                body.extend_from_slice(&listing.index_count.to_le_bytes());
+                body.extend_from_slice(&listing.offset.to_le_bytes());
                 body.extend_from_slice(&xattr.unwrap_or(NONE32).to_le_bytes());
+                body.extend_from_slice(&listing.index);
                 Ok((kind::DIR + kind::EXTENDED, body))
             }
         }
     }
 
     fn file(&self, path: &[u8], link: Option<u64>, xattr: Option<u32>) -> Result<(u16, Vec<u8>)> {
-        let empty = Stored { start: 0, sizes: Vec::new(), sparse: 0, fragment: NONE32, offset: 0 };
+        let empty = Stored::nowhere();
         let (stored, size) = match self.contents.of_path.get(path) {
             Some(index) => (&self.data.files[*index], self.contents.distinct[*index].0.len()),
             None => (&empty, 0),
@@ -266,8 +262,14 @@ impl Writer<'_> {
     }
 }
 
-fn device_body(major: u32, minor: u32) -> Vec<u8> {
-    [1u32.to_le_bytes(), device(major, minor).to_le_bytes()].concat()
+fn device_body(path: &[u8], major: u32, minor: u32) -> Result<Vec<u8>> {
+    let number = device(major, minor)
+        .with_context(|| format!("the device `{}` has the numbers {major}, {minor}; Linux takes 4095, 1048575 at most", name(path)))?;
+    Ok([1u32.to_le_bytes(), number.to_le_bytes()].concat())
+}
+
+fn name(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
 
 /// The basic form, or the extended one when there are attributes.
@@ -279,27 +281,4 @@ fn with_xattr(kind: u16, mut body: Vec<u8>, xattr: Option<u32>) -> (u16, Vec<u8>
             (kind + kind::EXTENDED, body)
         }
     }
-}
-
-/// A directory's entries under their headers. A header serves entries whose inodes lie in one metadata block and whose
-/// numbers are near the first one's.
-fn listing(places: &[(&[u8], Place)]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut rest = places;
-    while let Some((_, first)) = rest.first() {
-        let near = |place: &Place| i16::try_from(i64::from(place.number) - i64::from(first.number));
-        let count = rest.iter().take(HEADER_ENTRIES).take_while(|(_, place)| place.start == first.start && near(place).is_ok()).count();
-        bytes.extend_from_slice(&u32::try_from(count - 1)?.to_le_bytes());
-        bytes.extend_from_slice(&u32::try_from(first.start).context("the inodes take more than 4 GiB")?.to_le_bytes());
-        bytes.extend_from_slice(&first.number.to_le_bytes());
-        for (name, place) in &rest[..count] {
-            bytes.extend_from_slice(&place.offset.to_le_bytes());
-            bytes.extend_from_slice(&near(place)?.to_le_bytes());
-            bytes.extend_from_slice(&place.kind.to_le_bytes());
-            bytes.extend_from_slice(&u16::try_from(name.len() - 1)?.to_le_bytes());
-            bytes.extend_from_slice(name);
-        }
-        rest = &rest[count..];
-    }
-    Ok(bytes)
 }

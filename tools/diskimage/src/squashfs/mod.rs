@@ -4,9 +4,11 @@
 mod blocks;
 mod compress;
 mod dedup;
+mod dirs;
 mod format;
 mod inodes;
 mod meta;
+mod queue;
 mod reader;
 mod tables;
 #[cfg(test)]
@@ -33,7 +35,8 @@ pub struct Options {
     pub block_size: u32,
     /// Time in the superblock, seconds since the epoch.
     pub mtime: u32,
-    /// Blocks compressed at a time; the result does not depend on it.
+    /// Blocks compressed at a time (fewer when the block size is so large that the memory would not do); the bytes of the
+    /// image do not depend on it.
     pub threads: usize,
 }
 

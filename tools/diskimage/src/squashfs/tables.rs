@@ -99,7 +99,7 @@ impl Tables<'_> {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
         let log = u16::try_from(self.options.block_size.trailing_zeros())?;
-        let ids = u16::try_from(self.inodes.ids.len()).unwrap_or(u16::MAX);
+        let ids = u16::try_from(self.inodes.ids.len())?;
         for value in [self.options.compressor.id(), log, flags, ids, 4, 0] {
             bytes.extend_from_slice(&value.to_le_bytes());
         }

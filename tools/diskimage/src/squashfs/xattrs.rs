@@ -7,6 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 /// Prefixes by their number in the format.
 const PREFIXES: [&str; 3] = ["user.", "trusted.", "security."];
 
+/// Bit of a name's prefix number: the value stands elsewhere, here is its reference.
+pub(super) const ELSEWHERE: u16 = 0x100;
+/// Values longer than this are written once and then referred to, as mksquashfs does.
+const INLINE: usize = 128;
+
+/// Linux's limits.
+const LONGEST_NAME: usize = 255;
+const LONGEST_VALUE: usize = 65536;
+
 /// One attribute list of a file.
 type List = BTreeMap<String, Vec<u8>>;
 
@@ -16,12 +25,13 @@ pub(super) struct XattrWriter<'c> {
     pub values: MetaWriter<'c>,
     /// A row for each list: reference, number of attributes, bytes.
     pub rows: Vec<[u8; 16]>,
-    known: HashMap<Vec<u8>, u32>,
+    lists: HashMap<List, u32>,
+    long_values: HashMap<Vec<u8>, u64>,
 }
 
 impl<'c> XattrWriter<'c> {
     pub(super) fn new(values: MetaWriter<'c>) -> Self {
-        Self { values, rows: Vec::new(), known: HashMap::new() }
+        Self { values, rows: Vec::new(), lists: HashMap::new(), long_values: HashMap::new() }
     }
 
     /// The number of the list, which is written unless an equal one was; none for an empty list. An attribute of a namespace
@@ -30,30 +40,50 @@ impl<'c> XattrWriter<'c> {
         if list.is_empty() {
             return Ok(None);
         }
-        let mut bytes = Vec::new();
+        if let Some(number) = self.lists.get(list) {
+            return Ok(Some(*number));
+        }
+        let start = self.values.reference();
+        let mut size = 0;
         for (name, value) in list {
             let found = PREFIXES.iter().zip(0u16..).find_map(|(prefix, number)| Some((number, name.strip_prefix(prefix)?)));
-            let Some((number, rest)) = found else {
+            let Some((prefix, rest)) = found else {
                 bail!("`{}` has the extended attribute `{name}`, which squashfs cannot hold", String::from_utf8_lossy(path));
             };
-            bytes.extend_from_slice(&number.to_le_bytes());
-            bytes.extend_from_slice(&u16::try_from(rest.len())?.to_le_bytes());
-            bytes.extend_from_slice(rest.as_bytes());
-            bytes.extend_from_slice(&u32::try_from(value.len())?.to_le_bytes());
-            bytes.extend_from_slice(value);
-        }
-        if let Some(number) = self.known.get(&bytes) {
-            return Ok(Some(*number));
+            if rest.is_empty() || name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
+                bail!(
+                    "`{}` has the extended attribute `{name}` with a value of {} bytes; Linux takes names of {LONGEST_NAME} and values of {LONGEST_VALUE} bytes",
+                    String::from_utf8_lossy(path),
+                    value.len()
+                );
+            }
+            size += self.add_value(prefix, rest.as_bytes(), value)?;
         }
         let number = u32::try_from(self.rows.len())?;
         let mut row = [0; 16];
-        row[..8].copy_from_slice(&self.values.reference().to_le_bytes());
+        row[..8].copy_from_slice(&start.to_le_bytes());
         row[8..12].copy_from_slice(&u32::try_from(list.len())?.to_le_bytes());
-        row[12..].copy_from_slice(&u32::try_from(bytes.len())?.to_le_bytes());
-        self.values.push(&bytes)?;
+        row[12..].copy_from_slice(&u32::try_from(size)?.to_le_bytes());
         self.rows.push(row);
-        self.known.insert(bytes, number);
+        self.lists.insert(list.clone(), number);
         Ok(Some(number))
+    }
+
+    fn add_value(&mut self, prefix: u16, name: &[u8], value: &[u8]) -> Result<usize> {
+        let known = self.long_values.get(value).map(|reference| reference.to_le_bytes());
+        let (prefix, stored) = known.as_ref().map_or((prefix, value), |reference| (prefix | ELSEWHERE, &reference[..]));
+        let mut bytes = Vec::with_capacity(8 + name.len() + stored.len());
+        bytes.extend_from_slice(&prefix.to_le_bytes());
+        bytes.extend_from_slice(&u16::try_from(name.len())?.to_le_bytes());
+        bytes.extend_from_slice(name);
+        self.values.push(&bytes)?;
+        let reference = self.values.reference();
+        if known.is_none() && value.len() > INLINE {
+            self.long_values.insert(value.to_vec(), reference);
+        }
+        self.values.push(&u32::try_from(stored.len())?.to_le_bytes())?;
+        self.values.push(stored)?;
+        Ok(bytes.len() + 4 + stored.len())
     }
 }
 

@@ -1,0 +1,160 @@
+//! Blocks compressed by several threads and written in the order in which they came, with a bound on the memory under way.
+//! The first failure ends the reading too.
+
+use super::{Options, format::DATA_STORED};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, Write as _},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+};
+
+/// Blocks under way for each thread: enough to keep all busy while one waits for its turn to be written.
+const AHEAD: usize = 8;
+/// Bytes of blocks under way, at most.
+const BLOCK_MEMORY: usize = 48 << 20;
+/// Bytes of the encoders' own memory, at most.
+const ENCODER_MEMORY: usize = 128 << 20;
+
+/// Where the blocks went.
+pub(super) struct Places {
+    /// Position and size field of each block, in the order in which they were sent.
+    pub blocks: Vec<(u64, u32)>,
+    /// Position behind the last block.
+    pub end: u64,
+}
+
+/// Takes blocks in order.
+pub(super) struct Queue<'q> {
+    jobs: Sender<(usize, Vec<u8>)>,
+    tickets: &'q Tickets,
+    next: AtomicUsize,
+}
+
+impl Queue<'_> {
+    /// Gives a block away; its number is its index in [`Places::blocks`]. Waits while too many are under way, and fails when
+    /// the image cannot be written any more.
+    pub(super) fn send(&self, block: Vec<u8>) -> Result<usize> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if !self.tickets.take() || self.jobs.send((number, block)).is_err() {
+            bail!("the image cannot be written any more");
+        }
+        Ok(number)
+    }
+}
+
+/// A limit on blocks under way, which also tells the reader to stop.
+struct Tickets {
+    left: Mutex<Option<usize>>,
+    changed: Condvar,
+}
+
+impl Tickets {
+    /// Waits for a ticket; `false` when there will be none.
+    fn take(&self) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.changed.wait_while(left, |left| *left == Some(0)).unwrap_or_else(PoisonError::into_inner);
+        *left = left.map(|left| left - 1);
+        left.is_some()
+    }
+
+    fn give(&self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.map(|left| left + 1);
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.changed.notify_all();
+    }
+}
+
+/// Stops the reader when its thread ends, in whatever way, so that nobody waits for a ticket for ever.
+struct StopAtEnd<'t>(&'t Tickets);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// A block's number, its bytes, and whether they are as they were.
+type Packed = (usize, Result<(Vec<u8>, bool)>);
+
+/// Runs `read`, which sends blocks, and writes them from position `start` of `out` on.
+pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl FnOnce(&Queue<'_>) -> Result<T>) -> Result<(T, Places)> {
+    let block_size = options.block_size as usize;
+    let threads = options.threads.clamp(1, (ENCODER_MEMORY / options.compressor.memory(options.block_size)).max(1));
+    let ahead = (threads * AHEAD).min(BLOCK_MEMORY / block_size);
+    let tickets = Tickets { left: Mutex::new(Some(ahead)), changed: Condvar::new() };
+    let (jobs, todo) = channel();
+    let (packed, done) = channel();
+    let todo = Mutex::new(todo);
+    std::thread::scope(|scope| {
+        let (todo, tickets) = (&todo, &tickets);
+        for _ in 0..threads {
+            let packed = packed.clone();
+            scope.spawn(move || compress(todo, &packed, options, tickets));
+        }
+        drop(packed);
+        let writer = scope.spawn(move || {
+            let _stop = StopAtEnd(tickets);
+            write_in_order(&done, out, start, tickets)
+        });
+        let queue = Queue { jobs, tickets, next: AtomicUsize::new(0) };
+        let sent = read(&queue);
+        drop(queue);
+        let written = writer.join().map_err(|_| anyhow::anyhow!("the thread that writes the image broke"))?;
+        // That reading stopped when the disk was full is not the cause.
+        let places = written?;
+        Ok((sent?, places))
+    })
+}
+
+fn compress(todo: &Mutex<Receiver<(usize, Vec<u8>)>>, packed: &Sender<Packed>, options: &Options, tickets: &Tickets) {
+    struct StopOnPanic<'t>(&'t Tickets);
+    impl Drop for StopOnPanic<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.stop();
+            }
+        }
+    }
+    let _stop = StopOnPanic(tickets);
+    loop {
+        let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, block)) = job else { return };
+        let result = options.compressor.compress(&block, options.block_size).map(|smaller| match smaller {
+            Some(bytes) => (bytes, false),
+            None => (block, true),
+        });
+        if packed.send((number, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn write_in_order(done: &Receiver<Packed>, out: &mut File, start: u64, tickets: &Tickets) -> Result<Places> {
+    let mut out = BufWriter::with_capacity(1 << 20, out);
+    let mut waiting = BTreeMap::new();
+    let mut places = Places { blocks: Vec::new(), end: start };
+    while let Ok((number, result)) = done.recv() {
+        waiting.insert(number, result);
+        while let Some(result) = waiting.remove(&places.blocks.len()) {
+            let (bytes, stored) = result?;
+            out.write_all(&bytes).context("cannot write the image")?;
+            let length = u32::try_from(bytes.len())?;
+            places.blocks.push((places.end, length | if stored { DATA_STORED } else { 0 }));
+            places.end += u64::from(length);
+            tickets.give();
+        }
+    }
+    out.flush().context("cannot write the image")?;
+    Ok(places)
+}
