@@ -29,6 +29,8 @@ impl Tree {
         tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\n");
         tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\n");
         tree.write("pkg/base/files/kernel", "not a kernel");
+        // The end of a tar is a tar of nothing.
+        tree.write("pkg/base/files/kernel.tar", &"\0".repeat(1024));
         tree.write("pkg/base/files/CODE.fd", "not firmware");
         tree.write("pkg/base/files/EFI/BOOT/BOOTX64.EFI", "not GRUB");
         tree.write("pkg/base/files/EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n");
@@ -139,7 +141,7 @@ fn a_broken_tree_is_named_by_file_and_line() {
     fs::remove_file(tree.root().join("pkg/base/build.yml")).unwrap();
     let (code, error) = tree.error(&["rootfs"]);
     assert_eq!((code, error.lines().next().unwrap()), (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is no package: it has no build.yml"));
-    assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs")), "{:?}", tree.artifacts());
+    assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.tar") && !name.contains("rootfs.img")), "{:?}", tree.artifacts());
 }
 
 #[test]

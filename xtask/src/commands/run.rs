@@ -209,7 +209,7 @@ fn setup(ctx: &Ctx, arguments: &ArgMatches, place: &Place) -> Result<Setup> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::tools::{Tools, fake};
+    use crate::tools::fake;
 
     #[test]
     fn what_the_guest_wrote_is_kept_until_the_image_is_built_anew() {
@@ -221,20 +221,20 @@ mod tests {
         );
         let tools: Tools = fake::tools(dir.path());
         let tool = QemuImg::new(&tools, Output::default()).unwrap();
-        let image = dir.path().join("live.qcow2");
+        let image = dir.path().join("live.vdi");
         fs::write(&image, "first").unwrap();
-        let place = Place { folder: dir.path().to_owned(), image: image.clone(), format: "qcow2".into(), is_given: false };
-        let overlay = place.ensure_overlay(&tool, false).unwrap();
+        let place = Place { folder: dir.path().to_owned(), image: image.clone(), format: "vdi".into(), is_given: false };
+        let overlay = place.ensure_overlay(&tools, &tool, false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
-        place.ensure_overlay(&tool, false).unwrap();
+        place.ensure_overlay(&tools, &tool, false).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
         fs::create_dir(dir.path().join("swtpm")).unwrap();
-        place.ensure_overlay(&tool, true).unwrap();
+        place.ensure_overlay(&tools, &tool, true).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
         assert!(!dir.path().join("swtpm").exists());
         fs::write(&overlay, "what the guest wrote").unwrap();
         fs::write(&image, "second!").unwrap();
-        place.ensure_overlay(&tool, false).unwrap();
+        place.ensure_overlay(&tools, &tool, false).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
     }
 }

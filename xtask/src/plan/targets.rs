@@ -131,7 +131,11 @@ impl Planner<'_> {
         let mut needs = Vec::new();
         for (base, on_build_machine) in &package.bases {
             let arch = if *on_build_machine { self.knobs.host_arch } else { arch };
-            needs.push(need(&self.package(base, arch, above)?, "its Dockerfile starts from it"));
+            let base = need(&self.package(base, arch, above)?, "its Dockerfile starts from it");
+            // For this machine's own architecture the two platforms of a Dockerfile are one.
+            if needs.iter().all(|known: &Need| known.id != base.id) {
+                needs.push(base);
+            }
         }
         above.pop();
         let image = ImageRef { reference: package.reference.clone(), arch };

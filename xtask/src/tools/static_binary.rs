@@ -3,7 +3,10 @@
 use super::{Cmd, Output, Tool, Tools};
 use crate::knobs::Arch;
 use anyhow::{Context as _, Result, bail};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 /// The crate, and the name of its program.
 const NAME: &str = "eve-tools";
@@ -20,7 +23,7 @@ pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<
         .args(["build", "--release", "--locked", "--package", NAME, "--target", &host, "--target-dir"])
         .arg(&target_dir)
         // With --target the flags stay away from build scripts and procedural macros, which cannot be static.
-        .env("RUSTFLAGS", format!("-C target-feature=+crt-static --remap-path-prefix={}=/src", root.display()))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(tools))
         .step("compiling the program of the tool images")
         .output(output)
         .run()?;
@@ -28,6 +31,19 @@ pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
     check_static(&bytes).with_context(|| format!("`{}` cannot go into an image from scratch", program.display()))?;
     Ok(program)
+}
+
+/// Static linking, and one name for the folder with the sources of foreign crates, whose paths stand in the program's messages:
+/// it must not depend on who compiles it. In this variable flags are separated by a character that no path holds.
+fn flags(tools: &Tools) -> OsString {
+    let variable = |name: &str| tools.environment().get(OsStr::new(name)).map(PathBuf::from);
+    let mut flags = OsString::from("-C\x1ftarget-feature=+crt-static");
+    if let Some(home) = variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo"))) {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(home);
+        flags.push("=/cargo");
+    }
+    flags
 }
 
 /// The `host: ` line of `cargo --version --verbose`.
@@ -48,7 +64,9 @@ fn check_host(host: &str, arch: Arch) -> Result<()> {
         bail!("the program of the tool images runs on Linux, and cargo here compiles for {host}");
     }
     if arch.as_str() != own {
-        bail!("the program of the tool images is compiled for this machine's architecture only, {own}, not for {arch}\nhint: build the tool images for {arch} on a machine of that kind");
+        bail!(
+            "the program of the tool images is compiled for this machine's architecture only, {own}, not for {arch}\nhint: build the tool images for {arch} on a machine of that kind"
+        );
     }
     Ok(())
 }
@@ -120,7 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let script = r#"case $1 in
             --version) echo "host: x86_64-unknown-linux-gnu" ;;
-            *) echo "$@; $RUSTFLAGS"; mkdir -p target/static/x86_64-unknown-linux-gnu/release
+            *) echo "$@; $CARGO_ENCODED_RUSTFLAGS"; mkdir -p target/static/x86_64-unknown-linux-gnu/release
                printf '%s' no-elf > target/static/x86_64-unknown-linux-gnu/release/eve-tools ;;
             esac"#;
         fake::tool(folder.path(), Tool::Cargo, script);
@@ -131,7 +149,7 @@ mod tests {
         assert!(format!("{error:#}").contains("it is no ELF program of 64 bits"), "{error:#}");
         let root = folder.path().display();
         let line = format!(
-            "build --release --locked --package eve-tools --target x86_64-unknown-linux-gnu --target-dir {root}/target/static; -C target-feature=+crt-static --remap-path-prefix={root}=/src"
+            "build --release --locked --package eve-tools --target x86_64-unknown-linux-gnu --target-dir {root}/target/static; -C\x1ftarget-feature=+crt-static"
         );
         assert_eq!(*lines.lock().unwrap(), [line]);
     }

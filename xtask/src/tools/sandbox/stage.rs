@@ -72,7 +72,8 @@ impl Stage {
             };
             let path = entry.path().strip_prefix(&root)?.as_os_str().as_bytes().to_vec();
             let metadata = entry.metadata()?;
-            if self.mounts.contains(&path) || path == b"proc" || path == b"sys" || path == b"dev" {
+            let ours = |name: &[u8]| matches!(name, b"proc" | b"sys" | b"dev") || name == b"tmp" && before.get("tmp").is_none();
+            if self.mounts.contains(&path) || ours(&path) {
                 walk.skip_current_dir();
                 continue;
             }
