@@ -23,7 +23,8 @@ if [ ! -e /run/eve/newlog ]; then
     follow=-F
     : > /run/eve/newlog
 fi
-written=$(wc -c < "$DIR/current" 2>/dev/null || echo 0)
+: >> "$DIR/current"
+written=$(wc -c < "$DIR/current")
 logread "$follow" | while IFS= read -r line; do
     printf '%s\n' "$line" >> "$DIR/current"
     written=$((written + ${#line} + 1))

@@ -53,17 +53,21 @@ mount_config() {
 make_partitions() {
     # The MBR has records beside the protective one, for boards and BIOSes that look for the ESP there.
     dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
-    sgdisk -e "/dev/$disk" > /dev/null || fail "sgdisk cannot move the backup table of $disk to its end"
-    first=$(sgdisk -F "/dev/$disk" | tail -n 1)
-    last=$(sgdisk -E "/dev/$disk" | tail -n 1)
-    imga=$(sgdisk -i 2 "/dev/$disk")
-    size=$(echo "$imga" | sed -n 's/^Partition size: \([0-9]*\) sectors.*/\1/p')
-
-    ours=$(echo "$imga" | grep -c "$IMGA_UUID")
+    size=0
+    end=0
+    for part in "/sys/class/block/$disk"/*/partition; do
+        part=${part%/partition}
+        start=$(cat "$part/start")
+        length=$(cat "$part/size")
+        [ "$(cat "$part/partition")" != 2 ] || size=$length
+        [ $((start + length)) -le "$end" ] || end=$((start + length))
+    done
+    room=$(($(cat "/sys/class/block/$disk/size") - end))
+    ours=$(sgdisk -i 2 "/dev/$disk" | grep -c "$IMGA_UUID")
 
     set --
     numbers=9
-    if [ $((last - first)) -ge $((size + P3_LEAST)) ]; then
+    if [ "$room" -ge $((size + P3_LEAST)) ]; then
         # First in line, so that P3 begins behind it.
         set -- --new="3:0:+$((size / 2))K" --typecode=3:$ROOTFS_TYPE --change-name=3:IMGB
         [ "$ours" = 0 ] || set -- "$@" --partition-guid=3:$IMGB_UUID
@@ -71,7 +75,8 @@ make_partitions() {
     fi
     set -- "$@" --new=9:0:0 --typecode=9:$P3_TYPE --change-name=9:P3
     [ "$ours" = 0 ] || set -- "$@" --partition-guid=9:$P3_UUID
-    sgdisk "$@" "/dev/$disk" > /run/eve/sgdisk.log || fail "sgdisk cannot make P3 on $disk: $(tail -n 1 /run/eve/sgdisk.log)"
+    # All at once: sgdisk waits a second each time that it writes. The backup table goes to the end of the disk first.
+    sgdisk -e "$@" "/dev/$disk" > /run/eve/sgdisk.log 2>&1 || fail "sgdisk cannot make P3 on $disk: $(tail -n 1 /run/eve/sgdisk.log)"
     dd if=/run/eve/mbr of="/dev/$disk" bs=512 count=1 conv=notrunc 2>/dev/null
     # The disk is in use, so the kernel will not read its table again; it takes single partitions.
     for number in $numbers; do
