@@ -45,7 +45,8 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
 pub fn verb_at(words: &[String]) -> usize {
     let mut at = 0;
     while let Some(word) = words.get(at) {
-        let takes_value = matches!(word.as_str(), "--root" | "--engine") || word == "-j" && words.get(at + 1).is_some_and(|next| next.parse::<usize>().is_ok());
+        let takes_value = matches!(word.as_str(), "--root" | "--engine")
+            || word == "-j" && words.get(at + 1).is_some_and(|next| next.parse::<usize>().is_ok());
         match word.starts_with('-') {
             true if takes_value => at += 2,
             true => at += 1,
@@ -94,11 +95,25 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .arg(Arg::new("root").long("root").value_name("DIR").help("build the tree in DIR instead of this one"))
-        .arg(Arg::new("engine").long("engine").value_name("ENGINE").value_parser(["native", "linuxkit"]).help("who makes things; the tree says when this does not"))
+        .arg(
+            Arg::new("engine")
+                .long("engine")
+                .value_name("ENGINE")
+                .value_parser(["native", "linuxkit"])
+                .help("who makes things; the tree says when this does not"),
+        )
         .arg(flag("dry-run", "print the plan and why each step is due; make nothing").short('n'))
         .arg(flag("offline", "never ask the network"))
         .arg(flag("locked", "fail when a pinned package has left the mirror"))
-        .arg(Arg::new("jobs").short('j').value_name("N").num_args(0..=1).default_missing_value("0").value_parser(clap::value_parser!(usize)).help("steps at once; the number of processors when unset"))
+        .arg(
+            Arg::new("jobs")
+                .short('j')
+                .value_name("N")
+                .num_args(0..=1)
+                .default_missing_value("0")
+                .value_parser(clap::value_parser!(usize))
+                .help("steps at once; the number of processors when unset"),
+        )
         .arg(flag("verbose", "show the tools' output").short('v'))
         .arg(flag("json", "print data for programs, where a command has data to give"));
     for verb in VERBS {
@@ -191,7 +206,11 @@ fn root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
     let here = std::env::current_dir().context("there is no current folder")?;
     let above = here.ancestors().find(|folder| folder.join(crate::tree::PROFILE).is_file()).map(Path::to_owned);
     above.or_else(|| environment.workspace()).ok_or_else(|| {
-        usage(format!("no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one", here.display(), crate::tree::PROFILE))
+        usage(format!(
+            "no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one",
+            here.display(),
+            crate::tree::PROFILE
+        ))
     })
 }
 

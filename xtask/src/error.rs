@@ -123,7 +123,9 @@ mod tests {
 
     #[test]
     fn hints_come_last_and_nothing_is_said_twice() {
-        let error = Err::<(), _>(usage("HV=bogus is none of acrn, xen, kvm\nhint: try --hv kvm")).context("cannot read the knobs").expect_err("err");
+        let error = Err::<(), _>(usage("HV=bogus is none of acrn, xen, kvm\nhint: try --hv kvm"))
+            .context("cannot read the knobs")
+            .expect_err("err");
         assert_eq!(render(&error), "error: cannot read the knobs\n  cause: HV=bogus is none of acrn, xen, kvm\nhint: try --hv kvm\n");
         assert_eq!(kind(&error).exit_code(), 2);
     }

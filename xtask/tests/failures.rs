@@ -54,7 +54,11 @@ impl Tree {
 
     fn xtask(&self) -> Xtask {
         let home = self.root().join("home");
-        Xtask::new(self.root()).env("HOME", &home).env("LINUXKIT_CACHE", home.join("images")).env("XDG_CACHE_HOME", home.join("cache")).env("ZARCH", "amd64")
+        Xtask::new(self.root())
+            .env("HOME", &home)
+            .env("LINUXKIT_CACHE", home.join("images"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("ZARCH", "amd64")
     }
 
     /// Runs words that must fail; the error without the tree's own path.
@@ -112,10 +116,18 @@ fn wrong_words_are_refused_with_what_was_meant() {
         (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
         (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
         (&["live", "MEDIA_SIZES=1"], 2, "error: there is no knob MEDIA_SIZES\nhint: did you mean MEDIA_SIZE?"),
-        (&["live", "MEDIA_SIZE=big"], 2, "error: MEDIA_SIZE=big (command line): takes a whole number from 1 to 16777216 (MiB)\nhint: --media-size … or MEDIA_SIZE=…"),
+        (
+            &["live", "MEDIA_SIZE=big"],
+            2,
+            "error: MEDIA_SIZE=big (command line): takes a whole number from 1 to 16777216 (MiB)\nhint: --media-size … or MEDIA_SIZE=…",
+        ),
         (&["pkg", "bas"], 2, "error: there is no package `bas` in ROOT/pkg\nhint: did you mean base?"),
         (&["live", "CONF_DIR=nowhere"], 2, "error: the configuration folder `ROOT/nowhere` does not exist\nhint: CONF_DIR names another"),
-        (&["currentversion"], 1, "error: nothing has been built for amd64: `ROOT/dist/amd64/current/installer/eve_version` is missing\n  cause: No such file or directory (os error 2)\nhint: cargo xtask live"),
+        (
+            &["currentversion"],
+            1,
+            "error: nothing has been built for amd64: `ROOT/dist/amd64/current/installer/eve_version` is missing\n  cause: No such file or directory (os error 2)\nhint: cargo xtask live",
+        ),
     ];
     for (words, code, expected) in cases {
         assert_eq!(tree.error(words), (code, expected.to_owned()), "{words:?}");
@@ -140,7 +152,10 @@ fn a_broken_tree_is_named_by_file_and_line() {
     assert!(code == 1 && error.contains("pkg/base/Dockerfile:3"), "{error}");
     fs::remove_file(tree.root().join("pkg/base/build.yml")).unwrap();
     let (code, error) = tree.error(&["rootfs"]);
-    assert_eq!((code, error.lines().next().unwrap()), (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is no package: it has no build.yml"));
+    assert_eq!(
+        (code, error.lines().next().unwrap()),
+        (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is no package: it has no build.yml")
+    );
     assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.tar") && !name.contains("rootfs.img")), "{:?}", tree.artifacts());
 }
 
@@ -156,7 +171,11 @@ fn what_does_not_fit_is_said_with_numbers_and_leaves_nothing() {
     tree.write("xtask.toml", &profile.replace("262144000", "100"));
     let (code, error) = tree.error(&["rootfs"]);
     assert!(code == 1 && error.contains("too large for its partition") && error.contains("limit of 100"), "{error}");
-    assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.img") && !name.ends_with(".squash") && !name.ends_with(".part")), "{:?}", tree.artifacts());
+    assert!(
+        tree.artifacts().iter().all(|name| !name.contains("rootfs.img") && !name.ends_with(".squash") && !name.ends_with(".part")),
+        "{:?}",
+        tree.artifacts()
+    );
 }
 
 #[test]
@@ -205,7 +224,8 @@ fn a_full_disk_is_an_error_and_leaves_nothing_broken() {
     let tree = Tree::new();
     let dist = tree.root().join("dist");
     fs::create_dir(&dist).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
     if !mounted {
         return common::skipped("a_full_disk_is_an_error_and_leaves_nothing_broken", "only root mounts a small disk");
     }

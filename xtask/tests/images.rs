@@ -58,7 +58,14 @@ fn the_disk_has_the_original_table() {
     ];
     for (number, start, size, name, kind, uuid, attributes) in expected {
         let info = tool("sgdisk", &["-i", &number.to_string(), raw]);
-        for part in [format!("{start} (at"), format!("({size})"), format!("'{name}'"), kind.into(), format!("AD6871EE-31F9-4CF3-9E09-6F7A25C300{uuid}"), attributes.into()] {
+        for part in [
+            format!("{start} (at"),
+            format!("({size})"),
+            format!("'{name}'"),
+            kind.into(),
+            format!("AD6871EE-31F9-4CF3-9E09-6F7A25C300{uuid}"),
+            attributes.into(),
+        ] {
             assert!(start.is_empty() && part == " (at" || info.contains(&part), "partition {number} has no {part}:\n{info}");
         }
     }
@@ -193,7 +200,10 @@ fn another_folder_user_umask_and_locale_give_the_same_bytes() {
         }
         command.arg(&copy).arg("--root").arg(&root).args(["live-raw", "ZARCH=amd64"]);
         command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", &caches).env("LC_ALL", locale);
-        command.env("XDG_CACHE_HOME", &caches).env("LINUXKIT_CACHE", caches.join("images")).env("TZ", if name == "one" { "UTC" } else { "Asia/Tokyo" });
+        command
+            .env("XDG_CACHE_HOME", &caches)
+            .env("LINUXKIT_CACHE", caches.join("images"))
+            .env("TZ", if name == "one" { "UTC" } else { "Asia/Tokyo" });
         let output = command.output().unwrap();
         let (out, err) = common::texts(&output);
         assert!(output.status.success(), "{name}:\n{out}{err}");

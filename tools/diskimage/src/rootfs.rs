@@ -65,7 +65,8 @@ pub fn config_tree(conf: &Path, origin: &str, epoch: i64) -> Result<Tree> {
         if name.starts_with('.') {
             continue;
         }
-        let node = if entry.file_type().is_dir() { Node::dir(0o755, epoch) } else { Node::file(0o644, epoch, Content::of_path(entry.path())?) };
+        let node =
+            if entry.file_type().is_dir() { Node::dir(0o755, epoch) } else { Node::file(0o644, epoch, Content::of_path(entry.path())?) };
         tree.insert(name, node)?;
     }
     tree.insert(origin, Node { meta: Meta::root(0o644, epoch), kind: Kind::File { content: Content::from(""), link: None } })?;

@@ -140,8 +140,10 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &execute::Outcome, since: Instant) ->
         }
     }
     if ctx.globals.json {
-        let made: Vec<_> = outcome.made.iter().map(|(id, took)| serde_json::json!({"node": id.to_string(), "seconds": took.as_secs_f64()})).collect();
-        let artifacts: Vec<_> = artifacts.iter().map(|(node, path, size)| serde_json::json!({"node": node, "path": path, "bytes": size})).collect();
+        let made: Vec<_> =
+            outcome.made.iter().map(|(id, took)| serde_json::json!({"node": id.to_string(), "seconds": took.as_secs_f64()})).collect();
+        let artifacts: Vec<_> =
+            artifacts.iter().map(|(node, path, size)| serde_json::json!({"node": node, "path": path, "bytes": size})).collect();
         let value = serde_json::json!({"state": state, "artifacts": artifacts, "made": made, "warnings": outcome.warnings, "seconds": since.elapsed().as_secs_f64()});
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());

@@ -15,7 +15,10 @@ pub fn arguments(command: Command) -> Command {
 /// `bump`.
 pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
-    let name = arguments.get_one::<String>("name").or(ctx.profile.archive.as_ref()).context("no package is named, and this tree has no archive")?;
+    let name = arguments
+        .get_one::<String>("name")
+        .or(ctx.profile.archive.as_ref())
+        .context("no package is named, and this tree has no archive")?;
     let reference = tree.committed_reference(name)?;
     let (image, _) = reference.rsplit_once(':').context("a reference has a tag")?;
     let pin = Regex::new(&format!(r"{}:[0-9A-Za-z._-]+", regex::escape(image))).context("a package's name makes a pattern")?;

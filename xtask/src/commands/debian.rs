@@ -10,7 +10,12 @@ pub fn arguments(command: Command) -> Command {
     command
         .arg(Arg::new("release").long("release").value_name("NAME").default_value("bookworm").help("Debian's name of the release"))
         .arg(Arg::new("arch").long("arch").value_name("ARCH").action(ArgAction::Append).help("for this architecture only"))
-        .arg(Arg::new("security").long("security").action(ArgAction::SetTrue).help("take security updates too, which leave the mirror sooner"))
+        .arg(
+            Arg::new("security")
+                .long("security")
+                .action(ArgAction::SetTrue)
+                .help("take security updates too, which leave the mirror sooner"),
+        )
 }
 
 /// `pins`.

@@ -14,8 +14,9 @@ pub fn version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 /// `currentversion`: what `current` points to now, whatever a new build would be.
 pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current/installer/eve_version");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display())
+    })?;
     print!("{text}");
     Ok(())
 }

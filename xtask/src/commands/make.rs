@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
 
 /// Old target names that are spelled otherwise now; a name with `%` stands for a family.
-pub const OLD_NAMES: &[&str] = &["run-live", "rootfs.tar", "rootfs.img", "config.img", "live.raw", "live.qcow2", "help", "pkg/", "eve-", "-show-tag"];
+pub const OLD_NAMES: &[&str] =
+    &["run-live", "rootfs.tar", "rootfs.img", "config.img", "live.raw", "live.qcow2", "help", "pkg/", "eve-", "-show-tag"];
 
 /// The present words for one old target, or the target itself.
 #[must_use]
@@ -103,7 +104,14 @@ mod tests {
 
     #[test]
     fn old_names_have_present_ones() {
-        for (old, new) in [("pkg/grub", "pkg grub"), ("eve-grub", "pkg grub"), ("grub-show-tag", "show-tag grub"), ("rootfs.tar", "rootfstar"), ("show-tag", "show-tag"), ("live-raw", "live-raw")] {
+        for (old, new) in [
+            ("pkg/grub", "pkg grub"),
+            ("eve-grub", "pkg grub"),
+            ("grub-show-tag", "show-tag grub"),
+            ("rootfs.tar", "rootfstar"),
+            ("show-tag", "show-tag"),
+            ("live-raw", "live-raw"),
+        ] {
             assert_eq!(modern(old).join(" "), new);
         }
         let words = ["--root", "d", "-n", "run-live", "--tpm"].map(str::to_owned).to_vec();

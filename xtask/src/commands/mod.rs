@@ -1,7 +1,7 @@
 //! What a person can type: one file a verb (or a family that differs in one word), and the table of them all.
 
-mod build;
 pub mod bench;
+mod build;
 mod bump;
 mod clean;
 mod completions;

@@ -59,12 +59,16 @@ pub fn knobs_page() -> String {
 /// The page of commands: each one's help, without the knobs, which have their own page.
 #[must_use]
 pub fn commands_page() -> String {
-    let mut page = String::from("# Commands\n\nWritten by `cargo xtask reference` from the program's own help.\n\nKnobs are on [their own page](knobs.md).\n\n");
+    let mut page = String::from(
+        "# Commands\n\nWritten by `cargo xtask reference` from the program's own help.\n\nKnobs are on [their own page](knobs.md).\n\n",
+    );
     let mut command = cli::command().term_width(100);
     command.build();
     let _ = writeln!(page, "```text\n{}\n```\n", command.render_help().to_string().trim_end());
     for verb in super::VERBS {
-        let help = (verb.arguments)(Command::new(verb.name).bin_name(format!("cargo xtask {}", verb.name)).about(verb.about)).term_width(100).render_help();
+        let help = (verb.arguments)(Command::new(verb.name).bin_name(format!("cargo xtask {}", verb.name)).about(verb.about))
+            .term_width(100)
+            .render_help();
         let _ = writeln!(page, "## {}\n\n```text\n{}\n```\n", verb.name, help.to_string().trim_end());
     }
     page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"

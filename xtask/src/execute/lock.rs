@@ -10,7 +10,12 @@ use std::{
 pub fn lock_tree(dist: &Path) -> Result<File> {
     std::fs::create_dir_all(dist).with_context(|| format!("cannot make the folder `{}`", dist.display()))?;
     let path = dist.join(".lock");
-    let file = File::options().create(true).write(true).truncate(false).open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot open `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => eprintln!("another build runs in `{}`: waiting for it", dist.display()),

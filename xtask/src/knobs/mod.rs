@@ -47,10 +47,8 @@ impl RawKnobs {
     /// one source under two names are refused.
     pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
         let Some(decl) = table::find(name) else {
-            let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name)).map_or_else(
-                || "`cargo xtask summary` lists the knobs".to_owned(),
-                |near| format!("did you mean {near}?"),
-            );
+            let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name))
+                .map_or_else(|| "`cargo xtask summary` lists the knobs".to_owned(), |near| format!("did you mean {near}?"));
             return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
         };
         match self.0.get(decl.name) {
@@ -246,7 +244,8 @@ impl Values<'_> {
 
 /// The value in its one spelling, or an error that names the knob, where it was set and what it takes.
 fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
-    let refuse = |takes: String| Err(usage(format!("{}={value} ({source}): {takes}\nhint: --{} … or {}=…", decl.name, decl.flag, decl.name)));
+    let refuse =
+        |takes: String| Err(usage(format!("{}={value} ({source}): {takes}\nhint: --{} … or {}=…", decl.name, decl.flag, decl.name)));
     if value.is_empty() && !matches!(decl.kind, Kind::Switch) {
         // An empty text means "not set", as it does to make.
         return Ok(decl.default.to_owned());

@@ -45,14 +45,28 @@ pub struct Decl {
 const RUN: &[&str] = &["run"];
 const BUILD: &[&str] = &[];
 
-const fn decl(name: &'static str, flag: &'static str, kind: Kind, default: &'static str, verbs: &'static [&'static str], help: &'static str) -> Decl {
+const fn decl(
+    name: &'static str,
+    flag: &'static str,
+    kind: Kind,
+    default: &'static str,
+    verbs: &'static [&'static str],
+    help: &'static str,
+) -> Decl {
     Decl { name, aliases: &[], flag, kind, default, help, verbs }
 }
 
 /// The knobs, in the order in which `summary` and the reference page list them.
 pub const TABLE: &[Decl] = &[
     decl("ROOTFS_VERSION", "rootfs-version", Kind::Text, "", BUILD, "version of the image; from git when unset"),
-    decl("ZARCH", "zarch", Kind::Choice(&["amd64", "arm64", "riscv64"]), "", BUILD, "architecture of the image; the machine's own when unset"),
+    decl(
+        "ZARCH",
+        "zarch",
+        Kind::Choice(&["amd64", "arm64", "riscv64"]),
+        "",
+        BUILD,
+        "architecture of the image; the machine's own when unset",
+    ),
     decl("HV", "hv", Kind::Choice(&["kvm", "xen", "acrn"]), "kvm", BUILD, "hypervisor flavour of the root file system"),
     Decl {
         name: "IMAGE_FORMAT",
@@ -64,18 +78,60 @@ pub const TABLE: &[Decl] = &[
         verbs: BUILD,
     },
     decl("ROOTFS_FORMAT", "rootfs-format", Kind::Choice(&["squash"]), "squash", BUILD, "file system of rootfs.img"),
-    decl("ROOTFS_COMPRESSION", "rootfs-compression", Kind::Choice(&["xz", "gzip"]), "xz", BUILD, "compressor of a squashfs rootfs.img: xz is small, gzip is fast to make"),
+    decl(
+        "ROOTFS_COMPRESSION",
+        "rootfs-compression",
+        Kind::Choice(&["xz", "gzip"]),
+        "xz",
+        BUILD,
+        "compressor of a squashfs rootfs.img: xz is small, gzip is fast to make",
+    ),
     decl("CONF_DIR", "conf-dir", Kind::Path, "conf", BUILD, "folder with the configuration that goes into config.img"),
-    decl("MEDIA_SIZE", "media-size", Kind::Number { least: 1, most: 16 * 1024 * 1024, unit: "MiB" }, "32768", BUILD, "size of the final disk, in MiB"),
+    decl(
+        "MEDIA_SIZE",
+        "media-size",
+        Kind::Number { least: 1, most: 16 * 1024 * 1024, unit: "MiB" },
+        "32768",
+        BUILD,
+        "size of the final disk, in MiB",
+    ),
     decl("DEV", "dev", Kind::Switch, "n", BUILD, "development build: packages with a build-dev.yml use it, and the version ends in -dev"),
     decl("EVE_HASH", "eve-hash", Kind::Text, "", BUILD, "tag to give every package instead of its hash"),
     decl("DEBIAN_MIRROR", "debian-mirror", Kind::Text, "", BUILD, "URI of the Debian archive; from the machine's apt sources when unset"),
-    decl("DEBIAN_SECURITY_MIRROR", "debian-security-mirror", Kind::Text, "", BUILD, "URI of Debian's security archive; from the machine's apt sources when unset"),
-    decl("INSTALL_TOOLS", "install-tools", Kind::Choice(&["auto", "never"]), "auto", BUILD, "whether a missing tool is installed where that needs no question (root and apt), or only named"),
+    decl(
+        "DEBIAN_SECURITY_MIRROR",
+        "debian-security-mirror",
+        Kind::Text,
+        "",
+        BUILD,
+        "URI of Debian's security archive; from the machine's apt sources when unset",
+    ),
+    decl(
+        "INSTALL_TOOLS",
+        "install-tools",
+        Kind::Choice(&["auto", "never"]),
+        "auto",
+        BUILD,
+        "whether a missing tool is installed where that needs no question (root and apt), or only named",
+    ),
     decl("TPM", "tpm", Kind::Switch, "n", RUN, "give the virtual machine a TPM"),
     decl("NOACCEL", "no-accel", Kind::Switch, "n", RUN, "do not use hardware acceleration"),
-    decl("QEMU_MEMORY", "memory", Kind::Number { least: 128, most: 1024 * 1024, unit: "MiB" }, "4096", RUN, "memory of the virtual machine, in MiB"),
-    decl("SSH_PORT", "ssh-port", Kind::Number { least: 1, most: 65535, unit: "port" }, "2222", RUN, "port of this machine that leads to the virtual machine's ssh"),
+    decl(
+        "QEMU_MEMORY",
+        "memory",
+        Kind::Number { least: 128, most: 1024 * 1024, unit: "MiB" },
+        "4096",
+        RUN,
+        "memory of the virtual machine, in MiB",
+    ),
+    decl(
+        "SSH_PORT",
+        "ssh-port",
+        Kind::Number { least: 1, most: 65535, unit: "port" },
+        "2222",
+        RUN,
+        "port of this machine that leads to the virtual machine's ssh",
+    ),
     decl("V", "verbose-tools", Kind::Switch, "n", BUILD, "show the tools' own output while they run"),
 ];
 

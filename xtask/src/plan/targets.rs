@@ -3,9 +3,7 @@
 use super::{Action, ImageRef, Input, Need, Node, NodeId, Plan};
 use crate::knobs::{Arch, ImageFormat, Knobs};
 use anyhow::{Result, bail};
-use std::{
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// What a person can ask for, without its knobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +57,7 @@ pub trait Facts {
 pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> {
     let mut planner = Planner { knobs, facts, plan: Plan::default() };
     let goals = match goal {
-        Goal::Packages(names) => {
-            names.iter().map(|name| planner.package(name, knobs.arch, &mut Vec::new())).collect::<Result<_>>()?
-        }
+        Goal::Packages(names) => names.iter().map(|name| planner.package(name, knobs.arch, &mut Vec::new())).collect::<Result<_>>()?,
         Goal::RootfsTar => vec![planner.rootfs_tar()?],
         Goal::Rootfs => vec![planner.rootfs_img()?, planner.current()],
         Goal::Config => vec![planner.config_img()?],
@@ -119,6 +115,9 @@ impl Planner<'_> {
     }
 
     fn package(&mut self, name: &str, arch: Arch, above: &mut Vec<String>) -> Result<NodeId> {
+        // A tool image runs on the machine that builds, whatever it builds for.
+        let is_tool = self.facts.profile().tool_images.iter().any(|tool| tool == name);
+        let arch = if is_tool { self.knobs.host_arch } else { arch };
         let id = NodeId::Package(name.to_owned(), arch);
         if self.plan.node(&id).is_some() {
             return Ok(id);
@@ -188,11 +187,7 @@ impl Planner<'_> {
         let limit = self.facts.profile().rootfs_limit;
         Ok(self.add(Node {
             id: NodeId::RootfsImg,
-            inputs: vec![
-                input("version", self.full_version()),
-                input("ROOTFS_COMPRESSION", self.knobs.compression),
-                input("limit", limit),
-            ],
+            inputs: vec![input("version", self.full_version()), input("ROOTFS_COMPRESSION", self.knobs.compression), input("limit", limit)],
             needs: vec![need(&version, "the version stands beside the image"), need(&tar, "the files")],
             outputs: vec![out.clone(), link.clone()],
             action: Action::PackRootfs {
@@ -309,4 +304,3 @@ impl Planner<'_> {
         })
     }
 }
-

@@ -123,7 +123,10 @@ impl Tree {
             return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.display())));
         }
         if !dir.join(yml).is_file() {
-            return Err(usage(format!("`{}` is no package: it has no build.yml\nhint: a build.yml names at least `image:`", dir.display())));
+            return Err(usage(format!(
+                "`{}` is no package: it has no build.yml\nhint: a build.yml names at least `image:`",
+                dir.display()
+            )));
         }
         Ok((dir, yml))
     }

@@ -22,11 +22,8 @@ pub struct GitFacts {
 /// the newest change, not of the build, so the version stands still while the tree does.
 #[must_use]
 pub fn version(git: &GitFacts, dev: bool) -> String {
-    let mut version = if is_release(&git.describe) {
-        git.describe.clone()
-    } else {
-        format!("0.0.0-{}-{}", git.branch.replace('/', "_"), git.short_id)
-    };
+    let mut version =
+        if is_release(&git.describe) { git.describe.clone() } else { format!("0.0.0-{}-{}", git.branch.replace('/', "_"), git.short_id) };
     if let Some(time) = git.dirty_since {
         let (day, hour, minute) = (date(time), time.rem_euclid(86400) / 3600, time.rem_euclid(3600) / 60);
         version.push_str(&format!("-dirty-{day}.{hour:02}.{minute:02}"));
@@ -71,13 +68,7 @@ mod tests {
     use super::*;
 
     fn facts() -> GitFacts {
-        GitFacts {
-            branch: "feature/x".into(),
-            short_id: "1234abcd".into(),
-            commit_time: 0,
-            describe: "1234abcd".into(),
-            dirty_since: None,
-        }
+        GitFacts { branch: "feature/x".into(), short_id: "1234abcd".into(), commit_time: 0, describe: "1234abcd".into(), dirty_since: None }
     }
 
     #[test]

@@ -83,7 +83,10 @@ mod tests {
         let write = |conf: &Tree| {
             let fat = disk::Source::Fat(recipes::config(conf, 0).expect("config"));
             let table = eve::table(vec![(eve::Kind::Conf, fat)], 8 << 20).expect("table");
-            disk::layout(table).expect("layout").write(&File::options().read(true).write(true).create(true).truncate(false).open(&path).expect("file")).expect("write");
+            disk::layout(table)
+                .expect("layout")
+                .write(&File::options().read(true).write(true).create(true).truncate(false).open(&path).expect("file"))
+                .expect("write");
         };
         write(&conf);
         let patched = patch(&path, "raw").expect("patch").expect("a change");

@@ -93,7 +93,8 @@ pub fn texts(output: &Output) -> (String, String) {
 /// Runs a foreign program and wants it to succeed; its standard output.
 pub fn tool(program: &str, args: &[&str]) -> String {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let output = Command::new(program).args(args).env("PATH", path).env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output =
+        Command::new(program).args(args).env("PATH", path).env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let (out, err) = texts(&output);
     assert!(output.status.success(), "{program} {args:?}: {}\n{out}{err}", output.status);
     out

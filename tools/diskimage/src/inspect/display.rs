@@ -1,6 +1,6 @@
 //! A report as text: one line of summary, aligned tables below it. Text from the image is escaped, because it goes to a terminal.
 
-use super::{Contents, Partition, Report};
+use super::{Contents, Folder, Partition, Report};
 use crate::{
     fat,
     gpt::{MbrEntry, PROTECTIVE},
@@ -17,6 +17,7 @@ impl fmt::Display for Report {
             }
             Contents::Mbr { mbr } => write!(f, "\n{}", table(&mbr_rows(mbr))),
             Contents::Qcow2 { disk, .. } => write!(f, "{disk}"),
+            Contents::Squashfs { folders, .. } if !folders.is_empty() => write!(f, "\n{}", table(&folder_rows(folders))),
             Contents::Fat { entries, .. } if !entries.is_empty() => write!(f, "\n{}", table(&file_rows(entries))),
             _ => Ok(()),
         }
@@ -93,6 +94,11 @@ fn file_rows(entries: &[fat::Entry]) -> Vec<Vec<String>> {
         if entry.directory { vec!["-".into(), format!("{path}/")] } else { vec![entry.size.to_string(), path.to_string()] }
     };
     std::iter::once(vec!["bytes".to_owned(), "file".to_owned()]).chain(entries.iter().map(row)).collect()
+}
+
+fn folder_rows(folders: &[Folder]) -> Vec<Vec<String>> {
+    let row = |folder: &Folder| vec![folder.bytes.to_string(), folder.files.to_string(), format!("/{}", folder.path.escape_debug())];
+    std::iter::once(["bytes", "files", "folder"].map(str::to_owned).to_vec()).chain(folders.iter().map(row)).collect()
 }
 
 /// Aligned columns; numbers stand to the right. The first row is the header.

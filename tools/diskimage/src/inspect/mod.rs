@@ -11,10 +11,15 @@ use crate::{
     gpt::{self, Gpt, MbrEntry, SECTOR},
     qcow2,
     read_at::{FileImage, ReadAt, Window},
+    squashfs,
 };
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use std::{fs::File, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    path::Path,
+};
 
 /// What is in an image; `Display` gives it as an aligned table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +90,9 @@ pub enum Contents {
         used: u64,
         /// When it was made, seconds since the epoch.
         mtime: u32,
+        /// What its folders hold, down to the second level; none when the image is a partition.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        folders: Vec<Folder>,
     },
     /// An ext2, ext3 or ext4.
     Ext {
@@ -121,6 +129,17 @@ pub enum Contents {
     Unknown,
 }
 
+/// A folder of a file system with all below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Folder {
+    /// Path from the root.
+    pub path: String,
+    /// Files, links and devices.
+    pub files: u64,
+    /// Bytes of the files, before compression; a hard link counts once.
+    pub bytes: u64,
+}
+
 /// A partition and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Partition {
@@ -151,7 +170,31 @@ pub fn inspect(path: &Path) -> Result<Report> {
     if file.metadata()?.is_dir() {
         bail!("`{}` is a directory, not an image", path.display());
     }
-    inspect_image(&FileImage::new(file)?).with_context(|| format!("cannot inspect `{}`", path.display()))
+    let look = || -> Result<Report> {
+        let mut report = inspect_image(&FileImage::new(file.try_clone()?)?)?;
+        if let Contents::Squashfs { folders, .. } = &mut report.contents {
+            *folders = folders_of(&squashfs::Reader::open(file)?.list()?);
+        }
+        Ok(report)
+    };
+    look().with_context(|| format!("cannot inspect `{}`", path.display()))
+}
+
+/// Sums the entries of a file system by the first two parts of their paths.
+fn folders_of(entries: &[squashfs::Entry]) -> Vec<Folder> {
+    let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut counted = HashSet::new();
+    for entry in entries.iter().filter(|entry| entry.kind != squashfs::EntryKind::Dir) {
+        let path = String::from_utf8_lossy(&entry.path);
+        let parts: Vec<&str> = path.split('/').collect();
+        let folder = parts[..parts.len().saturating_sub(1).min(2)].join("/");
+        let sum = folders.entry(folder).or_default();
+        sum.0 += 1;
+        if entry.kind == squashfs::EntryKind::File && counted.insert(entry.inode) {
+            sum.1 += entry.size;
+        }
+    }
+    folders.into_iter().map(|(path, (files, bytes))| Folder { path, files, bytes }).collect()
 }
 
 /// Looks at an image that is already open.

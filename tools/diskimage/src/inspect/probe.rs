@@ -67,7 +67,7 @@ fn squashfs(start: &[u8; START], size: u64) -> Contents {
     let id = u16_at(20);
     let known = usize::from(id).checked_sub(1).and_then(|index| names.get(index));
     let compression = known.map_or_else(|| format!("compressor {id}"), |name| (*name).to_owned());
-    Contents::Squashfs { compression, inodes: u32_at(4), block_size: u32_at(12), used, mtime: u32_at(8) }
+    Contents::Squashfs { compression, inodes: u32_at(4), block_size: u32_at(12), used, mtime: u32_at(8), folders: Vec::new() }
 }
 
 /// Counts the entries of a tar by its headers; those that only describe the next one don't count.

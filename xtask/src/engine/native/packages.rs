@@ -136,7 +136,8 @@ impl Builder {
 
     fn fetch(&self, lock: &Lock, release: &str, arch: &str, job: &Job<'_>) -> Result<Fetched> {
         let store = Store::open(&self.downloads, &self.origins.proxy())?;
-        let progress = |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
+        let progress =
+            |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
         let complete = lock.pins.values().all(|pin| store.find(pin).is_some());
         // A warm cache needs no mirror, so a machine without apt sources can build from one.
         let mirrors = if complete || self.policy.offline { debian::Mirrors::default() } else { self.origins.mirrors()? };

@@ -36,7 +36,8 @@ pub(super) fn compose(native: &Native, yml: &Path, arch: Arch, out: &Path, job: 
     let yml = Yml::parse(&text, &yml.display().to_string())?;
     let pending = Pending::new(out)?;
     let mut writer = BufWriter::with_capacity(1 << 20, pending.create()?);
-    let summary = compose::compose(&yml, &CachedImages { native, arch }, &Options { arch: arch.to_string(), ..Options::default() }, &mut writer)?;
+    let summary =
+        compose::compose(&yml, &CachedImages { native, arch }, &Options { arch: arch.to_string(), ..Options::default() }, &mut writer)?;
     writer.flush().with_context(|| format!("cannot write `{}`", out.display()))?;
     drop(writer);
     job.log(&format!("{summary:?}"));

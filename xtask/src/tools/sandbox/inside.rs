@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     fs::Mode,
-    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_bind_recursive, unmount},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount},
     process::{chdir, getgid, getuid, pivot_root},
     thread::{UnshareFlags, unshare_unsafe},
 };
@@ -82,7 +82,8 @@ fn become_step(order: &Order) -> Result<u8> {
     for name in ["proc", "dev", "tmp"] {
         fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make /{name} in the stage"))?;
     }
-    mount("proc", root.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None).context("cannot mount /proc")?;
+    mount("proc", root.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
+        .context("cannot mount /proc")?;
     make_devices(&root.join("dev"))?;
     enter(root)?;
     let Some((program, arguments)) = order.argv.split_first() else { bail!("the step is empty") };

@@ -30,7 +30,8 @@ impl<'t> Sandbox<'t> {
 
     /// Runs `step` and takes over into `stage` what it changed.
     pub fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
-        let laid_out = Stage::lay_out(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot lay out the stage", step.place))?;
+        let laid_out =
+            Stage::lay_out(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot lay out the stage", step.place))?;
         let program = std::env::current_exe().context("cannot find our own program")?;
         let order = inside::Order {
             root: laid_out.root().to_owned(),
@@ -70,7 +71,8 @@ mod tests {
         tree.insert("etc/kept", kept).expect("insert");
         tree.insert("etc/changed", Node::file(0o644, 5, Content::from("old"))).expect("insert");
         tree.insert("etc/gone", Node::file(0o644, 5, Content::from("old"))).expect("insert");
-        tree.insert("dev/null", Node { meta: filetree::Meta::root(0o666, 0), kind: Kind::CharDevice { major: 1, minor: 3 } }).expect("insert");
+        tree.insert("dev/null", Node { meta: filetree::Meta::root(0o666, 0), kind: Kind::CharDevice { major: 1, minor: 3 } })
+            .expect("insert");
         let stage = Stage::lay_out(&tree, &[], folder.path()).expect("laid out");
         let etc = stage.root().join("etc");
         std::fs::write(etc.join("changed"), "new and longer").expect("write");
