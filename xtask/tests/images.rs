@@ -186,7 +186,12 @@ fn another_folder_user_umask_and_locale_give_the_same_bytes() {
     let mut results = Vec::new();
     for (name, umask, locale) in [("one", "022", "C.UTF-8"), ("two/with a space", "077", "POSIX")] {
         let root = folder.path().join(name);
-        clone_tree(&root);
+        // The second one is a clone of the first, whatever happens to the working tree in between.
+        if results.is_empty() {
+            clone_tree(&root);
+        } else {
+            tool("git", &["clone", "-q", folder.path().join("one").to_str().unwrap(), root.to_str().unwrap()]);
+        }
         let caches = folder.path().join(format!("{}-cache", &name[..3]));
         tool("mkdir", &["-p", caches.to_str().unwrap()]);
         tool("cp", &["-r", &format!("{home}/eve-xtask"), caches.to_str().unwrap()]);
