@@ -14,10 +14,8 @@ use std::{
     },
 };
 
-/// Blocks under way for each thread: enough to keep all busy while one waits for its turn to be written.
-const AHEAD: usize = 8;
-/// Bytes of blocks under way, at most.
-const BLOCK_MEMORY: usize = 48 << 20;
+/// Bytes of blocks under way, at most: enough to keep all threads busy while one block waits for its turn, or the disk for itself.
+const BLOCK_MEMORY: usize = 32 << 20;
 /// Bytes of the encoders' own memory, at most.
 const ENCODER_MEMORY: usize = 128 << 20;
 
@@ -91,7 +89,7 @@ type Packed = (usize, Result<(Vec<u8>, bool)>);
 pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl FnOnce(&Queue<'_>) -> Result<T>) -> Result<(T, Places)> {
     let block_size = options.block_size as usize;
     let threads = options.threads.clamp(1, (ENCODER_MEMORY / options.compressor.memory(options.block_size)).max(1));
-    let ahead = (threads * AHEAD).min(BLOCK_MEMORY / block_size);
+    let ahead = BLOCK_MEMORY / block_size;
     let tickets = Tickets { left: Mutex::new(Some(ahead)), changed: Condvar::new() };
     let (jobs, todo) = channel();
     let (packed, done) = channel();
