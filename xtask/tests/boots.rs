@@ -124,7 +124,9 @@ fn keeps_its_data_and_lets_its_owner_in_on_virtio() {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let machine = Machine::start(&disk, "virtio-first");
         assert!(machine.ready_line().contains("persist=new"));
-        machine.ssh("grep -q ' /config vfat ro' /proc/mounts && grep -q ' /persist ext4 rw' /proc/mounts && echo kept > /persist/proof && sync");
+        machine.ssh(
+            "grep -q ' /config vfat ro' /proc/mounts && grep -q ' /persist ext4 rw' /proc/mounts && echo kept > /persist/proof && sync",
+        );
         let refused = machine.try_ssh("touch /config/x");
         assert!(!refused, "/config must be mounted read-only");
         // Both networks have an address.
@@ -159,7 +161,11 @@ impl Machine {
         let _ = std::fs::remove_file(&log);
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg("--root").arg(repository()).args(["run", "--disk-bus", "virtio", "--memory", "1024", "--timeout", LIMIT, "--disk"]).arg(disk);
+        command
+            .arg("--root")
+            .arg(repository())
+            .args(["run", "--disk-bus", "virtio", "--memory", "1024", "--timeout", LIMIT, "--disk"])
+            .arg(disk);
         command.arg("--serial-log").arg(&log).args(["--ssh-port", &port.to_string()]);
         command.env("ROOTFS_VERSION", VERSION).env("CONF_DIR", configuration()).env("ZARCH", "amd64");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

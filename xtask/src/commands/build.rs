@@ -3,7 +3,7 @@
 use crate::{
     context::{Ctx, EngineKind},
     engine::{Engine, native::Native},
-    execute::{self, progress, short},
+    execute::{self, Outcome, State, progress, short},
     knobs::ImageFormat,
     plan::{Action, Goal, ImageRef, NodeId, Plan, plan_goal},
     tools::{Need, Tool},
@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 /// `live`: the disk in the format that the knobs say.
 pub fn live(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
@@ -90,8 +90,13 @@ fn build_with(ctx: &Ctx, tree: &Tree, engine: &Native, goal: &Goal) -> Result<()
         return show(ctx, &plan, engine, &options);
     }
     eprintln!("{} {} {} {}, {} engine", ctx.profile.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
-    preflight(ctx, &plan, engine, &options)?;
+    let states = execute::survey(&plan, engine, &options)?;
+    if states.values().all(|state| matches!(state, State::Fresh(_))) {
+        return report(ctx, &plan, &Outcome::default(), since);
+    }
+    preflight(ctx, &plan, &states)?;
     let _lock = execute::lock_tree(&ctx.dist())?;
+    // Another run may have made things while we waited, so the executor looks again.
     let outcome = execute::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
 }
@@ -99,7 +104,7 @@ fn build_with(ctx: &Ctx, tree: &Tree, engine: &Native, goal: &Goal) -> Result<()
 fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options) -> Result<()> {
     let states = execute::survey(plan, engine, options)?;
     let reason = |node: &crate::plan::Node| match states.get(&node.id) {
-        Some(execute::State::Stale(reason)) => Some(reason.clone()),
+        Some(State::Stale(reason)) => Some(reason.clone()),
         _ => None,
     };
     print!("{}", plan.to_text(&ctx.root, &reason));
@@ -107,10 +112,9 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options)
 }
 
 /// All tools that the stale nodes will start, looked for at once; nothing is looked for when nothing is stale.
-fn preflight(ctx: &Ctx, plan: &Plan, engine: &Native, options: &execute::Options) -> Result<()> {
-    let states = execute::survey(plan, engine, options)?;
+fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
     let mut needs = Vec::new();
-    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(execute::State::Stale(_)))) {
+    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
         match &node.action {
             Action::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
                 needs.push(Need::new(Tool::QemuImg, format!("to convert the disk to {format}")));
@@ -122,7 +126,7 @@ fn preflight(ctx: &Ctx, plan: &Plan, engine: &Native, options: &execute::Options
 }
 
 /// The last lines: what was made, where, how large, in what time.
-fn report(ctx: &Ctx, plan: &Plan, outcome: &execute::Outcome, since: Instant) -> Result<()> {
+fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<()> {
     let took = progress::seconds(since.elapsed());
     let state = if outcome.made.is_empty() { "up to date" } else { "made" };
     let mut artifacts = Vec::new();

@@ -4,7 +4,10 @@
 //! Built on `std::process`, not on duct or xshell: every child needs its own process group, a death signal, a live tail
 //! and redacted secrets, which are hooks around a single start; and we have no pipelines between foreign programs.
 
-use super::process::{self, Console, Running};
+use super::{
+    process::{self, Console, Running},
+    usage::Usage,
+};
 use anyhow::Result;
 use std::{
     collections::BTreeMap,
@@ -224,6 +227,11 @@ impl Cmd {
     /// before the error that it causes in `read`.
     pub fn read_with<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         process::read_with(self, read)
+    }
+
+    /// Runs it, which must end with status 0; gives what it used, and what it printed on standard output, held in memory.
+    pub fn measure(self) -> Result<(Usage, Vec<u8>)> {
+        process::measure(self)
     }
 
     /// Starts it in the background. It is killed when the value is dropped, or when the thread that started it ends.

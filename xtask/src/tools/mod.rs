@@ -14,10 +14,12 @@ pub mod provide;
 pub mod qemu;
 pub mod qemu_img;
 pub mod qemu_io;
+pub mod rivals;
 pub mod sandbox;
 pub mod static_binary;
 pub mod swtpm;
 pub mod table;
+pub mod usage;
 pub mod version;
 
 pub use cmd::{Cmd, Environment, Output};

@@ -6,6 +6,7 @@ use super::{
     failure::{Exit, Failure},
     interrupt::{self, Registered},
     lines::{Lines, Tail, pump},
+    usage::{self, Usage},
 };
 use anyhow::{Context as _, Result};
 use std::{
@@ -19,7 +20,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The two ends of a background child's standard streams.
@@ -84,6 +85,8 @@ pub struct Running {
     tail: Arc<Mutex<Tail>>,
     failure: Failure,
     ended: Option<Exit>,
+    started: Instant,
+    used: Usage,
 }
 
 impl Running {
@@ -154,7 +157,8 @@ impl Running {
         if self.group.own {
             self.group.kill(libc::SIGKILL);
         }
-        let status = self.child.wait().with_context(|| format!("cannot wait for `{}`", self.failure.tool))?;
+        let (status, used) = usage::wait(self.child.id()).with_context(|| format!("cannot wait for `{}`", self.failure.tool))?;
+        self.used = Usage { wall: self.started.elapsed(), ..used };
         *alive = false;
         self.group.ended.notify_all();
         drop(alive);
@@ -241,6 +245,21 @@ pub(super) fn read_with<T>(cmd: Cmd, read: impl FnOnce(&mut dyn Read) -> Result<
     }
 }
 
+/// See [`Cmd::measure`].
+pub(super) fn measure(cmd: Cmd) -> Result<(Usage, Vec<u8>)> {
+    let limit = cmd.timeout;
+    let (mut output, stdout) = io::pipe()?;
+    let mut running = start(cmd, None, Some(stdout))?;
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        output.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    running.finish(limit)?;
+    running.success()?;
+    let bytes = reader.join().map_err(|_| anyhow::anyhow!("the thread that reads a tool's output has panicked"))?;
+    Ok((running.used, bytes.with_context(|| format!("cannot read what `{}` prints", running.failure.tool))?))
+}
+
 /// See [`Cmd::spawn`].
 pub(super) fn spawn(cmd: Cmd) -> Result<Running> {
     start(cmd, None, None)
@@ -273,12 +292,13 @@ fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<PipeWriter>) ->
             None => threads.extend(feed(&mut command, &mut cmd)?),
         }
     }
+    let started = Instant::now();
     let child = command.spawn().with_context(|| format!("cannot start `{}`\ncommand: {shown}", cmd.name))?;
     let group = Group { pid: child.id().cast_signed(), own: !cmd.foreground, alive: Mutex::new(true), ended: Condvar::new() };
     let registered = group.own.then(|| Registered::new(group.pid));
     let failure =
         Failure { tool: cmd.name, step: cmd.step, exit: Exit::Interrupted, tail: Vec::new(), command: shown, log: cmd.output.log };
-    Ok(Running { child, group: Arc::new(group), registered, threads, tail, failure, ended: None })
+    Ok(Running { child, group: Arc::new(group), registered, threads, tail, failure, ended: None, started, used: Usage::default() })
 }
 
 /// The program, its words, its environment and its folder.
@@ -364,7 +384,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::tools::cmd::{Environment, Output};
-    use std::{collections::BTreeMap, fs, io::BufRead as _, time::Instant};
+    use std::{collections::BTreeMap, fs, io::BufRead as _};
 
     fn sh(script: &str) -> Cmd {
         let base: Environment = Arc::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
@@ -475,6 +495,19 @@ mod tests {
             running.wait_at_most(Duration::from_secs(20)).unwrap_err();
             assert!(is_gone(&pid));
         }
+    }
+
+    #[test]
+    fn the_time_and_memory_of_a_child_and_of_its_own_are_counted() {
+        let script =
+            "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; x=$(head -c 20000000 /dev/zero | tr '\\0' x); sleep 0.1; echo out";
+        let (used, text) = sh(script).measure().unwrap();
+        assert_eq!(text, b"out\n");
+        assert!(used.wall >= Duration::from_millis(100) && used.wall < Duration::from_secs(60), "{used:?}");
+        assert!(used.cpu > Duration::ZERO && used.memory > 20_000_000, "{used:?}");
+        let both = used.then(used);
+        assert_eq!((both.cpu, both.memory), (used.cpu * 2, used.memory));
+        assert!(sh("exit 3").measure().unwrap_err().to_string().contains("exit status 3"));
     }
 
     #[test]

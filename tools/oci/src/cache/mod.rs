@@ -94,10 +94,17 @@ impl Cache {
         Ok(None)
     }
 
-    /// Whether [`Cache::find`] would find the image and all of its layers are there, by name and length.
+    /// The same, but `None` also when a layer is missing or has another length: what [`Cache::find`] tells only when it is read.
+    pub fn find_whole(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
+        let whole = |image: &Image| {
+            image.layers.iter().all(|layer| layer.blob.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == layer.size))
+        };
+        Ok(self.find(reference, arch)?.filter(whole))
+    }
+
+    /// Whether [`Cache::find_whole`] finds the image.
     pub fn contains(&self, reference: &str, arch: &str) -> Result<bool> {
-        let Some(image) = self.find(reference, arch)? else { return Ok(false) };
-        Ok(image.layers.iter().all(|layer| layer.blob.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == layer.size)))
+        Ok(self.find_whole(reference, arch)?.is_some())
     }
 
     /// All full names and the digests that they point at.

@@ -66,10 +66,7 @@ impl Engine for Native {
         if self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).contains(image) {
             return Ok(None);
         }
-        if !self.cache.contains(&image.reference, image.arch.as_str())? {
-            return Ok(None);
-        }
-        Ok(self.cache.find(&image.reference, image.arch.as_str())?.map(|image| image.digest))
+        Ok(self.cache.find_whole(&image.reference, image.arch.as_str())?.map(|image| image.digest))
     }
 
     fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
