@@ -3,6 +3,7 @@
 use super::{Action, ImageRef, Input, Need, Node, NodeId, Plan};
 use crate::knobs::{Arch, ImageFormat, Knobs};
 use anyhow::{Result, bail};
+use diskimage::recipes;
 use std::path::{Path, PathBuf};
 
 /// What a person can ask for, without its knobs.
@@ -203,7 +204,7 @@ impl Planner<'_> {
 
     fn config_img(&mut self) -> Result<NodeId> {
         let out = self.installer("config.img");
-        let origin = format!("origin.{}.{}", crate::tree::date(self.facts.epoch()), self.facts.version());
+        let origin = recipes::origin_name(self.facts.epoch(), self.facts.version())?;
         Ok(self.add(Node {
             id: NodeId::ConfigImg,
             inputs: vec![

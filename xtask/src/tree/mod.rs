@@ -6,7 +6,7 @@ mod template;
 mod version;
 
 pub use profile::{FILE as PROFILE, Profile};
-pub use version::{GitFacts, date};
+pub use version::GitFacts;
 
 use crate::{
     context::Ctx,

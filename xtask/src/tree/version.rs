@@ -1,6 +1,7 @@
 //! The version of an image, from git's facts.
 
 use anyhow::{Context as _, Result};
+use diskimage::recipes::date;
 
 /// What git says of the checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,23 +40,7 @@ fn is_release(describe: &str) -> bool {
     describe.matches('.').count() >= 2
 }
 
-/// `YYYY-MM-DD` in UTC of a time in seconds since the epoch.
-#[must_use]
-pub fn date(time: i64) -> String {
-    // Days to a civil date in the proleptic Gregorian calendar, counted in eras of 400 years that begin in March.
-    let days = time.div_euclid(86400) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// The first three lines of `git log -1 --abbrev=8 --format=%h%n%ct`: short id and time.
+/// What `git log -1 --abbrev=8 --format=%h%n%ct` prints: short id and time.
 pub fn parse_log(text: &str) -> Result<(String, i64)> {
     let mut lines = text.lines();
     let short = lines.next().context("git log printed nothing")?.to_owned();

@@ -13,8 +13,9 @@ pub fn origin_name(epoch: i64, version: &str) -> Result<String> {
     Ok(format!("origin.{}.{version}", date(epoch)))
 }
 
-/// `2026-11-22`, in UTC.
-fn date(epoch: i64) -> String {
+/// `2026-11-22`, in UTC, of a time in seconds since the epoch.
+#[must_use]
+pub fn date(epoch: i64) -> String {
     // Days to a civil date in the proleptic Gregorian calendar, counted in eras of 400 years that begin in March.
     let days = epoch.div_euclid(86400) + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -9,7 +9,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
-pub use config::{config, config_tree_of_tar, origin_name};
+pub use config::{config, config_tree_of_tar, date, origin_name};
 pub use disk::{Parts, disk};
 pub use input::{newest, read_tar};
 pub use root::{esp_of_rootfs, pack_rootfs};

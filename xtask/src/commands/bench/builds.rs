@@ -1,0 +1,102 @@
+//! Whole builds in a fresh clone: `live` again with nothing changed, and from nothing phase by phase. The clone is of the
+//! last commit; the times of phases are the executor's own, as `--json` gives them.
+
+use super::{
+    row::{Budget, Cost, Row, Theirs},
+    setting::Setting,
+};
+use crate::tools::{Cmd, rivals, usage::Usage};
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// What `live --json` prints, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Report {
+    seconds: f64,
+    made: Vec<Made>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Made {
+    node: String,
+    seconds: f64,
+}
+
+/// Phases shorter than this are one row together.
+const SHORT: f64 = 0.5;
+
+/// `live` with all packages cached, and once more: in the program, and with the start of the process and git's answers.
+pub fn again(setting: &Setting<'_>) -> Result<Vec<Row>> {
+    let clone = clone(setting)?;
+    let live = || -> Result<Cmd> { Ok(setting.ourselves(&clone)?.args(["--json", "live"])) };
+    let (first, report) = measure(live()?)?;
+    let (second, again) = measure(live()?)?;
+    if !again.made.is_empty() {
+        anyhow::bail!(
+            "`live` with nothing changed made {}",
+            again.made.iter().map(|made| made.node.as_str()).collect::<Vec<_>>().join(", ")
+        );
+    }
+    let row = |what: &str, ours: Cost, theirs: Cost| Row {
+        what: what.to_owned(),
+        ours,
+        theirs: Theirs::Cost("the first run", theirs),
+        budget: Budget::Ratio(0.01),
+        memory: None,
+    };
+    Ok(vec![
+        row("live again, in the program", Cost::of_seconds(again.seconds), Cost::of_seconds(report.seconds)),
+        row("live again, the whole process", second.into(), first.into()),
+    ])
+}
+
+/// From a clone to live.qcow2 with nothing cached but downloads, and with `--cold` without those too.
+pub fn fresh(setting: &Setting<'_>) -> Result<Vec<Row>> {
+    let mut rows = phases(setting, "warm downloads", None)?;
+    if setting.cold {
+        rows.extend(phases(setting, "cold downloads", Some(setting.fresh_folder("downloads")?))?);
+    }
+    Ok(rows)
+}
+
+fn phases(setting: &Setting<'_>, name: &str, downloads: Option<PathBuf>) -> Result<Vec<Row>> {
+    let clone = clone(setting)?;
+    let mut live = setting.ourselves(&clone)?.env("LINUXKIT_CACHE", setting.fresh_folder("images")?).args(["--json", "live"]);
+    if let Some(downloads) = &downloads {
+        live = live.env("XDG_CACHE_HOME", downloads);
+    }
+    let (usage, mut report) = measure(live)?;
+    report.made.sort_by(|a, b| b.seconds.total_cmp(&a.seconds).then_with(|| a.node.cmp(&b.node)));
+    let title = format!("fresh clone, {name}");
+    let mut rows = vec![Row::alone(format!("{title}: all of `live`"), usage.into())];
+    let (long, short): (Vec<&Made>, Vec<&Made>) = report.made.iter().partition(|made| made.seconds >= SHORT);
+    rows.extend(long.iter().map(|made| Row::alone(format!("{title}: {}", made.node), Cost::of_seconds(made.seconds))));
+    let rest = short.iter().map(|made| made.seconds).sum();
+    rows.push(Row::alone(format!("{title}: {} shorter steps together", short.len()), Cost::of_seconds(rest)));
+    Ok(rows)
+}
+
+fn clone(setting: &Setting<'_>) -> Result<PathBuf> {
+    let to = setting.fresh("clone")?;
+    rivals::clone(&setting.ctx.tools, &setting.ctx.root, &to)?.run()?;
+    Ok(to)
+}
+
+fn measure(live: Cmd) -> Result<(Usage, Report)> {
+    let (usage, text) = live.measure()?;
+    Ok((usage, serde_json::from_slice(&text).context("`live --json` printed something else than its report")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_a_build_is_understood() {
+        let text =
+            r#"{"state": "made", "artifacts": [], "made": [{"node": "rootfs.tar", "seconds": 1.5}], "warnings": [], "seconds": 2.25}"#;
+        let report: Report = serde_json::from_str(text).expect("report");
+        assert_eq!((report.made[0].node.as_str(), report.made[0].seconds, report.seconds), ("rootfs.tar", 1.5, 2.25));
+    }
+}

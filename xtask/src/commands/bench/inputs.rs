@@ -1,0 +1,85 @@
+//! What is measured with: the images of the last build, and where there is none, generated ones that are about as hard.
+
+use super::setting::Setting;
+use anyhow::{Context as _, Result};
+use filetree::{Content, Node, Tree};
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// A file of `dist/<arch>/current`, if there is one.
+pub fn built(setting: &Setting<'_>, name: &str) -> Option<PathBuf> {
+    let ctx = setting.ctx;
+    let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current").join(name);
+    path.canonicalize().ok().filter(|path| path.is_file())
+}
+
+/// A tar of a root file system.
+pub fn tar(setting: &Setting<'_>) -> Result<PathBuf> {
+    match built(setting, "rootfs.tar") {
+        Some(path) => Ok(path),
+        None => once(setting, "generated.tar", &|path| {
+            let file = BufWriter::new(File::create(path)?);
+            filetree::write_tar(&generated_tree()?, file)?.flush()?;
+            Ok(())
+        }),
+    }
+}
+
+/// A root file system that a disk boots from.
+pub fn rootfs(setting: &Setting<'_>) -> Result<PathBuf> {
+    match built(setting, "installer/rootfs.img") {
+        Some(path) => Ok(path),
+        None => {
+            let tar = tar(setting)?;
+            once(setting, "generated.squash", &|path| setting.part(&["squashfs", "gzip"], &[&tar, path]).map(drop))
+        }
+    }
+}
+
+/// A raw disk.
+pub fn raw(setting: &Setting<'_>) -> Result<PathBuf> {
+    match built(setting, "live.raw") {
+        Some(path) => Ok(path),
+        None => {
+            let rootfs = rootfs(setting)?;
+            once(setting, "generated.raw", &|path| setting.part(&["disk"], &[&rootfs, path]).map(drop))
+        }
+    }
+}
+
+fn once(setting: &Setting<'_>, name: &str, make: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+    let path = setting.folder.join(name);
+    if !path.exists() {
+        eprintln!("no build in {}: measuring with a generated file", setting.ctx.dist().display());
+        make(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
+    }
+    Ok(path)
+}
+
+/// 60 MiB: programs (half noise, half repetition) and many small texts.
+fn generated_tree() -> Result<Tree> {
+    let mut tree = Tree::new();
+    let mut noise = 1_u64;
+    let mut bytes = |len: usize| -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bytes.extend_from_slice(&(noise >> 16).to_le_bytes());
+            bytes.extend_from_slice(b"mov call");
+        }
+        bytes.truncate(len);
+        bytes
+    };
+    tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, Content::from(bytes(1 << 20))))?;
+    for number in 0..100 {
+        tree.insert(format!("usr/bin/program{number}"), Node::file(0o755, 0, Content::from(bytes(500 << 10))))?;
+    }
+    for number in 0..2000 {
+        let text = format!("text {number}\n").repeat(300);
+        tree.insert(format!("usr/share/{}/{number}", number % 50), Node::file(0o644, 0, Content::from(text.as_str())))?;
+    }
+    Ok(tree)
+}

@@ -1,0 +1,78 @@
+//! Our half of each comparison, run as a child so that the kernel accounts for it alone: `bench --part WHAT …`, which is
+//! hidden because it is nothing that a person would want.
+
+use crate::{
+    context::Ctx,
+    error::usage,
+    tools::{Output, qemu_img::QemuImg},
+};
+use anyhow::{Context as _, Result};
+use compose::{Images, Yml};
+use diskimage::{
+    disk, eve,
+    recipes::{self, Parts},
+    squashfs::Compressor,
+};
+use filetree::Tree;
+use oci::{Cache, Image};
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+/// Does the part that `words` say.
+pub fn run(ctx: &Ctx, words: &[&str]) -> Result<()> {
+    match words {
+        ["squashfs", compressor, tar, out] => squashfs(compressor, Path::new(tar), Path::new(out)),
+        ["disk", rootfs, out] => disk(Path::new(rootfs), Path::new(out)),
+        ["compose", yml, out] => compose(ctx, Path::new(yml), Path::new(out)),
+        ["qcow2", raw, out] => QemuImg::new(&ctx.tools, Output::default())?.convert_to_qcow2(Path::new(raw), Path::new(out)),
+        _ => Err(usage(format!("bench has no part `{}`", words.join(" ")))),
+    }
+}
+
+fn create(path: &Path) -> Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+    file.with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn squashfs(compressor: &str, tar: &Path, out: &Path) -> Result<()> {
+    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let tree = filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)?;
+    let compressor = if compressor == "gzip" { Compressor::Gzip } else { Compressor::Xz { bcj: Vec::new() } };
+    recipes::pack_rootfs(tree, compressor, 0, &mut create(out)?).map(drop)
+}
+
+/// live.raw with an empty configuration; the EFI system partition is taken out of `rootfs`, as a build does it.
+fn disk(rootfs: &Path, out: &Path) -> Result<()> {
+    let folder = out.parent().context("a disk has a folder")?;
+    let config = folder.join("bench-config.img");
+    recipes::config(&Tree::new(), 0)?.write(&create(&config)?)?;
+    let parts = Parts::default().rootfs(rootfs)?.config(&config)?;
+    disk::layout(recipes::disk(eve::LIVE, eve::DISK_SIZE, &parts, 0)?)?.write(&create(out)?)
+}
+
+/// The images of the cache, by their names in a yml.
+struct Cached<'c> {
+    cache: Cache,
+    arch: &'c str,
+}
+
+impl Images for Cached<'_> {
+    fn find(&self, reference: &str) -> Result<Image> {
+        let plain = reference.strip_suffix(&format!("-{}", self.arch)).unwrap_or(reference);
+        self.cache.find(plain, self.arch)?.with_context(|| format!("the image {reference} is not in the image cache"))
+    }
+}
+
+fn compose(ctx: &Ctx, yml: &Path, out: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
+    let yml = Yml::parse(&text, &yml.display().to_string())?;
+    let arch = ctx.knobs.arch.as_str();
+    let images = Cached { cache: Cache::open(&ctx.environment.linuxkit_cache())?, arch };
+    let mut writer = BufWriter::with_capacity(1 << 20, create(out)?);
+    compose::compose(&yml, &images, &compose::Options { arch: arch.to_owned(), ..Default::default() }, &mut writer)?;
+    writer.flush().with_context(|| format!("cannot write `{}`", out.display()))
+}

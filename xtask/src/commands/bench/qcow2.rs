@@ -1,0 +1,30 @@
+//! live.raw → live.qcow2 with our options of qemu-img, against `qemu-img convert -c` with its own.
+
+use super::{
+    inputs,
+    row::{Budget, Row},
+    setting::{Rival, Setting},
+};
+use crate::{
+    execute::progress::size,
+    tools::{Tool, rivals},
+};
+use anyhow::Result;
+
+const ROUNDS: usize = 2;
+
+/// Best of some rounds each.
+pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
+    let raw = inputs::raw(setting)?;
+    if let Err(missing) = setting.ctx.tools.find(Tool::QemuImg) {
+        eprintln!("SKIPPED: live.qcow2: {missing}");
+        return Ok(Vec::new());
+    }
+    let ours = || setting.part(&["qcow2"], &[&raw, &setting.fresh("ours.qcow2")?]);
+    let theirs = || Ok(rivals::convert(&setting.ctx.tools, &raw, &setting.fresh("theirs.qcow2")?)?.measure()?.0);
+    let rival = Rival { name: "qemu-img convert -c", tools: &[Tool::QemuImg], run: &theirs };
+    let mut row = setting.compare("live.qcow2", ROUNDS, &ours, &rival, Budget::Ratio(0.2))?;
+    let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
+    row.what = format!("live.qcow2, {} (theirs {})", size(length("ours.qcow2")), size(length("theirs.qcow2")));
+    Ok(vec![row])
+}

@@ -1,0 +1,105 @@
+//! Where a benchmark runs: the tree, a folder to work in, and how two ways to one end are run side by side.
+
+use super::row::{Budget, Row, Theirs};
+use crate::{
+    context::Ctx,
+    tools::{Cmd, Tool, interrupt, rivals, usage::Usage},
+};
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+
+/// What every benchmark gets.
+pub struct Setting<'c> {
+    /// The tree and its knobs.
+    pub ctx: &'c Ctx,
+    /// An empty folder on the disk that builds use, gone afterwards.
+    pub folder: PathBuf,
+    /// Whether the slow ones and those that need the network run.
+    pub cold: bool,
+}
+
+/// A measured action.
+pub type Action<'a> = &'a dyn Fn() -> Result<Usage>;
+
+/// Others who do the same.
+pub struct Rival<'a> {
+    /// As a person would say it: `tar x + mksquashfs`.
+    pub name: &'static str,
+    /// What of it may be missing.
+    pub tools: &'a [Tool],
+    /// Does it.
+    pub run: Action<'a>,
+}
+
+impl Setting<'_> {
+    /// A file or folder of this benchmark, not there yet.
+    pub fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.join(name);
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            }
+            _ => Ok(path),
+        }
+    }
+
+    /// An empty folder of this benchmark.
+    pub fn fresh_folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.fresh(name)?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
+        Ok(path)
+    }
+
+    /// This program again on `root`, with the caches and the knobs that we have.
+    pub fn ourselves(&self, root: &Path) -> Result<Cmd> {
+        let ctx = self.ctx;
+        let mut cmd = rivals::ourselves(&ctx.tools, root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
+        for (name, value) in [("DEBIAN_MIRROR", &ctx.knobs.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.debian_security_mirror)] {
+            if let Some(value) = value {
+                cmd = cmd.env(name, value);
+            }
+        }
+        Ok(cmd.env("HV", ctx.knobs.hv.to_string()).env("ZARCH", ctx.knobs.arch.as_str()))
+    }
+
+    /// Our part of a comparison in a process of its own, see `part`.
+    pub fn part(&self, words: &[&str], paths: &[&Path]) -> Result<Usage> {
+        let cmd = self.ourselves(&self.ctx.root)?.args(["bench", "--part"]).args(words).args(paths);
+        Ok(cmd.measure()?.0)
+    }
+
+    /// Runs ours and theirs in turn, `rounds` times; the best of each counts. When theirs cannot run, that is said loudly
+    /// and in the row.
+    pub fn compare(&self, what: &str, rounds: usize, ours: Action<'_>, rival: &Rival<'_>, budget: Budget) -> Result<Row> {
+        let absent = rival.tools.iter().find_map(|tool| self.ctx.tools.find(*tool).err());
+        let mut failed = absent.map(|missing| format!("`{}` is not on this machine", missing.tool.info().name));
+        let (mut best_of_ours, mut best_of_theirs) = (None, None);
+        for _ in 0..rounds {
+            keep_best(&mut best_of_ours, ours().with_context(|| format!("cannot measure {what}"))?);
+            if failed.is_none() {
+                match (rival.run)() {
+                    Ok(usage) => keep_best(&mut best_of_theirs, usage),
+                    Err(error) if interrupt::is_interrupted() => return Err(error),
+                    Err(error) => failed = Some(format!("{error:#}")),
+                }
+            }
+        }
+        let theirs = match (failed, best_of_theirs) {
+            (None, Some(usage)) => Theirs::Cost(rival.name, usage.into()),
+            (why, _) => {
+                let why = why.unwrap_or_default();
+                eprintln!("SKIPPED: {}: {why}\nhint: cargo xtask doctor --install --for bench", rival.name);
+                Theirs::Missing(rival.name, why.lines().next().unwrap_or_default().to_owned())
+            }
+        };
+        let ours = best_of_ours.context("something is measured at least once")?;
+        Ok(Row { what: what.to_owned(), ours: ours.into(), theirs, budget, memory: None })
+    }
+}
+
+fn keep_best(best: &mut Option<Usage>, usage: Usage) {
+    if best.is_none_or(|best| usage.wall < best.wall) {
+        *best = Some(usage);
+    }
+}

@@ -1,0 +1,40 @@
+//! rootfs.tar → rootfs.img, against unpacking the tar and mksquashfs with the same compressor and block size.
+
+use super::{
+    inputs,
+    row::{Budget, IMAGE_MEMORY, Row},
+    setting::{Rival, Setting},
+};
+use crate::{
+    execute::progress::size,
+    tools::{Tool, rivals},
+};
+use anyhow::Result;
+
+/// Once each: a minute's work needs no second look.
+pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
+    let tar = inputs::tar(setting)?;
+    let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
+    let mut rows = Vec::new();
+    for compressor in ["xz", "gzip"] {
+        let tools = &setting.ctx.tools;
+        let ours = || setting.part(&["squashfs", compressor], &[&tar, &setting.fresh("ours.squash")?]);
+        let theirs = || {
+            let tree = setting.fresh_folder("tree")?;
+            let unpacked = rivals::unpack(tools, &tar, &tree)?.measure()?.0;
+            let packed = rivals::mksquashfs(tools, &tree, compressor, &setting.fresh("theirs.squash")?)?.measure()?.0;
+            Ok(unpacked.then(packed))
+        };
+        let rival = Rival { name: "tar x + mksquashfs", tools: &[Tool::Mksquashfs], run: &theirs };
+        setting.fresh("theirs.squash")?;
+        let mut row = setting.compare(&format!("rootfs.img, {compressor}"), 1, &ours, &rival, Budget::Ratio(1.0))?;
+        let (made, other) = (length("ours.squash"), length("theirs.squash"));
+        row.what.push_str(&format!(": {} to {}", size(tar.metadata()?.len()), size(made)));
+        if other > 0 {
+            row.what.push_str(&format!(" (theirs {})", size(other)));
+        }
+        row.memory = Some(IMAGE_MEMORY);
+        rows.push(row);
+    }
+    Ok(rows)
+}
