@@ -85,7 +85,7 @@ make_partitions() {
 }
 
 make_persist() {
-    mkfs.ext4 -q -F -F -L P3 -O encrypt -E lazy_itable_init=1,lazy_journal_init=1 "$1" || fail "cannot make a file system on $1"
+    mkfs.ext4 -q -F -F -L P3 -O encrypt -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$1" || fail "cannot make a file system on $1"
     state=new
 }
 
