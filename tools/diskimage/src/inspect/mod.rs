@@ -170,14 +170,14 @@ pub fn inspect(path: &Path) -> Result<Report> {
     if file.metadata()?.is_dir() {
         bail!("`{}` is a directory, not an image", path.display());
     }
-    let look = || -> Result<Report> {
-        let mut report = inspect_image(&FileImage::new(file.try_clone()?)?)?;
-        if let Contents::Squashfs { folders, .. } = &mut report.contents {
-            *folders = folders_of(&squashfs::Reader::open(file)?.list()?);
+    let mut report = inspect_image(&FileImage::new(file.try_clone()?)?).with_context(|| format!("cannot inspect `{}`", path.display()))?;
+    if let Contents::Squashfs { folders, .. } = &mut report.contents {
+        match squashfs::Reader::open(file).and_then(|reader| reader.list()) {
+            Ok(entries) => *folders = folders_of(&entries),
+            Err(error) => report.contents = broken("squashfs", &error),
         }
-        Ok(report)
-    };
-    look().with_context(|| format!("cannot inspect `{}`", path.display()))
+    }
+    Ok(report)
 }
 
 /// Sums the entries of a file system by the first two parts of their paths.

@@ -159,7 +159,9 @@ fn other_files_are_named() {
     assert_eq!(summary(b"text"), "unknown, 4 B");
     assert_eq!(summary(&[0; 3000]), "blank, 3000 B");
     assert_eq!(summary(&[0x1f, 0x8b, 8, 0]), "gzip compressed, 4 B");
-    assert_eq!(summary(&squashfs()), "squashfs, 4 KiB, xz, blocks of 128 KiB, 1234 inodes");
+    let start = squashfs();
+    assert_eq!(inspect_image(&&start[..]).unwrap().summary(), "squashfs, 4 KiB, xz, blocks of 128 KiB, 1234 inodes");
+    assert!(summary(&start).starts_with("broken squashfs, "), "a superblock alone is no file system");
     assert_eq!(summary(&squashfs()[..4000]), "broken squashfs, 4000 B: version 4, 4096 bytes used of 4000");
     assert!(summary(b"QFI\xfb\0\0\0\x09").starts_with("broken qcow2, 8 B: the file is too short"));
     let mut tar = Vec::new();
