@@ -95,21 +95,10 @@ fn what_is_not_supported_is_named() {
     assert_eq!(error("external.qcow2"), "the qcow2 file keeps its data in another file");
     qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "extended.qcow2", "1M"]);
     assert_eq!(error("extended.qcow2"), "the qcow2 file has extended second-level entries");
-    qemu_img(
-        folder.path(),
-        &[
-            "create",
-            "-q",
-            "--object",
-            "secret,id=s,data=x",
-            "-f",
-            "qcow2",
-            "-o",
-            "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-            "luks.qcow2",
-            "1M",
-        ],
-    );
+    // qemu-img times its key derivation when it encrypts, which not every machine can; the header's field says it all.
+    qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "luks.qcow2", "1M"]);
+    let luks = File::options().write(true).open(folder.path().join("luks.qcow2")).unwrap();
+    luks.write_all_at(&2_u32.to_be_bytes(), 32).unwrap();
     assert_eq!(error("luks.qcow2"), "the qcow2 file is encrypted (method 2)");
     assert_eq!(error("disk.raw"), "not a qcow2 file of version 2 or 3");
     std::fs::write(folder.path().join("short"), b"QFI\xfb").unwrap();
