@@ -1,7 +1,7 @@
 //! The command line: global options, a verb, the verb's arguments, and knobs as flags or `VAR=value` words.
 
 use crate::{
-    commands::{self, VERBS, Verb},
+    commands::{self, Verb, verbs},
     context::{Ctx, EngineKind, Globals},
     environment::Environment,
     error::{did_you_mean, usage},
@@ -23,7 +23,8 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     }
     let (assignments, words) = split_assignments(words);
     let words = commands::make::expand_old_name(words);
-    let matches = match command().try_get_matches_from(std::iter::once("cargo xtask".to_owned()).chain(words)) {
+    let wanted = words.get(verb_at(&words)).cloned();
+    let matches = match command(wanted.as_deref()).try_get_matches_from(std::iter::once("cargo xtask".to_owned()).chain(words)) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
             print!("{}", error.render());
@@ -32,7 +33,7 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
         Err(error) => return Err(refusal(&error)),
     };
     let (name, arguments) = matches.subcommand().context("clap asks for a verb")?;
-    let verb = VERBS.iter().find(|verb| verb.name == name).context("clap knows the same verbs")?;
+    let verb = verbs().find(|verb| verb.name == name).context("clap knows the same verbs")?;
     if let Some(run) = verb.without_tree {
         return run(arguments, environment);
     }
@@ -76,7 +77,7 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
-        let names = VERBS.iter().map(|verb| verb.name).chain(commands::make::OLD_NAMES.iter().copied());
+        let names = verbs().map(|verb| verb.name).chain(commands::make::OLD_NAMES.iter().copied());
         let hint = did_you_mean(word, names)
             .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
         return usage(format!("there is no target or command `{word}`\nhint: {hint}"));
@@ -85,9 +86,9 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
     usage(text.trim_start_matches("error: ").trim_end().to_owned())
 }
 
-/// The whole command line, for parsing, help and completion.
+/// The command line, for parsing and help. Only `wanted` among the verbs gets its knobs, for there are many of both.
 #[must_use]
-pub fn command() -> Command {
+pub fn command(wanted: Option<&str>) -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let mut command = Command::new("cargo xtask")
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
@@ -116,8 +117,8 @@ pub fn command() -> Command {
         )
         .arg(flag("verbose", "show the tools' output").short('v'))
         .arg(flag("json", "print data for programs, where a command has data to give"));
-    for verb in VERBS {
-        let knobs = verb.name != "make" && verb.without_tree.is_none();
+    for verb in verbs() {
+        let knobs = wanted == Some(verb.name) && verb.name != "make" && verb.without_tree.is_none();
         let sub = (verb.arguments)(Command::new(verb.name).about(verb.about));
         command = command.subcommand(if knobs { with_knobs(sub, verb) } else { sub });
     }
@@ -138,7 +139,7 @@ fn with_knobs(mut command: Command, verb: &Verb) -> Command {
                 Kind::Number { .. } => "N",
                 Kind::Path => "PATH",
                 Kind::Switch => "y|n",
-                Kind::Text => "TEXT",
+                Kind::Text | Kind::Secret => "TEXT",
                 Kind::Choice(_) => "WORD",
             });
         if matches!(decl.kind, Kind::Switch) {
@@ -220,7 +221,9 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command().debug_assert();
+        for verb in verbs() {
+            command(Some(verb.name)).debug_assert();
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `completions SHELL`: a completion script, from the same tables as the command line.
 
-use super::VERBS;
+use super::verbs;
 use crate::{environment::Environment, knobs::table::TABLE};
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
@@ -12,7 +12,7 @@ pub fn arguments(command: Command) -> Command {
 
 /// `completions`.
 pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
-    let verbs: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    let names: Vec<&str> = verbs().map(|verb| verb.name).collect();
     let flags: Vec<String> = TABLE.iter().map(|decl| format!("--{}", decl.flag)).collect();
     println!(
         "# bash completion for `cargo xtask`: source it after cargo's own.\n\
@@ -24,7 +24,7 @@ pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
          }}\n\
          complete -o default -F _cargo_xtask cargo",
         flags.join(" "),
-        verbs.join(" ")
+        names.join(" ")
     );
     Ok(())
 }

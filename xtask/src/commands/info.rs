@@ -33,12 +33,8 @@ pub fn current(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 pub fn summary(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     if ctx.globals.json {
-        let knobs: Vec<_> = ctx
-            .knobs
-            .origins
-            .iter()
-            .map(|(name, value, source)| serde_json::json!({"name": name, "value": value, "source": source}))
-            .collect();
+        let knobs: Vec<_> =
+            ctx.knobs.shown().map(|(name, value, source)| serde_json::json!({"name": name, "value": value, "source": source})).collect();
         let value = serde_json::json!({
             "tree": ctx.profile.name, "root": ctx.root, "version": tree.version(), "engine": ctx.engine.as_str(), "knobs": knobs,
         });
@@ -48,7 +44,7 @@ pub fn summary(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     println!("{:<24} {}", "tree", ctx.root.display());
     println!("{:<24} {}", "version", tree.version());
     println!("{:<24} {}", "engine", ctx.engine.as_str());
-    for (name, value, source) in &ctx.knobs.origins {
+    for (name, value, source) in ctx.knobs.shown() {
         println!("{name:<24} {:<24} ({source})", if value.is_empty() { "-" } else { value });
     }
     Ok(())

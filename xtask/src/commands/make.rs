@@ -1,6 +1,6 @@
 //! `make GOAL… VAR=value…`: the words of the old Makefile, and what they are now.
 
-use super::VERBS;
+use super::verbs;
 use crate::{cli, environment::Environment};
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
@@ -31,7 +31,7 @@ pub fn modern(goal: &str) -> Vec<String> {
         .map(|name| ["pkg", name])
         .or_else(|| goal.strip_suffix("-show-tag").map(|name| ["show-tag", name]));
     match family {
-        Some(words) if !VERBS.iter().any(|verb| verb.name == goal) => words.map(str::to_owned).to_vec(),
+        Some(words) if !verbs().any(|verb| verb.name == goal) => words.map(str::to_owned).to_vec(),
         _ => vec![goal.to_owned()],
     }
 }

@@ -5,15 +5,20 @@ mod build;
 mod bump;
 mod clean;
 mod completions;
+mod containers;
 mod debian;
 mod doctor;
 mod explain;
+mod images;
 mod info;
 mod inspect;
+mod machines;
 pub mod make;
 mod reference;
+mod release;
 mod run;
 mod show_tag;
+mod sources;
 mod test;
 
 use crate::{context::Ctx, environment::Environment};
@@ -57,8 +62,13 @@ const fn shortcut(name: &'static str, about: &'static str, run: Run, sets: &'sta
     Verb { sets, ..target(name, about, run) }
 }
 
-/// All verbs, in the order of the help.
-pub const VERBS: &[Verb] = &[
+/// All verbs, in the order of the help: a table a family.
+pub fn verbs() -> impl Iterator<Item = &'static Verb> + Clone {
+    [BUILDS, machines::VERBS, release::VERBS, containers::VERBS, images::VERBS, sources::VERBS, UPKEEP].into_iter().flatten()
+}
+
+/// What makes artifacts, and what tells of them.
+const BUILDS: &[Verb] = &[
     target("live", "build a disk image that boots: packages, root file system, configuration, disk", build::live),
     shortcut("live-raw", "the same as a raw disk", build::live, &[("IMAGE_FORMAT", "raw")]),
     shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live, &[("IMAGE_FORMAT", "qcow2")]),
@@ -71,7 +81,10 @@ pub const VERBS: &[Verb] = &[
     target("config", "build config.img from the configuration folder", build::config),
     Verb { builds: true, ..verb("pkg", "build packages, and those that they start from", build::package_arguments, build::packages) },
     target("pkgs", "build all packages", build::all_packages),
-    verb("run", "boot the last live image in QEMU", run::arguments, run::run),
+];
+
+/// What looks after the tree, the machine and this program.
+const UPKEEP: &[Verb] = &[
     verb("inspect", "show what is in a disk or file system image", inspect::arguments, inspect::run),
     verb("version", "print the version that a build has now", no_arguments, info::version),
     verb("currentversion", "print the version that dist/<arch>/current has", no_arguments, info::current_version),

@@ -45,6 +45,7 @@ pub fn knobs_page() -> String {
         let names: Vec<String> = [decl.name].iter().chain(decl.aliases).map(|name| format!("`{name}`")).collect();
         let values = match decl.kind {
             Kind::Text => "text".to_owned(),
+            Kind::Secret => "text, shown nowhere".to_owned(),
             Kind::Path => "path".to_owned(),
             Kind::Number { least, most, unit } => format!("{least} to {most} ({unit})"),
             Kind::Choice(words) => words.join(", "),
@@ -62,10 +63,10 @@ pub fn commands_page() -> String {
     let mut page = String::from(
         "# Commands\n\nWritten by `cargo xtask reference` from the program's own help.\n\nKnobs are on [their own page](knobs.md).\n\n",
     );
-    let mut command = cli::command().term_width(100);
+    let mut command = cli::command(None).term_width(100);
     command.build();
     let _ = writeln!(page, "```text\n{}\n```\n", command.render_help().to_string().trim_end());
-    for verb in super::VERBS {
+    for verb in super::verbs() {
         let help = (verb.arguments)(Command::new(verb.name).bin_name(format!("cargo xtask {}", verb.name)).about(verb.about))
             .term_width(100)
             .render_help();

@@ -112,11 +112,10 @@ words! {
         Riscv64 = "riscv64" }
 }
 words! {
-    /// A hypervisor flavour of the root file system.
-    Hv { /// Linux's own.
-        Kvm = "kvm", /// Xen.
-        Xen = "xen", /// ACRN.
-        Acrn = "acrn" }
+    /// A file system of rootfs.img.
+    RootfsFormat { /// squashfs, read-only and compressed.
+        Squash = "squash", /// ext4, for the debugging of what writes to it.
+        Ext4 = "ext4" }
 }
 words! {
     /// A format of the live disk image.
@@ -146,8 +145,9 @@ impl Arch {
     }
 }
 
-/// Every knob with its value, checked. Nothing changes it later.
-#[derive(Clone, Debug)]
+/// Every knob with its value, checked. Nothing changes it later. Knobs that many places heed are fields; what one command alone
+/// heeds is asked for by name.
+#[derive(Clone)]
 pub struct Knobs {
     /// `ROOTFS_VERSION` when a person set it.
     pub rootfs_version: Option<String>,
@@ -156,9 +156,11 @@ pub struct Knobs {
     /// The machine's own architecture.
     pub host_arch: Arch,
     /// `HV`.
-    pub hv: Hv,
+    pub hv: String,
     /// `IMAGE_FORMAT`.
     pub image_format: ImageFormat,
+    /// `ROOTFS_FORMAT`.
+    pub rootfs_format: RootfsFormat,
     /// `ROOTFS_COMPRESSION`.
     pub compression: Compression,
     /// `CONF_DIR`, absolute.
@@ -185,9 +187,21 @@ pub struct Knobs {
     pub ssh_port: u16,
     /// `V`.
     pub verbose: bool,
-    /// Name, value as text, and source of every knob, for `summary`.
-    pub origins: Vec<(&'static str, String, Source)>,
+    /// `RSTATS`.
+    pub rstats: bool,
+    /// Name, value as text, and source of every knob; secrets included.
+    origins: Vec<(&'static str, String, Source)>,
 }
+
+impl fmt::Debug for Knobs {
+    /// What `summary` shows, so that no secret gets into a message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.shown()).finish()
+    }
+}
+
+/// What stands for the value of a secret that is set.
+pub const HIDDEN: &str = "(hidden)";
 
 impl Knobs {
     /// Checks `raw` and fills in the defaults. `root` is the tree's root.
@@ -205,8 +219,9 @@ impl Knobs {
             rootfs_version: values.optional("ROOTFS_VERSION"),
             arch: values.parsed("ZARCH"),
             host_arch,
-            hv: values.parsed("HV"),
+            hv: values.text("HV").to_owned(),
             image_format: values.parsed("IMAGE_FORMAT"),
+            rootfs_format: values.parsed("ROOTFS_FORMAT"),
             compression: values.parsed("ROOTFS_COMPRESSION"),
             conf_dir: root.join(values.text("CONF_DIR")),
             media_size: values.parsed("MEDIA_SIZE"),
@@ -220,7 +235,34 @@ impl Knobs {
             memory: values.parsed("QEMU_MEMORY"),
             ssh_port: values.parsed("SSH_PORT"),
             verbose: values.text("V") == "y",
+            rstats: values.text("RSTATS") == "y",
             origins,
+        })
+    }
+
+    /// The value of the knob `name` of the table: its own text, or its default.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        Values(&self.origins).text(name)
+    }
+
+    /// The value of the knob `name` unless it is empty, which means that nobody set it.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    /// Whether the switch `name` is on.
+    #[must_use]
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name) == "y"
+    }
+
+    /// Name, value and source of every knob as a person may see them.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, Source)> {
+        self.origins.iter().zip(TABLE).map(|((name, value, source), decl)| {
+            let secret = matches!(decl.kind, Kind::Secret) && !value.is_empty();
+            (*name, if secret { HIDDEN } else { value.as_str() }, *source)
         })
     }
 }
@@ -228,8 +270,8 @@ impl Knobs {
 /// Values that `check` has accepted.
 struct Values<'o>(&'o [(&'static str, String, Source)]);
 
-impl Values<'_> {
-    fn text(&self, name: &str) -> &str {
+impl<'o> Values<'o> {
+    fn text(&self, name: &str) -> &'o str {
         self.0.iter().find(|(known, ..)| *known == name).map(|(_, value, _)| value.as_str()).expect("every knob of the table has a value")
     }
 
@@ -255,7 +297,7 @@ fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
         Kind::Text if decl.name == "ROOTFS_VERSION" && (value.contains('/') || value.starts_with('.')) => {
             refuse("a version names a folder: no `/`, no leading `.`".into())
         }
-        Kind::Text => Ok(value.to_owned()),
+        Kind::Text | Kind::Secret => Ok(value.to_owned()),
         Kind::Number { least, most, unit } => match value.parse::<u64>() {
             Ok(number) if (least..=most).contains(&number) => Ok(number.to_string()),
             _ => refuse(format!("takes a whole number from {least} to {most} ({unit})")),
@@ -266,8 +308,12 @@ fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
             refuse(format!("takes {}{near}", words.join(", ")))
         }
         Kind::Switch => match value.to_ascii_lowercase().as_str() {
+            // FORCE_BUILD used to take linuxkit's own option.
+            "--force" if decl.name == "FORCE_BUILD" => Ok("y".into()),
+            // A switch without a default depends on other knobs until somebody sets it.
+            "" => Ok(decl.default.to_owned()),
             "y" | "yes" | "true" | "on" | "1" => Ok("y".into()),
-            "n" | "no" | "false" | "off" | "0" | "" => Ok("n".into()),
+            "n" | "no" | "false" | "off" | "0" => Ok("n".into()),
             _ => refuse("takes y or n".into()),
         },
     }
@@ -289,7 +335,7 @@ mod tests {
     #[test]
     fn the_command_line_beats_the_environment_beats_the_default() {
         let set = knobs(&[("hv", "xen")], &[("HV", "acrn"), ("MEDIA_SIZE", "8192")]).expect("knobs");
-        assert_eq!((set.hv, set.media_size, set.memory), (Hv::Xen, 8192, 4096));
+        assert_eq!((set.hv.as_str(), set.media_size, set.memory), ("xen", 8192, 4096));
     }
 
     #[test]
@@ -308,8 +354,8 @@ mod tests {
 
     #[test]
     fn a_bad_value_names_the_knob_and_the_choice() {
-        let error = knobs(&[], &[("HV", "bogus")]).expect_err("refused").to_string();
-        assert!(error.starts_with("HV=bogus (environment): takes kvm, xen, acrn"), "{error}");
+        let error = knobs(&[], &[("IMG_FORMAT", "qcow")]).expect_err("refused").to_string();
+        assert!(error.starts_with("IMAGE_FORMAT=qcow (environment): takes qcow2, raw"), "{error}");
         let error = knobs(&[("HVV", "xen")], &[]).expect_err("refused").to_string();
         assert!(error.contains("did you mean HV?"), "{error}");
     }

@@ -21,6 +21,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Yes or no.
     Switch,
+    /// Text that no output may show: tokens.
+    Secret,
 }
 
 /// One knob.
@@ -42,8 +44,30 @@ pub struct Decl {
     pub verbs: &'static [&'static str],
 }
 
-const RUN: &[&str] = &["run"];
+const RUN: &[&str] = &[
+    "run",
+    "run-target",
+    "run-installer-raw",
+    "run-installer-iso",
+    "run-installer-net",
+    "run-verification-raw",
+    "run-rootfs",
+    "run-grub",
+    "run-build-vm",
+    "build-vm",
+];
 const BUILD: &[&str] = &[];
+const PUSH: &[&str] = &["pkg", "pkgs", "eve"];
+const PROXY: &[&str] = &["run-proxy"];
+const PARALLELS: &[&str] = &["run-live-parallels", "live-parallels"];
+const VIRTUALBOX: &[&str] = &["run-live-vb"];
+const GCP: &[&str] = &["run-live-gcp", "live-gcp-upload"];
+const BUILD_VM: &[&str] = &["build-vm"];
+const EXPORT: &[&str] = &["cache-export", "cache-export-docker-load", "cache-export-docker-load-all"];
+const GO: &[&str] = &["build-tools", "proto", "shell", "test-pillar", "pillar"];
+
+const CPUS: Kind = Kind::Number { least: 1, most: 1024, unit: "processors" };
+const MEMORY: Kind = Kind::Number { least: 128, most: 1024 * 1024, unit: "MiB" };
 
 const fn decl(
     name: &'static str,
@@ -67,7 +91,7 @@ pub const TABLE: &[Decl] = &[
         BUILD,
         "architecture of the image; the machine's own when unset",
     ),
-    decl("HV", "hv", Kind::Choice(&["kvm", "xen", "acrn"]), "kvm", BUILD, "hypervisor flavour of the root file system"),
+    decl("HV", "hv", Kind::Text, "kvm", BUILD, "hypervisor flavour of the root file system; the tree says which there are"),
     Decl {
         name: "IMAGE_FORMAT",
         aliases: &["IMG_FORMAT"],
@@ -77,7 +101,7 @@ pub const TABLE: &[Decl] = &[
         help: "format of the live image",
         verbs: BUILD,
     },
-    decl("ROOTFS_FORMAT", "rootfs-format", Kind::Choice(&["squash"]), "squash", BUILD, "file system of rootfs.img"),
+    decl("ROOTFS_FORMAT", "rootfs-format", Kind::Choice(&["squash", "ext4"]), "squash", BUILD, "file system of rootfs.img"),
     decl(
         "ROOTFS_COMPRESSION",
         "rootfs-compression",
@@ -132,6 +156,83 @@ pub const TABLE: &[Decl] = &[
         RUN,
         "port of this machine that leads to the virtual machine's ssh",
     ),
+    decl(
+        "INSTALLER_IMG_FORMAT",
+        "installer-image-format",
+        Kind::Choice(&["raw", "iso", "net"]),
+        "raw",
+        BUILD,
+        "format of the installer image",
+    ),
+    decl("VERIFICATION_IMG_FORMAT", "verification-image-format", Kind::Choice(&["raw"]), "raw", BUILD, "format of the verification image"),
+    decl("PLATFORM", "platform", Kind::Text, "", BUILD, "board that the image is for, such as imx8mq_evk; generic when unset"),
+    decl("RSTATS", "rstats", Kind::Switch, "n", BUILD, "packages with a build-rstats.yml use it, to watch resources at run time"),
+    decl("DOCKER_ARCH_TAG", "docker-arch-tag", Kind::Text, "", BUILD, "architecture at the end of image tags; ZARCH when unset"),
+    decl("EVE_SNAPSHOT_VERSION", "snapshot-version", Kind::Text, "0.0.0", BUILD, "first part of the version of a build that is no release"),
+    decl("LINUXKIT_PKG_TARGET", "pkg-target", Kind::Choice(&["build", "push", "manifest"]), "build", PUSH, "what is done with a package"),
+    decl("LINUXKIT_OPTS", "linuxkit-opts", Kind::Text, "", PUSH, "further options of `linuxkit pkg`; from EVE_HASH and EVE_REL when unset"),
+    decl("EVE_REL", "eve-rel", Kind::Text, "", PUSH, "release tag that pushed packages get; from git when pushing"),
+    decl("FORCE_BUILD", "force-build", Kind::Switch, "n", PUSH, "build packages although their images exist"),
+    decl("PRUNE", "prune", Kind::Switch, "n", PUSH, "remove docker's dangling images after each package, EVE's or not"),
+    decl("BUILDERS", "builders", Kind::Text, "", PUSH, "linuxkit's remote builders: PLATFORM=CONTEXT[,PLATFORM=CONTEXT…]"),
+    decl("BUILDKIT_PROGRESS", "buildkit-progress", Kind::Text, "plain", PUSH, "how docker tells of a build's progress"),
+    decl("DOCKER", "docker", Kind::Text, "docker", BUILD, "the container tool of the linuxkit engine: docker, or podman by name"),
+    decl("CONF_PART", "conf-part", Kind::Path, "", RUN, "folder to give the virtual machine as a FAT disk"),
+    decl("PFLASH", "pflash", Kind::Switch, "", RUN, "firmware as flash with variables; y on amd64, n elsewhere when unset"),
+    decl("TAP", "tap", Kind::Text, "", RUN, "tap device of the host that the machine's first network is bridged to"),
+    decl("SSH_PROXY", "ssh-proxy", Kind::Text, "-L6000:localhost:6000", PROXY, "ports to forward, in ssh's words"),
+    decl("SSH_KEY", "ssh-key-file", Kind::Path, "", &["run-proxy", "ssh-key"], "key for ssh; ssh.key in CONF_DIR when unset"),
+    decl("PARALLELS_UUID", "parallels-uuid", Kind::Text, "{5fbaabe3-6958-40ff-92a7-860e329aab41}", PARALLELS, "snapshot id in the bundle"),
+    decl("PARALLELS_VM_NAME", "parallels-vm-name", Kind::Text, "EVE_Live", PARALLELS, "name of the machine in Parallels Desktop"),
+    decl("PARALLELS_CPUS", "parallels-cpus", CPUS, "2", PARALLELS, "its processors"),
+    decl("PARALLELS_MEMORY", "parallels-memory", MEMORY, "2048", PARALLELS, "its memory, in MiB"),
+    decl("VB_VM_NAME", "vb-vm-name", Kind::Text, "EVE_Live", VIRTUALBOX, "name of the machine in VirtualBox"),
+    decl("VB_CPUS", "vb-cpus", CPUS, "2", VIRTUALBOX, "its processors"),
+    decl("VB_MEMORY", "vb-memory", MEMORY, "2048", VIRTUALBOX, "its memory, in MiB"),
+    decl("CLOUD_IMG_NAME", "cloud-image-name", Kind::Text, "", GCP, "name of the image in the cloud; from the version when unset"),
+    decl("CLOUD_PROJECT", "cloud-project", Kind::Text, "-project lf-edge-eve", GCP, "project, as linuxkit's option"),
+    decl("CLOUD_BUCKET", "cloud-bucket", Kind::Text, "-bucket eve-live", GCP, "bucket, as linuxkit's option"),
+    decl("CLOUD_INSTANCE", "cloud-instance", Kind::Text, "-zone us-west1-a -machine n1-standard-1", GCP, "instance, as linuxkit's options"),
+    decl("BUILD_VM_SRC", "build-vm-src", Kind::Text, "", BUILD_VM, "URI of the build machine's disk image; Ubuntu's for ZARCH when unset"),
+    decl("BUILD_VM_SSH_PUB_KEY", "build-vm-ssh-pub-key", Kind::Text, "", BUILD_VM, "public key that may log in to the build machine"),
+    decl("BUILD_VM_GH_TOKEN", "build-vm-gh-token", Kind::Secret, "", BUILD_VM, "token with which the build machine registers as a runner"),
+    decl("IMAGE", "image", Kind::Text, "", EXPORT, "image to export from the cache: org/name:tag"),
+    decl("OUTFILE", "outfile", Kind::Path, "", EXPORT, "file to export to"),
+    decl("IMAGE_NAME", "image-name", Kind::Text, "", EXPORT, "name to give the exported image"),
+    decl(
+        "SBOM",
+        "sbom-file",
+        Kind::Path,
+        "",
+        &["sbom", "sbom_info"],
+        "the bill of materials; rootfs.spdx.json beside rootfs.img when unset",
+    ),
+    decl("SYFT_VERSION", "syft-version", Kind::Text, "v0.78.0", &["sbom", "eve"], "version of syft"),
+    decl("VERSION", "release-version", Kind::Text, "", &["release"], "version to release: X.Y.Z or X.Y.Z-lts"),
+    decl("PROTO_LANGS", "proto-langs", Kind::Text, "go python", &["proto"], "languages to generate the API for"),
+    decl("GOVER", "gover", Kind::Text, "1.20.1", GO, "version of Go in the builder image"),
+    decl("BUILD", "build", Kind::Text, "", GO, "`local`: the Go builder image exists, do not build it"),
+    decl(
+        "LINUXKIT_VERSION",
+        "linuxkit-version",
+        Kind::Text,
+        "",
+        &["build-tools"],
+        "commit of linuxkit to install; the tree's pin when unset",
+    ),
+    decl("LINUXKIT_SOURCE", "linuxkit-source", Kind::Text, "", &["build-tools"], "git repository of linuxkit; the tree's when unset"),
+    decl(
+        "GOSOURCES_VERSION",
+        "gosources-version",
+        Kind::Text,
+        "",
+        &["gosources"],
+        "commit of go-sources-and-licenses; the tree's pin when unset",
+    ),
+    decl("HTTP_PROXY", "http-proxy", Kind::Secret, "", GO, "proxy for plain HTTP, also inside builder images"),
+    decl("HTTPS_PROXY", "https-proxy", Kind::Secret, "", GO, "proxy for HTTPS, also inside builder images"),
+    decl("NO_PROXY", "no-proxy", Kind::Text, "", GO, "hosts that need no proxy"),
+    decl("ALL_PROXY", "all-proxy", Kind::Secret, "", GO, "proxy for everything else"),
     decl("V", "verbose-tools", Kind::Switch, "n", BUILD, "show the tools' own output while they run"),
 ];
 
