@@ -4,9 +4,13 @@
 
 pub mod disk;
 pub mod eve;
+pub mod ext4;
 pub mod fat;
+pub mod gcp;
 pub mod gpt;
 pub mod inspect;
+pub mod iso;
+pub mod parallels;
 pub mod qcow2;
 mod read_at;
 pub mod recipes;

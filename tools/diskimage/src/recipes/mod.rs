@@ -5,14 +5,20 @@
 mod config;
 mod disk;
 mod input;
+mod installer;
+mod net;
 mod root;
 #[cfg(test)]
 mod tests;
+mod usbconf;
 
 pub use config::{config, config_tree_of_tar, date, origin_name};
 pub use disk::{Parts, disk};
 pub use input::{newest, read_tar};
-pub use root::{esp_of_rootfs, pack_rootfs};
+pub use installer::{IsoKind, iso};
+pub use net::{NET_FILES, write_installer_net};
+pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs};
+pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 
 use crate::fat;
 

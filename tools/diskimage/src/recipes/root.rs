@@ -1,6 +1,8 @@
 //! rootfs.img: a tree as a squashfs with the kernel's command line filled in; and what an EFI system partition takes from it.
 
 use crate::{
+    ext4,
+    gpt::Guid,
     rootfs::fill_cmdline,
     squashfs::{self, Compressor, Reader},
 };
@@ -13,6 +15,21 @@ pub fn pack_rootfs(mut tree: Tree, compressor: Compressor, epoch: i64, out: &mut
     fill_cmdline(&mut tree)?;
     let options = squashfs::Options { compressor, mtime: u32::try_from(epoch).unwrap_or(0), ..squashfs::Options::default() };
     squashfs::write(&tree, &options, out)
+}
+
+/// The label of rootfs.img as an ext4.
+const EXT4_LABEL: &str = "eve_rootfs";
+/// Pinned, as all identities are: it is no partition's.
+const EXT4_UUID: Guid = Guid(0xad6871ee_31f9_4cf3_9e09_6f7a25c30060);
+/// Free space besides what the files take, in blocks of 4 KiB.
+const EXT4_HEADROOM: u64 = 16_000 << 12;
+
+/// The ext4 rootfs.img of `tree`; write it with [`ext4::Layout::write`].
+pub fn ext4_rootfs(mut tree: Tree, epoch: i64) -> Result<ext4::Layout> {
+    fill_cmdline(&mut tree)?;
+    let size = (ext4::disk_usage(&tree) + EXT4_HEADROOM) >> 20 << 20;
+    let options = ext4::Options { label: EXT4_LABEL.into(), uuid: EXT4_UUID, mtime: u32::try_from(epoch).unwrap_or(0), size };
+    ext4::layout(&tree, &options).context("the root file system cannot become an ext4")
 }
 
 /// The files of an EFI system partition that boots the root file system in the squashfs `rootfs`: its `/EFI/BOOT`.
