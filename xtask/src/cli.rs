@@ -174,9 +174,11 @@ fn context(
     }
     raw.set_from_environment(&|name| environment.get_raw(name))?;
     for (name, value) in &profile.knobs {
-        raw.set(name, value, Source::File)?;
+        raw.set(name, &value.to_text(), Source::File)?;
     }
-    let engine = match globals.get_one::<String>("engine").unwrap_or(&profile.engine).as_str() {
+    let knobs = Knobs::resolve(&raw, &root)?;
+    check_hypervisor(&knobs.hv, &profile)?;
+    let engine = match globals.get_one::<String>("engine").unwrap_or(&profile.tree.engine).as_str() {
         "linuxkit" => EngineKind::Linuxkit,
         _ => EngineKind::Native,
     };
@@ -191,12 +193,36 @@ fn context(
             jobs: globals.get_one::<usize>("jobs").copied().filter(|jobs| *jobs > 0).unwrap_or_else(processors),
             verbose: globals.get_flag("verbose"),
         },
-        knobs: Knobs::resolve(&raw, &root)?,
+        knobs,
         profile,
-        tools: Tools::new(environment.all().map(|(name, value)| (name.into(), value.into()))),
+        tools: tools(engine, &knobs, &root, environment),
         environment: environment.clone(),
         root,
     })
+}
+
+/// Where the tools are. The linuxkit engine prefers the linuxkit that `build-tools` installed, and leaves docker and its like all
+/// settings that a person has in the environment, but for knobs, which they get from us or not at all.
+fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environment) -> Tools {
+    let is_knob = |name: &str| crate::knobs::table::find(name).is_some_and(|decl| !decl.name.ends_with("_PROXY"));
+    let variables = environment.all().map(|(name, value)| (name.into(), value.into()));
+    let tools = Tools::new(variables, engine == EngineKind::Linuxkit, &is_knob);
+    let linuxkit = root.join("build-tools/bin/linuxkit");
+    let tools = if linuxkit.is_file() { tools.prefer(crate::tools::Tool::Linuxkit, linuxkit) } else { tools };
+    match knobs.text("DOCKER") {
+        "docker" => tools,
+        other => tools.prefer(crate::tools::Tool::Docker, other),
+    }
+}
+
+/// HV is one of the tree's.
+fn check_hypervisor(hv: &str, profile: &Profile) -> Result<()> {
+    let known = &profile.tree.hypervisors;
+    if known.iter().any(|known| known == hv) {
+        return Ok(());
+    }
+    let near = did_you_mean(hv, known.iter().map(String::as_str)).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    Err(usage(format!("HV={hv}: {} takes {}{near}\nhint: --hv … or HV=…", profile.tree.name, known.join(", "))))
 }
 
 /// The tree: the one that was named, else the first folder upwards from here with a profile, else the workspace.
@@ -205,7 +231,7 @@ fn root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
         return named.canonicalize().map_err(|error| usage(format!("--root {}: {error}", named.display())));
     }
     let here = std::env::current_dir().context("there is no current folder")?;
-    let above = here.ancestors().find(|folder| folder.join(crate::tree::PROFILE).is_file()).map(Path::to_owned);
+    let above = here.ancestors().find(|folder| Profile::is_tree(folder)).map(Path::to_owned);
     above.or_else(|| environment.workspace()).ok_or_else(|| {
         usage(format!(
             "no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one",

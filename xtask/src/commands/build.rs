@@ -89,7 +89,7 @@ fn build_with(ctx: &Ctx, tree: &Tree, engine: &Native, goal: &Goal) -> Result<()
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
     }
-    eprintln!("{} {} {} {}, {} engine", ctx.profile.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
+    eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
     let states = execute::survey(&plan, engine, &options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &Outcome::default(), since);

@@ -17,14 +17,14 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let name = arguments
         .get_one::<String>("name")
-        .or(ctx.profile.archive.as_ref())
+        .or(ctx.profile.packages.archive.as_ref())
         .context("no package is named, and this tree has no archive")?;
     let reference = tree.committed_reference(name)?;
     let (image, _) = reference.rsplit_once(':').context("a reference has a tag")?;
     let pin = Regex::new(&format!(r"{}:[0-9A-Za-z._-]+", regex::escape(image))).context("a package's name makes a pattern")?;
     let mut changed = Vec::new();
     for package in tree.package_names()? {
-        let path = ctx.profile.packages.join(&package).join("Dockerfile");
+        let path = ctx.profile.packages.folder.join(&package).join("Dockerfile");
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let new = pin.replace_all(&text, regex::NoExpand(&reference));
         if new == text {

@@ -20,14 +20,14 @@ pub fn arguments(command: Command) -> Command {
 
 /// `pins`.
 pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let archive = ctx.profile.archive.as_ref().context("this tree has no archive of Debian packages")?;
+    let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
     let release = arguments.get_one::<String>("release").map_or("bookworm", String::as_str);
     let named: Vec<&str> = arguments.get_many::<String>("arch").into_iter().flatten().map(String::as_str).collect();
     let arches = if named.is_empty() { vec!["amd64", "arm64"] } else { named };
     let prefer = if arguments.get_flag("security") { Prefer::Latest } else { Prefer::Stable };
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
-    for updated in update_locks(&ctx.profile.packages.join(archive), release, &arches, prefer, &store, &origins.mirrors()?)? {
+    for updated in update_locks(&ctx.profile.packages.folder.join(archive), release, &arches, prefer, &store, &origins.mirrors()?)? {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
         println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), crate::execute::progress::size(bytes));
         for change in &updated.changes {

@@ -36,7 +36,7 @@ pub fn summary(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         let knobs: Vec<_> =
             ctx.knobs.shown().map(|(name, value, source)| serde_json::json!({"name": name, "value": value, "source": source})).collect();
         let value = serde_json::json!({
-            "tree": ctx.profile.name, "root": ctx.root, "version": tree.version(), "engine": ctx.engine.as_str(), "knobs": knobs,
+            "tree": ctx.profile.tree.name, "root": ctx.root, "version": tree.version(), "engine": ctx.engine.as_str(), "knobs": knobs,
         });
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());

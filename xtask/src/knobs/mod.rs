@@ -112,6 +112,13 @@ words! {
         Riscv64 = "riscv64" }
 }
 words! {
+    /// What is done with a package.
+    PackageWork { /// It is built, unless its image exists.
+        Build = "build", /// It is built and goes to the registry.
+        Push = "push", /// The registry's index of its architectures is made.
+        Manifest = "manifest" }
+}
+words! {
     /// A file system of rootfs.img.
     RootfsFormat { /// squashfs, read-only and compressed.
         Squash = "squash", /// ext4, for the debugging of what writes to it.
@@ -238,6 +245,12 @@ impl Knobs {
             rstats: values.text("RSTATS") == "y",
             origins,
         })
+    }
+
+    /// `LINUXKIT_PKG_TARGET`.
+    #[must_use]
+    pub fn package_work(&self) -> PackageWork {
+        Values(&self.origins).parsed("LINUXKIT_PKG_TARGET")
     }
 
     /// The value of the knob `name` of the table: its own text, or its default.

@@ -1,7 +1,7 @@
 //! A plan as text and as a graph.
 
 use super::{Action, Node, Plan};
-use crate::knobs::ImageFormat;
+use crate::knobs::{ImageFormat, RootfsFormat};
 use std::{fmt::Write as _, path::Path};
 
 impl Node {
@@ -11,26 +11,35 @@ impl Node {
         let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
         match &self.action {
             Action::WriteText { path, text } => format!("write `{}` to {}", text.trim_end(), short(path)),
-            Action::BuildPackage { dir, image, .. } => format!("build {} as {image}", short(dir)),
+            Action::BuildPackage(job) => format!("{} {} as {}", job.work, short(&job.dir), job.image),
             Action::ResolveYml { template, out, .. } => format!("fill in the tags of {}: {}", short(template), short(out)),
             Action::ComposeRootfs { yml, images, out, .. } => {
                 format!("compose {} and {} images of this tree: {}", short(yml), images.len(), short(out))
             }
-            Action::PackRootfs { tar, out, link, compression, limit, .. } => {
+            Action::PackRootfs { tar, out, link, format: RootfsFormat::Squash, compression, limit, .. } => {
                 format!("pack {} as squashfs ({compression}, at most {limit} bytes): {}, linked as {}", short(tar), short(out), short(link))
+            }
+            Action::PackRootfs { tar, out, link, limit, .. } => {
+                format!("pack {} as ext4 (at most {limit} bytes): {}, linked as {}", short(tar), short(out), short(link))
             }
             Action::MakeConfig { conf_dir, origin, out, .. } => {
                 format!("pack {}/ and {origin} as FAT, 1 MiB, label EVE: {}", short(conf_dir), short(out))
             }
             Action::MakePersist { out } => format!("write 1 MiB of zeros: {}", short(out)),
-            Action::ExportFirmware { image, out, files } => format!("take {} out of {image}: {}", files.join(", "), short(out)),
-            Action::MakeDisk { rootfs, config, parts, out, .. } => {
-                format!("partition a disk ({}) with {} and {}: {}", parts.join(" "), short(rootfs), short(config), short(out))
+            Action::ExportParts { image, out, entries, .. } => format!("take {} out of {image}: {}", entries.join(", "), short(out)),
+            Action::CopyFiles { from, to } => {
+                let from: Vec<String> = from.iter().map(|path| short(path)).collect();
+                format!("copy {} to {}", from.join(" and "), short(to))
             }
-            Action::ConvertDisk { raw, format, size_mib, out } => match format {
+            Action::MakeDisk(job) => format!("partition a disk ({}) with {}: {}", job.words.join(" "), short(&job.parts), short(&job.out)),
+            Action::MakeIso { parts, out, .. } => format!("make an ISO that boots, of {}: {}", short(parts), short(out)),
+            Action::MakeNet { parts, out, .. } => format!("pack what a netboot needs, of {}: {}", short(parts), short(out)),
+            Action::ConvertDisk { raw, format, size_mib, out, .. } => match format {
                 ImageFormat::Gcp => format!("grow {} to {size_mib} MiB and archive it: {}", short(raw), short(out)),
                 other => format!("convert {} to {other}, {size_mib} MiB: {}", short(raw), short(out)),
             },
+            Action::MakeSbom { tar, out, image, .. } => format!("list what is in {} by {image}: {}", short(tar), short(out)),
+            Action::BuildEve(job) => format!("{} {} as {}", job.work, short(&job.context), job.calls.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>().join(", ")),
             Action::Link { link, target } => format!("link {} to {}", short(link), target.display()),
         }
     }

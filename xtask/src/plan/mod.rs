@@ -2,14 +2,40 @@
 //! and run, and nothing in here starts a process or writes a file.
 
 mod display;
+mod facts;
 mod targets;
 #[cfg(test)]
 mod tests;
 
-pub use targets::{Facts, Goal, PackageFacts, plan_goal};
+pub use facts::{Facts, PackageFacts, Release};
+pub use targets::{Goal, plan_goal};
 
-use crate::knobs::{Arch, Compression, ImageFormat};
+pub use crate::knobs::PackageWork;
+use crate::knobs::{Arch, Compression, ImageFormat, RootfsFormat};
 use std::{fmt, path::PathBuf};
+
+/// A disk with several of EVE's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskKind {
+    /// EVE itself.
+    Live,
+    /// What installs it.
+    Installer,
+    /// What installs and checks it.
+    Verification,
+}
+
+impl DiskKind {
+    /// The word in file names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Installer => "installer",
+            Self::Verification => "verification",
+        }
+    }
+}
 
 /// A node's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +44,10 @@ pub enum NodeId {
     Version,
     /// A package of the tree for one architecture.
     Package(String, Arch),
+    /// A package's build.yml that is made from a template.
+    BuildYml(String),
+    /// A package's Dockerfile that is made from a template.
+    Dockerfile(String),
     /// The resolved linuxkit yml of the root file system.
     RootfsYml,
     /// `rootfs.tar`.
@@ -28,12 +58,24 @@ pub enum NodeId {
     ConfigImg,
     /// `installer/persist.img`.
     PersistImg,
-    /// `installer/firmware/`: what the virtual machine boots with.
+    /// Files of a package that lie beside `rootfs.img`.
+    Parts(String),
+    /// What the virtual machine boots with.
     Firmware,
-    /// `live.raw`.
-    LiveRaw,
+    /// Files of the tree that lie beside a disk's parts.
+    Files(DiskKind),
+    /// A raw disk.
+    Disk(DiskKind),
     /// The live disk in another format.
     Live(ImageFormat),
+    /// `installer.iso`.
+    InstallerIso,
+    /// `installer.net`.
+    InstallerNet,
+    /// The bill of materials.
+    Sbom,
+    /// The image that holds everything.
+    Eve,
     /// The link `dist/<arch>/current`.
     Current,
 }
@@ -43,14 +85,22 @@ impl fmt::Display for NodeId {
         match self {
             Self::Version => f.write_str("version"),
             Self::Package(name, arch) => write!(f, "pkg/{name} [{arch}]"),
+            Self::BuildYml(name) => write!(f, "pkg/{name}/build.yml"),
+            Self::Dockerfile(name) => write!(f, "pkg/{name}/Dockerfile"),
             Self::RootfsYml => f.write_str("rootfs.yml"),
             Self::RootfsTar => f.write_str("rootfs.tar"),
             Self::RootfsImg => f.write_str("rootfs.img"),
             Self::ConfigImg => f.write_str("config.img"),
             Self::PersistImg => f.write_str("persist.img"),
+            Self::Parts(package) => write!(f, "parts of {package}"),
             Self::Firmware => f.write_str("firmware"),
-            Self::LiveRaw => f.write_str("live.raw"),
+            Self::Files(kind) => write!(f, "{} files", kind.as_str()),
+            Self::Disk(kind) => write!(f, "{}.raw", kind.as_str()),
             Self::Live(format) => write!(f, "live.{format}"),
+            Self::InstallerIso => f.write_str("installer.iso"),
+            Self::InstallerNet => f.write_str("installer.net"),
+            Self::Sbom => f.write_str("sbom"),
+            Self::Eve => f.write_str("eve"),
             Self::Current => f.write_str("current"),
         }
     }
@@ -80,7 +130,37 @@ impl fmt::Display for ImageRef {
     }
 }
 
-/// What a node does, with all it needs to know. Paths are absolute.
+/// A package to be made, pushed or listed.
+#[derive(Clone, Debug)]
+pub struct PackageJob {
+    /// Its name: the folder below `pkg/`.
+    pub name: String,
+    /// The folder with the Dockerfile.
+    pub dir: PathBuf,
+    /// The image that comes out.
+    pub image: ImageRef,
+    /// The name of the build.yml.
+    pub build_yml: String,
+    /// What is done.
+    pub work: PackageWork,
+    /// The tag to use instead of linuxkit's own, where a person or a variant says so.
+    pub hash: Option<String>,
+    /// The release's tag that a pushed image gets too.
+    pub release: Option<String>,
+    /// Options that replace those two.
+    pub options: Vec<String>,
+    /// Build although the image exists.
+    pub force: bool,
+    /// docker must know it too.
+    pub docker_load: bool,
+    /// For which machines.
+    pub platforms: Vec<Arch>,
+    /// Remove dangling images afterwards.
+    pub prune: bool,
+}
+
+/// What a node does, with all it needs to know. Paths are absolute. A `tool` is the image that does it, for an engine that does
+/// such things in containers.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Writes a small text file.
@@ -90,17 +170,8 @@ pub enum Action {
         /// What.
         text: String,
     },
-    /// Builds a package into the image cache.
-    BuildPackage {
-        /// Its name: the folder below `pkg/`.
-        name: String,
-        /// The folder with the Dockerfile.
-        dir: PathBuf,
-        /// The image that comes out.
-        image: ImageRef,
-        /// The name of the build.yml.
-        build_yml: String,
-    },
+    /// Builds a package into the image cache, or pushes it.
+    BuildPackage(PackageJob),
     /// Replaces the `*_TAG` names in a template.
     ResolveYml {
         /// `images/rootfs.yml.in`.
@@ -121,59 +192,85 @@ pub enum Action {
         /// The tar.
         out: PathBuf,
     },
-    /// rootfs.tar → squashfs.
+    /// rootfs.tar → squashfs or ext4.
     PackRootfs {
         /// The tar.
         tar: PathBuf,
-        /// The image under its versioned name.
+        /// `rootfs.img`.
         out: PathBuf,
-        /// `rootfs.img`, a link to it.
+        /// A link to it under its versioned name.
         link: PathBuf,
+        /// Which file system.
+        format: RootfsFormat,
         /// How to compress.
         compression: Compression,
         /// The most bytes that fit on the partition.
         limit: u64,
         /// Seconds since the epoch for what has no time of its own.
         epoch: i64,
+        /// mkrootfs-*.
+        tool: Option<ImageRef>,
     },
     /// conf/ → FAT.
     MakeConfig {
         /// The folder.
         conf_dir: PathBuf,
+        /// The version that the origin file names.
+        version: String,
         /// The empty file that tells where the configuration came from.
         origin: String,
         /// Seconds since the epoch for all files.
         epoch: i64,
         /// The image.
         out: PathBuf,
+        /// mkconf.
+        tool: Option<ImageRef>,
     },
     /// A mebibyte of zeros: enough to have the partition formatted on the first boot.
     MakePersist {
         /// The image.
         out: PathBuf,
     },
-    /// Takes the firmware out of pkg/uefi.
-    ExportFirmware {
-        /// The package's image.
+    /// Takes files and folders out of a package's image.
+    ExportParts {
+        /// The package's name.
+        package: String,
+        /// Its image.
         image: ImageRef,
-        /// The folder.
+        /// The folder that they go to.
         out: PathBuf,
-        /// The files wanted, below the image's root.
-        files: Vec<String>,
+        /// Their names below the image's root.
+        entries: Vec<String>,
+        /// The image may have to be fetched or built first.
+        fetch: bool,
+    },
+    /// Copies the content of folders of the tree, and of a folder of artifacts.
+    CopyFiles {
+        /// From where, later ones over earlier ones.
+        from: Vec<PathBuf>,
+        /// To where.
+        to: PathBuf,
     },
     /// Parts → a disk with a partition table.
-    MakeDisk {
-        /// rootfs.img.
-        rootfs: PathBuf,
-        /// config.img.
-        config: PathBuf,
-        /// persist.img.
-        persist: PathBuf,
-        /// Which partitions, in order.
-        parts: Vec<String>,
-        /// Seconds since the epoch for the ESP's files.
+    MakeDisk(DiskJob),
+    /// Parts → an ISO that boots the installer.
+    MakeIso {
+        /// The folder of the parts.
+        parts: PathBuf,
+        /// Seconds since the epoch for what has no time of its own.
         epoch: i64,
-        /// The disk.
+        /// The ISO.
+        out: PathBuf,
+        /// mkimage-iso-efi.
+        tool: Option<ImageRef>,
+    },
+    /// Parts → a tar with what a netboot needs.
+    MakeNet {
+        /// The folder of the parts.
+        parts: PathBuf,
+        /// Seconds since the epoch for what has no time of its own.
+        epoch: i64,
+        /// The tar.
         out: PathBuf,
     },
     /// A disk in another format.
@@ -184,9 +281,26 @@ pub enum Action {
         format: ImageFormat,
         /// The disk's size in the end.
         size_mib: u64,
+        /// Seconds since the epoch for what has no time of its own.
+        epoch: i64,
+        /// The id of a Parallels disk.
+        uuid: String,
         /// The image.
         out: PathBuf,
     },
+    /// rootfs.tar → its bill of materials, by syft.
+    MakeSbom {
+        /// The tar.
+        tar: PathBuf,
+        /// syft's settings.
+        config: PathBuf,
+        /// syft's image.
+        image: String,
+        /// The SPDX document.
+        out: PathBuf,
+    },
+    /// Builds or pushes the image that holds everything.
+    BuildEve(EveJob),
     /// Points a link at a folder beside it.
     Link {
         /// The link.
@@ -194,6 +308,46 @@ pub enum Action {
         /// Its target, relative.
         target: PathBuf,
     },
+}
+
+/// A disk to be made.
+#[derive(Clone, Debug)]
+pub struct DiskJob {
+    /// Which.
+    pub kind: DiskKind,
+    /// The folder of the parts: rootfs.img, config.img, persist.img and more.
+    pub parts: PathBuf,
+    /// Which partitions, in order; a word may hold several names.
+    pub words: Vec<String>,
+    /// The size of the file that a tool container gets to fill, in MiB.
+    pub mebibytes: u64,
+    /// The board, when its boot loader must be on the disk.
+    pub board: Option<String>,
+    /// Seconds since the epoch for the ESP's files.
+    pub epoch: i64,
+    /// The disk.
+    pub out: PathBuf,
+    /// mkimage-raw-efi and its like.
+    pub tool: Option<ImageRef>,
+}
+
+/// The image that holds everything.
+#[derive(Clone, Debug)]
+pub struct EveJob {
+    /// The folder of all artifacts: the build's context.
+    pub context: PathBuf,
+    /// Files that are copied into it: from, to.
+    pub copies: Vec<(PathBuf, PathBuf)>,
+    /// The Dockerfile's text.
+    pub dockerfile: String,
+    /// What is done.
+    pub work: PackageWork,
+    /// Tag and release of each call, in order.
+    pub calls: Vec<(String, Option<String>)>,
+    /// For which machine.
+    pub arch: Arch,
+    /// Build although the image exists.
+    pub force: bool,
 }
 
 /// An edge: what a node needs from another one, and why.

@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod docker;
 pub mod failure;
 pub mod git;
+pub mod linuxkit;
 pub mod interrupt;
 mod lines;
 pub mod process;
@@ -84,16 +85,18 @@ pub struct Tools {
 
 impl Tools {
     /// From the variables that we were started with: PATH, those that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
+    /// With `all`, children get every variable but those that `hide` names: docker, linuxkit and the clouds' tools have more
+    /// settings than anybody can list.
     #[must_use]
-    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, all: bool, hide: &dyn Fn(&str) -> bool) -> Self {
         let mut base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("TZ".into(), "UTC".into())]);
         let mut overrides = BTreeMap::new();
         for (name, value) in variables {
             let text = name.to_string_lossy();
-            if PASSED_ON.contains(&text.as_ref()) {
-                base.insert(name, value);
-            } else if let Some(tool) = text.strip_prefix(OVERRIDE).and_then(Tool::from_variable) {
+            if let Some(tool) = text.strip_prefix(OVERRIDE).and_then(Tool::from_variable) {
                 overrides.insert(tool, PathBuf::from(value));
+            } else if PASSED_ON.contains(&text.as_ref()) || all && !hide(&text) && !["LANG", "TZ", "LC_ALL"].contains(&text.as_ref()) {
+                base.insert(name, value);
             }
         }
         let mut search = base.get(OsStr::new("PATH")).cloned().unwrap_or_default();
@@ -116,6 +119,13 @@ impl Tools {
     #[cfg(test)]
     pub fn with(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
         self.overrides.insert(tool, program.into());
+        self
+    }
+
+    /// The same with `program` in the place of `tool`, unless the environment named another.
+    #[must_use]
+    pub fn prefer(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
+        self.overrides.entry(tool).or_insert_with(|| program.into());
         self
     }
 
@@ -244,7 +254,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fake::program(dir.path(), "my-img", "echo broken; exit 7");
         let variables = [("XTASK_TOOL_QEMU_IMG", dir.path().join("my-img")), ("PATH", "/usr/bin".into()), ("LD_PRELOAD", "x".into())];
-        let tools = Tools::new(variables.map(|(name, value)| (name.into(), value.into())));
+        let tools = Tools::new(variables.map(|(name, value)| (name.into(), value.into())), false, &|_| false);
         let error = tools.cmd(Tool::QemuImg).unwrap().step("converting").run().unwrap_err().to_string();
         assert!(error.starts_with("`qemu-img` failed while converting: exit status 7\n| broken\ncommand: "), "{error}");
         assert!(!tools.environment().contains_key(OsStr::new("LD_PRELOAD")));

@@ -1,7 +1,9 @@
 //! Read-only facts of a tree: its profile, what git says of it, its packages and their tags, its templates. Each is looked up
 //! once, when it is first asked for.
 
+mod generated;
 mod profile;
+mod release;
 mod template;
 mod version;
 
@@ -9,11 +11,11 @@ pub use profile::{FILE as PROFILE, Profile};
 pub use version::GitFacts;
 
 use crate::{
-    context::Ctx,
+    context::{Ctx, EngineKind},
     error::{did_you_mean, usage},
     execute::stamp::hex,
     knobs::{Arch, Knobs},
-    plan::{Facts, PackageFacts},
+    plan::{Facts, PackageFacts, PackageWork, Release},
     tools::{Tool, git::Git},
 };
 use anyhow::{Context as _, Result};
@@ -23,7 +25,7 @@ use pkgbuild::{
 };
 use sha2::{Digest as _, Sha256};
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -41,7 +43,11 @@ pub struct Tree {
     commit: String,
     dirty: bool,
     state: TreeState,
+    describe: String,
+    git: Git,
+    engine: EngineKind,
     packages: RefCell<BTreeMap<String, PackageFacts>>,
+    release: OnceCell<Release>,
 }
 
 impl Tree {
@@ -69,7 +75,11 @@ impl Tree {
             commit: state.commit().to_owned(),
             dirty: facts.dirty_since.is_some(),
             state,
+            describe: facts.describe,
+            git,
+            engine: ctx.engine,
             packages: RefCell::default(),
+            release: OnceCell::new(),
         })
     }
 
@@ -87,7 +97,7 @@ impl Tree {
 
     /// The names of all packages: folders with a build.yml.
     pub fn package_names(&self) -> Result<Vec<String>> {
-        let folder = &self.profile.packages;
+        let folder = &self.profile.packages.folder;
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
         let mut names = BTreeSet::new();
         for entry in entries {
@@ -113,14 +123,18 @@ impl Tree {
         Ok(tag.to_string())
     }
 
+    /// The folder of a package and the build.yml that the knobs choose; a template stands for a build.yml that is made.
     fn package_dir(&self, name: &str) -> Result<(PathBuf, &'static str)> {
-        let dir = self.profile.packages.join(name);
-        let yml = if self.knobs.dev && dir.join("build-dev.yml").is_file() { "build-dev.yml" } else { "build.yml" };
+        let dir = self.profile.packages.folder.join(name);
+        let variants = [(self.knobs.rstats, "build-rstats.yml"), (self.knobs.dev, "build-dev.yml")];
+        let variant = variants.into_iter().find(|(on, yml)| *on && dir.join(yml).is_file());
+        let plain = if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" };
+        let yml = variant.map_or(plain, |(_, yml)| yml);
         if name.is_empty() || name.contains('/') || !dir.is_dir() {
             let names = self.package_names()?;
             let near = did_you_mean(name, names.iter().map(String::as_str));
             let hint = near.map_or_else(|| format!("packages are {}", names.join(", ")), |near| format!("did you mean {near}?"));
-            return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.display())));
+            return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.folder.display())));
         }
         if !dir.join(yml).is_file() {
             return Err(usage(format!(
@@ -135,24 +149,91 @@ impl Tree {
         if let Some(known) = self.packages.borrow().get(name) {
             return Ok(known.clone());
         }
-        let (dir, build_yml) = self.package_dir(name)?;
-        let options = tags::Options { hash: self.knobs.eve_hash.as_deref(), ..tags::Options::default() };
-        let reference = tags::package_tag(&self.state, &self.root, &dir, build_yml, &options)?.to_string();
-        let facts = PackageFacts { name: name.to_owned(), bases: self.bases(&dir)?, dir, reference, build_yml: build_yml.to_owned() };
+        let (dir, yml) = self.package_dir(name)?;
+        let tag = |yml: &str, hash: Option<&str>| {
+            tags::package_tag(&self.state, &self.root, &dir, yml, &tags::Options { hash, ..tags::Options::default() })
+        };
+        let plain_yml = if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" };
+        let own = tag(yml, None)?;
+        let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
+        let forced = self.forced_hash()?;
+        let hash = forced.or_else(|| generated::variant_hash(yml, &own.to_string(), &plain));
+        let reference = match &hash {
+            Some(hash) => tag(yml, Some(hash))?.to_string(),
+            None => own.to_string(),
+        };
+        let facts = PackageFacts {
+            name: name.to_owned(),
+            bases: self.bases(&dir)?,
+            reference,
+            plain,
+            hash,
+            build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml.to_owned() },
+            generated_yml: self.generated_yml(name, &dir, yml)?,
+            generated_dockerfile: self.generated_dockerfile(&dir)?,
+            dir,
+        };
         self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
         Ok(facts)
+    }
+
+    /// The tag that stands for every package's own: EVE_HASH, or that of the release that is pushed.
+    fn forced_hash(&self) -> Result<Option<String>> {
+        if self.knobs.eve_hash.is_none() && self.knobs.package_work() == PackageWork::Push {
+            return Ok(self.release()?.hash);
+        }
+        Ok(self.knobs.eve_hash.clone())
+    }
+
+    /// The Dockerfile that a package's template gives, where the package has no other; linuxkit wants it beside the template.
+    fn generated_dockerfile(&self, dir: &Path) -> Result<Option<(String, Vec<String>)>> {
+        let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
+            return Ok(None);
+        };
+        self.fill_template(&template, &mut BTreeSet::new()).map(|text| Some((text, vec![])))
+    }
+
+    /// A template's text with its tags filled in; the packages that it names are added to `packages`.
+    fn fill_template(&self, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
+        let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
+        self.fill_text(&text, template, packages)
+    }
+
+    fn fill_text(&self, text: &str, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
+        let arch = self.knobs.optional("DOCKER_ARCH_TAG").map_or_else(|| self.knobs.arch.to_string(), str::to_owned);
+        let name = crate::execute::short(template, &self.root).to_string();
+        template::fill(text, &name, &self.full_version(self.knobs.arch), &mut |word| {
+            let package = self.template_package(word);
+            // `pillar:build-dev.yml` is a package's image as another build.yml names it.
+            let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
+            let reference = match yml {
+                Some(yml) => {
+                    let (dir, _) = self.package_dir(package)?;
+                    let forced = self.forced_hash()?;
+                    let options = tags::Options { hash: forced.as_deref(), ..tags::Options::default() };
+                    tags::package_tag(&self.state, &self.root, &dir, yml, &options)?.to_string()
+                }
+                None => self.package_reference(package)?,
+            };
+            packages.insert(package.to_owned());
+            Ok(format!("{reference}-{arch}"))
+        })
     }
 
     /// The packages of this tree that a Dockerfile starts from or copies from, by their present tags. Others are images that
     /// must be in the cache.
     fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
+        // Where images are in a registry, nobody asks what they were made from.
         let path = dir.join("Dockerfile");
+        if self.profile.packages.published {
+            return Ok(Vec::new());
+        }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let mut bases = BTreeSet::new();
         for image in Dockerfile::parse(&text, &path.display().to_string())?.images() {
             let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
             let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
-            if self.profile.packages.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
+            if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
                 bases.insert((name.to_owned(), image.on_build_machine));
             }
         }
@@ -162,7 +243,7 @@ impl Tree {
     /// The package that a template's name stands for: `GPT_TOOLS` → `gpt-tools`, unless the profile says otherwise.
     fn template_package(&self, word: &str) -> String {
         let regular = || word.to_ascii_lowercase().replace('_', "-");
-        self.profile.template_tags.get(&format!("{word}_TAG")).cloned().unwrap_or_else(regular)
+        self.profile.templates.tags.get(&format!("{word}_TAG")).cloned().unwrap_or_else(regular)
     }
 
     fn full_version(&self, arch: Arch) -> String {
@@ -188,18 +269,42 @@ impl Facts for Tree {
     }
 
     fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)> {
-        let template = self.profile.rootfs_template.clone();
+        let template = self.profile.templates.rootfs.clone();
         let text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        let arch = self.knobs.arch;
+        let text = match self.profile.patch(&self.root, &self.knobs.hv) {
+            Some(patch) => template::patch(&text, &patch)?,
+            None => text,
+        };
         let mut packages = BTreeSet::new();
-        let name = crate::execute::short(&template, &self.root).to_string();
-        let text = template::fill(&text, &name, &self.full_version(arch), &mut |word| {
-            let package = self.template_package(word);
-            let reference = self.package_reference(&package)?;
-            packages.insert(package);
-            Ok(format!("{reference}-{arch}"))
-        })?;
+        let text = self.fill_text(&text, &template, &mut packages)?;
         Ok((text, template, packages.into_iter().collect()))
+    }
+
+    fn fill(&self, template: &Path) -> Result<String> {
+        self.fill_template(template, &mut BTreeSet::new())
+    }
+
+    fn release(&self) -> Result<Release> {
+        if let Some(known) = self.release.get() {
+            return Ok(known.clone());
+        }
+        let tags = self.git.look_text(["tag"])?;
+        let mut release = release::of_push(self.state.branch(), &self.describe, &tags);
+        if let Some(hash) = &self.knobs.eve_hash {
+            release.hash = Some(hash.clone());
+        }
+        if let Some(name) = self.knobs.optional("EVE_REL") {
+            release.release = Some(name.to_owned());
+        }
+        Ok(self.release.get_or_init(|| release).clone())
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn uses_containers(&self) -> bool {
+        self.engine == EngineKind::Linuxkit
     }
 
     fn folder_digest(&self, folder: &Path) -> Result<String> {

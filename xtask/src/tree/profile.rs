@@ -1,5 +1,7 @@
-//! What is particular to a tree, as data: `xtask.toml` in its root.
+//! What is particular to a tree, as data: `xtask.toml` in its root, or for trees that have none a profile that ships with us
+//! and is found by the files that such a tree has. docs/profiles.md explains the keys.
 
+use crate::{error::usage, knobs::Arch};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use std::{
@@ -10,121 +12,275 @@ use std::{
 /// The file's name in a tree's root.
 pub const FILE: &str = "xtask.toml";
 
-/// A tree's profile, flattened for its readers.
-#[derive(Clone, Debug)]
+/// Profiles of trees that know nothing of us, the most particular first.
+const SHIPPED: &[&str] = &[include_str!("../../profiles/eve-2023.toml"), include_str!("../../profiles/eve.toml")];
+
+/// A tree's profile. Paths are absolute once it was read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
+    /// The tree and who builds it.
+    pub tree: TreeTable,
+    /// How a tree that is meant is known.
+    #[serde(default)]
+    pub detect: Detect,
+    /// Its packages.
+    pub packages: Packages,
+    /// Its templates.
+    pub templates: Templates,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// The live disk.
+    pub live: Disk,
+    /// The installer's disk, where there is one.
+    pub installer: Option<Disk>,
+    /// The verification disk, where there is one.
+    pub verification: Option<Disk>,
+    /// Files and folders that lie in packages and belong beside rootfs.img: name → package.
+    #[serde(default)]
+    pub parts: BTreeMap<String, String>,
+    /// The virtual machine's firmware.
+    pub firmware: Firmware,
+    /// The image that holds everything, where there is one.
+    pub eve: Option<Eve>,
+    /// Pinned tools that are built from source.
+    #[serde(default)]
+    pub tools: BTreeMap<String, Pin>,
+    /// Values of knobs.
+    #[serde(default)]
+    pub knobs: BTreeMap<String, Value>,
+}
+
+/// `[tree]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeTable {
     /// The tree's name.
     pub name: String,
     /// The engine when nobody chooses.
     pub engine: String,
-    /// Folder of the packages, absolute.
-    pub packages: PathBuf,
+    /// What HV may be.
+    pub hypervisors: Vec<String>,
+}
+
+/// `[detect]`: a tree has all of `files` and none of `absent`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detect {
+    /// Paths that must be there.
+    pub files: Vec<PathBuf>,
+    /// Paths that must not.
+    #[serde(default)]
+    pub absent: Vec<PathBuf>,
+}
+
+/// `[packages]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Their folder.
+    pub folder: PathBuf,
     /// The package that others start from, if the tree has one.
     pub archive: Option<String>,
     /// Packages that hold a program of this workspace.
+    #[serde(default)]
     pub tool_images: Vec<String>,
-    /// The template of the root file system, absolute.
-    pub rootfs_template: PathBuf,
-    /// Irregular template names: `DOM0ZTOOLS_TAG` → `dom0-ztools`.
-    pub template_tags: BTreeMap<String, String>,
+    /// Their images are in a registry, so that what needs them need not build them.
+    #[serde(default)]
+    pub published: bool,
+    /// `pkgs` leaves out names that contain one of these.
+    #[serde(default)]
+    pub skip: Vec<String>,
+    /// `pkgs` builds these before the others, whatever `skip` says.
+    #[serde(default)]
+    pub first: Vec<String>,
+    /// Packages that docker must know too, besides linuxkit's cache.
+    #[serde(default)]
+    pub docker_load: Vec<String>,
+    /// Packages that are built for this machine's architecture as well.
+    #[serde(default)]
+    pub host_arch_too: Vec<String>,
+    /// The packages that there are for an architecture, where not all are.
+    #[serde(default)]
+    pub only: BTreeMap<String, Vec<String>>,
+    /// Packages that must be built before one, though no Dockerfile says so.
+    #[serde(default)]
+    pub after: BTreeMap<String, Vec<String>>,
+}
+
+/// `[templates]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Templates {
+    /// The root file system's.
+    pub rootfs: PathBuf,
+    /// The jq program that changes it for a hypervisor, with `{hv}` in its name; not every hypervisor has one.
+    pub patch: Option<String>,
+    /// The name of a package's Dockerfile template.
+    pub dockerfiles: Option<String>,
+    /// Irregular names: `DOM0ZTOOLS_TAG` → `dom0-ztools`, `PILLAR_DEV_TAG` → `pillar:build-dev.yml`.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `[rootfs]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rootfs {
     /// The most bytes of a rootfs.img.
-    pub rootfs_limit: u64,
-    /// The partitions of a live disk, in order.
-    pub live_parts: Vec<String>,
-    /// The package with the virtual machine's firmware.
-    pub firmware_package: String,
-    /// The firmware's files at the root of that package.
-    pub firmware_files: Vec<String>,
-    /// Values of knobs.
-    pub knobs: BTreeMap<String, String>,
+    pub limit: u64,
 }
 
-#[derive(Deserialize)]
+/// `[live]`, `[installer]`, `[verification]`.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    tree: TreeTable,
-    packages: Packages,
-    templates: Templates,
-    rootfs: Rootfs,
-    live: Live,
-    firmware: Firmware,
+pub struct Disk {
+    /// The words for the partitioner, in order. A word may hold several names.
+    pub parts: Vec<String>,
+    /// The size of the disk's file before it grows, in MiB.
+    #[serde(default = "default_disk")]
+    pub mebibytes: u64,
+    /// A folder whose content lies beside the parts.
+    pub files: Option<PathBuf>,
+}
+
+const fn default_disk() -> u64 {
+    350
+}
+
+/// `[firmware]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firmware {
+    /// The package.
+    pub package: String,
+    /// Its files at the root of that package.
+    pub files: Vec<String>,
+    /// The files for an architecture that does not have all.
     #[serde(default)]
-    knobs: BTreeMap<String, toml::Value>,
+    pub only: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Deserialize)]
+/// `[eve]`: the image that holds everything and runs anywhere.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TreeTable {
-    name: String,
-    engine: String,
+pub struct Eve {
+    /// The package's folder.
+    pub folder: PathBuf,
+    /// Files of that folder that the image needs beside the artifacts.
+    pub copies: Vec<String>,
 }
 
-#[derive(Deserialize)]
+/// `[tools.NAME]`: a tool that is built from source.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Packages {
-    folder: PathBuf,
-    archive: Option<String>,
+pub struct Pin {
+    /// The commit.
+    pub version: String,
+    /// The repository.
+    pub source: String,
+    /// How this linuxkit reads its options, for a build that tells no version: `go`, `gnu` or `platforms`.
     #[serde(default)]
-    tool_images: Vec<String>,
+    pub options: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Templates {
-    rootfs: PathBuf,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
+/// A knob's value as a profile may write it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(i64),
+    /// A switch.
+    Switch(bool),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rootfs {
-    limit: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Live {
-    parts: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Firmware {
-    package: String,
-    files: Vec<String>,
+impl Value {
+    /// The value as a person would type it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
+            Self::Switch(on) => if *on { "y" } else { "n" }.to_owned(),
+        }
+    }
 }
 
 impl Profile {
-    /// Reads the profile of the tree at `root`.
+    /// Reads the profile of the tree at `root`: its own, else the one that ships with us for such a tree.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE);
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("`{}` is no tree that can be built: it has no {FILE}\nhint: --root DIR names another tree", root.display())
-        })?;
-        Self::parse(&text, root).with_context(|| format!("`{}` is not valid", path.display()))
+        if !path.is_file() {
+            let shipped = Self::shipped().find(|profile| profile.detect.fits(root));
+            let profile = shipped.ok_or_else(|| {
+                usage(format!(
+                    "`{}` is no tree that can be built: it has no {FILE}, and it is no lf-edge/eve checkout that we know\n\
+                     hint: --root DIR names another tree",
+                    root.display()
+                ))
+            })?;
+            return Ok(profile.below(root));
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Self::parse(&text).map(|profile| profile.below(root)).with_context(|| format!("`{}` is not valid", path.display()))
     }
 
-    fn parse(text: &str, root: &Path) -> Result<Self> {
-        let file: File = toml::from_str(text)?;
-        let knobs = file.knobs.into_iter().map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (name, text)
-        });
-        Ok(Self {
-            name: file.tree.name,
-            engine: file.tree.engine,
-            packages: root.join(file.packages.folder),
-            archive: file.packages.archive,
-            tool_images: file.packages.tool_images,
-            rootfs_template: root.join(file.templates.rootfs),
-            template_tags: file.templates.tags,
-            rootfs_limit: file.rootfs.limit,
-            live_parts: file.live.parts,
-            firmware_package: file.firmware.package,
-            firmware_files: file.firmware.files,
-            knobs: knobs.collect(),
-        })
+    /// Whether the folder is a tree: it has a profile, or one that ships with us fits.
+    #[must_use]
+    pub fn is_tree(root: &Path) -> bool {
+        root.join(FILE).is_file() || Self::shipped().any(|profile| profile.detect.fits(root))
+    }
+
+    fn shipped() -> impl Iterator<Item = Self> {
+        SHIPPED.iter().map(|text| Self::parse(text).expect("a test reads all profiles that ship with us"))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        Ok(toml::from_str(text)?)
+    }
+
+    fn below(mut self, root: &Path) -> Self {
+        self.packages.folder = root.join(&self.packages.folder);
+        self.templates.rootfs = root.join(&self.templates.rootfs);
+        for disk in [&mut self.installer, &mut self.verification].into_iter().flatten() {
+            disk.files = disk.files.as_ref().map(|files| root.join(files));
+        }
+        if let Some(eve) = &mut self.eve {
+            eve.folder = root.join(&eve.folder);
+        }
+        self
+    }
+
+    /// The firmware's files for `arch`.
+    #[must_use]
+    pub fn firmware_files(&self, arch: Arch) -> &[String] {
+        self.firmware.only.get(arch.as_str()).unwrap_or(&self.firmware.files)
+    }
+
+    /// The jq program for the template of `hv`, when there is one.
+    #[must_use]
+    pub fn patch(&self, root: &Path, hv: &str) -> Option<PathBuf> {
+        let path = root.join(self.templates.patch.as_ref()?.replace("{hv}", hv));
+        path.is_file().then_some(path)
+    }
+
+    /// Whether `pkgs` builds the package `name` for `arch`.
+    #[must_use]
+    pub fn in_bulk(&self, name: &str, arch: Arch) -> bool {
+        if let Some(only) = self.packages.only.get(arch.as_str()) {
+            return only.iter().any(|known| known == name);
+        }
+        self.packages.first.iter().any(|first| first == name) || !self.packages.skip.iter().any(|word| name.contains(word.as_str()))
+    }
+}
+
+impl Detect {
+    fn fits(&self, root: &Path) -> bool {
+        !self.files.is_empty()
+            && self.files.iter().all(|path| root.join(path).exists())
+            && !self.absent.iter().any(|path| root.join(path).exists())
     }
 }
 
@@ -136,9 +292,39 @@ mod tests {
     fn this_trees_profile_is_valid_and_unknown_keys_are_named() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let profile = Profile::read(root).expect("valid");
-        assert_eq!(profile.rootfs_limit, 262_144_000);
+        assert_eq!(profile.rootfs.limit, 262_144_000);
         let text = std::fs::read_to_string(root.join(FILE)).expect("read").replace("limit =", "limt =");
-        let error = format!("{:#}", Profile::parse(&text, root).expect_err("refused"));
+        let error = format!("{:#}", Profile::parse(&text).expect_err("refused"));
         assert!(error.contains("limt"), "{error}");
+    }
+
+    #[test]
+    fn a_checkout_is_known_by_its_files() {
+        let names: Vec<String> = Profile::shipped().map(|profile| profile.tree.name).collect();
+        assert_eq!(names, ["eve-2023", "eve"]);
+        let folder = tempfile::tempdir().expect("folder");
+        let error = Profile::read(folder.path()).expect_err("no tree").to_string();
+        assert!(error.contains("is no tree that can be built"), "{error}");
+        for file in Profile::shipped().next().expect("one").detect.files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+            std::fs::write(path, "").expect("file");
+        }
+        assert_eq!(Profile::read(folder.path()).expect("found").tree.name, "eve-2023");
+    }
+
+    #[test]
+    fn what_is_built_in_bulk_is_data() {
+        let profile = Profile::shipped().next().expect("one");
+        for (name, arch, built) in [
+            ("alpine", Arch::Amd64, true),
+            ("alpine-base", Arch::Amd64, false),
+            ("eve", Arch::Amd64, false),
+            ("pillar", Arch::Amd64, true),
+            ("pillar", Arch::Riscv64, false),
+            ("grub", Arch::Riscv64, true),
+        ] {
+            assert_eq!(profile.in_bulk(name, arch), built, "{name} {arch}");
+        }
     }
 }

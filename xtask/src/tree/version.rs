@@ -36,7 +36,7 @@ pub fn version(git: &GitFacts, dev: bool) -> String {
 }
 
 /// The Makefile takes a description for a release when it has two dots.
-fn is_release(describe: &str) -> bool {
+pub fn is_release(describe: &str) -> bool {
     describe.matches('.').count() >= 2
 }
 

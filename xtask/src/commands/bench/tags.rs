@@ -17,7 +17,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let theirs = || {
         let mut sum = Usage::default();
         for name in &names {
-            for cmd in rivals::git_of_package(&ctx.tools, &ctx.root, &ctx.profile.packages.join(name))? {
+            for cmd in rivals::git_of_package(&ctx.tools, &ctx.root, &ctx.profile.packages.folder.join(name))? {
                 sum = sum.then(cmd.measure()?.0);
             }
         }

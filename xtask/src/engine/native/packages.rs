@@ -64,7 +64,7 @@ impl Builder {
             jobs: ctx.globals.jobs,
             commit: tree.commit_if_clean(),
             root: ctx.root.clone(),
-            tool_images: ctx.profile.tool_images.clone(),
+            tool_images: ctx.profile.packages.tool_images.clone(),
         }
     }
 

@@ -1,0 +1,92 @@
+//! Steps that are the same for every engine: small files, links, copies, and files of a package's image put beside others.
+
+use crate::execute::artifact::{Pending, link_atomically, write_atomically};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Kind, Node, Tree};
+use std::{
+    io::{Write as _, copy},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, text.as_bytes())
+}
+
+pub(super) fn link(link: &Path, target: &Path) -> Result<()> {
+    link_atomically(link, target)
+}
+
+/// One mebibyte of zeros, as the original makes it: enough to trigger the first boot's formatting.
+pub(super) fn make_persist(out: &Path) -> Result<()> {
+    let pending = Pending::new(out)?;
+    pending.create()?.write_all(&vec![0; 1 << 20]).with_context(|| format!("cannot write `{}`", out.display()))?;
+    pending.commit()
+}
+
+/// Copies what is in the folders `from`, links followed, over what is in `to`.
+pub(super) fn copy_files(from: &[PathBuf], to: &Path) -> Result<()> {
+    for folder in from {
+        for entry in walkdir::WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
+            let target = to.join(entry.path().strip_prefix(folder)?);
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(&target).with_context(|| format!("cannot make the folder `{}`", target.display()))?;
+            } else {
+                copy_file(entry.path(), &target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies one file, which appears when it is whole; holes stay holes.
+pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let pending = Pending::new(to)?;
+    std::fs::copy(from, pending.part()).with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))?;
+    pending.commit()
+}
+
+/// Puts `entries` of an image's root, files or whole folders, into `out`. `image` names it in errors.
+pub(super) fn export(tree: &Tree, image: &str, entries: &[String], out: &Path) -> Result<()> {
+    for entry in entries {
+        let at = tree.resolve(entry, true)?;
+        let Some(node) = tree.get(&at) else { bail!("{image} has no `/{entry}`, which belongs into {}", out.display()) };
+        match &node.kind {
+            Kind::File { content, .. } => write_content(content, &out.join(entry))?,
+            Kind::Dir(_) => export_folder(node, image, &out.join(entry))?,
+            _ => bail!("`/{entry}` of {image} is neither a file nor a folder"),
+        }
+    }
+    Ok(())
+}
+
+fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
+    // A new folder takes the old one's place as a whole.
+    let pending = Pending::new(out)?;
+    write_folder(folder, image, pending.part())?;
+    if out.is_dir() {
+        std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the old `{}`", out.display()))?;
+    }
+    pending.commit()
+}
+
+fn write_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
+    for (name, node) in folder.children().into_iter().flatten() {
+        let path = out.join(std::ffi::OsStr::from_bytes(name));
+        match &node.kind {
+            Kind::File { content, .. } => write_content(content, &path)?,
+            Kind::Dir(_) => write_folder(node, image, &path)?,
+            Kind::Symlink(target) => link_atomically(&path, Path::new(std::ffi::OsStr::from_bytes(target)))?,
+            _ => bail!("{image} has a device among its files, `{}`", path.display()),
+        }
+    }
+    Ok(())
+}
+
+fn write_content(content: &Content, path: &Path) -> Result<()> {
+    let pending = Pending::new(path)?;
+    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", path.display()))?;
+    pending.commit()
+}

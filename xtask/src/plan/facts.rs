@@ -1,0 +1,63 @@
+//! What a plan asks of the tree that it is made for.
+
+use crate::tree::Profile;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// A package as the plan needs it.
+#[derive(Clone, Debug)]
+pub struct PackageFacts {
+    /// Folder below `pkg/`.
+    pub name: String,
+    /// Absolute folder.
+    pub dir: PathBuf,
+    /// `org/image:tag`.
+    pub reference: String,
+    /// The same without EVE_HASH and without variants: by what name tools and parts are used.
+    pub plain: String,
+    /// The tag, where linuxkit would not find it itself.
+    pub hash: Option<String>,
+    /// The name of the build.yml in use.
+    pub build_yml: String,
+    /// Packages of the tree that it is made from; true where the build machine's architecture is meant.
+    pub bases: Vec<(String, bool)>,
+    /// The text of a build.yml that is made from a template.
+    pub generated_yml: Option<String>,
+    /// The text of a Dockerfile that is made from a template, and the packages that it names.
+    pub generated_dockerfile: Option<(String, Vec<String>)>,
+}
+
+/// The tags that a push gives besides a package's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// EVE_HASH: the tag of everything, when the newest release is pushed.
+    pub hash: Option<String>,
+    /// EVE_REL.
+    pub release: Option<String>,
+}
+
+/// What the plan knows of the tree. Everything is looked up when it is asked for, so a target pays for what it needs only.
+pub trait Facts {
+    /// The version without hypervisor and architecture: the folder's name.
+    fn version(&self) -> &str;
+    /// Seconds since the epoch of the commit (or `SOURCE_DATE_EPOCH`).
+    fn epoch(&self) -> i64;
+    /// The tree's root, absolute.
+    fn root(&self) -> &Path;
+    /// `dist/`, absolute.
+    fn dist(&self) -> &Path;
+    /// The package of this name, or an error with a near miss.
+    fn package(&self, name: &str) -> Result<PackageFacts>;
+    /// The yml of the root file system with its tags filled in, the template's path, and the packages that it names.
+    fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)>;
+    /// A template with its tags filled in.
+    fn fill(&self, template: &Path) -> Result<String>;
+    /// A digest over the names and contents of a folder.
+    fn folder_digest(&self, folder: &Path) -> Result<String>;
+    /// The tags of a push.
+    fn release(&self) -> Result<Release>;
+    /// The tree's profile.
+    fn profile(&self) -> &Profile;
+    /// Whether images are made by the tree's tool containers rather than in process.
+    fn uses_containers(&self) -> bool;
+}

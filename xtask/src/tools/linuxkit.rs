@@ -1,0 +1,182 @@
+//! linuxkit: packages, root file systems, and what is in its cache. Its options changed twice: until 2022 it read them in Go's way
+//! (`-arch`), then in GNU's (`--arch`), and since 1.5.2 `cache export` wants a platform instead of an architecture.
+
+use super::{Cmd, Output, Tool, Tools};
+use crate::{
+    knobs::Arch,
+    plan::{PackageJob, PackageWork},
+};
+use anyhow::Result;
+use std::path::Path;
+
+/// How a version of linuxkit reads its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Go's: one dash.
+    Go,
+    /// GNU's: two dashes.
+    Gnu,
+    /// The same, and `cache export --platform`.
+    Platforms,
+}
+
+impl Dialect {
+    /// From what `linuxkit version` prints; a build from source may tell no number, and then the tree says what its pin is.
+    #[must_use]
+    pub fn of_version(text: &str, pinned: Self) -> Self {
+        let number = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<u32>().ok());
+        let version = text.split_whitespace().find_map(|word| {
+            let mut parts = word.strip_prefix('v').unwrap_or(word).splitn(3, '.').map(number);
+            Some((parts.next()??, parts.next()??, parts.next()??))
+        });
+        match version {
+            None => pinned,
+            Some(version) if version >= (1, 5, 2) => Self::Platforms,
+            Some(version) if version > (1, 0, 1) => Self::Gnu,
+            Some(_) => Self::Go,
+        }
+    }
+
+    fn dash(self, option: &str) -> String {
+        format!("{}{option}", if self == Self::Go { "-" } else { "--" })
+    }
+}
+
+/// linuxkit, ready to be told things.
+#[derive(Clone)]
+pub struct Linuxkit {
+    tools: Tools,
+    dialect: Dialect,
+    progress: String,
+    arch: Arch,
+    verbose: bool,
+    builders: Option<String>,
+}
+
+impl Linuxkit {
+    /// `progress` is docker's word for how builds tell of themselves.
+    #[must_use]
+    pub fn new(tools: &Tools, pinned: Dialect, knobs: &crate::knobs::Knobs) -> Self {
+        let text = tools.cmd(Tool::Linuxkit).and_then(|cmd| cmd.arg("version").stdout()).unwrap_or_default();
+        Self {
+            tools: tools.clone(),
+            dialect: Dialect::of_version(&text, pinned),
+            progress: knobs.text("BUILDKIT_PROGRESS").to_owned(),
+            arch: knobs.arch,
+            verbose: knobs.verbose,
+            builders: knobs.optional("BUILDERS").map(str::to_owned),
+        }
+    }
+
+    fn command(&self, step: String, output: &Output) -> Result<Cmd> {
+        Ok(self
+            .tools
+            .cmd(Tool::Linuxkit)?
+            .step(step)
+            .env("BUILDKIT_PROGRESS", &self.progress)
+            .env("CGO_ENABLED", "1")
+            .env("GOOS", "linux")
+            .env("ZARCH", self.arch.as_str())
+            .output(output))
+    }
+
+    /// Builds, pushes or lists a package of the tree at `root`.
+    pub fn package(&self, job: &PackageJob, root: &Path, output: &Output) -> Result<()> {
+        let mut words: Vec<String> = Vec::new();
+        words.extend(self.verbose.then(|| "-v".to_owned()));
+        words.extend(["pkg".to_owned(), job.work.to_string()]);
+        if job.options.is_empty() {
+            words.extend(job.hash.iter().flat_map(|hash| ["--hash".to_owned(), hash.clone()]));
+            words.extend(job.release.iter().flat_map(|release| ["--release".to_owned(), release.clone()]));
+        } else {
+            words.extend(job.options.iter().cloned());
+        }
+        if job.work != PackageWork::Manifest {
+            words.extend(job.force.then(|| "--force".to_owned()));
+            words.extend(job.docker_load.then(|| "--docker".to_owned()));
+            words.extend(["--platforms".to_owned(), platforms(&job.platforms)]);
+            words.extend(self.builders.iter().flat_map(|builders| ["--builders".to_owned(), builders.clone()]));
+        }
+        words.extend([self.dialect.dash("build-yml"), job.build_yml.clone()]);
+        let dir = job.dir.strip_prefix(root).unwrap_or(&job.dir);
+        let step = format!("{} pkg/{}", gerund(job.work), job.name);
+        self.command(step, output)?.args(words).arg(dir).dir(root).run()
+    }
+
+    /// Sees to it that the image of a package is in the cache: fetched when the registry has it, else built.
+    pub fn fetch_package(&self, dir: &Path, arch: Arch, root: &Path, output: &Output) -> Result<()> {
+        let dir = dir.strip_prefix(root).unwrap_or(dir);
+        let cmd = self.command(format!("fetching or building {}", dir.display()), output)?;
+        cmd.args(["pkg", "build", "--pull", "--platforms", &platforms(&[arch])]).arg(dir).dir(root).run()
+    }
+
+    /// The image that holds everything, from the folder of all artifacts.
+    pub fn eve(&self, job: &crate::plan::EveJob, tag: &str, release: Option<&str>, root: &Path, output: &Output) -> Result<()> {
+        let mut words: Vec<String> = Vec::new();
+        words.extend(self.verbose.then(|| "-v".to_owned()));
+        words.extend(["pkg".to_owned(), job.work.to_string(), "--platforms".to_owned(), platforms(&[job.arch])]);
+        words.extend(["--hash-path".to_owned(), root.display().to_string(), "--hash".to_owned(), tag.to_owned(), "--docker".to_owned()]);
+        words.extend(release.iter().flat_map(|release| ["--release".to_owned(), (*release).to_owned()]));
+        words.extend(job.force.then(|| "--force".to_owned()));
+        self.command(format!("{} eve as {tag}", gerund(job.work)), output)?.args(words).arg(&job.context).dir(root).run()
+    }
+
+    /// yml → tar. `yml` is told relative to `dir`, where it lies.
+    pub fn build(&self, yml: &Path, dir: &Path, out: &Path, output: &Output) -> Result<()> {
+        let words = ["build".to_owned(), self.dialect.dash("docker"), self.dialect.dash("arch"), self.arch.to_string()];
+        let name = yml.strip_prefix(dir).unwrap_or(yml);
+        // `-o` is an option of one letter's length in both dialects, but GNU's way of reading calls it `--o`.
+        let out_option = if self.dialect == Dialect::Go { "-o" } else { "--o" };
+        self.command(format!("composing {}", name.display()), output)?.args(words).arg(out_option).arg(out).arg(name).dir(dir).run()
+    }
+
+    /// The command that prints the files of an image of the cache as a tar.
+    pub fn export_filesystem(&self, reference: &str, arch_tag: &str, dir: &Path, output: &Output) -> Result<Cmd> {
+        let words = [self.dialect.dash("format"), "filesystem".to_owned(), self.dialect.dash("outfile"), "-".to_owned()];
+        let cmd = self.command(format!("taking files out of {reference}"), output)?.args(["cache", "export"]);
+        Ok(cmd.args(self.export_arch(arch_tag)).args(words).arg(reference).dir(dir))
+    }
+
+    fn export_arch(&self, arch: &str) -> [String; 2] {
+        match self.dialect {
+            Dialect::Platforms => ["--platform".to_owned(), format!("linux/{arch}")],
+            dialect => [dialect.dash("arch"), arch.to_owned()],
+        }
+    }
+
+    /// Removes what its builder keeps.
+    pub fn prune(&self, output: &Output) -> Result<()> {
+        self.command("pruning the builder".to_owned(), output)?.args(["pkg", "builder", "prune"]).run()
+    }
+}
+
+const fn gerund(work: PackageWork) -> &'static str {
+    match work {
+        PackageWork::Build => "building",
+        PackageWork::Push => "pushing",
+        PackageWork::Manifest => "listing the architectures of",
+    }
+}
+
+fn platforms(arches: &[Arch]) -> String {
+    arches.iter().map(|arch| format!("linux/{arch}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_decides_how_options_are_spelled() {
+        for (text, dialect) in [
+            ("linuxkit version v1.0.1\ncommit: 5d6bd47", Dialect::Go),
+            ("linuxkit version v1.2.0", Dialect::Gnu),
+            ("linuxkit version v1.5.2", Dialect::Platforms),
+            ("linuxkit version v1.8.2", Dialect::Platforms),
+            ("linuxkit version unknown", Dialect::Go),
+            ("", Dialect::Go),
+        ] {
+            assert_eq!(Dialect::of_version(text, Dialect::Go), dialect, "{text}");
+        }
+    }
+}
