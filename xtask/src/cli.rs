@@ -193,9 +193,9 @@ fn context(
             jobs: globals.get_one::<usize>("jobs").copied().filter(|jobs| *jobs > 0).unwrap_or_else(processors),
             verbose: globals.get_flag("verbose"),
         },
+        tools: tools(engine, &knobs, &root, environment),
         knobs,
         profile,
-        tools: tools(engine, &knobs, &root, environment),
         environment: environment.clone(),
         root,
     })

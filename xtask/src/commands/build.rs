@@ -2,14 +2,15 @@
 
 use crate::{
     context::{Ctx, EngineKind},
-    engine::{Engine, native::Native},
+    engine::{Engine, linuxkit::Linuxkit, native::Native},
+    error::usage,
     execute::{self, Outcome, State, progress, short},
     knobs::ImageFormat,
-    plan::{Action, Goal, ImageRef, NodeId, Plan, plan_goal},
-    tools::{Need, Tool},
+    plan::{Action, DiskJob, DiskKind, Goal, NodeId, Plan, plan_goal},
+    tools::{Need, Tool, docker},
     tree::Tree,
 };
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{collections::BTreeMap, time::Instant};
 
@@ -33,6 +34,63 @@ pub fn config(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build(ctx, &Goal::Config)
 }
 
+/// `initrd`.
+pub fn initrd(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Parts(vec!["initrd.img"]))
+}
+
+/// `installer-img`, which plain `installer` is too.
+pub fn installer_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Parts(vec!["installer.img"]))
+}
+
+/// `verification`.
+pub fn verification_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Parts(vec!["verification.img"]))
+}
+
+/// `kernel`.
+pub fn kernel(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Parts(vec!["kernel"]))
+}
+
+/// `installer-raw`.
+pub fn installer_raw(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Disk(DiskKind::Installer))
+}
+
+/// `installer-iso`.
+pub fn installer_iso(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::InstallerIso)
+}
+
+/// `installer-net`.
+pub fn installer_net(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::InstallerNet)
+}
+
+/// `verification-raw`.
+pub fn verification_raw(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Disk(DiskKind::Verification))
+}
+
+/// `sbom`.
+pub fn sbom(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Sbom)
+}
+
+/// `eve`.
+pub fn eve(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::Eve)
+}
+
+/// `kernel-yml`: the build.yml of every package that has a template for it.
+pub fn kernel_yml(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let tree = ctx.tree()?;
+    let names = tree.templated_packages()?;
+    build_with(ctx, &tree, &Goal::BuildYmls(names), false)
+}
+
 /// `pkg NAME…`.
 pub fn package_arguments(command: Command) -> Command {
     command
@@ -44,21 +102,14 @@ pub fn package_arguments(command: Command) -> Command {
 pub fn packages(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let names = arguments.get_many::<String>("name").into_iter().flatten();
     let names: Vec<String> = names.map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
-    if arguments.get_flag("force") {
-        let tree = ctx.tree()?;
-        let engine = native(ctx, &tree)?;
-        for name in &names {
-            engine.forget(ImageRef { reference: tree.package_reference(name)?, arch: ctx.knobs.arch });
-        }
-        return build_with(ctx, &tree, &engine, &Goal::Packages(names));
-    }
-    build(ctx, &Goal::Packages(names))
+    build_with(ctx, &ctx.tree()?, &Goal::Packages(names, ctx.knobs.package_work()), arguments.get_flag("force"))
 }
 
 /// `pkgs`.
 pub fn all_packages(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let names = ctx.tree()?.package_names()?;
-    build(ctx, &Goal::Packages(names))
+    let tree = ctx.tree()?;
+    let names = tree.bulk_packages()?;
+    build_with(ctx, &tree, &Goal::Packages(names, ctx.knobs.package_work()), false)
 }
 
 /// The plan of `goal` for the tree as it is.
@@ -66,30 +117,39 @@ pub fn plan(ctx: &Ctx, tree: &Tree, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
 }
 
-/// The native engine, or one line that says why not.
-pub fn native(ctx: &Ctx, tree: &Tree) -> Result<Native> {
+/// The engine that the person or the tree chose.
+pub fn engine(ctx: &Ctx, tree: &Tree) -> Result<Box<dyn Engine>> {
     match ctx.engine {
-        EngineKind::Native => Native::new(ctx, tree),
-        EngineKind::Linuxkit => bail!(
-            "the linuxkit engine is not part of this version: it plans, but cannot make anything yet\nhint: `--engine native` makes the same artifacts without docker"
-        ),
+        EngineKind::Native if ctx.profile.packages.published => Err(usage(format!(
+            "the native engine cannot build {}: its packages start from Alpine packages and a registry's images\nhint: leave --engine native away, or give --engine linuxkit",
+            ctx.profile.tree.name
+        ))),
+        EngineKind::Native => Ok(Box::new(Native::new(ctx, tree)?)),
+        EngineKind::Linuxkit => Ok(Box::new(Linuxkit::new(ctx)?)),
     }
 }
 
-fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
-    let tree = ctx.tree()?;
-    let engine = native(ctx, &tree)?;
-    build_with(ctx, &tree, &engine, goal)
+/// Plans and makes `goal`.
+pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
+    build_with(ctx, &ctx.tree()?, goal, false)
 }
 
-fn build_with(ctx: &Ctx, tree: &Tree, engine: &Native, goal: &Goal) -> Result<()> {
+fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
-    let plan = plan(ctx, tree, goal)?;
+    let mut plan = plan(ctx, tree, goal)?;
+    if force {
+        plan.force_goals();
+    }
+    let engine = engine(ctx, tree)?;
+    let engine = engine.as_ref();
     let options = ctx.execution(tree);
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
     }
     eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
+    if ctx.knobs.rstats && ctx.knobs.dev {
+        eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
+    }
     let states = execute::survey(&plan, engine, &options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &Outcome::default(), since);
@@ -114,15 +174,46 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options)
 /// All tools that the stale nodes will start, looked for at once; nothing is looked for when nothing is stale.
 fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
     let mut needs = Vec::new();
+    let mut containers = false;
+    let mut want = |tool: Tool, purpose: String| {
+        if needs.iter().all(|need: &Need| need.tool != tool) {
+            needs.push(Need::new(tool, purpose));
+        }
+    };
     for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
         match &node.action {
             Action::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
-                needs.push(Need::new(Tool::QemuImg, format!("to convert the disk to {format}")));
+                want(Tool::QemuImg, format!("to convert the disk to {format}"));
+            }
+            Action::BuildPackage(_) | Action::ComposeRootfs { .. } | Action::ExportParts { .. } | Action::BuildEve(_)
+                if ctx.engine == EngineKind::Linuxkit =>
+            {
+                want(Tool::Linuxkit, "to build packages and root file systems".to_owned());
+                containers = true;
+            }
+            Action::PackRootfs { tool: Some(_), .. }
+            | Action::MakeConfig { tool: Some(_), .. }
+            | Action::MakeDisk(DiskJob { tool: Some(_), .. })
+            | Action::MakeIso { tool: Some(_), .. }
+            | Action::MakeSbom { .. }
+                if ctx.engine == EngineKind::Linuxkit =>
+            {
+                containers = true;
             }
             _ => {}
         }
     }
-    super::doctor::ensure(ctx, &needs)
+    if containers {
+        needs.push(Need::new(Tool::Docker, "to run the steps of the linuxkit engine"));
+    }
+    // The original's tools do their work in any version, so the linuxkit engine does not ask for it.
+    if ctx.engine == EngineKind::Native || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
+        super::doctor::ensure(ctx, &needs)?;
+    }
+    if containers {
+        docker::daemon_version(&ctx.tools)?;
+    }
+    Ok(())
 }
 
 /// The last lines: what was made, where, how large, in what time.
@@ -133,7 +224,7 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
     for id in &plan.goals {
         let Some(node) = plan.node(id) else { continue };
         match &node.action {
-            Action::BuildPackage { image, .. } => artifacts.push((id.to_string(), image.to_string(), None)),
+            Action::BuildPackage(job) => artifacts.push((id.to_string(), job.image.to_string(), None)),
             _ if matches!(id, NodeId::Current | NodeId::Firmware) => {}
             _ => {
                 for path in &node.outputs {

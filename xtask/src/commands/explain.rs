@@ -1,7 +1,12 @@
 //! `why` and `graph`: a plan, explained and drawn.
 
 use super::build;
-use crate::{context::Ctx, error::usage, execute, plan::Goal};
+use crate::{
+    context::Ctx,
+    error::usage,
+    execute,
+    plan::{Goal, PackageWork},
+};
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
 
@@ -18,7 +23,7 @@ fn goal(ctx: &Ctx, arguments: &ArgMatches) -> Result<Goal> {
         "rootfstar" => Goal::RootfsTar,
         "config" => Goal::Config,
         other => match other.strip_prefix("pkg/") {
-            Some(name) => Goal::Packages(vec![name.to_owned()]),
+            Some(name) => Goal::Packages(vec![name.to_owned()], PackageWork::Build),
             None => return Err(usage(format!("`{other}` has no plan\nhint: live, rootfs, rootfstar, config, or pkg/NAME"))),
         },
     })
@@ -28,7 +33,7 @@ fn goal(ctx: &Ctx, arguments: &ArgMatches) -> Result<Goal> {
 pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let plan = build::plan(ctx, &tree, &goal(ctx, arguments)?)?;
-    let states = execute::survey(&plan, &build::native(ctx, &tree)?, &ctx.execution(&tree))?;
+    let states = execute::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &ctx.execution(&tree))?;
     for node in &plan.nodes {
         match states.get(&node.id) {
             Some(execute::State::Stale(reason)) => println!("{}: due, {reason}", node.id),

@@ -73,6 +73,12 @@ const BUILDS: &[Verb] = &[
     shortcut("live-raw", "the same as a raw disk", build::live, &[("IMAGE_FORMAT", "raw")]),
     shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live, &[("IMAGE_FORMAT", "qcow2")]),
     shortcut("live-vdi", "the same as vdi, for VirtualBox", build::live, &[("IMAGE_FORMAT", "vdi")]),
+    shortcut("live-gcp", "the same as an archive for Google's cloud", build::live, &[("IMAGE_FORMAT", "gcp")]),
+    shortcut("live-parallels", "the same as a bundle for Parallels Desktop", build::live, &[("IMAGE_FORMAT", "parallels")]),
+    target("installer-raw", "build a disk that installs EVE", build::installer_raw),
+    target("installer-iso", "build an ISO that installs EVE", build::installer_iso),
+    target("installer-net", "build a tar of what installs EVE over the network", build::installer_net),
+    target("verification-raw", "build a disk that installs EVE and checks it", build::verification_raw),
     target("rootfs", "build the root file system", build::rootfs),
     shortcut("rootfs-kvm", "the same for KVM", build::rootfs, &[("HV", "kvm")]),
     shortcut("rootfs-xen", "the same for Xen", build::rootfs, &[("HV", "xen")]),
@@ -81,6 +87,15 @@ const BUILDS: &[Verb] = &[
     target("config", "build config.img from the configuration folder", build::config),
     Verb { builds: true, ..verb("pkg", "build packages, and those that they start from", build::package_arguments, build::packages) },
     target("pkgs", "build all packages", build::all_packages),
+    target("eve", "build the image that holds everything", build::eve),
+    target("sbom", "list what is in the root file system", build::sbom),
+    target("initrd", "take the installer's initrd out of its package", build::initrd),
+    target("installer-img", "take the installer's root file system out of its package", build::installer_img),
+    target("installer", "the same", build::installer_img),
+    target("verification", "take the verification's root file system out of its package", build::verification_img),
+    target("kernel", "take the kernel out of its package", build::kernel),
+    target("kernel-yml", "make the build.yml of packages that have a template for it", build::kernel_yml),
+    target("fullname-rootfs", "build the root file system under its versioned name", build::rootfs),
 ];
 
 /// What looks after the tree, the machine and this program.

@@ -71,6 +71,11 @@ fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
     pending.commit()
 }
 
+/// Writes a whole tree into the folder `out`, without devices.
+pub(super) fn write_tree(tree: &Tree, out: &Path) -> Result<()> {
+    write_folder(&tree.root, "the root file system", out)
+}
+
 fn write_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
     for (name, node) in folder.children().into_iter().flatten() {

@@ -1,17 +1,21 @@
 //! How a node is made: natively in this process, or by docker and linuxkit.
 
+mod boards;
+mod convert;
+mod files;
+pub mod linuxkit;
 pub mod native;
 
 use crate::{
     execute::Job,
-    plan::{ImageRef, Node},
+    plan::{Node, PackageJob},
 };
 use anyhow::Result;
 
 /// One way of making nodes.
 pub trait Engine: Sync {
-    /// The digest of a package's image when it exists already.
-    fn package(&self, image: &ImageRef) -> Result<Option<String>>;
+    /// The digest of a package's image when it exists already, for all architectures that are asked for.
+    fn package(&self, job: &PackageJob) -> Result<Option<String>>;
 
     /// Makes `node`: afterwards its outputs stand under their names. What it has to tell goes to `job`.
     fn make(&self, node: &Node, job: &Job<'_>) -> Result<()>;

@@ -1,7 +1,7 @@
 //! What an engine tells while it makes a node: a log in a file, progress, warnings.
 
 use super::progress::Progress;
-use crate::plan::Node;
+use crate::{plan::Node, tools::Output};
 use anyhow::{Context as _, Result};
 use std::{
     fs::File,
@@ -42,6 +42,12 @@ impl<'p> Job<'p> {
         if self.verbose {
             self.progress.line(&format!("{}: {line}", self.name));
         }
+    }
+
+    /// Where a tool's output goes that this node starts: to the log.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        Output::default().with_log(&self.path)
     }
 
     /// How far the node is.

@@ -12,7 +12,7 @@ pub use lock::lock_tree;
 
 use crate::{
     engine::Engine,
-    plan::{Node, NodeId, Plan},
+    plan::{Action, Node, NodeId, PackageWork, Plan},
 };
 use anyhow::Result;
 use stamp::Stamp;
@@ -94,8 +94,14 @@ fn is_package(node: &Node) -> bool {
 }
 
 fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, options: &Options) -> Result<State> {
-    if let crate::plan::Action::BuildPackage { image, .. } = &node.action {
-        return Ok(engine.package(image)?.map_or_else(|| State::Stale(format!("{image} is not in the image cache")), State::Fresh));
+    match &node.action {
+        Action::BuildPackage(job) if job.work != PackageWork::Build || job.force => return Ok(State::Stale("it was asked for".into())),
+        Action::BuildEve(job) if job.work != PackageWork::Build || job.force => return Ok(State::Stale("it was asked for".into())),
+        Action::BuildPackage(job) => {
+            let missing = || State::Stale(format!("{} is not in the image cache", job.image));
+            return Ok(engine.package(job)?.map_or_else(missing, State::Fresh));
+        }
+        _ => {}
     }
     let Some(stamp) = Stamp::read(&options.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
     Ok(stamp.stale(node, &needs).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
@@ -142,9 +148,9 @@ fn bring_up_to_date(
     // A node that fails half-way must not look finished because of an older stamp.
     let _ = std::fs::remove_file(&stamp);
     engine.make(node, &job)?;
-    if let crate::plan::Action::BuildPackage { image, .. } = &node.action {
-        let digest = engine.package(image)?;
-        let digest = digest.ok_or_else(|| anyhow::anyhow!("{image} was built, but is not in the image cache"))?;
+    if let Action::BuildPackage(package) = &node.action {
+        // What another program has built it may keep where we do not look; then its name stands for it.
+        let digest = engine.package(package)?.unwrap_or_else(|| package.image.to_string());
         return Ok((digest, Some(job.finish())));
     }
     let record = Stamp::of(node, needs)?;

@@ -110,9 +110,27 @@ fn link_digest(path: &Path) -> Result<String> {
     Ok(format!("link:{}", std::fs::read_link(path)?.display()))
 }
 
+/// A digest over the names and contents below a folder.
+fn folder_digest(folder: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    for entry in walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
+        hash.update(entry.path().strip_prefix(folder)?.as_os_str().as_bytes());
+        hash.update([0]);
+        if entry.file_type().is_file() {
+            hash.update(sha256_of(entry.path())?);
+        }
+    }
+    Ok(format!("folder:{}", hex(&hash.finalize())))
+}
+
 fn output(path: &Path) -> Result<Output> {
     let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
-    let digest = if metadata.is_symlink() { link_digest(path)? } else { format!("sha256:{}", sha256_of(path)?) };
+    let digest = match metadata.file_type() {
+        kind if kind.is_symlink() => link_digest(path)?,
+        kind if kind.is_dir() => folder_digest(path)?,
+        _ => format!("sha256:{}", sha256_of(path)?),
+    };
     Ok(Output { size: metadata.len(), mtime: mtime(&metadata), digest })
 }
 

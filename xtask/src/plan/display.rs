@@ -39,7 +39,12 @@ impl Node {
                 other => format!("convert {} to {other}, {size_mib} MiB: {}", short(raw), short(out)),
             },
             Action::MakeSbom { tar, out, image, .. } => format!("list what is in {} by {image}: {}", short(tar), short(out)),
-            Action::BuildEve(job) => format!("{} {} as {}", job.work, short(&job.context), job.calls.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>().join(", ")),
+            Action::BuildEve(job) => format!(
+                "{} {} as {}",
+                job.work,
+                short(&job.context),
+                job.calls.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>().join(", ")
+            ),
             Action::Link { link, target } => format!("link {} to {}", short(link), target.display()),
         }
     }

@@ -399,6 +399,15 @@ impl Plan {
         self.nodes.iter().find(|node| node.id == *id)
     }
 
+    /// Has the goals' packages built although their images exist.
+    pub fn force_goals(&mut self) {
+        for node in &mut self.nodes {
+            if let (true, Action::BuildPackage(job)) = (self.goals.contains(&node.id), &mut node.action) {
+                job.force = true;
+            }
+        }
+    }
+
     /// Adds a node unless it is there already; what it needs must have been added before.
     pub fn add(&mut self, node: Node) {
         if self.node(&node.id).is_none() {

@@ -34,12 +34,38 @@ impl Facts for Fake {
             _ => bail!("there is no package `{name}`"),
         };
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
-        Ok(PackageFacts { name: name.into(), dir: Path::new("/tree/pkg").join(name), reference, build_yml: "build.yml".into(), bases })
+        Ok(PackageFacts {
+            name: name.into(),
+            dir: Path::new("/tree/pkg").join(name),
+            plain: reference.clone(),
+            reference,
+            hash: None,
+            build_yml: "build.yml".into(),
+            bases,
+            generated_yml: None,
+            generated_dockerfile: None,
+        })
     }
 
     fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)> {
         let packages = ["grub", "init", "kernel"].map(str::to_owned).to_vec();
         Ok(("kernel: …\n".into(), "/tree/images/rootfs.yml.in".into(), packages))
+    }
+
+    fn fill(&self, template: &Path) -> Result<String> {
+        bail!("there is no {}", template.display())
+    }
+
+    fn release(&self) -> Result<Release> {
+        Ok(Release { hash: None, release: Some("snapshot".into()) })
+    }
+
+    fn root(&self) -> &Path {
+        Path::new("/tree")
+    }
+
+    fn uses_containers(&self) -> bool {
+        false
     }
 
     fn folder_digest(&self, _: &Path) -> Result<String> {
@@ -96,7 +122,7 @@ fn golden_plans_of_the_other_targets() {
         ("rootfstar", Goal::RootfsTar),
         ("config", Goal::Config),
         ("live-raw", Goal::Live(ImageFormat::Raw)),
-        ("pkg-grub", Goal::Packages(vec!["grub".into()])),
+        ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
     ];
     for (name, goal) in goals {
         let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
@@ -106,7 +132,8 @@ fn golden_plans_of_the_other_targets() {
 
 #[test]
 fn a_ring_of_packages_is_named() {
-    let error = plan_goal(&Goal::Packages(vec!["ring".into()]), &knobs("kvm", "amd64", "raw"), &facts()).expect_err("a ring");
+    let error =
+        plan_goal(&Goal::Packages(vec!["ring".into()], PackageWork::Build), &knobs("kvm", "amd64", "raw"), &facts()).expect_err("a ring");
     assert_eq!(error.to_string(), "packages need each other: ring -> ring");
 }
 

@@ -1,5 +1,5 @@
 //! linuxkit: packages, root file systems, and what is in its cache. Its options changed twice: until 2022 it read them in Go's way
-//! (`-arch`), then in GNU's (`--arch`), and since 1.5.2 `cache export` wants a platform instead of an architecture.
+//! (`-arch`), then in GNU's (`--arch`), and since 1.5.3 `cache export` wants a platform instead of an architecture.
 
 use super::{Cmd, Output, Tool, Tools};
 use crate::{
@@ -31,7 +31,7 @@ impl Dialect {
         });
         match version {
             None => pinned,
-            Some(version) if version >= (1, 5, 2) => Self::Platforms,
+            Some(version) if version >= (1, 5, 3) => Self::Platforms,
             Some(version) if version > (1, 0, 1) => Self::Gnu,
             Some(_) => Self::Go,
         }
@@ -171,7 +171,7 @@ mod tests {
         for (text, dialect) in [
             ("linuxkit version v1.0.1\ncommit: 5d6bd47", Dialect::Go),
             ("linuxkit version v1.2.0", Dialect::Gnu),
-            ("linuxkit version v1.5.2", Dialect::Platforms),
+            ("linuxkit version v1.5.3", Dialect::Platforms),
             ("linuxkit version v1.8.2", Dialect::Platforms),
             ("linuxkit version unknown", Dialect::Go),
             ("", Dialect::Go),

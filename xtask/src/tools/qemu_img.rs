@@ -7,7 +7,7 @@ use super::{
 };
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use std::path::Path;
+use std::{cell::OnceCell, path::Path};
 
 /// The first with compression_type=zstd.
 const ZSTD_SINCE: Version = [5, 1, 0];
@@ -41,23 +41,26 @@ pub struct Info {
     pub backing_filename: Option<String>,
 }
 
-/// qemu-img of a known version.
+/// qemu-img.
 pub struct QemuImg {
     tools: Tools,
     output: Output,
-    version: Version,
+    version: OnceCell<Version>,
 }
 
 impl QemuImg {
-    /// Looks for it and asks for its version. An error when it is missing or too old.
+    /// Looks for it. An error when it is missing.
     pub fn new(tools: &Tools, output: Output) -> Result<Self> {
         drop(tools.cmd(Tool::QemuImg)?);
-        let version = match version::find(tools, Tool::QemuImg) {
+        Ok(Self { tools: tools.clone(), output, version: OnceCell::new() })
+    }
+
+    /// Its version, asked for once and only where it matters. A development build tells no number: it is taken for a new one.
+    fn version(&self) -> Version {
+        *self.version.get_or_init(|| match version::find(&self.tools, Tool::QemuImg) {
             Found::Version(version) => version,
-            // A development build tells no number: take it for a new one.
             _ => ZSTD_SINCE,
-        };
-        Ok(Self { tools: tools.clone(), output, version })
+        })
     }
 
     fn command(&self, step: String) -> Result<Cmd> {
@@ -66,8 +69,20 @@ impl QemuImg {
 
     /// Writes the raw disk `raw` as a compressed qcow2 to `out`.
     pub fn convert_to_qcow2(&self, raw: &Path, out: &Path) -> Result<()> {
-        let compression = if self.version >= ZSTD_SINCE { Compression::Zstd } else { Compression::Zlib };
+        let compression = if self.version() >= ZSTD_SINCE { Compression::Zstd } else { Compression::Zlib };
         self.convert_to_qcow2_with(raw, out, compression)
+    }
+
+    /// The same in the words of the old Makefile: zlib, in one thread.
+    pub fn convert_as_make_did(&self, raw: &Path, out: &Path) -> Result<()> {
+        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
+        advise(cmd.args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(out).run())
+    }
+
+    /// [`resize`](Self::resize) in the words of the old Makefile.
+    pub fn resize_as_make_did(&self, image: &Path, mebibytes: u64) -> Result<()> {
+        let cmd = self.command(format!("making {} a disk of {mebibytes} MiB", image.display()))?;
+        advise(cmd.arg("resize").arg(image).arg(format!("{mebibytes}M")).run())
     }
 
     /// The same, compressed as told. Holes stay holes. Not with `-W`: half the time again, and other bytes every time, as
@@ -79,7 +94,7 @@ impl QemuImg {
         };
         let mut cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
         cmd = cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-c", "-m", COROUTINES]);
-        if self.version >= ZSTD_SINCE {
+        if self.version() >= ZSTD_SINCE {
             cmd = cmd.args(["-o", option]);
         }
         advise(cmd.arg(raw).arg(out).run())

@@ -102,13 +102,31 @@ impl Tree {
         let mut names = BTreeSet::new();
         for entry in entries {
             let path = entry?.path();
-            if path.join("build.yml").is_file()
+            if ["build.yml", generated::TEMPLATE].iter().any(|yml| path.join(yml).is_file())
                 && let Some(name) = path.file_name()
             {
                 names.insert(name.to_string_lossy().into_owned());
             }
         }
         Ok(names.into_iter().collect())
+    }
+
+    /// The packages whose build.yml is made from a template.
+    pub fn templated_packages(&self) -> Result<Vec<String>> {
+        let folder = &self.profile.packages.folder;
+        Ok(self.package_names()?.into_iter().filter(|name| folder.join(name).join(generated::TEMPLATE).is_file()).collect())
+    }
+
+    /// What `pkgs` builds, in its order.
+    pub fn bulk_packages(&self) -> Result<Vec<String>> {
+        let (mut names, arch) = (self.package_names()?, self.knobs.arch);
+        names.retain(|name| self.profile.in_bulk(name, arch));
+        let first = &self.profile.packages.first;
+        names.sort_by_key(|name| (!first.contains(name), name.clone()));
+        if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
+            names.sort_by_key(|name| only.iter().position(|known| known == name));
+        }
+        Ok(names)
     }
 
     /// `org/image:tag` of a package.

@@ -2,33 +2,28 @@
 //! package's build steps start another one.
 
 mod disk;
-mod files;
 pub mod mirrors;
 mod packages;
 mod rootfs;
 
-use super::Engine;
+pub(super) use disk::make_net;
+pub(super) use rootfs::check_limit;
+
+use super::{Engine, convert, files};
 use crate::{
     context::Ctx,
     execute::Job,
     knobs::Arch,
-    plan::{Action, ImageRef, Node},
+    plan::{Action, ImageRef, Node, PackageJob, PackageWork},
     tools::Tools,
     tree::Tree,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use oci::{Cache, Image};
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-
 /// The engine, for one tree.
 pub struct Native {
     cache: Cache,
     tools: Tools,
-    /// Packages that count as not there until they are built again.
-    forgotten: Mutex<BTreeSet<ImageRef>>,
     packages: packages::Builder,
 }
 
@@ -37,7 +32,7 @@ impl Native {
     pub fn new(ctx: &Ctx, tree: &Tree) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
-        Ok(Self { cache, tools: ctx.tools.clone(), forgotten: Mutex::default(), packages: packages::Builder::new(ctx, tree) })
+        Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree) })
     }
 
     /// The image of a package, which an earlier node has made.
@@ -54,19 +49,11 @@ impl Native {
         };
         found.with_context(|| format!("the image {reference} is not in the image cache, and is no package of this tree"))
     }
-
-    /// Treats a package as if it had never been built.
-    pub fn forget(&self, image: ImageRef) {
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(image);
-    }
 }
 
 impl Engine for Native {
-    fn package(&self, image: &ImageRef) -> Result<Option<String>> {
-        if self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).contains(image) {
-            return Ok(None);
-        }
-        Ok(self.cache.find_whole(&image.reference, image.arch.as_str())?.map(|image| image.digest))
+    fn package(&self, job: &PackageJob) -> Result<Option<String>> {
+        Ok(self.cache.find_whole(&job.image.reference, job.image.arch.as_str())?.map(|image| image.digest))
     }
 
     fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
@@ -74,22 +61,26 @@ impl Engine for Native {
             Action::WriteText { path, text } | Action::ResolveYml { out: path, text, .. } => files::write_text(path, text),
             Action::Link { link, target } => files::link(link, target),
             Action::MakePersist { out } => files::make_persist(out),
-            Action::ExportFirmware { image, out, files } => files::export_firmware(self, image, out, files),
-            Action::BuildPackage { name, dir, image, build_yml, .. } => {
-                self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)?;
-                self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
-                Ok(())
+            Action::CopyFiles { from, to } => files::copy_files(from, to),
+            Action::ExportParts { image, out, entries, .. } => files::export(&self.image(image)?.tree()?, &image.to_string(), entries, out),
+            Action::BuildPackage(package) => {
+                if package.work != PackageWork::Build {
+                    bail!("the native engine builds packages and does not {} them\nhint: --engine linuxkit", package.work);
+                }
+                let PackageJob { name, dir, image, build_yml, .. } = package;
+                self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)
             }
             Action::ComposeRootfs { yml, arch, out, .. } => rootfs::compose(self, yml, *arch, out, job),
-            Action::PackRootfs { tar, out, link, compression, limit, epoch } => {
-                let packing = rootfs::Packing { tar, out, link, compression: *compression, limit: *limit, epoch: *epoch };
-                rootfs::pack(&packing, job)
-            }
-            Action::MakeConfig { conf_dir, origin, epoch, out } => disk::make_config(conf_dir, origin, *epoch, out),
-            Action::MakeDisk { rootfs, config, persist, parts, epoch, out } => {
-                disk::make_disk(&disk::Parts { rootfs, config, persist, names: parts, epoch: *epoch }, out)
-            }
-            Action::ConvertDisk { raw, format, size_mib, out } => disk::convert(self, raw, *format, *size_mib, out, job),
+            Action::PackRootfs { .. } => rootfs::pack(&node.action, job),
+            Action::MakeConfig { conf_dir, origin, epoch, out, .. } => disk::make_config(conf_dir, origin, *epoch, out),
+            Action::MakeDisk(disk) => disk::make_disk(disk),
+            Action::MakeIso { parts, epoch, out, .. } => disk::make_iso(parts, *epoch, out),
+            Action::MakeNet { parts, epoch, out } => disk::make_net(parts, *epoch, out),
+            Action::ConvertDisk { .. } => convert::convert(&node.action, &self.tools, job),
+            Action::MakeSbom { .. } => bail!(
+                "the native engine lists no materials: syft runs in a container\nhint: `cargo xtask --engine linuxkit sbom` runs it with docker"
+            ),
+            Action::BuildEve(_) => bail!("the native engine does not build the image that holds everything\nhint: --engine linuxkit"),
         }
     }
 }

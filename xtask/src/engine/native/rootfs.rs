@@ -7,7 +7,8 @@ use crate::{
         artifact::{Pending, link_atomically},
         progress::size,
     },
-    knobs::{Arch, Compression},
+    knobs::{Arch, Compression, RootfsFormat},
+    plan::Action,
 };
 use anyhow::{Context as _, Result, bail};
 use compose::{Images, Options, Yml};
@@ -44,38 +45,40 @@ pub(super) fn compose(native: &Native, yml: &Path, arch: Arch, out: &Path, job: 
     pending.commit()
 }
 
-/// What rootfs.img is made from, and how.
-pub(super) struct Packing<'a> {
-    pub tar: &'a Path,
-    pub out: &'a Path,
-    pub link: &'a Path,
-    pub compression: Compression,
-    pub limit: u64,
-    pub epoch: i64,
-}
-
-pub(super) fn pack(packing: &Packing<'_>, job: &Job<'_>) -> Result<()> {
-    let file = File::open(packing.tar).with_context(|| format!("cannot open `{}`", packing.tar.display()))?;
-    let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", packing.tar.display()))?;
+/// rootfs.tar → rootfs.img and its versioned name, as the [`Action::PackRootfs`] says.
+pub(super) fn pack(action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = action else { bail!("this node packs nothing") };
+    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
     let tree = filetree::entries_to_tree(entries)?;
-    let compressor = match packing.compression {
+    let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
         Compression::Gzip => Compressor::Gzip,
     };
-    let pending = Pending::new(packing.out)?;
-    let summary = recipes::pack_rootfs(tree, compressor, packing.epoch, &mut pending.create()?)?;
-    job.log(&format!("{summary:?}"));
+    let pending = Pending::new(out)?;
+    match format {
+        RootfsFormat::Squash => {
+            let summary = recipes::pack_rootfs(tree, compressor, *epoch, &mut pending.create()?)?;
+            job.log(&format!("{summary:?}"));
+        }
+        RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write(&pending.create()?)?,
+    }
     let bytes = pending.part().metadata()?.len();
-    if bytes > packing.limit {
+    check_limit(bytes, *limit, tar)?;
+    job.log(&format!("{} of at most {}", size(bytes), size(*limit)));
+    pending.commit()?;
+    let name = out.file_name().context("the image has a name")?;
+    link_atomically(link, Path::new(name))
+}
+
+/// The size that the partition leaves room for.
+pub(in crate::engine) fn check_limit(bytes: u64, limit: u64, tar: &Path) -> Result<()> {
+    if bytes > limit {
         bail!(
-            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {}\nhint: `cargo xtask inspect {}` shows what is in it",
-            bytes - packing.limit,
-            packing.limit,
-            packing.tar.display()
+            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: `cargo xtask inspect {}` shows what is in it",
+            bytes - limit,
+            tar.display()
         );
     }
-    job.log(&format!("{} of at most {}", size(bytes), size(packing.limit)));
-    pending.commit()?;
-    let name = packing.out.file_name().context("the image has a name")?;
-    link_atomically(packing.link, Path::new(name))
+    Ok(())
 }

@@ -170,14 +170,7 @@ impl Planner<'_> {
             inputs,
             needs: vec![need(raw, "the disk")],
             outputs: vec![out.clone()],
-            action: Action::ConvertDisk {
-                raw: self.build_dir().join("live.raw"),
-                format,
-                size_mib,
-                epoch: self.facts.epoch(),
-                uuid,
-                out,
-            },
+            action: Action::ConvertDisk { raw: self.build_dir().join("live.raw"), format, size_mib, epoch: self.facts.epoch(), uuid, out },
         })
     }
 }

@@ -159,8 +159,7 @@ impl Planner<'_> {
 
     /// Those of `entries` that the tree has.
     pub(super) fn parts_if_any(&mut self, entries: &[&'static str]) -> Result<Vec<NodeId>> {
-        let known: Vec<&'static str> =
-            entries.iter().copied().filter(|entry| self.facts.profile().parts.contains_key(*entry)).collect();
+        let known: Vec<&'static str> = entries.iter().copied().filter(|entry| self.facts.profile().parts.contains_key(*entry)).collect();
         self.parts(&known)
     }
 

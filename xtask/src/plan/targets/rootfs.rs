@@ -98,14 +98,7 @@ impl Planner<'_> {
             inputs,
             needs,
             outputs: vec![out.clone()],
-            action: Action::MakeConfig {
-                conf_dir: self.knobs.conf_dir.clone(),
-                version,
-                origin,
-                epoch: self.facts.epoch(),
-                out,
-                tool,
-            },
+            action: Action::MakeConfig { conf_dir: self.knobs.conf_dir.clone(), version, origin, epoch: self.facts.epoch(), out, tool },
         }))
     }
 
@@ -129,12 +122,7 @@ impl Planner<'_> {
             inputs: vec![input("syft", &image)],
             needs: vec![need(&tar, "the files")],
             outputs: vec![out.clone()],
-            action: Action::MakeSbom {
-                tar: self.build_dir().join("rootfs.tar"),
-                config: self.facts.root().join(".syft.yaml"),
-                image,
-                out,
-            },
+            action: Action::MakeSbom { tar: self.build_dir().join("rootfs.tar"), config: self.facts.root().join(".syft.yaml"), image, out },
         }))
     }
 }

@@ -1,0 +1,168 @@
+//! Images by the tree's tool containers: what goes in by volumes and standard input, and a look at what came out.
+
+use crate::{
+    engine::{boards, native::check_limit},
+    execute::{
+        Job,
+        artifact::{Pending, link_atomically},
+    },
+    knobs::Knobs,
+    plan::{Action, DiskJob, ImageRef, Node, NodeId},
+    tools::{Tools, docker::Step},
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Node as FileNode, Tree};
+use std::{fs::File, io::Write as _, path::Path};
+
+/// What a failed node may have left half made, under its final name because the tools were told that name.
+pub(super) fn remove_outputs(node: &Node) {
+    if matches!(node.id, NodeId::Current | NodeId::Package(..) | NodeId::BuildYml(_) | NodeId::Dockerfile(_)) {
+        return;
+    }
+    for path in &node.outputs {
+        let _ = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    }
+}
+
+/// An empty file for a container to write: docker would make a folder of a name that is not there.
+fn create(path: &Path) -> Result<File> {
+    let folder = path.parent().context("an image has a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    // A link of an earlier engine would send the bytes elsewhere.
+    let _ = std::fs::remove_file(path);
+    File::create(path).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// The file that `tool` was to write has something in it, and `look` finds nothing wrong.
+pub(super) fn check_written(path: &Path, tool: &str, look: impl FnOnce(File) -> Result<()>) -> Result<()> {
+    let file = File::open(path).with_context(|| format!("`{tool}` ended well, but wrote no `{}`", path.display()))?;
+    if file.metadata()?.len() == 0 {
+        bail!("`{tool}` ended well, but wrote nothing to `{}`", path.display());
+    }
+    look(file).with_context(|| format!("`{tool}` ended well, but what it wrote to `{}` is broken", path.display()))
+}
+
+fn reference(tool: Option<&ImageRef>) -> Result<&str> {
+    tool.map(|image| image.reference.as_str()).context("a plan for containers names them")
+}
+
+pub(super) fn pack_rootfs(tools: &Tools, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::PackRootfs { tar, out, link, limit, tool, format, .. } = action else { bail!("this node packs nothing") };
+    drop(create(out)?);
+    let step = Step {
+        step: format!("packing the root file system as {format}"),
+        options: &["-i", "--rm", "-v", "/dev:/dev", "--privileged"],
+        volumes: &[(out, "/rootfs.img")],
+        image: reference(tool.as_ref())?,
+        arguments: &[],
+    };
+    step.command(tools, &job.output())?.stdin_file(tar).run()?;
+    check_written(out, "docker", |_| Ok(()))?;
+    check_limit(out.metadata()?.len(), *limit, tar)?;
+    let name = out.file_name().context("the image has a name")?;
+    link_atomically(link, Path::new(name))
+}
+
+pub(super) fn make_config(tools: &Tools, root: &Path, action: &Action, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
+    let Action::MakeConfig { conf_dir, version, epoch, out, tool, .. } = action else { bail!("this node makes no configuration") };
+    let tar = configuration_tar(conf_dir, root, *epoch)?;
+    drop(create(out)?);
+    let (version, arch) = (format!("ROOTFS_VERSION={version}"), format!("ZARCH={}", knobs.arch));
+    let step = Step {
+        step: "making config.img".into(),
+        options: &["-i", "--rm", "-e", &version, "-e", &arch],
+        volumes: &[(out, "/config.img")],
+        image: reference(tool.as_ref())?,
+        arguments: &["/config.img"],
+    };
+    step.command(tools, &job.output())?.stdin_bytes(tar).run()?;
+    check_written(out, "docker", |_| Ok(()))
+}
+
+/// The files of the configuration as a tar, below the folder's name as a person gave it; hidden ones stay out.
+fn configuration_tar(conf_dir: &Path, root: &Path, epoch: i64) -> Result<Vec<u8>> {
+    let mut tree = Tree::new();
+    let name = conf_dir.strip_prefix(root).unwrap_or(conf_dir);
+    let visible = |entry: &walkdir::DirEntry| entry.depth() != 1 || !entry.file_name().to_string_lossy().starts_with('.');
+    let walk = walkdir::WalkDir::new(conf_dir).min_depth(1).follow_links(true).sort_by_file_name();
+    for entry in walk.into_iter().filter_entry(visible) {
+        let entry = entry.with_context(|| format!("cannot read `{}`", conf_dir.display()))?;
+        let path = name.join(entry.path().strip_prefix(conf_dir)?);
+        let path = path.to_str().with_context(|| format!("`{}` has a name that is no text", entry.path().display()))?;
+        let node = if entry.file_type().is_dir() {
+            FileNode::dir(0o755, epoch)
+        } else {
+            FileNode::file(0o644, epoch, Content::of_path(entry.path())?)
+        };
+        tree.insert(path.trim_start_matches('/'), node)?;
+    }
+    filetree::write_tar(&tree, Vec::new())
+}
+
+pub(super) fn make_disk(tools: &Tools, disk: &DiskJob, job: &Job<'_>) -> Result<()> {
+    if let Some(board) = &disk.board {
+        boards::place(&disk.parts, board)?;
+    }
+    let file = create(&disk.out)?;
+    file.set_len(disk.mebibytes << 20).with_context(|| format!("cannot write `{}`", disk.out.display()))?;
+    // The container may run as somebody else.
+    std::fs::set_permissions(&disk.out, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    drop(file);
+    let mut arguments = vec!["/output.img"];
+    arguments.extend(disk.words.iter().map(String::as_str));
+    let step = Step {
+        step: format!("partitioning {}.raw", disk.kind.as_str()),
+        options: &["--rm"],
+        volumes: &[(&disk.parts, "/parts"), (&disk.out, "/output.img")],
+        image: reference(disk.tool.as_ref())?,
+        arguments: &arguments,
+    };
+    step.command(tools, &job.output())?.run()?;
+    check_written(&disk.out, "docker", |_| Ok(()))
+}
+
+pub(super) fn make_iso(tools: &Tools, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::MakeIso { parts, out, tool, .. } = action else { bail!("this node makes no ISO") };
+    drop(create(out)?);
+    let step = Step {
+        step: "making installer.iso".into(),
+        options: &["--rm"],
+        volumes: &[(parts, "/bits"), (out, "/output.iso")],
+        image: reference(tool.as_ref())?,
+        arguments: &["installer"],
+    };
+    step.command(tools, &job.output())?.run()?;
+    check_written(out, "docker", |_| Ok(()))
+}
+
+pub(super) fn make_sbom(tools: &Tools, action: &Action, spool: &Path, job: &Job<'_>) -> Result<()> {
+    let Action::MakeSbom { tar, config, image, out } = action else { bail!("this node lists nothing") };
+    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let mut tree = filetree::entries_to_tree(filetree::read_tar_file(std::sync::Arc::new(file))?)?;
+    // An ordinary user cannot make devices, and syft does not look at them.
+    drop(tree.remove("dev"));
+    let folder = tempfile::Builder::new().prefix(".tmp").tempdir().context("cannot make a temporary folder")?;
+    std::fs::create_dir_all(spool)?;
+    crate::engine::files::write_tree(&tree, folder.path())?;
+    let step = Step {
+        step: "listing what is in the root file system".into(),
+        options: &[],
+        volumes: &[(folder.path(), "/rootdir:ro"), (config, "/syft.yaml:ro")],
+        image,
+        arguments: &["-c", "/syft.yaml", "/rootdir"],
+    };
+    let pending = Pending::new(out)?;
+    let mut file = pending.create()?;
+    step.command(tools, &job.output())?.read_with(|stream| {
+        std::io::copy(stream, &mut file).with_context(|| format!("cannot write `{}`", out.display()))?;
+        file.flush().with_context(|| format!("cannot write `{}`", out.display()))
+    })?;
+    check_written(pending.part(), "docker", |file| {
+        let document: serde_json::Value = serde_json::from_reader(std::io::BufReader::new(file)).context("it is no JSON")?;
+        if document.get("spdxVersion").is_none() {
+            bail!("it is no SPDX document");
+        }
+        Ok(())
+    })?;
+    pending.commit()
+}

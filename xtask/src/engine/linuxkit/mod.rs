@@ -1,0 +1,173 @@
+//! The linuxkit engine: packages and root file systems by linuxkit, images by the tree's tool containers in docker, as the original
+//! Makefile did it. What the tools are told to write, they write under its final name; when one fails, that name is removed.
+
+mod images;
+
+use super::{Engine, convert, files, native};
+use crate::{
+    context::{Ctx, EngineKind},
+    execute::Job,
+    knobs::ImageFormat,
+    plan::{Action, EveJob, ImageRef, Node, PackageJob},
+    tools::{
+        Output, Tools, docker,
+        linuxkit::{Dialect, Linuxkit as Tool},
+        qemu_img::QemuImg,
+    },
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::Spool;
+use oci::Cache;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+/// The engine, for one tree.
+pub struct Linuxkit {
+    root: PathBuf,
+    packages: PathBuf,
+    spool: PathBuf,
+    tools: Tools,
+    knobs: crate::knobs::Knobs,
+    pinned: Dialect,
+    linuxkit: OnceLock<Tool>,
+    cache: Option<Cache>,
+    /// linuxkit writes the index of its cache without a lock: only one of its processes at a time may.
+    writing: Mutex<()>,
+}
+
+impl Linuxkit {
+    /// Looks at nothing yet.
+    pub fn new(ctx: &Ctx) -> Result<Self> {
+        if ctx.engine != EngineKind::Linuxkit {
+            bail!("{} needs --engine linuxkit", ctx.profile.tree.name);
+        }
+        let pinned = ctx.profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
+        let folder = ctx.environment.linuxkit_cache();
+        Ok(Self {
+            root: ctx.root.clone(),
+            packages: ctx.profile.packages.folder.clone(),
+            spool: ctx.dist().join("tmp"),
+            tools: ctx.tools.clone(),
+            knobs: ctx.knobs.clone(),
+            pinned: match pinned {
+                "go" => Dialect::Go,
+                "platforms" => Dialect::Platforms,
+                _ => Dialect::Gnu,
+            },
+            linuxkit: OnceLock::new(),
+            // A cache that is not there yet holds nothing; linuxkit makes it.
+            cache: folder.is_dir().then(|| Cache::open(&folder)).transpose()?,
+            writing: Mutex::default(),
+        })
+    }
+
+    fn linuxkit(&self) -> &Tool {
+        self.linuxkit.get_or_init(|| Tool::new(&self.tools, self.pinned, &self.knobs))
+    }
+
+    fn output(job: &Job<'_>) -> Output {
+        job.output()
+    }
+
+    fn build_package(&self, package: &PackageJob, job: &Job<'_>) -> Result<()> {
+        let output = Self::output(job);
+        {
+            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.linuxkit().package(package, &self.root, &output)?;
+        }
+        if package.prune {
+            self.linuxkit().prune(&output)?;
+            docker::prune(&self.tools, &output)?;
+        }
+        Ok(())
+    }
+
+    fn export(&self, package: &str, image: &ImageRef, entries: &[String], out: &Path, fetch: bool, job: &Job<'_>) -> Result<()> {
+        let output = Self::output(job);
+        if fetch {
+            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.linuxkit().fetch_package(&self.packages.join(package), image.arch, &self.root, &output)?;
+        }
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
+        std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
+        let arch_tag = self.knobs.optional("DOCKER_ARCH_TAG").unwrap_or(image.arch.as_str());
+        let cmd = self.linuxkit().export_filesystem(&image.reference, arch_tag, out, &output)?;
+        let mut spool = Spool::new_in(&self.spool)?;
+        let tree = cmd.read_with(|stream| {
+            filetree::entries_to_tree(filetree::read_tar_stream(stream, &mut spool)?)
+                .with_context(|| format!("`linuxkit` printed no tar of the files of {image}"))
+        })?;
+        files::export(&tree, &image.to_string(), entries, out)
+    }
+
+    fn compose(&self, yml: &Path, out: &Path, job: &Job<'_>) -> Result<()> {
+        // The yml lies in `images` below a folder of ours as it would in the tree.
+        let dir = yml.parent().and_then(Path::parent).context("the yml lies in a folder")?;
+        let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.linuxkit().build(yml, dir, out, &Self::output(job))?;
+        images::check_written(out, "linuxkit", |file| Ok(filetree::read_tar_file(std::sync::Arc::new(file)).map(drop)?))
+    }
+
+    fn convert(&self, action: &Action, job: &Job<'_>) -> Result<()> {
+        let Action::ConvertDisk { raw, format: ImageFormat::Qcow2, size_mib, out, .. } = action else {
+            return convert::convert(action, &self.tools, job);
+        };
+        convert::check_size(raw, size_mib << 20)?;
+        let tool = QemuImg::new(&self.tools, Self::output(job))?;
+        tool.convert_as_make_did(raw, out)?;
+        tool.resize_as_make_did(out, *size_mib)
+    }
+
+    fn eve(&self, eve: &EveJob, job: &Job<'_>) -> Result<()> {
+        for (from, to) in &eve.copies {
+            files::copy_file(from, to)?;
+        }
+        files::write_text(&eve.context.join("Dockerfile"), &eve.dockerfile)?;
+        for (tag, release) in &eve.calls {
+            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.linuxkit().eve(eve, tag, release.as_deref(), &self.root, &Self::output(job))?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Linuxkit {
+    fn package(&self, job: &PackageJob) -> Result<Option<String>> {
+        let Some(cache) = &self.cache else { return Ok(None) };
+        let mut digests = Vec::new();
+        for arch in &job.platforms {
+            match cache.find(&job.image.reference, arch.as_str())? {
+                Some(image) => digests.push(image.digest),
+                None => return Ok(None),
+            }
+        }
+        // docker's own store is not looked into: what must be there too is handed to it again.
+        Ok((!job.docker_load).then(|| digests.join(" ")))
+    }
+
+    fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
+        let result = match &node.action {
+            Action::WriteText { path, text } | Action::ResolveYml { out: path, text, .. } => files::write_text(path, text),
+            Action::Link { link, target } => files::link(link, target),
+            Action::MakePersist { out } => files::make_persist(out),
+            Action::CopyFiles { from, to } => files::copy_files(from, to),
+            Action::ExportParts { package, image, out, entries, fetch } => self.export(package, image, entries, out, *fetch, job),
+            Action::BuildPackage(package) => self.build_package(package, job),
+            Action::ComposeRootfs { yml, out, .. } => self.compose(yml, out, job),
+            Action::PackRootfs { .. } => images::pack_rootfs(&self.tools, &node.action, job),
+            Action::MakeConfig { .. } => images::make_config(&self.tools, &self.root, &node.action, &self.knobs, job),
+            Action::MakeDisk(disk) => images::make_disk(&self.tools, disk, job),
+            Action::MakeIso { .. } => images::make_iso(&self.tools, &node.action, job),
+            Action::MakeNet { parts, epoch, out } => native::make_net(parts, *epoch, out),
+            Action::ConvertDisk { .. } => self.convert(&node.action, job),
+            Action::MakeSbom { .. } => images::make_sbom(&self.tools, &node.action, &self.spool, job),
+            Action::BuildEve(eve) => self.eve(eve, job),
+        };
+        if result.is_err() {
+            images::remove_outputs(node);
+        }
+        result
+    }
+}
