@@ -11,7 +11,7 @@ use anyhow::Result;
 
 /// Of the yml of the last build; without one there is no row, and that is said.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
-    let name = format!("rootfs-{}.yml", setting.ctx.knobs.hv);
+    let name = format!("images/rootfs-{}.yml", setting.ctx.knobs.hv);
     let Some(yml) = built(setting, &name) else {
         eprintln!("SKIPPED: rootfs.tar: there is no {name} of a last build\nhint: cargo xtask live");
         return Ok(Vec::new());
