@@ -132,3 +132,16 @@ fn a_folder_of_parts_may_hold_anything_else() {
     assert!(format!("{:#}", Parts::of_folder(folder.path(), false).unwrap_err()).contains("persist.img"));
     assert!(Parts::of_folder(&at("missing"), false).is_err());
 }
+
+#[test]
+fn an_ext4_rootfs_has_its_command_line_and_room_to_spare() {
+    let tree = tree(&[("EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n"), ("boot/cmdline", "quiet splash"), ("big", &"x".repeat(5 << 20))]);
+    let layout = ext4_rootfs(tree, 7).unwrap();
+    assert_eq!(layout.size(), 67 << 20);
+    assert!(layout.free() > 50 << 20);
+    let out = tempfile::tempfile().unwrap();
+    layout.write(&out).unwrap();
+    let image = Content::Range { len: out.metadata().unwrap().len(), file: out.into(), offset: 0 }.read_all().unwrap();
+    let wanted = b"set linuxkit_cmdline=\"quiet splash\"\n";
+    assert!(image.windows(wanted.len()).any(|window| window == wanted));
+}
