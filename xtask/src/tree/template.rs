@@ -3,12 +3,13 @@
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 use std::path::Path;
+use ymlpatch::Program;
 
 /// The template after the jq program in the file `patch`. What comes out is YAML of the same meaning, without comments.
 pub fn patch(text: &str, patch: &Path) -> Result<String> {
-    let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{}`", patch.display()))?;
-    let _ = (text, program);
-    bail!("`{}`: programs that change a template are not part of this version", patch.display())
+    let name = patch.display().to_string();
+    let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
+    Program::parse(&program, &name)?.apply(text, &[])
 }
 
 /// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and `EVE_VERSION` by `version`; lines of
