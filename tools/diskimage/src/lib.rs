@@ -2,6 +2,7 @@
 //! Starts no process, reads no clock and no environment; atomic replacement of a file is the caller's business:
 //! every writer takes an open file under a temporary name.
 
+mod calendar;
 pub mod disk;
 pub mod eve;
 pub mod ext4;

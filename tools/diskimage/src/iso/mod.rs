@@ -1,10 +1,22 @@
-//! ISO 9660 with Rock Ridge names and an El Torito boot record for UEFI (ECMA-119, IEEE P1282, "El Torito" 1.0, UEFI 2.10
-//! chapter 13.3.2): a writer from a tree.
+//! ISO 9660 with Rock Ridge names and an El Torito boot record for UEFI (ECMA-119, IEEE P1281 and P1282, "El Torito" 1.0,
+//! UEFI 2.10 chapter 13.3.2): a writer from a tree.
+
+mod layout;
+mod names;
+mod susp;
+#[cfg(test)]
+mod tests;
+mod volume;
+
+pub use layout::Layout;
 
 use crate::fat;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use filetree::Tree;
-use std::fs::File;
+
+/// Bytes of a block.
+const BLOCK: u64 = 2048;
+const BLOCK_BYTES: usize = 2048;
 
 /// What a volume is to be, besides its files.
 #[derive(Clone, Debug)]
@@ -15,28 +27,10 @@ pub struct Options {
     pub mtime: i64,
 }
 
-/// A validated volume, ready to be written. It refers to the files' contents and holds none of them.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    size: u64,
-}
-
 /// Where everything goes: all validation is here, so that [`Layout::write`] fails only on I/O. `efi` is the image of the
 /// EFI system partition to boot from, which is no file of the volume. Everything belongs to root, files have mode 0644,
-/// or 0755 when their owner may execute them.
-pub fn layout(_tree: &Tree, _efi: Option<fat::Layout>, _options: &Options) -> Result<Layout> {
-    bail!("not written yet")
-}
-
-impl Layout {
-    /// Bytes of the whole volume.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Writes the volume as the whole of `out`: what was there is cut away first.
-    pub fn write(&self, _out: &File) -> Result<()> {
-        bail!("not written yet")
-    }
+/// or 0755 when their owner may execute them. Hard links share their bytes. Errors name the path that cannot be held:
+/// devices, pipes, files from 4 GiB on.
+pub fn layout(tree: &Tree, efi: Option<fat::Layout>, options: &Options) -> Result<Layout> {
+    layout::plan(tree, efi, options)
 }

@@ -1,7 +1,10 @@
 //! config.img: a FAT volume with a configuration and the name of what it was made for.
 
 use super::{CONFIG_SIZE, CONFIG_VOLUME_ID, LABEL, volume};
-use crate::fat;
+use crate::{
+    calendar::{Moment, moment},
+    fat,
+};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Node, Tree};
 
@@ -16,15 +19,8 @@ pub fn origin_name(epoch: i64, version: &str) -> Result<String> {
 /// `2026-11-22`, in UTC, of a time in seconds since the epoch.
 #[must_use]
 pub fn date(epoch: i64) -> String {
-    // Days to a civil date in the proleptic Gregorian calendar, counted in eras of 400 years that begin in March.
-    let days = epoch.div_euclid(86400) + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + i64::from(month <= 2))
+    let Moment { year, month, day, .. } = moment(epoch);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// The volume for a configuration's `tree`, which has its origin already (`rootfs::config_tree`, [`config_tree_of_tar`]).
