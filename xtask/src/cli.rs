@@ -57,6 +57,14 @@ pub fn verb_at(words: &[String]) -> usize {
     at
 }
 
+/// Whether the tree that `options` (the words before a verb) choose is another than this repository, and is built by other engines.
+#[must_use]
+pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
+    let named = options.iter().position(|word| word == "--root").and_then(|at| options.get(at + 1));
+    let profile = root(named.map(Path::new), environment).and_then(|root| Profile::read(&root));
+    profile.is_ok_and(|profile| profile.packages.published)
+}
+
 /// A verb's words without `VAR=value`, which may stand anywhere after the verb as they may after `make`.
 fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let is_name = |name: &str| {
@@ -77,7 +85,7 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
-        let names = verbs().map(|verb| verb.name).chain(commands::make::OLD_NAMES.iter().copied());
+        let names = verbs().map(|verb| verb.name).chain(commands::make::old_names());
         let hint = did_you_mean(word, names)
             .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
         return usage(format!("there is no target or command `{word}`\nhint: {hint}"));
@@ -162,7 +170,7 @@ fn context(
     let profile = Profile::read(&root)?;
     let mut raw = RawKnobs::default();
     for (name, value) in verb.sets {
-        raw.set(name, value, Source::Command)?;
+        raw.set(name, value, Source::Target)?;
     }
     for decl in TABLE {
         if let Ok(Some(value)) = arguments.try_get_one::<String>(decl.name) {

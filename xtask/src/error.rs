@@ -11,6 +11,8 @@ pub enum Kind {
     Usage,
     /// A tool that is not on this machine.
     MissingTool,
+    /// Anything at all, for one who called us as make.
+    Make,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::MissingTool => 3,
+            Self::Make => 2,
         }
     }
 }
@@ -50,6 +53,13 @@ pub fn missing_tool(message: impl Into<String>) -> anyhow::Error {
     Error { kind: Kind::MissingTool, message: message.into() }.into()
 }
 
+/// The same error, with make's exit code for failures.
+#[must_use]
+pub fn as_make(error: anyhow::Error) -> anyhow::Error {
+    // An empty message is not shown.
+    error.context(Error { kind: Kind::Make, message: String::new() })
+}
+
 /// The kind of `error`: that of the first typed error in its chain.
 #[must_use]
 pub fn kind(error: &anyhow::Error) -> Kind {
@@ -62,7 +72,7 @@ pub fn render(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut hints = Vec::new();
     let mut last = String::new();
-    for (depth, cause) in error.chain().enumerate() {
+    for cause in error.chain() {
         let message = cause.to_string();
         let mut plain = Vec::new();
         for line in message.lines() {
@@ -76,7 +86,7 @@ pub fn render(error: &anyhow::Error) -> String {
         if plain.is_empty() || last.contains(&plain) {
             continue;
         }
-        text.push_str(if depth == 0 { "error: " } else { "  cause: " });
+        text.push_str(if text.is_empty() { "error: " } else { "  cause: " });
         text.push_str(&plain);
         text.push('\n');
         last = plain;

@@ -19,6 +19,11 @@ pub fn live(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build(ctx, &Goal::Live(ctx.knobs.image_format))
 }
 
+/// `live-FORMAT`.
+pub fn live_disk(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::LiveDisk(ctx.knobs.image_format))
+}
+
 /// `rootfs`.
 pub fn rootfs(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build(ctx, &Goal::Rootfs)
@@ -95,6 +100,7 @@ pub fn kernel_yml(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 pub fn package_arguments(command: Command) -> Command {
     command
         .arg(Arg::new("name").value_name("NAME").num_args(1..).required(true).help("folders below pkg/"))
+        .arg(Arg::new("alone").long("alone").action(ArgAction::SetTrue).help("without those that the tree builds before them by habit"))
         .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("build them again although their images exist"))
 }
 
@@ -102,7 +108,11 @@ pub fn package_arguments(command: Command) -> Command {
 pub fn packages(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let names = arguments.get_many::<String>("name").into_iter().flatten();
     let names: Vec<String> = names.map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
-    build_with(ctx, &ctx.tree()?, &Goal::Packages(names, ctx.knobs.package_work()), arguments.get_flag("force"))
+    let goal = match arguments.get_flag("alone") {
+        true => Goal::PackagesAlone(names, ctx.knobs.package_work()),
+        false => Goal::Packages(names, ctx.knobs.package_work()),
+    };
+    build_with(ctx, &ctx.tree()?, &goal, arguments.get_flag("force"))
 }
 
 /// `pkgs`.

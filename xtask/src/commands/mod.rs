@@ -5,6 +5,7 @@ mod build;
 mod bump;
 mod clean;
 mod completions;
+mod conformance;
 mod containers;
 mod debian;
 mod doctor;
@@ -70,11 +71,11 @@ pub fn verbs() -> impl Iterator<Item = &'static Verb> + Clone {
 /// What makes artifacts, and what tells of them.
 const BUILDS: &[Verb] = &[
     target("live", "build a disk image that boots: packages, root file system, configuration, disk", build::live),
-    shortcut("live-raw", "the same as a raw disk", build::live, &[("IMAGE_FORMAT", "raw")]),
-    shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live, &[("IMAGE_FORMAT", "qcow2")]),
-    shortcut("live-vdi", "the same as vdi, for VirtualBox", build::live, &[("IMAGE_FORMAT", "vdi")]),
-    shortcut("live-gcp", "the same as an archive for Google's cloud", build::live, &[("IMAGE_FORMAT", "gcp")]),
-    shortcut("live-parallels", "the same as a bundle for Parallels Desktop", build::live, &[("IMAGE_FORMAT", "parallels")]),
+    shortcut("live-raw", "the same as a raw disk", build::live_disk, &[("IMAGE_FORMAT", "raw")]),
+    shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live_disk, &[("IMAGE_FORMAT", "qcow2")]),
+    shortcut("live-vdi", "the same as vdi, for VirtualBox", build::live_disk, &[("IMAGE_FORMAT", "vdi")]),
+    shortcut("live-gcp", "the same as an archive for Google's cloud", build::live_disk, &[("IMAGE_FORMAT", "gcp")]),
+    shortcut("live-parallels", "the same as a bundle for Parallels Desktop", build::live_disk, &[("IMAGE_FORMAT", "parallels")]),
     target("installer-raw", "build a disk that installs EVE", build::installer_raw),
     target("installer-iso", "build an ISO that installs EVE", build::installer_iso),
     target("installer-net", "build a tar of what installs EVE over the network", build::installer_net),
@@ -113,6 +114,7 @@ const UPKEEP: &[Verb] = &[
     verb("bump", "write a package's present tag into the Dockerfiles that start from it", bump::arguments, bump::run),
     verb("test", "run all tests, boots included", test::arguments, test::run),
     verb("bench", "measure against the tools one would use instead", bench::arguments, bench::run),
+    verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", conformance::arguments, conformance::run),
     verb("clean", "remove dist/", no_arguments, clean::run),
     verb("reference", "write the generated pages of docs/", reference::arguments, reference::run),
     verb("make", "take make's words: goals, VAR=value, -n, -j", make::arguments, make::never),

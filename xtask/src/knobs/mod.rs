@@ -17,6 +17,8 @@ use table::{Decl, Kind, TABLE};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
+    /// The name of the target: `live-gcp`.
+    Target,
     /// A flag or a `VAR=value` word.
     Command,
     /// The environment.
@@ -30,6 +32,7 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Target => "target's name",
             Self::Command => "command line",
             Self::Environment => "environment",
             Self::File => "xtask.toml",

@@ -10,6 +10,7 @@ pub mod git;
 pub mod interrupt;
 mod lines;
 pub mod linuxkit;
+pub mod oracle;
 pub mod process;
 pub mod provide;
 pub mod qemu;

@@ -25,6 +25,7 @@ pub enum Tool {
     Docker,
     Linuxkit,
     Cargo,
+    Python,
 }
 
 /// What tools are wanted for.
@@ -271,6 +272,15 @@ pub const TABLE: &[(Tool, Info)] = &[
             ..row("cargo", "run the tests of this repository", packages(&["cargo"], &["cargo"], &["rust"]), &[Test])
         },
     ),
+    (
+        Tool::Python,
+        Info {
+            binary: "python3",
+            version_after: "Python ",
+            optional: true,
+            ..row("python3", "run the conformance harness", packages(&["python3"], &["python3"], &["python"]), &[])
+        },
+    ),
 ];
 
 impl Tool {
@@ -308,11 +318,11 @@ mod tests {
         let all = |tool: Tool| match tool {
             Tool::Git | Tool::QemuImg | Tool::QemuIo | Tool::QemuAmd64 | Tool::QemuArm64 | Tool::Swtpm | Tool::Ssh | Tool::Unshare => {}
             Tool::Sgdisk | Tool::FsckVfat | Tool::Mcopy | Tool::Unsquashfs | Tool::Mksquashfs | Tool::E2fsck | Tool::Xorriso => {}
-            Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit | Tool::Cargo => {}
+            Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit | Tool::Cargo | Tool::Python => {}
         };
         TABLE.iter().for_each(|(tool, _)| all(*tool));
         let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
-        assert_eq!((tools.len(), TABLE.len()), (20, 20));
+        assert_eq!((tools.len(), TABLE.len()), (21, 21));
         assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
         assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
     }

@@ -145,12 +145,15 @@ impl Planner<'_> {
     }
 
     /// The live disk, the firmware that `run` boots it with, and the links.
-    pub(super) fn live(&mut self, format: ImageFormat) -> Result<Vec<NodeId>> {
+    pub(super) fn live(&mut self, format: ImageFormat, with_firmware: bool) -> Result<Vec<NodeId>> {
         let raw = self.disk(DiskKind::Live)?;
-        let firmware = self.firmware()?;
-        let current = self.current();
-        let disk = if format == ImageFormat::Raw { raw } else { self.converted(format, &raw) };
-        Ok(vec![firmware, current, disk])
+        let mut goals = Vec::new();
+        if with_firmware {
+            goals.push(self.firmware()?);
+        }
+        goals.push(self.current());
+        goals.push(if format == ImageFormat::Raw { raw } else { self.converted(format, &raw) });
+        Ok(goals)
     }
 
     fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> NodeId {

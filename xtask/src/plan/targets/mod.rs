@@ -15,6 +15,8 @@ use std::path::PathBuf;
 pub enum Goal {
     /// Some packages for the target architecture.
     Packages(Vec<String>, PackageWork),
+    /// The same without what the tree builds before them though no Dockerfile says so.
+    PackagesAlone(Vec<String>, PackageWork),
     /// build.yml of packages that have a template for it.
     BuildYmls(Vec<String>),
     /// `rootfs.tar`.
@@ -27,8 +29,10 @@ pub enum Goal {
     Parts(Vec<&'static str>),
     /// What a virtual machine boots with.
     Firmware,
-    /// The live disk in one format.
+    /// The live disk in one format, with what a virtual machine boots it with.
     Live(ImageFormat),
+    /// The live disk in one format, as a target names it.
+    LiveDisk(ImageFormat),
     /// A raw disk that installs.
     Disk(DiskKind),
     /// `installer.iso`.
@@ -45,14 +49,17 @@ pub enum Goal {
 pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> {
     let mut planner = Planner { knobs, facts, plan: Plan::default() };
     let goals = match goal {
-        Goal::Packages(names, work) => planner.packages(names, *work)?,
+        Goal::Packages(names, work) => planner.packages(names, *work, true)?,
+        Goal::PackagesAlone(names, work) => planner.packages(names, *work, false)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
         Goal::RootfsTar => vec![planner.rootfs_tar()?],
         Goal::Rootfs => vec![planner.rootfs_img()?, planner.current()],
         Goal::Config => vec![planner.config_img()?],
         Goal::Parts(entries) => planner.parts(entries)?,
         Goal::Firmware => vec![planner.firmware()?],
-        Goal::Live(format) => planner.live(*format)?,
+        Goal::Live(format) => planner.live(*format, true)?,
+        // Where firmware is fetched from a registry, a disk that is named for another use goes without.
+        Goal::LiveDisk(format) => planner.live(*format, !facts.profile().packages.published)?,
         Goal::Disk(kind) => vec![planner.disk(*kind)?, planner.current()],
         Goal::InstallerIso => vec![planner.installer_iso()?, planner.current()],
         Goal::InstallerNet => vec![planner.installer_net()?, planner.current()],

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 
 impl Planner<'_> {
     /// The packages that a person named, each after those that the tree wants before it.
-    pub(super) fn packages(&mut self, names: &[String], work: PackageWork) -> Result<Vec<NodeId>> {
+    pub(super) fn packages(&mut self, names: &[String], work: PackageWork, habits: bool) -> Result<Vec<NodeId>> {
         let mut goals = Vec::new();
         for name in names {
-            let before = self.facts.profile().packages.after.get(name).cloned().unwrap_or_default();
+            let before = self.facts.profile().packages.after.get(name).filter(|_| habits).cloned().unwrap_or_default();
             for name in before.iter().chain([name]) {
                 let id = match work {
                     PackageWork::Build => self.package(name, self.knobs.arch, &mut Vec::new())?,

@@ -1,0 +1,183 @@
+//! `conformance --eve DIR`: every recorded scenario of the original Makefile, run by this program under the same stand-ins, and a table
+//! of what is equal, what differs for a reason of docs/DEVIATIONS.md, and what differs for none.
+
+use crate::{
+    context::Ctx,
+    error::usage,
+    tools::{Need, Tool, oracle::Oracle},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use regex::Regex;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+const EXPLAINED: &str = include_str!("../../conformance/explained.toml");
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    command
+        .arg(Arg::new("eve").long("eve").value_name("DIR").required(true).help("a git repository of lf-edge/eve, bare or not; nothing is changed in it"))
+        .arg(Arg::new("recordings").long("recordings").value_name("DIR").required(true).help("the folder with oracle.py and the recordings"))
+        .arg(Arg::new("work").long("work").value_name("DIR").help("folder for the checkout; dist/conformance when unset"))
+        .arg(Arg::new("only").long("only").value_name("REGEX").default_value(".").help("scenarios whose names match"))
+        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("show every difference, explained ones too"))
+}
+
+/// A reason to differ.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    /// The row of docs/DEVIATIONS.md.
+    row: u32,
+    /// Names of scenarios.
+    scenario: String,
+    /// Differences: lines `missing: …`, `extra: …`, or `rc: …`.
+    difference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    explained: Vec<Rule>,
+}
+
+/// A rule, ready to be matched.
+struct Matcher {
+    row: u32,
+    scenario: Regex,
+    difference: Regex,
+}
+
+fn matchers() -> Result<Vec<Matcher>> {
+    let rules: Rules = toml::from_str(EXPLAINED).context("xtask/conformance/explained.toml is not valid")?;
+    let compile = |rule: &Rule| -> Result<Matcher> {
+        Ok(Matcher { row: rule.row, scenario: Regex::new(&rule.scenario)?, difference: Regex::new(&rule.difference)? })
+    };
+    rules.explained.iter().map(compile).collect()
+}
+
+/// What a recording says that we need.
+#[derive(Deserialize)]
+struct Recording {
+    goal: Option<String>,
+    #[serde(default)]
+    vars: BTreeMap<String, String>,
+    rc: serde_json::Value,
+    #[serde(default)]
+    stderr_tail: String,
+    #[serde(default)]
+    tree_changes: Vec<String>,
+}
+
+fn read(path: &Path) -> Result<Recording> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read the recording `{}`", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("`{}` is no recording", path.display()))
+}
+
+/// `conformance`.
+pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let path = |name: &str| arguments.get_one::<String>(name).map(|text| std::path::absolute(text)).transpose();
+    let recordings = path("recordings")?.context("clap asks for it")?;
+    let work = path("work")?.unwrap_or_else(|| ctx.dist().join("conformance"));
+    super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;
+    let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
+    oracle.prepare(&path("eve")?.context("clap asks for it")?)?;
+    let only = Regex::new(arguments.get_one::<String>("only").map_or(".", String::as_str)).map_err(|error| usage(error.to_string()))?;
+    let matchers = matchers()?;
+    let mut counts = [0; 3];
+    for (name, recording) in scenarios(&recordings.join("eve-2023"))?.into_iter().filter(|(name, _)| only.is_match(name)) {
+        let differences = one(&oracle, &name, &recording, &work)?;
+        let (rows, unexplained) = explain(&matchers, &name, &differences);
+        let verdict = match (differences.is_empty(), unexplained.is_empty()) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        };
+        counts[verdict] += 1;
+        let rows: Vec<String> = rows.iter().map(|row| format!("row {row}")).collect();
+        println!("{name:<44} {:<12} {}", ["equal", "explained", "UNEXPLAINED"][verdict], rows.join(", "));
+        for line in if arguments.get_flag("all") { &differences } else { &unexplained } {
+            println!("    {line}");
+        }
+    }
+    println!("{} equal, {} explained by docs/DEVIATIONS.md, {} unexplained", counts[0], counts[1], counts[2]);
+    if counts[2] > 0 {
+        bail!("{} scenarios differ from the recordings, and docs/DEVIATIONS.md does not say why", counts[2]);
+    }
+    Ok(())
+}
+
+/// The recordings by name.
+fn scenarios(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("there are no recordings in `{}`", folder.display()))? {
+        let path = entry?.path();
+        if let (Some("json"), Some(name)) = (path.extension().and_then(|e| e.to_str()), path.file_stem().and_then(|n| n.to_str())) {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Runs one scenario; gives its differences.
+fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec<String>> {
+    let wanted = read(recording)?;
+    let us = std::env::current_exe().context("this program has no path")?.display().to_string();
+    let make = format!("{us} --root {} make", oracle.checkout().display());
+    let mut words = vec![us, "--root".to_owned(), "{ROOT}".to_owned(), "make".to_owned()];
+    words.extend(wanted.goal.iter().flat_map(|goal| goal.split_whitespace()).map(str::to_owned));
+    words.extend(wanted.vars.iter().map(|(name, value)| format!("{name}={value}")));
+    let out = work.join("out").join(format!("{name}.json"));
+    std::fs::create_dir_all(work.join("out"))?;
+    oracle.exec(name, &make, &words, &out)?;
+    let made = read(&out)?;
+    let mut differences = oracle.differences(recording, &out)?;
+    let ended_well = |recording: &Recording| recording.rc == 0;
+    if ended_well(&wanted) != ended_well(&made) {
+        let why = made.stderr_tail.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+        differences.push(format!("rc: wanted {}, got {} {why}", wanted.rc, made.rc));
+    }
+    // Nothing that is tracked may change, whatever the original did.
+    let changed: Vec<&String> = made.tree_changes.iter().filter(|change| !wanted.tree_changes.contains(change)).collect();
+    differences.extend(changed.iter().map(|change| format!("changed: {change}")));
+    Ok(differences)
+}
+
+/// The rows that explain differences, and the differences that no row explains.
+fn explain(matchers: &[Matcher], name: &str, differences: &[String]) -> (Vec<u32>, Vec<String>) {
+    let (mut rows, mut unexplained) = (Vec::new(), Vec::new());
+    for difference in differences {
+        match matchers.iter().find(|rule| rule.scenario.is_match(name) && rule.difference.is_match(difference)) {
+            Some(rule) if rows.contains(&rule.row) => {}
+            Some(rule) => rows.push(rule.row),
+            None => unexplained.push(difference.clone()),
+        }
+    }
+    rows.sort_unstable();
+    (rows, unexplained)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_a_row_of_the_page() {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DEVIATIONS.md")).expect("the page");
+        for rule in matchers().expect("valid rules") {
+            assert!(page.contains(&format!("\n| {} |", rule.row)), "docs/DEVIATIONS.md has no row {}", rule.row);
+        }
+    }
+
+    #[test]
+    fn a_difference_without_a_reason_stays() {
+        let matchers = [Matcher { row: 7, scenario: Regex::new("^live").expect("regex"), difference: Regex::new("uefi").expect("regex") }];
+        let differences = ["missing: uefi".to_owned(), "extra: docker".to_owned()];
+        assert_eq!(explain(&matchers, "live-raw", &differences), (vec![7], vec!["extra: docker".to_owned()]));
+        assert_eq!(explain(&matchers, "eve", &differences).1.len(), 2);
+    }
+}

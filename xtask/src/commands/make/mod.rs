@@ -1,0 +1,193 @@
+//! `make GOAL… VAR=value…`: the words of make, its options and its exit code.
+
+mod names;
+mod variables;
+
+pub use names::old_names;
+
+use crate::{
+    cli,
+    environment::Environment,
+    error::{as_make, did_you_mean, usage},
+    knobs::table::TABLE,
+};
+use anyhow::Result;
+use clap::{Arg, ArgMatches, Command};
+
+/// Replaces the verb among `words` by its present spelling, so old names work without `make` too.
+#[must_use]
+pub fn expand_old_name(mut words: Vec<String>) -> Vec<String> {
+    let at = cli::verb_at(&words);
+    if let Some(goal) = words.get(at) {
+        let modern = names::modern(goal, false);
+        words.splice(at..=at, modern);
+    }
+    words
+}
+
+/// Its arguments: anything, as make takes it.
+pub fn arguments(command: Command) -> Command {
+    command.arg(Arg::new("words").value_name("GOAL|VAR=value|-n|-jN").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true))
+}
+
+/// What make has been told by its own options, from `MAKEFLAGS`: a first word of letters, then `-jN` and the like.
+fn make_flags(flags: &str) -> Vec<String> {
+    let mut options = Vec::new();
+    for (at, word) in flags.split_whitespace().take_while(|word| *word != "--").enumerate() {
+        if at == 0 && !word.starts_with('-') && !word.contains('=') {
+            if word.contains('n') {
+                options.push("-n".to_owned());
+            }
+        } else if word.starts_with("-j") && word[2..].parse::<usize>().is_ok() {
+            options.push(word.to_owned());
+        }
+    }
+    options
+}
+
+/// What was typed after `make`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    /// Options for the program, before the verb.
+    options: Vec<String>,
+    goals: Vec<String>,
+    assignments: Vec<String>,
+    /// Names that a person asks about.
+    questions: Option<Vec<String>>,
+    keep_going: bool,
+}
+
+fn sort(words: &[String]) -> Result<Words> {
+    let mut sorted = Words::default();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-n" | "--just-print" | "--dry-run" | "--recon" => sorted.options.push("-n".to_owned()),
+            "-s" | "--silent" | "--quiet" | "-B" | "-w" | "--no-print-directory" | "-r" => {}
+            "-k" | "--keep-going" => sorted.keep_going = true,
+            "-h" | "--help" => sorted.questions = Some(Vec::new()),
+            "-C" | "--directory" => {
+                let dir = words.next().ok_or_else(|| usage("make -C wants a folder"))?;
+                sorted.options.extend(["--root".to_owned(), dir.clone()]);
+            }
+            "-j" => sorted.options.extend(words.next_if(|next| next.parse::<usize>().is_ok()).map(|jobs| format!("-j{jobs}"))),
+            _ if word.starts_with("-j") || word.starts_with("--jobs=") => {
+                sorted.options.push(format!("-j{}", word.trim_start_matches("--jobs=").trim_start_matches("-j")));
+            }
+            _ if word.starts_with('-') => {
+                return Err(usage(format!("`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help")));
+            }
+            _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
+            _ => sorted.goals.push(word.clone()),
+        }
+    }
+    if let Some(questions) = &mut sorted.questions {
+        questions.append(&mut sorted.goals);
+    }
+    Ok(sorted)
+}
+
+/// A `VAR=value` word, unless setting the variable does nothing any more.
+fn assignment(word: &str) -> Result<Option<String>> {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let name = name.trim_end_matches([':', '?', '+']);
+    if let Some(why) = variables::retired(name) {
+        eprintln!("warning: {name} is not needed any more: {why}");
+        return Ok(None);
+    }
+    if crate::knobs::table::find(name).is_none() {
+        let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name))
+            .map_or_else(|| "`cargo xtask summary` lists what can be set".to_owned(), |near| format!("did you mean {near}?"));
+        return Err(usage(format!("there is no variable {name}\nhint: {hint}")));
+    }
+    Ok(Some(format!("{name}={value}")))
+}
+
+/// `make`: runs each goal in turn, with `globals` (the words before `make`) and the assignments among `words` for all of them. Any
+/// failure has make's exit code.
+pub fn run(globals: &[String], words: &[String], environment: &Environment) -> Result<()> {
+    run_goals(globals, words, environment).map_err(as_make)
+}
+
+fn run_goals(globals: &[String], words: &[String], environment: &Environment) -> Result<()> {
+    let mut words = sort(words)?;
+    if let Some(questions) = &words.questions {
+        return answer(questions);
+    }
+    let mut options = globals.to_vec();
+    options.extend(environment.get("MAKEFLAGS").map_or_else(Vec::new, make_flags));
+    options.append(&mut words.options);
+    if words.goals.is_empty() {
+        words.goals.push("help".to_owned());
+    }
+    let foreign = cli::is_foreign(&options, environment);
+    let mut failure = None;
+    for goal in &words.goals {
+        let line: Vec<String> =
+            options.iter().cloned().chain(names::modern(goal, foreign)).chain(words.assignments.iter().cloned()).collect();
+        match cli::run(&line, environment) {
+            Err(error) if words.keep_going => {
+                eprint!("{}", crate::error::render(&error));
+                failure.get_or_insert_with(|| anyhow::anyhow!("`{goal}` failed, and with -k the other targets were still made"));
+            }
+            outcome => outcome?,
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// `make --help [TARGET|VARIABLE…]`.
+fn answer(questions: &[String]) -> Result<()> {
+    if questions.is_empty() {
+        println!("make TARGET… VAR=value… is `cargo xtask make TARGET… VAR=value…`. The targets, and what they are now:\n\n{}", names::all());
+        println!("`cargo xtask make --help TARGET|VARIABLE` tells of one; docs/reference/knobs.md lists the variables.");
+    }
+    for name in questions {
+        let Some(text) = names::describe(name).or_else(|| variables::describe(name)) else {
+            let known = crate::commands::verbs().map(|verb| verb.name).chain(old_names()).chain(TABLE.iter().map(|decl| decl.name));
+            let hint = did_you_mean(name, known).map_or_else(|| "`cargo xtask make --help` lists all".to_owned(), |near| format!("did you mean {near}?"));
+            return Err(usage(format!("`{name}` was neither a target nor a variable\nhint: {hint}")));
+        };
+        println!("{text}");
+    }
+    Ok(())
+}
+
+/// For verbs that are run without a tree: the table wants a function, and this one is not called.
+pub fn never(_: &crate::context::Ctx, _: &ArgMatches) -> Result<()> {
+    anyhow::bail!("this command runs without a tree")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(line: &str) -> Result<Words> {
+        sort(&line.split('|').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_words_of_make_are_sorted() {
+        let words = sorted("-j4|pkg/pillar|live|HV=xen|-n|SSH_PROXY=-L1:a:1 -L2:b:2|run").expect("sorted");
+        assert_eq!(words.options, ["-j4", "-n"]);
+        assert_eq!(words.goals, ["pkg/pillar", "live", "run"]);
+        assert_eq!(words.assignments, ["HV=xen", "SSH_PROXY=-L1:a:1 -L2:b:2"]);
+        assert_eq!(sorted("--help|HV").expect("sorted").questions, Some(vec!["HV".to_owned()]));
+        assert_eq!(sorted("CROSS=1|live").expect("sorted").assignments, Vec::<String>::new());
+        assert!(sorted("HVV=xen").expect_err("refused").to_string().contains("did you mean HV?"));
+        assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("no option of make"));
+    }
+
+    #[test]
+    fn old_names_work_without_make_too() {
+        let words = ["--root", "d", "-n", "run-live", "--tpm"].map(str::to_owned).to_vec();
+        assert_eq!(expand_old_name(words).join(" "), "--root d -n run --tpm");
+    }
+
+    #[test]
+    fn makes_own_flags_are_understood() {
+        assert_eq!(make_flags("n -j4 --jobserver-auth=3,4 -- HV=xen"), ["-n", "-j4"]);
+        assert_eq!(make_flags(" -j2"), ["-j2"]);
+        assert!(make_flags("").is_empty());
+    }
+}
