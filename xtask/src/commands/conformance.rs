@@ -68,6 +68,8 @@ struct Recording {
     vars: BTreeMap<String, String>,
     rc: serde_json::Value,
     #[serde(default)]
+    stdout_tail: String,
+    #[serde(default)]
     stderr_tail: String,
     #[serde(default)]
     tree_changes: Vec<String>,
@@ -141,10 +143,19 @@ fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec
         let why = made.stderr_tail.lines().find(|line| line.starts_with("error")).unwrap_or_default();
         differences.push(format!("rc: wanted {}, got {} {why}", wanted.rc, made.rc));
     }
+    // A recording without what was printed says nothing of it.
+    if !wanted.stdout_tail.is_empty() && wanted.goal.as_deref().is_some_and(only_tells) && wanted.stdout_tail.trim() != made.stdout_tail.trim() {
+        differences.push(format!("told: wanted {:?}, got {:?}", wanted.stdout_tail.trim(), made.stdout_tail.trim()));
+    }
     // Nothing that is tracked may change, whatever the original did.
     let changed: Vec<&String> = made.tree_changes.iter().filter(|change| !wanted.tree_changes.contains(change)).collect();
     differences.extend(changed.iter().map(|change| format!("changed: {change}")));
     Ok(differences)
+}
+
+/// Targets whose product is what they print.
+fn only_tells(goal: &str) -> bool {
+    ["version", "currentversion", "sbom_info", "collected_sources_info"].contains(&goal) || goal.ends_with("-show-tag")
 }
 
 /// The rows that explain differences, and the differences that no row explains.
