@@ -20,8 +20,16 @@ const EXPLAINED: &str = include_str!("../../conformance/explained.toml");
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {
     command
-        .arg(Arg::new("eve").long("eve").value_name("DIR").required(true).help("a git repository of lf-edge/eve, bare or not; nothing is changed in it"))
-        .arg(Arg::new("recordings").long("recordings").value_name("DIR").required(true).help("the folder with oracle.py and the recordings"))
+        .arg(
+            Arg::new("eve")
+                .long("eve")
+                .value_name("DIR")
+                .required(true)
+                .help("a git repository of lf-edge/eve, bare or not; nothing is changed in it"),
+        )
+        .arg(
+            Arg::new("recordings").long("recordings").value_name("DIR").required(true).help("the folder with oracle.py and the recordings"),
+        )
         .arg(Arg::new("work").long("work").value_name("DIR").help("folder for the checkout; dist/conformance when unset"))
         .arg(Arg::new("only").long("only").value_name("REGEX").default_value(".").help("scenarios whose names match"))
         .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("show every difference, explained ones too"))
@@ -144,7 +152,10 @@ fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec
         differences.push(format!("rc: wanted {}, got {} {why}", wanted.rc, made.rc));
     }
     // A recording without what was printed says nothing of it.
-    if !wanted.stdout_tail.is_empty() && wanted.goal.as_deref().is_some_and(only_tells) && wanted.stdout_tail.trim() != made.stdout_tail.trim() {
+    if !wanted.stdout_tail.is_empty()
+        && wanted.goal.as_deref().is_some_and(only_tells)
+        && wanted.stdout_tail.trim() != made.stdout_tail.trim()
+    {
         differences.push(format!("told: wanted {:?}, got {:?}", wanted.stdout_tail.trim(), made.stdout_tail.trim()));
     }
     // Nothing that is tracked may change, whatever the original did.

@@ -1,6 +1,6 @@
 //! Disks: which part fills which partition.
 
-use super::{ESP_VOLUME_ID, INVENTORY_VOLUME_ID, LABEL, USB_VOLUME_ID, esp_of_rootfs, volume};
+use super::{ESP_VOLUME_ID, INSTALLER_VOLUME_ID, INVENTORY_VOLUME_ID, LABEL, USB_VOLUME_ID, esp_of_rootfs, installer, volume};
 use crate::{
     disk::{Source, Table},
     eve::{self, Kind},
@@ -12,7 +12,7 @@ use std::{fs::File, path::Path};
 
 /// What a disk is made from, by the names that make-raw knows: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI
 /// system partition (else it takes that of `rootfs.img`), `boot/` for more files in its root; `imx8-flash.bin` with
-/// `imx8-flash.conf`.
+/// `imx8-flash.conf`; for installers `grub.cfg`, `initrd.img`, `installer.img` or `verification.img`.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     pub(super) tree: Tree,
@@ -25,6 +25,9 @@ const EFI: &str = "EFI";
 const BOOT: &str = "boot";
 const IMX8_BLOB: &str = "imx8-flash.bin";
 const IMX8_CONF: &str = "imx8-flash.conf";
+/// All of them; the last four are what only installers take.
+const PARTS: [&str; 11] =
+    [ROOTFS, CONFIG, PERSIST, EFI, BOOT, IMX8_BLOB, IMX8_CONF, "grub.cfg", "initrd.img", "installer.img", "verification.img"];
 
 impl Parts {
     /// The parts at the root of `tree`, as a tar of them is unpacked.
@@ -37,7 +40,7 @@ impl Parts {
     /// `all` is asked for.
     pub fn of_folder(folder: &Path, all: bool) -> Result<Self> {
         let mut tree = Tree::new();
-        let is_part = |name: &str| [ROOTFS, CONFIG, PERSIST, EFI, BOOT, IMX8_BLOB, IMX8_CONF].contains(&name);
+        let is_part = |name: &str| PARTS.contains(&name);
         let wanted = |entry: &walkdir::DirEntry| entry.depth() != 1 || all || entry.file_name().to_str().is_some_and(is_part);
         let walk = walkdir::WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name();
         for entry in walk.into_iter().filter_entry(wanted) {
@@ -87,11 +90,11 @@ impl Parts {
         Ok(self)
     }
 
-    fn find(&self, name: &str) -> Result<Option<&Node>> {
+    pub(super) fn find(&self, name: &str) -> Result<Option<&Node>> {
         Ok(self.tree.get(self.tree.resolve(name, true)?))
     }
 
-    fn image(&self, name: &str, kind: Kind) -> Result<Content> {
+    pub(super) fn image(&self, name: &str, kind: Kind) -> Result<Content> {
         match self.find(name)? {
             Some(Node { kind: NodeKind::File { content, .. }, .. }) => Ok(content.clone()),
             _ => bail!("there is no `{name}` among the parts, which the partition `{}` holds", kind.word()),
@@ -150,7 +153,7 @@ fn source(kind: Kind, disk: u64, parts: &Parts, epoch: i64, esp: &mut Option<Tre
         Kind::Persist => Source::Image(parts.image(PERSIST, kind)?),
         Kind::InventoryWin => fat(&Tree::new(), "INVENTORY", INVENTORY_VOLUME_ID)?,
         Kind::UsbConf => fat(&parts.tree, "EVEDPC", USB_VOLUME_ID)?,
-        Kind::Installer | Kind::Verification => bail!("a disk with the partition `{}` cannot be made yet", kind.word()),
+        Kind::Installer | Kind::Verification => fat(esp.insert(installer::medium(kind, parts, epoch)?), LABEL, INSTALLER_VOLUME_ID)?,
     })
 }
 

@@ -29,7 +29,9 @@ const LABEL: &str = "EVE";
 // Serial numbers of volumes are pinned: nobody reads them, and a clock would make every image another one.
 const CONFIG_VOLUME_ID: u32 = 0x4556_4543;
 const ESP_VOLUME_ID: u32 = 0x4556_4545;
+const INSTALLER_VOLUME_ID: u32 = 0x4556_4544;
 const INVENTORY_VOLUME_ID: u32 = 0x4556_4549;
+const ISO_BOOT_VOLUME_ID: u32 = 0x4556_4542;
 const USB_VOLUME_ID: u32 = 0x4556_4555;
 
 /// A volume with everything that is the same for all of them. A time before 1970 becomes that.

@@ -1,13 +1,86 @@
 //! installer.net: a tar with what a device that boots from the network loads.
 
 use super::Parts;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
+use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 
 /// What the tar holds, in its order. `initrd.bits` is made here, of `config.img` and `persist.img`; all others are parts.
-pub const NET_FILES: &[&str] = &["ipxe.efi.cfg", "kernel", "initrd.img", "installer.img", "initrd.bits", "rootfs.img"];
+pub const NET_FILES: &[&str] = &["ipxe.efi.cfg", "kernel", "initrd.img", "installer.img", BITS, "rootfs.img"];
+const BITS: &str = "initrd.bits";
 
 /// Writes the tar from `parts` (read with `Parts::of_folder(folder, true)`).
-pub fn write_installer_net(_parts: &Parts, _epoch: i64, _out: &mut dyn Write) -> Result<()> {
-    bail!("not written yet")
+pub fn write_installer_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
+    // All are found before the first byte is written.
+    let files = NET_FILES.iter().map(|name| {
+        let content = if *name == BITS { Content::from(initrd_bits(parts, epoch)?) } else { part(parts, name)? };
+        Ok((*name, content))
+    });
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
+    let mut tar = TarWriter::new(&mut out);
+    for (name, content) in files {
+        let kind = EntryKind::Node(Kind::File { content, link: None });
+        tar.append(name.as_bytes(), &Meta::root(0o644, epoch), &kind, &[]).with_context(|| format!("cannot put `{name}` into the tar"))?;
+    }
+    tar.finish().context("cannot write the tar")?;
+    out.flush().context("cannot write the tar")
+}
+
+fn part(parts: &Parts, name: &str) -> Result<Content> {
+    match parts.find(name)? {
+        Some(Node { kind: Kind::File { content, .. }, .. }) => Ok(content.clone()),
+        _ => bail!("there is no `{name}` among the parts, which installer.net is made from"),
+    }
+}
+
+/// An initrd that brings the installer its configuration, at the place where it finds its medium.
+fn initrd_bits(parts: &Parts, epoch: i64) -> Result<Vec<u8>> {
+    let mut cpio = Cpio { out: GzEncoder::new(Vec::new(), Compression::new(6)), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
+    for folder in ["media", "media/root-rw", "media/root-rw/boot"] {
+        cpio.append(folder, 0o040_755, &[])?;
+    }
+    cpio.append("media/root-rw/boot/.uuid", 0o100_644, b"netboot\n")?;
+    for name in ["config.img", "persist.img"] {
+        let bytes = part(parts, name)?.read_all().with_context(|| format!("cannot read `{name}`"))?;
+        cpio.append(&format!("media/root-rw/{name}"), 0o100_644, &bytes)?;
+    }
+    cpio.finish()
+}
+
+/// The form "new ASCII" of cpio (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst).
+struct Cpio<W: Write> {
+    out: W,
+    entries: u32,
+    mtime: u32,
+}
+
+impl<W: Write> Cpio<W> {
+    fn append(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        self.entries += 1;
+        let links = if bytes.is_empty() && mode & 0o040_000 != 0 { 2 } else { 1 };
+        self.put(name, [self.entries, mode, 0, 0, links, self.mtime], bytes)
+    }
+
+    /// Inode, mode, owner, group, links, time; then the length, four numbers of devices, the name's length, a sum.
+    fn put(&mut self, name: &str, fields: [u32; 6], bytes: &[u8]) -> Result<()> {
+        let mut header = String::from("070701");
+        let more = [u32::try_from(bytes.len())?, 0, 0, 0, 0, u32::try_from(name.len() + 1)?, 0];
+        fields.into_iter().chain(more).for_each(|field| header.push_str(&format!("{field:08x}")));
+        header.push_str(name);
+        header.push('\0');
+        for part in [header.as_bytes(), bytes] {
+            self.out.write_all(part)?;
+            self.out.write_all(&[0; 4][..part.len().next_multiple_of(4) - part.len()])?;
+        }
+        Ok(())
+    }
+}
+
+impl Cpio<GzEncoder<Vec<u8>>> {
+    fn finish(mut self) -> Result<Vec<u8>> {
+        self.put("TRAILER!!!", [0, 0, 0, 0, 1, 0], &[])?;
+        self.out.finish().context("cannot compress initrd.bits")
+    }
 }

@@ -1,6 +1,8 @@
 //! What goes into the images, and which inputs are refused.
 #![allow(clippy::unwrap_used)]
 
+mod installers;
+
 use super::*;
 use crate::{
     eve::{self, Kind},
@@ -90,7 +92,7 @@ fn what_a_partition_needs_must_be_there() {
     let only_config = Parts::of_tree(tree(&[("config.img", "c")]));
     assert_eq!(refusal(&[Kind::Imga], &only_config), "there is no `rootfs.img` among the parts, which the partition `imga` holds");
     assert!(refusal(&[Kind::Efi], &only_config).contains("`rootfs.img`"));
-    assert!(refusal(&[Kind::Installer], &parts(&[])).contains("cannot be made yet"));
+    assert!(refusal(&[Kind::Installer], &parts(&[])).contains("there is no `initrd.img` among the parts"));
     assert!(refusal(&[Kind::Efi], &parts(&[("EFI/BOOT/BOOT.pc", "core")])).contains("needs EFI/BOOT/BOOT.img"));
     assert!(disk(eve::LIVE, eve::DISK_SIZE, &parts(&[("EFI/BOOT/BOOT.img", "unused")]), 0).is_ok());
 }

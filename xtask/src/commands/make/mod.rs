@@ -75,7 +75,9 @@ fn sort(words: &[String]) -> Result<Words> {
                 sorted.options.push(format!("-j{}", word.trim_start_matches("--jobs=").trim_start_matches("-j")));
             }
             _ if word.starts_with('-') => {
-                return Err(usage(format!("`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help")));
+                return Err(usage(format!(
+                    "`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help"
+                )));
             }
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
             _ => sorted.goals.push(word.clone()),
@@ -139,13 +141,17 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
 /// `make --help [TARGET|VARIABLE…]`.
 fn answer(questions: &[String]) -> Result<()> {
     if questions.is_empty() {
-        println!("make TARGET… VAR=value… is `cargo xtask make TARGET… VAR=value…`. The targets, and what they are now:\n\n{}", names::all());
+        println!(
+            "make TARGET… VAR=value… is `cargo xtask make TARGET… VAR=value…`. The targets, and what they are now:\n\n{}",
+            names::all()
+        );
         println!("`cargo xtask make --help TARGET|VARIABLE` tells of one; docs/reference/knobs.md lists the variables.");
     }
     for name in questions {
         let Some(text) = names::describe(name).or_else(|| variables::describe(name)) else {
             let known = crate::commands::verbs().map(|verb| verb.name).chain(old_names()).chain(TABLE.iter().map(|decl| decl.name));
-            let hint = did_you_mean(name, known).map_or_else(|| "`cargo xtask make --help` lists all".to_owned(), |near| format!("did you mean {near}?"));
+            let hint = did_you_mean(name, known)
+                .map_or_else(|| "`cargo xtask make --help` lists all".to_owned(), |near| format!("did you mean {near}?"));
             return Err(usage(format!("`{name}` was neither a target nor a variable\nhint: {hint}")));
         };
         println!("{text}");

@@ -24,7 +24,7 @@ pub(super) fn make_disk(job: &DiskJob) -> Result<()> {
     let words = job.words.iter().flat_map(|word| word.split_whitespace());
     let kinds = words.map(str::parse).collect::<Result<Vec<eve::Kind>>>()?;
     let parts = recipes::Parts::of_folder(&job.parts, job.kind != DiskKind::Live)?;
-    let layout = disk::layout(recipes::disk(&kinds, eve::DISK_SIZE, &parts, job.epoch)?)?;
+    let layout = disk::layout(recipes::disk(&kinds, job.mebibytes << 20, &parts, job.epoch)?)?;
     let pending = Pending::new(&job.out)?;
     layout.write(&pending.create()?)?;
     pending.commit()
