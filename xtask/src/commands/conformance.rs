@@ -90,7 +90,7 @@ fn read(path: &Path) -> Result<Recording> {
 
 /// `conformance`.
 pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let path = |name: &str| arguments.get_one::<String>(name).map(|text| std::path::absolute(text)).transpose();
+    let path = |name: &str| arguments.get_one::<String>(name).map(std::path::absolute).transpose();
     let recordings = path("recordings")?.context("clap asks for it")?;
     let work = path("work")?.unwrap_or_else(|| ctx.dist().join("conformance"));
     super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;

@@ -9,7 +9,7 @@ impl Node {
     #[must_use]
     pub fn describe(&self, root: &Path) -> String {
         let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
-        match &self.action {
+        let step = match &self.action {
             Action::WriteText { path, text } => format!("write `{}` to {}", text.trim_end(), short(path)),
             Action::BuildPackage(job) => format!("{} {} as {}", job.work, short(&job.dir), job.image),
             Action::ResolveYml { template, out, .. } => format!("fill in the tags of {}: {}", short(template), short(out)),
@@ -46,6 +46,10 @@ impl Node {
                 job.calls.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>().join(", ")
             ),
             Action::Link { link, target } => format!("link {} to {}", short(link), target.display()),
+        };
+        match self.action.tool() {
+            Some(tool) => format!("{step}, by {}", tool.reference),
+            None => step,
         }
     }
 }

@@ -23,8 +23,8 @@ pub struct PackageFacts {
     pub bases: Vec<(String, bool)>,
     /// The text of a build.yml that is made from a template.
     pub generated_yml: Option<String>,
-    /// The text of a Dockerfile that is made from a template, and the packages that it names.
-    pub generated_dockerfile: Option<(String, Vec<String>)>,
+    /// The text of a Dockerfile that is made from a template.
+    pub generated_dockerfile: Option<String>,
 }
 
 /// The tags that a push gives besides a package's own.

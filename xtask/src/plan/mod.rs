@@ -46,8 +46,6 @@ pub enum NodeId {
     Package(String, Arch),
     /// A package's build.yml that is made from a template.
     BuildYml(String),
-    /// A package's Dockerfile that is made from a template.
-    Dockerfile(String),
     /// The resolved linuxkit yml of the root file system.
     RootfsYml,
     /// `rootfs.tar`.
@@ -86,7 +84,6 @@ impl fmt::Display for NodeId {
             Self::Version => f.write_str("version"),
             Self::Package(name, arch) => write!(f, "pkg/{name} [{arch}]"),
             Self::BuildYml(name) => write!(f, "pkg/{name}/build.yml"),
-            Self::Dockerfile(name) => write!(f, "pkg/{name}/Dockerfile"),
             Self::RootfsYml => f.write_str("rootfs.yml"),
             Self::RootfsTar => f.write_str("rootfs.tar"),
             Self::RootfsImg => f.write_str("rootfs.img"),
@@ -141,6 +138,8 @@ pub struct PackageJob {
     pub image: ImageRef,
     /// The name of the build.yml.
     pub build_yml: String,
+    /// The Dockerfile, where the package has only a template of it: there while docker reads it, for git does not ignore it.
+    pub dockerfile: Option<String>,
     /// What is done.
     pub work: PackageWork,
     /// The tag to use instead of linuxkit's own, where a person or a variant says so.
@@ -308,6 +307,18 @@ pub enum Action {
         /// Its target, relative.
         target: PathBuf,
     },
+}
+
+impl Action {
+    /// The image whose container does it, for an engine that works so.
+    #[must_use]
+    pub fn tool(&self) -> Option<&ImageRef> {
+        match self {
+            Self::PackRootfs { tool, .. } | Self::MakeConfig { tool, .. } | Self::MakeIso { tool, .. } => tool.as_ref(),
+            Self::MakeDisk(job) => job.tool.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A disk to be made.

@@ -9,8 +9,11 @@ use crate::{
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// A tree of five packages.
-struct Fake(Profile);
+/// A tree of packages that all have the same tag.
+struct Fake {
+    profile: Profile,
+    uses_containers: bool,
+}
 
 impl Facts for Fake {
     fn version(&self) -> &'static str {
@@ -31,8 +34,10 @@ impl Facts for Fake {
             "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
             "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
             "ring" => vec![("ring".to_owned(), false)],
+            _ if self.uses_containers => vec![],
             _ => bail!("there is no package `{name}`"),
         };
+        let templated = name == "kernel" && self.uses_containers;
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
         Ok(PackageFacts {
             name: name.into(),
@@ -42,7 +47,7 @@ impl Facts for Fake {
             hash: None,
             build_yml: "build.yml".into(),
             bases,
-            generated_yml: None,
+            generated_yml: templated.then(|| "image: eve-kernel\n".to_owned()),
             generated_dockerfile: None,
         })
     }
@@ -53,7 +58,7 @@ impl Facts for Fake {
     }
 
     fn fill(&self, template: &Path) -> Result<String> {
-        bail!("there is no {}", template.display())
+        Ok(format!("# {}\n", template.display()))
     }
 
     fn release(&self) -> Result<Release> {
@@ -65,7 +70,7 @@ impl Facts for Fake {
     }
 
     fn uses_containers(&self) -> bool {
-        false
+        self.uses_containers
     }
 
     fn folder_digest(&self, _: &Path) -> Result<String> {
@@ -73,13 +78,17 @@ impl Facts for Fake {
     }
 
     fn profile(&self) -> &Profile {
-        &self.0
+        &self.profile
     }
 }
 
 fn facts() -> Fake {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    Fake(Profile::read(root).expect("this tree's profile"))
+    Fake { profile: Profile::read(root).expect("this tree's profile"), uses_containers: false }
+}
+
+fn eve(name: &str) -> Fake {
+    Fake { profile: Profile::named(name, Path::new("/tree")), uses_containers: true }
 }
 
 fn knobs(hv: &str, arch: &str, format: &str) -> Knobs {
@@ -127,6 +136,33 @@ fn golden_plans_of_the_other_targets() {
     for (name, goal) in goals {
         let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
         check(&format!("{name}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+    }
+}
+
+#[test]
+fn golden_plans_of_a_checkout_of_lf_edge_eve() {
+    for name in ["eve-2023", "eve"] {
+        for (hv, arch) in [("kvm", "amd64"), ("xen", "arm64"), ("mini", "riscv64")] {
+            let knobs = knobs(hv, arch, "gcp");
+            let goals = [
+                ("live-gcp", Goal::LiveDisk(ImageFormat::Gcp)),
+                ("installer-raw", Goal::Disk(DiskKind::Installer)),
+                ("installer-iso", Goal::InstallerIso),
+                ("installer-net", Goal::InstallerNet),
+                ("verification-raw", Goal::Disk(DiskKind::Verification)),
+                ("eve", Goal::Eve),
+                ("pkg-pillar", Goal::Packages(vec!["pillar".into(), "mkconf".into()], PackageWork::Push)),
+            ];
+            let mut text = String::new();
+            for (target, goal) in goals {
+                text.push_str(&format!("== {target}\n"));
+                match plan_goal(&goal, &knobs, &eve(name)) {
+                    Ok(plan) => text.push_str(&plan.to_text(Path::new("/tree"), &|_| Some("…".into()))),
+                    Err(error) => text.push_str(&format!("{error:#}\n")),
+                }
+            }
+            check(&format!("{name}-{hv}-{arch}.txt"), &text);
+        }
     }
 }
 

@@ -19,7 +19,9 @@ impl Oracle {
     /// `folder` holds `oracle.py` and the recordings; `work` gets the checkout that is reset before every run.
     pub fn new(tools: &Tools, folder: &Path, work: &Path) -> Result<Self> {
         let program = folder.join("oracle.py");
-        drop(std::fs::metadata(&program).with_context(|| format!("there is no harness in `{}`", folder.display()))?);
+        if !program.is_file() {
+            bail!("there is no harness in `{}`: it has no oracle.py", folder.display());
+        }
         std::fs::create_dir_all(work).with_context(|| format!("cannot make the folder `{}`", work.display()))?;
         Ok(Self { tools: tools.clone(), program, work: work.to_owned() })
     }

@@ -204,11 +204,11 @@ impl Tree {
     }
 
     /// The Dockerfile that a package's template gives, where the package has no other; linuxkit wants it beside the template.
-    fn generated_dockerfile(&self, dir: &Path) -> Result<Option<(String, Vec<String>)>> {
+    fn generated_dockerfile(&self, dir: &Path) -> Result<Option<String>> {
         let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
             return Ok(None);
         };
-        self.fill_template(&template, &mut BTreeSet::new()).map(|text| Some((text, vec![])))
+        self.fill_template(&template, &mut BTreeSet::new()).map(Some)
     }
 
     /// A template's text with its tags filled in; the packages that it names are added to `packages`.

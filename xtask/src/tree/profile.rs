@@ -237,6 +237,12 @@ impl Profile {
         SHIPPED.iter().map(|text| Self::parse(text).expect("a test reads all profiles that ship with us"))
     }
 
+    /// The profile of this name that ships with us, for the tree at `root`.
+    #[cfg(test)]
+    pub fn named(name: &str, root: &Path) -> Self {
+        Self::shipped().find(|profile| profile.tree.name == name).expect("a profile of this name").below(root)
+    }
+
     fn parse(text: &str) -> Result<Self> {
         Ok(toml::from_str(text)?)
     }

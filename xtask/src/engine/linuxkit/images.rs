@@ -16,7 +16,7 @@ use std::{fs::File, io::Write as _, path::Path};
 
 /// What a failed node may have left half made, under its final name because the tools were told that name.
 pub(super) fn remove_outputs(node: &Node) {
-    if matches!(node.id, NodeId::Current | NodeId::Package(..) | NodeId::BuildYml(_) | NodeId::Dockerfile(_)) {
+    if matches!(node.id, NodeId::Current | NodeId::Package(..) | NodeId::BuildYml(_)) {
         return;
     }
     for path in &node.outputs {

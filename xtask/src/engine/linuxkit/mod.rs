@@ -75,6 +75,7 @@ impl Linuxkit {
         let output = Self::output(job);
         {
             let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _dockerfile = package.dockerfile.as_ref().map(|text| Borrowed::write(package.dir.join("Dockerfile"), text)).transpose()?;
             self.linuxkit().package(package, &self.root, &output)?;
         }
         if package.prune {
@@ -107,7 +108,7 @@ impl Linuxkit {
         let dir = yml.parent().and_then(Path::parent).context("the yml lies in a folder")?;
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.linuxkit().build(yml, dir, out, &Self::output(job))?;
-        images::check_written(out, "linuxkit", |file| Ok(filetree::read_tar_file(std::sync::Arc::new(file)).map(drop)?))
+        images::check_written(out, "linuxkit", |file| filetree::read_tar_file(std::sync::Arc::new(file)).map(drop))
     }
 
     fn convert(&self, action: &Action, job: &Job<'_>) -> Result<()> {
@@ -130,6 +131,22 @@ impl Linuxkit {
             self.linuxkit().eve(eve, tag, release.as_deref(), &self.root, &Self::output(job))?;
         }
         Ok(())
+    }
+}
+
+/// A file in the tree that is there only while a tool reads it.
+struct Borrowed(PathBuf);
+
+impl Borrowed {
+    fn write(path: PathBuf, text: &str) -> Result<Self> {
+        files::write_text(&path, text)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

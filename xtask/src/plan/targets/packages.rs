@@ -78,11 +78,6 @@ impl Planner<'_> {
             let id = NodeId::BuildYml(package.name.clone());
             needs.push(need(&self.text(id, path, text), "linuxkit reads it"));
         }
-        if let Some((text, _)) = package.generated_dockerfile.clone() {
-            let path = package.dir.join("Dockerfile");
-            let id = NodeId::Dockerfile(package.name.clone());
-            needs.push(need(&self.text(id, path, text), "docker reads it"));
-        }
         needs
     }
 
@@ -129,6 +124,7 @@ impl Planner<'_> {
                 dir: package.dir,
                 image,
                 build_yml: package.build_yml,
+                dockerfile: package.generated_dockerfile,
                 work,
                 hash: release.hash.or(package.hash),
                 release: release.release,
