@@ -3,7 +3,6 @@
 use crate::{context::Ctx, error::usage, execute::artifact::write_atomically};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use regex::Regex;
 
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {
@@ -21,12 +20,11 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         .context("no package is named, and this tree has no archive")?;
     let reference = tree.committed_reference(name)?;
     let (image, _) = reference.rsplit_once(':').context("a reference has a tag")?;
-    let pin = Regex::new(&format!(r"{}:[0-9A-Za-z._-]+", regex::escape(image))).context("a package's name makes a pattern")?;
     let mut changed = Vec::new();
     for package in tree.package_names()? {
         let path = ctx.profile.packages.folder.join(&package).join("Dockerfile");
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let new = pin.replace_all(&text, regex::NoExpand(&reference));
+        let new = pin(&text, image, &reference);
         if new == text {
             continue;
         }
@@ -40,4 +38,34 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         return Err(usage(format!("{} do not start from {reference}\nhint: cargo xtask bump {name}", changed.join(", "))));
     }
     Ok(())
+}
+
+/// `text` with every `image:TAG` made `reference`.
+fn pin(text: &str, image: &str, reference: &str) -> String {
+    let is_tag = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let start = format!("{image}:");
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(&start) {
+        let after = &rest[at + start.len()..];
+        let tag = after.find(|c| !is_tag(c)).unwrap_or(after.len());
+        let whole = !rest[..at].ends_with(|c: char| is_tag(c) || c == '/') && tag > 0;
+        out.push_str(&rest[..at]);
+        out.push_str(if whole { reference } else { &rest[at..at + start.len() + tag] });
+        rest = &after[tag..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pin_of_the_image_is_moved_and_no_other() {
+        let text = "FROM a/b:1-x AS c\nFROM x/a/b:1\nFROM a/bb:1\nCOPY --from=a/b:0.2_3 / /\nARG X=a/b:";
+        let moved = "FROM a/b:9 AS c\nFROM x/a/b:1\nFROM a/bb:1\nCOPY --from=a/b:9 / /\nARG X=a/b:";
+        assert_eq!(pin(text, "a/b", "a/b:9"), moved);
+    }
 }

@@ -1,7 +1,6 @@
 //! `images/*.yml.in`: text with `NAME_TAG` words that stand for images of this tree.
 
 use anyhow::{Context as _, Result, bail};
-use regex::Regex;
 use std::path::Path;
 use ymlpatch::Program;
 
@@ -15,7 +14,6 @@ pub fn patch(text: &str, patch: &Path) -> Result<String> {
 /// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and `EVE_VERSION` by `version`; lines of
 /// comment are left alone. An error names `name` (the template's path) and the line.
 pub fn fill(text: &str, name: &str, version: &str, lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
-    let tag = Regex::new(r"\b([A-Z][A-Z0-9_]*)_TAG\b").expect("the pattern is valid");
     let mut out = String::with_capacity(text.len() * 2);
     for (number, line) in text.lines().enumerate() {
         if line.trim_start().starts_with('#') {
@@ -23,21 +21,35 @@ pub fn fill(text: &str, name: &str, version: &str, lookup: &mut dyn FnMut(&str) 
             out.push('\n');
             continue;
         }
-        let mut rest = 0;
-        for found in tag.captures_iter(line) {
-            let (whole, [word]) = found.extract();
-            let start = found.get(0).map_or(0, |found| found.start());
-            out.push_str(&line[rest..start]);
-            match lookup(word) {
-                Ok(image) => out.push_str(&image),
-                Err(error) => bail!("{name}:{}: {whole}: {error:#}", number + 1),
+        for piece in pieces(line) {
+            match tag_name(piece).map(&mut *lookup) {
+                None => out.push_str(piece),
+                Some(Ok(image)) => out.push_str(&image),
+                Some(Err(error)) => bail!("{name}:{}: {piece}: {error:#}", number + 1),
             }
-            rest = start + whole.len();
         }
-        out.push_str(&line[rest..]);
         out.push('\n');
     }
     Ok(out.replace("EVE_VERSION", version))
+}
+
+/// `line` in words and what is between them, as it stands.
+fn pieces(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let of_word = is_word(rest.chars().next()?);
+        let (piece, after) = rest.split_at(rest.find(|c| is_word(c) != of_word).unwrap_or(rest.len()));
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// `GRUB` of `GRUB_TAG`; none for another word.
+fn tag_name(word: &str) -> Option<&str> {
+    let name = word.strip_suffix("_TAG")?;
+    let is_name = |c: u8| matches!(c, b'A'..=b'Z' | b'0'..=b'9' | b'_');
+    (name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(is_name)).then_some(name)
 }
 
 #[cfg(test)]
@@ -50,6 +62,8 @@ mod tests {
         let text = "init:\n  - GRUB_TAG # and GRUB_TAG\nfiles: 'EVE_VERSION'\n";
         let filled = fill(text, "a.yml.in", "1.2.3", &mut lookup).expect("filled");
         assert_eq!(filled, "init:\n  - lfedge/eve-grub:1-amd64 # and lfedge/eve-grub:1-amd64\nfiles: '1.2.3'\n");
+        let not_tags = "é: xGRUB_TAG GRUB_TAGS grub_TAG _TAG 1_TAG GRUB_TAG_ ĀGRUB_TAG\n";
+        assert_eq!(fill(not_tags, "a.yml.in", "1", &mut lookup).expect("filled"), not_tags);
         let error = fill("x:\n  - GRUBB_TAG\n", "a.yml.in", "1", &mut lookup).expect_err("refused").to_string();
         assert_eq!(error, "a.yml.in:2: GRUBB_TAG: no package");
     }
