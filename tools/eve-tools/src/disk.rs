@@ -7,14 +7,9 @@ use diskimage::{
     disk::{self, Table},
     eve::{self, Kind},
     gpt::{self, Guid},
-    recipes::{self, Parts},
+    recipes,
 };
-use filetree::{Kind as NodeKind, Node, Spool, Tree};
-use std::{
-    fs::{self, File},
-    io::Read as _,
-    path::Path,
-};
+use std::{fs::File, io::Read as _, path::Path};
 
 /// Where the parts are mounted.
 const PARTS: &str = "/parts";
@@ -50,8 +45,8 @@ impl Arguments {
 pub fn make_raw(args: &[String], environment: &Environment) -> Result<()> {
     let args = Arguments::parse(args)?;
     let out = Path::new(&args.out);
-    let size = disk_size(out)?;
-    let (parts, epoch) = read_parts(&args, environment)?;
+    let size = disk_size(out, &args.kinds)?;
+    let (parts, epoch) = input::read_parts(&args.parts, args.kinds.contains(&Kind::UsbConf), environment)?;
     let mut table = recipes::disk(&args.kinds, size, &parts, epoch)?;
     if args.random {
         randomize(&mut table)?;
@@ -62,12 +57,14 @@ pub fn make_raw(args: &[String], environment: &Environment) -> Result<()> {
     output.commit()
 }
 
-/// The disk is as large as the file that stands in its place (`makeflash.sh -C` makes it), or 350 MiB. A disk with another
-/// system's partitions beside which EVE would have to go is refused: this tool writes whole disks only.
-fn disk_size(out: &Path) -> Result<u64> {
+/// The disk is as large as the file that stands in its place (`makeflash.sh -C` makes it), or else 350 MiB, 650 MiB for
+/// verification. A disk with another system's partitions beside which EVE would have to go is refused: this tool writes
+/// whole disks only.
+fn disk_size(out: &Path, kinds: &[Kind]) -> Result<u64> {
+    let usual = if kinds.contains(&Kind::Verification) { eve::VERIFICATION_DISK_SIZE } else { eve::DISK_SIZE };
     let file = match File::open(out) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(eve::DISK_SIZE),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(usual),
         Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", out.display())),
     };
     let metadata = file.metadata()?;
@@ -75,7 +72,7 @@ fn disk_size(out: &Path) -> Result<u64> {
         bail!("`{}` is not a regular file: only disk images are written, no devices", out.display());
     }
     if metadata.len() == 0 {
-        return Ok(eve::DISK_SIZE);
+        return Ok(usual);
     }
     if let Ok(Some(found)) = gpt::read(&FileImage::new(file)?) {
         let names: Vec<&str> = found.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -84,33 +81,6 @@ fn disk_size(out: &Path) -> Result<u64> {
         }
     }
     Ok(metadata.len())
-}
-
-/// The parts in their folder, or the tar on standard input where that is missing or empty; and the time of the disk. Files
-/// in a folder are as old as the build that left them there, so without a time from outside theirs is not taken.
-fn read_parts(args: &Arguments, environment: &Environment) -> Result<(Parts, i64)> {
-    let folder = Path::new(&args.parts);
-    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        let folder = folder.canonicalize().with_context(|| format!("cannot find `{}`", folder.display()))?;
-        let parts = Parts::of_folder(&folder, args.kinds.contains(&Kind::UsbConf))?;
-        return Ok((parts, environment.epoch.unwrap_or(0)));
-    }
-    let tree = input::read_stdin(environment).with_context(|| format!("there are no parts in `{}`", folder.display()))?;
-    let epoch = input::epoch(environment, &tree)?;
-    Ok((Parts::of_tree(own_rootfs(tree, environment)?), epoch))
-}
-
-/// Gives `rootfs.img` a file of its own where the EFI system partition has to be taken from it.
-fn own_rootfs(mut tree: Tree, environment: &Environment) -> Result<Tree> {
-    if tree.get("EFI").is_some() {
-        return Ok(tree);
-    }
-    let at = tree.resolve("rootfs.img", true)?;
-    if let Some(Node { kind: NodeKind::File { content, .. }, .. }) = tree.get_mut(at) {
-        let mut spool = Spool::new_in(&input::temporary_folder(environment)?)?;
-        *content = spool.add(&mut content.open()?)?;
-    }
-    Ok(tree)
 }
 
 /// `-r`: identities that no other disk has, version 4 of RFC 9562.

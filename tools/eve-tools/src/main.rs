@@ -4,6 +4,7 @@
 
 mod disk;
 mod input;
+mod iso;
 mod output;
 mod tools;
 
@@ -14,8 +15,12 @@ const USAGE: &str = "usage:
   eve-tools mkconf OUT                      tar of a configuration on standard input, ROOTFS_VERSION in the environment
   eve-tools mkrootfs-squash [OUT]           tar of a root file system on standard input; OUT is /rootfs.img where that exists,
                                             else standard output
+  eve-tools mkrootfs-ext4 [OUT]             the same as an ext4
   eve-tools mkimage-raw-efi [-r] OUT [PARTITION...]
                                             parts in the folder /parts, or as a tar on standard input
+  eve-tools mkverification-raw-efi OUT [PARTITION...]
+                                            the same
+  eve-tools mkimage-iso-efi [installer]     parts in the folder /bits, or as a tar on standard input; writes /output.iso
 Times come from SOURCE_DATE_EPOCH, else from the newest member of the tar.";
 
 /// Everything that is read from the environment.

@@ -1,9 +1,11 @@
 //! The tools with a tar on standard input and an image as the output, and the names of all.
 
-use crate::{Environment, USAGE, disk, input, output::Output};
+use crate::{Environment, USAGE, disk, input, iso, output::Output};
 use anyhow::{Context as _, Result, bail};
 use diskimage::{recipes, squashfs::Compressor};
+use filetree::Tree;
 use std::{
+    fs::File,
     io::{IsTerminal as _, copy, stdout},
     path::Path,
 };
@@ -15,8 +17,10 @@ pub type Tool = fn(&[String], &Environment) -> Result<()>;
 pub fn by_name(name: &str) -> Option<Tool> {
     match name {
         "mkconf" | "make-config" => Some(make_config),
-        "mkrootfs-squash" | "make-rootfs" => Some(make_rootfs),
-        "mkimage-raw-efi" | "make-raw" => Some(disk::make_raw),
+        "mkrootfs-squash" | "make-rootfs" => Some(make_squashfs),
+        "mkrootfs-ext4" => Some(make_ext4),
+        "mkimage-raw-efi" | "mkverification-raw-efi" | "make-raw" => Some(disk::make_raw),
+        "mkimage-iso-efi" | "make-efi" => Some(iso::make_iso),
         _ => None,
     }
 }
@@ -38,27 +42,37 @@ fn make_config(args: &[String], environment: &Environment) -> Result<()> {
 /// Where an image that makerootfs.sh wants in a file is mounted.
 const ROOTFS: &str = "/rootfs.img";
 
-fn make_rootfs(args: &[String], environment: &Environment) -> Result<()> {
+fn make_squashfs(args: &[String], environment: &Environment) -> Result<()> {
+    make_rootfs("mkrootfs-squash", args, environment, |tree, epoch, out| {
+        recipes::pack_rootfs(tree, Compressor::Xz { bcj: Vec::new() }, epoch, out).map(drop)
+    })
+}
+
+fn make_ext4(args: &[String], environment: &Environment) -> Result<()> {
+    make_rootfs("mkrootfs-ext4", args, environment, |tree, epoch, out| recipes::ext4_rootfs(tree, epoch)?.write(out))
+}
+
+/// A root file system by `pack`, which gets an empty file.
+fn make_rootfs(name: &str, args: &[String], environment: &Environment, pack: impl Fn(Tree, i64, &mut File) -> Result<()>) -> Result<()> {
     let out = match args {
         [] => Path::new(ROOTFS).is_file().then_some(ROOTFS),
         [out] => Some(out.as_str()),
-        _ => bail!("mkrootfs-squash takes at most one argument, the image to write, not {}\n{USAGE}", args.len()),
+        _ => bail!("{name} takes at most one argument, the image to write, not {}\n{USAGE}", args.len()),
     };
     if out.is_none() && stdout().is_terminal() {
         bail!("the image goes to standard output, which is a terminal\n{USAGE}");
     }
     let tar = input::read_stdin(environment)?;
     let epoch = input::epoch(environment, &tar)?;
-    let compressor = Compressor::Xz { bcj: Vec::new() };
     match out {
         Some(out) => {
             let mut output = Output::open(Path::new(out))?;
-            recipes::pack_rootfs(tar, compressor, epoch, output.file_mut())?;
+            pack(tar, epoch, output.file_mut())?;
             output.commit()
         }
         None => {
             let mut file = input::temporary_file(environment)?;
-            recipes::pack_rootfs(tar, compressor, epoch, &mut file)?;
+            pack(tar, epoch, &mut file)?;
             std::io::Seek::rewind(&mut file).context("cannot read the image back")?;
             copy(&mut file, &mut stdout().lock()).map(drop).context("cannot write the image to standard output")
         }

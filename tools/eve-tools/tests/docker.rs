@@ -105,7 +105,7 @@ fn build_images(docker: &Docker, folder: &Path) {
     let context = folder.join("context");
     fs::create_dir(&context).unwrap();
     fs::copy(static_program(), context.join("eve-tools")).unwrap();
-    for name in ["mkconf", "mkrootfs-squash", "mkimage-raw-efi"] {
+    for name in ["mkconf", "mkrootfs-squash", "mkrootfs-ext4", "mkimage-raw-efi", "mkverification-raw-efi", "mkimage-iso-efi"] {
         let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg").join(name).join("Dockerfile");
         docker.succeed(&["build", "-t", name, "-f", dockerfile.to_str().unwrap(), context.to_str().unwrap()], b"");
     }
@@ -113,6 +113,23 @@ fn build_images(docker: &Docker, folder: &Path) {
 
 fn check(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The media of the installer, as makeiso.sh, makeflash.sh and makeverification.sh make them.
+fn check_installers(docker: &Docker, folder: &Path, parts: &Path) {
+    common::place(parts, common::INSTALLER);
+    common::place(parts, &[("persist.img", &[0; 4096]), ("verification.img", b"payload")]);
+    let (iso, raw) = (folder.join("installer.iso"), folder.join("installer.raw"));
+    File::create(&iso).unwrap();
+    let volume = |path: &Path, inside: &str| format!("{}:{inside}", path.display());
+    check(&docker.tool("mkimage-iso-efi", &[volume(parts, "/bits"), volume(&iso, "/output.iso")], &["installer"], b""));
+    same(File::open(&iso).unwrap(), common::iso(parts));
+    let volumes = [volume(parts, "/parts"), volume(&raw, "/output.img")];
+    File::create(&raw).unwrap().set_len(eve::DISK_SIZE).unwrap();
+    check(&docker.tool("mkimage-raw-efi", &volumes, &["/output.img", "conf_win installer inventory_win"], b""));
+    same(File::open(&raw).unwrap(), common::installer(parts));
+    File::create(&raw).unwrap().set_len(eve::VERIFICATION_DISK_SIZE).unwrap();
+    check(&docker.tool("mkverification-raw-efi", &volumes, &["/output.img", "conf_win verification inventory_win"], b""));
 }
 
 #[test]
@@ -147,6 +164,12 @@ fn the_images_make_the_librarys_bytes() {
     let volumes = [volume(&parts, "/parts"), volume(&live, "/output.img")];
     check(&docker.tool("mkimage-raw-efi", &volumes, &["/output.img", "efi", "conf", "imga"], b""));
     same(File::open(&live).unwrap(), common::live(&parts));
+
+    let ext4 = file("rootfs.ext4", 0);
+    check(&docker.tool("mkrootfs-ext4", &[volume(&ext4, "/rootfs.img")], &[], &tar(ROOT)));
+    same(File::open(&ext4).unwrap(), common::ext4());
+    fs::remove_file(ext4).unwrap();
+    check_installers(&docker, folder.path(), &parts);
 
     // What is mounted stays as it was when the input is bad.
     let large = vec![7; 2 << 20];

@@ -78,6 +78,29 @@ fn config_and_rootfs_are_the_librarys() {
     same(File::open(parts.path("config.img")).unwrap(), common::config());
     same(File::open(parts.path("rootfs.img")).unwrap(), common::rootfs());
     same(&succeed(&["mkrootfs-squash"], &tar(ROOT))[..], common::rootfs());
+    succeed(&["mkrootfs-ext4", parts.text("rootfs.ext4")], &tar(ROOT));
+    same(File::open(parts.path("rootfs.ext4")).unwrap(), common::ext4());
+    same(&succeed(&["mkrootfs-ext4"], &tar(ROOT))[..], common::ext4());
+}
+
+#[test]
+fn installers_are_the_librarys() {
+    let parts = Parts::new();
+    common::place(parts.folder.path(), common::INSTALLER);
+    let out = tempfile::tempdir().unwrap();
+    let (iso, raw) = (out.path().join("installer.iso"), out.path().join("installer.raw"));
+    let (folder, iso, raw) = (parts.folder.path().to_str().unwrap(), iso.to_str().unwrap(), raw.to_str().unwrap());
+    succeed(&["mkimage-iso-efi", "--parts", folder, "--out", iso, "installer"], b"");
+    same(File::open(iso).unwrap(), common::iso(parts.folder.path()));
+    succeed(&["mkimage-raw-efi", "--parts", folder, raw, "conf_win installer inventory_win"], b"");
+    same(File::open(raw).unwrap(), common::installer(parts.folder.path()));
+    fs::remove_file(raw).unwrap();
+    fs::write(parts.path("verification.img"), "payload").unwrap();
+    succeed(&["mkverification-raw-efi", "--parts", folder, raw, "conf_win verification inventory_win"], b"");
+    assert_eq!(Path::new(raw).metadata().unwrap().len(), eve::VERIFICATION_DISK_SIZE);
+    let files: Vec<(&str, &[u8])> = common::INSTALLER.to_vec();
+    succeed(&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", iso], &tar(&files));
+    assert!(Path::new(iso).metadata().unwrap().len() > 90_000);
 }
 
 #[test]
@@ -167,6 +190,11 @@ fn bad_input_is_one_error_and_changes_nothing() {
         (&[&no_parts[..], &["imga"]].concat(), tar(CONF), "there is no `rootfs.img` among the parts"),
         // The disk is as large as what lies in its place: three bytes.
         (&[&no_parts[..], &["conf"]].concat(), tar(&[("config.img", b"c")]), "a disk of 3 bytes"),
+        (&["mkrootfs-ext4", out], tar(ROOT)[..90_000].to_vec(), "cannot read the tar"),
+        (&["mkrootfs-ext4", out, out], vec![], "mkrootfs-ext4 takes at most one argument"),
+        (&["mkimage-iso-efi", "install"], vec![], "knows the word `installer`, not `install`"),
+        (&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out, "installer"], tar(ROOT), "there is no `grub.cfg` among the parts"),
+        (&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out], tar(CONF), "there is no `rootfs.img` among the parts"),
         (&["mkimage-raw-efi", "/dev/zero", "conf"], vec![], "`/dev/zero` is not a regular file"),
     ];
     for (args, stdin, expected) in cases {

@@ -85,3 +85,46 @@ pub fn live(folder: &Path) -> File {
         disk::layout(table).unwrap().write(out).unwrap();
     })
 }
+
+/// `rootfs.img` of [`ROOT`] as an ext4.
+pub fn ext4() -> File {
+    by_library(|out| {
+        let mut spool = Spool::new_in(&std::env::temp_dir()).unwrap();
+        let tree = recipes::read_tar(&tar(ROOT)[..], &mut spool).unwrap();
+        recipes::ext4_rootfs(tree, EPOCH).unwrap().write(out).unwrap();
+    })
+}
+
+/// What an installer has besides `rootfs.img`, `config.img` and `persist.img`.
+pub const INSTALLER: &[(&str, &[u8])] = &[
+    ("EFI/BOOT/BOOTX64.EFI", &[0x4d; 70_000]),
+    ("grub.cfg", b"of the installer"),
+    ("initrd.img", &[5; 9000]),
+    ("installer.img", &[6; 9000]),
+];
+
+/// `installer.iso` of the parts in `folder`.
+pub fn iso(folder: &Path) -> File {
+    by_library(|out| {
+        let parts = recipes::Parts::of_folder(folder, true).unwrap();
+        recipes::iso(recipes::IsoKind::Installer, &parts, EPOCH).unwrap().write(out).unwrap();
+    })
+}
+
+/// `installer.raw` of the parts in `folder`.
+pub fn installer(folder: &Path) -> File {
+    by_library(|out| {
+        let parts = recipes::Parts::of_folder(folder, true).unwrap();
+        let table = recipes::disk(eve::INSTALLER, eve::DISK_SIZE, &parts, EPOCH).unwrap();
+        disk::layout(table).unwrap().write(out).unwrap();
+    })
+}
+
+/// Puts files into `folder`.
+pub fn place(folder: &Path, files: &[(&str, &[u8])]) {
+    for (path, bytes) in files {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
