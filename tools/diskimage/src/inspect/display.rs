@@ -1,6 +1,6 @@
 //! A report as text: one line of summary, aligned tables below it. Text from the image is escaped, because it goes to a terminal.
 
-use super::{Contents, Folder, Partition, Report};
+use super::{Contents, Folder, Partition, Report, Top};
 use crate::{
     fat,
     gpt::{MbrEntry, PROTECTIVE},
@@ -18,6 +18,9 @@ impl fmt::Display for Report {
             Contents::Mbr { mbr } => write!(f, "\n{}", table(&mbr_rows(mbr))),
             Contents::Qcow2 { disk, .. } => write!(f, "{disk}"),
             Contents::Squashfs { folders, .. } if !folders.is_empty() => write!(f, "\n{}", table(&folder_rows(folders))),
+            Contents::Ext { entries, .. } | Contents::Iso { entries, .. } if !entries.is_empty() => {
+                write!(f, "\n{}", table(&top_rows(entries)))
+            }
             Contents::Fat { entries, .. } if !entries.is_empty() => write!(f, "\n{}", table(&file_rows(entries))),
             _ => Ok(()),
         }
@@ -43,8 +46,12 @@ impl Report {
             Contents::Squashfs { compression, inodes, block_size, used, .. } => {
                 format!("squashfs, {}, {compression}, blocks of {}, {inodes} inodes", human(*used), human(u64::from(*block_size)))
             }
-            Contents::Ext { label } => format!("ext2/3/4 `{}`, {size}", label.escape_debug()),
-            Contents::Iso { label } => format!("ISO 9660 `{}`, {size}", label.escape_debug()),
+            Contents::Ext { label, uuid, bytes, free, .. } => {
+                format!("ext2/3/4 `{}` {uuid}, {}, {} free", label.escape_debug(), human(*bytes), human(*free))
+            }
+            Contents::Iso { label, bytes, uefi, .. } => {
+                format!("ISO 9660 `{}`, {}{}", label.escape_debug(), human(*bytes), if *uefi { ", boots by UEFI" } else { "" })
+            }
             Contents::Tar { entries, bytes } => format!("tar, {size}, {entries} entries, {}", human(*bytes)),
             Contents::Compressed { format } => format!("{format} compressed, {size}"),
             Contents::Broken { format, problem } => format!("broken {format}, {size}: {}", problem.escape_debug()),
@@ -89,11 +96,19 @@ fn mbr_rows(mbr: &[MbrEntry]) -> Vec<Vec<String>> {
 }
 
 fn file_rows(entries: &[fat::Entry]) -> Vec<Vec<String>> {
-    let row = |entry: &fat::Entry| {
-        let path = entry.path.escape_debug();
-        if entry.directory { vec!["-".into(), format!("{path}/")] } else { vec![entry.size.to_string(), path.to_string()] }
+    rows_of_files(entries.iter().map(|entry| (&entry.path[..], entry.directory, u64::from(entry.size))))
+}
+
+fn top_rows(entries: &[Top]) -> Vec<Vec<String>> {
+    rows_of_files(entries.iter().map(|entry| (&entry.name[..], entry.directory, entry.size)))
+}
+
+fn rows_of_files<'e>(entries: impl Iterator<Item = (&'e str, bool, u64)>) -> Vec<Vec<String>> {
+    let row = |(path, directory, size): (&str, bool, u64)| {
+        let path = path.escape_debug();
+        if directory { vec!["-".into(), format!("{path}/")] } else { vec![size.to_string(), path.to_string()] }
     };
-    std::iter::once(vec!["bytes".to_owned(), "file".to_owned()]).chain(entries.iter().map(row)).collect()
+    std::iter::once(vec!["bytes".to_owned(), "file".to_owned()]).chain(entries.map(row)).collect()
 }
 
 fn folder_rows(folders: &[Folder]) -> Vec<Vec<String>> {

@@ -2,6 +2,8 @@
 //! the looking; only a file that cannot be read is.
 
 mod display;
+mod ext;
+mod iso;
 mod probe;
 #[cfg(test)]
 mod tests;
@@ -98,11 +100,27 @@ pub enum Contents {
     Ext {
         /// Label.
         label: String,
+        /// Identity.
+        uuid: gpt::Guid,
+        /// Bytes of the file system.
+        bytes: u64,
+        /// Bytes that are free in it.
+        free: u64,
+        /// What lies in its root; none when it is a partition.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        entries: Vec<Top>,
     },
-    /// An ISO 9660; no more is said about it.
+    /// An ISO 9660.
     Iso {
         /// Label.
         label: String,
+        /// Bytes of the volume.
+        bytes: u64,
+        /// Whether it has a boot record for UEFI.
+        uefi: bool,
+        /// What lies in its root; none when it is a partition.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        entries: Vec<Top>,
     },
     /// A tar archive.
     Tar {
@@ -138,6 +156,17 @@ pub struct Folder {
     pub files: u64,
     /// Bytes of the files, before compression; a hard link counts once.
     pub bytes: u64,
+}
+
+/// A file or directory in the root of a file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Top {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// Bytes of the file; 0 for a directory.
+    pub size: u64,
 }
 
 /// A partition and what is in it.
@@ -213,6 +242,13 @@ fn recognise(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     }
     if let Some(found) = probe::simple(&magic, source) {
         return Ok(found);
+    }
+    let all = place != Place::Partition;
+    if probe::is_ext(&magic) {
+        return Ok(ext::look(source, all).unwrap_or_else(|error| broken("ext2/3/4", &error)));
+    }
+    if probe::is_iso(source) {
+        return Ok(iso::look(source, all).unwrap_or_else(|error| broken("ISO 9660", &error)));
     }
     match gpt::read(source) {
         Ok(Some(gpt)) => return look_into_disk(source, gpt, place),

@@ -1,4 +1,4 @@
-//! Formats that are known by a few bytes: squashfs, ext, ISO, tar, compressed files.
+//! Formats that are known by a few bytes: squashfs, tar, compressed files; and the marks of others.
 
 use super::{Contents, broken};
 use crate::read_at::{ReadAt, read_array};
@@ -6,8 +6,6 @@ use anyhow::Result;
 
 /// Bytes at the start of an image that hold most magic numbers.
 const START: usize = 2048;
-/// An ISO's primary volume descriptor.
-const ISO_DESCRIPTOR: u64 = 32768;
 
 /// The start of the image, with zeros behind one that is shorter.
 pub(super) fn start(source: &dyn ReadAt) -> Result<[u8; START]> {
@@ -30,12 +28,17 @@ pub(super) fn simple(start: &[u8; START], source: &dyn ReadAt) -> Option<Content
     if &start[257..262] == b"ustar" {
         return Some(tar(source).unwrap_or_else(|error| broken("tar", &error)));
     }
-    if start[1080..1082] == [0x53, 0xef] {
-        return Some(Contents::Ext { label: text(&start[1144..1160]) });
-    }
-    // A disk image for a CD may carry a partition table, too.
-    let descriptor: [u8; 72] = read_array(source, ISO_DESCRIPTOR).ok()?;
-    (&descriptor[1..6] == b"CD001").then(|| Contents::Iso { label: text(&descriptor[40..72]) })
+    None
+}
+
+/// Whether it says that it is an ext2, ext3 or ext4.
+pub(super) fn is_ext(start: &[u8; START]) -> bool {
+    start[1080..1082] == [0x53, 0xef]
+}
+
+/// Whether it says that it is an ISO 9660; one may carry a partition table, too.
+pub(super) fn is_iso(source: &dyn ReadAt) -> bool {
+    read_array::<6>(source, super::iso::DESCRIPTORS * 2048).is_ok_and(|start| &start[1..] == b"CD001")
 }
 
 /// Whether a volume that cannot be read claims to be FAT.
@@ -51,7 +54,7 @@ pub(super) fn is_blank(source: &dyn ReadAt) -> Result<bool> {
 }
 
 /// Text padded with spaces or zeros.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches(['\0', ' ']).to_owned()
 }
 

@@ -172,12 +172,78 @@ fn other_files_are_named() {
     assert!(summary(&tar[..1500]).starts_with("broken tar, 1500 B: it ends in the middle of its entry"));
     let mut ext = vec![0; 4096];
     ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
-    ext[1144..1146].copy_from_slice(b"P3");
-    assert_eq!(summary(&ext), "ext2/3/4 `P3`, 4 KiB");
+    assert_eq!(summary(&ext), "broken ext2/3/4, 4 KiB: it has 0 blocks of 1024, the image 4096 bytes");
     let mut iso = vec![0; 34816];
     iso[32769..32774].copy_from_slice(b"CD001");
-    iso[32808..32811].copy_from_slice(b"EVE");
-    assert_eq!(summary(&iso), "ISO 9660 `EVE`, 34 KiB");
+    assert!(summary(&iso).starts_with("broken ISO 9660, 34 KiB: its first descriptor is of type 0"));
     assert!(inspect(folder.path()).unwrap_err().to_string().ends_with("is a directory, not an image"));
     assert!(inspect(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot open"));
+}
+
+fn files() -> Tree {
+    let mut tree = Tree::new();
+    for (path, len) in [("EFI/BOOT/BOOTX64.EFI", 5), ("rootfs.img", 70_000), (&"long".repeat(60), 7), ("empty", 0)] {
+        tree.insert(path, Node::file(0o644, 0, Content::from(vec![1; len]))).unwrap();
+    }
+    tree
+}
+
+fn ext4() -> Vec<u8> {
+    let options = crate::ext4::Options { label: "eve_rootfs".into(), uuid: gpt::Guid(7), mtime: 0, size: 2 << 20 };
+    let out = tempfile::tempfile().unwrap();
+    crate::ext4::layout(&files(), &options).unwrap().write(&out).unwrap();
+    Content::Range { len: 2 << 20, file: out.into(), offset: 0 }.read_all().unwrap()
+}
+
+fn iso() -> Vec<u8> {
+    let efi = fat::Options { size: 64 << 10, label: String::new(), volume_id: 1, mtime: 0, bits: fat::Bits::Auto };
+    let efi = fat::layout(&Tree::new(), &efi).unwrap();
+    let out = tempfile::tempfile().unwrap();
+    crate::iso::layout(&files(), Some(efi), &crate::iso::Options { label: "EVE".into(), mtime: 0 }).unwrap().write(&out).unwrap();
+    Content::Range { len: out.metadata().unwrap().len(), file: out.into(), offset: 0 }.read_all().unwrap()
+}
+
+#[test]
+fn ext4_and_iso_are_listed() {
+    let text = inspect_image(&&ext4()[..]).unwrap().to_string();
+    let rows = |extra: &str| format!("bytes  file\n    -  EFI/\n    0  empty\n    7  {}\n{extra}70000  rootfs.img\n", "long".repeat(60));
+    let start = "ext2/3/4 `eve_rootfs` 00000000-0000-0000-0000-000000000007, 2 MiB, ";
+    assert!(text.starts_with(start) && text.ends_with(&rows("    -  lost+found/\n")), "{text}");
+    let text = inspect_image(&&iso()[..]).unwrap().to_string();
+    assert!(text.starts_with("ISO 9660 `EVE`, ") && text.contains(", boots by UEFI\n") && text.ends_with(&rows("")), "{text}");
+}
+
+/// mke2fs with all its features, and in the form of 1995.
+#[test]
+fn what_mke2fs_makes_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hello"), "text").unwrap();
+    for kind in ["ext2", "ext3", "ext4"] {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        path.as_file().set_len(16 << 20).unwrap();
+        let mut command = std::process::Command::new("mke2fs");
+        command.args(["-q", "-t", kind, "-L", "P3", "-d"]).arg(folder.path()).arg(path.path());
+        let Ok(output) = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output() else {
+            eprintln!("SKIPPED: `mke2fs` is missing; install e2fsprogs");
+            return;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = inspect(path.path()).unwrap().to_string();
+        assert!(text.starts_with("ext2/3/4 `P3`") && text.ends_with("    4  hello\n    -  lost+found/\n"), "{kind}: {text}");
+    }
+}
+
+#[test]
+fn hostile_ext4_and_iso_are_reports_and_no_more() {
+    for (good, places) in [(ext4(), [1024..1400, 4096..4200, 8192..8192]), (iso(), [32768..33000, 34816..34900, 36864..45056])] {
+        let inode_table = 6 * 4096 + 256;
+        let more = if good.len() == 2 << 20 { inode_table..inode_table + 128 } else { 0..0 };
+        for at in places.into_iter().chain([more]).flatten().step_by(3) {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = inspect_image(&&bad[..]).unwrap().to_string();
+            }
+        }
+    }
 }
