@@ -5,7 +5,10 @@ mod builds;
 mod compile;
 mod compose;
 mod disk;
+mod eve;
+mod gcp;
 mod inputs;
+mod memory;
 mod part;
 mod qcow2;
 mod row;
@@ -18,9 +21,10 @@ use crate::{
     error::{did_you_mean, usage},
 };
 use anyhow::{Context as _, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use row::Row;
 use setting::Setting;
+use std::path::PathBuf;
 
 /// One benchmark: a file with one function.
 struct Bench {
@@ -39,8 +43,11 @@ const BENCHES: &[Bench] = &[
     bench("squashfs", squashfs::run),
     bench("disk", disk::run),
     bench("qcow2", qcow2::run),
+    bench("gcp", gcp::run),
+    bench("memory", memory::run),
     bench("compose", compose::run),
     bench("tags", tags::run),
+    bench("eve", eve::run),
     bench("again", builds::again),
     bench("fresh", builds::fresh),
     Bench { cold: true, ..bench("compile", compile::run) },
@@ -57,6 +64,13 @@ pub fn arguments(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("also what is slow or needs the network: cold downloads, compile"),
         )
+        .arg(
+            Arg::new("eve")
+                .long("eve")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("a checkout of lf-edge/eve: plans and tags against its makefile and scripts"),
+        )
         .arg(Arg::new("part").long("part").num_args(1..).hide(true).conflicts_with("name"))
 }
 
@@ -68,6 +82,10 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let cold = arguments.get_flag("cold");
     let names: Vec<&str> = arguments.get_many::<String>("name").into_iter().flatten().map(String::as_str).collect();
     let chosen = choose(&names, cold)?;
+    let eve = match arguments.get_one::<PathBuf>("eve") {
+        Some(eve) => Some(eve.canonicalize().with_context(|| format!("cannot find the checkout `{}`", eve.display()))?),
+        None => None,
+    };
     let conditions = conditions();
     eprintln!("{conditions}");
     let scratch = ctx.dist().join("tmp");
@@ -76,7 +94,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     for bench in chosen {
         eprintln!("measuring {}", bench.name);
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&scratch).context("cannot make a folder to measure in")?;
-        rows.extend((bench.run)(&Setting { ctx, folder: folder.path().to_owned(), cold })?);
+        rows.extend((bench.run)(&Setting { ctx, folder: folder.path().to_owned(), cold, eve: eve.clone() })?);
     }
     if ctx.globals.json {
         let rows: Vec<_> = rows.iter().map(Row::to_json).collect();

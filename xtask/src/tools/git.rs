@@ -32,7 +32,20 @@ impl Git {
 
     /// The same as text, without the last newline.
     pub fn look_text(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
-        let text = String::from_utf8(self.look(args)?).context("git printed something that is no text")?;
-        Ok(text.trim_end().to_owned())
+        text(self.look(args)?)
     }
+
+    /// The outputs of commands that only look, all run at the same time.
+    pub fn look_at_once<const N: usize>(&self, commands: [&[&str]; N]) -> [Result<Vec<u8>>; N] {
+        std::thread::scope(|scope| {
+            let running = commands.map(|args| scope.spawn(move || self.look(args)));
+            running.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+}
+
+/// What git printed, without the last newline.
+pub fn text(output: Vec<u8>) -> Result<String> {
+    let text = String::from_utf8(output).context("git printed something that is no text")?;
+    Ok(text.trim_end().to_owned())
 }

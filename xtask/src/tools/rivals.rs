@@ -52,3 +52,28 @@ pub fn compile(tools: &Tools, workspace: &Path, target: &Path) -> Result<Cmd> {
     let words = ["build", "--release", "--locked", "--quiet", "--package", "xtask", "--target-dir"];
     Ok(tools.cmd(Tool::Cargo)?.dir(workspace).args(words).arg(target))
 }
+
+/// A copy of the file `from` that has holes wherever there are zeros.
+pub fn copy_sparse(tools: &Tools, from: &Path, to: &Path) -> Result<Cmd> {
+    Ok(tools.helper("cp")?.arg("--sparse=always").arg(from).arg(to))
+}
+
+/// The disk as a sparse tar through gzip.
+pub fn tar_sparse(tools: &Tools, disk: &Path, out: &Path) -> Result<Cmd> {
+    let folder = disk.parent().context("a disk has a folder")?;
+    let name = disk.file_name().context("a disk has a name")?;
+    Ok(tools.helper("tar")?.args(["--mode=644", "--owner=root", "--group=root", "-Sczf"]).arg(out).arg("-C").arg(folder).arg(name))
+}
+
+/// What make would do for `goal` in a checkout of lf-edge/eve. The makefile asks linuxkit for tags even so.
+pub fn make_plan(tools: &Tools, eve: &Path, goal: &str) -> Result<Cmd> {
+    let mut linuxkit = std::ffi::OsString::from("LINUXKIT=");
+    linuxkit.push(tools.find(Tool::Linuxkit).map_err(|missing| anyhow::anyhow!("{missing}"))?);
+    Ok(tools.helper("make")?.dir(eve).args(["-n", goal]).arg(linuxkit))
+}
+
+/// The template of the root file system resolved by lf-edge/eve's script, which asks linuxkit for every package's tag first.
+pub fn parse_pkgs(tools: &Tools, eve: &Path, arch: &str) -> Result<Cmd> {
+    let script = eve.join("tools/parse-pkgs.sh");
+    Ok(Cmd::new(script, tools.environment()).dir(eve).env("DOCKER_ARCH_TAG", arch).arg("images/rootfs.yml.in"))
+}

@@ -16,7 +16,10 @@ use crate::{
     execute::stamp::hex,
     knobs::{Arch, Knobs},
     plan::{Facts, PackageFacts, PackageWork, Release},
-    tools::{Tool, git::Git},
+    tools::{
+        Tool,
+        git::{self, Git},
+    },
 };
 use anyhow::{Context as _, Result};
 use pkgbuild::{
@@ -51,12 +54,18 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Asks git, four times in all.
+    /// Asks git, four times in all and at once: in a large checkout that is most of the time that a plan takes.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
-        let (short_id, commit_time) = version::parse_log(&git.look_text(["log", "-1", "--abbrev=8", "--format=%h%n%ct"])?)?;
-        let describe = git.look_text(["describe", "--always", "--tags"])?;
-        let state = TreeState::parse(&git.look(tags::LS_TREE)?, &git.look(tags::STATUS)?)?;
+        let [log, describe, listing, status] = git.look_at_once([
+            &["log", "-1", "--abbrev=8", "--format=%h%n%ct"],
+            &["describe", "--always", "--tags"],
+            tags::LS_TREE,
+            tags::STATUS,
+        ]);
+        let (short_id, commit_time) = version::parse_log(&git::text(log?)?)?;
+        let describe = git::text(describe?)?;
+        let state = TreeState::parse(&listing?, &status?)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,

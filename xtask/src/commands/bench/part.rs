@@ -4,12 +4,13 @@
 use crate::{
     context::Ctx,
     error::usage,
+    plan::Facts as _,
     tools::{Output, qemu_img::QemuImg},
 };
 use anyhow::{Context as _, Result};
 use compose::{Images, Yml};
 use diskimage::{
-    disk, eve,
+    disk, eve, gcp,
     recipes::{self, Parts},
     squashfs::Compressor,
 };
@@ -27,6 +28,10 @@ pub fn run(ctx: &Ctx, words: &[&str]) -> Result<()> {
     match words {
         ["squashfs", compressor, tar, out] => squashfs(compressor, Path::new(tar), Path::new(out)),
         ["disk", rootfs, out] => disk(Path::new(rootfs), Path::new(out)),
+        ["gcp", size, raw, out] => gcp(size.parse().context("a size is a number")?, Path::new(raw), Path::new(out)),
+        ["ext4", tar, out] => recipes::ext4_rootfs(read_tar(Path::new(tar))?, 0)?.write(&create(Path::new(out))?),
+        ["config", _, out] => recipes::config(&Tree::new(), 0)?.write(&create(Path::new(out))?),
+        ["yml"] => yml(ctx),
         ["compose", yml, out] => compose(ctx, Path::new(yml), Path::new(out)),
         ["qcow2", raw, out] => QemuImg::new(&ctx.tools, Output::default())?.convert_to_qcow2(Path::new(raw), Path::new(out)),
         _ => Err(usage(format!("bench has no part `{}`", words.join(" ")))),
@@ -38,9 +43,31 @@ fn create(path: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn squashfs(compressor: &str, tar: &Path, out: &Path) -> Result<()> {
+fn read_tar(tar: &Path) -> Result<Tree> {
     let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
-    let tree = filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)?;
+    filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)
+}
+
+fn gcp(size: u64, raw: &Path, out: &Path) -> Result<()> {
+    let file = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
+    gcp::layout(file, &gcp::Options::new(size, 0))?.write(&mut create(out)?).map(drop)
+}
+
+/// The tags of all packages and the yml of the root file system, printed.
+fn yml(ctx: &Ctx) -> Result<()> {
+    let tree = ctx.tree()?;
+    for name in tree.package_names()? {
+        // A package that has only a template has no tag yet, and linuxkit fails there too.
+        if let Ok(reference) = tree.package_reference(&name) {
+            println!("{reference}");
+        }
+    }
+    print!("{}", tree.rootfs_yml()?.0);
+    Ok(())
+}
+
+fn squashfs(compressor: &str, tar: &Path, out: &Path) -> Result<()> {
+    let tree = read_tar(tar)?;
     let compressor = if compressor == "gzip" { Compressor::Gzip } else { Compressor::Xz { bcj: Vec::new() } };
     recipes::pack_rootfs(tree, compressor, 0, &mut create(out)?).map(drop)
 }

@@ -124,7 +124,7 @@ impl Row {
         };
         let mut budget = match self.budget {
             Budget::None => Vec::new(),
-            Budget::Ratio(most) => vec![format!("{most}")],
+            Budget::Ratio(most) => vec![format!("{}", (most * 1000.0).round() / 1000.0)],
             Budget::Seconds(most) => vec![format!("{most} s")],
         };
         budget.extend(self.memory.map(size));

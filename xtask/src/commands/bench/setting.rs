@@ -16,6 +16,8 @@ pub struct Setting<'c> {
     pub folder: PathBuf,
     /// Whether the slow ones and those that need the network run.
     pub cold: bool,
+    /// A checkout of lf-edge/eve, if there is one.
+    pub eve: Option<PathBuf>,
 }
 
 /// A measured action.
