@@ -134,7 +134,7 @@ fn advice(ctx: &Ctx, states: &[State]) -> String {
 /// Whether virtual machines for this machine's own architecture run at full speed.
 fn acceleration(ctx: &Ctx) -> Result<String> {
     let arch = ctx.knobs.host_arch;
-    if !qemu::tool(arch).is_ok_and(|tool| ctx.tools.find(tool).is_ok()) {
+    if ctx.tools.find(qemu::tool(arch)).is_err() {
         return Ok(String::new());
     }
     Ok(match accel::choose(&ctx.tools, arch)? {

@@ -17,7 +17,6 @@ mod machines;
 pub mod make;
 mod reference;
 mod release;
-mod run;
 mod show_tag;
 mod sources;
 mod test;

@@ -37,7 +37,17 @@ impl Dialect {
         }
     }
 
-    fn dash(self, option: &str) -> String {
+    /// The word of a tree's profile for the linuxkit that it pins.
+    #[must_use]
+    pub fn of_pin(word: &str) -> Self {
+        match word {
+            "go" => Self::Go,
+            "platforms" => Self::Platforms,
+            _ => Self::Gnu,
+        }
+    }
+
+    pub(super) fn dash(self, option: &str) -> String {
         format!("{}{option}", if self == Self::Go { "-" } else { "--" })
     }
 }
@@ -68,7 +78,12 @@ impl Linuxkit {
         }
     }
 
-    fn command(&self, step: String, output: &Output) -> Result<Cmd> {
+    /// How the linuxkit that is here reads its options.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) fn command(&self, step: String, output: &Output) -> Result<Cmd> {
         Ok(self
             .tools
             .cmd(Tool::Linuxkit)?

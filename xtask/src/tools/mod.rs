@@ -4,13 +4,18 @@
 pub mod apt;
 pub mod cargo;
 pub mod cmd;
+pub mod curl;
 pub mod docker;
+pub mod docker_compose;
 pub mod failure;
+pub mod gcloud;
 pub mod git;
 pub mod interrupt;
 mod lines;
 pub mod linuxkit;
+mod linuxkit_gcp;
 pub mod oracle;
+pub mod prlctl;
 pub mod process;
 pub mod provide;
 pub mod qemu;
@@ -18,10 +23,12 @@ pub mod qemu_img;
 pub mod qemu_io;
 pub mod rivals;
 pub mod sandbox;
+pub mod ssh;
 pub mod static_binary;
 pub mod swtpm;
 pub mod table;
 pub mod usage;
+pub mod vboxmanage;
 pub mod version;
 
 pub use cmd::{Cmd, Environment, Output};
@@ -143,6 +150,12 @@ impl Tools {
             None => which::which_in(tool.info().binary, Some(&self.search), Path::new("/")),
         };
         found.map_err(|_| Missing { tool, place: self.overrides.get(&tool).cloned() })
+    }
+
+    /// A command that runs `tool`, or would if it were here: a dry run shows command lines on machines without the tool too.
+    pub fn cmd_unchecked(&self, tool: Tool) -> Cmd {
+        let program = self.find(tool).unwrap_or_else(|_| PathBuf::from(tool.info().binary));
+        Cmd::new(program, &self.base).named(tool.info().name)
     }
 
     /// A command that runs a program of the system that is no tool of ours to talk about: its package manager.

@@ -112,6 +112,18 @@ impl QemuImg {
         advise(cmd.args(["convert", "-f", "qcow2", "-O", format, "-m", COROUTINES]).arg(grown.path()).arg(out).run())
     }
 
+    /// The command that makes `out` an empty disk of `mebibytes`.
+    pub fn create_command(tools: &Tools, format: &str, out: &Path, mebibytes: u64) -> Cmd {
+        let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making the disk {}", out.display()));
+        cmd.args(["create", "-f", format]).arg(out).arg(format!("{mebibytes}M"))
+    }
+
+    /// The command that makes `image` a disk of `size`, in qemu-img's words.
+    pub fn resize_command(tools: &Tools, image: &Path, size: &str) -> Cmd {
+        let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making {} a disk of {size}", image.display()));
+        cmd.arg("resize").arg(image).arg(size)
+    }
+
     /// Makes the qcow2 `out`, which stands on `base` of the format `format` and takes what is written from then on.
     pub fn create_overlay(&self, base: &Path, format: &str, out: &Path) -> Result<()> {
         let base = std::path::absolute(base)?;

@@ -1,6 +1,6 @@
 //! swtpm, a TPM 2 behind a socket. It is handed a socket that listens already, so that nobody waits for it.
 
-use super::{Failure, Output, Running, Tool, Tools};
+use super::{Cmd, Failure, Output, Running, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::net::UnixListener,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The longest path of a socket, which the kernel's structure gives.
@@ -31,12 +31,70 @@ pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Res
         .spawn()
 }
 
-/// A socket at `path` that listens.
-pub fn listen(path: &Path) -> Result<UnixListener> {
+/// A TPM that went into the background by itself, as lf-edge/eve's Makefile starts it: its socket listens when its command has
+/// ended. It ends with QEMU's connection; where QEMU never came, with this value.
+pub struct Daemon {
+    pid_file: PathBuf,
+}
+
+/// The socket in the folder of a [`Daemon`]'s state.
+#[must_use]
+pub fn daemon_socket(state: &Path) -> PathBuf {
+    state.join("swtpm-sock")
+}
+
+/// The command that starts one.
+pub fn daemon_command(tools: &Tools, state: &Path) -> Cmd {
+    let (state, socket) = (state.display(), daemon_socket(state));
+    tools
+        .cmd_unchecked(Tool::Swtpm)
+        .step("giving the virtual machine a TPM")
+        .args(["socket", "--daemon", "--terminate", "--tpmstate", &format!("dir={state}")])
+        .args(["--ctrl", &format!("type=unixio,path={}", socket.display())])
+        .args(["--log", &format!("file={state}/swtpm.log,level=20"), "--pid", &format!("file={state}/swtpm.pid"), "--tpm2"])
+}
+
+/// Starts one that keeps its state in `state`, which is made when it is missing.
+pub fn start_daemon(tools: &Tools, state: &Path, output: &Output) -> Result<Daemon> {
+    fs::create_dir_all(state).with_context(|| format!("cannot make the TPM's folder {}", state.display()))?;
+    check_length(&daemon_socket(state))?;
+    daemon_command(tools, state).output(output).run().map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) => advise(failure),
+        Err(error) => error,
+    })?;
+    Ok(Daemon { pid_file: state.join("swtpm.pid") })
+}
+
+impl Drop for Daemon {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // It removes the file when it ends by itself.
+        let Some(pid) = fs::read_to_string(&self.pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return };
+        let is_it = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "swtpm");
+        if is_it && pid > 1 {
+            // SAFETY: plain system call; the process is a swtpm that wrote this file.
+            unsafe {
+                libc::kill(pid, libc::SIGTERM);
+            }
+        }
+    }
+}
+
+/// An error where the path of a socket is longer than the kernel takes.
+pub fn check_length(path: &Path) -> Result<()> {
     let length = path.as_os_str().len();
     if length > LONGEST_PATH {
-        bail!("a socket cannot be at {}: its path has {length} bytes, {LONGEST_PATH} at most\nhint: a shorter TMPDIR", path.display());
+        bail!(
+            "a socket cannot be at {}: its path has {length} bytes, {LONGEST_PATH} at most\nhint: a shorter TMPDIR, or a tree with a shorter path",
+            path.display()
+        );
     }
+    Ok(())
+}
+
+/// A socket at `path` that listens.
+pub fn listen(path: &Path) -> Result<UnixListener> {
+    check_length(path)?;
     UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
 }
 

@@ -10,6 +10,7 @@ pub enum Tool {
     QemuIo,
     QemuAmd64,
     QemuArm64,
+    QemuRiscv64,
     Swtpm,
     Ssh,
     Unshare,
@@ -24,6 +25,12 @@ pub enum Tool {
     Shellcheck,
     Docker,
     Linuxkit,
+    DockerCompose,
+    Gcloud,
+    Prlctl,
+    Prlsrvctl,
+    VBoxManage,
+    Curl,
     Cargo,
     Python,
 }
@@ -141,6 +148,14 @@ pub const TABLE: &[(Tool, Info)] = &[
                 packages(&["qemu-system-arm"], &["qemu-system-aarch64-core"], &["qemu"]),
                 &[Test],
             )
+        },
+    ),
+    (
+        Tool::QemuRiscv64,
+        Info {
+            version_after: "version ",
+            optional: true,
+            ..row("qemu-system-riscv64", "run riscv64 images", packages(&["qemu-system-misc"], &["qemu-system-riscv-core"], &["qemu"]), &[])
         },
     ),
     (
@@ -266,6 +281,54 @@ pub const TABLE: &[(Tool, Info)] = &[
         },
     ),
     (
+        Tool::DockerCompose,
+        Info {
+            optional: true,
+            version_after: "version ",
+            ..row(
+                "docker-compose",
+                "run the microservices without a machine",
+                packages(&["docker-compose"], &["docker-compose"], &["docker-compose"]),
+                &[],
+            )
+        },
+    ),
+    (
+        Tool::Gcloud,
+        Info { optional: true, version_after: "SDK ", ..row("gcloud", "look for images in Google's cloud", packages(&[], &[], &[]), &[]) },
+    ),
+    (
+        Tool::Prlctl,
+        Info {
+            optional: true,
+            version_after: "version ",
+            ..row("prlctl", "run images in Parallels Desktop", packages(&[], &[], &[]), &[])
+        },
+    ),
+    (
+        Tool::Prlsrvctl,
+        Info {
+            optional: true,
+            version_after: "version ",
+            ..row("prlsrvctl", "lead a port to a machine in Parallels Desktop", packages(&[], &[], &[]), &[])
+        },
+    ),
+    (
+        Tool::VBoxManage,
+        Info {
+            optional: true,
+            ..row("VBoxManage", "run images in VirtualBox", packages(&["virtualbox"], &["VirtualBox"], &["virtualbox"]), &[])
+        },
+    ),
+    (
+        Tool::Curl,
+        Info {
+            optional: true,
+            version_after: "curl ",
+            ..row("curl", "fetch the build machine's disk image", packages(&["curl"], &["curl"], &["curl"]), &[])
+        },
+    ),
+    (
         Tool::Cargo,
         Info {
             version_after: "cargo ",
@@ -316,13 +379,14 @@ mod tests {
     fn every_tool_has_one_row() {
         // A tool added to the enum stops this from compiling until its row is thought of.
         let all = |tool: Tool| match tool {
-            Tool::Git | Tool::QemuImg | Tool::QemuIo | Tool::QemuAmd64 | Tool::QemuArm64 | Tool::Swtpm | Tool::Ssh | Tool::Unshare => {}
+            Tool::Git | Tool::QemuImg | Tool::QemuIo | Tool::QemuAmd64 | Tool::QemuArm64 | Tool::QemuRiscv64 | Tool::Swtpm | Tool::Ssh => {}
+            Tool::Unshare | Tool::DockerCompose | Tool::Gcloud | Tool::Prlctl | Tool::Prlsrvctl | Tool::VBoxManage | Tool::Curl => {}
             Tool::Sgdisk | Tool::FsckVfat | Tool::Mcopy | Tool::Unsquashfs | Tool::Mksquashfs | Tool::E2fsck | Tool::Xorriso => {}
             Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit | Tool::Cargo | Tool::Python => {}
         };
         TABLE.iter().for_each(|(tool, _)| all(*tool));
         let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
-        assert_eq!((tools.len(), TABLE.len()), (21, 21));
+        assert_eq!((tools.len(), TABLE.len()), (28, 28));
         assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
         assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
     }

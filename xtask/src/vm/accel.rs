@@ -74,6 +74,19 @@ impl Accel {
     }
 }
 
+/// What should run guests of `arch` here, without a try: the operating system's own where the guest's architecture is this
+/// machine's. With the reason where that is nothing.
+#[must_use]
+pub fn guess(arch: Arch, off: bool) -> (Accel, Option<String>) {
+    match Arch::host() {
+        _ if off => (Accel::Tcg, None),
+        Ok(host) if host == arch && arch == Arch::Riscv64 => (Accel::Tcg, None),
+        Ok(host) if host == arch => (if cfg!(target_os = "macos") { Accel::Hvf } else { Accel::Kvm }, None),
+        Ok(host) => (Accel::Tcg, Some(format!("this machine is {host}"))),
+        Err(error) => (Accel::Tcg, Some(error.to_string())),
+    }
+}
+
 /// Time for a guest of two instructions.
 const PATIENCE: Duration = Duration::from_secs(3);
 

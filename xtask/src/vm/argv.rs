@@ -1,6 +1,6 @@
 //! `VmSpec` → the words after `qemu-system-…`. Pure; the devices are those that EVE's Makefile gives its machine.
 
-use super::{Accel, Disk, DiskBus, Firmware, Net, Serial, VmSpec};
+use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Serial, VmSpec};
 use crate::knobs::Arch;
 use std::{ffi::OsString, path::Path};
 
@@ -23,7 +23,8 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     argv.pair("-rtc", "base=utc,clock=rt");
     firmware(&mut argv, &spec.firmware);
     argv.pair("-device", "nec-usb-xhci,id=xhci");
-    for (index, disk) in spec.disks.iter().enumerate() {
+    let conf_part = spec.conf_part.as_ref().map(|folder| Disk::folder(folder, "CONF", DiskBus::usual(spec.arch)));
+    for (index, disk) in spec.disks.iter().chain(&conf_part).enumerate() {
         add_disk(&mut argv, spec.arch, index, disk);
     }
     for net in &spec.nets {
@@ -41,21 +42,21 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     argv.0
 }
 
-struct Argv(Vec<OsString>);
+pub(super) struct Argv(pub(super) Vec<OsString>);
 
 impl Argv {
     fn word(&mut self, word: &str) {
         self.0.push(word.into());
     }
 
-    fn pair(&mut self, option: &str, value: impl Into<OsString>) {
+    pub(super) fn pair(&mut self, option: &str, value: impl Into<OsString>) {
         self.0.push(option.into());
         self.0.push(value.into());
     }
 }
 
 /// `prefix` and a path as the last value of an option: a comma in it is doubled.
-fn with_path(prefix: &str, path: &Path) -> OsString {
+pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
     let mut bytes = prefix.as_bytes().to_vec();
     for &byte in path.as_os_str().as_encoded_bytes() {
         bytes.extend(std::iter::repeat_n(byte, if byte == b',' { 2 } else { 1 }));
@@ -99,7 +100,11 @@ fn firmware(argv: &mut Argv, firmware: &Firmware) {
 
 fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
     let snapshot = if disk.discard_writes { ",snapshot=on" } else { "" };
-    let prefix = format!("if=none,id=disk{index},format={}{snapshot},file=", disk.format);
+    let prefix = match disk.medium {
+        Medium::Image => format!("if=none,id=disk{index},format={}{snapshot},file=", disk.format),
+        Medium::Cd => format!("if=none,id=disk{index},media=cdrom,readonly=on,format=raw,file="),
+        Medium::Folder(label) => format!("if=none,id=disk{index},format=vvfat,rw=on,label={label},dir="),
+    };
     argv.pair("-drive", with_path(&prefix, &disk.path));
     let device = match disk.bus {
         DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{index}"),
@@ -109,7 +114,8 @@ fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
             if arch != Arch::Amd64 {
                 argv.pair("-device", format!("ich9-ahci,id=ahci{index}"));
             }
-            format!("ide-hd,bus={bus},drive=disk{index}")
+            let kind = if disk.medium == Medium::Cd { "ide-cd" } else { "ide-hd" };
+            format!("{kind},bus={bus},drive=disk{index}")
         }
         DiskBus::Nvme => format!("nvme,serial=disk{index},drive=disk{index}"),
         DiskBus::Scsi => {
@@ -122,14 +128,32 @@ fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
 }
 
 fn add_net(argv: &mut Argv, net: &Net) {
+    if let Some(tap) = &net.tap {
+        argv.pair("-netdev", tap_netdev(&net.id, tap));
+        argv.pair("-device", format!("virtio-net-pci,netdev={},romfile=", net.id));
+        return;
+    }
     let mut value = format!("user,id={},net={},dhcpstart={}", net.id, net.network, net.first_address);
     for (here, there) in &net.forwards {
         // Only this machine may knock: the guest lets root in.
         value.push_str(&format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"));
     }
-    argv.pair("-netdev", value);
+    let mut value = OsString::from(value);
     // Without its ROM the card is not booted from, which would take a minute of DHCP.
-    argv.pair("-device", format!("virtio-net-pci,netdev={},romfile=", net.id));
+    let mut device = format!("virtio-net-pci,netdev={},romfile=", net.id);
+    if let Some(netboot) = &net.netboot {
+        value.push(with_path(",tftp=", &netboot.folder));
+        value.push(with_path(",bootfile=", Path::new(&netboot.file)));
+        // UEFI has a driver of its own for the card, and asks it after the disks.
+        device.push_str(",bootindex=9");
+    }
+    argv.pair("-netdev", value);
+    argv.pair("-device", device);
+}
+
+/// A network that is the host's own: no script may set it up, the person has.
+pub(super) fn tap_netdev(id: &str, tap: &str) -> String {
+    format!("tap,id={id},ifname={tap},script=no,downscript=no")
 }
 
 fn watchdog(argv: &mut Argv, arch: Arch) {
@@ -178,7 +202,8 @@ mod tests {
             cpus: None,
             memory: 4096,
             firmware: Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() },
-            disks: vec![Disk { path: "/dist/live.qcow2".into(), format: "qcow2".into(), bus, discard_writes: false }],
+            disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)],
+            conf_part: None,
             nets: Net::usual_pair(Some(2222)),
             tpm: tpm.then(|| "/run/tpm.sock".into()),
             serial: Serial::Pipes,

@@ -3,6 +3,7 @@
 
 pub mod accel;
 pub mod argv;
+pub mod as_make;
 pub mod console;
 pub mod getty;
 pub mod machine;
@@ -10,6 +11,7 @@ pub mod qmp;
 pub mod session;
 
 pub use accel::Accel;
+pub use as_make::AsMake;
 pub use console::Echo;
 pub use machine::Setup;
 pub use session::{Outcome, VmRequest, run_vm};
@@ -34,6 +36,8 @@ pub struct VmSpec {
     pub firmware: Firmware,
     /// Disks in the order in which the firmware tries them.
     pub disks: Vec<Disk>,
+    /// A folder that the guest sees as one more disk.
+    pub conf_part: Option<PathBuf>,
     /// Network cards.
     pub nets: Vec<Net>,
     /// The control socket of a TPM emulator.
@@ -55,16 +59,28 @@ pub enum Firmware {
         vars: PathBuf,
     },
     /// One file with both, which forgets its variables.
-    #[allow(dead_code, reason = "trees whose firmware package has no flash images, and tests, boot with it")]
     Bios(PathBuf),
+}
+
+/// What a disk is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// An image.
+    Image,
+    /// An image of a CD.
+    Cd,
+    /// A folder that QEMU shows as a FAT volume with this label; what the guest writes goes into the folder.
+    Folder(&'static str),
 }
 
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// The image.
+    /// The image or the folder.
     pub path: PathBuf,
-    /// `qcow2`, `raw`, `vdi`.
+    /// Which of the two.
+    pub medium: Medium,
+    /// `qcow2`, `raw`, `vdi`; a folder is a raw disk to the guest.
     pub format: String,
     /// How the guest reaches it.
     pub bus: DiskBus,
@@ -72,7 +88,24 @@ pub struct Disk {
     pub discard_writes: bool,
 }
 
-/// A network card behind a network of QEMU's own, with DHCP and a way out.
+impl Disk {
+    /// An image that keeps what the guest writes.
+    pub fn image(path: impl Into<PathBuf>, format: impl Into<String>, bus: DiskBus) -> Self {
+        Self { path: path.into(), medium: Medium::Image, format: format.into(), bus, discard_writes: false }
+    }
+
+    /// A CD.
+    pub fn cd(path: impl Into<PathBuf>) -> Self {
+        Self { medium: Medium::Cd, ..Self::image(path, "raw", DiskBus::Ahci) }
+    }
+
+    /// A folder as a FAT volume.
+    pub fn folder(path: impl Into<PathBuf>, label: &'static str, bus: DiskBus) -> Self {
+        Self { medium: Medium::Folder(label), ..Self::image(path, "vvfat", bus) }
+    }
+}
+
+/// A network card behind a network of QEMU's own, with DHCP and a way out; or on a tap device of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
     /// Its name in QEMU.
@@ -83,6 +116,19 @@ pub struct Net {
     pub first_address: String,
     /// TCP ports of this machine's loopback that lead to the guest's.
     pub forwards: Vec<(u16, u16)>,
+    /// The tap device that replaces all of that.
+    pub tap: Option<String>,
+    /// What a guest that boots from the network gets.
+    pub netboot: Option<Netboot>,
+}
+
+/// A boot server of QEMU's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netboot {
+    /// Its files.
+    pub folder: PathBuf,
+    /// The name of the one to boot.
+    pub file: String,
 }
 
 impl Net {
@@ -94,6 +140,8 @@ impl Net {
             network: format!("192.168.{number}.0/24"),
             first_address: format!("192.168.{number}.10"),
             forwards,
+            tap: None,
+            netboot: None,
         };
         vec![net(1, ssh_port.map(|port| (port, 22)).into_iter().collect()), net(2, vec![])]
     }

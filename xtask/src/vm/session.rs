@@ -1,12 +1,12 @@
 //! From start to end of one machine, the way `run` and the boot tests want it.
 
 use super::{
-    Echo,
+    Accel, Echo, accel,
     machine::{self, Setup, Vm},
 };
-use crate::tools::Tools;
+use crate::tools::{Failure, Tools, interrupt};
 use anyhow::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is to happen with a machine.
 pub struct VmRequest<'r> {
@@ -34,13 +34,39 @@ pub enum Outcome {
     Ended,
 }
 
-/// Runs a machine to the end that `request` asks for.
-pub fn run_vm(tools: &Tools, request: VmRequest<'_>) -> Result<Outcome> {
-    if request.on_terminal && request.until.is_none() && request.timeout.is_none() {
+/// A machine that ends sooner than this has not run.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+/// Runs a machine to the end that `request` asks for. One that was started without a look at the acceleration, and failed at once
+/// where that does not work, is started again without it.
+pub fn run_vm(tools: &Tools, mut request: VmRequest<'_>) -> Result<Outcome> {
+    let since = Instant::now();
+    let error = match attempt(tools, &request) {
+        Err(error) if request.setup.as_make.is_some() && since.elapsed() < AT_ONCE && !interrupt::is_interrupted() => error,
+        outcome => return outcome,
+    };
+    let is_accelerated = accel::guess(request.setup.arch, request.setup.no_accel).0 != Accel::Tcg;
+    if !is_accelerated || error.chain().all(|cause| cause.downcast_ref::<Failure>().is_none()) {
+        return Err(error);
+    }
+    match accel::choose(tools, request.setup.arch) {
+        Ok((Accel::Tcg, Some(why))) => {
+            (request.say)(&format!("starting again without acceleration: {why}"));
+            request.setup.no_accel = true;
+            attempt(tools, &request)
+        }
+        _ => Err(error),
+    }
+}
+
+fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
+    // The words of the Makefile have no place for a log, so it is kept by us, who must read the port for that.
+    let keeps_log = request.setup.as_make.is_some() && request.setup.serial_log.is_some();
+    if request.on_terminal && request.until.is_none() && request.timeout.is_none() && !keeps_log {
         machine::run_on_terminal(tools, &request.setup, request.say)?;
         return Ok(Outcome::Ended);
     }
-    let mut vm = Vm::start(tools, &request.setup, request.echo)?;
+    let mut vm = Vm::start(tools, &request.setup, request.echo.clone())?;
     if let Some(why) = &vm.slow_because {
         (request.say)(&format!("running without acceleration: {why}"));
     }
@@ -80,17 +106,9 @@ mod tests {
             fs::write(dir.join(name), [0; 512]).unwrap();
         }
         Setup {
-            arch: Arch::Amd64,
             no_accel: true,
-            cpu: None,
-            cpus: None,
-            memory: 64,
-            firmware: Firmware::Flash { code: dir.join("code.fd"), vars: dir.join("vars.fd") },
-            disks: vec![Disk { path: dir.join("disk.raw"), format: "raw".into(), bus: DiskBus::Virtio, discard_writes: false }],
-            ssh_port: None,
-            tpm: None,
-            serial_log: None,
-            tool_log: None,
+            disks: vec![Disk::image(dir.join("disk.raw"), "raw", DiskBus::Virtio)],
+            ..Setup::new(Arch::Amd64, Firmware::Flash { code: dir.join("code.fd"), vars: dir.join("vars.fd") }, 64)
         }
     }
 

@@ -51,11 +51,7 @@ impl Linuxkit {
             spool: ctx.dist().join("tmp"),
             tools: ctx.tools.clone(),
             knobs: ctx.knobs.clone(),
-            pinned: match pinned {
-                "go" => Dialect::Go,
-                "platforms" => Dialect::Platforms,
-                _ => Dialect::Gnu,
-            },
+            pinned: Dialect::of_pin(pinned),
             linuxkit: OnceLock::new(),
             // A cache that is not there yet holds nothing; linuxkit makes it.
             cache: folder.is_dir().then(|| Cache::open(&folder)).transpose()?,

@@ -1,0 +1,160 @@
+//! `run-installer-*`, `run-verification-raw`: an installer with an empty disk. `run-target`: that disk afterwards.
+
+use super::{
+    machine::{self, Place, bus, qemu_format, setup, start},
+    overlay, require,
+};
+use crate::{
+    context::{Ctx, EngineKind},
+    execute::artifact::Pending,
+    plan::Goal,
+    tools::{Cmd, Tool, qemu_img::QemuImg},
+    vm::{Disk, Netboot, as_make::Disks},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::ArgMatches;
+use filetree::{Content, Kind};
+use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+
+/// The installer's file of the network.
+const IPXE: &str = "ipxe.efi";
+
+/// `run-target`.
+pub fn run_target(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    require(ctx, &place.target(), "run-installer-raw")?;
+    let format = qemu_format(ctx)?.to_string();
+    let disk = Disk::image(place.target(), &format, bus(ctx, arguments)?);
+    let setup = setup(ctx, arguments, &place, vec![disk], Disks::Last)?;
+    if !ctx.globals.dry_run {
+        machine::ensure_tools(ctx, &setup, &[])?;
+        overlay::ask_for_login(ctx, &place, &place.target(), &format);
+    }
+    start(ctx, arguments, setup, vec![])
+}
+
+/// `run-installer-raw`.
+pub fn run_raw(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let image = place.build.join("installer.raw");
+    require(ctx, &image, "installer-raw")?;
+    let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
+    install(ctx, arguments, &place, Some(medium), None)
+}
+
+/// `run-verification-raw`.
+pub fn run_verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let image = place.current.join("verification.raw");
+    require(ctx, &image, "verification-raw")?;
+    let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
+    install(ctx, arguments, &place, Some(medium), None)
+}
+
+/// `run-installer-iso`.
+pub fn run_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let image = place.build.join("installer.iso");
+    require(ctx, &image, "installer-iso")?;
+    install(ctx, arguments, &place, Some(Disk::cd(image)), None)
+}
+
+/// `run-installer-net`.
+pub fn run_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let image = place.build.join("installer.net");
+    require(ctx, &image, "installer-net")?;
+    let folder = place.build.join("installer");
+    if !ctx.globals.dry_run {
+        if ctx.engine == EngineKind::Linuxkit && !folder.join(IPXE).is_file() {
+            super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
+        }
+        unpack(&image, &folder)?;
+    }
+    require(ctx, &folder.join(IPXE), "installer-net")?;
+    install(ctx, arguments, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
+}
+
+fn install(ctx: &Ctx, arguments: &ArgMatches, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
+    let format = qemu_format(ctx)?.to_string();
+    let target = Disk::image(place.target(), &format, bus(ctx, arguments)?);
+    let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.media_size);
+    // The empty disk boots nothing, so the firmware goes on to the installer; after it, the disk comes first.
+    let disks = std::iter::once(target).chain(medium).collect();
+    let mut setup = setup(ctx, arguments, place, disks, Disks::First)?;
+    setup.netboot = netboot;
+    if ctx.globals.dry_run {
+        return start(ctx, arguments, setup, vec![create]);
+    }
+    machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
+    // The disk is made before the machine looks whether it is there.
+    super::run_all(vec![create])?;
+    machine::boot(ctx, arguments, setup)
+}
+
+/// Puts the files of the tar `image` into `folder`. Those that are there already are not touched: they are artifacts.
+fn unpack(image: &Path, folder: &Path) -> Result<()> {
+    let file = fs::File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?;
+    let tree = filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)
+        .with_context(|| format!("`{}` is no tar of an installer", image.display()))?;
+    for (name, node) in tree.root.children().into_iter().flatten() {
+        let Kind::File { content, .. } = &node.kind else {
+            bail!("`{}` holds `{}`, which is no file", image.display(), String::from_utf8_lossy(name));
+        };
+        let path = folder.join(std::ffi::OsStr::from_bytes(name));
+        if is_same(&path, content)? {
+            continue;
+        }
+        let pending = Pending::new(&path)?;
+        std::io::copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", path.display()))?;
+        pending.commit()?;
+    }
+    Ok(())
+}
+
+/// Whether the file at `path` holds `content`.
+fn is_same(path: &Path, content: &Content) -> Result<bool> {
+    let Ok(file) = fs::File::open(path) else { return Ok(false) };
+    if !file.metadata()?.is_file() || file.metadata()?.len() != content.len() {
+        return Ok(false);
+    }
+    let (mut here, mut there) = (std::io::BufReader::new(file), content.open()?);
+    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let count = there.read(&mut right)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        here.read_exact(&mut left[..count])?;
+        if left[..count] != right[..count] {
+            return Ok(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use filetree::{Node, Tree};
+
+    #[test]
+    fn what_an_installer_was_packed_from_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = Tree::new();
+        tree.insert("kernel", Node::file(0o644, 0, Content::from("kernel"))).unwrap();
+        tree.insert("initrd.bits", Node::file(0o644, 0, Content::from("bits"))).unwrap();
+        let tar = dir.path().join("installer.net");
+        fs::write(&tar, filetree::write_tar(&tree, Vec::new()).unwrap()).unwrap();
+        let folder = dir.path().join("installer");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("kernel"), "kernel").unwrap();
+        fs::write(folder.join("initrd.bits"), "old!").unwrap();
+        let before = fs::metadata(folder.join("kernel")).unwrap().modified().unwrap();
+        unpack(&tar, &folder).unwrap();
+        assert_eq!(fs::metadata(folder.join("kernel")).unwrap().modified().unwrap(), before);
+        assert_eq!(fs::read_to_string(folder.join("initrd.bits")).unwrap(), "bits");
+        fs::write(&tar, "no tar").unwrap();
+        assert!(unpack(&tar, &folder).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! `run`: boots the last live image in QEMU. Here, what the guest writes goes into an image beside it, so that what was built
+//! stays as it was built, and the next run finds the guest's /persist again. A tree of lf-edge/eve has the image itself run.
+
+use super::{
+    machine::{self, Place, bus, qemu_format, setup, start},
+    overlay, require,
+};
+use crate::{
+    context::{Ctx, EngineKind},
+    tools::{Output, Tool, qemu_img::QemuImg},
+    vm::{Disk, as_make::Disks},
+};
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::{Path, PathBuf};
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    let disk = Arg::new("disk").long("disk").value_name("FILE").value_parser(value_parser!(PathBuf));
+    machine::options(command)
+        .arg(Arg::new("what").value_name("WHAT").value_parser(["live"]).default_value("live").help("what to boot"))
+        .arg(disk.help("boot this disk, qcow2, vdi or raw by its name, and write to it"))
+        .arg(Arg::new("fresh").long("fresh").action(ArgAction::SetTrue).help("forget what earlier runs wrote to the disk and to the TPM"))
+}
+
+/// `run`.
+pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let (image, format, is_given) = match arguments.get_one::<PathBuf>("disk") {
+        Some(disk) => {
+            let disk = std::path::absolute(disk)?;
+            let format = format_by_name(&disk).to_owned();
+            (disk, format, true)
+        }
+        None => {
+            let format = qemu_format(ctx)?;
+            let image = place.current.join(format!("live.{format}"));
+            require(ctx, &image, &format!("live-{format}"))?;
+            (image, format.to_string(), false)
+        }
+    };
+    let disk = Disk::image(&image, &format, bus(ctx, arguments)?);
+    let mut setup = setup(ctx, arguments, &place, vec![disk], Disks::LastNamed)?;
+    if ctx.globals.dry_run || is_given {
+        return start(ctx, arguments, setup, vec![]);
+    }
+    if ctx.engine == EngineKind::Linuxkit {
+        machine::ensure_tools(ctx, &setup, &[])?;
+        overlay::ask_for_login(ctx, &place, &image, &format);
+    } else {
+        machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
+        let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
+        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, arguments.get_flag("fresh"))?;
+        "qcow2".clone_into(&mut setup.disks[0].format);
+    }
+    machine::boot(ctx, arguments, setup)
+}
+
+/// A raw disk's own bytes may look like any format's, so that its name tells, not what is in it.
+fn format_by_name(disk: &Path) -> &'static str {
+    match disk.extension().and_then(|extension| extension.to_str()) {
+        Some("qcow2") => "qcow2",
+        Some("vdi") => "vdi",
+        _ => "raw",
+    }
+}

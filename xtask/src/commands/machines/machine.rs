@@ -1,0 +1,201 @@
+//! What all machines in QEMU have in common: options, where their files are, the settings that knobs make, and their life.
+
+use super::{ensure, show};
+use crate::{
+    context::{Ctx, EngineKind},
+    error::usage,
+    knobs::{Arch, ImageFormat},
+    plan::Goal,
+    tools::{Cmd, Tool, qemu},
+    vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm},
+};
+use anyhow::Result;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Options of every machine; `--tpm`, `--no-accel`, `--memory`, `--ssh-port` and the like are knobs.
+pub fn options(command: Command) -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
+    let buses = DiskBus::ALL.map(DiskBus::as_str);
+    command
+        .arg(option("disk-bus", "BUS", "how disks are connected; AHCI on amd64 and virtio elsewhere when unset").value_parser(buses))
+        .arg(option("serial-log", "FILE", "write what the serial console prints to FILE"))
+        .arg(option("until", "TEXT", "succeed and switch the machine off when the serial console prints TEXT"))
+        .arg(option("timeout", "SECS", "fail when it takes longer").value_parser(value_parser!(u64).range(1..)))
+        .arg(option("cpu", "MODEL", "QEMU's name of the processor"))
+        .arg(
+            option("cpus", "N", "number of processors; 4, or 1 without acceleration, when unset")
+                .value_parser(value_parser!(u32).range(1..=255)),
+        )
+}
+
+/// Where the files of machines are. On a tree of lf-edge/eve, as its Makefile has it: live images and firmware are those of the
+/// last build, installers and what they install those of this version. Here, all are of one version.
+pub struct Place {
+    /// `dist/<arch>/current`, or the folder of this version where nothing is current.
+    pub current: PathBuf,
+    /// The folder of the version.
+    pub build: PathBuf,
+}
+
+impl Place {
+    /// Looks.
+    pub fn find(ctx: &Ctx) -> Result<Self> {
+        let arch = ctx.knobs.arch;
+        let folder = ctx.dist().join(arch.as_str());
+        if ctx.engine == EngineKind::Linuxkit {
+            let build = folder.join(ctx.tree()?.version());
+            let current = folder.join("current");
+            return Ok(Self { current: if current.is_dir() { current } else { build.clone() }, build });
+        }
+        if arch == Arch::Riscv64 {
+            return Err(usage("virtual machines of this tree run amd64 and arm64 images only, riscv64 boots on hardware"));
+        }
+        let link = folder.join(ctx.knobs.rootfs_version.as_deref().unwrap_or("current"));
+        let found = link.canonicalize().map_err(|_| {
+            usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
+        })?;
+        Ok(Self { current: found.clone(), build: found })
+    }
+
+    /// The log of what a tool says itself.
+    pub fn log(&self, tool: &str) -> PathBuf {
+        self.current.join("logs").join(format!("run-{tool}.log"))
+    }
+
+    /// The disk that installers install on.
+    pub fn target(&self) -> PathBuf {
+        self.build.join("target.img")
+    }
+
+    /// The folder of the firmware. On a tree of lf-edge/eve it is made when the last build has none.
+    fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
+        let own = |folder: &Path| folder.join("installer/firmware");
+        let files = ctx.profile.firmware_files(ctx.knobs.arch);
+        let is_whole = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
+        let current = own(&self.current);
+        if ctx.engine == EngineKind::Native || ctx.globals.dry_run || is_whole(&current) {
+            return Ok(current);
+        }
+        super::super::build::build(ctx, &Goal::Firmware)?;
+        Ok(if is_whole(&current) { current } else { own(&self.build) })
+    }
+}
+
+/// A format that QEMU boots from.
+pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
+    let format = ctx.knobs.image_format;
+    if matches!(format, ImageFormat::Gcp | ImageFormat::Parallels) {
+        return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
+    }
+    Ok(format)
+}
+
+/// How a person wants disks to be connected.
+pub fn bus(ctx: &Ctx, arguments: &ArgMatches) -> Result<DiskBus> {
+    match arguments.get_one::<String>("disk-bus") {
+        Some(word) => word.parse().map_err(usage),
+        None => Ok(DiskBus::usual(ctx.knobs.arch)),
+    }
+}
+
+/// A machine with `disks`, as the knobs and the options say. `words` is how the Makefile writes such disks down.
+pub fn setup(ctx: &Ctx, arguments: &ArgMatches, place: &Place, disks: Vec<Disk>, words: Disks) -> Result<Setup> {
+    let (knobs, arch) = (&ctx.knobs, ctx.knobs.arch);
+    let as_make = (ctx.engine == EngineKind::Linuxkit).then(|| AsMake {
+        root: ctx.root.clone(),
+        dtb: (arch == Arch::Arm64).then(|| ctx.dist().join("arm64/dtb")),
+        kernel: (arch == Arch::Riscv64).then(|| place.current.join("installer/boot/u-boot.bin")),
+        disks: words,
+    });
+    let conf_part = knobs.optional("CONF_PART").map(|folder| ctx.root.join(folder));
+    if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(usage(format!("CONF_PART={}: there is no such folder", folder.display())));
+    }
+    let tpm = if as_make.is_some() { place.current.join("swtpm") } else { place.build.join("swtpm") };
+    let firmware = firmware(ctx, &place.firmware(ctx)?);
+    Ok(Setup {
+        no_accel: knobs.no_accel,
+        cpu: arguments.get_one::<String>("cpu").cloned(),
+        cpus: arguments.get_one::<u32>("cpus").copied(),
+        disks,
+        conf_part,
+        ssh_port: Some(knobs.ssh_port),
+        tap: knobs.optional("TAP").map(str::to_owned),
+        tpm: knobs.tpm.then_some(tpm),
+        serial_log: arguments.get_one::<String>("serial-log").map(std::path::absolute).transpose()?,
+        tool_log: Some(place.log("qemu")),
+        as_make,
+        ..Setup::new(arch, firmware, knobs.memory)
+    })
+}
+
+/// Flash with variables, or one file for both: PFLASH says.
+fn firmware(ctx: &Ctx, folder: &Path) -> Firmware {
+    let files = ctx.profile.firmware_files(ctx.knobs.arch);
+    // Unless somebody says, what the tree has for the architecture: lf-edge/eve has no code for arm64, we have.
+    let usual =
+        || if ctx.engine == EngineKind::Linuxkit { ctx.knobs.arch == Arch::Amd64 } else { files.iter().any(|file| file == "OVMF_CODE.fd") };
+    match ctx.knobs.optional("PFLASH").map_or_else(usual, |word| word == "y") {
+        true => Firmware::Flash { code: folder.join("OVMF_CODE.fd"), vars: folder.join("OVMF_VARS.fd") },
+        false => Firmware::Bios(folder.join("OVMF.fd")),
+    }
+}
+
+/// Everything that the machine needs from this one, `more` besides QEMU. For the machine of lf-edge/eve no versions are asked for.
+pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
+    let mut tools = vec![qemu::tool(ctx.knobs.arch)];
+    tools.extend(more);
+    tools.extend(setup.tpm.is_some().then_some(Tool::Swtpm));
+    if ctx.engine == EngineKind::Linuxkit {
+        return ensure(ctx, &tools);
+    }
+    let needs: Vec<_> = tools.into_iter().map(crate::tools::Need::usual).collect();
+    super::super::doctor::ensure(ctx, &needs)
+}
+
+/// Runs `before`, then the machine; a dry run prints both.
+pub fn start(ctx: &Ctx, arguments: &ArgMatches, setup: Setup, before: Vec<Cmd>) -> Result<()> {
+    if ctx.globals.dry_run {
+        show(&before);
+        show(&machine::show_commands(&ctx.tools, &setup));
+        return Ok(());
+    }
+    let more = if before.is_empty() { vec![] } else { vec![Tool::QemuImg] };
+    ensure_tools(ctx, &setup, &more)?;
+    super::run_all(before)?;
+    boot(ctx, arguments, setup)
+}
+
+/// Runs the machine to its end.
+pub fn boot(ctx: &Ctx, arguments: &ArgMatches, setup: Setup) -> Result<()> {
+    let until = arguments.get_one::<String>("until").cloned();
+    let timeout = arguments.get_one::<u64>("timeout").map(|seconds| Duration::from_secs(*seconds));
+    let request = VmRequest {
+        setup,
+        until: until.clone(),
+        timeout,
+        on_terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+        echo: Some(Arc::new(echo)),
+        say: &|line| eprintln!("{line}"),
+    };
+    let since = Instant::now();
+    let outcome = run_vm(&ctx.tools, request)?;
+    let seconds = since.elapsed().as_secs_f32();
+    match (outcome, until) {
+        (Outcome::Found, Some(text)) => eprintln!("\nthe machine printed `{text}` after {seconds:.1} s"),
+        _ => eprintln!("\nthe machine ended after {seconds:.1} s"),
+    }
+    Ok(())
+}
+
+/// The serial port's bytes, as they are, to standard output. Somebody who has stopped reading does not stop the machine.
+fn echo(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}

@@ -1,0 +1,91 @@
+//! What runs images: in QEMU, in other hypervisors of this machine, in a cloud. One file a target, or a family of them.
+
+mod build_vm;
+mod compose;
+mod gcp;
+mod installers;
+mod live;
+mod machine;
+mod overlay;
+mod parallels;
+mod proxy;
+mod rootfs;
+mod virtualbox;
+
+use super::{Verb, no_arguments, verb};
+use crate::{
+    context::Ctx,
+    tools::{Cmd, Need, Output, Tool},
+};
+use anyhow::Result;
+use std::path::Path;
+
+/// The verbs of this family.
+pub const VERBS: &[Verb] = &[
+    verb("run", "boot the last live image in QEMU", live::arguments, live::run),
+    verb("run-target", "boot in QEMU what an installer made on target.img", machine::options, installers::run_target),
+    verb("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw", machine::options, installers::run_raw),
+    verb("run-installer-iso", "the same from installer.iso", machine::options, installers::run_iso),
+    verb("run-installer-net", "the same over the network, from installer.net", machine::options, installers::run_net),
+    verb(
+        "run-verification-raw",
+        "the same from verification.raw, which checks what it did",
+        machine::options,
+        installers::run_verification,
+    ),
+    verb("run-rootfs", "boot rootfs.img alone in QEMU", machine::options, rootfs::run_rootfs),
+    verb("run-grub", "boot GRUB alone in QEMU", machine::options, rootfs::run_grub),
+    verb("run-compose", "run the microservices in containers of this machine", no_arguments, compose::run),
+    verb("run-proxy", "forward ports into the machine that `run` runs, until it is ended", no_arguments, proxy::run),
+    verb("build-vm", "make a machine that builds EVE, from a cloud's image", machine::options, build_vm::build),
+    verb("run-build-vm", "boot that machine in QEMU", machine::options, build_vm::run),
+    verb("run-live-vb", "boot the last live-vdi in VirtualBox", no_arguments, virtualbox::run),
+    verb("run-live-parallels", "boot the last live-parallels in Parallels Desktop", no_arguments, parallels::run),
+    verb("run-live-gcp", "boot live-gcp in Google's cloud, where it is uploaded to", no_arguments, gcp::run),
+    verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is there", no_arguments, gcp::upload),
+];
+
+/// Prints command lines instead of running them.
+fn show(commands: &[Cmd]) {
+    for command in commands {
+        println!("{command}");
+    }
+}
+
+/// Runs one command after the other, each of which must succeed; what they print is shown.
+fn run_all(commands: Vec<Cmd>) -> Result<()> {
+    let output = shown();
+    for command in commands {
+        eprintln!("$ {command}");
+        command.output(&output).run()?;
+    }
+    Ok(())
+}
+
+/// What a tool prints, to standard error.
+fn shown() -> Output {
+    Output::to(|line| eprintln!("{line}"))
+}
+
+/// An error where one of `tools` is missing. Versions are asked for only when that may lead to an installation.
+fn ensure(ctx: &Ctx, tools: &[Tool]) -> Result<()> {
+    if tools.iter().any(|tool| ctx.tools.find(*tool).is_err()) {
+        let needs: Vec<Need> = tools.iter().map(|tool| Need::usual(*tool)).collect();
+        super::doctor::ensure(ctx, &needs)?;
+    }
+    Ok(())
+}
+
+/// An error, with the target that makes it, where `path` is missing; a dry run only tells.
+fn require(ctx: &Ctx, path: &Path, target: &str) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let arch = if ctx.knobs.arch == ctx.knobs.host_arch { String::new() } else { format!(" --zarch {}", ctx.knobs.arch) };
+    let text = format!("`{}` has not been made\nhint: cargo xtask {target}{arch}", path.display());
+    if ctx.globals.dry_run {
+        eprintln!("warning: {}", text.replace('\n', "; "));
+        return Ok(());
+    }
+    Err(crate::error::usage(text))
+}

@@ -1,0 +1,140 @@
+//! The image that a guest writes to, on top of the one that was built, and the login that a machine run here gets.
+
+use super::machine::Place;
+use crate::{
+    context::Ctx,
+    tools::{Output, Tools, qemu_img::QemuImg, qemu_io},
+    vm::getty,
+};
+use anyhow::{Context as _, Result};
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The overlay of the last run while it stands on the same build, else a new one.
+pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
+    ensure_in(&ctx.tools, place, image, format, tool, fresh)
+}
+
+fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
+    let dir = place.build.join("run");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    let overlay = dir.join(format!("live-{format}.qcow2"));
+    let note = dir.join(format!("live-{format}.base"));
+    let base = identity(image)?;
+    if !fresh && overlay.is_file() && fs::read_to_string(&note).is_ok_and(|known| known == base) {
+        return Ok(overlay);
+    }
+    if fresh {
+        remove_tree(&place.build.join("swtpm"))?;
+    }
+    // The note goes first and comes last: an overlay without one is never used.
+    remove(&note)?;
+    remove(&overlay)?;
+    tool.create_overlay(image, format, &overlay)?;
+    if let Some(patched) = getty::patch(image, format)? {
+        write_qcow2(tools, place, &patched, &dir, &overlay)?;
+    }
+    fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
+    Ok(overlay)
+}
+
+/// Has the system on `image` ask for a login on its console, by the configuration on the image itself. Where that cannot be, it
+/// is said, and the machine runs without.
+pub fn ask_for_login(ctx: &Ctx, place: &Place, image: &Path, format: &str) {
+    if let Err(error) = add_switch(ctx, place, image, format) {
+        eprintln!("warning: the console of the machine may have no login: {error:#}");
+    }
+}
+
+fn add_switch(ctx: &Ctx, place: &Place, image: &Path, format: &str) -> Result<()> {
+    let Some(patched) = getty::patch(image, format)? else { return Ok(()) };
+    let dir = place.build.join("run");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    if format != "raw" {
+        return write_qcow2(&ctx.tools, place, &patched, &dir, image);
+    }
+    let mut copy = tempfile::tempfile_in(&dir).context("cannot make a temporary file")?;
+    patched.layout.write(&copy)?;
+    copy.rewind()?;
+    let disk = File::options().write(true).open(image).with_context(|| format!("cannot write to {}", image.display()))?;
+    let (mut buffer, mut at) = (vec![0; 1 << 16], patched.offset);
+    loop {
+        let count = copy.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        disk.write_all_at(&buffer[..count], at).with_context(|| format!("cannot write to {}", image.display()))?;
+        at += count as u64;
+    }
+}
+
+fn write_qcow2(tools: &Tools, place: &Place, patched: &getty::Patched, dir: &Path, image: &Path) -> Result<()> {
+    let copy = dir.join("config.img");
+    remove(&copy)?;
+    patched.layout.write(&File::options().read(true).write(true).create_new(true).open(&copy)?)?;
+    let output = Output::default().with_log(place.log("qemu-io"));
+    qemu_io::write_at(tools, image, patched.offset, &copy, patched.layout.size(), &output)
+}
+
+/// What tells one build of an image from the next.
+fn identity(image: &Path) -> Result<String> {
+    let meta = fs::metadata(image).with_context(|| format!("cannot look at {}", image.display()))?;
+    Ok(format!("{} bytes, inode {}, {}.{:09} s\n", meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::tools::{Tool, fake};
+
+    #[test]
+    fn what_the_guest_wrote_is_kept_until_the_image_is_built_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(
+            dir.path(),
+            Tool::QemuImg,
+            "case $1 in --version) echo version 7.2;; create) eval last=\\${$#}; echo new > \"$last\";; esac",
+        );
+        let tools: Tools = fake::tools(dir.path());
+        let tool = QemuImg::new(&tools, Output::default()).unwrap();
+        let image = dir.path().join("live.vdi");
+        fs::write(&image, "first").unwrap();
+        let place = Place { current: dir.path().to_owned(), build: dir.path().to_owned() };
+        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, fresh).unwrap();
+        let overlay = ensure(false);
+        fs::write(&overlay, "what the guest wrote").unwrap();
+        ensure(false);
+        assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
+        fs::create_dir(dir.path().join("swtpm")).unwrap();
+        ensure(true);
+        assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
+        assert!(!dir.path().join("swtpm").exists());
+        fs::write(&overlay, "what the guest wrote").unwrap();
+        fs::write(&image, "second!").unwrap();
+        ensure(false);
+        assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
+    }
+}

@@ -1,0 +1,29 @@
+//! `run-proxy`: ports into the machine that runs, by ssh.
+
+use super::{ensure, show};
+use crate::{
+    context::Ctx,
+    tools::{Tool, ssh},
+};
+use anyhow::Result;
+use clap::ArgMatches;
+use std::path::PathBuf;
+
+/// `run-proxy`. It stays in the foreground, where it can be ended.
+pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let key = match ctx.knobs.optional("SSH_KEY") {
+        Some(key) => PathBuf::from(key),
+        None => PathBuf::from(ctx.knobs.text("CONF_DIR")).join("ssh.key"),
+    };
+    let cmd = ssh::proxy(&ctx.tools, ctx.knobs.text("SSH_PROXY"), &key, ctx.knobs.ssh_port, &ctx.root);
+    if ctx.globals.dry_run {
+        show(&[cmd]);
+        return Ok(());
+    }
+    ensure(ctx, &[Tool::Ssh])?;
+    if !ctx.root.join(&key).is_file() {
+        eprintln!("warning: there is no key `{}`, ssh tries those of its agent; cargo xtask ssh-key makes one", key.display());
+    }
+    eprintln!("forwarding {} through port {}; Ctrl-C ends it", ctx.knobs.text("SSH_PROXY"), ctx.knobs.ssh_port);
+    cmd.foreground().run()
+}

@@ -1,0 +1,112 @@
+//! `run-rootfs` and `run-grub`: parts of an image alone. GRUB and its settings are on a volume of their own, a copy: those of
+//! the build go into images.
+
+use super::{
+    machine::{Place, bus, setup, start},
+    require,
+};
+use crate::{
+    context::{Ctx, EngineKind},
+    error::usage,
+    plan::Goal,
+    vm::{Disk, as_make::Disks},
+};
+use anyhow::{Context as _, Result};
+use clap::ArgMatches;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Has GRUB read the settings of the root file system, the disk after the one with the device tree.
+const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
+                        set rootfs_root=/dev/vdb\n\
+                        set root=hd1\n\
+                        export rootfs_root\n\
+                        export devicetree\n\
+                        configfile /EFI/BOOT/grub.cfg\n";
+
+/// `run-rootfs`.
+pub fn run_rootfs(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = place(ctx, "run-rootfs")?;
+    let image = place.build.join("installer/rootfs.img");
+    require(ctx, &image, "rootfs")?;
+    let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
+    let bus = bus(ctx, arguments)?;
+    let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
+    start(ctx, arguments, setup(ctx, arguments, &place, disks, Disks::LastNamed)?, vec![])
+}
+
+/// `run-grub`.
+pub fn run_grub(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let place = place(ctx, "run-grub")?;
+    let volume = volume(ctx, &place, "grub", None)?;
+    let disks = vec![Disk::folder(volume, "EVE", bus(ctx, arguments)?)];
+    start(ctx, arguments, setup(ctx, arguments, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
+}
+
+fn place(ctx: &Ctx, target: &str) -> Result<Place> {
+    if ctx.engine == EngineKind::Native {
+        return Err(usage(format!(
+            "{target} needs a GRUB that is a part of its own ([parts] EFI of a profile) and the engine linuxkit: {} has it inside rootfs.img\n\
+             hint: cargo xtask run boots all of it; lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
+            ctx.profile.tree.name
+        )));
+    }
+    Place::find(ctx)
+}
+
+/// The folder `run/<name>` with a new copy of GRUB, and `settings` as its grub.cfg.
+fn volume(ctx: &Ctx, place: &Place, name: &str, settings: Option<&str>) -> Result<PathBuf> {
+    let volume = place.build.join("run").join(name);
+    if ctx.globals.dry_run {
+        return Ok(volume);
+    }
+    let efi = place.build.join("installer/EFI");
+    if !efi.is_dir() {
+        super::super::build::build(ctx, &Goal::Parts(vec!["EFI"]))?;
+    }
+    fill(&volume, &efi, settings)?;
+    Ok(volume)
+}
+
+fn fill(volume: &Path, efi: &Path, settings: Option<&str>) -> Result<()> {
+    if volume.exists() {
+        fs::remove_dir_all(volume).with_context(|| format!("cannot remove `{}`", volume.display()))?;
+    }
+    for entry in walkdir::WalkDir::new(efi).follow_links(true).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot read `{}`", efi.display()))?;
+        let path = volume.join("EFI").join(entry.path().strip_prefix(efi)?);
+        let done = if entry.file_type().is_dir() {
+            fs::create_dir_all(&path)
+        } else if path.ends_with("EFI/BOOT/grub.cfg") {
+            Ok(())
+        } else {
+            fs::copy(entry.path(), &path).map(drop)
+        };
+        done.with_context(|| format!("cannot make `{}`", path.display()))?;
+    }
+    let Some(settings) = settings else { return Ok(()) };
+    let path = volume.join("EFI/BOOT/grub.cfg");
+    fs::write(&path, settings).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_builds_grub_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (efi, volume) = (dir.path().join("EFI"), dir.path().join("run/rootfs"));
+        fs::create_dir_all(efi.join("BOOT")).unwrap();
+        fs::write(efi.join("BOOT/grub.cfg"), "the build's").unwrap();
+        fs::write(efi.join("BOOT/BOOTX64.EFI"), "grub").unwrap();
+        fill(&volume, &efi, Some("mine")).unwrap();
+        assert_eq!(fs::read_to_string(volume.join("EFI/BOOT/grub.cfg")).unwrap(), "mine");
+        fill(&volume, &efi, None).unwrap();
+        assert!(!volume.join("EFI/BOOT/grub.cfg").exists() && volume.join("EFI/BOOT/BOOTX64.EFI").is_file());
+        assert_eq!(fs::read_to_string(efi.join("BOOT/grub.cfg")).unwrap(), "the build's");
+    }
+}

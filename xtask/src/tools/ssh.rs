@@ -1,0 +1,13 @@
+//! ssh into a virtual machine of ours, whose host key is another one after every build.
+
+use super::{Cmd, Tool, Tools};
+use std::path::Path;
+
+/// The command that forwards ports (`forwards`: ssh's own words) through the machine behind `port` of this one, until it is ended.
+/// `key` is told as it is and may be relative to `root`.
+pub fn proxy(tools: &Tools, forwards: &str, key: &Path, port: u16, root: &Path) -> Cmd {
+    let cmd = tools.cmd_unchecked(Tool::Ssh).step("forwarding ports").args(forwards.split_whitespace());
+    let cmd = cmd.arg("-N").arg("-i").arg(key).args(["-p", &port.to_string()]);
+    let strangers = ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
+    cmd.args(strangers).arg("root@localhost").dir(root)
+}
