@@ -55,8 +55,24 @@ fn write_files(ctx: &Ctx, tree: &Tree, template: &Path, folder: &Path) -> Result
 fn resolve(text: &str, root: &Path, version: &Path) -> String {
     let text = text.replace("CURDIR/images/version.yml", &version.display().to_string());
     let text = text.replace("CURDIR", &root.display().to_string());
-    let variable = regex::Regex::new(r"\$\{([^}\s]*/[^}\s]*:[^}\s]*)\}").expect("the pattern is valid");
-    variable.replace_all(&text, "$1").into_owned()
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        // Only an image is no name of a variable.
+        match after.split_once('}').filter(|(name, _)| name.contains('/') && name.contains(':') && !name.contains(char::is_whitespace)) {
+            Some((image, after)) => {
+                out.push_str(image);
+                rest = after;
+            }
+            None => {
+                out.push_str("${");
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
