@@ -110,9 +110,10 @@ pub(super) fn make_disk(tools: &Tools, disk: &DiskJob, job: &Job<'_>) -> Result<
     drop(file);
     let mut arguments = vec!["/output.img"];
     arguments.extend(disk.words.iter().map(String::as_str));
+    let epoch = format!("SOURCE_DATE_EPOCH={}", disk.epoch);
     let step = Step {
         step: format!("partitioning {}.raw", disk.kind.as_str()),
-        options: &["--rm"],
+        options: if disk.dated { &["--rm", "-e", &epoch] } else { &["--rm"] },
         volumes: &[(&disk.parts, "/parts"), (&disk.out, "/output.img")],
         image: reference(disk.tool.as_ref())?,
         arguments: &arguments,

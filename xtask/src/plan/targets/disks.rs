@@ -97,6 +97,7 @@ impl Planner<'_> {
                 mebibytes: spec.mebibytes,
                 board,
                 epoch: self.facts.epoch(),
+                dated: !self.facts.profile().packages.published,
                 out,
                 tool,
             }),
