@@ -336,8 +336,6 @@ pub struct DiskJob {
     pub board: Option<String>,
     /// Seconds since the epoch for the ESP's files.
     pub epoch: i64,
-    /// Whether the tool is one of this repository, which takes that time from its environment.
-    pub dated: bool,
     /// The disk.
     pub out: PathBuf,
     /// mkimage-raw-efi and its like.

@@ -46,36 +46,49 @@ fn reference(tool: Option<&ImageRef>) -> Result<&str> {
     tool.map(|image| image.reference.as_str()).context("a plan for containers names them")
 }
 
-pub(super) fn pack_rootfs(tools: &Tools, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::PackRootfs { tar, out, link, limit, tool, format, .. } = action else { bail!("this node packs nothing") };
+/// Where containers are started, and whose.
+pub(super) struct Containers<'e> {
+    pub tools: &'e Tools,
+    /// The images are this repository's own: they need no privileges, and take their time from the environment.
+    pub ours: bool,
+}
+
+pub(super) fn pack_rootfs(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::PackRootfs { tar, out, link, limit, tool, format, epoch, .. } = action else { bail!("this node packs nothing") };
     drop(create(out)?);
+    let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let step = Step {
         step: format!("packing the root file system as {format}"),
-        options: &["-i", "--rm", "-v", "/dev:/dev", "--privileged"],
+        options: if at.ours { &["-i", "--rm", "-e", &epoch] } else { &["-i", "--rm", "-v", "/dev:/dev", "--privileged"] },
         volumes: &[(out, "/rootfs.img")],
         image: reference(tool.as_ref())?,
         arguments: &[],
     };
-    step.command(tools, &job.output())?.stdin_file(tar).run()?;
+    step.command(at.tools, &job.output())?.stdin_file(tar).run()?;
     check_written(out, "docker", |_| Ok(()))?;
     check_limit(out.metadata()?.len(), *limit, tar)?;
     let name = out.file_name().context("the image has a name")?;
     link_atomically(link, Path::new(name))
 }
 
-pub(super) fn make_config(tools: &Tools, root: &Path, action: &Action, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
+pub(super) fn make_config(at: &Containers<'_>, root: &Path, action: &Action, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
     let Action::MakeConfig { conf_dir, version, epoch, out, tool, .. } = action else { bail!("this node makes no configuration") };
     let tar = configuration_tar(conf_dir, root, *epoch)?;
     drop(create(out)?);
     let (version, arch) = (format!("ROOTFS_VERSION={version}"), format!("ZARCH={}", knobs.arch));
+    let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
+    let mut options = vec!["-i", "--rm", "-e", &version, "-e", &arch];
+    if at.ours {
+        options.extend(["-e", &epoch]);
+    }
     let step = Step {
         step: "making config.img".into(),
-        options: &["-i", "--rm", "-e", &version, "-e", &arch],
+        options: &options,
         volumes: &[(out, "/config.img")],
         image: reference(tool.as_ref())?,
         arguments: &["/config.img"],
     };
-    step.command(tools, &job.output())?.stdin_bytes(tar).run()?;
+    step.command(at.tools, &job.output())?.stdin_bytes(tar).run()?;
     check_written(out, "docker", |_| Ok(()))
 }
 
@@ -99,7 +112,7 @@ fn configuration_tar(conf_dir: &Path, root: &Path, epoch: i64) -> Result<Vec<u8>
     filetree::write_tar(&tree, Vec::new())
 }
 
-pub(super) fn make_disk(tools: &Tools, disk: &DiskJob, job: &Job<'_>) -> Result<()> {
+pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> Result<()> {
     if let Some(board) = &disk.board {
         boards::place(&disk.parts, board)?;
     }
@@ -113,30 +126,31 @@ pub(super) fn make_disk(tools: &Tools, disk: &DiskJob, job: &Job<'_>) -> Result<
     let epoch = format!("SOURCE_DATE_EPOCH={}", disk.epoch);
     let step = Step {
         step: format!("partitioning {}.raw", disk.kind.as_str()),
-        options: if disk.dated { &["--rm", "-e", &epoch] } else { &["--rm"] },
+        options: if at.ours { &["--rm", "-e", &epoch] } else { &["--rm"] },
         volumes: &[(&disk.parts, "/parts"), (&disk.out, "/output.img")],
         image: reference(disk.tool.as_ref())?,
         arguments: &arguments,
     };
-    step.command(tools, &job.output())?.run()?;
+    step.command(at.tools, &job.output())?.run()?;
     check_written(&disk.out, "docker", |_| Ok(()))
 }
 
-pub(super) fn make_iso(tools: &Tools, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::MakeIso { parts, out, tool, .. } = action else { bail!("this node makes no ISO") };
+pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::MakeIso { parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
     drop(create(out)?);
+    let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let step = Step {
         step: "making installer.iso".into(),
-        options: &["--rm"],
+        options: if at.ours { &["--rm", "-e", &epoch] } else { &["--rm"] },
         volumes: &[(parts, "/bits"), (out, "/output.iso")],
         image: reference(tool.as_ref())?,
         arguments: &["installer"],
     };
-    step.command(tools, &job.output())?.run()?;
+    step.command(at.tools, &job.output())?.run()?;
     check_written(out, "docker", |_| Ok(()))
 }
 
-pub(super) fn make_sbom(tools: &Tools, action: &Action, spool: &Path, job: &Job<'_>) -> Result<()> {
+pub(super) fn make_sbom(at: &Containers<'_>, action: &Action, spool: &Path, job: &Job<'_>) -> Result<()> {
     let Action::MakeSbom { tar, config, image, out } = action else { bail!("this node lists nothing") };
     let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
     let mut tree = filetree::entries_to_tree(filetree::read_tar_file(std::sync::Arc::new(file))?)?;
@@ -154,7 +168,7 @@ pub(super) fn make_sbom(tools: &Tools, action: &Action, spool: &Path, job: &Job<
     };
     let pending = Pending::new(out)?;
     let mut file = pending.create()?;
-    step.command(tools, &job.output())?.read_with(|stream| {
+    step.command(at.tools, &job.output())?.read_with(|stream| {
         std::io::copy(stream, &mut file).with_context(|| format!("cannot write `{}`", out.display()))?;
         file.flush().with_context(|| format!("cannot write `{}`", out.display()))
     })?;

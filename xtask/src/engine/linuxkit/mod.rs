@@ -27,6 +27,7 @@ use std::{
 pub struct Linuxkit {
     root: PathBuf,
     packages: PathBuf,
+    ours: bool,
     spool: PathBuf,
     tools: Tools,
     knobs: crate::knobs::Knobs,
@@ -48,6 +49,7 @@ impl Linuxkit {
         Ok(Self {
             root: ctx.root.clone(),
             packages: ctx.profile.packages.folder.clone(),
+            ours: !ctx.profile.packages.published,
             spool: ctx.dist().join("tmp"),
             tools: ctx.tools.clone(),
             knobs: ctx.knobs.clone(),
@@ -61,6 +63,10 @@ impl Linuxkit {
 
     fn linuxkit(&self) -> &Tool {
         self.linuxkit.get_or_init(|| Tool::new(&self.tools, self.pinned, &self.knobs))
+    }
+
+    fn containers(&self) -> images::Containers<'_> {
+        images::Containers { tools: &self.tools, ours: self.ours }
     }
 
     fn output(job: &Job<'_>) -> Output {
@@ -169,13 +175,13 @@ impl Engine for Linuxkit {
             Action::ExportParts { package, image, out, entries, fetch } => self.export(package, image, entries, out, *fetch, job),
             Action::BuildPackage(package) => self.build_package(package, job),
             Action::ComposeRootfs { yml, out, .. } => self.compose(yml, out, job),
-            Action::PackRootfs { .. } => images::pack_rootfs(&self.tools, &node.action, job),
-            Action::MakeConfig { .. } => images::make_config(&self.tools, &self.root, &node.action, &self.knobs, job),
-            Action::MakeDisk(disk) => images::make_disk(&self.tools, disk, job),
-            Action::MakeIso { .. } => images::make_iso(&self.tools, &node.action, job),
+            Action::PackRootfs { .. } => images::pack_rootfs(&self.containers(), &node.action, job),
+            Action::MakeConfig { .. } => images::make_config(&self.containers(), &self.root, &node.action, &self.knobs, job),
+            Action::MakeDisk(disk) => images::make_disk(&self.containers(), disk, job),
+            Action::MakeIso { .. } => images::make_iso(&self.containers(), &node.action, job),
             Action::MakeNet { parts, epoch, out } => native::make_net(parts, *epoch, out),
             Action::ConvertDisk { .. } => self.convert(&node.action, job),
-            Action::MakeSbom { .. } => images::make_sbom(&self.tools, &node.action, &self.spool, job),
+            Action::MakeSbom { .. } => images::make_sbom(&self.containers(), &node.action, &self.spool, job),
             Action::BuildEve(eve) => self.eve(eve, job),
         };
         if result.is_err() {

@@ -97,7 +97,6 @@ impl Planner<'_> {
                 mebibytes: spec.mebibytes,
                 board,
                 epoch: self.facts.epoch(),
-                dated: !self.facts.profile().packages.published,
                 out,
                 tool,
             }),
