@@ -136,6 +136,10 @@ pub fn command(wanted: Option<&str>) -> Command {
 /// Adds every knob as a flag; help shows those that the verb is known to heed.
 fn with_knobs(mut command: Command, verb: &Verb) -> Command {
     for decl in TABLE {
+        // A word of the verb's own goes before a knob's.
+        if command.get_arguments().any(|arg| arg.get_long() == Some(decl.flag)) {
+            continue;
+        }
         let shown = verb.builds && decl.verbs.is_empty() || decl.verbs.contains(&verb.name);
         let default = if decl.default.is_empty() { String::new() } else { format!(" [default: {}]", decl.default) };
         let mut arg = Arg::new(decl.name)

@@ -59,6 +59,15 @@ impl Environment {
         self.get("SOURCE_DATE_EPOCH")?.parse().ok()
     }
 
+    /// Who builds, and on which machine, for what must say so.
+    #[must_use]
+    pub fn builder(&self) -> (String, String) {
+        let user = self.get("USER").or_else(|| self.get("LOGNAME")).unwrap_or("unknown").to_owned();
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = Some(kernel.trim()).filter(|name| !name.is_empty()).or_else(|| self.get("HOSTNAME")).unwrap_or("unknown");
+        (user, host.to_owned())
+    }
+
     /// The folder of the tree when cargo started us and nobody named one: the workspace's.
     #[must_use]
     pub fn workspace(&self) -> Option<PathBuf> {

@@ -45,3 +45,55 @@ impl Step<'_> {
 pub fn prune(tools: &Tools, output: &Output) -> Result<()> {
     tools.cmd(Tool::Docker)?.step("removing dangling images").args(["image", "prune", "-f"]).output(output).run()
 }
+
+/// A row of docker's list of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `org/name`.
+    pub repository: String,
+    /// Its tag; `<none>` when another image has it now.
+    pub tag: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// The command that lists the images of these organizations.
+pub fn list_command(tools: &Tools, organizations: &[String]) -> Result<Cmd> {
+    let cmd = tools.cmd(Tool::Docker)?.step("listing its images");
+    let cmd = cmd.args(["image", "ls", "--format", r"{{.Repository}}\t{{.Tag}}\t{{.ID}}"]);
+    Ok(organizations.iter().fold(cmd, |cmd, org| cmd.arg("--filter").arg(format!("reference={org}/*"))))
+}
+
+/// The images of these organizations, the newest first.
+pub fn list_images(tools: &Tools, organizations: &[String]) -> Result<Vec<Image>> {
+    parse_images(&list_command(tools, organizations)?.stdout()?)
+}
+
+fn parse_images(text: &str) -> Result<Vec<Image>> {
+    let image = |line: &str| {
+        let mut parts = line.split('\t').map(str::to_owned);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(repository), Some(tag), Some(id)) => Ok(Image { repository, tag, id }),
+            _ => anyhow::bail!("docker printed `{line}` in its list of images"),
+        }
+    };
+    text.lines().filter(|line| !line.is_empty()).map(image).collect()
+}
+
+/// The command that writes the file `path` of `image` to standard output.
+pub fn cat_command(tools: &Tools, image: &str, path: &str) -> Result<Cmd> {
+    let cmd = tools.cmd(Tool::Docker)?.step(format!("taking {path} out of {image}"));
+    Ok(cmd.args(["run", "--rm", "--entrypoint=cat", image, path]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_images_is_read() {
+        let images = parse_images("lfedge/eve-grub\td33f-amd64\t0123456789ab\nlfedge/eve-grub\t<none>\tab\n").expect("read");
+        assert_eq!(images[1], Image { repository: "lfedge/eve-grub".into(), tag: "<none>".into(), id: "ab".into() });
+        assert!(parse_images("WARNING: x").is_err());
+    }
+}

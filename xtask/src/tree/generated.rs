@@ -1,8 +1,12 @@
 //! Files of a package that are made from templates, and the tags of its variants.
 
-use super::Tree;
+use super::{
+    Tree,
+    kernel_yml::{Changes, KernelFacts, kernel_build_yml},
+};
 use anyhow::{Context as _, Result};
-use std::path::Path;
+use pkgbuild::tags;
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 /// The template of a kernel's build.yml.
 pub const TEMPLATE: &str = "build.yml.in";
@@ -23,21 +27,21 @@ impl Tree {
         }
         let path = dir.join(TEMPLATE);
         let template = std::fs::read_to_string(&path).with_context(|| format!("cannot read the template `{}`", path.display()))?;
-        let text = self.git.look_text(["log", "-1", "--format=%ct%n%cd", "--", &format!("pkg/{name}")])?;
-        let mut lines = text.lines();
-        let epoch = lines.next().unwrap_or_default();
-        let date = lines.next().unwrap_or_default().rsplit_once(' ').map_or("", |(date, _)| date);
-        let mut out = String::new();
-        for line in template.lines() {
-            let key = line.trim().trim_start_matches("- ").split('=').next().unwrap_or_default();
-            match key {
-                "KBUILD_BUILD_TIMESTAMP" => out.push_str(&format!("  - KBUILD_BUILD_TIMESTAMP={date}")),
-                "SOURCE_DATE_EPOCH" => out.push_str(&format!("  - SOURCE_DATE_EPOCH={epoch}")),
-                _ => out.push_str(line),
-            }
-            out.push('\n');
-        }
-        Ok(Some(out))
+        let log = self.git.look_text(["log", "-1", "--format=%ct%n%cd", "--", &format!("pkg/{name}")])?;
+        let (epoch, commit_date) = log.split_once('\n').unwrap_or_default();
+        let epoch = epoch.parse().with_context(|| format!("git knows no commit of `{}`", dir.display()))?;
+        let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &tags::Options::default())?;
+        let changes = tag.is_dirty.then(|| self.changes_of(dir, epoch));
+        let facts = KernelFacts { epoch, commit_date: commit_date.to_owned(), changes };
+        Ok(Some(kernel_build_yml(&template, &facts)))
+    }
+
+    /// Who changed the package in `dir`, and when: as of its newest file that is not committed; one that is gone has no time.
+    fn changes_of(&self, dir: &Path, epoch: i64) -> Changes {
+        let folder = dir.strip_prefix(&self.root).unwrap_or(dir);
+        let changed = self.state.changed_below(folder);
+        let times = changed.filter_map(|path| std::fs::symlink_metadata(self.root.join(path)).ok()).map(|metadata| metadata.mtime());
+        Changes { epoch: times.max().unwrap_or(epoch), user: self.builder.0.clone(), host: self.builder.1.clone() }
     }
 }
 

@@ -2,8 +2,10 @@
 //! once, when it is first asked for.
 
 mod generated;
+mod kernel_yml;
 mod profile;
 mod release;
+mod table;
 mod template;
 mod version;
 
@@ -49,6 +51,7 @@ pub struct Tree {
     describe: String,
     git: Git,
     engine: EngineKind,
+    builder: (String, String),
     packages: RefCell<BTreeMap<String, PackageFacts>>,
     release: OnceCell<Release>,
 }
@@ -87,6 +90,7 @@ impl Tree {
             describe: facts.describe,
             git,
             engine: ctx.engine,
+            builder: ctx.environment.builder(),
             packages: RefCell::default(),
             release: OnceCell::new(),
         })
@@ -96,6 +100,16 @@ impl Tree {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The packages whose build.yml is made from a template, with the file and what it must hold now.
+    pub fn generated_ymls(&self) -> Result<Vec<(PathBuf, String)>> {
+        let mut ymls = Vec::new();
+        for name in self.templated_packages()? {
+            let dir = self.profile.packages.folder.join(&name);
+            ymls.extend(self.generated_yml(&name, &dir, generated::TEMPLATE)?.map(|text| (dir.join("build.yml"), text)));
+        }
+        Ok(ymls)
     }
 
     /// The commit's id when no tracked file is changed.

@@ -118,6 +118,9 @@ pub struct Templates {
     pub patch: Option<String>,
     /// The name of a package's Dockerfile template.
     pub dockerfiles: Option<String>,
+    /// The names of the table that `parse-pkgs` prints, without `_TAG`, in its order; all packages when there is none.
+    #[serde(default)]
+    pub table: Vec<String>,
     /// Irregular names: `DOM0ZTOOLS_TAG` → `dom0-ztools`, `PILLAR_DEV_TAG` → `pillar:build-dev.yml`.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -167,6 +170,8 @@ pub struct Firmware {
 pub struct Eve {
     /// The package's folder.
     pub folder: PathBuf,
+    /// The image's name behind `EVE_TAG`, when templates have that name.
+    pub tag: Option<String>,
     /// Files of that folder that the image needs beside the artifacts.
     pub copies: Vec<String>,
 }

@@ -8,6 +8,7 @@ mod content;
 mod objects;
 mod state;
 
+pub use objects::blob_id;
 pub use state::{LS_TREE, STATUS, TreeState};
 
 use crate::build_yml::BuildYml;

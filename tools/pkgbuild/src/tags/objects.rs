@@ -42,6 +42,12 @@ pub(super) fn sha1(parts: &[&[u8]]) -> Id {
     hash.finalize().into()
 }
 
+/// The id that git gives a file with these bytes, in hex.
+#[must_use]
+pub fn blob_id(bytes: &[u8]) -> String {
+    hex(&sha1(&[format!("blob {}\0", bytes.len()).as_bytes(), bytes]))
+}
+
 /// Mode and blob of the file as it lies in the working tree; `None` when there is none (a folder is none).
 pub(super) fn file_now(path: &Path) -> Result<Option<(u32, Id)>> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(None) };

@@ -196,6 +196,11 @@ impl TreeState {
         &self.files[first..first + self.files[first..].iter().take_while(inside).count()]
     }
 
+    /// The paths below `folder` that are not as they were committed, untracked ones included, relative to the top.
+    pub fn changed_below<'s>(&'s self, folder: &'s Path) -> impl Iterator<Item = &'s Path> {
+        self.changes_below(folder.as_os_str().as_bytes()).map(|(path, _)| Path::new(OsStr::from_bytes(path)))
+    }
+
     /// The changes below `folder`, or of the file of that name.
     pub(super) fn changes_below<'s>(&'s self, folder: &'s [u8]) -> impl Iterator<Item = (&'s [u8], &'s Change)> {
         let from: Box<[u8]> = folder.into();

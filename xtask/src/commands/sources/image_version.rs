@@ -1,0 +1,170 @@
+//! `getimgversion [-a] [IMAGE]`: the version that a root file system says it is, read in process: no mount, no sudo.
+
+use crate::context::Ctx;
+use anyhow::{Context as _, Result, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use diskimage::{FileImage, ReadAt, gpt, qcow2, squashfs};
+use std::{fs::File, io::Read as _, path::Path, sync::Arc};
+
+const RELEASE: &str = "etc/eve-release";
+const PROGRAMS: &[(&str, &str)] = &[
+    ("zedagent", "containers/services/pillar/lower/opt/zededa/bin/zedagent"),
+    ("lisp-ztr", "containers/services/pillar/lower/opt/zededa/bin/lisp-ztr"),
+];
+/// The most bytes of a file that is read.
+const MOST: u64 = 1 << 30;
+/// A squashfs begins with this.
+const SQUASHFS: &[u8] = b"hsqs";
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    command.arg(Arg::new("all").short('a').action(ArgAction::SetTrue).help("say too what the programs of pillar are")).arg(
+        Arg::new("image")
+            .value_name("IMAGE")
+            .default_value("rootfs.img")
+            .help("a squashfs, a disk (raw or qcow2) with one, or a rootfs.tar"),
+    )
+}
+
+/// `getimgversion`.
+pub fn run(_: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let path = Path::new(arguments.get_one::<String>("image").map_or("rootfs.img", String::as_str));
+    let files = open(path)?;
+    let release = files.read(RELEASE).with_context(|| format!("`{}` tells no version: it has no /{RELEASE}", path.display()))?;
+    println!("{}", String::from_utf8_lossy(&release).trim_end());
+    if arguments.get_flag("all") {
+        for (name, program) in PROGRAMS {
+            let what = files.read(program).map_or_else(|_| "it is not there".to_owned(), |bytes| describe(&bytes));
+            println!("file {name}: /{program}: {what}");
+        }
+    }
+    Ok(())
+}
+
+/// A root file system.
+enum Files {
+    Squashfs(squashfs::Reader),
+    Tar(filetree::Tree),
+}
+
+impl Files {
+    fn read(&self, path: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Squashfs(reader) => reader.read_file(path, MOST),
+            Self::Tar(tree) => {
+                let path = tree.resolve(path, true)?;
+                match tree.get(&path).map(|node| &node.kind) {
+                    Some(filetree::Kind::File { content, .. }) if content.len() <= MOST => content.read_all(),
+                    _ => bail!("it has no file of that name"),
+                }
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Files> {
+    let open = || File::open(path).with_context(|| format!("cannot open `{}`", path.display()));
+    let mut start = Vec::new();
+    open()?.take(512).read_to_end(&mut start).with_context(|| format!("cannot read `{}`", path.display()))?;
+    if start.get(257..262) == Some(b"ustar") {
+        let entries = filetree::read_tar_file(Arc::new(open()?)).with_context(|| format!("cannot read the tar `{}`", path.display()))?;
+        return Ok(Files::Tar(filetree::entries_to_tree(entries)?));
+    }
+    let image = FileImage::new(open()?)?;
+    let image: Arc<dyn ReadAt> = if start.starts_with(b"QFI\xfb") { Arc::new(qcow2::Reader::open(image)?) } else { Arc::new(image) };
+    let reader = squashfs_in(image).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(Files::Squashfs(reader))
+}
+
+/// The image itself when it is a squashfs, else the first partition that holds one with a version.
+fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
+    let size = image.size();
+    let whole = Part { image, start: 0, size };
+    if whole.is_squashfs() {
+        return squashfs::Reader::open_image(Box::new(whole));
+    }
+    let Some(table) = gpt::read(&whole)? else {
+        bail!("it is neither a squashfs nor a disk with partitions\nhint: cargo xtask inspect IMAGE tells what it is")
+    };
+    for entry in table.entries {
+        let start = entry.first_lba.saturating_mul(gpt::SECTOR);
+        let end = entry.last_lba.saturating_add(1).saturating_mul(gpt::SECTOR).min(size);
+        let part = Part { image: Arc::clone(&whole.image), start, size: end.saturating_sub(start) };
+        if part.is_squashfs() {
+            let reader = squashfs::Reader::open_image(Box::new(part)).with_context(|| format!("its partition `{}`", entry.name))?;
+            if reader.read_file(RELEASE, MOST).is_ok() {
+                return Ok(reader);
+            }
+        }
+    }
+    bail!("none of its partitions is a squashfs with /{RELEASE}\nhint: cargo xtask inspect IMAGE lists them")
+}
+
+/// A part of an image that it keeps open.
+struct Part {
+    image: Arc<dyn ReadAt>,
+    start: u64,
+    size: u64,
+}
+
+impl Part {
+    fn is_squashfs(&self) -> bool {
+        let mut magic = [0; 4];
+        self.size >= 96 && self.read_at(&mut magic, 0).is_ok() && magic == SQUASHFS
+    }
+}
+
+impl ReadAt for Part {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        match offset.checked_add(buffer.len() as u64) {
+            Some(end) if end <= self.size => self.image.read_at(buffer, self.start + offset),
+            _ => bail!("{} bytes at {offset} lie behind the end", buffer.len()),
+        }
+    }
+}
+
+/// What a program is, as far as its first bytes tell.
+fn describe(bytes: &[u8]) -> String {
+    let size = bytes.len();
+    match bytes {
+        [0x7f, b'E', b'L', b'F', class, ..] if size >= 20 => {
+            let machine = match u16::from_le_bytes([bytes[18], bytes[19]]) {
+                0x3e => "x86-64",
+                0xb7 => "ARM aarch64",
+                0xf3 => "RISC-V",
+                _ => "another machine",
+            };
+            format!("ELF {}-bit, {machine}, {size} bytes", if *class == 2 { 64 } else { 32 })
+        }
+        [b'#', b'!', ..] => format!("script, {size} bytes"),
+        _ => format!("data, {size} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_by_their_first_bytes() {
+        let mut elf = vec![0x7f, b'E', b'L', b'F', 2];
+        elf.resize(64, 0);
+        elf[18] = 0xb7;
+        assert_eq!(describe(&elf), "ELF 64-bit, ARM aarch64, 64 bytes");
+        assert_eq!(describe(b"#!/bin/sh"), "script, 9 bytes");
+        assert_eq!(describe(b""), "data, 0 bytes");
+    }
+
+    #[test]
+    fn what_is_no_image_says_what_to_do() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("x");
+        std::fs::write(&path, [0; 4096]).expect("write");
+        let error = format!("{:#}", open(&path).err().expect("refused"));
+        assert!(error.contains("neither a squashfs nor a disk"), "{error}");
+    }
+}

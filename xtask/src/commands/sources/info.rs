@@ -1,0 +1,27 @@
+//! Where the bill of materials and the collected sources are, or will be.
+
+use crate::{context::Ctx, tree::Tree};
+use anyhow::Result;
+use clap::ArgMatches;
+use std::path::PathBuf;
+
+/// `dist/<arch>/<version>/collected_sources.tar.gz`.
+pub fn collected_sources_path(ctx: &Ctx, tree: &Tree) -> PathBuf {
+    ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()).join("collected_sources.tar.gz")
+}
+
+/// `collected_sources_info`.
+pub fn collected_sources(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    println!("{}", collected_sources_path(ctx, &ctx.tree()?).display());
+    Ok(())
+}
+
+/// `sbom_info`.
+pub fn sbom(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let path = match ctx.knobs.optional("SBOM") {
+        Some(path) => ctx.root.join(path),
+        None => ctx.dist().join(ctx.knobs.arch.as_str()).join(ctx.tree()?.version()).join("installer/rootfs.spdx.json"),
+    };
+    println!("{}", path.display());
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `kernel-build-yml`: writes the build.yml of every package that has a template for it, where linuxkit wants it.
+
+use crate::{
+    context::Ctx,
+    execute::{artifact::write_atomically, short},
+};
+use anyhow::Result;
+use clap::ArgMatches;
+
+/// `kernel-build-yml`.
+pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let ymls = ctx.tree()?.generated_ymls()?;
+    if ymls.is_empty() {
+        eprintln!("no package of {} has a template for its build.yml, so there is nothing to do", ctx.profile.tree.name);
+    }
+    for (path, text) in ymls {
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            continue;
+        }
+        if ctx.globals.dry_run {
+            println!("write {}", short(&path, &ctx.root));
+        } else {
+            write_atomically(&path, text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
