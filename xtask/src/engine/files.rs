@@ -72,7 +72,7 @@ fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
 }
 
 /// Writes a whole tree into the folder `out`, without devices.
-pub(super) fn write_tree(tree: &Tree, out: &Path) -> Result<()> {
+pub fn write_tree(tree: &Tree, out: &Path) -> Result<()> {
     write_folder(&tree.root, "the root file system", out)
 }
 

@@ -2,7 +2,7 @@
 
 mod boards;
 mod convert;
-mod files;
+pub mod files;
 pub mod linuxkit;
 pub mod native;
 

@@ -2,7 +2,10 @@
 
 use super::cmd::{Cmd, Environment};
 use anyhow::{Context as _, Result};
-use std::{ffi::OsStr, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 /// git in one checkout.
 #[derive(Clone, Debug)]
@@ -28,6 +31,23 @@ impl Git {
     pub fn look(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Vec<u8>> {
         let output = self.command(args).stdout_bytes();
         output.with_context(|| format!("cannot read git's facts of `{}`\nhint: a tree is built from a git checkout", self.root.display()))
+    }
+
+    /// Whether a command that only looks finds what it was asked for.
+    pub fn finds(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<bool> {
+        self.command(args).status_ok()
+    }
+
+    /// Copies the history at `url` into the new folder, without files; what comes back is git in there.
+    pub fn clone_history(program: PathBuf, base: &Environment, url: &str, folder: &Path) -> Result<Self> {
+        Self::clone_command(&program, base, url, folder).run()?;
+        Ok(Self::new(program, base, folder.to_owned()))
+    }
+
+    /// The command that does it.
+    pub fn clone_command(program: &Path, base: &Environment, url: &str, folder: &Path) -> Cmd {
+        let cmd = Cmd::new(program, base).named("git").step(format!("copying the history of {url}"));
+        cmd.args(["clone", "--quiet", "--bare", "--", url]).arg(folder)
     }
 
     /// The same as text, without the last newline.

@@ -10,6 +10,8 @@ pub mod docker_compose;
 pub mod failure;
 pub mod gcloud;
 pub mod git;
+pub mod go;
+pub mod go_sources;
 pub mod interrupt;
 mod lines;
 pub mod linuxkit;

@@ -33,6 +33,8 @@ pub enum Tool {
     Curl,
     Cargo,
     Python,
+    Go,
+    GoSources,
 }
 
 /// What tools are wanted for.
@@ -344,6 +346,22 @@ pub const TABLE: &[(Tool, Info)] = &[
             ..row("python3", "run the conformance harness", packages(&["python3"], &["python3"], &["python"]), &[])
         },
     ),
+    (
+        Tool::Go,
+        Info {
+            version_args: &["version"],
+            version_after: "go version go",
+            optional: true,
+            ..row("go", "fetch the sources of Go modules", packages(&["golang-go"], &["golang"], &["go"]), &[])
+        },
+    ),
+    (
+        Tool::GoSources,
+        Info {
+            optional: true,
+            ..row("go-sources-and-licenses", "collect the sources of Go programs", packages(&[], &[], &[]), &[])
+        },
+    ),
 ];
 
 impl Tool {
@@ -383,10 +401,11 @@ mod tests {
             Tool::Unshare | Tool::DockerCompose | Tool::Gcloud | Tool::Prlctl | Tool::Prlsrvctl | Tool::VBoxManage | Tool::Curl => {}
             Tool::Sgdisk | Tool::FsckVfat | Tool::Mcopy | Tool::Unsquashfs | Tool::Mksquashfs | Tool::E2fsck | Tool::Xorriso => {}
             Tool::Genimage | Tool::Shellcheck | Tool::Docker | Tool::Linuxkit | Tool::Cargo | Tool::Python => {}
+            Tool::Go | Tool::GoSources => {}
         };
         TABLE.iter().for_each(|(tool, _)| all(*tool));
         let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
-        assert_eq!((tools.len(), TABLE.len()), (28, 28));
+        assert_eq!((tools.len(), TABLE.len()), (30, 30));
         assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
         assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
     }

@@ -9,7 +9,7 @@ mod table;
 mod template;
 mod version;
 
-pub use profile::{FILE as PROFILE, Profile};
+pub use profile::{FILE as PROFILE, Pin, Profile};
 pub use version::GitFacts;
 
 use crate::{

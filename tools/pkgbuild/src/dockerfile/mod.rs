@@ -1,6 +1,7 @@
 //! The Dockerfile dialect of packages, as data with line numbers. Nothing is expanded here except where [`expand`] is asked:
 //! what a variable means depends on the build. Reference: the "Dockerfile reference" of BuildKit.
 
+mod adds;
 mod expand;
 mod instruction;
 mod lines;

@@ -1,14 +1,24 @@
 //! The old helper scripts that tell of packages, ymls and versions, and that collect an image's sources.
 
+mod alpine;
+mod apkbuild;
+mod collect;
 mod compose_image_yml;
+mod download;
+mod go_modules;
+mod go_pseudo_version;
+mod go_sum;
 mod image_version;
 mod info;
+mod installed;
+mod kernel;
 mod kernel_build_yml;
+mod manifests;
 pub mod oldimages;
 mod parse_pkgs;
 mod update_component_sha;
 
-use super::{Verb, no_arguments, verb};
+use super::{Verb, no_arguments, target, verb};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
@@ -28,6 +38,14 @@ pub const VERBS: &[Verb] = &[
     ),
     verb("oldimages", "list docker's images that are not of the tree's present state", oldimages::arguments, oldimages::run),
     verb("getimgversion", "print the version that is inside an image", image_version::arguments, image_version::run),
+    target("collected_sources", "collect the sources of what is in the root file system", collect::target),
+    verb("collect-sources", "collect the sources of what is in a root file system's tar", collect::arguments, collect::run),
+    verb("generate-sources-manifests", "write the manifest of collected sources from their names", manifests::arguments, manifests::run),
+    verb("get-alpine-pkg-source", "collect the sources of an image's Alpine packages", alpine::arguments, alpine::run),
+    verb("get-kernel-source", "collect the sources that a kernel's Dockerfile fetches", kernel::arguments, kernel::run),
+    verb("dockerfile-add-scanner", "list what Dockerfiles fetch by ADD", kernel::scanner_arguments, kernel::scan),
+    verb("go-sum-to-src", "collect the sources of the modules in go.sum lines", go_sum::arguments, go_sum::run),
+    verb("go-pkg-pseudo-version", "print the version that Go gives a module's commit", go_pseudo_version::arguments, go_pseudo_version::run),
     verb("sbom_info", "print where the bill of materials is", no_arguments, info::sbom),
     verb("collected_sources_info", "print where the collected sources are", no_arguments, info::collected_sources),
 ];

@@ -1,0 +1,106 @@
+//! What a Dockerfile fetches from elsewhere by `ADD`, known before it is built.
+
+use super::{Dockerfile, Instruction, expand};
+use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+
+/// Ways to fetch.
+const SCHEMES: &[&str] = &["https://", "http://", "ftp://", "ftps://", "git://"];
+
+type Variables = BTreeMap<String, String>;
+
+impl Dockerfile {
+    /// The addresses that `ADD` fetches from in the stages that the last one needs, variables replaced, in the order of the file.
+    /// `predefined` are variables such as `TARGETARCH`. A git repository is `git://host/path#ref`, whatever it is written as.
+    pub fn remote_sources(&self, predefined: &[(&str, &str)]) -> Result<Vec<String>> {
+        let global = self.global_args(predefined, &BTreeMap::new());
+        let needed = self.needed_stages(self.stages.len() - 1, &global);
+        let mut stages: BTreeMap<usize, Variables> = BTreeMap::new();
+        let mut sources = Vec::new();
+        for index in needed {
+            let stage = &self.stages[index];
+            let base = expand(&stage.base, self.escape, &|name| global.get(name).cloned())?;
+            let inherited = self.find_named(&base, index).and_then(|base| stages.get(&base)).cloned();
+            let mut variables = inherited.unwrap_or_default();
+            for item in &stage.items {
+                self.follow(&item.instruction, &global, &mut variables, &mut sources)
+                    .with_context(|| format!("{}:{}", self.path, item.line))?;
+            }
+            stages.insert(index, variables);
+        }
+        Ok(sources)
+    }
+
+    fn follow(&self, instruction: &Instruction, global: &Variables, variables: &mut Variables, sources: &mut Vec<String>) -> Result<()> {
+        let text = |word: &str, variables: &Variables| expand(word, self.escape, &|name| variables.get(name).cloned());
+        match instruction {
+            Instruction::Arg(args) => {
+                for (name, default) in args {
+                    let value = match (global.get(name), default) {
+                        (Some(value), None) => Some(value.clone()),
+                        (_, Some(default)) => Some(text(default, variables)?),
+                        (None, None) => None,
+                    };
+                    if let Some(value) = value {
+                        variables.insert(name.clone(), value);
+                    }
+                }
+            }
+            Instruction::Env(pairs) => {
+                // All values of one line see the variables as they were before it.
+                let before = variables.clone();
+                for (name, value) in pairs {
+                    variables.insert(name.clone(), text(value, &before)?);
+                }
+            }
+            Instruction::Add(add) => {
+                for source in &add.sources {
+                    let source = text(source, variables)?;
+                    if SCHEMES.iter().any(|scheme| source.starts_with(scheme)) {
+                        sources.push(as_git(&source).unwrap_or(source));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `git://host/path#ref` of an address that means a git repository: its path ends in `.git`, or in `.git#ref`.
+fn as_git(source: &str) -> Option<String> {
+    let (scheme, rest) = source.split_once("://")?;
+    let path = rest.split('#').next()?;
+    (scheme.starts_with("http") && path.ends_with(".git")).then(|| format!("git://{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+ARG MIRROR=https://example.org
+FROM base AS set-amd64
+ENV VERSION=1.2
+FROM base AS set-arm64
+ARG VERSION=3.4
+FROM set-${TARGETARCH} AS fetch
+ARG MIRROR
+ARG SOURCE=${MIRROR}/a-${VERSION}.tar.xz
+ADD ${SOURCE} local.patch /tmp/
+ADD https://example.org/kconf.git#v12 /k
+FROM base AS unused
+ADD https://example.org/unused /
+FROM scratch
+COPY --from=fetch / /
+";
+
+    #[test]
+    fn what_the_last_stage_needs_is_fetched() {
+        let file = Dockerfile::parse(TEXT, "Dockerfile").expect("parsed");
+        let amd64 = file.remote_sources(&[("TARGETARCH", "amd64")]).expect("sources");
+        assert_eq!(amd64, ["https://example.org/a-1.2.tar.xz", "git://example.org/kconf.git#v12"]);
+        let arm64 = file.remote_sources(&[("TARGETARCH", "arm64")]).expect("sources");
+        assert_eq!(arm64[0], "https://example.org/a-3.4.tar.xz");
+    }
+}

@@ -1,0 +1,52 @@
+//! What the collectors share: the folder that sources go to, and files fetched into it whole or not at all.
+
+use crate::{context::Ctx, error::usage, execute::artifact::Pending, tools::curl};
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+
+/// Makes the folder `out` with `prefix` in it; it must not be there yet, or what is in it would look like ours. The folder
+/// itself may be there when there is a prefix.
+pub fn folder(out: Option<&str>, prefix: Option<&str>, dry_run: bool) -> Result<PathBuf> {
+    let top = match out {
+        Some(out) => std::path::absolute(out).with_context(|| format!("`{out}` is no path"))?,
+        None if dry_run => std::env::temp_dir().join("sources"),
+        None => tempfile::Builder::new().prefix("sources").tempdir().context("cannot make a temporary folder")?.keep(),
+    };
+    let files = prefix.map_or_else(|| top.clone(), |prefix| top.join(prefix));
+    if files.exists() && (out.is_some() || prefix.is_some()) {
+        return Err(usage(format!("`{}` already exists\nhint: name a new folder", files.display())));
+    }
+    if !dry_run {
+        std::fs::create_dir_all(&files).with_context(|| format!("cannot make the folder `{}`", files.display()))?;
+    }
+    Ok(top)
+}
+
+/// Fetches files, or with `--dry-run` prints how.
+pub struct Downloads<'c> {
+    ctx: &'c Ctx,
+}
+
+impl<'c> Downloads<'c> {
+    /// With the tools of `ctx`.
+    pub fn new(ctx: &'c Ctx) -> Self {
+        Self { ctx }
+    }
+
+    /// Fetches `url` as the file `out`, unless it is there.
+    pub fn fetch(&mut self, url: &str, out: &Path) -> Result<()> {
+        if out.exists() {
+            return Ok(());
+        }
+        if self.ctx.globals.dry_run {
+            println!("{}", curl::download_command(&self.ctx.tools, url, out)?);
+            return Ok(());
+        }
+        if self.ctx.globals.offline {
+            return Err(usage(format!("{url} is on the network, and --offline forbids to ask it")));
+        }
+        let pending = Pending::new(out)?;
+        curl::download_command(&self.ctx.tools, url, pending.part())?.run()?;
+        pending.commit()
+    }
+}

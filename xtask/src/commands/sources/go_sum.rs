@@ -1,0 +1,151 @@
+//! `go-sum-to-src`: the sources and licenses of the modules that go.sum lines on standard input name, an archive for each.
+
+use crate::{context::Ctx, error::usage, execute::artifact::Pending, tools::go};
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use flate2::{Compression, write::GzEncoder};
+use std::{
+    collections::BTreeSet,
+    io::{BufWriter, Read as _, Write as _},
+    path::Path,
+};
+
+/// Names of a license's file, and what the copy is called behind the module's name.
+const LICENSES: &[(&str, &str)] = &[
+    ("LICENSE", ".LICENSE"),
+    ("LICENSE.txt", ".LICENSE"),
+    ("LICENSE.md", ".LICENSE"),
+    ("LICENSE.rst", ".LICENSE"),
+    ("License", ".LICENSE"),
+    ("COPYING", ".LICENSE-COPYING"),
+];
+
+/// Its arguments.
+pub fn arguments(command: Command) -> Command {
+    command
+        .arg(Arg::new("tell").short('v').action(ArgAction::SetTrue).help("tell what is done"))
+        .arg(Arg::new("out").short('o').value_name("DIR").help("put the archives into this new folder; a temporary one when unset"))
+}
+
+/// `go-sum-to-src`.
+pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("cannot read the go.sum lines from standard input")?;
+    let modules = modules(&text)?;
+    if ctx.globals.dry_run {
+        for (module, version) in &modules {
+            println!("{}", go::download_command(&ctx.tools, &ctx.environment, &format!("{module}@{version}"))?);
+        }
+        return Ok(());
+    }
+    let out = super::download::folder(arguments.get_one::<String>("out").map(String::as_str), None, false)?;
+    println!("outdir: {}", out.display());
+    let (mut bytes, mut licensed) = (0, 0);
+    for (module, version) in &modules {
+        let reference = format!("{module}@{version}");
+        if arguments.get_flag("tell") {
+            println!("pkgref: {reference}");
+        }
+        let found = go::download(&ctx.tools, &ctx.environment, &reference)?;
+        let name = format!("go/pkg/mod/{}@{}", escape(module), escape(version));
+        let archive = out.join(format!("{name}.tgz"));
+        if arguments.get_flag("tell") {
+            println!("Creating {}", archive.display());
+        }
+        bytes += pack(&found.dir, &name, &archive)?;
+        licensed += usize::from(copy_license(&found.dir, &out, &name)?);
+    }
+    println!("Saved {} files {} Mbytes in {}", modules.len(), bytes.div_ceil(1 << 20), out.display());
+    println!("Saved {licensed} LICENSE files in {}", out.display());
+    println!("{} packages without LICENSE file in {}", modules.len() - licensed, out.display());
+    Ok(())
+}
+
+/// Modules and versions, each once; lines that only give a go.mod's hash are left out.
+fn modules(text: &str) -> Result<BTreeSet<(String, String)>> {
+    let mut modules = BTreeSet::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let mut words = line.split_whitespace();
+        let (Some(module), Some(version)) = (words.next(), words.next()) else {
+            return Err(usage(format!("line {} is not of a go.sum: `{line}`", number + 1)));
+        };
+        let plain = |word: &str| !word.starts_with(['-', '/', '.']) && !word.split('/').any(|part| part == "..");
+        if !plain(module) || !plain(version) {
+            return Err(usage(format!("line {} names no module: `{line}`", number + 1)));
+        }
+        if !version.ends_with("/go.mod") {
+            modules.insert((module.to_owned(), version.to_owned()));
+        }
+    }
+    Ok(modules)
+}
+
+/// As Go's cache spells a path where capitals count: `!` and the small letter.
+fn escape(path: &str) -> String {
+    path.chars().flat_map(|c| if c.is_ascii_uppercase() { vec!['!', c.to_ascii_lowercase()] } else { vec![c] }).collect()
+}
+
+/// The module's files below `name`, the same bytes on every machine; the archive's size.
+fn pack(dir: &Path, name: &str, archive: &Path) -> Result<u64> {
+    let tree = filetree::read_dir(dir, &mut |_, meta| {
+        (meta.uid, meta.gid, meta.mtime) = (0, 0, 0);
+        // Go keeps its cache read-only.
+        meta.mode |= 0o200;
+        true
+    })?;
+    let mut outer = filetree::Tree::new();
+    outer.insert(name, tree.root)?;
+    let pending = Pending::new(archive)?;
+    let gzip = GzEncoder::new(BufWriter::new(pending.create()?), Compression::default());
+    let write = || format!("cannot write `{}`", archive.display());
+    let mut file = filetree::write_tar(&outer, gzip)?.finish().with_context(write)?;
+    file.flush().with_context(write)?;
+    drop(file);
+    let size = pending.part().metadata().with_context(write)?.len();
+    pending.commit()?;
+    Ok(size)
+}
+
+/// Copies the module's license beside its archive, or says by an empty file that it has none.
+fn copy_license(dir: &Path, out: &Path, name: &str) -> Result<bool> {
+    for (file, suffix) in LICENSES {
+        let from = dir.join(file);
+        if from.is_file() {
+            let to = out.join(format!("{name}{suffix}"));
+            let text = std::fs::read(&from).with_context(|| format!("cannot read `{}`", from.display()))?;
+            std::fs::write(&to, text).with_context(|| format!("cannot write `{}`", to.display()))?;
+            return Ok(true);
+        }
+    }
+    let none = out.join(format!("{name}.NO-LICENSE"));
+    std::fs::write(&none, "").with_context(|| format!("cannot write `{}`", none.display()))?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_name_modules_once() {
+        let text = "a.org/B v1.0.0 h1:x=\na.org/B v1.0.0/go.mod h1:y=\n\na.org/B v1.0.0 h1:x=\nc.org/d v2 h1:z=\n";
+        let found: Vec<_> = modules(text).expect("read").into_iter().collect();
+        assert_eq!(found, [("a.org/B".to_owned(), "v1.0.0".to_owned()), ("c.org/d".to_owned(), "v2".to_owned())]);
+        assert_eq!(escape("a.org/BcD"), "a.org/!bc!d");
+        assert!(modules("x").is_err() && modules("../x v1").is_err() && modules("a/../../x v1").is_err() && modules("-json v1").is_err());
+    }
+
+    #[test]
+    fn an_archive_and_a_license_are_kept() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (dir, out) = (folder.path().join("m"), folder.path().join("out"));
+        std::fs::create_dir_all(dir.join("sub")).expect("make");
+        std::fs::write(dir.join("sub/a.go"), "package a").expect("write");
+        let name = "go/pkg/mod/m@v1";
+        assert!(pack(&dir, name, &out.join(format!("{name}.tgz"))).expect("packed") > 0);
+        assert!(!copy_license(&dir, &out, name).expect("copied"));
+        std::fs::write(dir.join("COPYING"), "free").expect("write");
+        assert!(copy_license(&dir, &out, name).expect("copied"));
+        assert_eq!(std::fs::read(out.join(format!("{name}.LICENSE-COPYING"))).expect("read"), b"free");
+    }
+}
