@@ -1,2 +1,3 @@
 #!/bin/sh
-exec cargo run --release --manifest-path "$(dirname "$0")/../Cargo.toml" --package xtask -- --root "$(dirname "$0")/.." generate-sources-manifests "$@"
+# The manifest of collected sources: cargo xtask generate-sources-manifests.
+exec cargo run --quiet --release --manifest-path "$(dirname "$0")/../Cargo.toml" -p xtask -- --root "$(dirname "$0")/.." generate-sources-manifests "$@"

@@ -1,2 +1,3 @@
 #!/bin/sh
-exec cargo run --release --manifest-path "$(dirname "$0")/../Cargo.toml" --package xtask -- --root "$(dirname "$0")/.." kernel-build-yml "$@"
+# The kernels' build.yml: cargo xtask kernel-build-yml.
+exec cargo run --quiet --release --manifest-path "$(dirname "$0")/../Cargo.toml" -p xtask -- --root "$(dirname "$0")/.." kernel-build-yml "$@"

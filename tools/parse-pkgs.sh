@@ -1,2 +1,3 @@
 #!/bin/sh
-exec cargo run --release --manifest-path "$(dirname "$0")/../Cargo.toml" --package xtask -- --root "$(dirname "$0")/.." parse-pkgs "$@"
+# The images of all template names: cargo xtask parse-pkgs.
+exec cargo run --quiet --release --manifest-path "$(dirname "$0")/../Cargo.toml" -p xtask -- --root "$(dirname "$0")/.." parse-pkgs "$@"

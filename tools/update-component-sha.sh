@@ -1,2 +1,3 @@
 #!/bin/sh
-exec cargo run --release --manifest-path "$(dirname "$0")/../Cargo.toml" --package xtask -- --root "$(dirname "$0")/.." update-component-sha "$@"
+# Another hash or tag wherever an image is named: cargo xtask update-component-sha.
+exec cargo run --quiet --release --manifest-path "$(dirname "$0")/../Cargo.toml" -p xtask -- --root "$(dirname "$0")/.." update-component-sha "$@"

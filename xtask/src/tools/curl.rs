@@ -41,7 +41,8 @@ pub fn download_command(tools: &Tools, url: &str, out: &Path) -> Result<Cmd> {
 #[must_use]
 pub fn refusal(error: &anyhow::Error) -> Refusal {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    let said = |code: &str| failure.is_some_and(|failure| failure.tail.iter().any(|line| line.contains("returned error") && line.ends_with(code)));
+    let said =
+        |code: &str| failure.is_some_and(|failure| failure.tail.iter().any(|line| line.contains("returned error") && line.ends_with(code)));
     if said("404") {
         Refusal::NotFound
     } else if said("429") {

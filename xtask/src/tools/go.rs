@@ -7,8 +7,19 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Settings of a person's Go that say where modules come from and where they are kept.
-const SETTINGS: &[&str] =
-    &["GOPATH", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOINSECURE", "GOFLAGS", "GOTOOLCHAIN"];
+const SETTINGS: &[&str] = &[
+    "GOPATH",
+    "GOMODCACHE",
+    "GOCACHE",
+    "GOPROXY",
+    "GOPRIVATE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOSUMDB",
+    "GOINSECURE",
+    "GOFLAGS",
+    "GOTOOLCHAIN",
+];
 
 /// A module in the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -357,10 +357,7 @@ pub const TABLE: &[(Tool, Info)] = &[
     ),
     (
         Tool::GoSources,
-        Info {
-            optional: true,
-            ..row("go-sources-and-licenses", "collect the sources of Go programs", packages(&[], &[], &[]), &[])
-        },
+        Info { optional: true, ..row("go-sources-and-licenses", "collect the sources of Go programs", packages(&[], &[], &[]), &[]) },
     ),
 ];
 

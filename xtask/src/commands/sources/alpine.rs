@@ -10,11 +10,7 @@ use crate::{
     context::Ctx,
     engine::files::write_tree,
     error::usage,
-    tools::{
-        Tool, curl,
-        curl::Refusal,
-        git::Git,
-    },
+    tools::{Tool, curl, curl::Refusal, git::Git},
 };
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -33,7 +29,8 @@ const REPOSITORIES: &[&str] = &["main", "community", "testing"];
 
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {
-    let option = |short: char, id: &'static str, value: &'static str, help: &'static str| Arg::new(id).short(short).value_name(value).help(help);
+    let option =
+        |short: char, id: &'static str, value: &'static str, help: &'static str| Arg::new(id).short(short).value_name(value).help(help);
     command
         .arg(Arg::new("tell").short('v').action(ArgAction::SetTrue).help("tell what is done"))
         .arg(Arg::new("quiet").short('q').action(ArgAction::SetTrue).help("do not tell how much it is"))
@@ -63,7 +60,13 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         None => installed::in_images(ctx, &tags)?,
     };
     let out = folder(text("out"), text("prefix"), ctx.globals.dry_run)?;
-    let options = Options { gitdir, prefix: text("prefix"), urls: text("urls").map(PathBuf::from), tell: arguments.get_flag("tell"), quiet: arguments.get_flag("quiet") };
+    let options = Options {
+        gitdir,
+        prefix: text("prefix"),
+        urls: text("urls").map(PathBuf::from),
+        tell: arguments.get_flag("tell"),
+        quiet: arguments.get_flag("quiet"),
+    };
     print!("{}", collect(ctx, &packages, &out, &options)?);
     Ok(())
 }
@@ -160,7 +163,11 @@ impl Collector<'_> {
         write_tree(&tree, &folder)?;
         if let Some(urls) = &self.options.urls {
             let line = format!("{origin} {PLAIN}/{repository}/{origin}/APKBUILD?id={commit} {}\n", package.license);
-            let mut file = std::fs::File::options().append(true).create(true).open(urls).with_context(|| format!("cannot write `{}`", urls.display()))?;
+            let mut file = std::fs::File::options()
+                .append(true)
+                .create(true)
+                .open(urls)
+                .with_context(|| format!("cannot write `{}`", urls.display()))?;
             file.write_all(line.as_bytes()).with_context(|| format!("cannot write `{}`", urls.display()))?;
         }
         self.fetch_sources(&folder, &place)?;
@@ -172,7 +179,11 @@ impl Collector<'_> {
         let script = std::fs::read(folder.join("APKBUILD")).with_context(|| format!("cannot read `{}/APKBUILD`", folder.display()))?;
         let variables = apkbuild::variables(&String::from_utf8_lossy(&script));
         let text = |name: &str| variables.get(name).map_or("", String::as_str);
-        let sums: Vec<(&str, &str)> = text("sha512sums").lines().filter_map(|line| line.trim().split_once(char::is_whitespace)).map(|(sum, name)| (sum, name.trim())).collect();
+        let sums: Vec<(&str, &str)> = text("sha512sums")
+            .lines()
+            .filter_map(|line| line.trim().split_once(char::is_whitespace))
+            .map(|(sum, name)| (sum, name.trim()))
+            .collect();
         if !sums.is_empty() {
             write(&folder.join("sha512sums.APKBUILD"), text("sha512sums").trim_start())?;
         }

@@ -272,7 +272,12 @@ def  fix.patch
         let sources: Vec<&str> = get("source").split_whitespace().collect();
         assert_eq!(
             sources,
-            ["https://example.org/foo-lib-1.2.3.tar.gz", "renamed-1_2_3.zip::https://example.org/1/archive.zip", "fix.patch", "extra.patch"]
+            [
+                "https://example.org/foo-lib-1.2.3.tar.gz",
+                "renamed-1_2_3.zip::https://example.org/1/archive.zip",
+                "fix.patch",
+                "extra.patch"
+            ]
         );
         assert_eq!(get("sha512sums").lines().count(), 3);
     }

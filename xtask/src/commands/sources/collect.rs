@@ -33,7 +33,11 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let path = |name: &str| arguments.get_one::<String>(name).map(PathBuf::from);
     let (rootfs, eve) = (path("rootfs").unwrap_or_default(), path("eve").unwrap_or_default());
     if eve.canonicalize().ok() != ctx.root.canonicalize().ok() {
-        return Err(usage(format!("`{}` is not the tree `{}`\nhint: cargo xtask --root {0} collect-sources …", eve.display(), ctx.root.display())));
+        return Err(usage(format!(
+            "`{}` is not the tree `{}`\nhint: cargo xtask --root {0} collect-sources …",
+            eve.display(),
+            ctx.root.display()
+        )));
     }
     match path("out").filter(|out| out != Path::new("-")) {
         Some(out) => write_archive(ctx, &rootfs, &std::path::absolute(out).context("an archive has a path")?),
@@ -74,7 +78,8 @@ fn write_archive(ctx: &Ctx, rootfs: &Path, out: &Path) -> Result<()> {
 
 /// Collects into a temporary folder and packs that.
 fn collect<W: Write>(ctx: &Ctx, rootfs: &Path, out: W) -> Result<W> {
-    let file = File::open(rootfs).map_err(|error| usage(format!("cannot open `{}`: {error}\nhint: cargo xtask rootfstar", rootfs.display())))?;
+    let file =
+        File::open(rootfs).map_err(|error| usage(format!("cannot open `{}`: {error}\nhint: cargo xtask rootfstar", rootfs.display())))?;
     let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", rootfs.display()))?;
     let mut tree = filetree::entries_to_tree(entries).with_context(|| format!("cannot read `{}`", rootfs.display()))?;
     drop_devices(&mut tree)?;

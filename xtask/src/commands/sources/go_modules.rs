@@ -26,7 +26,10 @@ fn tools(ctx: &Ctx) -> Tools {
 
 fn pin(ctx: &Ctx) -> Result<&Pin> {
     ctx.profile.tools.get(NAME).ok_or_else(|| {
-        usage(format!("{} has no pin of {NAME}, which collects the sources of Go modules\nhint: [tools.{NAME}] in xtask.toml", ctx.profile.tree.name))
+        usage(format!(
+            "{} has no pin of {NAME}, which collects the sources of Go modules\nhint: [tools.{NAME}] in xtask.toml",
+            ctx.profile.tree.name
+        ))
     })
 }
 

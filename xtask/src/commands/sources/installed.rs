@@ -29,9 +29,13 @@ impl Package {
     /// Its words become names of files and of git's objects.
     pub fn check(&self) -> Result<()> {
         let plain = |text: &str| {
-            !text.is_empty() && !text.starts_with(['.', '-']) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte))
+            !text.is_empty()
+                && !text.starts_with(['.', '-'])
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte))
         };
-        if [&self.name, &self.origin, &self.version].into_iter().all(|text| plain(text)) && self.commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if [&self.name, &self.origin, &self.version].into_iter().all(|text| plain(text))
+            && self.commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
             return Ok(());
         }
         bail!("an apk database lists a package of a strange name: `{}`, version `{}`, commit `{}`", self.origin, self.version, self.commit)
@@ -44,7 +48,8 @@ fn parse(databases: &[Vec<u8>]) -> Vec<Package> {
     for database in databases {
         for record in String::from_utf8_lossy(database).replace("\r\n", "\n").split("\n\n") {
             let field = |key: &str| record.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned();
-            let package = Package { name: field("P:"), origin: field("o:"), version: field("V:"), commit: field("c:"), license: field("L:") };
+            let package =
+                Package { name: field("P:"), origin: field("o:"), version: field("V:"), commit: field("c:"), license: field("L:") };
             if !package.origin.is_empty() {
                 packages.insert(package);
             }
@@ -115,13 +120,21 @@ mod tests {
 
     #[test]
     fn databases_are_read_once() {
-        let text = b"C:Q1x=\nP:musl-utils\nV:1.2.3-r4\nL:MIT AND GPL-2.0\no:musl\nc:0a1b\nF:usr\nR:x\n\nP:odd\nV:1\no:odd\n\nP:no-origin\nV:1\n\n";
+        let text =
+            b"C:Q1x=\nP:musl-utils\nV:1.2.3-r4\nL:MIT AND GPL-2.0\no:musl\nc:0a1b\nF:usr\nR:x\n\nP:odd\nV:1\no:odd\n\nP:no-origin\nV:1\n\n";
         let packages = parse(&[text.to_vec(), text.to_vec()]);
         assert_eq!(packages.len(), 2);
-        assert_eq!((packages[0].origin.as_str(), packages[0].commit.as_str(), packages[0].license.as_str()), ("musl", "0a1b", "MIT AND GPL-2.0"));
+        assert_eq!(
+            (packages[0].origin.as_str(), packages[0].commit.as_str(), packages[0].license.as_str()),
+            ("musl", "0a1b", "MIT AND GPL-2.0")
+        );
         assert!(packages[0].check().is_ok() && packages[1].commit.is_empty());
         assert!(Package { origin: "../x".into(), ..packages[0].clone() }.check().is_err());
         assert!(Package { commit: "--all".into(), ..packages[0].clone() }.check().is_err());
-        assert!(is_database(b"lib/apk/db/installed") && is_database(b"containers/a/lib/apk/db/installed") && !is_database(b"xlib/apk/db/installed"));
+        assert!(
+            is_database(b"lib/apk/db/installed")
+                && is_database(b"containers/a/lib/apk/db/installed")
+                && !is_database(b"xlib/apk/db/installed")
+        );
     }
 }

@@ -43,7 +43,8 @@ fn sources(dockerfile: &Path, arch: &str) -> Result<Vec<String>> {
 
 /// The arguments of `get-kernel-source`.
 pub fn arguments(command: Command) -> Command {
-    let option = |short: char, id: &'static str, value: &'static str, help: &'static str| Arg::new(id).short(short).value_name(value).help(help);
+    let option =
+        |short: char, id: &'static str, value: &'static str, help: &'static str| Arg::new(id).short(short).value_name(value).help(help);
     command
         .arg(Arg::new("tell").short('v').action(ArgAction::SetTrue).help("tell what is fetched"))
         .arg(option('u', "urls", "FILE", "write the addresses to this file"))

@@ -45,7 +45,12 @@ pub const VERBS: &[Verb] = &[
     verb("get-kernel-source", "collect the sources that a kernel's Dockerfile fetches", kernel::arguments, kernel::run),
     verb("dockerfile-add-scanner", "list what Dockerfiles fetch by ADD", kernel::scanner_arguments, kernel::scan),
     verb("go-sum-to-src", "collect the sources of the modules in go.sum lines", go_sum::arguments, go_sum::run),
-    verb("go-pkg-pseudo-version", "print the version that Go gives a module's commit", go_pseudo_version::arguments, go_pseudo_version::run),
+    verb(
+        "go-pkg-pseudo-version",
+        "print the version that Go gives a module's commit",
+        go_pseudo_version::arguments,
+        go_pseudo_version::run,
+    ),
     verb("sbom_info", "print where the bill of materials is", no_arguments, info::sbom),
     verb("collected_sources_info", "print where the collected sources are", no_arguments, info::collected_sources),
 ];

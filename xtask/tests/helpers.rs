@@ -1,0 +1,246 @@
+//! The old helper scripts as commands: on this tree, on small ones, and against a web server of the test's own.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, git, has, repository, skipped, tool};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+};
+
+/// A tree with one package, and nothing that could be built.
+fn small_tree(root: &Path) {
+    let profile = std::fs::read_to_string(repository().join("xtask.toml")).unwrap();
+    for (name, text) in [
+        ("xtask.toml", profile.as_str()),
+        ("pkg/a/build.yml", "org: o\nimage: eve-a\n"),
+        ("pkg/a/Dockerfile", "FROM scratch\n"),
+        ("pkg/kernel/build.yml", "org: o\nimage: eve-kernel\n"),
+        ("pkg/b/Dockerfile", "FROM o/eve-a:old AS a\nFROM\to/eve-a:0123-amd64\nFROM o/eve-ab:old\n"),
+        ("pkg/b/vendor/x/Dockerfile", "FROM o/eve-a:old\n"),
+        ("images/rootfs.yml.in", "init:\n  - A_TAG # A_TAG\n  - FOO_TAG\n  - KERNEL_TAG\nfiles:\n  - {path: v, contents: EVE_VERSION}\n"),
+        ("Makefile", "# o/eve-a:old\n"),
+        ("x.yml", "a: o/eve-a:old\nb: [o/eve-a:old]\n"),
+    ] {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    std::os::unix::fs::symlink("x.yml", root.join("link.yml")).unwrap();
+    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
+        git(root, words);
+    }
+}
+
+/// Serves `files` by name to whoever asks; the address.
+fn serve(files: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().unwrap().unwrap();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+            let found = files.iter().find(|(name, _)| *name == path);
+            let (status, body) = found.map_or(("404 Not Found", &b"none"[..]), |(_, body)| ("200 OK", body));
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    address
+}
+
+fn xtask(root: &Path) -> Xtask {
+    Xtask::new(root).env("http_proxy", "").env("no_proxy", "127.0.0.1")
+}
+
+#[test]
+fn old_helpers_are_one_line_that_forwards() {
+    let mut scripts = Vec::new();
+    for entry in std::fs::read_dir(repository().join("tools")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "sh") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let work: Vec<&&str> = lines.iter().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!((work.len(), lines[0]), (1, "#!/bin/sh"), "{}", path.display());
+        assert!(work[0].starts_with("exec cargo ") && work[0].ends_with(" \"$@\""), "{}", path.display());
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o111, 0o111, "{}", path.display());
+        scripts.push(path.to_string_lossy().into_owned());
+    }
+    assert!(scripts.len() >= 12, "{scripts:?}");
+    if !has("shellcheck") {
+        return skipped("old_helpers_are_one_line_that_forwards", "shellcheck is not on this machine (cargo xtask doctor --install)");
+    }
+    tool("shellcheck", &scripts.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_and_files_are_filled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    small_tree(folder.path());
+    let tag = xtask(folder.path()).args(["show-tag", "a"]).ok();
+    let table = xtask(folder.path()).env("DOCKER_ARCH_TAG", "arm64").args(["parse-pkgs"]).ok();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("CURDIR=/"), "{table}");
+    assert_eq!(lines[1], format!("A_TAG={}-arm64", tag.trim()));
+    let composed = folder.path().join("out.yml");
+    std::fs::write(folder.path().join("out.yml.yq"), ".init += [\"A_TAG\"]").unwrap();
+    let words = ["compose-image-yml", "images/rootfs.yml.in", composed.to_str().unwrap(), "0.0.0-dev-12345678-kvm-amd64"];
+    xtask(folder.path()).args(words).ok();
+    let output = xtask(folder.path()).env("DOCKER_ARCH_TAG", "amd64").env("EVE_HASH", "1.2").args(["parse-pkgs", "out.yml"]).output();
+    let (out, err) = common::texts(&output);
+    assert_eq!(
+        out,
+        "init:\n  - o/eve-a:1.2-amd64\n  - FOO_TAG\n  - o/eve-kernel:1.2-amd64\n  - o/eve-a:1.2-amd64\nfiles:\n  - path: v\n    contents: '0.0.0-dev-12345678-kvm-amd64'\n"
+    );
+    assert!(err.contains("warning: out.yml: FOO_TAG is no name of the table"), "{err}");
+    let (code, err) = xtask(folder.path()).args(["compose-image-yml", "images/none.yml.in", "x", "1"]).fails();
+    assert!(code == 1 && err.contains("images/none.yml.in"), "{code} {err}");
+    assert_eq!(xtask(folder.path()).args(["compose-image-yml", "a"]).fails().0, 2);
+}
+
+#[test]
+fn images_get_their_tags_everywhere_or_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    small_tree(root);
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let dry = xtask(root).args(["-n", "update-component-sha", "--image", "o/eve-a", "new"]).ok();
+    assert_eq!(dry, "pkg/b/Dockerfile\nx.yml\n");
+    assert!(read("x.yml").contains("a: o/eve-a:old"));
+    xtask(root).args(["update-component-sha", "--image", "o/eve-a:new"]).ok();
+    assert_eq!(read("pkg/b/Dockerfile"), "FROM o/eve-a:new AS a\nFROM\to/eve-a:new\nFROM o/eve-ab:old\n");
+    assert_eq!(read("x.yml"), "a: o/eve-a:new\nb: [o/eve-a:old]\n");
+    assert_eq!(read("pkg/b/vendor/x/Dockerfile"), "FROM o/eve-a:old\n");
+    assert!(root.join("link.yml").is_symlink());
+    assert_eq!(xtask(root).args(["update-component-sha", "old", "newer"]).ok(), "pkg/b/Dockerfile\nx.yml\n");
+    assert_eq!(read("x.yml"), "a: o/eve-a:new\nb: [o/eve-a:newer]\n");
+    let tag = xtask(root).args(["show-tag", "a"]).ok();
+    xtask(root).args(["update-component-sha", "--pkg", "./pkg/a"]).ok();
+    assert!(read("pkg/b/Dockerfile").starts_with(&format!("FROM {} AS a\n", tag.trim())));
+    for (words, code) in [
+        (&["update-component-sha"][..], 2),
+        (&["update-component-sha", "--image", "o/eve-a"], 2),
+        (&["update-component-sha", "--image", "o/eve-a", "a b"], 2),
+        (&["update-component-sha", "--pkg", "pkg/none"], 2),
+        (&["update-component-sha", "--hash", "nowhere", "x"], 1),
+    ] {
+        assert_eq!(xtask(root).args(words).fails().0, code, "{words:?}");
+    }
+}
+
+#[test]
+fn a_kernels_sources_are_fetched_whole_or_not_at_all() {
+    if !has("curl") {
+        return skipped("a_kernels_sources_are_fetched_whole_or_not_at_all", "curl is not on this machine");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    small_tree(folder.path());
+    let address = serve(vec![("v5/linux-5.1.tar.xz", b"kernel".to_vec())]);
+    let dockerfile = |name: &str| {
+        format!(
+            "FROM x AS t-amd64\nENV V=5.1\nFROM t-${{TARGETARCH}} AS b\nADD {address}/v5/{name} /k\nFROM scratch\nCOPY --from=b /k /k\n"
+        )
+    };
+    std::fs::write(folder.path().join("good"), dockerfile("linux-${V}.tar.xz")).unwrap();
+    std::fs::write(folder.path().join("bad"), dockerfile("none")).unwrap();
+    let name = format!("{}_v5_linux-5.1.tar.xz", address.trim_start_matches("http://"));
+    let words = ["get-kernel-source", "-s", "out", "-p", "kernel", "-u", "urls", "good", "ZARCH=amd64"];
+    assert_eq!(xtask(folder.path()).args(words).ok(), format!("kernel,{address}/v5/linux-5.1.tar.xz,,kernel/{name}\n"));
+    assert_eq!(std::fs::read(folder.path().join("out/kernel").join(&name)).unwrap(), b"kernel");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/urls")).unwrap(), format!("{address}/v5/linux-5.1.tar.xz\n"));
+    let (code, err) = xtask(folder.path()).args(words).fails();
+    assert!(code == 2 && err.contains("already exists"), "{code} {err}");
+    let (code, err) = xtask(folder.path()).args(["get-kernel-source", "-s", "out2", "bad", "ZARCH=amd64"]).fails();
+    assert!(code == 1 && err.contains("`curl` failed while fetching") && err.contains("404"), "{code} {err}");
+    assert_eq!(std::fs::read_dir(folder.path().join("out2")).unwrap().count(), 0);
+    xtask(folder.path()).args(["generate-sources-manifests", "out"]).ok();
+    let manifest = std::fs::read_to_string(folder.path().join("out/collected_sources_manifest.csv")).unwrap();
+    assert!(manifest.ends_with(&format!(",5.1,,kernel/{name}\n")), "{manifest}");
+}
+
+#[test]
+fn alpine_sources_are_checked_by_their_digests() {
+    if !has("curl") {
+        return skipped("alpine_sources_are_checked_by_their_digests", "curl is not on this machine");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (root, aports) = (folder.path().join("tree"), folder.path().join("aports"));
+    small_tree(&root);
+    let address = serve(vec![("foo-1.tar", b"good".to_vec()), ("evil.tar", b"<!DOCTYPE html>".to_vec())]);
+    let sum = tool("sh", &["-c", "printf good | sha512sum | cut -d' ' -f1"]);
+    let sum = sum.trim();
+    let script = format!(
+        "pkgname=foo\npkgver=1\nsource=\"{address}/$pkgname-$pkgver.tar\n\t{address}/evil.tar\n\t{address}/gone.tar\n\tfix.patch\"\nsha512sums=\"{sum}  foo-1.tar\n{sum}  evil.tar\n{sum}  gone.tar\n{sum}  fix.patch\"\n"
+    );
+    std::fs::create_dir_all(aports.join("community/foo")).unwrap();
+    std::fs::write(aports.join("community/foo/APKBUILD"), script).unwrap();
+    std::fs::write(aports.join("community/foo/fix.patch"), "good").unwrap();
+    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "foo"]] {
+        git(&aports, words);
+    }
+    let commit = tool("git", &["-C", aports.to_str().unwrap(), "rev-parse", "HEAD"]);
+    let commit = commit.trim();
+    let database = folder.path().join("rootfs/containers/x/lib/apk/db");
+    std::fs::create_dir_all(&database).unwrap();
+    std::fs::write(
+        database.join("installed"),
+        format!("P:foo-libs\nV:1-r0\nL:MIT\no:foo\nc:{commit}\n\nP:foo\nV:1-r0\nL:MIT\no:foo\nc:{commit}\n\n"),
+    )
+    .unwrap();
+    let (out, urls) = (folder.path().join("out"), folder.path().join("urls"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let words = [
+        "get-alpine-pkg-source",
+        "-s",
+        &path(&out),
+        "-p",
+        "alpine",
+        "-u",
+        &path(&urls),
+        "-g",
+        &path(&aports),
+        "-e",
+        &path(&folder.path().join("rootfs")),
+    ];
+    let output = xtask(&root).args(words).output();
+    let (stdout, stderr) = common::texts(&output);
+    assert!(output.status.success(), "{stderr}");
+    let place = format!("alpine/foo-1-r0.{commit}");
+    assert_eq!(stdout, format!("alpine,foo-1-r0,{commit},{place}\nalpine,foo-libs-1-r0,{commit},{place}\n"));
+    for bad in ["bad-content", "404-not-found"] {
+        assert!(stderr.contains(&format!("  {bad}:{place}:")), "{stderr}");
+    }
+    let read = |name: &str| std::fs::read_to_string(out.join(&place).join(name)).unwrap();
+    assert_eq!(read("sha512sums.received"), format!("{sum} foo-1.tar\n{sum} fix.patch\n"));
+    assert!(!out.join(&place).join("evil.tar").exists());
+    let line = std::fs::read_to_string(&urls).unwrap();
+    assert!(line.starts_with("foo https://") && line.ends_with(&format!("?id={commit} MIT\n")), "{line}");
+    assert_eq!(xtask(&root).args(["get-alpine-pkg-source"]).fails().0, 2);
+}
+
+#[test]
+fn paths_are_told_without_building() {
+    let folder = tempfile::tempdir().unwrap();
+    small_tree(folder.path());
+    let path = xtask(folder.path()).args(["sbom_info", "ROOTFS_VERSION=1.2", "ZARCH=arm64"]).ok();
+    assert!(path.ends_with("/dist/arm64/1.2/installer/rootfs.spdx.json\n"), "{path}");
+    let path = xtask(folder.path()).args(["collected_sources_info", "ROOTFS_VERSION=1.2", "ZARCH=arm64"]).ok();
+    assert!(path.ends_with("/dist/arm64/1.2/collected_sources.tar.gz\n"), "{path}");
+    let output = xtask(folder.path()).args(["kernel-build-yml"]).output();
+    assert!(output.status.success() && common::texts(&output).1.contains("there is nothing to do"));
+    let (code, err) = xtask(folder.path()).args(["getimgversion", "x.yml"]).fails();
+    assert!(code == 1 && err.contains("neither a squashfs nor a disk"), "{code} {err}");
+    std::fs::create_dir(folder.path().join("m")).unwrap();
+    std::fs::write(folder.path().join("m/go.mod"), "module m\n").unwrap();
+    assert!(xtask(folder.path()).args(["go-pkg-pseudo-version", "m"]).ok().starts_with("v0.0.0-20260102030405-"));
+    assert_eq!(xtask(folder.path()).args(["go-pkg-pseudo-version", "pkg"]).fails().0, 2);
+}
