@@ -326,7 +326,8 @@ fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
         Kind::Switch => match value.to_ascii_lowercase().as_str() {
             // FORCE_BUILD used to take linuxkit's own option.
             "--force" if decl.name == "FORCE_BUILD" => Ok("y".into()),
-            // A switch without a default depends on other knobs until somebody sets it.
+            // A switch without a default depends on other knobs until somebody sets it; to nothing, on the command line, is off.
+            "" if decl.default.is_empty() && source == Source::Command => Ok("n".into()),
             "" => Ok(decl.default.to_owned()),
             "y" | "yes" | "true" | "on" | "1" => Ok("y".into()),
             "n" | "no" | "false" | "off" | "0" => Ok("n".into()),

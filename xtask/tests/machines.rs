@@ -1,0 +1,211 @@
+//! What runs images, on a tree like lf-edge/eve's: the command lines are those of the original, and what is missing is said.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, repository, scratch, tool};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, path::PathBuf};
+
+const VERSION: &str = "0.0.0-master-bcf06185";
+
+/// A tree that is taken for lf-edge/eve's of 2023, with something built.
+fn eve(name: &str) -> PathBuf {
+    let root = scratch().join(name);
+    let _ = fs::remove_dir_all(&root);
+    let files = [
+        "images/rootfs.yml.in",
+        "tools/parse-pkgs.sh",
+        "pkg/new-kernel/build.yml.in",
+        "pkg/pillar/build.yml",
+        "build-tools/src/scripts/cloud-init.in",
+        "build-tools/bin/linuxkit",
+        "conf/server",
+    ];
+    for file in files {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "#!/bin/sh\necho key=@SSH_PUB_KEY@ token=@GH_TOKEN@\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir_all(root.join("part")).unwrap();
+    for words in [&["init", "-q", "-b", "master"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
+        let words = [&["-C", root.to_str().unwrap(), "-c", "user.name=t", "-c", "user.email=t@example.org"], words].concat();
+        tool("git", &words);
+    }
+    root
+}
+
+/// Folders of a build of each architecture.
+fn build(root: &Path) {
+    for arch in ["amd64", "arm64", "riscv64"] {
+        fs::create_dir_all(root.join("dist").join(arch).join(VERSION)).unwrap();
+        std::os::unix::fs::symlink(VERSION, root.join("dist").join(arch).join("current")).unwrap();
+    }
+}
+
+/// A printed command line as the golden file has it: names for folders, programs without theirs, an option of QEMU a line.
+fn plain(line: &str, root: &Path) -> String {
+    let line = line.split("  # ").next().unwrap_or_default();
+    let line = line.split_once(" && ").filter(|_| line.starts_with("cd ")).map_or(line, |(_, rest)| rest);
+    let mut rest = line.strip_prefix("env ").unwrap_or(line);
+    while let Some((word, more)) = rest.split_once(' ').filter(|(word, _)| word.contains('=') && line.starts_with("env ")) {
+        assert!(!word.is_empty());
+        rest = more;
+    }
+    let (program, words) = rest.split_once(' ').unwrap();
+    let line = format!("{} {words}", program.rsplit('/').next().unwrap());
+    let mut line = line.replace(root.to_str().unwrap(), "$ROOT");
+    for arch in ["amd64", "arm64", "riscv64"] {
+        line = line.replace(&format!("$ROOT/dist/{arch}/{VERSION}"), "$B").replace(&format!("$ROOT/dist/{arch}/current"), "$C");
+    }
+    if line.starts_with("qemu-system") { line.replace(" -", "\n  -") } else { line }
+}
+
+#[test]
+fn the_command_lines_are_the_originals() {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return common::skipped("the_command_lines_are_the_originals", "the recordings are of Linux on amd64");
+    }
+    let root = eve("eve-golden");
+    build(&root);
+    let golden = fs::read_to_string(repository().join("xtask/tests/golden/run-eve.txt")).unwrap();
+    let mut count = 0;
+    for section in golden.split("\n== ").skip(1) {
+        let (title, wanted) = section.split_once('\n').unwrap();
+        let words = title.replace("$ROOT", root.to_str().unwrap());
+        let text =
+            Xtask::new(&root).env("ROOTFS_VERSION", VERSION).args(["-n", "--engine", "linuxkit"]).args(words.split_whitespace()).ok();
+        let got: Vec<String> = text.lines().map(|line| plain(line, &root)).collect();
+        let wanted: Vec<&str> = wanted.trim_end().lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(got.join("\n"), wanted.join("\n"), "{title}");
+        count += 1;
+    }
+    assert!(count > 20);
+}
+
+#[test]
+fn what_is_missing_is_said_before_anything_starts() {
+    let root = eve("eve-empty");
+    for (target, hint) in [
+        ("run", "live-qcow2"),
+        ("run-target", "run-installer-raw"),
+        ("run-installer-raw", "installer-raw"),
+        ("run-installer-iso", "installer-iso"),
+        ("run-installer-net", "installer-net"),
+        ("run-verification-raw", "verification-raw"),
+        ("run-rootfs", "rootfs"),
+        ("run-build-vm", "build-vm"),
+        ("run-live-vb", "live-vdi"),
+        ("run-live-parallels", "live-parallels"),
+    ] {
+        let (code, text) = Xtask::new(&root).env("ZARCH", "amd64").args(["--engine", "linuxkit", target]).fails();
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains("has not been made\nhint: cargo xtask ") && text.contains(hint), "{text}");
+    }
+    let changed = tool("git", &["-C", root.to_str().unwrap(), "status", "--porcelain", "-uall"]);
+    assert_eq!(changed, "");
+}
+
+/// A folder with programs that write down what they are called with.
+fn stand_ins(root: &Path, programs: &[(&str, &str)]) -> PathBuf {
+    let folder = root.join("dist/bin");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, script) in programs {
+        let path = folder.join(name);
+        let log = root.join("dist/calls");
+        let text = format!("#!/bin/sh\necho \"{name} $*\" >> {}\n{script}\n", log.display());
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
+}
+
+fn calls(root: &Path) -> String {
+    let text = fs::read_to_string(root.join("dist/calls")).unwrap_or_default();
+    text.replace(root.to_str().unwrap(), "$ROOT")
+}
+
+#[test]
+fn a_machine_of_parallels_that_exists_is_started() {
+    let root = eve("eve-parallels");
+    build(&root);
+    fs::create_dir_all(root.join("dist/amd64").join(VERSION).join("live.parallels")).unwrap();
+    let list = "case $1 in list) echo '{00}  running  -  EVE_Live';; esac";
+    let bin = stand_ins(&root, &[("prlctl", list), ("prlsrvctl", "")]);
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    Xtask::new(&root)
+        .env("PATH", path)
+        .env("ROOTFS_VERSION", VERSION)
+        .env("ZARCH", "amd64")
+        .args(["--engine", "linuxkit", "run-live-parallels"])
+        .ok();
+    let calls = calls(&root);
+    let first: Vec<String> = calls.lines().map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(first, ["prlctl list -a", "prlctl stop EVE_Live", "prlctl set EVE_Live", "prlctl start EVE_Live"]);
+}
+
+#[test]
+fn a_machine_of_virtualbox_is_off_before_it_is_deleted_and_its_disk_stays() {
+    let root = eve("eve-vb");
+    build(&root);
+    fs::write(root.join("dist/amd64").join(VERSION).join("live.vdi"), "disk").unwrap();
+    // It runs until its button was pressed and somebody has looked once.
+    let script = format!(
+        "off={}/dist/off\ncase \"$1 $2\" in\n'list vms') echo '\"EVE_Live\" {{0}}';;\n'list runningvms') [ -f $off ] || echo '\"EVE_Live\" {{0}}';;\nesac\n[ \"$3\" = acpipowerbutton ] && touch $off\nexit 0",
+        root.display()
+    );
+    let bin = stand_ins(&root, &[("VBoxManage", &script)]);
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    Xtask::new(&root)
+        .env("PATH", path)
+        .env("ROOTFS_VERSION", VERSION)
+        .env("ZARCH", "amd64")
+        .args(["--engine", "linuxkit", "run-live-vb"])
+        .ok();
+    let calls = calls(&root);
+    let start: Vec<&str> = calls.lines().take(7).collect();
+    assert_eq!(
+        start,
+        [
+            "VBoxManage list vms",
+            "VBoxManage list runningvms",
+            "VBoxManage controlvm EVE_Live acpipowerbutton",
+            "VBoxManage list runningvms",
+            "VBoxManage storageattach EVE_Live --storagectl SATA Controller --port 0 --device 0 --medium none",
+            "VBoxManage unregistervm EVE_Live --delete",
+            "VBoxManage createvm --name EVE_Live --register --basefolder $ROOT/dist/amd64/",
+        ]
+    );
+}
+
+#[test]
+fn the_token_of_a_build_machine_goes_nowhere_but_into_its_disk() {
+    let root = eve("eve-build-vm");
+    build(&root);
+    let firmware = root.join("dist/amd64").join(VERSION).join("installer/firmware");
+    fs::create_dir_all(&firmware).unwrap();
+    for file in ["OVMF.fd", "OVMF_CODE.fd", "OVMF_VARS.fd"] {
+        fs::write(firmware.join(file), "").unwrap();
+    }
+    let bin = stand_ins(
+        &root,
+        &[
+            ("docker", "cat"),
+            ("curl", "echo disk"),
+            ("qemu-img", ""),
+            ("qemu-system-x86_64", "cp ${PWD}/dist/amd64/build-vm-ci.qcow2 ${PWD}/dist/seen; env"),
+        ],
+    );
+    let output = Xtask::new(&root)
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .env("ROOTFS_VERSION", VERSION)
+        .env("ZARCH", "amd64")
+        .env("BUILD_VM_GH_TOKEN", "hunter2")
+        .args(["--engine", "linuxkit", "build-vm", "BUILD_VM_SSH_PUB_KEY=ssh-rsa x", "SSH_PORT=34567"])
+        .output();
+    let (out, err) = common::texts(&output);
+    assert!(output.status.success(), "{out}{err}");
+    assert!(fs::read_to_string(root.join("dist/seen")).unwrap().contains("key=ssh-rsa x token=hunter2"));
+    assert!(!out.contains("hunter2") && !err.contains("hunter2") && !calls(&root).contains("hunter2"), "{out}{err}");
+    assert!(root.join("dist/amd64/build-vm.qcow2").is_file() && !root.join("dist/amd64/build-vm-ci.qcow2").exists());
+}
