@@ -83,7 +83,11 @@ fn live_by_docker_and_linuxkit_has_the_bytes_of_the_native_engine() {
     let build = |engine: &str, tree: &Path| {
         clone_tree(tree);
         let xtask = Xtask::new(tree).env("PATH", &path).env("LINUXKIT_CACHE", &cache).env("DOCKER_HOST", &daemon.host);
-        let xtask = xtask.env("STANDIN_XTASK", env!("CARGO_BIN_EXE_xtask")).env("STANDIN_TREE", &of_native).env("ROOTFS_VERSION", "engines").env("ZARCH", "amd64");
+        let xtask = xtask
+            .env("STANDIN_XTASK", env!("CARGO_BIN_EXE_xtask"))
+            .env("STANDIN_TREE", &of_native)
+            .env("ROOTFS_VERSION", "engines")
+            .env("ZARCH", "amd64");
         xtask.args(["--engine", engine, "live-raw"]).ok();
         let made = tree.join("dist/amd64/engines");
         ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "installer/firmware/OVMF_CODE.fd", "live.raw"]

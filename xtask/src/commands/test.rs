@@ -21,12 +21,13 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         check_form(&cargo)?;
     }
     let boots = if arguments.get_flag("quick") { "n" } else { "y" };
-    let mut words = vec!["test", "--release", "--workspace"];
+    // Everything that fails is told in one run, not the first alone.
+    let mut words = vec!["test", "--release", "--workspace", "--no-fail-fast"];
     if !filters.is_empty() {
         words.push("--");
         words.extend(filters);
     }
-    cargo.run(&words, &[("XTASK_TEST_BOOTS", boots.to_owned())])
+    cargo.run(&words, &[("XTASK_TEST_BOOTS", boots.to_owned()), ("XTASK_TEST_DOCKER", boots.to_owned())])
 }
 
 /// Formatting and lints, where their tools came with the toolchain.
