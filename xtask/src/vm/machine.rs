@@ -246,7 +246,7 @@ const DTB: &str = "eve.dtb";
 /// A TPM that lives as long as the machine.
 enum Tpm {
     None,
-    Ours(Running),
+    Ours(Box<Running>),
     Daemon(#[allow(dead_code, reason = "held until the machine ends")] swtpm::Daemon),
 }
 
@@ -292,7 +292,7 @@ fn prepare(tools: &Tools, setup: &Setup, serial: Serial) -> Result<Prepared> {
     };
     let tpm_socket = setup.tpm.as_ref().map(|_| dir.path().join(TPM_SOCKET));
     let tpm = match (&setup.tpm, &tpm_socket) {
-        (Some(state), Some(socket)) => Tpm::Ours(swtpm::start(tools, state, socket, &output)?),
+        (Some(state), Some(socket)) => Tpm::Ours(Box::new(swtpm::start(tools, state, socket, &output)?)),
         _ => Tpm::None,
     };
     let qmp_socket = dir.path().join(QMP_SOCKET);
