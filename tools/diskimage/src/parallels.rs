@@ -13,11 +13,20 @@ pub const SNAPSHOT: Guid = Guid(0x5fba_abe3_6958_40ff_92a7_860e_329a_ab41);
 /// Name of the image in the bundle of the disk `stem`: `live.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds`.
 #[must_use]
 pub fn image_name(stem: &str) -> String {
-    format!("{stem}.0.{{{SNAPSHOT}}}.hds")
+    name_of(stem, SNAPSHOT)
+}
+
+fn name_of(stem: &str, snapshot: Guid) -> String {
+    format!("{stem}.0.{{{snapshot}}}.hds")
 }
 
 /// The text of [`DESCRIPTOR`] for a disk of `size` bytes (a multiple of 512) with the image [`image_name`]`(stem)` and the identity `disk`.
 pub fn descriptor(stem: &str, size: u64, disk: Guid) -> Result<String> {
+    descriptor_of(stem, size, disk, SNAPSHOT)
+}
+
+/// The same for a present state that is called `snapshot`, here and in the image's name.
+pub fn descriptor_of(stem: &str, size: u64, disk: Guid, snapshot: Guid) -> Result<String> {
     // What the format calls the disk's geometry; sectors a cylinder are its product.
     const HEADS: u64 = 16;
     const TRACK: u64 = 32;
@@ -55,15 +64,15 @@ pub fn descriptor(stem: &str, size: u64, disk: Guid) -> Result<String> {
     xml.value("End", &sectors);
     xml.value("Blocksize", &2048);
     xml.open("Image");
-    xml.guid("GUID", SNAPSHOT);
+    xml.guid("GUID", snapshot);
     xml.value("Type", &"Compressed");
-    xml.value("File", &image_name(stem));
+    xml.value("File", &name_of(stem, snapshot));
     xml.close();
     xml.close();
     xml.close();
     xml.open("Snapshots");
     xml.open("Shot");
-    xml.guid("GUID", SNAPSHOT);
+    xml.guid("GUID", snapshot);
     xml.guid("ParentGUID", Guid::default());
     xml.close();
     xml.close();

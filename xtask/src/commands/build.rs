@@ -6,7 +6,7 @@ use crate::{
     error::usage,
     execute::{self, Outcome, State, progress, short},
     knobs::ImageFormat,
-    plan::{Action, DiskJob, DiskKind, Goal, NodeId, Plan, plan_goal},
+    plan::{Action, DiskJob, DiskKind, Goal, NodeId, Plan, StickJob, plan_goal},
     tools::{Need, Tool, docker},
     tree::Tree,
 };
@@ -182,7 +182,7 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options)
 }
 
 /// All tools that the stale nodes will start, looked for at once; nothing is looked for when nothing is stale.
-fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
+pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
     let mut needs = Vec::new();
     let mut containers = false;
     let mut want = |tool: Tool, purpose: String| {
@@ -205,6 +205,7 @@ fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result
             | Action::MakeConfig { tool: Some(_), .. }
             | Action::MakeDisk(DiskJob { tool: Some(_), .. })
             | Action::MakeIso { tool: Some(_), .. }
+            | Action::MakeStick(StickJob { tool: Some(_), .. })
             | Action::MakeSbom { .. }
                 if ctx.engine == EngineKind::Linuxkit =>
             {

@@ -1,12 +1,16 @@
 //! Steps that are the same for every engine: small files, links, copies, and files of a package's image put beside others.
 
-use crate::execute::artifact::{Pending, link_atomically, write_atomically};
+use crate::{
+    execute::artifact::{Pending, link_atomically, write_atomically},
+    plan::StickJob,
+};
 use anyhow::{Context as _, Result, bail};
+use diskimage::recipes::UsbConf;
 use filetree::{Content, Kind, Node, Tree};
 use std::{
     io::{Write as _, copy},
     os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
@@ -45,6 +49,41 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let pending = Pending::new(to)?;
     std::fs::copy(from, pending.part()).with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))?;
     pending.commit()
+}
+
+/// The `names` below `folder`, with all that is in them, links followed: what tar packs of them there. A tar has no `/` and no `..`
+/// at the start of a name.
+pub(super) fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
+    let mut tree = Tree::new();
+    for name in names {
+        let start = folder.join(name);
+        for entry in walkdir::WalkDir::new(&start).follow_links(true).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read `{}`", start.display()))?;
+            let mut inside = PathBuf::new();
+            for part in Path::new(name).join(entry.path().strip_prefix(&start)?).components() {
+                match part {
+                    Component::Normal(part) => inside.push(part),
+                    Component::ParentDir => inside.clear(),
+                    _ => {}
+                }
+            }
+            if inside.as_os_str().is_empty() {
+                continue;
+            }
+            let node = match entry.file_type().is_dir() {
+                true => Node::dir(0o755, epoch),
+                false => Node::file(0o644, epoch, Content::of_path(entry.path())?),
+            };
+            tree.insert(inside.as_os_str().as_bytes(), node)?;
+        }
+    }
+    Ok(tree)
+}
+
+/// What goes onto a USB stick.
+pub(super) fn stick(job: &StickJob) -> Result<UsbConf> {
+    let config = job.config.as_deref().map(Content::of_path).transpose()?;
+    Ok(UsbConf { dump: job.dump, identity: job.identity, config })
 }
 
 /// Puts `entries` of an image's root, files or whole folders, into `out`. `image` names it in errors.

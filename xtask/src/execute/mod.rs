@@ -14,12 +14,12 @@ use crate::{
     engine::Engine,
     plan::{Action, Node, NodeId, PackageWork, Plan},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use stamp::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What a run did.
@@ -128,6 +128,28 @@ pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<Outcom
         return Ok(Outcome::default());
     }
     schedule::run(plan, &wanted(plan, &states), engine, options)
+}
+
+/// Makes `nodes` in their order whatever there is, and keeps no stamps: for what a person asks for by the names of its files.
+/// The caller holds the tree's lock.
+pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+    let progress = progress::Progress::new(nodes.len());
+    let mut outcome = Outcome::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| progress.animate());
+        let result = nodes.iter().try_for_each(|node| {
+            let since = Instant::now();
+            let job = Job::start(node, &options.log(&node.id), options.verbose, &progress)?;
+            progress.start(&node.id.to_string(), "it was asked for");
+            engine.make(node, &job).with_context(|| format!("{} failed after {}", node.id, progress::seconds(since.elapsed())))?;
+            outcome.warnings.extend(job.finish());
+            outcome.made.push((node.id.clone(), since.elapsed()));
+            progress.finish(&node.id.to_string(), None);
+            Ok(())
+        });
+        progress.close();
+        result.map(|()| outcome)
+    })
 }
 
 /// Makes one node if it must be, given the results of what it needs; gives its result and whether it was made.

@@ -16,14 +16,17 @@ impl Node {
             Action::ComposeRootfs { yml, images, out, .. } => {
                 format!("compose {} and {} images of this tree: {}", short(yml), images.len(), short(out))
             }
-            Action::PackRootfs { tar, out, link, format: RootfsFormat::Squash, compression, limit, .. } => {
-                format!("pack {} as squashfs ({compression}, at most {limit} bytes): {}, linked as {}", short(tar), short(out), short(link))
+            Action::PackRootfs { tar, out, link, format, compression, limit, .. } => {
+                let format = match format {
+                    RootfsFormat::Squash => format!("squashfs ({compression}, at most {limit} bytes)"),
+                    RootfsFormat::Ext4 => format!("ext4 (at most {limit} bytes)"),
+                };
+                let link = link.as_ref().map_or_else(String::new, |link| format!(", linked as {}", short(link)));
+                format!("pack {} as {format}: {}{link}", short(tar), short(out))
             }
-            Action::PackRootfs { tar, out, link, limit, .. } => {
-                format!("pack {} as ext4 (at most {limit} bytes): {}, linked as {}", short(tar), short(out), short(link))
-            }
-            Action::MakeConfig { conf_dir, origin, out, .. } => {
-                format!("pack {}/ and {origin} as FAT, 1 MiB, label EVE: {}", short(conf_dir), short(out))
+            Action::MakeConfig { conf_dir, files, origin, out, .. } => {
+                let what = if files.is_empty() { format!("{}/", short(conf_dir)) } else { files.join(", ") };
+                format!("pack {what} and {origin} as FAT, 1 MiB, label EVE: {}", short(out))
             }
             Action::MakePersist { out } => format!("write 1 MiB of zeros: {}", short(out)),
             Action::ExportParts { image, out, entries, .. } => format!("take {} out of {image}: {}", entries.join(", "), short(out)),
@@ -32,6 +35,11 @@ impl Node {
                 format!("copy {} to {}", from.join(" and "), short(to))
             }
             Action::MakeDisk(job) => format!("partition a disk ({}) with {}: {}", job.words.join(" "), short(&job.parts), short(&job.out)),
+            Action::MakeStick(job) => {
+                let config = job.config.as_ref().map(|path| short(path));
+                let on = [job.dump.then(|| "dump/".to_owned()), job.identity.then(|| "identity/".to_owned()), config];
+                format!("make a USB stick with {}: {}", on.into_iter().flatten().collect::<Vec<_>>().join(", "), short(&job.out))
+            }
             Action::MakeIso { parts, out, .. } => format!("make an ISO that boots, of {}: {}", short(parts), short(out)),
             Action::MakeNet { parts, out, .. } => format!("pack what a netboot needs, of {}: {}", short(parts), short(out)),
             Action::ConvertDisk { raw, format, size_mib, out, .. } => match format {

@@ -12,6 +12,7 @@ pub use targets::{Goal, plan_goal};
 
 pub use crate::knobs::PackageWork;
 use crate::knobs::{Arch, Compression, ImageFormat, RootfsFormat};
+use diskimage::recipes::IsoKind;
 use std::{fmt, path::PathBuf};
 
 /// A disk with several of EVE's parts.
@@ -76,6 +77,8 @@ pub enum NodeId {
     Eve,
     /// The link `dist/<arch>/current`.
     Current,
+    /// What a person asked for by the names of its files, with a helper's name.
+    Asked(&'static str),
 }
 
 impl fmt::Display for NodeId {
@@ -99,6 +102,7 @@ impl fmt::Display for NodeId {
             Self::Sbom => f.write_str("sbom"),
             Self::Eve => f.write_str("eve"),
             Self::Current => f.write_str("current"),
+            Self::Asked(name) => f.write_str(name),
         }
     }
 }
@@ -198,7 +202,7 @@ pub enum Action {
         /// `rootfs.img`.
         out: PathBuf,
         /// A link to it under its versioned name.
-        link: PathBuf,
+        link: Option<PathBuf>,
         /// Which file system.
         format: RootfsFormat,
         /// How to compress.
@@ -214,6 +218,8 @@ pub enum Action {
     MakeConfig {
         /// The folder.
         conf_dir: PathBuf,
+        /// Files and folders of it; none for all that it holds.
+        files: Vec<String>,
         /// The version that the origin file names.
         version: String,
         /// The empty file that tells where the configuration came from.
@@ -252,8 +258,12 @@ pub enum Action {
     },
     /// Parts → a disk with a partition table.
     MakeDisk(DiskJob),
+    /// A USB stick for a device's port configuration or its dumps.
+    MakeStick(StickJob),
     /// Parts → an ISO that boots the installer.
     MakeIso {
+        /// Whether it installs.
+        kind: IsoKind,
         /// The folder of the parts.
         parts: PathBuf,
         /// Seconds since the epoch for what has no time of its own.
@@ -330,8 +340,8 @@ pub struct DiskJob {
     pub parts: PathBuf,
     /// Which partitions, in order; a word may hold several names.
     pub words: Vec<String>,
-    /// The size of the file that a tool container gets to fill, in MiB.
-    pub mebibytes: u64,
+    /// The disk's size.
+    pub bytes: u64,
     /// The board, when its boot loader must be on the disk.
     pub board: Option<String>,
     /// Seconds since the epoch for the ESP's files.
@@ -339,6 +349,27 @@ pub struct DiskJob {
     /// The disk.
     pub out: PathBuf,
     /// mkimage-raw-efi and its like.
+    pub tool: Option<ImageRef>,
+}
+
+/// A USB stick to be made.
+#[derive(Clone, Debug)]
+pub struct StickJob {
+    /// With a folder for a device's dump.
+    pub dump: bool,
+    /// With a folder for a device's identity.
+    pub identity: bool,
+    /// The port configuration, `usb.json`.
+    pub config: Option<PathBuf>,
+    /// The stick's size.
+    pub bytes: u64,
+    /// The image, or the block device.
+    pub out: PathBuf,
+    /// Whether it is a block device.
+    pub device: bool,
+    /// Seconds since the epoch for all files.
+    pub epoch: i64,
+    /// mkimage-raw-efi.
     pub tool: Option<ImageRef>,
 }
 

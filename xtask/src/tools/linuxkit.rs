@@ -137,8 +137,8 @@ impl Linuxkit {
     }
 
     /// yml → tar. `yml` is told relative to `dir`, where it lies.
-    pub fn build(&self, yml: &Path, dir: &Path, out: &Path, output: &Output) -> Result<()> {
-        let words = ["build".to_owned(), self.dialect.dash("docker"), self.dialect.dash("arch"), self.arch.to_string()];
+    pub fn build(&self, yml: &Path, arch: Arch, dir: &Path, out: &Path, output: &Output) -> Result<()> {
+        let words = ["build".to_owned(), self.dialect.dash("docker"), self.dialect.dash("arch"), arch.to_string()];
         let name = yml.strip_prefix(dir).unwrap_or(yml);
         // `-o` is an option of one letter's length in both dialects, but GNU's way of reading calls it `--o`.
         let out_option = if self.dialect == Dialect::Go { "-o" } else { "--o" };

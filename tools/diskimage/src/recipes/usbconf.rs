@@ -19,19 +19,26 @@ pub struct UsbConf {
     pub config: Option<Content>,
 }
 
+impl UsbConf {
+    /// The files on the stick.
+    pub fn tree(&self, epoch: i64) -> Result<Tree> {
+        let mut tree = Tree::new();
+        for (name, wanted) in [("dump", self.dump), ("identity", self.identity)] {
+            if wanted {
+                tree.insert(name, Node::dir(0o755, epoch))?;
+            }
+        }
+        if let Some(config) = &self.config {
+            tree.insert("usb.json", Node::file(0o644, epoch, config.clone()))?;
+        }
+        if tree.root.children().is_none_or(std::collections::BTreeMap::is_empty) {
+            bail!("a USB stick with nothing on it: it brings a configuration, or collects a dump or an identity\nhint: -f FILE, -d, -i");
+        }
+        Ok(tree)
+    }
+}
+
 /// The stick's disk of `size` bytes.
 pub fn usb_conf(stick: &UsbConf, size: u64, epoch: i64) -> Result<Table> {
-    let mut tree = Tree::new();
-    for (name, wanted) in [("dump", stick.dump), ("identity", stick.identity)] {
-        if wanted {
-            tree.insert(name, Node::dir(0o755, epoch))?;
-        }
-    }
-    if let Some(config) = &stick.config {
-        tree.insert("usb.json", Node::file(0o644, epoch, config.clone()))?;
-    }
-    if tree.root.children().is_none_or(std::collections::BTreeMap::is_empty) {
-        bail!("a USB stick with nothing on it: it brings a configuration, or collects a dump or an identity\nhint: -f FILE, -d, -i");
-    }
-    disk(&[Kind::UsbConf], size, &Parts::of_tree(tree), epoch)
+    disk(&[Kind::UsbConf], size, &Parts::of_tree(stick.tree(epoch)?), epoch)
 }

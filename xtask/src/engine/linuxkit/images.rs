@@ -1,16 +1,17 @@
 //! Images by the tree's tool containers: what goes in by volumes and standard input, and a look at what came out.
 
 use crate::{
-    engine::{boards, native::check_limit},
-    execute::{
-        Job,
-        artifact::{Pending, link_atomically},
+    engine::{
+        boards, files,
+        native::{check_limit, link_beside},
     },
+    execute::{Job, artifact::Pending},
     knobs::Knobs,
-    plan::{Action, DiskJob, ImageRef, Node, NodeId},
+    plan::{Action, DiskJob, ImageRef, Node, NodeId, StickJob},
     tools::{Tools, docker::Step},
 };
 use anyhow::{Context as _, Result, bail};
+use diskimage::recipes::IsoKind;
 use filetree::{Content, Node as FileNode, Tree};
 use std::{fs::File, io::Write as _, path::Path};
 
@@ -42,6 +43,15 @@ pub(super) fn check_written(path: &Path, tool: &str, look: impl FnOnce(File) -> 
     look(file).with_context(|| format!("`{tool}` ended well, but what it wrote to `{}` is broken", path.display()))
 }
 
+/// The same with so many zeros in it.
+fn create_sized(path: &Path, bytes: u64) -> Result<File> {
+    let file = create(path)?;
+    file.set_len(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+    // The container may run as somebody else.
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    Ok(file)
+}
+
 fn reference(tool: Option<&ImageRef>) -> Result<&str> {
     tool.map(|image| image.reference.as_str()).context("a plan for containers names them")
 }
@@ -67,13 +77,15 @@ pub(super) fn pack_rootfs(at: &Containers<'_>, action: &Action, job: &Job<'_>) -
     step.command(at.tools, &job.output())?.stdin_file(tar).run()?;
     check_written(out, "docker", |_| Ok(()))?;
     check_limit(out.metadata()?.len(), *limit, tar)?;
-    let name = out.file_name().context("the image has a name")?;
-    link_atomically(link, Path::new(name))
+    link_beside(link.as_deref(), out)
 }
 
 pub(super) fn make_config(at: &Containers<'_>, root: &Path, action: &Action, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
-    let Action::MakeConfig { conf_dir, version, epoch, out, tool, .. } = action else { bail!("this node makes no configuration") };
-    let tar = configuration_tar(conf_dir, root, *epoch)?;
+    let Action::MakeConfig { conf_dir, files, version, epoch, out, tool, .. } = action else { bail!("this node makes no configuration") };
+    let tar = match files.as_slice() {
+        [] => configuration_tar(conf_dir, root, *epoch)?,
+        files => filetree::write_tar(&files::listed(conf_dir, files, *epoch)?, Vec::new())?,
+    };
     drop(create(out)?);
     let (version, arch) = (format!("ROOTFS_VERSION={version}"), format!("ZARCH={}", knobs.arch));
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
@@ -116,10 +128,7 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
     if let Some(board) = &disk.board {
         boards::place(&disk.parts, board)?;
     }
-    let file = create(&disk.out)?;
-    file.set_len(disk.mebibytes << 20).with_context(|| format!("cannot write `{}`", disk.out.display()))?;
-    // The container may run as somebody else.
-    std::fs::set_permissions(&disk.out, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    let file = create_sized(&disk.out, disk.bytes)?;
     drop(file);
     let mut arguments = vec!["/output.img"];
     arguments.extend(disk.words.iter().map(String::as_str));
@@ -136,18 +145,42 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
 }
 
 pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::MakeIso { parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
+    let Action::MakeIso { kind, parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let step = Step {
-        step: "making installer.iso".into(),
+        step: format!("making {}", out.file_name().unwrap_or_default().display()),
         options: if at.ours { &["--rm", "-e", &epoch] } else { &["--rm"] },
         volumes: &[(parts, "/bits"), (out, "/output.iso")],
         image: reference(tool.as_ref())?,
-        arguments: &["installer"],
+        arguments: if *kind == IsoKind::Installer { &["installer"] } else { &[] },
     };
     step.command(at.tools, &job.output())?.run()?;
     check_written(out, "docker", |_| Ok(()))
+}
+
+pub(super) fn make_stick(at: &Containers<'_>, stick: &StickJob, job: &Job<'_>) -> Result<()> {
+    let tar = filetree::write_tar(&files::stick(stick)?.tree(stick.epoch)?, Vec::new())?;
+    let device = format!("{}:/output.img", stick.out.display());
+    let epoch = format!("SOURCE_DATE_EPOCH={}", stick.epoch);
+    let mut options = vec!["-i", "--rm"];
+    if at.ours {
+        options.extend(["-e", &epoch]);
+    }
+    if stick.device {
+        options.extend(["--device", &device]);
+    }
+    let step = Step {
+        step: format!("making the USB stick {}", stick.out.display()),
+        options: &options,
+        volumes: if stick.device { &[] } else { &[(&stick.out, "/output.img")] },
+        image: reference(stick.tool.as_ref())?,
+        arguments: &["/output.img", "usb_conf"],
+    };
+    if !stick.device {
+        drop(create_sized(&stick.out, stick.bytes)?);
+    }
+    step.command(at.tools, &job.output())?.stdin_bytes(tar).run()
 }
 
 pub(super) fn make_sbom(at: &Containers<'_>, action: &Action, spool: &Path, job: &Job<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{Engine, convert, files, native};
 use crate::{
     context::{Ctx, EngineKind},
     execute::Job,
-    knobs::ImageFormat,
+    knobs::{Arch, ImageFormat},
     plan::{Action, EveJob, ImageRef, Node, PackageJob},
     tools::{
         Output, Tools, docker,
@@ -105,11 +105,11 @@ impl Linuxkit {
         files::export(&tree, &image.to_string(), entries, out)
     }
 
-    fn compose(&self, yml: &Path, out: &Path, job: &Job<'_>) -> Result<()> {
+    fn compose(&self, yml: &Path, arch: Arch, out: &Path, job: &Job<'_>) -> Result<()> {
         // The yml lies in `images` below a folder of ours as it would in the tree.
         let dir = yml.parent().and_then(Path::parent).context("the yml lies in a folder")?;
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.linuxkit().build(yml, dir, out, &Self::output(job))?;
+        self.linuxkit().build(yml, arch, dir, out, &Self::output(job))?;
         images::check_written(out, "linuxkit", |file| filetree::read_tar_file(std::sync::Arc::new(file)).map(drop))
     }
 
@@ -174,10 +174,11 @@ impl Engine for Linuxkit {
             Action::CopyFiles { from, to } => files::copy_files(from, to),
             Action::ExportParts { package, image, out, entries, fetch } => self.export(package, image, entries, out, *fetch, job),
             Action::BuildPackage(package) => self.build_package(package, job),
-            Action::ComposeRootfs { yml, out, .. } => self.compose(yml, out, job),
+            Action::ComposeRootfs { yml, arch, out, .. } => self.compose(yml, *arch, out, job),
             Action::PackRootfs { .. } => images::pack_rootfs(&self.containers(), &node.action, job),
             Action::MakeConfig { .. } => images::make_config(&self.containers(), &self.root, &node.action, &self.knobs, job),
             Action::MakeDisk(disk) => images::make_disk(&self.containers(), disk, job),
+            Action::MakeStick(stick) => images::make_stick(&self.containers(), stick, job),
             Action::MakeIso { .. } => images::make_iso(&self.containers(), &node.action, job),
             Action::MakeNet { parts, epoch, out } => native::make_net(parts, *epoch, out),
             Action::ConvertDisk { .. } => self.convert(&node.action, job),

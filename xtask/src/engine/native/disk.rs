@@ -1,17 +1,21 @@
 //! Parts → disks and installers.
 
 use crate::{
-    engine::boards,
+    engine::{boards, files},
     execute::artifact::Pending,
-    plan::{DiskJob, DiskKind},
+    plan::{Action, DiskJob, DiskKind, StickJob},
 };
-use anyhow::{Context as _, Result};
-use diskimage::{disk, eve, recipes, rootfs};
-use std::path::Path;
+use anyhow::{Context as _, Result, bail};
+use diskimage::{disk, eve, gpt, recipes, rootfs, sparse};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
-pub(super) fn make_config(conf_dir: &Path, origin: &str, epoch: i64, out: &Path) -> Result<()> {
-    let tree = rootfs::config_tree(conf_dir, origin, epoch)?;
-    let layout = recipes::config(&tree, epoch).with_context(|| format!("`{}`", conf_dir.display()))?;
+pub(super) fn make_config(action: &Action) -> Result<()> {
+    let Action::MakeConfig { conf_dir, files, origin, epoch, out, .. } = action else { bail!("this node makes no configuration") };
+    let tree = match files.as_slice() {
+        [] => rootfs::config_tree(conf_dir, origin, *epoch)?,
+        files => recipes::config_tree_of_tar(files::listed(conf_dir, files, *epoch)?, origin, *epoch)?,
+    };
+    let layout = recipes::config(&tree, *epoch).with_context(|| format!("`{}`", conf_dir.display()))?;
     let pending = Pending::new(out)?;
     layout.write(&pending.create()?)?;
     pending.commit()
@@ -24,14 +28,53 @@ pub(super) fn make_disk(job: &DiskJob) -> Result<()> {
     let words = job.words.iter().flat_map(|word| word.split_whitespace());
     let kinds = words.map(str::parse).collect::<Result<Vec<eve::Kind>>>()?;
     let parts = recipes::Parts::of_folder(&job.parts, job.kind != DiskKind::Live)?;
-    let layout = disk::layout(recipes::disk(&kinds, job.mebibytes << 20, &parts, job.epoch)?)?;
+    let layout = disk::layout(recipes::disk(&kinds, job.bytes, &parts, job.epoch)?)?;
     let pending = Pending::new(&job.out)?;
     layout.write(&pending.create()?)?;
     pending.commit()
 }
 
-pub(super) fn make_iso(parts: &Path, epoch: i64, out: &Path) -> Result<()> {
-    let layout = recipes::iso(recipes::IsoKind::Installer, &recipes::Parts::of_folder(parts, true)?, epoch)?;
+/// A stick's image; a block device is written over, so its old files cannot shine through.
+pub(super) fn make_stick(job: &StickJob) -> Result<()> {
+    let layout = disk::layout(recipes::usb_conf(&files::stick(job)?, job.bytes, job.epoch)?)?;
+    if job.device {
+        let image = tempfile::tempfile().context("cannot make a temporary file")?;
+        layout.write(&image)?;
+        let device = File::options().write(true).open(&job.out).with_context(|| format!("cannot write to `{}`", job.out.display()))?;
+        return write_over(&image, &device).with_context(|| format!("cannot write to `{}`", job.out.display()));
+    }
+    let pending = Pending::new(&job.out)?;
+    layout.write(&pending.create()?)?;
+    pending.commit()
+}
+
+/// Copies the sparse `image` over what is on `device`: holes become zeros up to what follows the last file, and the rest of the
+/// device, but for the backup of the partition table, is left as it is.
+fn write_over(image: &File, device: &File) -> Result<()> {
+    const BACKUP: u64 = 33 * gpt::SECTOR;
+    const MARGIN: u64 = 1 << 20;
+    let size = image.metadata()?.len();
+    let tail = size.saturating_sub(BACKUP);
+    let used = sparse::extents(image, 0, tail)?.last().map_or(0, |last| last.offset + last.len);
+    copy_all(image, device, 0, (used + MARGIN).min(tail))?;
+    copy_all(image, device, tail, size)?;
+    device.sync_all().context("cannot finish")
+}
+
+fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = start;
+    while at < end {
+        let part = &mut buffer[..usize::try_from((end - at).min(1 << 20))?];
+        from.read_exact_at(part, at)?;
+        to.write_all_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+pub(super) fn make_iso(kind: recipes::IsoKind, parts: &Path, epoch: i64, out: &Path) -> Result<()> {
+    let layout = recipes::iso(kind, &recipes::Parts::of_folder(parts, true)?, epoch)?;
     let pending = Pending::new(out)?;
     layout.write(&pending.create()?)?;
     pending.commit()

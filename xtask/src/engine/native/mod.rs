@@ -7,7 +7,7 @@ mod packages;
 mod rootfs;
 
 pub(super) use disk::make_net;
-pub(super) use rootfs::check_limit;
+pub(super) use rootfs::{check_limit, link_beside};
 
 use super::{Engine, convert, files};
 use crate::{
@@ -72,9 +72,10 @@ impl Engine for Native {
             }
             Action::ComposeRootfs { yml, arch, out, .. } => rootfs::compose(self, yml, *arch, out, job),
             Action::PackRootfs { .. } => rootfs::pack(&node.action, job),
-            Action::MakeConfig { conf_dir, origin, epoch, out, .. } => disk::make_config(conf_dir, origin, *epoch, out),
+            Action::MakeConfig { .. } => disk::make_config(&node.action),
             Action::MakeDisk(disk) => disk::make_disk(disk),
-            Action::MakeIso { parts, epoch, out, .. } => disk::make_iso(parts, *epoch, out),
+            Action::MakeStick(stick) => disk::make_stick(stick),
+            Action::MakeIso { kind, parts, epoch, out, .. } => disk::make_iso(*kind, parts, *epoch, out),
             Action::MakeNet { parts, epoch, out } => disk::make_net(parts, *epoch, out),
             Action::ConvertDisk { .. } => convert::convert(&node.action, &self.tools, job),
             Action::MakeSbom { .. } => bail!(

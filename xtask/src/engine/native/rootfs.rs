@@ -67,6 +67,12 @@ pub(super) fn pack(action: &Action, job: &Job<'_>) -> Result<()> {
     check_limit(bytes, *limit, tar)?;
     job.log(&format!("{} of at most {}", size(bytes), size(*limit)));
     pending.commit()?;
+    link_beside(link.as_deref(), out)
+}
+
+/// Points `link` at the image `out` in its own folder.
+pub(in crate::engine) fn link_beside(link: Option<&Path>, out: &Path) -> Result<()> {
+    let Some(link) = link else { return Ok(()) };
     let name = out.file_name().context("the image has a name")?;
     link_atomically(link, Path::new(name))
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{error::usage, knobs::ImageFormat};
 use anyhow::Result;
+use diskimage::recipes::IsoKind;
 
 /// Parts beside the root file system and the configuration that a disk takes where the tree has them, and those that it must have.
 const fn wanted_parts(kind: DiskKind) -> (&'static [&'static str], &'static [&'static str]) {
@@ -94,7 +95,7 @@ impl Planner<'_> {
                 kind,
                 parts: self.build_dir().join(folder),
                 words: spec.parts,
-                mebibytes: spec.mebibytes,
+                bytes: spec.mebibytes << 20,
                 board,
                 epoch: self.facts.epoch(),
                 out,
@@ -126,7 +127,13 @@ impl Planner<'_> {
             inputs: tool_input(tool.as_ref()).into_iter().collect(),
             needs,
             outputs: vec![out.clone()],
-            action: Action::MakeIso { parts: self.build_dir().join("installer"), epoch: self.facts.epoch(), out, tool },
+            action: Action::MakeIso {
+                kind: IsoKind::Installer,
+                parts: self.build_dir().join("installer"),
+                epoch: self.facts.epoch(),
+                out,
+                tool,
+            },
         }))
     }
 

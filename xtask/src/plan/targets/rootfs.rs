@@ -71,7 +71,7 @@ impl Planner<'_> {
             action: Action::PackRootfs {
                 tar: self.build_dir().join("rootfs.tar"),
                 out,
-                link,
+                link: Some(link),
                 format,
                 compression: self.knobs.compression,
                 limit,
@@ -98,7 +98,15 @@ impl Planner<'_> {
             inputs,
             needs,
             outputs: vec![out.clone()],
-            action: Action::MakeConfig { conf_dir: self.knobs.conf_dir.clone(), version, origin, epoch: self.facts.epoch(), out, tool },
+            action: Action::MakeConfig {
+                conf_dir: self.knobs.conf_dir.clone(),
+                files: vec![],
+                version,
+                origin,
+                epoch: self.facts.epoch(),
+                out,
+                tool,
+            },
         }))
     }
 
