@@ -52,8 +52,10 @@ impl Eve {
 }
 
 fn sh(folder: &Path, script: &str) {
-    let status =
-        std::process::Command::new("sh").args(["-ec", script]).current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").status().unwrap();
+    let identity = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"].map(|name| (name, "test"));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-ec", script]).current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").envs(identity);
+    let status = command.status().unwrap();
     assert!(status.success(), "{script}");
 }
 

@@ -228,6 +228,49 @@ fn alpine_sources_are_checked_by_their_digests() {
 }
 
 #[test]
+fn all_sources_of_an_image_are_one_archive() {
+    if !has("curl") {
+        return skipped("all_sources_of_an_image_are_one_archive", "curl is not on this machine");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tree");
+    small_tree(&root);
+    let address = serve(vec![("linux.tar", b"kernel".to_vec())]);
+    std::fs::write(root.join("pkg/kernel/Dockerfile"), format!("FROM scratch\nADD {address}/linux.tar /k\n")).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(folder.path().join("rootfs/bin")).unwrap();
+    std::fs::write(folder.path().join("rootfs/bin/agent"), "elf").unwrap();
+    tool("tar", &["-cf", &path("rootfs.tar"), "-C", &path("rootfs"), "."]);
+    // The stand-in for the collector of Go modules sees the image's programs, and leaves a file.
+    let script = "#!/bin/sh\n[ \"$1 $4 $5\" = 'sources --find --out' ] || exit 1\nif [ -f \"$3/bin/agent\" ]; then mkdir -p \"$6/golang\"; echo src > \"$6/golang/m.zip\"; echo golang,m@v1,v1,golang/m.zip; fi\n";
+    let program = folder.path().join("go-sources");
+    std::fs::write(&program, script).unwrap();
+    tool("chmod", &["+x", &path("go-sources")]);
+    let collect = |words: &[&str]| xtask(&root).env("XTASK_TOOL_GO_SOURCES_AND_LICENSES", &program).args(["collect-sources"]).args(words);
+    let tree = root.to_str().unwrap();
+    collect(&[&path("rootfs.tar"), tree, &path("out.tar.gz")]).ok();
+    let list = tool("tar", &["-tzf", &path("out.tar.gz")]);
+    assert!(
+        list.contains("kernel/127.0.0.1") && list.contains("golang/m.zip") && list.contains("collected_sources_manifest.csv"),
+        "{list}"
+    );
+    let manifest = tool("tar", &["-xzOf", &path("out.tar.gz"), "collected_sources_manifest.csv"]);
+    assert!(
+        manifest.starts_with(&format!("kernel,{address}/linux.tar,,kernel/")) && manifest.ends_with("golang,m@v1,v1,golang/m.zip\n"),
+        "{manifest}"
+    );
+    let first = std::fs::read(folder.path().join("out.tar.gz")).unwrap();
+    let second = collect(&[&path("rootfs.tar"), tree]).output();
+    assert!(second.status.success() && second.stdout == first, "standard output has the same bytes");
+    std::fs::write(root.join("pkg/kernel/Dockerfile"), format!("FROM scratch\nADD {address}/gone /k\n")).unwrap();
+    assert_eq!(collect(&[&path("rootfs.tar"), tree, &path("none.tar.gz")]).fails().0, 1);
+    assert!(!folder.path().join("none.tar.gz").exists());
+    assert_eq!(collect(&[&path("rootfs.tar"), "/", &path("none.tar.gz")]).fails().0, 2);
+    let (code, err) = xtask(&root).args(["collected_sources"]).fails();
+    assert!(code == 2 && err.contains("has no pin of go-sources-and-licenses"), "{code} {err}");
+}
+
+#[test]
 fn paths_are_told_without_building() {
     let folder = tempfile::tempdir().unwrap();
     small_tree(folder.path());

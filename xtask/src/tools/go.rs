@@ -33,30 +33,32 @@ pub struct Module {
     pub dir: PathBuf,
 }
 
-fn go(tools: &Tools, environment: &Environment) -> Result<Cmd> {
+fn go(tools: &Tools, environment: &Environment, offline: bool) -> Result<Cmd> {
     let cmd = tools.cmd(Tool::Go)?;
-    Ok(SETTINGS.iter().fold(cmd, |cmd, name| match environment.get(name) {
+    let cmd = SETTINGS.iter().fold(cmd, |cmd, name| match environment.get(name) {
         Some(value) => cmd.env(name, value),
         None => cmd,
-    }))
+    });
+    // What is in the module cache can be had without the network.
+    Ok(if offline { cmd.env("GOPROXY", "off") } else { cmd })
 }
 
 /// The command that fetches `module@version` into the cache, and tells where it is.
-pub fn download_command(tools: &Tools, environment: &Environment, module: &str) -> Result<Cmd> {
-    let cmd = go(tools, environment)?.step(format!("fetching the module {module}"));
+pub fn download_command(tools: &Tools, environment: &Environment, offline: bool, module: &str) -> Result<Cmd> {
+    let cmd = go(tools, environment, offline)?.step(format!("fetching the module {module}"));
     // In the root folder there is no go.mod that could change, or that could replace the module.
     Ok(cmd.dir("/").args(["mod", "download", "-json", module]))
 }
 
 /// Fetches a module.
-pub fn download(tools: &Tools, environment: &Environment, module: &str) -> Result<Module> {
-    let text = download_command(tools, environment, module)?.stdout()?;
+pub fn download(tools: &Tools, environment: &Environment, offline: bool, module: &str) -> Result<Module> {
+    let text = download_command(tools, environment, offline, module)?.stdout()?;
     serde_json::from_str(&text).with_context(|| format!("`go mod download -json {module}` printed something unexpected"))
 }
 
 /// The command that installs the program `package@version` into the folder `bin`.
-pub fn install_command(tools: &Tools, environment: &Environment, package: &str, bin: &Path) -> Result<Cmd> {
-    let cmd = go(tools, environment)?.step(format!("installing {package}")).args(["install", package]);
+pub fn install_command(tools: &Tools, environment: &Environment, offline: bool, package: &str, bin: &Path) -> Result<Cmd> {
+    let cmd = go(tools, environment, offline)?.step(format!("installing {package}")).args(["install", package]);
     Ok(cmd.env("GOBIN", bin).env("GO111MODULE", "on").env("CGO_ENABLED", "0"))
 }
 
@@ -71,9 +73,9 @@ mod tests {
         let json = r#"{"Path": "a.org/b", "Version": "v1.2.3", "Info": "i", "Dir": "/m/a.org/b@v1.2.3", "Sum": "h1:x"}"#;
         fake::tool(folder.path(), Tool::Go, &format!("[ \"$*\" = 'mod download -json a.org/b@v1.2.3' ] && echo '{json}'"));
         let tools = fake::tools(folder.path());
-        let module = download(&tools, &Environment::default(), "a.org/b@v1.2.3").unwrap();
+        let module = download(&tools, &Environment::default(), false, "a.org/b@v1.2.3").unwrap();
         assert_eq!(module, Module { path: "a.org/b".into(), version: "v1.2.3".into(), dir: "/m/a.org/b@v1.2.3".into() });
-        let error = download(&tools, &Environment::default(), "a.org/b@v9").unwrap_err().to_string();
+        let error = download(&tools, &Environment::default(), false, "a.org/b@v9").unwrap_err().to_string();
         assert!(error.starts_with("`go` failed while fetching the module a.org/b@v9"), "{error}");
     }
 }

@@ -47,6 +47,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 
 /// `collected_sources`: with the root file system that it needs.
 pub fn target(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    go_modules::check(ctx)?;
     build::build(ctx, &Goal::RootfsTar)?;
     let tree = ctx.tree()?;
     let out = collected_sources_path(ctx, &tree);

@@ -41,20 +41,33 @@ fn package(ctx: &Ctx) -> Result<String> {
 
 /// Prints how the tool would be installed and run.
 pub fn show(ctx: &Ctx) -> Result<()> {
-    if !program(ctx).is_file() && ctx.tools.find(Tool::GoSources).is_err() {
-        println!("{}", go::install_command(&ctx.tools, &ctx.environment, &package(ctx)?, &ctx.root.join("build-tools/bin"))?);
+    if !is_there(ctx) {
+        println!(
+            "{}",
+            go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package(ctx)?, &ctx.root.join("build-tools/bin"))?
+        );
     }
     Ok(())
 }
 
+/// Whether the tool is there.
+fn is_there(ctx: &Ctx) -> bool {
+    program(ctx).is_file() || ctx.tools.find(Tool::GoSources).is_ok()
+}
+
+/// Fails when the tool is neither there nor can be installed for this tree.
+pub fn check(ctx: &Ctx) -> Result<()> {
+    if is_there(ctx) { Ok(()) } else { pin(ctx).map(drop) }
+}
+
 /// Installs the tool unless it is there.
 pub fn ensure(ctx: &Ctx) -> Result<()> {
-    if program(ctx).is_file() || ctx.tools.find(Tool::GoSources).is_ok() {
+    if is_there(ctx) {
         return Ok(());
     }
     let bin = ctx.root.join("build-tools/bin");
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
-    go::install_command(&ctx.tools, &ctx.environment, &package(ctx)?, &bin)?.run()
+    go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package(ctx)?, &bin)?.run()
 }
 
 /// Puts all sources below `top`; the lines of the manifest.

@@ -34,7 +34,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let modules = modules(&text)?;
     if ctx.globals.dry_run {
         for (module, version) in &modules {
-            println!("{}", go::download_command(&ctx.tools, &ctx.environment, &format!("{module}@{version}"))?);
+            println!("{}", go::download_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &format!("{module}@{version}"))?);
         }
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         if arguments.get_flag("tell") {
             println!("pkgref: {reference}");
         }
-        let found = go::download(&ctx.tools, &ctx.environment, &reference)?;
+        let found = go::download(&ctx.tools, &ctx.environment, ctx.globals.offline, &reference)?;
         let name = format!("go/pkg/mod/{}@{}", escape(module), escape(version));
         let archive = out.join(format!("{name}.tgz"));
         if arguments.get_flag("tell") {
