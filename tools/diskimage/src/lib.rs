@@ -6,6 +6,7 @@ mod calendar;
 pub mod disk;
 pub mod eve;
 pub mod ext4;
+pub mod extract;
 pub mod fat;
 pub mod gcp;
 pub mod gpt;

@@ -326,6 +326,7 @@ impl Action {
         match self {
             Self::PackRootfs { tool, .. } | Self::MakeConfig { tool, .. } | Self::MakeIso { tool, .. } => tool.as_ref(),
             Self::MakeDisk(job) => job.tool.as_ref(),
+            Self::MakeStick(job) => job.tool.as_ref(),
             _ => None,
         }
     }

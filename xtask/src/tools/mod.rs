@@ -1,12 +1,14 @@
 //! The programs of others. This folder is the only place where processes start: `cmd` is a command line, `process` its life,
 //! `table` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
 
+pub mod adam;
 pub mod apt;
 pub mod cargo;
 pub mod cmd;
 pub mod curl;
 pub mod docker;
 pub mod docker_compose;
+pub mod eve_image;
 pub mod failure;
 pub mod gcloud;
 pub mod git;

@@ -32,6 +32,7 @@ pub enum Tool {
     Prlsrvctl,
     VBoxManage,
     Curl,
+    Adam,
     Cargo,
     Python,
     Go,
@@ -372,6 +373,14 @@ pub const TABLE: &[(Tool, Info)] = &[
     (
         Tool::GoSources,
         Info { optional: true, ..row("go-sources-and-licenses", "collect the sources of Go programs", packages(&[], &[], &[]), &[]) },
+    ),
+    (
+        Tool::Adam,
+        Info {
+            version_args: &[],
+            optional: true,
+            ..row("adam", "talk to the controller of a test (github.com/lf-edge/adam)", packages(&[], &[], &[]), &[])
+        },
     ),
 ];
 

@@ -1,12 +1,15 @@
 //! The old helper scripts that make or read images: one file a verb. What makes an image is an action of the plan without the
 //! plan around it, so both engines do it with the code that targets run.
 
+mod adam;
 mod asked;
 mod config;
 mod disk;
+mod extract;
 mod installer;
 mod parallels;
 mod rootfs;
+mod single_use;
 mod stick;
 
 use super::{Verb, verb};
@@ -25,6 +28,14 @@ pub const VERBS: &[Verb] = &[
     verb("makenet", "make a tar for a netboot of the parts in a folder", installer::net_arguments, installer::make_net),
     verb("makeusbconf", "make a USB stick for a device's port configuration or its dumps", stick::arguments, stick::run),
     verb("parallels-disk", "write the description of a disk in its Parallels bundle", parallels::arguments, parallels::run),
+    verb("extract-persist", "take /persist out of a disk, without mounting it", extract::persist_arguments, extract::persist),
+    verb("extract-verification-info", "show what a machine's verification left", extract::verification_arguments, extract::verification),
+    verb("eve-gen-single-use-installer", "make an installer for one device of lfedge/eve", single_use::arguments, single_use::run),
+    Verb {
+        without_tree: Some(adam::fake_zboot),
+        ..verb("fake-zboot", "answer as zboot on a machine that runs from IMGA", adam::zboot_arguments, super::make::never)
+    },
+    verb("adam", "talk to an adam that runs together with EVE", adam::arguments, adam::run),
 ];
 
 /// An option with a value, as the scripts had it: one letter.

@@ -1,0 +1,111 @@
+//! What is in one partition of a disk that nobody mounts: a raw image, the disk inside a qcow2, or a block device.
+
+use crate::{
+    fat,
+    gpt::{self, GptEntry, SECTOR},
+    qcow2,
+    read_at::{FileImage, ReadAt, Window, read_array},
+};
+use anyhow::{Context as _, Result, bail};
+use filetree::{Content, Node, Tree};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+
+/// A disk with a GUID partition table.
+pub struct Disk {
+    source: Box<dyn ReadAt>,
+    entries: Vec<GptEntry>,
+}
+
+impl Disk {
+    /// Opens the disk in the file or device at `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+        if file.metadata()?.is_dir() {
+            bail!("`{}` is a directory, not a disk", path.display());
+        }
+        let image = FileImage::new(file)?;
+        let is_qcow2 = image.size() >= 4 && &read_array::<4>(&image, 0)? == b"QFI\xfb";
+        let source: Box<dyn ReadAt> =
+            if is_qcow2 { Box::new(qcow2::Reader::open(image).with_context(|| path.display().to_string())?) } else { Box::new(image) };
+        let table = gpt::read(source.as_ref()).with_context(|| format!("cannot read the partitions of `{}`", path.display()))?;
+        let table = table.with_context(|| format!("`{}` is no disk with a GUID partition table", path.display()))?;
+        Ok(Self { source, entries: table.entries })
+    }
+
+    /// The partition with this name, if there is one.
+    pub fn partition(&self, name: &str) -> Result<Option<Window<'_>>> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else { return Ok(None) };
+        let sectors = entry.last_lba.checked_sub(entry.first_lba).context("a partition ends before it begins")?;
+        let bytes = |sectors: u64| sectors.checked_mul(SECTOR).context("a partition lies beyond 2^64");
+        let window = Window::new(self.source.as_ref(), bytes(entry.first_lba)?, bytes(sectors.saturating_add(1))?);
+        window.with_context(|| format!("the partition {name}")).map(Some)
+    }
+
+    /// The names of all partitions.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.name.as_str()).collect()
+    }
+}
+
+/// The files and directories of a FAT volume, each file of at most `most` bytes, all with the time `mtime`.
+pub fn fat_tree(volume: &fat::Reader<'_>, most: u32, mtime: i64) -> Result<Tree> {
+    let mut tree = Tree::new();
+    for entry in volume.entries()? {
+        let node = match entry.directory {
+            true => Node::dir(0o755, mtime),
+            false => Node::file(0o644, mtime, Content::from(volume.read(&entry, most)?)),
+        };
+        tree.insert(&entry.path, node).with_context(|| format!("`{}` in the volume", entry.path))?;
+    }
+    Ok(tree)
+}
+
+/// Copies all of `source` into `out`, an empty regular file; blocks of zeros become holes.
+pub fn copy(source: &dyn ReadAt, out: &File) -> Result<()> {
+    const BLOCK: usize = 64 << 10;
+    out.set_len(source.size()).context("cannot make the copy as long as the partition")?;
+    let mut buffer = vec![0; BLOCK];
+    let mut at = 0;
+    while at < source.size() {
+        let part = &mut buffer[..usize::try_from((source.size() - at).min(BLOCK as u64))?];
+        source.read_at(part, at)?;
+        if part.iter().any(|byte| *byte != 0) {
+            out.write_all_at(part, at).context("cannot write the copy")?;
+        }
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        disk,
+        recipes::{UsbConf, usb_conf},
+    };
+
+    #[test]
+    fn a_partition_is_found_by_its_name_and_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usb.img");
+        let stick = UsbConf { identity: true, config: Some(Content::from("{}")), ..UsbConf::default() };
+        disk::layout(usb_conf(&stick, 8 << 20, 1_700_000_000).unwrap()).unwrap().write(&File::create(&path).unwrap()).unwrap();
+        let disk = Disk::open(&path).unwrap();
+        assert_eq!(disk.names(), ["DevicePortConfig"]);
+        assert!(disk.partition("P3").unwrap().is_none());
+        let window = disk.partition("DevicePortConfig").unwrap().unwrap();
+        let tree = fat_tree(&fat::Reader::open(&window).unwrap(), 100, 7).unwrap();
+        assert!(tree.get("identity").unwrap().children().is_some());
+        assert!(fat_tree(&fat::Reader::open(&window).unwrap(), 1, 7).is_err());
+        let out = tempfile::tempfile().unwrap();
+        copy(&window, &out).unwrap();
+        let copied = FileImage::new(out).unwrap();
+        assert_eq!(copied.size(), window.size());
+        assert_eq!(fat::Reader::open(&copied).unwrap().entries().unwrap().len(), 2);
+        std::fs::write(&path, "no disk").unwrap();
+        assert!(format!("{:#}", Disk::open(&path).err().unwrap()).contains("no disk with a GUID"));
+    }
+}

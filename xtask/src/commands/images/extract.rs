@@ -1,0 +1,122 @@
+//! `extract-persist` and `extract-verification-info`: what a machine left on its disk, read without mounting anything.
+
+use super::{absolute, needed_path, word};
+use crate::{
+    context::Ctx,
+    error::usage,
+    execute::artifact::{Pending, write_atomically},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::{Arg, ArgMatches, Command};
+use diskimage::{
+    Window,
+    extract::{self, Disk},
+    fat,
+};
+use filetree::{Content, Kind};
+use flate2::{Compression, GzBuilder};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+const VERIFICATION: &str = "extract-verification-info DISK, for example: cargo xtask extract-verification-info verification.raw";
+/// Most bytes of a file that is taken out of a volume.
+const MOST: u32 = 64 << 20;
+
+/// The arguments of `extract-persist`.
+pub fn persist_arguments(command: Command) -> Command {
+    command
+        .arg(word("disk", "DISK", "live, installer (the disk that it installed on), or a disk image or device [default: live]"))
+        .arg(word("arch", "ARCH", "for which machine; else what ZARCH says"))
+        .arg(Arg::new("out").short('o').value_name("OUT").help("the archive to write [default: tmp/persist.tgz]"))
+}
+
+/// The arguments of `extract-verification-info`.
+pub fn verification_arguments(command: Command) -> Command {
+    command.arg(word("disk", "DISK", "the disk image or device that a machine was verified with"))
+}
+
+/// `extract-persist`: P3 as an archive of its files, where we can read its file system, else as it is.
+pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
+    let path = find(ctx, text("disk").unwrap_or("live"), text("arch").unwrap_or(ctx.knobs.arch.as_str()))?;
+    let out = absolute(text("out").unwrap_or("tmp/persist.tgz"))?;
+    let disk = Disk::open(&path)?;
+    let persist = partition(&disk, "P3", &path, "EVE makes it on its first boot")?;
+    match fat::Reader::open(&persist) {
+        Ok(volume) => archive(&volume, &out),
+        Err(_) => {
+            let image = out.with_file_name("persist.img");
+            let pending = Pending::new(&image)?;
+            extract::copy(&persist, &pending.create()?)?;
+            pending.commit()?;
+            println!("P3 of {} has a file system that is not read here: all of it is in {}", path.display(), image.display());
+            println!("hint: `debugfs -R 'rdump / DIR' {}` reads an ext4 without being root", image.display());
+            Ok(())
+        }
+    }
+}
+
+/// The disk that a short name stands for, or the file.
+fn find(ctx: &Ctx, name: &str, arch: &str) -> Result<PathBuf> {
+    let file = absolute(name)?;
+    if file.exists() && !file.is_dir() {
+        return Ok(file);
+    }
+    let stem = if name == "installer" { "target" } else { name };
+    let folder = ctx.dist().join(arch).join("current");
+    let places = ["qcow2", "raw"].map(|format| folder.join(format!("{stem}.{format}")));
+    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+        usage(format!(
+            "there is neither a disk `{name}` nor `{}`\nhint: cargo xtask live makes one; then: cargo xtask extract-persist live {arch}",
+            places[0].display()
+        ))
+    })
+}
+
+fn partition<'d>(disk: &'d Disk, name: &str, path: &Path, why: &str) -> Result<Window<'d>> {
+    disk.partition(name)?.with_context(|| format!("`{}` has no partition {name}, only {}: {why}", path.display(), disk.names().join(", ")))
+}
+
+fn archive(volume: &fat::Reader<'_>, out: &Path) -> Result<()> {
+    let tree = extract::fat_tree(volume, MOST, 0)?;
+    let pending = Pending::new(out)?;
+    let gzip = GzBuilder::new().write(pending.create()?, Compression::default());
+    let mut file = filetree::write_tar(&tree, gzip)?.finish().with_context(|| format!("cannot write `{}`", out.display()))?;
+    file.flush()?;
+    pending.commit()?;
+    println!("made: {}", out.display());
+    Ok(())
+}
+
+/// `extract-verification-info`: prints the summaries in the inventory, and leaves them in the current folder.
+pub fn verification(_: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let path = needed_path(arguments, "disk", VERIFICATION)?;
+    let disk = Disk::open(&path)?;
+    let inventory = partition(&disk, "INVENTORY", &path, "is this the disk of an installer or a verification?")?;
+    let summaries = summaries(&inventory).with_context(|| format!("cannot read the inventory of `{}`", path.display()))?;
+    if summaries.is_empty() {
+        bail!("the inventory of `{}` has no */summary.log: no machine has left one there", path.display());
+    }
+    for (machine, text) in &summaries {
+        // One alone has the name that it always had.
+        let name = if summaries.len() == 1 { "summary.log".to_owned() } else { format!("{machine}-summary.log") };
+        write_atomically(&absolute(&name)?, text)?;
+        std::io::stdout().write_all(text)?;
+    }
+    Ok(())
+}
+
+/// Each machine's folder in the inventory, with its summary.
+fn summaries(inventory: &Window<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    let tree = extract::fat_tree(&fat::Reader::open(inventory)?, MOST, 0)?;
+    let mut found = Vec::new();
+    for (name, node) in tree.root.children().into_iter().flatten() {
+        let summary = node.children().and_then(|files| files.get(&b"summary.log"[..]));
+        if let Some(Kind::File { content, .. }) = summary.map(|node| &node.kind) {
+            found.push((String::from_utf8_lossy(name).into_owned(), Content::read_all(content)?));
+        }
+    }
+    Ok(found)
+}
