@@ -63,7 +63,8 @@ fn old_helpers_are_one_line_that_forwards() {
     let mut scripts = Vec::new();
     for entry in std::fs::read_dir(repository().join("tools")).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "sh") {
+        // fake-zboot is mounted into containers that have no cargo.
+        if path.extension().is_none_or(|extension| extension != "sh") || path.ends_with("fake-zboot.sh") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

@@ -343,6 +343,8 @@ pub struct DiskJob {
     pub words: Vec<String>,
     /// The disk's size.
     pub bytes: u64,
+    /// The disk is there, and a tool container may look at what is on it.
+    pub keep: bool,
     /// The board, when its boot loader must be on the disk.
     pub board: Option<String>,
     /// Seconds since the epoch for the ESP's files.

@@ -51,9 +51,11 @@ impl<'c> Asked<'c> {
         Ok(Some(ImageRef { reference: self.tree.package(package)?.plain, arch: self.ctx.knobs.host_arch }))
     }
 
-    /// Adds a step with the name `name`.
+    /// Adds a step with the name `name`. What it makes is removed when it fails, unless `out` is a device.
     pub fn add(&mut self, name: &'static str, action: Action, out: &Path) {
-        self.nodes.push(Node { id: NodeId::Asked(name), action, inputs: vec![], needs: vec![], outputs: vec![out.to_owned()] });
+        let is_device = out.metadata().is_ok_and(|metadata| !metadata.is_file());
+        let outputs = if is_device { vec![] } else { vec![out.to_owned()] };
+        self.nodes.push(Node { id: NodeId::Asked(name), action, inputs: vec![], needs: vec![], outputs });
     }
 
     /// Makes it all; `out` is what the person asked for.

@@ -46,7 +46,8 @@ fn make(ctx: &Ctx, arguments: &ArgMatches, help: &str, tool: &str) -> Result<()>
     if words.is_empty() && tool.is_none() {
         words = INSTALLED.iter().map(|kind| kind.word().to_owned()).collect();
     }
-    let job = DiskJob { kind, parts, words, bytes, board: None, epoch: asked.epoch(), out: out.clone(), tool };
+    let keep = !arguments.contains_id("C");
+    let job = DiskJob { kind, parts, words, bytes, keep, board: None, epoch: asked.epoch(), out: out.clone(), tool };
     asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, Action::MakeDisk(job), &out);
     asked.make(&out)
 }

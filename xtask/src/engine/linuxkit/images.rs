@@ -128,8 +128,9 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
     if let Some(board) = &disk.board {
         boards::place(&disk.parts, board)?;
     }
-    let file = create_sized(&disk.out, disk.bytes)?;
-    drop(file);
+    if !disk.keep {
+        drop(create_sized(&disk.out, disk.bytes)?);
+    }
     let mut arguments = vec!["/output.img"];
     arguments.extend(disk.words.iter().map(String::as_str));
     let epoch = format!("SOURCE_DATE_EPOCH={}", disk.epoch);

@@ -96,6 +96,7 @@ impl Planner<'_> {
                 parts: self.build_dir().join(folder),
                 words: spec.parts,
                 bytes: spec.mebibytes << 20,
+                keep: false,
                 board,
                 epoch: self.facts.epoch(),
                 out,
