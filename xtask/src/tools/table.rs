@@ -418,7 +418,7 @@ mod tests {
         let tools: std::collections::BTreeSet<Tool> = TABLE.iter().map(|(tool, _)| *tool).collect();
         assert_eq!(tools.len(), TABLE.len(), "a tool has two rows");
         // The last of the enum: its number says how many there are.
-        assert_eq!(TABLE.len(), Tool::Python as usize + 1, "a tool has no row, or another is last");
+        assert_eq!(TABLE.len(), Tool::GoSources as usize + 1, "a tool has no row, or another is last");
         assert_eq!(Tool::from_variable("QEMU_SYSTEM_X86_64"), Some(Tool::QemuAmd64));
         assert_eq!(Tool::FsckVfat.variable(), "FSCK_VFAT");
     }
