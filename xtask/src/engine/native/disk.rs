@@ -85,3 +85,25 @@ pub(in crate::engine) fn make_net(parts: &Path, epoch: i64, out: &Path) -> Resul
     recipes::write_installer_net(&recipes::Parts::of_folder(parts, true)?, epoch, &mut pending.create()?)?;
     pending.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diskimage::{FileImage, ReadAt as _, extract::Disk, fat};
+
+    #[test]
+    fn what_was_on_a_device_does_not_shine_through() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (config, device) = (folder.path().join("usb.json"), folder.path().join("device"));
+        std::fs::write(&config, "{}").expect("config");
+        std::fs::write(&device, vec![0xa5; 40 << 20]).expect("device");
+        let (config, out) = (Some(config), device.clone());
+        make_stick(&StickJob { dump: true, identity: false, config, bytes: 40 << 20, out, device: true, epoch: 0, tool: None })
+            .expect("stick");
+        let disk = Disk::open(&device).expect("disk");
+        let volume = disk.partition("DevicePortConfig").expect("partition").expect("there");
+        let entries = fat::Reader::open(&volume).expect("volume").entries().expect("entries");
+        assert_eq!(entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["dump", "usb.json"]);
+        assert_eq!(FileImage::new(File::open(&device).expect("open")).expect("image").size(), 40 << 20);
+    }
+}
