@@ -55,7 +55,7 @@ impl Place {
     }
 
     fn xtask(&self, line: &str) -> Xtask {
-        let tools = ["docker", "adam"].map(|name| (format!("XTASK_TOOL_{}", name.to_uppercase()), self.path(name)));
+        let tools = ["docker", "linuxkit", "adam"].map(|name| (format!("XTASK_TOOL_{}", name.to_uppercase()), self.path(name)));
         let cache = self.path("cache");
         let start = Xtask::new(self.folder.path()).env("LINUXKIT_CACHE", cache);
         tools.into_iter().fold(start, |xtask, (name, path)| xtask.env(&name, path)).args(line.split(' '))
@@ -230,6 +230,32 @@ fn with_containers_the_same_lines_as_the_scripts() {
         assert!(call.ends_with(&wanted), "{call}\n{wanted}");
     }
     assert_eq!(calls.len(), 4);
+}
+
+#[test]
+fn with_linuxkit_a_yml_becomes_a_root_file_system() {
+    let place = Place::new();
+    let profile = fs::read_to_string(place.path("xtask.toml")).unwrap();
+    fs::write(place.path("xtask.toml"), profile.replace("archive = \"debian\"", "published = true")).unwrap();
+    fs::create_dir_all(place.path("pkg/mkrootfs-squash")).unwrap();
+    fs::write(place.path("pkg/mkrootfs-squash/build.yml"), "org: o\nimage: mkrootfs\n").unwrap();
+    fs::write(place.path("images.yml"), "kernel: x\n").unwrap();
+    git(place.folder.path(), &["add", "-A"]);
+    git(place.folder.path(), &["commit", "-q", "-m", "tools"]);
+    let linuxkit = "[ $1 = build ] || { echo linuxkit version v1.0.1; exit; }\nwhile [ $1 != -o ]; do shift; done; tar -cf $2 -T /dev/null";
+    place.stand_in("linuxkit", linuxkit);
+    let docker = "[ $1 = run ] || { echo 1; exit; }\nfor word; do case $word in *:/rootfs.img) cat > ${word%%:*};; esac; done";
+    place.stand_in("docker", docker);
+    place.xtask("--engine linuxkit makerootfs tar -y images.yml -t out.tar -a arm64").ok();
+    place.xtask("--engine linuxkit makerootfs image -y images.yml -i rootfs.img").ok();
+    assert_eq!(fs::read(place.path("rootfs.img")).unwrap(), fs::read(place.path("out.tar")).unwrap());
+    let calls = place.calls();
+    assert!(calls.contains("linuxkit build -docker -arch arm64 -o /out.tar ") && calls.contains("images.yml\n"), "{calls}");
+    assert!(calls.lines().any(|line| line.starts_with("docker run -i --rm ") && line.contains(":/rootfs.img o/mkrootfs:")), "{calls}");
+    // What a tool left half made is not there.
+    place.stand_in("docker", &format!("{docker}; [ $1 != run ]"));
+    place.xtask("--engine linuxkit makerootfs imagefromtar -t out.tar -i bad.img").fails();
+    assert!(!place.path("bad.img").exists());
 }
 
 #[test]

@@ -44,6 +44,10 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let out = absolute(text("out").unwrap_or("tmp/persist.tgz"))?;
     let disk = Disk::open(&path)?;
     let persist = partition(&disk, "P3", &path, "EVE makes it on its first boot")?;
+    if ctx.globals.dry_run {
+        println!("take P3 out of {}: {}", path.display(), out.display());
+        return Ok(());
+    }
     match fat::Reader::open(&persist) {
         Ok(volume) => archive(&volume, &out),
         Err(_) => {
@@ -90,8 +94,8 @@ fn archive(volume: &fat::Reader<'_>, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `extract-verification-info`: prints the summaries in the inventory, and leaves them in the current folder.
-pub fn verification(_: &Ctx, arguments: &ArgMatches) -> Result<()> {
+/// `extract-verification-info`: prints the summaries in the inventory, and (but for a dry run) leaves them in the current folder.
+pub fn verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let path = needed_path(arguments, "disk", VERIFICATION)?;
     let disk = Disk::open(&path)?;
     let inventory = partition(&disk, "INVENTORY", &path, "is this the disk of an installer or a verification?")?;
@@ -102,7 +106,9 @@ pub fn verification(_: &Ctx, arguments: &ArgMatches) -> Result<()> {
     for (machine, text) in &summaries {
         // One alone has the name that it always had.
         let name = if summaries.len() == 1 { "summary.log".to_owned() } else { format!("{machine}-summary.log") };
-        write_atomically(&absolute(&name)?, text)?;
+        if !ctx.globals.dry_run {
+            write_atomically(&absolute(&name)?, text)?;
+        }
         std::io::stdout().write_all(text)?;
     }
     Ok(())
