@@ -123,6 +123,26 @@ mod tests {
     };
 
     #[test]
+    fn a_daemon_that_nobody_came_to_ends_with_its_value() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::Swtpm).is_err() || !Path::new("/proc/self/comm").exists() {
+            eprintln!("SKIPPED: swtpm or /proc is missing");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let daemon = start_daemon(&tools, &state, &Output::default()).unwrap();
+        assert!(daemon_socket(&state).exists());
+        let pid = fs::read_to_string(state.join("swtpm.pid")).unwrap();
+        drop(daemon);
+        let is_gone = || !Path::new("/proc").join(pid.trim()).exists();
+        assert!((0..500).any(|_| is_gone() || {
+            std::thread::sleep(Duration::from_millis(10));
+            false
+        }));
+    }
+
+    #[test]
     fn a_real_tpm_answers_the_socket_that_it_was_handed_and_keeps_its_state() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         if tools.find(Tool::Swtpm).is_err() {

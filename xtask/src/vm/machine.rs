@@ -208,6 +208,9 @@ pub fn run_on_terminal(tools: &Tools, setup: &Setup, say: &dyn Fn(&str)) -> Resu
         say(&format!("running without acceleration: {why}"));
     }
     say("the serial console is on this terminal; Ctrl-A X ends the machine, Ctrl-A H lists what else there is");
+    if setup.as_make.is_some() && accel::guess(setup.arch, setup.no_accel).0 != Accel::Tcg {
+        say("should QEMU tell of an internal error of KVM, NOACCEL=1 does without it");
+    }
     // Lives as long as QEMU runs.
     let _tpm = prepared.tpm;
     let _dir = prepared.dir;

@@ -91,8 +91,8 @@ mod tests {
     use crate::{
         error::render,
         knobs::Arch,
-        tools::{Tool, fake},
-        vm::{Disk, DiskBus, Firmware},
+        tools::{Tool, fake, qemu},
+        vm::{AsMake, Disk, DiskBus, Firmware, as_make::Disks},
     };
     use std::{
         fs,
@@ -156,6 +156,43 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N, or SSH_PORT=N, takes another port\n"), "{text}");
+    }
+
+    fn as_make(setup: &mut Setup, dir: &Path) {
+        setup.as_make = Some(AsMake { root: dir.to_owned(), dtb: None, kernel: None, disks: Disks::LastNamed });
+        setup.no_accel = false;
+    }
+
+    #[test]
+    fn where_the_acceleration_fails_at_once_the_machine_is_started_again_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let arch = Arch::host().unwrap();
+        let script = "case \"$*\" in *accel=*) echo 'failed to initialize kvm' >&2; exit 1;; esac; echo READY";
+        fake::tool(dir.path(), qemu::tool(arch), script);
+        let mut setup = setup(dir.path());
+        setup.arch = arch;
+        as_make(&mut setup, dir.path());
+        let said = Mutex::new(Vec::new());
+        let say = |line: &str| said.lock().unwrap().push(line.to_owned());
+        let request = VmRequest { say: &say, ..request(setup, "READY", 20) };
+        assert_eq!(run_vm(&fake::tools(dir.path()), request).unwrap(), Outcome::Found);
+        assert!(said.lock().unwrap().iter().any(|line| line.starts_with("starting again without acceleration: ")), "{said:?}");
+    }
+
+    #[test]
+    fn a_device_tree_is_written_once_for_one_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "for word in \"$@\"; do case $word in dumpdtb=*) echo tree > ${word#dumpdtb=}; echo dump >> calls; exit 0;; esac; done; echo run >> calls; echo READY";
+        fake::tool(dir.path(), Tool::QemuArm64, script);
+        for (memory, calls) in [(64, "dump\nrun\n"), (64, "dump\nrun\nrun\n"), (65, "dump\nrun\nrun\ndump\nrun\n")] {
+            let mut setup = setup(dir.path());
+            as_make(&mut setup, dir.path());
+            (setup.arch, setup.no_accel, setup.memory) = (Arch::Arm64, true, memory);
+            setup.as_make.as_mut().unwrap().dtb = Some(dir.path().join("dtb"));
+            run_vm(&fake::tools(dir.path()), request(setup, "READY", 20)).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("calls")).unwrap(), calls);
+            assert_eq!(fs::read_dir(dir.path().join("dtb")).unwrap().count(), 1);
+        }
     }
 
     fn free_port() -> u16 {
