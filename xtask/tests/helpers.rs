@@ -18,6 +18,7 @@ fn small_tree(root: &Path) {
         ("pkg/a/build.yml", "org: o\nimage: eve-a\n"),
         ("pkg/a/Dockerfile", "FROM scratch\n"),
         ("pkg/kernel/build.yml", "org: o\nimage: eve-kernel\n"),
+        ("pkg/kernel/Dockerfile", "FROM scratch\n"),
         ("pkg/b/Dockerfile", "FROM o/eve-a:old AS a\nFROM\to/eve-a:0123-amd64\nFROM o/eve-ab:old\n"),
         ("pkg/b/vendor/x/Dockerfile", "FROM o/eve-a:old\n"),
         ("images/rootfs.yml.in", "init:\n  - A_TAG # A_TAG\n  - FOO_TAG\n  - KERNEL_TAG\nfiles:\n  - {path: v, contents: EVE_VERSION}\n"),
@@ -106,6 +107,90 @@ fn the_table_and_files_are_filled_in() {
     let (code, err) = xtask(folder.path()).args(["compose-image-yml", "images/none.yml.in", "x", "1"]).fails();
     assert!(code == 1 && err.contains("images/none.yml.in"), "{code} {err}");
     assert_eq!(xtask(folder.path()).args(["compose-image-yml", "a"]).fails().0, 2);
+}
+
+#[test]
+fn the_image_of_everything_has_another_tag_whenever_something_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    small_tree(root);
+    let profile = std::fs::read_to_string(root.join("xtask.toml")).unwrap();
+    std::fs::write(root.join("xtask.toml"), profile + "\n[eve]\nfolder = \"pkg/eve\"\ntag = \"z/eve\"\ncopies = []\n").unwrap();
+    std::fs::create_dir_all(root.join("pkg/eve")).unwrap();
+    std::fs::write(root.join("pkg/eve/build.yml"), "image: eve\n").unwrap();
+    std::fs::write(root.join("pkg/eve/Dockerfile.in"), "FROM A_TAG\n").unwrap();
+    let tag = || {
+        let table = xtask(root).args(["parse-pkgs"]).ok();
+        let line = table.lines().find_map(|line| line.strip_prefix("EVE_TAG=")).unwrap_or_else(|| panic!("{table}")).to_owned();
+        assert!(line.starts_with("z/eve:"), "{line}");
+        line
+    };
+    let mut seen = vec![tag()];
+    assert_eq!(tag(), seen[0]);
+    for (file, text) in [("pkg/eve/Dockerfile.in", "FROM A_TAG AS a\n"), ("pkg/a/Dockerfile", "FROM scratch\nUSER 1\n")] {
+        std::fs::write(root.join(file), text).unwrap();
+        seen.push(tag());
+    }
+    git(root, &["commit", "-q", "-am", "change"]);
+    seen.push(tag());
+    let all: std::collections::BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(all.len(), seen.len(), "{seen:?}");
+}
+
+#[test]
+fn images_of_the_present_state_and_only_ones_are_not_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tree");
+    small_tree(&root);
+    let tag = xtask(&root).args(["show-tag", "a"]).ok();
+    let (repository, tag) = tag.trim().split_once(':').unwrap();
+    let list = format!("{repository}\\tnewer\\ti3\\n{repository}\\t{tag}-amd64\\ti2\\n{repository}\\told\\ti1\\no/eve\\t1\\ti0\\n");
+    let docker = folder.path().join("docker");
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = 'image ls --format {{{{.Repository}}}}\\t{{{{.Tag}}}}\\t{{{{.ID}}}} --filter reference=o/*' ] || exit 1\nprintf '{list}'\n"
+    );
+    std::fs::write(&docker, script).unwrap();
+    tool("chmod", &["+x", docker.to_str().unwrap()]);
+    let old = |words: &[&str]| xtask(&root).env("XTASK_TOOL_DOCKER", &docker).args(["oldimages"]).args(words).ok();
+    assert_eq!(old(&[]), "i3 i1\n");
+    assert_eq!(old(&["o/eve"]), "\n");
+    std::fs::write(&docker, "#!/bin/sh\necho no daemon >&2; exit 1\n").unwrap();
+    let (code, err) = xtask(&root).env("XTASK_TOOL_DOCKER", &docker).args(["oldimages"]).fails();
+    assert!(code == 1 && err.contains("`docker` failed while listing its images") && err.contains("no daemon"), "{code} {err}");
+}
+
+#[test]
+fn a_kernel_says_who_changed_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    small_tree(root);
+    std::fs::write(root.join(".gitignore"), "build.yml\n").unwrap();
+    let template =
+        "org: o\nimage: eve-kernel\nbuildArgs:\n  - KBUILD_BUILD_TIMESTAMP=\n  - KBUILD_BUILD_USER=eve\n  - SOURCE_DATE_EPOCH=\n";
+    std::fs::write(root.join("pkg/kernel/build.yml.in"), template).unwrap();
+    git(root, &["rm", "-q", "--cached", "pkg/kernel/build.yml"]);
+    git(root, &["add", "-A"]);
+    git(root, &["commit", "-q", "-m", "kernel"]);
+    let made = || {
+        xtask(root).env("USER", "somebody").args(["kernel-build-yml"]).ok();
+        std::fs::read_to_string(root.join("pkg/kernel/build.yml")).unwrap()
+    };
+    let clean = made();
+    assert!(
+        clean
+            .ends_with("  - KBUILD_BUILD_TIMESTAMP=Fri Jan 2 03:04:05 2026\n  - KBUILD_BUILD_USER=eve\n  - SOURCE_DATE_EPOCH=1767323045\n"),
+        "{clean}"
+    );
+    let tag = xtask(root).args(["show-tag", "kernel"]).ok();
+    std::fs::write(root.join("pkg/a/x"), "").unwrap();
+    assert_eq!(made(), clean, "another package's change");
+    for names in [&["x"][..], &["x", "y"]] {
+        names.iter().for_each(|name| std::fs::write(root.join("pkg/kernel").join(name), "").unwrap());
+        let dirty = made();
+        assert!(dirty.contains("KBUILD_BUILD_USER=somebody\n") && !dirty.contains("SOURCE_DATE_EPOCH=1767323045"), "{dirty}");
+        assert_eq!(made(), dirty, "the time is that of the change");
+    }
+    assert_ne!(xtask(root).args(["show-tag", "kernel"]).ok(), tag);
 }
 
 #[test]
