@@ -140,7 +140,9 @@ fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec
     let make = format!("{us} --root {} make", oracle.checkout().display());
     let mut words = vec![us, "--root".to_owned(), "{ROOT}".to_owned(), "make".to_owned()];
     words.extend(wanted.goal.iter().flat_map(|goal| goal.split_whitespace()).map(str::to_owned));
-    words.extend(wanted.vars.iter().map(|(name, value)| format!("{name}={value}")));
+    // The recordings write the harness's own folder so.
+    let place = |value: &str| value.replace("$RUN", &work.join("run").display().to_string());
+    words.extend(wanted.vars.iter().map(|(name, value)| format!("{name}={}", place(value))));
     let out = work.join("out").join(format!("{name}.json"));
     std::fs::create_dir_all(work.join("out"))?;
     oracle.exec(name, &make, &words, &out)?;

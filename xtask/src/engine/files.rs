@@ -29,7 +29,7 @@ pub(super) fn make_persist(out: &Path) -> Result<()> {
 }
 
 /// Copies what is in the folders `from`, links followed, over what is in `to`.
-pub(super) fn copy_files(from: &[PathBuf], to: &Path) -> Result<()> {
+pub fn copy_files(from: &[PathBuf], to: &Path) -> Result<()> {
     for folder in from {
         for entry in walkdir::WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;

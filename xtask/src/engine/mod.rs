@@ -6,6 +6,8 @@ pub mod files;
 pub mod linuxkit;
 pub mod native;
 
+pub use files::copy_files;
+
 use crate::{
     execute::Job,
     plan::{Node, PackageJob},

@@ -60,6 +60,14 @@ impl Drop for Pending {
     }
 }
 
+/// Copies a program to `path`, where it may be run.
+pub fn install_program(program: &Path, path: &Path) -> Result<()> {
+    let pending = Pending::new(path)?;
+    std::fs::copy(program, pending.part()).with_context(|| format!("cannot install `{}`", path.display()))?;
+    std::fs::set_permissions(pending.part(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    pending.commit()
+}
+
 /// Writes a small file as a whole.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let pending = Pending::new(path)?;

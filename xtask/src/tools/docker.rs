@@ -41,6 +41,16 @@ impl Step<'_> {
     }
 }
 
+/// The command that gives docker the image in the archive `file`.
+pub fn load_command(tools: &Tools, image: &str, file: &Path) -> Result<Cmd> {
+    Ok(tools.cmd(Tool::Docker)?.step(format!("loading {image}")).arg("load").stdin_file(file))
+}
+
+/// The command that removes images by their ids.
+pub fn remove_command(tools: &Tools, ids: &[String]) -> Result<Cmd> {
+    Ok(tools.cmd(Tool::Docker)?.step("removing old images").args(["rmi", "-f"]).args(ids))
+}
+
 /// Removes images without a name.
 pub fn prune(tools: &Tools, output: &Output) -> Result<()> {
     tools.cmd(Tool::Docker)?.step("removing dangling images").args(["image", "prune", "-f"]).output(output).run()

@@ -1,4 +1,4 @@
-//! git: reads facts of a checkout and never changes it.
+//! git: reads facts of a checkout, and changes one where a command is for that.
 
 use super::cmd::{Cmd, Environment};
 use anyhow::{Context as _, Result};
@@ -48,6 +48,11 @@ impl Git {
     pub fn clone_command(program: &Path, base: &Environment, url: &str, folder: &Path) -> Cmd {
         let cmd = Cmd::new(program, base).named("git").step(format!("copying the history of {url}"));
         cmd.args(["clone", "--quiet", "--bare", "--", url]).arg(folder)
+    }
+
+    /// Runs a command that changes the checkout. What it asks a person (for a signature's passphrase) it asks at our terminal.
+    pub fn change(&self, step: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
+        Cmd::new(&self.program, &self.base).named("git").step(step).dir(&self.root).args(args).run()
     }
 
     /// The same as text, without the last newline.

@@ -62,6 +62,12 @@ pub fn install_command(tools: &Tools, environment: &Environment, offline: bool, 
     Ok(cmd.env("GOBIN", bin).env("GO111MODULE", "on").env("CGO_ENABLED", "0"))
 }
 
+/// The command that builds the vendored program in the folder `sources` as `out`.
+pub fn build_command(tools: &Tools, environment: &Environment, sources: &Path, out: &Path) -> Result<Cmd> {
+    let cmd = go(tools, environment, false)?.step("building linuxkit").dir(sources).env_remove("GOFLAGS");
+    Ok(cmd.env("GO111MODULE", "on").env("CGO_ENABLED", "0").args(["build", "-mod=vendor", "-o"]).arg(out).arg("."))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

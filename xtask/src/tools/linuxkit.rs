@@ -7,7 +7,10 @@ use crate::{
     plan::{PackageJob, PackageWork},
 };
 use anyhow::Result;
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// How a version of linuxkit reads its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,35 @@ impl Linuxkit {
     /// How the linuxkit that is here reads its options.
     pub(super) const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// linuxkit as the tree pins it.
+    #[must_use]
+    pub fn of_tree(tools: &Tools, profile: &crate::tree::Profile, knobs: &crate::knobs::Knobs) -> Self {
+        let pinned = profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
+        Self::new(tools, Dialect::of_pin(pinned), knobs)
+    }
+
+    /// The command that writes an image of the cache to the file `out`, under another name where one is given.
+    pub fn export_command(&self, image: &str, name: Option<&str>, out: &Path) -> Result<Cmd> {
+        let cmd = self.command(format!("exporting {image}"), &Output::default())?.args(["cache", "export"]);
+        let cmd = cmd.args(self.export_arch(self.arch.as_str())).arg(self.dialect.dash("outfile")).arg(out);
+        let cmd = name.into_iter().fold(cmd, |cmd, name| cmd.arg(self.dialect.dash("name")).arg(name));
+        Ok(cmd.arg(image))
+    }
+
+    /// What is in the cache, as linuxkit lists it on either stream.
+    pub fn list_cache(&self) -> Result<String> {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let seen = Arc::clone(&lines);
+        let sink = Output::to(move |line| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.push_str(line);
+            seen.push('\n');
+        });
+        self.command("listing the cache".to_owned(), &sink)?.args(["cache", "ls"]).run()?;
+        let listed = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(listed.clone())
     }
 
     pub(super) fn command(&self, step: String, output: &Output) -> Result<Cmd> {

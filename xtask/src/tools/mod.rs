@@ -13,6 +13,7 @@ pub mod failure;
 pub mod gcloud;
 pub mod git;
 pub mod go;
+pub mod go_builder;
 pub mod go_sources;
 pub mod interrupt;
 mod lines;

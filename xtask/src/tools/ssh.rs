@@ -11,3 +11,8 @@ pub fn proxy(tools: &Tools, forwards: &str, key: &Path, port: u16, root: &Path) 
     let strangers = ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
     cmd.args(strangers).arg("root@localhost").dir(root)
 }
+
+/// The command that makes the private key `key` without a passphrase, and `key.pub` beside it.
+pub fn keygen_command(tools: &Tools, key: &Path) -> anyhow::Result<Cmd> {
+    Ok(tools.helper("ssh-keygen")?.named("ssh-keygen").step("making a key").args(["-P", "", "-f"]).arg(key))
+}

@@ -10,6 +10,7 @@ mod template;
 mod version;
 
 pub use profile::{FILE as PROFILE, Pin, Profile};
+pub use template::patch as patch_template;
 pub use version::GitFacts;
 
 use crate::{

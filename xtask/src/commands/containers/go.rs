@@ -1,0 +1,136 @@
+//! What runs in the Go builder.
+
+use super::wants_containers;
+use crate::{
+    context::Ctx,
+    error::usage,
+    tools::go_builder::{GoBuilder, Run},
+};
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgMatches, Command};
+
+const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
+/// Where sources without a module of their own are seen.
+const NO_MODULE: &str = "dummy";
+
+fn run(ctx: &Ctx, what: &Run<'_>) -> Result<()> {
+    wants_containers(ctx, what.step)?;
+    let builder = GoBuilder::new(ctx);
+    if !ctx.globals.dry_run {
+        return builder.run(what);
+    }
+    for cmd in builder.image_command()?.into_iter().chain([builder.command(what)?]) {
+        println!("{cmd}");
+    }
+    Ok(())
+}
+
+fn in_pillar<'r>(ctx: &Ctx, step: &'r str, script: &'r str, module: &'r str) -> Run<'r> {
+    Run { step, script, sources: ctx.root.join("pkg/pillar"), module, bin: None, interactive: false }
+}
+
+/// `test-pillar`.
+pub fn test(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    wants_containers(ctx, "test-pillar")?;
+    let results = format!("/eve/dist/{}/results", ctx.knobs.arch);
+    let script = format!("gotestsum --jsonfile {results}.json --junitfile {results}.xml");
+    if !ctx.globals.dry_run {
+        check_patches(ctx)?;
+        std::fs::create_dir_all(ctx.dist().join(ctx.knobs.arch.as_str()))?;
+    }
+    run(ctx, &in_pillar(ctx, "testing pillar", &script, MODULE))
+}
+
+/// `test-images-patches`.
+pub fn test_patches(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    check_patches(ctx)
+}
+
+/// Every patch of the root file system's template, applied to it in memory.
+fn check_patches(ctx: &Ctx) -> Result<()> {
+    let template = &ctx.profile.templates.rootfs;
+    let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
+    for hv in &ctx.profile.tree.hypervisors {
+        let Some(patch) = ctx.profile.patch(&ctx.root, hv) else { continue };
+        crate::tree::patch_template(&text, &patch)?;
+        println!("{}: applies", crate::execute::short(&patch, &ctx.root));
+    }
+    Ok(())
+}
+
+/// `pillar TARGET`.
+pub fn pillar_arguments(command: Command) -> Command {
+    command.arg(Arg::new("target").value_name("TARGET").required(true).help("a target of pkg/pillar/Makefile"))
+}
+
+/// `pillar TARGET`.
+pub fn pillar(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let target = arguments.get_one::<String>("target").context("clap asks for it")?;
+    if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+        return Err(usage(format!("`{target}` is no make target")));
+    }
+    run(ctx, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
+}
+
+/// `shell`.
+pub fn shell(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    run(ctx, &Run { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
+}
+
+/// `proto [LANGUAGE…]`.
+pub fn proto_arguments(command: Command) -> Command {
+    command.arg(Arg::new("language").value_name("LANGUAGE").num_args(0..).help("go, python; all of PROTO_LANGS and the diagram when unset"))
+}
+
+/// `proto [LANGUAGE…]`.
+pub fn proto(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+    let named: Vec<String> = arguments.get_many::<String>("language").into_iter().flatten().cloned().collect();
+    let all = named.is_empty();
+    let languages = if all { ctx.knobs.text("PROTO_LANGS").split_whitespace().map(str::to_owned).collect() } else { named };
+    for language in &languages {
+        generate(ctx, language)?;
+    }
+    if all {
+        diagram(ctx)?;
+    }
+    Ok(())
+}
+
+/// The API's sources in one language: what was generated before goes first.
+fn generate(ctx: &Ctx, language: &str) -> Result<()> {
+    wants_containers(ctx, "proto")?;
+    let options = match language {
+        "go" => "paths=source_relative:",
+        "python" => "",
+        other => return Err(usage(format!("the API is not generated for `{other}`\nhint: go, python"))),
+    };
+    let folder = ctx.root.join("api").join(language);
+    if !ctx.globals.dry_run {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+            }
+        }
+    }
+    let script = format!("protoc -I./proto --{language}_out={options}./{language} proto/*/*.proto");
+    run(ctx, &Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false })
+}
+
+/// `proto-vendor`.
+pub fn proto_vendor(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let script = "cd pkg/pillar ; go mod vendor";
+    run(ctx, &Run { step: "vendoring the API", script, sources: ctx.root.clone(), module: "proto", bin: None, interactive: false })
+}
+
+/// `proto-diagram`.
+pub fn proto_diagram(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    diagram(ctx)
+}
+
+fn diagram(ctx: &Ctx) -> Result<()> {
+    let script = "/usr/local/bin/protodot -inc /usr/include -src ./api/proto/config/devconfig.proto -output devconfig \
+                  && cp ~/protodot/generated/devconfig.* ./api/images && dot ./api/images/devconfig.dot -Tpng -o ./api/images/devconfig.png";
+    run(ctx, &Run { step: "drawing the API", script, sources: ctx.root.clone(), module: "api", bin: None, interactive: false })
+}

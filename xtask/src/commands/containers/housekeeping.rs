@@ -1,0 +1,39 @@
+//! docker's images that nobody needs, and the checker of the whole tree.
+
+use super::{run_all, wants_containers};
+use crate::{commands::sources::oldimages, context::Ctx, tools::docker};
+use anyhow::{Context as _, Result};
+use clap::ArgMatches;
+
+/// `docker-old-images`.
+pub fn old_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    println!("{}", oldimages::old_images(ctx, &[])?.join(" "));
+    Ok(())
+}
+
+/// `docker-image-clean`: never an image that is the only one of its name.
+pub fn clean_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let ids = oldimages::old_images(ctx, &[])?;
+    if ids.is_empty() {
+        println!("docker has no old images of this tree");
+        return Ok(());
+    }
+    run_all(ctx, [docker::remove_command(&ctx.tools, &ids)?])
+}
+
+/// `yetus`.
+pub fn yetus(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    wants_containers(ctx, "yetus")?;
+    let folder = ctx.root.join("yetus-output");
+    if !ctx.globals.dry_run {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    }
+    let step = docker::Step {
+        step: "checking the tree".into(),
+        options: &["-it", "--rm"],
+        volumes: &[(&ctx.root, "/src:delegated,z")],
+        image: "ghcr.io/apache/yetus:0.14.1",
+        arguments: &["--basedir=/src", "--dirty-workspace", "--empty-patch", "--plugins=all", "--patch-dir=/src/yetus-output"],
+    };
+    run_all(ctx, [step.command(&ctx.tools, &crate::tools::Output::default())?.foreground()])
+}

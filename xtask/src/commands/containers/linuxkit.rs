@@ -1,0 +1,126 @@
+//! Tools that the tree pins by commit and builds from source.
+
+use super::{run_all, wants_containers};
+use crate::{
+    context::{Ctx, EngineKind},
+    execute::artifact::write_atomically,
+    knobs::Arch,
+    tools::{
+        Tool, go,
+        git::Git,
+        go_builder::{GoBuilder, Run},
+    },
+    tree::Pin,
+};
+use anyhow::{Context as _, Result, bail};
+use clap::ArgMatches;
+use std::path::{Path, PathBuf};
+
+fn pin(ctx: &Ctx, name: &str, version: &str, source: &str) -> Result<Pin> {
+    let pinned = ctx.profile.tools.get(name).cloned();
+    let mut pin = pinned.with_context(|| format!("{} pins no {name}\nhint: [tools.{name}] in its profile", ctx.profile.tree.name))?;
+    if let Some(version) = ctx.knobs.optional(version) {
+        pin.version = version.to_owned();
+    }
+    if !source.is_empty()
+        && let Some(source) = ctx.knobs.optional(source)
+    {
+        pin.source = source.to_owned();
+    }
+    Ok(pin)
+}
+
+/// `build-tools`: nothing to do while the marker beside the program names the pinned commit.
+pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    if ctx.engine == EngineKind::Native && !ctx.profile.tools.contains_key("linuxkit") {
+        println!("the native engine needs no linuxkit");
+        return Ok(());
+    }
+    let pin = pin(ctx, "linuxkit", "LINUXKIT_VERSION", "LINUXKIT_SOURCE")?;
+    let bin = ctx.root.join("build-tools/bin");
+    let (program, marker) = (bin.join("linuxkit"), bin.join(format!("linuxkit.{}", pin.version)));
+    if program.is_file() && marker.is_file() {
+        println!("up to date: build-tools/bin/linuxkit at {}", pin.version);
+        return Ok(());
+    }
+    if ctx.globals.dry_run {
+        println!("fetch {} of {}, build it, install it as {}", pin.version, pin.source, program.display());
+        return Ok(());
+    }
+    let built = build(ctx, &pin)?;
+    std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
+    crate::execute::artifact::install_program(&built.1, &program)?;
+    // Markers of other versions go first: with two of them, nobody knew which one is here.
+    for entry in std::fs::read_dir(&bin)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linuxkit.")) {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+    }
+    write_atomically(&marker, b"")?;
+    println!("made: build-tools/bin/linuxkit at {}", pin.version);
+    Ok(())
+}
+
+/// Fetches exactly the pinned commit into a fresh folder and builds it; the folder goes with the first value.
+fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::Builder::new().prefix("linuxkit-").tempdir().context("cannot make a temporary folder")?;
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.path().to_owned());
+    git.change("making a repository", ["init", "-q"])?;
+    git.change(&format!("fetching {} of {}", pin.version, pin.source), ["fetch", "-q", "--depth", "1", &pin.source, &pin.version])?;
+    git.change("checking linuxkit out", ["checkout", "-q", "FETCH_HEAD"])?;
+    for patch in patches(&ctx.root.join("tools/linuxkit/patches"))? {
+        git.change(&format!("applying {}", patch.display()), ["apply", &patch.display().to_string()])?;
+    }
+    let program = folder.path().join("linuxkit");
+    let sources = folder.path().join("src/cmd/linuxkit");
+    if !sources.is_dir() {
+        bail!("commit {} of {} is no linuxkit: it has no src/cmd/linuxkit", pin.version, pin.source);
+    }
+    if ctx.tools.find(Tool::Go).is_ok() {
+        go::build_command(&ctx.tools, &ctx.environment, &sources, &program)?.run()?;
+    } else {
+        wants_containers(ctx, "building linuxkit without a Go of this machine")?;
+        let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
+        let script = format!("unset GOFLAGS; cd src/cmd/linuxkit && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o ../../../linuxkit -mod=vendor .");
+        let run = Run {
+            step: "building linuxkit",
+            script: &script,
+            sources: folder.path().to_owned(),
+            module: "github.com/linuxkit/linuxkit",
+            bin: None,
+            interactive: false,
+        };
+        GoBuilder::new(ctx).run(&run)?;
+    }
+    if !program.is_file() {
+        bail!("go ended well, but made no linuxkit");
+    }
+    Ok((folder, program))
+}
+
+/// The patches of the tree, in their order.
+fn patches(folder: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `gosources`.
+pub fn gosources(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let pin = pin(ctx, "go-sources-and-licenses", "GOSOURCES_VERSION", "")?;
+    let bin = ctx.root.join("build-tools/bin");
+    if bin.join("go-sources-and-licenses").is_file() {
+        println!("up to date: build-tools/bin/go-sources-and-licenses");
+        return Ok(());
+    }
+    let package = format!("{}@{}", pin.source, pin.version);
+    run_all(ctx, [go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package, &bin)?])
+}

@@ -1,0 +1,15 @@
+//! What marks versions in git, and makes keys.
+
+mod patch;
+#[allow(clippy::module_inception, reason = "the verb is called so")]
+mod release;
+mod ssh_key;
+
+use super::{Verb, no_arguments, verb};
+
+/// The verbs of this family.
+pub const VERBS: &[Verb] = &[
+    verb("release", "prepare a branch and a tag for a release (VERSION=x.y.z)", no_arguments, release::run),
+    verb("patch", "tag a patch release on a release's branch", no_arguments, patch::run),
+    verb("ssh-key", "make a key for ssh, and a configuration that takes it", no_arguments, ssh_key::run),
+];

@@ -1,0 +1,57 @@
+//! `patch`: the next patch release on a release's branch, as a tag.
+
+use crate::{
+    context::Ctx,
+    error::usage,
+    tools::{Tool, git::Git},
+};
+use anyhow::Result;
+use clap::ArgMatches;
+
+/// The tag that comes after `describe` (git's name of the commit) on `branch`: none when the branch is no release's, or nothing has
+/// happened on it since its last tag.
+fn next(branch: &str, describe: &str) -> Result<String> {
+    let (plain, lts) = branch.strip_suffix("-stable").map_or((branch, false), |plain| (plain, true));
+    let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    if !plain.split_once('.').is_some_and(|(x, y)| number(x) && number(y)) {
+        return Err(usage(format!("a patch is made on a release's branch X.Y or X.Y-stable, and {branch} is checked out")));
+    }
+    let since = describe.strip_prefix(&format!("{plain}.")).and_then(|rest| rest.split_once('-'));
+    match since {
+        // `3-lts` alone is the tag itself: nothing has been committed since.
+        Some((z, rest)) if number(z) && rest != "lts" => {
+            let z: u64 = z.parse()?;
+            Ok(format!("{plain}.{}{}", z + 1, if lts { "-lts" } else { "" }))
+        }
+        _ => Err(usage(format!("nothing to patch: {branch} is at {describe}\nhint: commits since a tag {plain}.Z make a patch release"))),
+    }
+}
+
+/// `patch`.
+pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+    let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
+    let tag = next(&branch, &git.look_text(["describe", "--abbrev=8", "--always", "--tags"])?)?;
+    let message = format!("-mRelease {tag}");
+    if ctx.globals.dry_run {
+        println!("git tag -a '{message}' {tag}");
+        return Ok(());
+    }
+    git.change("tagging the patch release", ["tag", "-a", &message, &tag])?;
+    println!("Done tagging {tag} patch release. Check the branch with git log and then run\n  git push origin {branch} {tag}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_patch_follows_the_last_tag_of_the_branch() {
+        assert_eq!(next("1.2", "1.2.3-1-g12345678").expect("a patch"), "1.2.4");
+        assert_eq!(next("1.2-stable", "1.2.3-lts-4-g12345678").expect("a patch"), "1.2.4-lts");
+        for (branch, describe) in [("1.2", "1.2.3"), ("1.2-stable", "1.2.3-lts"), ("1.2", "12345678"), ("master", "1.2.3-1-g1"), ("1.2", "1.3.0-1-g1")] {
+            assert!(next(branch, describe).is_err(), "{branch} {describe}");
+        }
+    }
+}

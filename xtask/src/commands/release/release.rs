@@ -1,0 +1,93 @@
+//! `release VERSION=x.y.z[-lts]`: a branch x.y (or x.y-stable) from master with the server of releases, and its tag. Everything that
+//! could stop it half-way is looked at first.
+
+use crate::{
+    context::Ctx,
+    error::usage,
+    tools::{Tool, git::Git},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::ArgMatches;
+
+/// Where released devices report.
+const SERVER: &str = "zedcloud.zededa.net\n";
+
+/// The branch of a version: `1.2` for 1.2.3, `1.2-stable` for 1.2.3-lts; none when it is no version.
+fn branch_of(version: &str) -> Option<String> {
+    let parts: Vec<&str> = version.splitn(3, '.').collect();
+    let [x, y, z] = parts.as_slice() else { return None };
+    let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let (z, lts) = z.strip_suffix("-lts").map_or((*z, false), |z| (z, true));
+    (number(x) && number(y) && number(z)).then(|| format!("{x}.{y}{}", if lts { "-stable" } else { "" }))
+}
+
+/// `release`.
+pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let version = ctx.knobs.text("VERSION");
+    let branch = branch_of(version).ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+    check(&git, version)?;
+    let exists = git.finds(["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
+    let (message, server) = ("-mSetting default server to prod", ctx.root.join("conf/server"));
+    let tag = [String::from("tag"), "-a".into(), format!("-mRelease {version}"), version.to_owned()];
+    if ctx.globals.dry_run {
+        println!("git fetch");
+        match exists {
+            true => println!("git checkout {branch}\ngit merge origin/master"),
+            false => println!("git checkout master -b {branch}\ngit commit '{message}' conf/server"),
+        }
+        println!("git tag -a '-mRelease {version}' {version}");
+        return Ok(());
+    }
+    git.change("fetching from origin", ["fetch"])?;
+    if !git.look_text(["diff", "origin/master..master"])?.is_empty() {
+        bail!("origin/master is different from master\nhint: bring master up to date first");
+    }
+    if exists {
+        eprintln!("warning: branch {branch} already exists: you may want to run patch instead");
+        git.change("checking the branch out", ["checkout", &branch])?;
+        git.change("merging master", ["merge", "origin/master"])?;
+    } else {
+        git.change("making the branch", ["checkout", "master", "-b", &branch])?;
+        std::fs::write(&server, SERVER).with_context(|| format!("cannot write `{}`", server.display()))?;
+        git.change("committing the server", ["commit", message, "conf/server"])?;
+    }
+    git.change("tagging the release", &tag)?;
+    println!("Done tagging {version} release. Check the branch with git log and then run\n  git push origin {branch} {version}");
+    Ok(())
+}
+
+/// What must hold before anything is changed.
+fn check(git: &Git, version: &str) -> Result<()> {
+    let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
+    if branch != "master" {
+        return Err(usage(format!("a release starts from master, and {branch} is checked out\nhint: git checkout master")));
+    }
+    let dirty = git.look_text(["status", "--porcelain", "--untracked-files=no"])?;
+    if !dirty.is_empty() {
+        return Err(usage(format!("the tree has changes that a release would leave out or take in:\n{dirty}\nhint: commit or stash them")));
+    }
+    if git.finds(["show-ref", "--verify", "--quiet", &format!("refs/tags/{version}")])? {
+        return Err(usage(format!("the tag {version} exists already; nothing was changed")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_a_branch() {
+        for (version, branch) in [
+            ("1.2.3", Some("1.2")),
+            ("1.2.3-lts", Some("1.2-stable")),
+            ("1.2", None),
+            ("", None),
+            ("1.2.x", None),
+            ("1.2.3-rc1", None),
+        ] {
+            assert_eq!(branch_of(version).as_deref(), branch, "{version}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `ssh-key`: a key pair, and a copy of the configuration that lets it in. Neither a tracked file nor a private key beside tracked
+//! files: the copy and the key are below dist/.
+
+use crate::{
+    context::Ctx,
+    execute::{artifact::Pending, short},
+    tools::ssh,
+};
+use anyhow::{Context as _, Result};
+use clap::ArgMatches;
+
+/// `ssh-key`.
+pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let key = ctx.knobs.optional("SSH_KEY").map_or_else(|| ctx.dist().join("ssh.key"), |path| ctx.root.join(path));
+    let conf = ctx.dist().join("conf");
+    let cmd = ssh::keygen_command(&ctx.tools, &key)?;
+    if ctx.globals.dry_run {
+        println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.conf_dir, &ctx.root), short(&conf, &ctx.root));
+        return Ok(());
+    }
+    let mut public = key.clone().into_os_string();
+    public.push(".pub");
+    let public = std::path::PathBuf::from(public);
+    std::fs::create_dir_all(ctx.dist()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().display()))?;
+    for old in [&key, &public] {
+        let _ = std::fs::remove_file(old);
+    }
+    cmd.run()?;
+    copy_configuration(ctx, &conf)?;
+    let pending = Pending::new(&conf.join("authorized_keys"))?;
+    std::fs::copy(&public, pending.part()).with_context(|| format!("ssh-keygen made no `{}`", public.display()))?;
+    pending.commit()?;
+    println!(
+        "made: {} and {}, a copy of {} that lets it in\nbuild with CONF_DIR={}, log in with: ssh -i {} -p {} root@localhost",
+        short(&key, &ctx.root),
+        short(&conf, &ctx.root),
+        short(&ctx.knobs.conf_dir, &ctx.root),
+        short(&conf, &ctx.root),
+        short(&key, &ctx.root),
+        ctx.knobs.ssh_port,
+    );
+    Ok(())
+}
+
+fn copy_configuration(ctx: &Ctx, to: &std::path::Path) -> Result<()> {
+    if to == ctx.knobs.conf_dir {
+        return Ok(());
+    }
+    let _ = std::fs::remove_dir_all(to);
+    crate::engine::copy_files(std::slice::from_ref(&ctx.knobs.conf_dir), to)
+}
