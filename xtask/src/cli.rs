@@ -16,6 +16,9 @@ use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::{Path, PathBuf};
 
+/// What a person types to start us.
+const NAME: &str = "cargo xtask";
+
 /// Parses `words` (without the program's name) and runs the verb.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     if let Some(at) = words.iter().position(|word| word == "make").filter(|at| verb_at(words) == *at) {
@@ -24,7 +27,7 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     let (assignments, words) = split_assignments(words);
     let words = commands::make::expand_old_name(words);
     let wanted = words.get(verb_at(&words)).cloned();
-    let matches = match command(wanted.as_deref()).try_get_matches_from(std::iter::once("cargo xtask".to_owned()).chain(words)) {
+    let matches = match command(wanted.as_deref()).try_get_matches_from(std::iter::once(NAME.to_owned()).chain(words)) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
             print!("{}", error.render());
@@ -98,7 +101,7 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
 #[must_use]
 pub fn command(wanted: Option<&str>) -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    let mut command = Command::new("cargo xtask")
+    let mut command = Command::new(NAME)
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
         .subcommand_required(true)
         .arg_required_else_help(true)

@@ -13,7 +13,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     for entry in walkdir::WalkDir::new(&root).sort_by_file_name().into_iter().filter_map(Result::ok) {
         let path = entry.path();
         let name = path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned();
-        let is_test = ["/tests/", "/benches/", "/examples/"].iter().any(|part| name.contains(part)) || name.ends_with("/tests.rs");
+        let is_test = ["/tests/", "/benches/", "/examples/"].iter().any(|part| name.contains(part))
+            || name.ends_with("/tests.rs")
+            || name.ends_with("_tests.rs");
         if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
             // What stands behind the test module is no part of the program.
             let text = std::fs::read_to_string(path).unwrap();

@@ -179,6 +179,6 @@ fn combine(own: String, sources: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod eve;
+mod eve_tests;
 #[cfg(test)]
 mod tests;

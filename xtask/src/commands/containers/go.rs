@@ -115,7 +115,10 @@ fn generate(ctx: &Ctx, language: &str) -> Result<()> {
         }
     }
     let script = format!("protoc -I./proto --{language}_out={options}./{language} proto/*/*.proto");
-    run(ctx, &Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false })
+    run(
+        ctx,
+        &Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false },
+    )
 }
 
 /// `proto-vendor`.

@@ -6,8 +6,9 @@ use crate::{
     execute::artifact::write_atomically,
     knobs::Arch,
     tools::{
-        Tool, go,
+        Tool,
         git::Git,
+        go,
         go_builder::{GoBuilder, Run},
     },
     tree::Pin,
@@ -82,7 +83,9 @@ fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
     } else {
         wants_containers(ctx, "building linuxkit without a Go of this machine")?;
         let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
-        let script = format!("unset GOFLAGS; cd src/cmd/linuxkit && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o ../../../linuxkit -mod=vendor .");
+        let script = format!(
+            "unset GOFLAGS; cd src/cmd/linuxkit && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o ../../../linuxkit -mod=vendor ."
+        );
         let run = Run {
             step: "building linuxkit",
             script: &script,

@@ -24,7 +24,8 @@ fn branch_of(version: &str) -> Option<String> {
 /// `release`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let version = ctx.knobs.text("VERSION");
-    let branch = branch_of(version).ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
+    let branch = branch_of(version)
+        .ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
     check(&git, version)?;
     let exists = git.finds(["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
@@ -79,14 +80,9 @@ mod tests {
 
     #[test]
     fn a_version_has_a_branch() {
-        for (version, branch) in [
-            ("1.2.3", Some("1.2")),
-            ("1.2.3-lts", Some("1.2-stable")),
-            ("1.2", None),
-            ("", None),
-            ("1.2.x", None),
-            ("1.2.3-rc1", None),
-        ] {
+        for (version, branch) in
+            [("1.2.3", Some("1.2")), ("1.2.3-lts", Some("1.2-stable")), ("1.2", None), ("", None), ("1.2.x", None), ("1.2.3-rc1", None)]
+        {
             assert_eq!(branch_of(version).as_deref(), branch, "{version}");
         }
     }
