@@ -60,6 +60,7 @@ pub struct TreeTable {
     /// The engine when nobody chooses.
     pub engine: String,
     /// What HV may be.
+    #[serde(default = "default_hypervisors")]
     pub hypervisors: Vec<String>,
 }
 
@@ -145,6 +146,10 @@ pub struct Disk {
     pub mebibytes: u64,
     /// A folder whose content lies beside the parts.
     pub files: Option<PathBuf>,
+}
+
+fn default_hypervisors() -> Vec<String> {
+    ["kvm", "xen", "acrn"].map(str::to_owned).to_vec()
 }
 
 const fn default_disk() -> u64 {
