@@ -82,7 +82,9 @@ pub fn render(error: &anyhow::Error) -> String {
                 None => plain.push(line),
             }
         }
-        let plain = plain.join("\n  ");
+        // What a tool or a damaged file brings into a message must not reach the terminal as its commands.
+        let plain: String =
+            plain.join("\n  ").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();
         if plain.is_empty() || last.contains(&plain) {
             continue;
         }

@@ -142,7 +142,10 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
         arguments: &arguments,
     };
     step.command(at.tools, &job.output())?.run()?;
-    check_written(&disk.out, "docker", |_| Ok(()))
+    check_written(&disk.out, "docker", |file| match file.metadata()?.len() {
+        bytes if bytes % 512 == 0 => Ok(()),
+        bytes => bail!("{bytes} bytes are no whole number of sectors"),
+    })
 }
 
 pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {

@@ -99,8 +99,8 @@ impl Linuxkit {
         let cmd = self.linuxkit().export_filesystem(&image.reference, arch_tag, out, &output)?;
         let mut spool = Spool::new_in(&self.spool)?;
         let tree = cmd.read_with(|stream| {
-            filetree::entries_to_tree(filetree::read_tar_stream(stream, &mut spool)?)
-                .with_context(|| format!("`linuxkit` printed no tar of the files of {image}"))
+            let entries = filetree::read_tar_stream(stream, &mut spool).and_then(filetree::entries_to_tree);
+            entries.with_context(|| format!("`linuxkit` printed no tar while taking files out of {image}"))
         })?;
         files::export(&tree, &image.to_string(), entries, out)
     }
