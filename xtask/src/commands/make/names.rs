@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn every_word_that_the_makefile_lists_means_something() {
+        let makefile = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Makefile")).expect("the Makefile");
+        let list = makefile.split(".PHONY:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+        let words: Vec<&str> = list.split_whitespace().filter(|word| *word != "\\").collect();
+        assert!(words.len() > 50, "{words:?}");
+        for word in words {
+            assert!(describe(word).is_some(), "make {word}");
+        }
+    }
+
+    #[test]
     fn what_a_name_is_now_can_be_asked() {
         assert!(describe("pkg/grub").expect("known").contains("cargo xtask pkg grub"));
         assert_eq!(describe("nonsense"), None);
