@@ -1,8 +1,10 @@
 //! The archive image: its layout, making it, and finding packages in one.
 //!
-//!     /packages/ARCH/lock       the pins of what is there
-//!     /packages/ARCH/*.deb      the packages, under their names in Debian's pool
-//!     /bin/busybox, /bin/sh …   what the deploy script runs with, in docker
+//! ```text
+//! /packages/ARCH/lock       the pins of what is there
+//! /packages/ARCH/*.deb      the packages, under their names in Debian's pool
+//! /bin/busybox, /bin/sh …   what the deploy script runs with, in docker
+//! ```
 
 use super::{Fetched, Lock, Pin, download::digest, unpack::unpack};
 use anyhow::{Context as _, Result, bail};

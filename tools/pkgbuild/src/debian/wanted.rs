@@ -1,9 +1,11 @@
 //! The list of packages that people want in the archive: what they write by hand.
 //!
-//!     # a comment
-//!     containerd
-//!     grub-efi-amd64-bin [amd64]
-//!     !debconf                    # a dependency that only maintainer scripts have
+//! ```text
+//! # a comment
+//! containerd
+//! grub-efi-amd64-bin [amd64]
+//! !debconf                    # a dependency that only maintainer scripts have
+//! ```
 
 use super::control::check_name;
 use anyhow::{Context as _, Result, bail};
