@@ -152,6 +152,7 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     }
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
+    refuse_early(ctx, &plan)?;
     let options = ctx.execution(tree);
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
@@ -178,6 +179,14 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options)
         _ => None,
     };
     print!("{}", plan.to_text(&ctx.root, &reason));
+    Ok(())
+}
+
+/// What the native engine does not do is said before anything is made for it.
+fn refuse_early(ctx: &Ctx, plan: &Plan) -> Result<()> {
+    if ctx.engine == EngineKind::Native && plan.nodes.iter().any(|node| matches!(node.action, Action::MakeSbom { .. })) {
+        return Err(usage("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom"));
+    }
     Ok(())
 }
 
