@@ -212,7 +212,7 @@ fn with_containers_the_same_lines_as_the_scripts() {
     }
     git(place.folder.path(), &["add", "-A"]);
     git(place.folder.path(), &["commit", "-q", "-m", "tools"]);
-    let write = "for word; do case \"$word\" in *:/output.i*|*:/config.img) echo image > \"${word%%:*}\";; esac; done; cat > /dev/null";
+    let write = "for word; do case \"$word\" in *:/output.i*|*:/config.img) echo image 1<> \"${word%%:*}\";; esac; done; cat > /dev/null";
     place.stand_in("docker", &format!("[ \"$1\" = run ] || {{ echo 1; exit; }}\n{write}"));
     place.xtask("--engine linuxkit makeconfig config.img 1.2 conf/server").ok();
     place.xtask("--engine linuxkit makeflash -C 2 parts disk.raw efi imga").ok();
