@@ -188,8 +188,11 @@ fn context(
         raw.set(name, value, Source::Command)?;
     }
     raw.set_from_environment(&|name| environment.get_raw(name))?;
+    let hv = raw.text("HV").to_owned();
     for (name, value) in &profile.knobs {
-        raw.set(name, &value.to_text(), Source::File)?;
+        if let Some(value) = value.to_text(&hv) {
+            raw.set(name, &value, Source::File)?;
+        }
     }
     let knobs = Knobs::resolve(&raw, &root)?;
     check_hypervisor(&knobs.hv, &profile)?;

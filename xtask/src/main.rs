@@ -14,7 +14,13 @@ mod tools;
 mod tree;
 mod vm;
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook},
+    process::ExitCode,
+};
+
+/// What a shell says of a program that wrote to a pipe which nobody reads: 128 and the number of SIGPIPE.
+const NOBODY_READS: u8 = 141;
 
 fn main() -> ExitCode {
     let environment = environment::Environment::of_process();
@@ -24,7 +30,7 @@ fn main() -> ExitCode {
         [inner, order] if inner == tools::sandbox::INNER => tools::sandbox::inside::run(order).map(ExitCode::from),
         _ => {
             tools::interrupt::install();
-            cli::run(&words, &environment).map(|()| ExitCode::SUCCESS)
+            while_somebody_reads(|| cli::run(&words, &environment).map(|()| ExitCode::SUCCESS))
         }
     };
     match outcome {
@@ -34,4 +40,21 @@ fn main() -> ExitCode {
             ExitCode::from(error::kind(&error).exit_code())
         }
     }
+}
+
+/// Runs `work`; when whoever reads our standard output leaves (`cargo xtask summary | head`), ends without a word, as other programs do.
+fn while_somebody_reads(work: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let usual = take_hook();
+    set_hook(Box::new(move |info| {
+        if !is_closed_pipe(info.payload()) {
+            usual(info);
+        }
+    }));
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| if is_closed_pipe(&*panic) { Ok(ExitCode::from(NOBODY_READS)) } else { resume_unwind(panic) })
+}
+
+/// Whether a panic is `println!`'s about a pipe that was closed.
+fn is_closed_pipe(panic: &(dyn std::any::Any + Send)) -> bool {
+    panic.downcast_ref::<String>().is_some_and(|text| text.starts_with("failed printing to stdout") && text.contains("os error 32"))
 }

@@ -44,9 +44,20 @@ pub fn initrd(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build(ctx, &Goal::Parts(vec!["initrd.img"]))
 }
 
-/// `installer-img`, which plain `installer` is too.
+/// `installer-img`.
 pub fn installer_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Parts(vec!["installer.img"]))
+    build(ctx, &Goal::InstallerImg)
+}
+
+/// `installer`: what plain `installer` was in the tree's Makefile.
+pub fn installer(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let disk = ctx.profile.templates.installer.is_some();
+    build(ctx, &if disk { Goal::Disk(DiskKind::Installer) } else { Goal::InstallerImg })
+}
+
+/// `installertar`.
+pub fn installer_tar(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    build(ctx, &Goal::InstallerTar)
 }
 
 /// `verification`.

@@ -11,6 +11,14 @@ pub fn version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
+/// `kernel-tag`: the package's, in a tree that has one.
+pub fn kernel_tag(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    let tree = ctx.tree()?;
+    let tag = tree.kernel_tag().unwrap_or_else(|| tree.package_reference("kernel"))?;
+    println!("{tag}");
+    Ok(())
+}
+
 /// `currentversion`: what `current` points to now, whatever a new build would be.
 pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current/installer/eve_version");

@@ -12,7 +12,7 @@ use std::{fs::File, path::Path};
 
 /// Makes the disk that the [`Action::ConvertDisk`] asks for.
 pub(super) fn convert(action: &Action, tools: &Tools, job: &Job<'_>) -> Result<()> {
-    let Action::ConvertDisk { raw, format, size_mib, epoch, uuid, out } = action else { bail!("this node converts nothing") };
+    let Action::ConvertDisk { raw, format, size_mib, epoch, compressed, uuid, out } = action else { bail!("this node converts nothing") };
     let size = size_mib << 20;
     check_size(raw, size)?;
     let pending = Pending::new(out)?;
@@ -20,7 +20,11 @@ pub(super) fn convert(action: &Action, tools: &Tools, job: &Job<'_>) -> Result<(
     match format {
         ImageFormat::Qcow2 => {
             let tool = tool()?;
-            tool.convert_to_qcow2(raw, pending.part())?;
+            if *compressed {
+                tool.convert_to_qcow2(raw, pending.part())?;
+            } else {
+                tool.convert_plain(raw, pending.part())?;
+            }
             tool.resize(pending.part(), size)?;
         }
         ImageFormat::Vdi => tool()?.convert_grown(raw, "vdi", pending.part(), size)?,

@@ -51,6 +51,36 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     pending.commit()
 }
 
+/// One file of a tar, by itself.
+pub(super) fn take_out(tar: &Path, entry: &str, out: &Path) -> Result<()> {
+    let tree = read_tree(tar)?;
+    let Some(Kind::File { content, .. }) = tree.get(entry).map(|node| &node.kind) else {
+        bail!("`{}` holds no file {entry}\nhint: linuxkit puts it there unless it is told `--no-sbom`", tar.display());
+    };
+    let pending = Pending::new(out)?;
+    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
+    pending.commit()
+}
+
+/// Puts the file `kernel` in the place of the kernel in the root file system `tar`.
+pub(super) fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
+    let mut tree = read_tree(tar)?;
+    let Some(node) = tree.get_mut("boot/kernel") else {
+        bail!("`{}` holds no boot/kernel whose place `{}` could take", tar.display(), kernel.display());
+    };
+    node.kind = Kind::File { content: Content::of_path(kernel)?, link: None };
+    let pending = Pending::new(tar)?;
+    let out = std::io::BufWriter::with_capacity(1 << 20, pending.create()?);
+    filetree::write_tar(&tree, out)?.flush().with_context(|| format!("cannot write `{}`", tar.display()))?;
+    pending.commit()
+}
+
+fn read_tree(tar: &Path) -> Result<Tree> {
+    let file = std::fs::File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let entries = filetree::read_tar_file(std::sync::Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
+    filetree::entries_to_tree(entries)
+}
+
 /// The `names` below `folder`, with all that is in them, links followed: what tar packs of them there. A tar has no `/` and no `..`
 /// at the start of a name.
 pub(super) fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {

@@ -66,6 +66,13 @@ impl RawKnobs {
         }
     }
 
+    /// What a knob of the table was set to, else its default.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        let default = || table::find(name).map_or("", |decl| decl.default);
+        self.0.get(name).map(|(value, _)| value.as_str()).filter(|value| !value.is_empty()).unwrap_or_else(default)
+    }
+
     /// Takes every declared knob out of `lookup` (the environment of the process, or a test's).
     pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
         for decl in TABLE {
@@ -177,6 +184,8 @@ pub struct Knobs {
     pub conf_dir: PathBuf,
     /// `MEDIA_SIZE` in MiB.
     pub media_size: u64,
+    /// `PLATFORM`; `generic` when nobody names one.
+    pub platform: String,
     /// `DEV`.
     pub dev: bool,
     /// `EVE_HASH`.
@@ -231,10 +240,12 @@ impl Knobs {
             host_arch,
             hv: values.text("HV").to_owned(),
             image_format: values.parsed("IMAGE_FORMAT"),
-            rootfs_format: values.parsed("ROOTFS_FORMAT"),
+            // What is written into a running image must be a file system that can be written.
+            rootfs_format: if values.text("LIVE_UPDATE") == "y" { RootfsFormat::Ext4 } else { values.parsed("ROOTFS_FORMAT") },
             compression: values.parsed("ROOTFS_COMPRESSION"),
             conf_dir: root.join(values.text("CONF_DIR")),
             media_size: values.parsed("MEDIA_SIZE"),
+            platform: values.optional("PLATFORM").unwrap_or_else(|| "generic".to_owned()),
             dev: values.text("DEV") == "y",
             eve_hash: values.optional("EVE_HASH"),
             debian_mirror: values.optional("DEBIAN_MIRROR"),

@@ -17,9 +17,12 @@ impl Node {
                 format!("compose {} and {} images of this tree: {}", short(yml), images.len(), short(out))
             }
             Action::PackRootfs { tar, out, link, format, compression, limit, .. } => {
+                let most = if *limit == u64::MAX { String::new() } else { format!("at most {limit} bytes") };
                 let format = match format {
-                    RootfsFormat::Squash => format!("squashfs ({compression}, at most {limit} bytes)"),
-                    RootfsFormat::Ext4 => format!("ext4 (at most {limit} bytes)"),
+                    RootfsFormat::Squash if most.is_empty() => format!("squashfs ({compression})"),
+                    RootfsFormat::Squash => format!("squashfs ({compression}, {most})"),
+                    RootfsFormat::Ext4 if most.is_empty() => "ext4".to_owned(),
+                    RootfsFormat::Ext4 => format!("ext4 ({most})"),
                 };
                 let link = link.as_ref().map_or_else(String::new, |link| format!(", linked as {}", short(link)));
                 format!("pack {} as {format}: {}{link}", short(tar), short(out))
@@ -40,7 +43,10 @@ impl Node {
                 let on = [job.dump.then(|| "dump/".to_owned()), job.identity.then(|| "identity/".to_owned()), config];
                 format!("make a USB stick with {}: {}", on.into_iter().flatten().collect::<Vec<_>>().join(", "), short(&job.out))
             }
-            Action::MakeIso { parts, out, .. } => format!("make an ISO that boots, of {}: {}", short(parts), short(out)),
+            Action::MakeIso { parts, tar, out, .. } => {
+                format!("make an ISO that boots, of {}: {}", short(tar.as_ref().unwrap_or(parts)), short(out))
+            }
+            Action::TakeOut { tar, entry, out } => format!("take {entry} out of {}: {}", short(tar), short(out)),
             Action::MakeNet { parts, out, .. } => format!("pack what a netboot needs, of {}: {}", short(parts), short(out)),
             Action::ConvertDisk { raw, format, size_mib, out, .. } => match format {
                 ImageFormat::Gcp => format!("grow {} to {size_mib} MiB and archive it: {}", short(raw), short(out)),

@@ -27,6 +27,26 @@ pub struct PackageFacts {
     pub generated_dockerfile: Option<String>,
 }
 
+/// What is composed of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Composed {
+    /// The root file system.
+    Rootfs,
+    /// What installs it, where that is a root file system of its own.
+    Installer,
+}
+
+impl Composed {
+    /// The word in file names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rootfs => "rootfs",
+            Self::Installer => "installer",
+        }
+    }
+}
+
 /// The tags that a push gives besides a package's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Release {
@@ -48,12 +68,14 @@ pub trait Facts {
     fn dist(&self) -> &Path;
     /// The package of this name, or an error with a near miss.
     fn package(&self, name: &str) -> Result<PackageFacts>;
-    /// The yml of the root file system with its tags filled in, the template's path, and the packages that it names.
-    fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)>;
+    /// A composed tree's yml with its tags filled in, the template's path, and the packages that it names.
+    fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)>;
     /// A template with its tags filled in.
     fn fill(&self, template: &Path) -> Result<String>;
     /// A digest over the names and contents of a folder.
     fn folder_digest(&self, folder: &Path) -> Result<String>;
+    /// A digest of a file's content.
+    fn file_digest(&self, file: &Path) -> Result<String>;
     /// The tags of a push.
     fn release(&self) -> Result<Release>;
     /// The tree's profile.

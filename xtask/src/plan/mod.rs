@@ -7,7 +7,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Facts, PackageFacts, Release};
+pub use facts::{Composed, Facts, PackageFacts, Release};
 pub use targets::{Goal, plan_goal};
 
 pub use crate::knobs::PackageWork;
@@ -47,16 +47,20 @@ pub enum NodeId {
     Package(String, Arch),
     /// A package's build.yml that is made from a template.
     BuildYml(String),
-    /// The resolved linuxkit yml of the root file system.
-    RootfsYml,
-    /// `rootfs.tar`.
-    RootfsTar,
+    /// `installer/eve_platform`, where the tree tells platforms apart.
+    Platform,
+    /// A resolved linuxkit yml.
+    Yml(Composed),
+    /// `rootfs.tar` and its like.
+    Tar(Composed),
     /// `installer/rootfs.img`.
     RootfsImg,
     /// `installer/config.img`.
     ConfigImg,
     /// `installer/persist.img`.
     PersistImg,
+    /// The installer's own root file system, `installer/installer.img`.
+    InstallerImg,
     /// Files of a package that lie beside `rootfs.img`.
     Parts(String),
     /// What the virtual machine boots with.
@@ -87,11 +91,13 @@ impl fmt::Display for NodeId {
             Self::Version => f.write_str("version"),
             Self::Package(name, arch) => write!(f, "pkg/{name} [{arch}]"),
             Self::BuildYml(name) => write!(f, "pkg/{name}/build.yml"),
-            Self::RootfsYml => f.write_str("rootfs.yml"),
-            Self::RootfsTar => f.write_str("rootfs.tar"),
+            Self::Platform => f.write_str("platform"),
+            Self::Yml(of) => write!(f, "{}.yml", of.as_str()),
+            Self::Tar(of) => write!(f, "{}.tar", of.as_str()),
             Self::RootfsImg => f.write_str("rootfs.img"),
             Self::ConfigImg => f.write_str("config.img"),
             Self::PersistImg => f.write_str("persist.img"),
+            Self::InstallerImg => f.write_str("installer.img"),
             Self::Parts(package) => write!(f, "parts of {package}"),
             Self::Firmware => f.write_str("firmware"),
             Self::Files(kind) => write!(f, "{} files", kind.as_str()),
@@ -192,6 +198,12 @@ pub enum Action {
         images: Vec<ImageRef>,
         /// For which machine.
         arch: Arch,
+        /// Where linuxkit is started: relative sources of the yml's `files` lie below it.
+        sources: PathBuf,
+        /// A file that stands for the kernel in the tar.
+        kernel: Option<PathBuf>,
+        /// What is in an older tar need not be looked up again.
+        update: bool,
         /// The tar.
         out: PathBuf,
     },
@@ -264,6 +276,8 @@ pub enum Action {
     MakeIso {
         /// Whether it installs.
         kind: IsoKind,
+        /// The installer's own root file system, where it has one: then the ISO holds that, and no parts.
+        tar: Option<PathBuf>,
         /// The folder of the parts.
         parts: PathBuf,
         /// Seconds since the epoch for what has no time of its own.
@@ -275,6 +289,8 @@ pub enum Action {
     },
     /// Parts → a tar with what a netboot needs.
     MakeNet {
+        /// The ISO that is booted, where it holds everything.
+        iso: Option<PathBuf>,
         /// The folder of the parts.
         parts: PathBuf,
         /// Seconds since the epoch for what has no time of its own.
@@ -292,9 +308,20 @@ pub enum Action {
         size_mib: u64,
         /// Seconds since the epoch for what has no time of its own.
         epoch: i64,
+        /// Whether a format that can compress does.
+        compressed: bool,
         /// The id of a Parallels disk.
         uuid: String,
         /// The image.
+        out: PathBuf,
+    },
+    /// A file of a tar, by itself.
+    TakeOut {
+        /// The tar.
+        tar: PathBuf,
+        /// The file's name in it.
+        entry: String,
+        /// The file.
         out: PathBuf,
     },
     /// rootfs.tar → its bill of materials, by syft.
@@ -345,6 +372,10 @@ pub struct DiskJob {
     pub bytes: u64,
     /// The disk is there, and a tool container may look at what is on it.
     pub keep: bool,
+    /// The tool container makes the file, as large as it must be.
+    pub grows: bool,
+    /// The platform, where the tool container is told.
+    pub platform: Option<String>,
     /// The board, when its boot loader must be on the disk.
     pub board: Option<String>,
     /// Seconds since the epoch for the ESP's files.

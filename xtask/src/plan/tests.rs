@@ -52,9 +52,13 @@ impl Facts for Fake {
         })
     }
 
-    fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)> {
+    fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {
         let packages = ["grub", "init", "kernel"].map(str::to_owned).to_vec();
-        Ok(("kernel: …\n".into(), "/tree/images/rootfs.yml.in".into(), packages))
+        Ok(("kernel: …\n".into(), format!("/tree/images/{}.yml.in", of.as_str()).into(), packages))
+    }
+
+    fn file_digest(&self, _: &Path) -> Result<String> {
+        Ok("sha256:f11e".into())
     }
 
     fn fill(&self, template: &Path) -> Result<String> {

@@ -168,13 +168,15 @@ impl Linuxkit {
         self.command(format!("{} eve as {tag}", gerund(job.work)), output)?.args(words).arg(&job.context).dir(root).run()
     }
 
-    /// yml → tar. `yml` is told relative to `dir`, where it lies.
-    pub fn build(&self, yml: &Path, arch: Arch, dir: &Path, out: &Path, output: &Output) -> Result<()> {
+    /// yml → tar. `yml` is told relative to `dir`, when it lies there. What is in the tar `old` need not be looked up again.
+    pub fn build(&self, yml: &Path, arch: Arch, dir: &Path, old: Option<&Path>, out: &Path, output: &Output) -> Result<()> {
         let words = ["build".to_owned(), self.dialect.dash("docker"), self.dialect.dash("arch"), arch.to_string()];
         let name = yml.strip_prefix(dir).unwrap_or(yml);
         // `-o` is an option of one letter's length in both dialects, but GNU's way of reading calls it `--o`.
         let out_option = if self.dialect == Dialect::Go { "-o" } else { "--o" };
-        self.command(format!("composing {}", name.display()), output)?.args(words).arg(out_option).arg(out).arg(name).dir(dir).run()
+        let cmd = self.command(format!("composing {}", name.display()), output)?.args(words).arg(out_option).arg(out);
+        let cmd = old.into_iter().fold(cmd, |cmd, old| cmd.arg(self.dialect.dash("input-tar")).arg(old));
+        cmd.arg(name).dir(dir).run()
     }
 
     /// The command that prints the files of an image of the cache as a tar.

@@ -73,6 +73,12 @@ impl QemuImg {
         self.convert_to_qcow2_with(raw, out, compression)
     }
 
+    /// The same without compression: for an image that is soon made again, so that the time is never won back.
+    pub fn convert_plain(&self, raw: &Path, out: &Path) -> Result<()> {
+        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
+        advise(cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-m", COROUTINES]).arg(raw).arg(out).run())
+    }
+
     /// The same in the words of the old Makefile: zlib, in one thread.
     pub fn convert_as_make_did(&self, raw: &Path, out: &Path) -> Result<()> {
         let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;

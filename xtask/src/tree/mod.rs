@@ -3,13 +3,14 @@
 
 mod generated;
 mod kernel_yml;
+mod makefile;
 mod profile;
 mod release;
 mod table;
 mod template;
 mod version;
 
-pub use profile::{FILE as PROFILE, Pin, Profile};
+pub use profile::{FILE as PROFILE, Pin, Profile, programs};
 pub use template::patch as patch_template;
 pub use version::GitFacts;
 
@@ -18,7 +19,7 @@ use crate::{
     error::{did_you_mean, usage},
     execute::stamp::hex,
     knobs::{Arch, Knobs},
-    plan::{Facts, PackageFacts, PackageWork, Release},
+    plan::{Composed, Facts, PackageFacts, PackageWork, Release},
     tools::{
         Tool,
         git::{self, Git},
@@ -26,7 +27,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use pkgbuild::{
-    dockerfile::Dockerfile,
+    dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
 };
 use sha2::{Digest as _, Sha256};
@@ -77,7 +78,7 @@ impl Tree {
             describe,
             dirty_since: dirty_since(&ctx.root, &state, commit_time),
         };
-        let version = ctx.knobs.rootfs_version.clone().unwrap_or_else(|| version::version(&facts, ctx.knobs.dev));
+        let version = ctx.knobs.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
         Ok(Self {
             root: ctx.root.clone(),
             dist: ctx.dist(),
@@ -144,7 +145,7 @@ impl Tree {
     /// What `pkgs` builds, in its order.
     pub fn bulk_packages(&self) -> Result<Vec<String>> {
         let (mut names, arch) = (self.package_names()?, self.knobs.arch);
-        names.retain(|name| self.profile.in_bulk(name, arch));
+        names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.hv));
         let first = &self.profile.packages.first;
         names.sort_by_key(|name| (!first.contains(name), name.clone()));
         if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
@@ -161,30 +162,34 @@ impl Tree {
     /// The reference that a package has as it is committed, or will have once its present state is.
     pub fn committed_reference(&self, name: &str) -> Result<String> {
         let (dir, build_yml) = self.package_dir(name)?;
-        let tag = tags::committed_tag(&self.state, &self.root, &dir, build_yml)?;
+        let tag = tags::committed_tag(&self.state, &self.root, &dir, &build_yml)?;
         Ok(tag.to_string())
     }
 
     /// The folder of a package and the build.yml that the knobs choose; a template stands for a build.yml that is made.
-    fn package_dir(&self, name: &str) -> Result<(PathBuf, &'static str)> {
+    fn package_dir(&self, name: &str) -> Result<(PathBuf, String)> {
         let dir = self.profile.packages.folder.join(name);
-        let variants = [(self.knobs.rstats, "build-rstats.yml"), (self.knobs.dev, "build-dev.yml")];
-        let variant = variants.into_iter().find(|(on, yml)| *on && dir.join(yml).is_file());
-        let plain = if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" };
-        let yml = variant.map_or(plain, |(_, yml)| yml);
+        let yml = self.variant(&dir, |knob| self.knobs.is_on(knob)).unwrap_or_else(|| plain_yml(&dir).to_owned());
         if name.is_empty() || name.contains('/') || !dir.is_dir() {
             let names = self.package_names()?;
             let near = did_you_mean(name, names.iter().map(String::as_str));
             let hint = near.map_or_else(|| format!("packages are {}", names.join(", ")), |near| format!("did you mean {near}?"));
             return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.folder.display())));
         }
-        if !dir.join(yml).is_file() {
+        if !dir.join(&yml).is_file() {
             return Err(usage(format!(
                 "`{}` is no package: it has no build.yml\nhint: a build.yml names at least `image:`",
                 dir.display()
             )));
         }
         Ok((dir, yml))
+    }
+
+    /// The file that stands for build.yml in the package at `dir`, with these switches on.
+    fn variant(&self, dir: &Path, is_on: impl Fn(&str) -> bool) -> Option<String> {
+        let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.as_deref().is_none_or(&is_on));
+        let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform));
+        names.into_iter().find(|yml| dir.join(yml).is_file())
     }
 
     fn look_up(&self, name: &str) -> Result<PackageFacts> {
@@ -195,13 +200,13 @@ impl Tree {
         let tag = |yml: &str, hash: Option<&str>| {
             tags::package_tag(&self.state, &self.root, &dir, yml, &tags::Options { hash, ..tags::Options::default() })
         };
-        let plain_yml = if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" };
-        let own = tag(yml, None)?;
+        let plain_yml = plain_yml(&dir);
+        let own = tag(&yml, None)?;
         let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
         let forced = self.forced_hash()?;
-        let hash = forced.or_else(|| generated::variant_hash(yml, &own.to_string(), &plain));
+        let hash = forced.or_else(|| generated::variant_hash(&yml, &own.to_string(), &plain));
         let reference = match &hash {
-            Some(hash) => tag(yml, Some(hash))?.to_string(),
+            Some(hash) => tag(&yml, Some(hash))?.to_string(),
             None => own.to_string(),
         };
         let facts = PackageFacts {
@@ -210,8 +215,8 @@ impl Tree {
             reference,
             plain,
             hash,
-            build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml.to_owned() },
-            generated_yml: self.generated_yml(name, &dir, yml)?,
+            generated_yml: self.generated_yml(name, &dir, &yml)?,
+            build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
             generated_dockerfile: self.generated_dockerfile(&dir)?,
             dir,
         };
@@ -242,9 +247,11 @@ impl Tree {
     }
 
     fn fill_text(&self, text: &str, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
-        let arch = self.knobs.optional("DOCKER_ARCH_TAG").map_or_else(|| self.knobs.arch.to_string(), str::to_owned);
         let name = crate::execute::short(template, &self.root).to_string();
-        template::fill(text, &name, &self.full_version(self.knobs.arch), &mut |word| {
+        template::fill(text, &name, &self.words(), &mut |word| {
+            if let Some(tag) = self.kernel_tag().filter(|_| word == "KERNEL") {
+                return tag;
+            }
             let package = self.template_package(word);
             // `pillar:build-dev.yml` is a package's image as another build.yml names it.
             let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
@@ -258,17 +265,43 @@ impl Tree {
                 None => self.package_reference(package)?,
             };
             packages.insert(package.to_owned());
-            Ok(format!("{reference}-{arch}"))
+            Ok(format!("{reference}{}", self.arch_suffix()))
         })
+    }
+
+    /// What follows an image's tag in templates.
+    fn arch_suffix(&self) -> String {
+        let arch = self.knobs.optional("DOCKER_ARCH_TAG").unwrap_or(self.knobs.arch.as_str());
+        if self.profile.templates.every_arch { String::new() } else { format!("-{arch}") }
+    }
+
+    /// Words of templates that are no images, and what they stand for.
+    fn words(&self) -> Vec<(&str, String)> {
+        let fill = |text: &String| text.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform);
+        let own = self.profile.templates.words.iter().map(|(word, text)| (word.as_str(), fill(text)));
+        [("EVE_VERSION", self.full_version(self.knobs.arch))].into_iter().chain(own).collect()
+    }
+
+    /// The image of a kernel that is no package of this tree: as a person names it, else as the tree's file of variables does.
+    pub fn kernel_tag(&self) -> Option<Result<String>> {
+        let kernel = self.profile.kernel.as_ref()?;
+        let (arch, knobs) = (self.knobs.arch.as_str(), &self.knobs);
+        let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.platform.as_str())];
+        given.extend(["KERNEL_TAG", "KERNEL_CONFIG_FLAVOR"].into_iter().filter_map(|name| Some((name, knobs.optional(name)?))));
+        let tag = || {
+            let tag = makefile::Makefile::read(&self.root, &kernel.makefile, &given)?.value("KERNEL_TAG")?;
+            if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
+        };
+        Some(tag())
     }
 
     /// The packages of this tree that a Dockerfile starts from or copies from, by their present tags. Others are images that
     /// must be in the cache.
     fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
-        // Where images are in a registry, nobody asks what they were made from.
+        // Where images are in a registry, nobody asks what they were made from, unless packages are built one after the other.
         let path = dir.join("Dockerfile");
         if self.profile.packages.published {
-            return Ok(Vec::new());
+            return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
         }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let mut bases = BTreeSet::new();
@@ -277,6 +310,21 @@ impl Tree {
             let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
             if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
                 bases.insert((name.to_owned(), image.on_build_machine));
+            }
+        }
+        Ok(bases.into_iter().collect())
+    }
+
+    /// The packages of this tree that a Dockerfile names in whatever version: they are built before it, and then it may get another.
+    fn order(&self, dockerfile: &Path) -> Result<Vec<(String, bool)>> {
+        let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
+        let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
+        let mut bases = BTreeSet::new();
+        for ImageUse { reference, .. } in Dockerfile::parse(&text, &dockerfile.display().to_string())?.images() {
+            let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
+            let name = name.strip_prefix("eve-").unwrap_or(name);
+            if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {
+                bases.insert((name.to_owned(), false));
             }
         }
         Ok(bases.into_iter().collect())
@@ -310,13 +358,18 @@ impl Facts for Tree {
         self.look_up(name)
     }
 
-    fn rootfs_yml(&self) -> Result<(String, PathBuf, Vec<String>)> {
-        let template = self.profile.templates.rootfs.clone();
-        let text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        let text = match self.profile.patch(&self.root, &self.knobs.hv) {
-            Some(patch) => template::patch(&text, &patch)?,
-            None => text,
+    fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {
+        let (templates, knobs) = (&self.profile.templates, &self.knobs);
+        let (template, patches) = match of {
+            Composed::Rootfs => (templates.rootfs.clone(), &templates.patches),
+            Composed::Installer => {
+                (templates.installer.clone().context("a plan asks for what the tree has")?, &templates.installer_patches)
+            }
         };
+        let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
+        for patch in programs(patches, &self.root, &knobs.hv, &knobs.platform) {
+            text = template::patch(&text, &patch)?;
+        }
         let mut packages = BTreeSet::new();
         let text = self.fill_text(&text, &template, &mut packages)?;
         Ok((text, template, packages.into_iter().collect()))
@@ -331,7 +384,10 @@ impl Facts for Tree {
             return Ok(known.clone());
         }
         let tags = self.git.look_text(["tag"])?;
-        let mut release = release::of_push(self.state.branch(), &self.describe, &tags);
+        let mut release = release::of_push(self.state.branch(), &self.describe, &tags, self.profile.tree.exact_releases);
+        if let Some(platform) = platform_name(&self.profile, &self.knobs) {
+            release.release = release.release.map(|name| format!("{name}-{platform}"));
+        }
         if let Some(hash) = &self.knobs.eve_hash {
             release.hash = Some(hash.clone());
         }
@@ -353,9 +409,31 @@ impl Facts for Tree {
         folder_digest(folder)
     }
 
+    fn file_digest(&self, file: &Path) -> Result<String> {
+        let bytes = std::fs::read(file).map_err(|error| usage(format!("cannot read `{}`: {error}", file.display())))?;
+        Ok(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
     fn profile(&self) -> &Profile {
         &self.profile
     }
+}
+
+/// The version by the rules; a tree that tells platforms apart says which one it is for, and which kernel where that is not its own.
+fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
+    let plain = version::version(facts, ctx.knobs.dev, ctx.profile.tree.exact_releases);
+    let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.optional("KERNEL_TAG")?, kernel.prefix.as_str())));
+    version::with_platform(plain, kernel, platform_name(&ctx.profile, &ctx.knobs))
+}
+
+/// The platform as it stands in names: none for the one that all have.
+fn platform_name<'k>(profile: &Profile, knobs: &'k Knobs) -> Option<&'k str> {
+    Some(knobs.platform.as_str()).filter(|platform| profile.tree.platforms && *platform != "generic")
+}
+
+/// The build.yml of a package without variants: the template that makes it, where there is one.
+fn plain_yml(dir: &Path) -> &'static str {
+    if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" }
 }
 
 /// The newest modification time of the tracked files that are changed.

@@ -15,6 +15,13 @@ pub const FILE: &str = "xtask.toml";
 /// Profiles of trees that know nothing of us, the most particular first.
 const SHIPPED: &[&str] = &[include_str!("../../profiles/eve-2023.toml"), include_str!("../../profiles/eve.toml")];
 
+/// The names in `list` with `{hv}` and `{platform}` filled in, below `root`, as far as they are there.
+#[must_use]
+pub fn programs(list: &[String], root: &Path, hv: &str, platform: &str) -> Vec<PathBuf> {
+    let paths = list.iter().map(|name| root.join(name.replace("{hv}", hv).replace("{platform}", platform)));
+    paths.filter(|path| path.is_file()).collect()
+}
+
 /// A tree's profile. Paths are absolute once it was read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +35,8 @@ pub struct Profile {
     pub packages: Packages,
     /// Its templates.
     pub templates: Templates,
+    /// The kernel that is no package of the tree, where that is so.
+    pub kernel: Option<Kernel>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// The live disk.
@@ -43,6 +52,8 @@ pub struct Profile {
     pub firmware: Firmware,
     /// The image that holds everything, where there is one.
     pub eve: Option<Eve>,
+    /// Where the bill of materials lies in rootfs.tar; syft makes one where it does not.
+    pub sbom: Option<String>,
     /// Pinned tools that are built from source.
     #[serde(default)]
     pub tools: BTreeMap<String, Pin>,
@@ -62,6 +73,12 @@ pub struct TreeTable {
     /// What HV may be.
     #[serde(default = "default_hypervisors")]
     pub hypervisors: Vec<String>,
+    /// Only `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest of them is not called `latest`.
+    #[serde(default)]
+    pub exact_releases: bool,
+    /// PLATFORM is part of names: of the version, of rootfs.tar, of the resolved ymls.
+    #[serde(default)]
+    pub platforms: bool,
 }
 
 /// `[detect]`: a tree has all of `files` and none of `absent`.
@@ -92,6 +109,9 @@ pub struct Packages {
     /// `pkgs` leaves out names that contain one of these.
     #[serde(default)]
     pub skip: Vec<String>,
+    /// What of those a hypervisor does not leave out.
+    #[serde(default)]
+    pub skip_not_for: BTreeMap<String, Vec<String>>,
     /// `pkgs` builds these before the others, whatever `skip` says.
     #[serde(default)]
     pub first: Vec<String>,
@@ -104,9 +124,40 @@ pub struct Packages {
     /// The packages that there are for an architecture, where not all are.
     #[serde(default)]
     pub only: BTreeMap<String, Vec<String>>,
+    /// What stands for build.yml in a package that has it: the first whose knob is set.
+    #[serde(default = "default_variants")]
+    pub variants: Vec<Variant>,
+    /// A package is built after those that its Dockerfile starts from, although their images are in a registry.
+    #[serde(default)]
+    pub ordered: bool,
     /// Packages that must be built before one, though no Dockerfile says so.
     #[serde(default)]
     pub after: BTreeMap<String, Vec<String>>,
+}
+
+/// An entry of `variants` in `[packages]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// The file's name; `{hv}` and `{platform}` in it are replaced.
+    pub yml: String,
+    /// The switch that must be on.
+    pub knob: Option<String>,
+}
+
+fn default_variants() -> Vec<Variant> {
+    let variant = |yml: &str, knob: &str| Variant { yml: yml.to_owned(), knob: Some(knob.to_owned()) };
+    vec![variant("build-rstats.yml", "RSTATS"), variant("build-dev.yml", "DEV")]
+}
+
+/// `[kernel]`: where the name of the kernel's image stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// A file of make variables, read with ZARCH and PLATFORM.
+    pub makefile: String,
+    /// How the image's name begins, which the version of an image with another kernel leaves out.
+    pub prefix: String,
 }
 
 /// `[templates]`.
@@ -115,8 +166,21 @@ pub struct Packages {
 pub struct Templates {
     /// The root file system's.
     pub rootfs: PathBuf,
-    /// The jq program that changes it for a hypervisor, with `{hv}` in its name; not every hypervisor has one.
-    pub patch: Option<String>,
+    /// The installer's, where that is composed as a root file system is.
+    pub installer: Option<PathBuf>,
+    /// The jq programs that change the root file system's for a hypervisor and a platform, with `{hv}` and `{platform}` in their
+    /// names; those that are not there are not applied.
+    #[serde(default)]
+    pub patches: Vec<String>,
+    /// The same for the installer's.
+    #[serde(default)]
+    pub installer_patches: Vec<String>,
+    /// Words that stand for the hypervisor and the platform: `EVE_HV` → `{hv}`.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
+    /// The images' names go without `-amd64`.
+    #[serde(default)]
+    pub every_arch: bool,
     /// The name of a package's Dockerfile template.
     pub dockerfiles: Option<String>,
     /// The names of the table that `parse-pkgs` prints, without `_TAG`, in its order; all packages when there is none.
@@ -133,6 +197,21 @@ pub struct Templates {
 pub struct Rootfs {
     /// The most bytes of a rootfs.img.
     pub limit: u64,
+    /// Others for some hypervisors and platforms; the first that fits counts.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+}
+
+/// An entry of `limits` in `[rootfs]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// The hypervisor.
+    pub hv: Option<String>,
+    /// How the platform's name begins.
+    pub platform: Option<String>,
+    /// The most bytes.
+    pub limit: u64,
 }
 
 /// `[live]`, `[installer]`, `[verification]`.
@@ -144,6 +223,9 @@ pub struct Disk {
     /// The size of the disk's file before it grows, in MiB.
     #[serde(default = "default_disk")]
     pub mebibytes: u64,
+    /// The tool container makes the file, as large as it must be.
+    #[serde(default)]
+    pub grows: bool,
     /// A folder whose content lies beside the parts.
     pub files: Option<PathBuf>,
 }
@@ -205,16 +287,19 @@ pub enum Value {
     Number(i64),
     /// A switch.
     Switch(bool),
+    /// One of these for some hypervisors.
+    ByHypervisor(BTreeMap<String, Value>),
 }
 
 impl Value {
-    /// The value as a person would type it.
+    /// The value as a person would type it, for the hypervisor `hv`; none when it is said for others only.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, hv: &str) -> Option<String> {
         match self {
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-            Self::Switch(on) => if *on { "y" } else { "n" }.to_owned(),
+            Self::Text(text) => Some(text.clone()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Switch(on) => Some(if *on { "y" } else { "n" }.to_owned()),
+            Self::ByHypervisor(values) => values.get(hv)?.to_text(hv),
         }
     }
 }
@@ -261,6 +346,7 @@ impl Profile {
     fn below(mut self, root: &Path) -> Self {
         self.packages.folder = root.join(&self.packages.folder);
         self.templates.rootfs = root.join(&self.templates.rootfs);
+        self.templates.installer = self.templates.installer.as_ref().map(|template| root.join(template));
         for disk in [&mut self.installer, &mut self.verification].into_iter().flatten() {
             disk.files = disk.files.as_ref().map(|files| root.join(files));
         }
@@ -276,20 +362,25 @@ impl Profile {
         self.firmware.only.get(arch.as_str()).unwrap_or(&self.firmware.files)
     }
 
-    /// The jq program for the template of `hv`, when there is one.
+    /// The most bytes of a rootfs.img for a hypervisor and a platform.
     #[must_use]
-    pub fn patch(&self, root: &Path, hv: &str) -> Option<PathBuf> {
-        let path = root.join(self.templates.patch.as_ref()?.replace("{hv}", hv));
-        path.is_file().then_some(path)
+    pub fn rootfs_limit(&self, hv: &str, platform: &str) -> u64 {
+        let fits = |limit: &&Limit| {
+            limit.hv.as_ref().is_none_or(|known| known == hv)
+                && limit.platform.as_ref().is_none_or(|start| platform.starts_with(start.as_str()))
+        };
+        self.rootfs.limits.iter().find(fits).map_or(self.rootfs.limit, |limit| limit.limit)
     }
 
     /// Whether `pkgs` builds the package `name` for `arch`.
     #[must_use]
-    pub fn in_bulk(&self, name: &str, arch: Arch) -> bool {
+    pub fn in_bulk(&self, name: &str, arch: Arch, hv: &str) -> bool {
         if let Some(only) = self.packages.only.get(arch.as_str()) {
             return only.iter().any(|known| known == name);
         }
-        self.packages.first.iter().any(|first| first == name) || !self.packages.skip.iter().any(|word| name.contains(word.as_str()))
+        let but = self.packages.skip_not_for.get(hv).map_or(&[][..], Vec::as_slice);
+        let skipped = |word: &&String| name.contains(word.as_str()) && !but.contains(word);
+        self.packages.first.iter().any(|first| first == name) || self.packages.skip.iter().find(skipped).is_none()
     }
 }
 
@@ -341,7 +432,7 @@ mod tests {
             ("pillar", Arch::Riscv64, false),
             ("grub", Arch::Riscv64, true),
         ] {
-            assert_eq!(profile.in_bulk(name, arch), built, "{name} {arch}");
+            assert_eq!(profile.in_bulk(name, arch, "kvm"), built, "{name} {arch}");
         }
     }
 }

@@ -4,14 +4,14 @@ use super::version::is_release;
 use crate::plan::Release;
 
 /// At the newest release everything is built anew under its name and called `latest`; at another tag it has the tag's name; else
-/// master is a `snapshot`, and a branch has its own name with `_` for `/`.
+/// master is a `snapshot`, and a branch has its own name with `_` for `/`. Where releases are `exact`, the newest is one as others are.
 #[must_use]
-pub fn of_push(branch: &str, describe: &str, tags: &str) -> Release {
-    if !is_release(describe) {
+pub fn of_push(branch: &str, describe: &str, tags: &str, exact: bool) -> Release {
+    if !is_release(describe, exact) {
         let name = if branch == "master" { "snapshot".to_owned() } else { branch.replace('/', "_") };
         return Release { hash: None, release: Some(name) };
     }
-    let newest = tags.lines().filter(|tag| is_release(tag)).max_by_key(|tag| order(tag));
+    let newest = tags.lines().filter(|tag| !exact && is_release(tag, exact)).max_by_key(|tag| order(tag));
     if newest == Some(describe) {
         return Release { hash: Some(describe.to_owned()), release: Some("latest".to_owned()) };
     }
@@ -42,7 +42,10 @@ mod tests {
             ("10.1", "10.1.0", None, "10.1.0"),
         ] {
             let want = Release { hash: hash.map(str::to_owned), release: Some(release.to_owned()) };
-            assert_eq!(of_push(branch, describe, tags), want, "{branch} {describe}");
+            assert_eq!(of_push(branch, describe, tags, false), want, "{branch} {describe}");
+        }
+        for (describe, release) in [("10.1.0-lts", "10.1.0-lts"), ("10.1.0-3-g1234567", "snapshot")] {
+            assert_eq!(of_push("master", describe, tags, true), Release { hash: None, release: Some(release.to_owned()) });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of all template names and their images: what the old parse-pkgs printed, and put into a file.
 
-use super::{Tree, generated};
+use super::{Tree, plain_yml};
 use crate::{error::usage, plan::Facts as _};
 use anyhow::{Context as _, Result};
 use pkgbuild::tags;
@@ -19,25 +19,32 @@ impl Tree {
 
     /// `org/image:tag-arch` of a template name. Unlike in a build, `DEV` and `RSTATS` change nothing: a table has rows for both.
     pub fn template_image(&self, word: &str) -> Result<String> {
-        let arch = self.knobs.optional("DOCKER_ARCH_TAG").map_or_else(|| self.knobs.arch.to_string(), str::to_owned);
+        let arch = self.arch_suffix();
+        if let Some(tag) = self.kernel_tag().filter(|_| word == "KERNEL") {
+            return tag;
+        }
         let forced = self.forced_hash()?;
         if let Some(eve) = self.profile.eve.as_ref().filter(|eve| word == "EVE" && eve.tag.is_some()) {
             let tag = match forced {
                 Some(hash) => hash,
                 None => self.eve_tag(&eve.folder.join("Dockerfile.in"))?,
             };
-            return Ok(format!("{}:{tag}-{arch}", eve.tag.as_deref().unwrap_or_default()));
+            return Ok(format!("{}:{tag}{arch}", eve.tag.as_deref().unwrap_or_default()));
         }
         let package = self.template_package(word);
         let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
         let dir = self.profile.packages.folder.join(package);
-        let plain = if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" };
+        // A table has rows for what DEV and RSTATS choose; what the platform chooses has none.
+        let plain = self
+            .variant(&dir, |_| false)
+            .filter(|_| !self.profile.templates.tags.values().any(|row| row.starts_with(&format!("{package}:"))));
+        let plain = plain.unwrap_or_else(|| plain_yml(&dir).to_owned());
         if !dir.is_dir() {
             return Err(usage(format!("there is no package `{package}` in {}", self.profile.packages.folder.display())));
         }
         let options = tags::Options { hash: forced.as_deref(), ..tags::Options::default() };
-        let tag = tags::package_tag(&self.state, &self.root, &dir, yml.unwrap_or(plain), &options)?;
-        Ok(format!("{tag}-{arch}"))
+        let tag = tags::package_tag(&self.state, &self.root, &dir, yml.unwrap_or(&plain), &options)?;
+        Ok(format!("{tag}{arch}"))
     }
 
     /// The tag of the image that holds everything: another one whenever its Dockerfile, one of the images in it or the commit is

@@ -4,16 +4,16 @@ use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use ymlpatch::Program;
 
-/// The template after the jq program in the file `patch`. What comes out is YAML of the same meaning, without comments.
+/// A template after the jq program in the file `patch`. What comes out is YAML of the same meaning, without comments.
 pub fn patch(text: &str, patch: &Path) -> Result<String> {
     let name = patch.display().to_string();
     let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
     Program::parse(&program, &name)?.apply(text, &[])
 }
 
-/// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and `EVE_VERSION` by `version`; lines of
-/// comment are left alone. An error names `name` (the template's path) and the line.
-pub fn fill(text: &str, name: &str, version: &str, lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
+/// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and the words of `words` by their values;
+/// lines of comment are left alone. An error names `name` (the template's path) and the line.
+pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
     let mut out = String::with_capacity(text.len() * 2);
     for (number, line) in text.lines().enumerate() {
         if line.trim_start().starts_with('#') {
@@ -23,14 +23,14 @@ pub fn fill(text: &str, name: &str, version: &str, lookup: &mut dyn FnMut(&str) 
         }
         for piece in pieces(line) {
             match tag_name(piece).map(&mut *lookup) {
-                None => out.push_str(piece),
+                None => out.push_str(words.iter().find(|(word, _)| *word == piece).map_or(piece, |(_, value)| value)),
                 Some(Ok(image)) => out.push_str(&image),
                 Some(Err(error)) => bail!("{name}:{}: {piece}: {error:#}", number + 1),
             }
         }
         out.push('\n');
     }
-    Ok(out.replace("EVE_VERSION", version))
+    Ok(out)
 }
 
 /// `line` in words and what is between them, as it stands.
@@ -60,11 +60,11 @@ mod tests {
     fn names_are_replaced_and_a_bad_one_is_named_with_its_line() {
         let mut lookup = |word: &str| if word == "GRUB" { Ok("lfedge/eve-grub:1-amd64".to_owned()) } else { bail!("no package") };
         let text = "init:\n  - GRUB_TAG # and GRUB_TAG\nfiles: 'EVE_VERSION'\n";
-        let filled = fill(text, "a.yml.in", "1.2.3", &mut lookup).expect("filled");
+        let filled = fill(text, "a.yml.in", &[("EVE_VERSION", "1.2.3".to_owned())], &mut lookup).expect("filled");
         assert_eq!(filled, "init:\n  - lfedge/eve-grub:1-amd64 # and lfedge/eve-grub:1-amd64\nfiles: '1.2.3'\n");
         let not_tags = "é: xGRUB_TAG GRUB_TAGS grub_TAG _TAG 1_TAG GRUB_TAG_ ĀGRUB_TAG\n";
-        assert_eq!(fill(not_tags, "a.yml.in", "1", &mut lookup).expect("filled"), not_tags);
-        let error = fill("x:\n  - GRUBB_TAG\n", "a.yml.in", "1", &mut lookup).expect_err("refused").to_string();
+        assert_eq!(fill(not_tags, "a.yml.in", &[], &mut lookup).expect("filled"), not_tags);
+        let error = fill("x:\n  - GRUBB_TAG\n", "a.yml.in", &[], &mut lookup).expect_err("refused").to_string();
         assert_eq!(error, "a.yml.in:2: GRUBB_TAG: no package");
     }
 }

@@ -22,9 +22,12 @@ pub struct GitFacts {
 /// The version: a release's tag, or `0.0.0-BRANCH-SHA8`, then `-dirty-DATE` and `-dev` where they are due. The date is that of
 /// the newest change, not of the build, so the version stands still while the tree does.
 #[must_use]
-pub fn version(git: &GitFacts, dev: bool) -> String {
-    let mut version =
-        if is_release(&git.describe) { git.describe.clone() } else { format!("0.0.0-{}-{}", git.branch.replace('/', "_"), git.short_id) };
+pub fn version(git: &GitFacts, dev: bool, exact: bool) -> String {
+    let mut version = if is_release(&git.describe, exact) {
+        git.describe.clone()
+    } else {
+        format!("0.0.0-{}-{}", git.branch.replace('/', "_"), git.short_id)
+    };
     if let Some(time) = git.dirty_since {
         let (day, hour, minute) = (date(time), time.rem_euclid(86400) / 3600, time.rem_euclid(3600) / 60);
         version.push_str(&format!("-dirty-{day}.{hour:02}.{minute:02}"));
@@ -35,9 +38,24 @@ pub fn version(git: &GitFacts, dev: bool) -> String {
     version
 }
 
-/// The Makefile takes a description for a release when it has two dots.
-pub fn is_release(describe: &str) -> bool {
-    describe.matches('.').count() >= 2
+/// What a version says more: of a kernel that is not the tree's own, without the part of its name that all have, and of a platform.
+#[must_use]
+pub fn with_platform(version: String, kernel: Option<(&str, &str)>, platform: Option<&str>) -> String {
+    let kernel =
+        kernel.map(|(tag, prefix)| tag.strip_prefix(prefix).map_or_else(|| tag.replace(['/', ':'], "-"), |rest| format!("k-{rest}")));
+    [kernel.as_deref(), platform].into_iter().flatten().fold(version, |version, more| format!("{version}-{more}"))
+}
+
+/// The Makefile of 2023 takes a description for a release when it has two dots; an `exact` one has nothing but three numbers, and
+/// `-lts` or `-rc1`.
+pub fn is_release(describe: &str, exact: bool) -> bool {
+    if !exact {
+        return describe.matches('.').count() >= 2;
+    }
+    let (numbers, rest) = describe.split_once('-').unwrap_or((describe, "lts"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers: Vec<&str> = numbers.split('.').collect();
+    numbers.len() == 3 && numbers.into_iter().all(is_number) && (rest == "lts" || rest.strip_prefix("rc").is_some_and(is_number))
 }
 
 /// What `git log -1 --abbrev=8 --format=%h%n%ct` prints: short id and time.
@@ -58,11 +76,36 @@ mod tests {
 
     #[test]
     fn a_branch_a_release_and_what_is_added_to_both() {
-        assert_eq!(version(&facts(), false), "0.0.0-feature_x-1234abcd");
+        assert_eq!(version(&facts(), false, false), "0.0.0-feature_x-1234abcd");
         let dirty = GitFacts { dirty_since: Some(1_700_000_000), ..facts() };
-        assert_eq!(version(&dirty, true), "0.0.0-feature_x-1234abcd-dirty-2023-11-14.22.13-dev");
+        assert_eq!(version(&dirty, true, false), "0.0.0-feature_x-1234abcd-dirty-2023-11-14.22.13-dev");
         let release = GitFacts { describe: "10.1.0".into(), dirty_since: Some(1_700_000_000), ..facts() };
-        assert_eq!(version(&release, false), "10.1.0-dirty-2023-11-14.22.13");
+        assert_eq!(version(&release, false, false), "10.1.0-dirty-2023-11-14.22.13");
+    }
+
+    #[test]
+    fn an_exact_release_has_nothing_after_it() {
+        for (text, exact) in [
+            ("12.6.0", true),
+            ("14.5.1-lts", true),
+            ("14.5.1-rc12", true),
+            ("12.6.0-2452-geeaf01034", false),
+            ("12.6.0-rc", false),
+            ("1.2", false),
+            ("a.b.c", false),
+        ] {
+            assert_eq!(is_release(text, true), exact, "{text}");
+        }
+        assert!(is_release("12.6.0-2452-geeaf01034", false));
+    }
+
+    #[test]
+    fn a_kernel_and_a_platform_are_told() {
+        let version = |kernel, platform| with_platform("1.2.3".to_owned(), kernel, platform);
+        assert_eq!(version(None, None), "1.2.3");
+        assert_eq!(version(None, Some("rt")), "1.2.3-rt");
+        assert_eq!(version(Some(("docker.io/o/k:eve-arm64-x", "docker.io/o/k:eve-")), Some("rt")), "1.2.3-k-arm64-x-rt");
+        assert_eq!(version(Some(("mine/k:1", "docker.io/o/k:eve-")), None), "1.2.3-mine-k-1");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use config::{config, config_tree_of_tar, date, origin_name};
 pub use disk::{Parts, disk};
 pub use input::{newest, read_tar};
 pub use installer::{IsoKind, iso};
-pub use net::{NET_FILES, write_installer_net};
+pub use net::{NET_FILES, write_installer_net, write_iso_net};
 pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs};
 pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 

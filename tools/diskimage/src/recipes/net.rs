@@ -4,7 +4,7 @@ use super::Parts;
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
 use flate2::{Compression, write::GzEncoder};
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 /// What the tar holds, in its order. `initrd.bits` is made here, of `config.img` and `persist.img`; all others are parts.
 pub const NET_FILES: &[&str] = &["ipxe.efi.cfg", "kernel", "initrd.img", "installer.img", BITS, "rootfs.img"];
@@ -15,9 +15,40 @@ pub fn write_installer_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Re
     // All are found before the first byte is written.
     let files = NET_FILES.iter().map(|name| {
         let content = if *name == BITS { Content::from(initrd_bits(parts, epoch)?) } else { part(parts, name)? };
-        Ok((*name, content))
+        Ok(((*name).to_owned(), content))
     });
-    let files = files.collect::<Result<Vec<_>>>()?;
+    write_files(files.collect::<Result<Vec<_>>>()?, epoch, out)
+}
+
+/// What GRUB reads that was loaded from the network: the ISO, which it fetches into memory, holds all the rest.
+const BOOT_ISO: &str = "\
+echo Loading the installer over the network: this can take minutes.
+loopback iso ($cmddevice)/installer.iso
+set root=iso
+set isnetboot=true
+export isnetboot
+configfile ($root)/EFI/BOOT/grub.cfg
+";
+
+/// Writes the tar for an installer that is one ISO: iPXE, GRUB and its configuration beside it. `parts` as above.
+pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write) -> Result<()> {
+    let name = |name: &str| anyhow::Ok((name.to_owned(), part(parts, name)?));
+    let mut files = vec![name("ipxe.efi")?, name("ipxe.efi.cfg")?, ("installer.iso".to_owned(), Content::of_path(iso)?)];
+    let loaders = parts.find("EFI/BOOT")?.and_then(Node::children).into_iter().flatten();
+    let loaders = loaders.filter_map(|(name, _)| std::str::from_utf8(name).ok());
+    let loaders: Vec<String> =
+        loaders.filter(|name| name.starts_with("BOOT") && name.ends_with("EFI")).map(|name| format!("EFI/BOOT/{name}")).collect();
+    if loaders.is_empty() {
+        bail!("there is no `EFI/BOOT/BOOT*.EFI` among the parts, which a netboot loads first");
+    }
+    for loader in &loaders {
+        files.push(name(loader)?);
+    }
+    files.push(("EFI/BOOT/grub.cfg".to_owned(), Content::from(BOOT_ISO.as_bytes().to_vec())));
+    write_files(files, epoch, out)
+}
+
+fn write_files(files: Vec<(String, Content)>, epoch: i64, out: &mut dyn Write) -> Result<()> {
     let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
     let mut tar = TarWriter::new(&mut out);
     for (name, content) in files {

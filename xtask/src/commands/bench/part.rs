@@ -4,7 +4,7 @@
 use crate::{
     context::Ctx,
     error::usage,
-    plan::Facts as _,
+    plan::{Composed, Facts as _},
     tools::{Output, qemu_img::QemuImg},
 };
 use anyhow::{Context as _, Result};
@@ -62,7 +62,7 @@ fn yml(ctx: &Ctx) -> Result<()> {
             println!("{reference}");
         }
     }
-    print!("{}", tree.rootfs_yml()?.0);
+    print!("{}", tree.yml(Composed::Rootfs)?.0);
     Ok(())
 }
 

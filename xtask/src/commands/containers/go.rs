@@ -51,9 +51,10 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     let template = &ctx.profile.templates.rootfs;
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
     for hv in &ctx.profile.tree.hypervisors {
-        let Some(patch) = ctx.profile.patch(&ctx.root, hv) else { continue };
-        crate::tree::patch_template(&text, &patch)?;
-        println!("{}: applies", crate::execute::short(&patch, &ctx.root));
+        for patch in crate::tree::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.platform) {
+            crate::tree::patch_template(&text, &patch)?;
+            println!("{}: applies", crate::execute::short(&patch, &ctx.root));
+        }
     }
     Ok(())
 }

@@ -47,7 +47,19 @@ fn make(ctx: &Ctx, arguments: &ArgMatches, help: &str, tool: &str) -> Result<()>
         words = INSTALLED.iter().map(|kind| kind.word().to_owned()).collect();
     }
     let keep = !arguments.contains_id("C");
-    let job = DiskJob { kind, parts, words, bytes, keep, board: None, epoch: asked.epoch(), out: out.clone(), tool };
+    let job = DiskJob {
+        kind,
+        parts,
+        words,
+        bytes,
+        keep,
+        grows: false,
+        platform: None,
+        board: None,
+        epoch: asked.epoch(),
+        out: out.clone(),
+        tool,
+    };
     asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, Action::MakeDisk(job), &out);
     asked.make(&out)
 }

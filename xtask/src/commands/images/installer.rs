@@ -38,7 +38,7 @@ pub fn make_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     };
     let mut asked = Asked::new(ctx)?;
     let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
-    asked.add("iso", Action::MakeIso { kind, parts, epoch, out: out.clone(), tool }, &out);
+    asked.add("iso", Action::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
     asked.make(&out)
 }
 
@@ -48,6 +48,6 @@ pub fn make_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let out = needed_path(arguments, "out", NET)?;
     let mut asked = Asked::new(ctx)?;
     let epoch = asked.epoch();
-    asked.add("net", Action::MakeNet { parts, epoch, out: out.clone() }, &out);
+    asked.add("net", Action::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
     asked.make(&out)
 }

@@ -81,7 +81,10 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 }
 
 fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
-    let action = Action::ComposeRootfs { yml: yml.to_owned(), images: vec![], arch, out: out.to_owned() };
+    // As in a tree, the yml's folder lies in the one that linuxkit is started in.
+    let sources = yml.parent().and_then(Path::parent).or(yml.parent()).unwrap_or(yml).to_owned();
+    let (yml, out_path) = (yml.to_owned(), out.to_owned());
+    let action = Action::ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, update: false, out: out_path };
     asked.add("rootfs.tar", action, out);
 }
 

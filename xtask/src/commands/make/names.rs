@@ -19,6 +19,7 @@ const RENAMED: &[(&str, &[&str], &str)] = &[
     ("installer.iso", &["installer-iso"], ""),
     ("installer.net", &["installer-net"], ""),
     ("installer.img", &["installer-img"], ""),
+    ("installer.tar", &["installertar"], ""),
     ("initrd.img", &["initrd"], ""),
     ("verification.raw", &["verification-raw"], ""),
     ("linuxkit", &["build-tools"], ""),

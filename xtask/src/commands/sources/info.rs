@@ -20,7 +20,11 @@ pub fn collected_sources(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 pub fn sbom(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let path = match ctx.knobs.optional("SBOM") {
         Some(path) => ctx.root.join(path),
-        None => ctx.dist().join(ctx.knobs.arch.as_str()).join(ctx.tree()?.version()).join("installer/rootfs.spdx.json"),
+        None => {
+            let platform = if ctx.profile.tree.platforms { format!("-{}", ctx.knobs.platform) } else { String::new() };
+            let name = format!("installer/rootfs{platform}.spdx.json");
+            ctx.dist().join(ctx.knobs.arch.as_str()).join(ctx.tree()?.version()).join(name)
+        }
     };
     println!("{}", path.display());
     Ok(())

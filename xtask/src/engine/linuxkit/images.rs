@@ -128,15 +128,23 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
     if let Some(board) = &disk.board {
         boards::place(&disk.parts, board)?;
     }
-    if !disk.keep {
+    let mut arguments = vec!["/output.img"];
+    if disk.grows {
+        drop(create_sized(&disk.out, 0)?);
+        arguments.insert(0, "-C");
+    } else if !disk.keep {
         drop(create_sized(&disk.out, disk.bytes)?);
     }
-    let mut arguments = vec!["/output.img"];
     arguments.extend(disk.words.iter().map(String::as_str));
-    let epoch = format!("SOURCE_DATE_EPOCH={}", disk.epoch);
+    let told = match &disk.platform {
+        _ if at.ours => Some(format!("SOURCE_DATE_EPOCH={}", disk.epoch)),
+        platform => platform.as_ref().map(|platform| format!("PLATFORM={platform}")),
+    };
+    let mut options = vec!["--rm"];
+    options.extend(told.iter().flat_map(|told| ["-e", told]));
     let step = Step {
         step: format!("partitioning {}.raw", disk.kind.as_str()),
-        options: if at.ours { &["--rm", "-e", &epoch] } else { &["--rm"] },
+        options: &options,
         volumes: &[(&disk.parts, "/parts"), (&disk.out, "/output.img")],
         image: reference(disk.tool.as_ref())?,
         arguments: &arguments,
@@ -149,17 +157,26 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
 }
 
 pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::MakeIso { kind, parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
+    let Action::MakeIso { kind, tar, parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
+    let volumes = [(parts.as_path(), "/bits"), (out.as_path(), "/output.iso")];
     let step = Step {
         step: format!("making {}", out.file_name().unwrap_or_default().display()),
-        options: if at.ours { &["--rm", "-e", &epoch] } else { &["--rm"] },
-        volumes: &[(parts, "/bits"), (out, "/output.iso")],
+        options: match tar {
+            Some(_) => &["-i", "--rm", "-e", "VOLUME_LABEL=EVEISO"],
+            None if at.ours => &["--rm", "-e", &epoch],
+            None => &["--rm"],
+        },
+        volumes: if tar.is_some() { &[(out, "/output.iso")] } else { &volumes },
         image: reference(tool.as_ref())?,
         arguments: if *kind == IsoKind::Installer { &["installer"] } else { &[] },
     };
-    step.command(at.tools, &job.output())?.run()?;
+    let cmd = step.command(at.tools, &job.output())?;
+    match tar {
+        Some(tar) => cmd.stdin_file(tar).run()?,
+        None => cmd.run()?,
+    }
     check_written(out, "docker", |_| Ok(()))
 }
 

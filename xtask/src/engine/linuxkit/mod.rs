@@ -6,8 +6,8 @@ mod images;
 use super::{Engine, convert, files, native};
 use crate::{
     context::{Ctx, EngineKind},
-    execute::Job,
-    knobs::{Arch, ImageFormat},
+    execute::{Job, artifact::Pending},
+    knobs::ImageFormat,
     plan::{Action, EveJob, ImageRef, Node, PackageJob},
     tools::{
         Output, Tools, docker,
@@ -20,7 +20,7 @@ use filetree::Spool;
 use oci::Cache;
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// The engine, for one tree.
@@ -105,16 +105,24 @@ impl Linuxkit {
         files::export(&tree, &image.to_string(), entries, out)
     }
 
-    fn compose(&self, yml: &Path, arch: Arch, out: &Path, job: &Job<'_>) -> Result<()> {
-        // The yml lies in `images` below a folder of ours as it would in the tree.
-        let dir = yml.parent().and_then(Path::parent).context("the yml lies in a folder")?;
+    fn compose(&self, action: &Action, job: &Job<'_>) -> Result<()> {
+        let Action::ComposeRootfs { yml, arch, sources, kernel, update, out, .. } = action else { bail!("this node composes nothing") };
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.linuxkit().build(yml, arch, dir, out, &Self::output(job))?;
-        images::check_written(out, "linuxkit", |file| filetree::read_tar_file(std::sync::Arc::new(file)).map(drop))
+        let whole = |path: &Path| images::check_written(path, "linuxkit", |file| filetree::read_tar_file(Arc::new(file)).map(drop));
+        // A kernel that somebody put in is not what linuxkit would find in an older tar.
+        if *update && kernel.is_none() && out.is_file() {
+            let pending = Pending::new(out)?;
+            self.linuxkit().build(yml, *arch, sources, Some(out), pending.part(), &Self::output(job))?;
+            whole(pending.part())?;
+            return pending.commit();
+        }
+        self.linuxkit().build(yml, *arch, sources, None, out, &Self::output(job))?;
+        whole(out)?;
+        kernel.as_ref().map_or(Ok(()), |kernel| files::replace_kernel(out, kernel))
     }
 
     fn convert(&self, action: &Action, job: &Job<'_>) -> Result<()> {
-        let Action::ConvertDisk { raw, format: ImageFormat::Qcow2, size_mib, out, .. } = action else {
+        let Action::ConvertDisk { raw, format: ImageFormat::Qcow2, size_mib, compressed: true, out, .. } = action else {
             return convert::convert(action, &self.tools, job);
         };
         convert::check_size(raw, size_mib << 20)?;
@@ -174,13 +182,14 @@ impl Engine for Linuxkit {
             Action::CopyFiles { from, to } => files::copy_files(from, to),
             Action::ExportParts { package, image, out, entries, fetch } => self.export(package, image, entries, out, *fetch, job),
             Action::BuildPackage(package) => self.build_package(package, job),
-            Action::ComposeRootfs { yml, arch, out, .. } => self.compose(yml, *arch, out, job),
+            Action::ComposeRootfs { .. } => self.compose(&node.action, job),
             Action::PackRootfs { .. } => images::pack_rootfs(&self.containers(), &node.action, job),
             Action::MakeConfig { .. } => images::make_config(&self.containers(), &self.root, &node.action, &self.knobs, job),
             Action::MakeDisk(disk) => images::make_disk(&self.containers(), disk, job),
             Action::MakeStick(stick) => images::make_stick(&self.containers(), stick, job),
             Action::MakeIso { .. } => images::make_iso(&self.containers(), &node.action, job),
-            Action::MakeNet { parts, epoch, out } => native::make_net(parts, *epoch, out),
+            Action::MakeNet { iso, parts, epoch, out } => native::make_net(parts, iso.as_deref(), *epoch, out),
+            Action::TakeOut { tar, entry, out } => files::take_out(tar, entry, out),
             Action::ConvertDisk { .. } => self.convert(&node.action, job),
             Action::MakeSbom { .. } => images::make_sbom(&self.containers(), &node.action, &self.spool, job),
             Action::BuildEve(eve) => self.eve(eve, job),

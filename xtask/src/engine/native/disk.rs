@@ -80,9 +80,14 @@ pub(super) fn make_iso(kind: recipes::IsoKind, parts: &Path, epoch: i64, out: &P
     pending.commit()
 }
 
-pub(in crate::engine) fn make_net(parts: &Path, epoch: i64, out: &Path) -> Result<()> {
+/// What a netboot fetches: the parts, or where one ISO holds them all that, with what boots it.
+pub(in crate::engine) fn make_net(parts: &Path, iso: Option<&Path>, epoch: i64, out: &Path) -> Result<()> {
     let pending = Pending::new(out)?;
-    recipes::write_installer_net(&recipes::Parts::of_folder(parts, true)?, epoch, &mut pending.create()?)?;
+    let parts = recipes::Parts::of_folder(parts, true)?;
+    match iso {
+        Some(iso) => recipes::write_iso_net(&parts, iso, epoch, &mut pending.create()?)?,
+        None => recipes::write_installer_net(&parts, epoch, &mut pending.create()?)?,
+    }
     pending.commit()
 }
 

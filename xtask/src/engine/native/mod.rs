@@ -70,13 +70,15 @@ impl Engine for Native {
                 let PackageJob { name, dir, image, build_yml, .. } = package;
                 self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)
             }
-            Action::ComposeRootfs { yml, arch, out, .. } => rootfs::compose(self, yml, *arch, out, job),
+            Action::ComposeRootfs { .. } => rootfs::compose(self, &node.action, job),
             Action::PackRootfs { .. } => rootfs::pack(&node.action, job),
             Action::MakeConfig { .. } => disk::make_config(&node.action),
             Action::MakeDisk(disk) => disk::make_disk(disk),
             Action::MakeStick(stick) => disk::make_stick(stick),
+            Action::MakeIso { tar: Some(_), .. } => bail!("an ISO of the installer's own root file system is made by --engine linuxkit"),
             Action::MakeIso { kind, parts, epoch, out, .. } => disk::make_iso(*kind, parts, *epoch, out),
-            Action::MakeNet { parts, epoch, out } => disk::make_net(parts, *epoch, out),
+            Action::MakeNet { iso, parts, epoch, out } => disk::make_net(parts, iso.as_deref(), *epoch, out),
+            Action::TakeOut { tar, entry, out } => files::take_out(tar, entry, out),
             Action::ConvertDisk { .. } => convert::convert(&node.action, &self.tools, job),
             Action::MakeSbom { .. } => bail!(
                 "the native engine lists no materials: syft runs in a container\nhint: `cargo xtask --engine linuxkit sbom` runs it with docker"

@@ -1,6 +1,6 @@
 //! yml → rootfs.tar → rootfs.img.
 
-use super::Native;
+use super::{Native, files};
 use crate::{
     execute::{
         Job,
@@ -32,16 +32,20 @@ impl Images for CachedImages<'_> {
     }
 }
 
-pub(super) fn compose(native: &Native, yml: &Path, arch: Arch, out: &Path, job: &Job<'_>) -> Result<()> {
+pub(super) fn compose(native: &Native, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::ComposeRootfs { yml, arch, sources, kernel, out, .. } = action else { bail!("this node composes nothing") };
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
     let pending = Pending::new(out)?;
     let mut writer = BufWriter::with_capacity(1 << 20, pending.create()?);
-    let summary =
-        compose::compose(&yml, &CachedImages { native, arch }, &Options { arch: arch.to_string(), ..Options::default() }, &mut writer)?;
+    let options = Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() };
+    let summary = compose::compose(&yml, &CachedImages { native, arch: *arch }, &options, &mut writer)?;
     writer.flush().with_context(|| format!("cannot write `{}`", out.display()))?;
     drop(writer);
     job.log(&format!("{summary:?}"));
+    if let Some(kernel) = kernel {
+        files::replace_kernel(pending.part(), kernel)?;
+    }
     pending.commit()
 }
 

@@ -1,7 +1,7 @@
 //! Disks, and what is made of them.
 
 use super::{
-    super::{Action, DiskJob, DiskKind, Need, Node, NodeId},
+    super::{Action, Composed, DiskJob, DiskKind, Need, Node, NodeId},
     Planner, input, need, tool_input,
 };
 use crate::{error::usage, knobs::ImageFormat};
@@ -9,8 +9,9 @@ use anyhow::Result;
 use diskimage::recipes::IsoKind;
 
 /// Parts beside the root file system and the configuration that a disk takes where the tree has them, and those that it must have.
-const fn wanted_parts(kind: DiskKind) -> (&'static [&'static str], &'static [&'static str]) {
+const fn wanted_parts(kind: DiskKind, composed: bool) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
+        DiskKind::Installer if composed => (&["boot", "EFI", "bsp-imx"], &[]),
         DiskKind::Live => (&["boot", "EFI", "bsp-imx"], &[]),
         DiskKind::Installer => (&["boot", "EFI"], &["initrd.img", "installer.img"]),
         DiskKind::Verification => (&["boot", "EFI", "bsp-imx"], &["initrd.img", "verification.img"]),
@@ -25,6 +26,27 @@ impl Planner<'_> {
             need(&self.config_img()?, "the content of CONFIG"),
             need(&self.persist_img(), "the start of P3"),
         ])
+    }
+
+    /// Whether the installer is a root file system of its own, rather than a package's image beside EVE's.
+    pub(super) fn installer_is_composed(&self) -> bool {
+        self.facts.profile().templates.installer.is_some()
+    }
+
+    /// `installer.img`: composed, or out of a package.
+    pub(super) fn installer_part(&mut self) -> Result<Vec<NodeId>> {
+        if self.installer_is_composed() { Ok(vec![self.installer_img()?]) } else { self.parts(&["installer.img"]) }
+    }
+
+    /// The installer's root file system, before it is an image.
+    pub(super) fn installer_tar(&mut self) -> Result<Vec<NodeId>> {
+        if self.installer_is_composed() {
+            return Ok(vec![self.tar(Composed::Installer)?]);
+        }
+        let name = &self.facts.profile().tree.name;
+        Err(usage(format!(
+            "{name} has no installer.tar: its profile has no [templates] installer\nhint: installer-raw and installer-iso make what installs"
+        )))
     }
 
     fn more_parts(&mut self, some: &[&'static str], all: &[&'static str]) -> Result<Vec<Need>> {
@@ -67,22 +89,31 @@ impl Planner<'_> {
         };
         let Some(spec) = spec else {
             return Err(usage(format!(
-                "{} has no {} disk: its profile has no [{}]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit …",
+                "{} has no {word} disk: its profile has no [{word}]\nhint: lf-edge/eve {}has one: cargo xtask --root DIR --engine linuxkit …",
                 profile.tree.name,
-                kind.as_str(),
-                kind.as_str()
+                if kind == DiskKind::Verification { "of 2023 " } else { "" },
+                word = kind.as_str(),
             )));
         };
-        let (some, all) = wanted_parts(kind);
+        let composed = kind == DiskKind::Installer && self.installer_is_composed();
+        let (some, all) = wanted_parts(kind, composed);
         let mut needs = self.more_parts(some, all)?;
-        needs.extend(self.contents()?);
+        if composed {
+            needs.push(need(&self.installer_img()?, "the content of INSTALLER"));
+            needs.push(need(&self.config_img()?, "the content of CONFIG"));
+        } else {
+            needs.extend(self.contents()?);
+        }
+        needs.extend(self.platform().iter().map(|id| need(id, "it stands beside the parts")));
         let files = self.files(kind, &needs);
         needs.extend(files.iter().map(|files| need(files, "they lie beside the parts")));
         let tool = if kind == DiskKind::Verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
         let tool = self.tool(tool, &mut needs)?;
         let folder = if kind == DiskKind::Verification { "verification" } else { "installer" };
         let out = self.build_dir().join(format!("{}.raw", kind.as_str()));
-        let mut inputs = vec![input("partitions", spec.parts.join(" "))];
+        let asked = self.knobs.optional("LIVE_PART_SPEC").filter(|_| kind == DiskKind::Live);
+        let words = asked.map_or(spec.parts, |words| words.split_whitespace().map(str::to_owned).collect());
+        let mut inputs = vec![input("partitions", words.join(" "))];
         inputs.extend(tool_input(tool.as_ref()));
         let board = self.board(kind)?;
         inputs.extend(board.iter().map(|board| input("PLATFORM", board)));
@@ -94,9 +125,11 @@ impl Planner<'_> {
             action: Action::MakeDisk(DiskJob {
                 kind,
                 parts: self.build_dir().join(folder),
-                words: spec.parts,
+                words,
                 bytes: spec.mebibytes << 20,
                 keep: false,
+                grows: spec.grows,
+                platform: Some(self.knobs.platform.clone()).filter(|_| self.facts.profile().tree.platforms),
                 board,
                 epoch: self.facts.epoch(),
                 out,
@@ -108,7 +141,8 @@ impl Planner<'_> {
     /// The board whose boot loader goes onto the disk: an i.MX that PLATFORM names.
     fn board(&self, kind: DiskKind) -> Result<Option<String>> {
         let Some(platform) = self.knobs.optional("PLATFORM").filter(|platform| *platform != "generic") else { return Ok(None) };
-        if kind == DiskKind::Installer || !platform.contains("imx") {
+        let has_none = kind == DiskKind::Installer && !self.installer_is_composed();
+        if has_none || !platform.contains("imx") {
             return Ok(None);
         }
         if !self.facts.profile().parts.contains_key("bsp-imx") {
@@ -118,9 +152,17 @@ impl Planner<'_> {
     }
 
     pub(super) fn installer_iso(&mut self) -> Result<NodeId> {
-        let mut needs = self.more_parts(&["EFI"], &["initrd.img", "installer.img"])?;
-        needs.extend(self.contents()?);
-        needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "GRUB's configuration")));
+        let mut needs = Vec::new();
+        let mut tar = None;
+        if self.installer_is_composed() {
+            needs.push(need(&self.tar(Composed::Installer)?, "the files"));
+            needs.extend(self.parts_if_any(&["bsp-imx"])?.iter().map(|id| need(id, "boards' boot loaders")));
+            tar = Some(self.tar_path(Composed::Installer));
+        } else {
+            needs.extend(self.more_parts(&["EFI"], &["initrd.img", "installer.img"])?);
+            needs.extend(self.contents()?);
+            needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "GRUB's configuration")));
+        }
         let tool = self.tool("mkimage-iso-efi", &mut needs)?;
         let out = self.build_dir().join("installer.iso");
         Ok(self.add(Node {
@@ -130,6 +172,7 @@ impl Planner<'_> {
             outputs: vec![out.clone()],
             action: Action::MakeIso {
                 kind: IsoKind::Installer,
+                tar,
                 parts: self.build_dir().join("installer"),
                 epoch: self.facts.epoch(),
                 out,
@@ -139,8 +182,16 @@ impl Planner<'_> {
     }
 
     pub(super) fn installer_net(&mut self) -> Result<NodeId> {
-        let mut needs = self.more_parts(&["EFI"], &["initrd.img", "installer.img", "kernel"])?;
-        needs.extend(self.contents()?);
+        let mut needs;
+        let mut iso = None;
+        if self.installer_is_composed() {
+            needs = self.more_parts(&["EFI"], &["initrd.img", "ipxe.efi"])?;
+            needs.push(need(&self.installer_iso()?, "what is booted"));
+            iso = Some(self.build_dir().join("installer.iso"));
+        } else {
+            needs = self.more_parts(&["EFI"], &["initrd.img", "installer.img", "kernel"])?;
+            needs.extend(self.contents()?);
+        }
         needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "iPXE's configuration")));
         let out = self.build_dir().join("installer.net");
         Ok(self.add(Node {
@@ -148,7 +199,7 @@ impl Planner<'_> {
             inputs: vec![],
             needs,
             outputs: vec![out.clone()],
-            action: Action::MakeNet { parts: self.build_dir().join("installer"), epoch: self.facts.epoch(), out },
+            action: Action::MakeNet { iso, parts: self.build_dir().join("installer"), epoch: self.facts.epoch(), out },
         }))
     }
 
@@ -173,6 +224,10 @@ impl Planner<'_> {
         let size_mib = self.knobs.media_size;
         let uuid = self.knobs.text("PARALLELS_UUID").to_owned();
         let mut inputs = vec![input("MEDIA_SIZE", size_mib)];
+        let compressed = !self.knobs.is_on("LIVE_UPDATE");
+        if !compressed {
+            inputs.push(input("LIVE_UPDATE", "y"));
+        }
         if format == ImageFormat::Parallels {
             inputs.push(input("PARALLELS_UUID", &uuid));
         }
@@ -181,7 +236,15 @@ impl Planner<'_> {
             inputs,
             needs: vec![need(raw, "the disk")],
             outputs: vec![out.clone()],
-            action: Action::ConvertDisk { raw: self.build_dir().join("live.raw"), format, size_mib, epoch: self.facts.epoch(), uuid, out },
+            action: Action::ConvertDisk {
+                raw: self.build_dir().join("live.raw"),
+                format,
+                size_mib,
+                epoch: self.facts.epoch(),
+                compressed,
+                uuid,
+                out,
+            },
         })
     }
 }

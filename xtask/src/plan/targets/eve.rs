@@ -1,7 +1,7 @@
 //! `eve`: the image that holds everything and can make any artifact of it anywhere.
 
 use super::{
-    super::{Action, DiskKind, EveJob, Need, Node, NodeId, PackageWork},
+    super::{Action, Composed, DiskKind, EveJob, Need, Node, NodeId, PackageWork},
     Planner, input, need,
 };
 use crate::error::usage;
@@ -21,9 +21,11 @@ impl Planner<'_> {
         };
         let needs = self.artifacts()?;
         let context = self.build_dir();
-        let yml = format!("rootfs-{}.yml", self.knobs.hv);
         let mut copies: Vec<_> = eve.copies.iter().map(|name| (eve.folder.join(name), context.join(name))).collect();
-        copies.push((context.join("images").join(&yml), context.join(&yml)));
+        let composed = [Some(Composed::Rootfs), profile.templates.installer.as_ref().map(|_| Composed::Installer)];
+        for yml in composed.into_iter().flatten().map(|of| self.yml_path(of)) {
+            copies.push((yml.clone(), context.join(yml.file_name().unwrap_or_default())));
+        }
         let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
         let work = self.knobs.package_work();
         let calls = self.eve_calls(work)?;
@@ -49,7 +51,14 @@ impl Planner<'_> {
     /// Everything that goes into the image.
     fn artifacts(&mut self) -> Result<Vec<Need>> {
         let mut ids = vec![self.firmware()?];
-        ids.extend(self.parts(&["EFI", "initrd.img", "installer.img", "bsp-imx", "boot"])?);
+        // All at once: what lies in one package is one node.
+        let mut entries = vec!["EFI", "initrd.img", "installer.img", "bsp-imx", "boot"];
+        if self.installer_is_composed() {
+            entries.retain(|entry| *entry != "installer.img");
+            ids.push(self.installer_img()?);
+        }
+        ids.extend(self.parts(&entries)?);
+        ids.extend(self.platform());
         ids.extend([self.config_img()?, self.persist_img(), self.rootfs_img()?, self.sbom()?]);
         ids.extend(self.files(DiskKind::Installer, &[]));
         Ok(ids.iter().map(|id| need(id, "it goes into the image")).collect())

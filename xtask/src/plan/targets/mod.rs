@@ -5,7 +5,7 @@ mod eve;
 mod packages;
 mod rootfs;
 
-use super::{Action, DiskKind, Facts, ImageRef, Input, Need, Node, NodeId, PackageWork, Plan};
+use super::{Action, Composed, DiskKind, Facts, ImageRef, Input, Need, Node, NodeId, PackageWork, Plan};
 use crate::knobs::{ImageFormat, Knobs};
 use anyhow::Result;
 use std::path::PathBuf;
@@ -39,6 +39,10 @@ pub enum Goal {
     InstallerIso,
     /// `installer.net`.
     InstallerNet,
+    /// `installer.img`.
+    InstallerImg,
+    /// The installer's own root file system as a tar.
+    InstallerTar,
     /// The bill of materials.
     Sbom,
     /// The image that holds everything.
@@ -52,7 +56,7 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::Packages(names, work) => planner.packages(names, *work, true)?,
         Goal::PackagesAlone(names, work) => planner.packages(names, *work, false)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
-        Goal::RootfsTar => vec![planner.rootfs_tar()?],
+        Goal::RootfsTar => vec![planner.tar(Composed::Rootfs)?],
         Goal::Rootfs => vec![planner.rootfs_img()?, planner.current()],
         Goal::Config => vec![planner.config_img()?],
         Goal::Parts(entries) => planner.parts(entries)?,
@@ -63,6 +67,8 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::Disk(kind) => vec![planner.disk(*kind)?, planner.current()],
         Goal::InstallerIso => vec![planner.installer_iso()?, planner.current()],
         Goal::InstallerNet => vec![planner.installer_net()?, planner.current()],
+        Goal::InstallerImg => planner.installer_part()?,
+        Goal::InstallerTar => planner.installer_tar()?,
         Goal::Sbom => vec![planner.sbom()?],
         Goal::Eve => planner.eve()?,
     };
@@ -115,6 +121,23 @@ impl Planner<'_> {
             outputs: vec![path.clone()],
             action: Action::WriteText { path, text },
         })
+    }
+
+    /// `installer/eve_platform`, for the image that installs itself; all boards of a family have one there.
+    fn platform(&mut self) -> Option<NodeId> {
+        if !self.facts.profile().tree.platforms {
+            return None;
+        }
+        let path = self.installer("eve_platform");
+        let family = if self.knobs.platform.contains("imx8") { "imx8" } else { &self.knobs.platform };
+        let text = format!("{family}\n");
+        Some(self.add(Node {
+            id: NodeId::Platform,
+            inputs: vec![input("PLATFORM", family)],
+            needs: vec![],
+            outputs: vec![path.clone()],
+            action: Action::WriteText { path, text },
+        }))
     }
 
     fn current(&mut self) -> NodeId {

@@ -55,11 +55,16 @@ impl Planner<'_> {
 
     fn bases(&mut self, package: &PackageFacts, arch: Arch, above: &mut Vec<String>) -> Result<Vec<Need>> {
         let mut needs = self.generated(package);
-        // Where images are in a registry, the builder fetches what a Dockerfile starts from.
-        if self.facts.profile().packages.published {
+        // Where images are in a registry, the builder fetches what a Dockerfile starts from, unless the tree wants an order.
+        let packages = &self.facts.profile().packages;
+        if packages.published && !packages.ordered {
             return Ok(needs);
         }
         for (base, on_build_machine) in &package.bases {
+            // A tree whose packages begin with each other's old images has a ring somewhere; a registry has those.
+            if packages.published && above.contains(base) {
+                continue;
+            }
             let arch = if *on_build_machine { self.knobs.host_arch } else { arch };
             let base = need(&self.package(base, arch, above)?, "its Dockerfile starts from it");
             // For this machine's own architecture the two platforms of a Dockerfile are one.
