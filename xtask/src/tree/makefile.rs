@@ -52,6 +52,7 @@ impl Makefile {
         let outside = self.conditions.len();
         let mut held = String::new();
         for (number, line) in text.lines().enumerate() {
+            let line = if held.is_empty() { line } else { line.trim_start() };
             if let Some(part) = line.strip_suffix('\\') {
                 held.push_str(part.trim_end());
                 held.push(' ');
@@ -333,7 +334,7 @@ TAG ?= x:$(ARCH)-$(VERSION)-$(FLAVOR)$(COMMIT_$(ARCH)_$(VERSION))
             (KERNEL, "a.mk:6: no xyz for arm64"),
             ("A = 1\nall: b\n", "a.mk:2: only variables are read here, not `all: b`"),
             ("A := $(shell uname)\n", "a.mk:1: make's function `shell` is not understood here"),
-            ("A = $(A)\nB := $(A)\n", "a.mk:2: a variable stands in itself: `$(A)`"),
+            ("A = $(A)\nB := $(A)\n", "a.mk:2: a variable stands in itself: `A`"),
             ("ifeq (a, b)\nA = $(shell x)\n", "a.mk: a conditional has no endif"),
             ("A := $(B\n", "a.mk:1: a bracket of `$(B` is not closed"),
             ("endif\n", "a.mk:1: `endif` stands alone"),

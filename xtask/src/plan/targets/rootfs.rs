@@ -4,6 +4,7 @@ use super::{
     super::{Action, Composed, DiskKind, ImageRef, Need, Node, NodeId},
     Planner, input, need, tool_input,
 };
+use crate::error::usage;
 use anyhow::Result;
 use diskimage::recipes;
 use std::path::PathBuf;
@@ -50,7 +51,8 @@ impl Planner<'_> {
         let mut inputs = vec![input("ZARCH", self.knobs.arch)];
         let kernel = self.knobs.optional("KERNEL_IMAGE").filter(|_| of == Composed::Rootfs).map(|path| self.facts.root().join(path));
         if let Some(kernel) = &kernel {
-            inputs.push(input("KERNEL_IMAGE", self.facts.file_digest(kernel)?));
+            let digest = self.facts.file_digest(kernel).map_err(|error| usage(format!("KERNEL_IMAGE: {error:#}")))?;
+            inputs.push(input("KERNEL_IMAGE", digest));
         }
         let out = self.tar_path(of);
         let update = self.knobs.is_on("LIVE_UPDATE");

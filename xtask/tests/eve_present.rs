@@ -1,0 +1,263 @@
+//! A small tree that is laid out as lf-edge/eve is now, found by the profile that ships with us: platforms, the kernel's name out of
+//! kernel-version.mk, modifiers, an installer of its own, packages in order. docker and linuxkit are stand-ins that write down their calls.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, git};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+const KERNEL: &str = "\
+BOARDS_amd64=generic rt
+BOARDS_arm64=generic nvidia-jp6
+ifeq (, $(filter $(PLATFORM), $(BOARDS_$(ZARCH))))
+  $(error \"no $(PLATFORM) for $(ZARCH)\")
+endif
+include kernel-commits.mk
+KERNEL_TAG ?= docker.io/lfedge/eve-kernel:eve-kernel-$(ZARCH)-$(PLATFORM)-$(COMMIT_$(ZARCH))
+";
+
+const ROOTFS: &str = "\
+kernel:
+  image: KERNEL_TAG
+init:
+  - GRUB_TAG
+services:
+  - name: pillar
+    image: PILLAR_TAG
+files:
+  - path: /etc/eve-release
+    source: eve_version
+  - path: /etc/eve-hv-type
+    contents: 'EVE_HV'
+  - path: /etc/eve-platform
+    contents: 'EVE_PLATFORM'
+";
+
+const LINUXKIT: &str = r#"
+case "$*" in
+    version*) echo 'linuxkit version v1.8.1'; exit ;;
+    build*) for word; do [ "$last" = --o ] && out=$word; last=$word; done
+        mkdir -p "$STATE/t/boot"; echo kernel > "$STATE/t/boot/kernel"; echo '{"spdxVersion": 1}' > "$STATE/t/sbom.spdx.json"
+        tar -cf "$out" -C "$STATE/t" boot sbom.spdx.json ;;
+    'cache export'*)
+        mkdir -p "$STATE/x/boot" "$STATE/x/bsp-imx" "$STATE/x/EFI/BOOT"
+        for name in boot/u-boot.bin bsp-imx/LICENSE EFI/BOOT/BOOTX64.EFI initrd.img ipxe.efi OVMF.fd OVMF_CODE.fd OVMF_VARS.fd; do
+            echo "$name" > "$STATE/x/$name"
+        done
+        tar -cf - -C "$STATE/x" . ;;
+esac
+"#;
+
+const DOCKER: &str = r#"
+[ "$1" = run ] || { echo 24.0.0; exit; }
+for word; do
+    case $word in *:/rootfs.img|*:/config.img|*:/output.img|*:/output.iso) out=${word%%:*} ;; esac
+done
+head -c 4096 /dev/zero > "$out"
+case " $* " in *' -i '*) cat > /dev/null ;; esac
+"#;
+
+struct Checkout {
+    folder: tempfile::TempDir,
+}
+
+impl Checkout {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let it = Self { folder };
+        it.write("kernel-version.mk", KERNEL);
+        it.write("kernel-commits.mk", "COMMIT_amd64 = aaa\nCOMMIT_arm64 = bbb\n");
+        it.write("images/rootfs.yml.in", ROOTFS);
+        it.write("images/installer.yml.in", "kernel:\n  image: KERNEL_TAG\nonboot:\n  - name: installer\n    image: INSTALLER_TAG\n");
+        it.write("images/modifiers/hv/k.yq", ".services += [{\"name\": \"kube\", \"image\": \"KUBE_TAG\"}]");
+        it.write("images/modifiers/platform/nvidia-jp6/nvidia-jp6.yq", ".init += [\"FW_TAG\"]");
+        it.write("pkg/eve/installer/ipxe.efi.cfg", "#!ipxe\n");
+        it.write("pkg/eve/installer/etc_issue", "EVE\n");
+        it.write("conf/server", "example.org\n");
+        it.write(".gitignore", "/dist\n/state\n/new-kernel\n");
+        for name in "u-boot grub mkimage-raw-efi mkimage-iso-efi mkconf mkrootfs-squash mkrootfs-ext4 uefi bsp-imx ipxe installer kube fw pillar alpine"
+            .split(' ')
+        {
+            it.write(&format!("pkg/{name}/build.yml"), &format!("org: lfedge\nimage: eve-{name}\n"));
+            it.write(&format!("pkg/{name}/Dockerfile"), "FROM scratch\n");
+        }
+        it.write("pkg/pillar/build-k.yml", "org: lfedge\nimage: eve-pillar\ntag: \"{{.Hash}}-kube\"\n");
+        it.write("pkg/pillar/build-k-dev.yml", "org: lfedge\nimage: eve-pillar\ntag: \"{{.Hash}}-kube-dev\"\n");
+        it.write("pkg/fw/build-nvidia-jp6.yml", "org: lfedge\nimage: eve-fw\ntag: \"{{.Hash}}-nvidia-jp6\"\n");
+        it.write("pkg/alpine/Dockerfile", "FROM lfedge/eve-pillar:old AS old\nFROM scratch\nCOPY --from=old /a /a\n");
+        it.write("pkg/pillar/Dockerfile", "ARG A=lfedge/eve-alpine:1234\nFROM lfedge/eve-fw:abcd AS fw\nFROM ${A}\nCOPY --from=fw / /\n");
+        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
+            git(it.folder.path(), words);
+        }
+        for (name, text) in [("linuxkit", LINUXKIT), ("docker", DOCKER)] {
+            let state = it.path("state");
+            let log = format!("echo \"$(basename \"$PWD\")> {name} $*\" >> '{}'", it.path("state/calls").display());
+            it.write(&format!("state/{name}"), &format!("#!/bin/bash\nSTATE='{}'\n{log}\n{text}", state.display()));
+            fs::set_permissions(it.path(&format!("state/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        it
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn xtask(&self, line: &str) -> Xtask {
+        let start = Xtask::new(self.folder.path()).env("LINUXKIT_CACHE", self.path("state/cache")).args(line.split_whitespace());
+        start.env("XTASK_TOOL_LINUXKIT", self.path("state/linuxkit")).env("XTASK_TOOL_DOCKER", self.path("state/docker"))
+    }
+
+    /// What `line` calls, each with the name of the folder that it is called in.
+    fn calls(&self, line: &str) -> Vec<String> {
+        let _ = fs::remove_file(self.path("state/calls"));
+        self.xtask(line).ok();
+        let text = fs::read_to_string(self.path("state/calls")).unwrap();
+        let here = format!("{}/", self.folder.path().display());
+        text.lines()
+            .filter(|line| !line.ends_with("> linuxkit version") && !line.contains("docker version"))
+            .map(|line| line.replace(&here, ""))
+            .collect()
+    }
+
+    fn dist(&self, arch: &str) -> PathBuf {
+        let version = self.xtask("version").ok();
+        self.path("dist").join(arch).join(version.trim())
+    }
+}
+
+fn yml(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn kernels_platforms_and_versions_come_out_of_the_tree() {
+    let tree = Checkout::new();
+    for (line, kernel) in [
+        ("--zarch amd64", "docker.io/lfedge/eve-kernel:eve-kernel-amd64-generic-aaa"),
+        ("--zarch amd64 --platform rt", "docker.io/lfedge/eve-kernel:eve-kernel-amd64-rt-aaa"),
+        ("--zarch arm64 --platform nvidia-jp6", "docker.io/lfedge/eve-kernel:eve-kernel-arm64-nvidia-jp6-bbb"),
+        ("--zarch amd64 --kernel-tag mine:1", "mine:1"),
+    ] {
+        assert_eq!(tree.xtask(&format!("kernel-tag {line}")).ok().trim(), kernel);
+    }
+    let error = tree.xtask("live-raw --zarch amd64 --platform nvidia-jp6").fails().1;
+    assert!(error.contains("kernel-version.mk:4: no nvidia-jp6 for amd64"), "{error}");
+    let plain = tree.xtask("version").ok();
+    for (line, more) in [("--platform rt", "-rt"), ("--kernel-tag docker.io/lfedge/eve-kernel:eve-kernel-amd64-x", "-k-amd64-x")] {
+        assert_eq!(tree.xtask(&format!("version {line}")).ok(), format!("{}{more}\n", plain.trim()));
+    }
+    // A commit after a release is none.
+    git(tree.folder.path(), &["tag", "1.2.3"]);
+    assert_eq!(tree.xtask("version").ok(), "1.2.3\n");
+    tree.write("new", "");
+    for words in [&["add", "new"][..], &["commit", "-q", "-m", "after"]] {
+        git(tree.folder.path(), words);
+    }
+    assert!(tree.xtask("version").ok().starts_with("0.0.0-main-"));
+}
+
+#[test]
+fn modifiers_and_variants_follow_hypervisor_and_platform() {
+    let tree = Checkout::new();
+    tree.xtask("rootfstar --hv k --dev --zarch amd64").ok();
+    let dist = tree.dist("amd64");
+    let text = yml(&dist.with_file_name(format!("{}-dev", dist.file_name().unwrap().display())).join("images/rootfs-k-generic.yml"));
+    assert!(text.contains("-kube-dev\n") && text.contains("image: lfedge/eve-kube:") && text.contains("contents: k\n"), "{text}");
+    tree.xtask("rootfstar --zarch arm64 --platform nvidia-jp6").ok();
+    let dist = tree.dist("arm64");
+    let text =
+        yml(&dist.with_file_name(format!("{}-nvidia-jp6", dist.file_name().unwrap().display())).join("images/rootfs-kvm-nvidia-jp6.yml"));
+    assert!(
+        text.contains("-nvidia-jp6\n") && text.contains("eve-kernel-arm64-nvidia-jp6-bbb") && text.contains("contents: nvidia-jp6"),
+        "{text}"
+    );
+    assert!(!text.contains("-arm64\n"), "images have no architecture here: {text}");
+}
+
+#[test]
+fn a_live_disk_grows_in_its_container_and_takes_the_partitions_that_one_names() {
+    let tree = Checkout::new();
+    let calls = tree.calls("live-raw --zarch amd64");
+    let disk = calls.iter().find(|call| call.contains("/output.img ")).unwrap();
+    assert!(disk.contains("docker run --rm -e PLATFORM=generic -v ") && disk.ends_with(" -C /output.img efi efi_b conf imga"), "{disk}");
+    let compose = calls.iter().find(|call| call.contains("linuxkit build")).unwrap();
+    assert!(compose.starts_with("installer> linuxkit build --docker --arch amd64 --o dist/"), "{compose}");
+    assert!(tree.dist("amd64").join("installer/eve_platform").is_file());
+    let calls = tree.calls("live-raw --zarch amd64 --platform rt --live-part-spec efi,imga");
+    assert!(calls.iter().any(|call| call.contains("PLATFORM=rt") && call.ends_with(" efi,imga")), "{calls:?}");
+}
+
+#[test]
+fn the_installer_is_composed_with_eve_in_it() {
+    let tree = Checkout::new();
+    let calls = tree.calls("installer-net --zarch amd64");
+    let dist = tree.dist("amd64");
+    let short = dist.strip_prefix(tree.folder.path()).unwrap().display().to_string();
+    let iso = calls.iter().find(|call| call.contains(":/output.iso")).unwrap();
+    assert!(
+        iso.contains(&format!(
+            "docker run -i --rm -e VOLUME_LABEL=EVEISO -v {short}/installer.iso:/output.iso lfedge/eve-mkimage-iso-efi:"
+        )),
+        "{iso}"
+    );
+    assert!(iso.ends_with(" installer"), "{iso}");
+    assert!(
+        calls.iter().any(|call| call.starts_with("installer> linuxkit build") && call.ends_with("images/installer-kvm-generic.yml")),
+        "{calls:?}"
+    );
+    let tar = std::process::Command::new("tar").arg("-tf").arg(dist.join("installer.net")).output().unwrap();
+    let names = String::from_utf8(tar.stdout).unwrap();
+    assert_eq!(names, "ipxe.efi\nipxe.efi.cfg\ninstaller.iso\nEFI/BOOT/BOOTX64.EFI\nEFI/BOOT/grub.cfg\n");
+    let calls = tree.calls("installer --zarch amd64");
+    assert!(calls.iter().any(|call| call.ends_with(" -C /output.img efi conf_win installer inventory_win")), "{calls:?}");
+    assert_eq!(tree.xtask("sbom_info --zarch amd64").ok().trim(), dist.join("installer/rootfs-generic.spdx.json").display().to_string());
+    tree.xtask("sbom --zarch amd64").ok();
+    assert_eq!(fs::read_to_string(dist.join("installer/rootfs-generic.spdx.json")).unwrap(), "{\"spdxVersion\": 1}\n");
+}
+
+#[test]
+fn a_kernel_of_ones_own_and_quick_rounds() {
+    let tree = Checkout::new();
+    tree.write("new-kernel", "mine");
+    tree.xtask("rootfstar --zarch amd64 --kernel-image new-kernel").ok();
+    let tar = tree.dist("amd64").join("rootfs-generic.tar");
+    let inside =
+        || String::from_utf8(std::process::Command::new("tar").arg("-xOf").arg(&tar).arg("boot/kernel").output().unwrap().stdout).unwrap();
+    assert_eq!(inside(), "mine");
+    // It is another tar when the file is another, and the tree's own without it.
+    tree.write("new-kernel", "other");
+    tree.xtask("rootfstar --zarch amd64 --kernel-image new-kernel").ok();
+    assert_eq!(inside(), "other");
+    tree.xtask("rootfstar --zarch amd64").ok();
+    assert_eq!(inside(), "kernel\n");
+    let error = tree.xtask("rootfstar --zarch amd64 --kernel-image none").fails().1;
+    assert!(error.contains("KERNEL_IMAGE") && error.contains("none"), "{error}");
+    // The older tar is handed over, and the file system can be written.
+    tree.write("images/rootfs.yml.in", &ROOTFS.replace("GRUB_TAG", "FW_TAG"));
+    let calls = tree.calls("rootfs --zarch amd64 --live-update --rootfs-version same");
+    assert!(calls.iter().any(|call| call.contains("lfedge/eve-mkrootfs-ext4:")), "{calls:?}");
+    tree.write("images/rootfs.yml.in", ROOTFS);
+    let calls = tree.calls("rootfs --zarch amd64 --live-update --rootfs-version same");
+    assert!(calls.iter().any(|call| call.contains(" --input-tar dist/amd64/same/rootfs-generic.tar ")), "{calls:?}");
+}
+
+#[test]
+fn packages_are_built_after_those_that_they_start_from() {
+    let tree = Checkout::new();
+    let calls = tree.calls("pkg pillar --zarch amd64");
+    let built: Vec<&str> = calls.iter().filter_map(|call| call.rsplit_once("pkg/").map(|(_, name)| name)).collect();
+    // alpine's own Dockerfile starts from an old pillar, which is no reason to build that first.
+    assert_eq!(built, ["alpine", "fw", "pillar"]);
+    let all = tree.xtask("--dry-run pkgs --zarch amd64").ok();
+    assert!(!all.contains("pkg/kube ") && tree.xtask("--dry-run pkgs --zarch amd64 --hv k").ok().contains("pkg/kube "), "{all}");
+}
