@@ -75,14 +75,16 @@ pack_initrd() {
 depmod -b /linux "$version"
 
 mkdir -p /initrd/dev /initrd/proc /initrd/sys /initrd/newroot /out /tree/boot
-closure /lists/modules-initrd "/lists/modules-initrd-$TARGETARCH" | sort -u > /initrd.list
+closure /lists/modules-initrd "/lists/modules-initrd-$TARGETARCH" > /found.list
+sort -u /found.list > /initrd.list
 install_modules /initrd < /initrd.list
 # The first stage loads by name and alias only: what the other tables hold would be dead weight in every boot.
 (cd "/initrd/lib/modules/$version" && rm -f ./*.bin modules.order modules.builtin modules.builtin.modinfo modules.devname modules.symbols)
 chmod 0755 /initrd/init /initrd/bin/busybox
 pack_initrd /tree/boot/initrd.img
 
-closure /lists/modules "/lists/modules-$TARGETARCH" /lists/modules-initrd "/lists/modules-initrd-$TARGETARCH" | sort -u > /modules.list
+closure /lists/modules "/lists/modules-$TARGETARCH" /lists/modules-initrd "/lists/modules-initrd-$TARGETARCH" > /found.list
+sort -u /found.list > /modules.list
 install_modules /tree < /modules.list
 
 settle /tree

@@ -55,11 +55,13 @@ make_partitions() {
     dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
     size=0
     end=0
+    imgb=
     for part in "/sys/class/block/$disk"/*/partition; do
         part=${part%/partition}
         start=$(cat "$part/start")
         length=$(cat "$part/size")
         [ "$(cat "$part/partition")" != 2 ] || size=$length
+        [ "$(cat "$part/partition")" != 3 ] || imgb=there
         [ $((start + length)) -le "$end" ] || end=$((start + length))
     done
     room=$(($(cat "/sys/class/block/$disk/size") - end))
@@ -67,7 +69,7 @@ make_partitions() {
 
     set --
     numbers=9
-    if [ "$room" -ge $((size + P3_LEAST)) ]; then
+    if [ -z "$imgb" ] && [ "$room" -ge $((size + P3_LEAST)) ]; then
         # First in line, so that P3 begins behind it.
         set -- --new="3:0:+$((size / 2))K" --typecode=3:$ROOTFS_TYPE --change-name=3:IMGB
         [ "$ours" = 0 ] || set -- "$@" --partition-guid=3:$IMGB_UUID

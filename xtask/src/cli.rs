@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// What a person types to start us.
 const NAME: &str = "cargo xtask";
 
+/// Options of all commands, which stand before them.
+const GLOBAL: &[&str] = &["--root", "--engine", "--dry-run", "--offline", "--locked", "--verbose", "--json", "-n", "-v", "-j"];
+
 /// Parses `words` (without the program's name) and runs the verb.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     if let Some(at) = words.iter().position(|word| word == "make").filter(|at| verb_at(words) == *at) {
@@ -93,6 +96,12 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
             .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
         return usage(format!("there is no target or command `{word}`\nhint: {hint}"));
     }
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && let Some(option) = GLOBAL.iter().find(|option| word.split('=').next() == Some(**option))
+    {
+        return usage(format!("`{option}` stands before the command\nhint: {NAME} {option} live, for example"));
+    }
     let text = error.render().to_string();
     usage(text.trim_start_matches("error: ").trim_end().to_owned())
 }
@@ -145,9 +154,10 @@ fn with_knobs(mut command: Command, verb: &Verb) -> Command {
         }
         let shown = verb.builds && decl.verbs.is_empty() || decl.verbs.contains(&verb.name);
         let default = if decl.default.is_empty() { String::new() } else { format!(" [default: {}]", decl.default) };
+        let words = if let Kind::Choice(words) = decl.kind { format!(" [{}]", words.join(", ")) } else { String::new() };
         let mut arg = Arg::new(decl.name)
             .long(decl.flag)
-            .help(format!("{}{default} [{}=]", decl.help, decl.name))
+            .help(format!("{}{words}{default} [{}=]", decl.help, decl.name))
             .hide(!shown)
             .help_heading("Knobs")
             .value_name(match decl.kind {
@@ -191,11 +201,12 @@ fn context(
     let hv = raw.text("HV").to_owned();
     for (name, value) in &profile.knobs {
         if let Some(value) = value.to_text(&hv) {
-            raw.set(name, &value, Source::File)?;
+            raw.set(name, &value, Source::File).map_err(|error| usage(format!("[knobs] in {}: {error:#}", crate::tree::PROFILE)))?;
         }
     }
     let knobs = Knobs::resolve(&raw, &root)?;
     check_hypervisor(&knobs.hv, &profile)?;
+    check_platform(&knobs.platform, &profile)?;
     let engine = match globals.get_one::<String>("engine").unwrap_or(&profile.tree.engine).as_str() {
         "linuxkit" => EngineKind::Linuxkit,
         _ => EngineKind::Native,
@@ -241,6 +252,18 @@ fn check_hypervisor(hv: &str, profile: &Profile) -> Result<()> {
     }
     let near = did_you_mean(hv, known.iter().map(String::as_str)).map_or_else(String::new, |near| format!("; did you mean {near}?"));
     Err(usage(format!("HV={hv}: {} takes {}{near}\nhint: --hv … or HV=…", profile.tree.name, known.join(", "))))
+}
+
+/// PLATFORM is nothing in a tree that has neither platforms nor boards.
+fn check_platform(platform: &str, profile: &Profile) -> Result<()> {
+    let has_some = profile.tree.platforms || profile.parts.contains_key("bsp-imx");
+    if has_some || platform == "generic" {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "PLATFORM={platform}: {} has no platforms but generic\nhint: lf-edge/eve has some: cargo xtask --root DIR …",
+        profile.tree.name
+    )))
 }
 
 /// The tree: the one that was named, else the first folder upwards from here with a profile, else the workspace.

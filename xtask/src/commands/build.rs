@@ -6,7 +6,7 @@ use crate::{
     error::usage,
     execute::{self, Outcome, State, progress, short},
     knobs::ImageFormat,
-    plan::{Action, DiskJob, DiskKind, Goal, NodeId, Plan, StickJob, plan_goal},
+    plan::{Action, DiskJob, DiskKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal},
     tools::{Need, Tool, docker},
     tree::Tree,
 };
@@ -51,8 +51,17 @@ pub fn installer_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 
 /// `installer`: what plain `installer` was in the tree's Makefile.
 pub fn installer(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let disk = ctx.profile.templates.installer.is_some();
-    build(ctx, &if disk { Goal::Disk(DiskKind::Installer) } else { Goal::InstallerImg })
+    build(ctx, &installer_goal(ctx))
+}
+
+/// What plain `installer` means.
+fn installer_goal(ctx: &Ctx) -> Goal {
+    match ctx.knobs.text("INSTALLER_IMG_FORMAT") {
+        "iso" => Goal::InstallerIso,
+        "net" => Goal::InstallerNet,
+        _ if ctx.profile.templates.installer.is_some() => Goal::Disk(DiskKind::Installer),
+        _ => Goal::InstallerImg,
+    }
 }
 
 /// `installertar`.
@@ -133,6 +142,32 @@ pub fn all_packages(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build_with(ctx, &tree, &Goal::Packages(names, ctx.knobs.package_work()), false)
 }
 
+/// What a target is, for those who only look at its plan; none for a word that has no plan.
+pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
+    let format = |name: &str| name.parse::<ImageFormat>().ok();
+    Ok(Some(match target {
+        "live" => Goal::Live(ctx.knobs.image_format),
+        "installer-raw" => Goal::Disk(DiskKind::Installer),
+        "installer-iso" => Goal::InstallerIso,
+        "installer-net" => Goal::InstallerNet,
+        "installer" => installer_goal(ctx),
+        "installer-img" => Goal::InstallerImg,
+        "installertar" => Goal::InstallerTar,
+        "verification-raw" => Goal::Disk(DiskKind::Verification),
+        "rootfs" | "fullname-rootfs" => Goal::Rootfs,
+        "rootfstar" => Goal::RootfsTar,
+        "config" => Goal::Config,
+        "eve" => Goal::Eve,
+        "sbom" => Goal::Sbom,
+        "pkgs" => Goal::Packages(ctx.tree()?.bulk_packages()?, PackageWork::Build),
+        other => match (other.strip_prefix("live-").and_then(format), other.strip_prefix("pkg/")) {
+            (Some(format), _) => Goal::LiveDisk(format),
+            (None, Some(name)) => Goal::Packages(vec![name.to_owned()], PackageWork::Build),
+            (None, None) => return Ok(None),
+        },
+    }))
+}
+
 /// The plan of `goal` for the tree as it is.
 pub fn plan(ctx: &Ctx, tree: &Tree, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
@@ -165,10 +200,11 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     let engine = engine.as_ref();
     refuse_early(ctx, &plan)?;
     let options = ctx.execution(tree);
+    eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
     }
-    eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
+    warn_of_old_bases(ctx, tree)?;
     if ctx.knobs.rstats && ctx.knobs.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
@@ -181,6 +217,18 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     // Another run may have made things while we waited, so the executor looks again.
     let outcome = execute::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
+}
+
+/// Says when a package has changed and others still start from what it was: a Dockerfile names a base by its tag, so the change does
+/// nothing until somebody bumps it there.
+fn warn_of_old_bases(ctx: &Ctx, tree: &Tree) -> Result<()> {
+    if ctx.profile.packages.published {
+        return Ok(());
+    }
+    for (base, users) in tree.old_bases()? {
+        eprintln!("warning: pkg/{base} has changed, and {} still start from what it was\nhint: cargo xtask bump {base}", users.join(", "));
+    }
+    Ok(())
 }
 
 fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options) -> Result<()> {

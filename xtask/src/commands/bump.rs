@@ -29,7 +29,9 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             continue;
         }
         if !arguments.get_flag("check") {
-            write_atomically(&path, new.as_bytes())?;
+            if !ctx.globals.dry_run {
+                write_atomically(&path, new.as_bytes())?;
+            }
             println!("{}", crate::execute::short(&path, &ctx.root));
         }
         changed.push(package);

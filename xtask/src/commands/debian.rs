@@ -25,6 +25,10 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let named: Vec<&str> = arguments.get_many::<String>("arch").into_iter().flatten().map(String::as_str).collect();
     let arches = if named.is_empty() { vec!["amd64", "arm64"] } else { named };
     let prefer = if arguments.get_flag("security") { Prefer::Latest } else { Prefer::Stable };
+    if ctx.globals.dry_run {
+        println!("make the locks of pkg/{archive} anew for {} from Debian's {release}", arches.join(", "));
+        return Ok(());
+    }
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
     for updated in update_locks(&ctx.profile.packages.folder.join(archive), release, &arches, prefer, &store, &origins.mirrors()?)? {

@@ -40,7 +40,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let wanted: Vec<Tool> = provide::usual_needs(occasions).into_iter().map(|need| need.tool).collect();
     let mut states = provide::survey(&ctx.tools, &wanted);
     let missing: Vec<Tool> = lacking(&states);
-    if arguments.get_flag("install") && !missing.is_empty() {
+    if arguments.get_flag("install") && !missing.is_empty() && !ctx.globals.dry_run {
         provide::install_missing(&ctx.tools, &missing, &talk())?;
         states = provide::survey(&ctx.tools, &wanted);
     }

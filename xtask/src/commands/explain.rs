@@ -1,32 +1,21 @@
 //! `why` and `graph`: a plan, explained and drawn.
 
 use super::build;
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute,
-    plan::{Goal, PackageWork},
-};
+use crate::{context::Ctx, error::usage, execute, plan::Goal};
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
 
+const TARGETS: &str = "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME";
+
 /// Their arguments.
 pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("target").value_name("TARGET").default_value("live").help("live, rootfs, rootfstar, config, or pkg/NAME"))
+    command.arg(Arg::new("target").value_name("TARGET").default_value("live").help(TARGETS))
 }
 
 fn goal(ctx: &Ctx, arguments: &ArgMatches) -> Result<Goal> {
     let target = arguments.get_one::<String>("target").map_or("live", String::as_str);
-    Ok(match target {
-        "live" => Goal::Live(ctx.knobs.image_format),
-        "rootfs" => Goal::Rootfs,
-        "rootfstar" => Goal::RootfsTar,
-        "config" => Goal::Config,
-        other => match other.strip_prefix("pkg/") {
-            Some(name) => Goal::Packages(vec![name.to_owned()], PackageWork::Build),
-            None => return Err(usage(format!("`{other}` has no plan\nhint: live, rootfs, rootfstar, config, or pkg/NAME"))),
-        },
-    })
+    let goal = build::goal_of(ctx, target)?;
+    goal.ok_or_else(|| usage(format!("`{target}` has no plan\nhint: {TARGETS}")))
 }
 
 /// `why`.

@@ -1,6 +1,9 @@
 //! Verbs that only tell: versions and knobs.
 
-use crate::{context::Ctx, execute::artifact::link_atomically};
+use crate::{
+    context::Ctx,
+    execute::{artifact::link_atomically, short},
+};
 use anyhow::{Context as _, Result};
 use clap::ArgMatches;
 use std::path::Path;
@@ -33,6 +36,10 @@ pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 pub fn current(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let folder = ctx.dist().join(ctx.knobs.arch.as_str());
+    if ctx.globals.dry_run {
+        println!("link {} to {}", short(&folder.join("current"), &ctx.root), tree.version());
+        return Ok(());
+    }
     std::fs::create_dir_all(folder.join(tree.version()))?;
     link_atomically(&folder.join("current"), Path::new(tree.version()))
 }

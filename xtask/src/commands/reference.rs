@@ -25,7 +25,9 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             return Err(usage(format!("docs/reference/{name} is stale\nhint: cargo xtask reference")));
         }
         if stale {
-            write_atomically(&path, text.as_bytes())?;
+            if !ctx.globals.dry_run {
+                write_atomically(&path, text.as_bytes())?;
+            }
             println!("docs/reference/{name}");
         }
     }

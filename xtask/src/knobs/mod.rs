@@ -311,6 +311,10 @@ impl<'o> Values<'o> {
     }
 }
 
+fn not_in_names(c: char) -> bool {
+    !c.is_ascii_alphanumeric() && !"._-+".contains(c)
+}
+
 /// The value in its one spelling, or an error that names the knob, where it was set and what it takes.
 fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
     let refuse =
@@ -321,8 +325,8 @@ fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
     }
     match decl.kind {
         Kind::Path => Ok(value.to_owned()),
-        Kind::Text if decl.name == "ROOTFS_VERSION" && (value.contains('/') || value.starts_with('.')) => {
-            refuse("a version names a folder: no `/`, no leading `.`".into())
+        Kind::Text if decl.name == "ROOTFS_VERSION" && (value.starts_with(['.', '-']) || value.contains(not_in_names)) => {
+            refuse("a version names a folder and images: letters, digits, `.`, `_`, `-` and `+`, and no leading `.` or `-`".into())
         }
         Kind::Text | Kind::Secret => Ok(value.to_owned()),
         Kind::Number { least, most, unit } => match value.parse::<u64>() {

@@ -83,6 +83,12 @@ pub fn install_hint(tools: &[Tool]) -> String {
         .find(|(program, _)| Path::new(program).exists())
         .map_or(if cfg!(target_os = "macos") { Manager::Brew } else { Manager::Apt }, |(_, manager)| manager);
     let packages = manager.packages(tools);
+    if tools.contains(&Tool::Linuxkit) {
+        let first = if packages.is_empty() { String::new() } else { format!("{}; then ", manager.command_line(&packages, is_root())) };
+        return format!(
+            "{first}cargo xtask build-tools, which builds the linuxkit that the tree pins (--root DIR goes before it as before this)"
+        );
+    }
     if packages.is_empty() {
         return "install it by hand, no package of this system has it".to_owned();
     }

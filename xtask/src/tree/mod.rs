@@ -315,6 +315,28 @@ impl Tree {
         Ok(bases.into_iter().collect())
     }
 
+    /// Packages that Dockerfiles start from by another tag than they have now, with those packages.
+    pub fn old_bases(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut old: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for user in self.package_names()? {
+            let path = self.profile.packages.folder.join(&user).join("Dockerfile");
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            // What is wrong with it is said when it is built.
+            let Ok(dockerfile) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };
+            for image in dockerfile.images() {
+                let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
+                let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
+                if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)? != image.reference {
+                    let users = old.entry(name.to_owned()).or_default();
+                    if !users.contains(&user) {
+                        users.push(user.clone());
+                    }
+                }
+            }
+        }
+        Ok(old)
+    }
+
     /// The packages of this tree that a Dockerfile names in whatever version: they are built before it, and then it may get another.
     fn order(&self, dockerfile: &Path) -> Result<Vec<(String, bool)>> {
         let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;

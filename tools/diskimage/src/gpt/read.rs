@@ -14,6 +14,11 @@ pub struct Gpt {
     pub entries: Vec<GptEntry>,
     /// What is wrong with the table although it could be read.
     pub problems: Vec<String>,
+    /// What is told of the table that is no problem.
+    pub notes: Vec<String>,
+    /// Where the header says that the other table stands.
+    #[serde(skip)]
+    alternate: u64,
 }
 
 /// Most bytes of entries that are read; the usual table has 16 KiB.
@@ -36,7 +41,7 @@ pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
                 Some(Ok(backup)) if (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries) => {}
                 Some(Ok(_)) => primary.problems.push("the backup GPT differs from the primary one".into()),
                 Some(Err(error)) => primary.problems.push(format!("the backup GPT is broken: {error:#}")),
-                None => primary.problems.push("there is no backup GPT in the last sector".into()),
+                None => look_before_the_end(source, &mut primary, last),
             }
             check_entries(&mut primary, sectors);
             Ok(Some(primary))
@@ -50,6 +55,19 @@ pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
             Ok(Some(backup))
         }
         (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error.context("the GPT is broken")),
+    }
+}
+
+/// The backup table of a disk that was made larger is where the disk ended before.
+fn look_before_the_end(source: &dyn ReadAt, primary: &mut Gpt, last: u64) {
+    let backup = (primary.alternate < last).then(|| read_table(source, primary.alternate)).and_then(Result::ok);
+    if backup.is_some_and(|backup| (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries)) {
+        let end = primary.alternate;
+        primary.notes.push(format!(
+            "the disk was made larger: its backup GPT is in sector {end}, and goes to the last one when the disk is first used"
+        ));
+    } else {
+        primary.problems.push("there is no backup GPT in the last sector".into());
     }
 }
 
@@ -80,7 +98,7 @@ fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
     }
     let entries =
         (1..).zip(table.chunks_exact(usize::try_from(entry_size)?)).filter_map(|(number, bytes)| parse_entry(number, bytes)).collect();
-    Ok(Gpt { disk_guid: guid_at(&header, 56), entries, problems: Vec::new() })
+    Ok(Gpt { disk_guid: guid_at(&header, 56), entries, problems: Vec::new(), notes: Vec::new(), alternate: u64_at(&header, 32) })
 }
 
 fn parse_entry(number: u32, bytes: &[u8]) -> Option<GptEntry> {

@@ -11,8 +11,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.summary())?;
         match &self.contents {
-            Contents::Gpt { partitions, mbr, problems, .. } => {
+            Contents::Gpt { partitions, mbr, problems, notes, .. } => {
                 write!(f, "\n{}\n{}", table(&partition_rows(partitions)), table(&mbr_rows(mbr)))?;
+                notes.iter().try_for_each(|note| writeln!(f, "\nnote: {}", note.escape_debug()))?;
                 problems.iter().try_for_each(|problem| writeln!(f, "\nproblem: {}", problem.escape_debug()))
             }
             Contents::Mbr { mbr } => write!(f, "\n{}", table(&mbr_rows(mbr))),

@@ -47,6 +47,8 @@ pub enum Contents {
         mbr: Vec<MbrEntry>,
         /// What is wrong with the table.
         problems: Vec<String>,
+        /// What is told of the table besides.
+        notes: Vec<String>,
     },
     /// A disk with an MBR alone.
     Mbr {
@@ -303,7 +305,7 @@ fn look_into_disk(source: &dyn ReadAt, mut gpt: Gpt, place: Place) -> Result<Con
     });
     let partitions = partitions.collect();
     let mbr = gpt::read_mbr(source)?.unwrap_or_default();
-    Ok(Contents::Gpt { disk_guid: gpt.disk_guid, partitions, mbr, problems: gpt.problems })
+    Ok(Contents::Gpt { disk_guid: gpt.disk_guid, partitions, mbr, problems: gpt.problems, notes: gpt.notes })
 }
 
 fn look_into_fat(source: &dyn ReadAt, place: Place) -> Result<Contents> {

@@ -92,7 +92,10 @@ fn a_damaged_disk_says_what_is_wrong() {
     };
     let size = eve::DISK_SIZE;
     assert_eq!(problems(&|_| {}), "");
-    assert_eq!(problems(&|disk| disk.set_len(size + 512).unwrap()), "there is no backup GPT in the last sector");
+    // A disk that was made larger is as qemu-img leaves it; without a backup table it is broken.
+    assert_eq!(problems(&|disk| disk.set_len(size + 512).unwrap()), "");
+    assert!(inspect(&path).unwrap().to_string().contains("note: the disk was made larger: its backup GPT is in sector 716799"));
+    assert_eq!(problems(&|disk| disk.set_len(size - 512).unwrap()), "there is no backup GPT in the last sector");
     assert!(
         problems(&|disk| disk.write_all_at(&[1], 600).unwrap())
             .starts_with("the primary GPT is broken, this is the backup: its header has the checksum")

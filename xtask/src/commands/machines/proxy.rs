@@ -1,6 +1,6 @@
 //! `run-proxy`: ports into the machine that runs, by ssh.
 
-use super::{ensure, show};
+use super::{super::release::ssh_key_path, ensure, show};
 use crate::{
     context::Ctx,
     tools::{Tool, ssh},
@@ -11,9 +11,12 @@ use std::path::PathBuf;
 
 /// `run-proxy`. It stays in the foreground, where it can be ended.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+    // The old place is where an older key may still be.
+    let (made, old) = (ssh_key_path(ctx), PathBuf::from(ctx.knobs.text("CONF_DIR")).join("ssh.key"));
     let key = match ctx.knobs.optional("SSH_KEY") {
         Some(key) => PathBuf::from(key),
-        None => PathBuf::from(ctx.knobs.text("CONF_DIR")).join("ssh.key"),
+        None if made.is_file() => made,
+        None => old,
     };
     let cmd = ssh::proxy(&ctx.tools, ctx.knobs.text("SSH_PROXY"), &key, ctx.knobs.ssh_port, &ctx.root);
     if ctx.globals.dry_run {

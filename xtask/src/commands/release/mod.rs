@@ -5,6 +5,8 @@ mod patch;
 mod release;
 mod ssh_key;
 
+pub use ssh_key::path as ssh_key_path;
+
 use super::{Verb, no_arguments, verb};
 
 /// The verbs of this family.

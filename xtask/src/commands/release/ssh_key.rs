@@ -8,10 +8,16 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use clap::ArgMatches;
+use std::path::PathBuf;
+
+/// Where the key is, or will be.
+pub fn path(ctx: &Ctx) -> PathBuf {
+    ctx.knobs.optional("SSH_KEY").map_or_else(|| ctx.dist().join("ssh.key"), |path| ctx.root.join(path))
+}
 
 /// `ssh-key`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let key = ctx.knobs.optional("SSH_KEY").map_or_else(|| ctx.dist().join("ssh.key"), |path| ctx.root.join(path));
+    let key = path(ctx);
     let conf = ctx.dist().join("conf");
     let cmd = ssh::keygen_command(&ctx.tools, &key)?;
     if ctx.globals.dry_run {
@@ -20,7 +26,7 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     }
     let mut public = key.clone().into_os_string();
     public.push(".pub");
-    let public = std::path::PathBuf::from(public);
+    let public = PathBuf::from(public);
     std::fs::create_dir_all(ctx.dist()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().display()))?;
     for old in [&key, &public] {
         let _ = std::fs::remove_file(old);

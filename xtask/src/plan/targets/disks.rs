@@ -210,8 +210,9 @@ impl Planner<'_> {
         if with_firmware {
             goals.push(self.firmware()?);
         }
-        goals.push(self.current());
-        goals.push(if format == ImageFormat::Raw { raw } else { self.converted(format, &raw) });
+        let made = if format == ImageFormat::Raw { raw } else { self.converted(format, &raw) };
+        goals.push(self.current(&made));
+        goals.push(made);
         Ok(goals)
     }
 

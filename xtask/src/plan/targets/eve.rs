@@ -29,7 +29,6 @@ impl Planner<'_> {
         let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
         let work = self.knobs.package_work();
         let calls = self.eve_calls(work)?;
-        let current = self.current();
         let id = self.add(Node {
             id: NodeId::Eve,
             inputs: vec![input("Dockerfile", &dockerfile)],
@@ -45,7 +44,7 @@ impl Planner<'_> {
                 force: self.knobs.is_on("FORCE_BUILD"),
             }),
         });
-        Ok(vec![id, current])
+        Ok(vec![self.current(&id), id])
     }
 
     /// Everything that goes into the image.

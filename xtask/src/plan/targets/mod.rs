@@ -57,16 +57,16 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::PackagesAlone(names, work) => planner.packages(names, *work, false)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
         Goal::RootfsTar => vec![planner.tar(Composed::Rootfs)?],
-        Goal::Rootfs => vec![planner.rootfs_img()?, planner.current()],
+        Goal::Rootfs => planner.then_current(Planner::rootfs_img)?,
         Goal::Config => vec![planner.config_img()?],
         Goal::Parts(entries) => planner.parts(entries)?,
         Goal::Firmware => vec![planner.firmware()?],
         Goal::Live(format) => planner.live(*format, true)?,
         // Where firmware is fetched from a registry, a disk that is named for another use goes without.
         Goal::LiveDisk(format) => planner.live(*format, !facts.profile().packages.published)?,
-        Goal::Disk(kind) => vec![planner.disk(*kind)?, planner.current()],
-        Goal::InstallerIso => vec![planner.installer_iso()?, planner.current()],
-        Goal::InstallerNet => vec![planner.installer_net()?, planner.current()],
+        Goal::Disk(kind) => planner.then_current(|planner| planner.disk(*kind))?,
+        Goal::InstallerIso => planner.then_current(Planner::installer_iso)?,
+        Goal::InstallerNet => planner.then_current(Planner::installer_net)?,
         Goal::InstallerImg => planner.installer_part()?,
         Goal::InstallerTar => planner.installer_tar()?,
         Goal::Sbom => vec![planner.sbom()?],
@@ -140,13 +140,20 @@ impl Planner<'_> {
         }))
     }
 
-    fn current(&mut self) -> NodeId {
+    /// What a target makes, and then the link to it.
+    fn then_current(&mut self, made: impl FnOnce(&mut Self) -> Result<NodeId>) -> Result<Vec<NodeId>> {
+        let made = made(self)?;
+        Ok(vec![self.current(&made), made])
+    }
+
+    /// `dist/<arch>/current`, once `made` is there: what it leads to can be run.
+    fn current(&mut self, made: &NodeId) -> NodeId {
         let link = self.facts.dist().join(self.knobs.arch.as_str()).join("current");
         let target = PathBuf::from(self.facts.version());
         self.add(Node {
             id: NodeId::Current,
             inputs: vec![input("version", self.facts.version())],
-            needs: vec![],
+            needs: vec![need(made, "it leads to what was made last")],
             outputs: vec![link.clone()],
             action: Action::Link { link, target },
         })
