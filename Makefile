@@ -1,5 +1,5 @@
 # Every target and variable of the old Makefile, forwarded: `make TARGET VAR=value` is `cargo xtask make TARGET VAR=value`.
-# `cargo xtask --help` lists the commands; nothing is built here.
+# `cargo xtask --help` lists the commands; nothing is built here. Variables go by way of MAKEFLAGS, so that no shell reads them.
 
 # The shell completes these words after `make`; any other old word works too.
 .PHONY: help live live-raw live-qcow2 live-vdi live-gcp live-parallels rootfs rootfs-kvm rootfs-xen rootfs-acrn rootfstar config \
@@ -15,10 +15,12 @@ rest := $(filter-out $(first),$(goals))
 
 .PHONY: $(goals)
 
+quoted = '$(subst ','\'',$(1))'
+
 # A shell that completes asks for the goal .DEFAULT, and wants nothing done.
 ifneq ($(goals),.DEFAULT)
 $(first):
-	+@cargo xtask make $(goals) $(MAKEOVERRIDES)
+	+@cargo xtask make --overrides $(foreach goal,$(goals),$(call quoted,$(goal)))
 endif
 
 ifneq ($(rest),)

@@ -22,13 +22,16 @@ const NAME: &str = "cargo xtask";
 /// Options of all commands, which stand before them.
 const GLOBAL: &[&str] = &["--root", "--engine", "--dry-run", "--offline", "--locked", "--verbose", "--json", "-n", "-v", "-j"];
 
+/// Those of them that take no value.
+const SWITCHES: &[&str] = &["--dry-run", "--offline", "--locked", "--verbose", "--json"];
+
 /// Parses `words` (without the program's name) and runs the verb.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     if let Some(at) = words.iter().position(|word| word == "make").filter(|at| verb_at(words) == *at) {
         return commands::make::run(&words[..at], &words[at + 1..], environment);
     }
     let (assignments, words) = split_assignments(words);
-    let words = commands::make::expand_old_name(words);
+    let words = commands::make::expand_old_name(globals_first(asks_for_help(words)));
     let wanted = words.get(verb_at(&words)).cloned();
     let matches = match command(wanted.as_deref()).try_get_matches_from(std::iter::once(NAME.to_owned()).chain(words)) {
         Ok(matches) => matches,
@@ -45,6 +48,48 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     }
     let ctx = context(&matches, arguments, verb, &assignments, environment)?;
     (verb.run)(&ctx, arguments)
+}
+
+/// Options without a value are understood behind the verb too, unless it has one of that name; and `-j` alone before it.
+fn globals_first(mut words: Vec<String>) -> Vec<String> {
+    let at = verb_at(&words);
+    for index in 0..at.min(words.len()) {
+        let alone = words.get(index + 1).is_none_or(|next| next.parse::<usize>().is_err());
+        if words[index] == "-j" && alone {
+            words[index] = "-j0".to_owned();
+        }
+    }
+    let Some(verb) = words.get(at).and_then(|word| verbs().find(|verb| verb.name == *word)) else { return words };
+    let command = (verb.arguments)(Command::new(verb.name));
+    let has = |option: &str| command.get_arguments().any(|arg| arg.get_long() == Some(option.trim_start_matches('-')));
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let late = |(index, word): (usize, &String)| index > at && index < end && SWITCHES.contains(&word.as_str()) && !has(word);
+    let (moved, rest): (Vec<_>, Vec<_>) =
+        words.iter().enumerate().map(|(index, word)| (late((index, word)), word.clone())).partition(|(late, _)| *late);
+    moved.into_iter().chain(rest).map(|(_, word)| word).collect()
+}
+
+/// `help`, `help VERB` and no word at all ask for help as `--help` does.
+fn asks_for_help(words: Vec<String>) -> Vec<String> {
+    let help = || "--help".to_owned();
+    match words.as_slice() {
+        [] => vec![help()],
+        [help_verb, verb, ..] if help_verb == "help" => vec![verb.clone(), help()],
+        _ => words,
+    }
+}
+
+/// All verbs with their headings, for the help.
+fn families() -> String {
+    let mut text = String::new();
+    for (heading, verbs) in commands::FAMILIES {
+        text.push_str(&format!("{heading}:\n"));
+        for verb in *verbs {
+            text.push_str(&format!("  {:<28} {}\n", verb.name, verb.about));
+        }
+        text.push('\n');
+    }
+    text + "`cargo xtask VERB --help` tells more of one; knobs follow the verb, as flags or as VAR=value (`cargo xtask summary`)."
 }
 
 /// Where the verb stands: after the global options and their values.
@@ -66,7 +111,8 @@ pub fn verb_at(words: &[String]) -> usize {
 /// Whether the tree that `options` (the words before a verb) choose is another than this repository, and is built by other engines.
 #[must_use]
 pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
-    let named = options.iter().position(|word| word == "--root").and_then(|at| options.get(at + 1));
+    let named = options.iter().position(|word| word == "--root").and_then(|at| options.get(at + 1).map(String::as_str));
+    let named = named.or_else(|| options.iter().find_map(|word| word.strip_prefix("--root=")));
     let profile = root(named.map(Path::new), environment).and_then(|root| Profile::read(&root));
     profile.is_ok_and(|profile| profile.packages.published)
 }
@@ -76,10 +122,14 @@ fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
-    let (mut assignments, mut rest) = (Vec::new(), Vec::new());
+    let (mut assignments, mut rest) = (Vec::<(String, String)>::new(), Vec::<String>::new());
     for word in words {
+        // Behind an option, only a knob's name is one: `--until A=b` is a text.
+        let is_value = rest.last().is_some_and(|before| before.starts_with("--") && !before.contains('='));
         match word.split_once('=') {
-            Some((name, value)) if is_name(name) => assignments.push((name.to_owned(), value.to_owned())),
+            Some((name, value)) if is_name(name) && (!is_value || crate::knobs::table::find(name).is_some()) => {
+                assignments.push((name.to_owned(), value.to_owned()))
+            }
             _ => rest.push(word.clone()),
         }
     }
@@ -100,7 +150,12 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
         && let Some(option) = GLOBAL.iter().find(|option| word.split('=').next() == Some(**option))
     {
-        return usage(format!("`{option}` stands before the command\nhint: {NAME} {option} live, for example"));
+        let value = match *option {
+            "--root" => " DIR",
+            "--engine" => " linuxkit",
+            _ => "",
+        };
+        return usage(format!("`{option}` stands before the command\nhint: {NAME} {option}{value} live, for example"));
     }
     let text = error.render().to_string();
     usage(text.trim_start_matches("error: ").trim_end().to_owned())
@@ -112,6 +167,10 @@ pub fn command(wanted: Option<&str>) -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let mut command = Command::new(NAME)
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
+        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before the verb:\n{options}{after-help}\n")
+        .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
+        .term_width(0)
+        .after_help(families())
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -205,7 +264,7 @@ fn context(
         }
     }
     let knobs = Knobs::resolve(&raw, &root)?;
-    check_hypervisor(&knobs.hv, &profile)?;
+    check_hypervisor(&knobs.hv, knobs.source("HV"), &profile)?;
     check_platform(&knobs.platform, &profile)?;
     let engine = match globals.get_one::<String>("engine").unwrap_or(&profile.tree.engine).as_str() {
         "linuxkit" => EngineKind::Linuxkit,
@@ -245,13 +304,13 @@ fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environme
 }
 
 /// HV is one of the tree's.
-fn check_hypervisor(hv: &str, profile: &Profile) -> Result<()> {
+fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
     let known = &profile.tree.hypervisors;
     if known.iter().any(|known| known == hv) {
         return Ok(());
     }
     let near = did_you_mean(hv, known.iter().map(String::as_str)).map_or_else(String::new, |near| format!("; did you mean {near}?"));
-    Err(usage(format!("HV={hv}: {} takes {}{near}\nhint: --hv … or HV=…", profile.tree.name, known.join(", "))))
+    Err(usage(format!("HV={hv} ({source}): {} takes {}{near}\nhint: --hv … or HV=…", profile.tree.name, known.join(", "))))
 }
 
 /// PLATFORM is nothing in a tree that has neither platforms nor boards.
@@ -261,7 +320,7 @@ fn check_platform(platform: &str, profile: &Profile) -> Result<()> {
         return Ok(());
     }
     Err(usage(format!(
-        "PLATFORM={platform}: {} has no platforms but generic\nhint: lf-edge/eve has some: cargo xtask --root DIR …",
+        "PLATFORM={platform}: {} has no platforms but generic\nhint: lf-edge/eve has some: --root DIR names a checkout",
         profile.tree.name
     )))
 }

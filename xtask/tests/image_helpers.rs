@@ -12,7 +12,7 @@ use diskimage::{
 use filetree::{Content, Node, Tree};
 use std::{
     fs::{self, File},
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -64,8 +64,7 @@ impl Place {
     /// A program that writes its words into `calls`, and then does `script`.
     fn stand_in(&self, name: &str, script: &str) {
         let text = format!("#!/bin/sh\necho \"{name} $*\" >> \"{}\"\n{script}\n", self.path("calls").display());
-        fs::write(self.path(name), text).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        common::script(&self.path(name), &text);
     }
 
     fn calls(&self) -> String {
@@ -113,9 +112,16 @@ fn disks_and_installers_are_made_of_parts() {
         check("sgdisk", &["-v", place.path(disk).to_str().unwrap()]);
         assert!(place.inspect(disk).contains(name), "{disk}");
     }
-    // Without -C the disk keeps its size.
+    // Without -C the disk keeps its size, and what lies outside the partitions.
+    let disk = File::options().read(true).write(true).open(place.path("live.raw")).unwrap();
+    disk.write_all_at(b"mine", 390 << 20).unwrap();
     place.xtask("makeflash parts live.raw efi conf imga").ok();
-    assert_eq!(place.path("live.raw").metadata().unwrap().len(), 400 << 20);
+    let disk = File::open(place.path("live.raw")).unwrap();
+    assert_eq!(disk.metadata().unwrap().len(), 400 << 20);
+    let mut bytes = [0; 4];
+    disk.read_exact_at(&mut bytes, 390 << 20).unwrap();
+    assert_eq!(&bytes, b"mine");
+    check("sgdisk", &["-v", place.path("live.raw").to_str().unwrap()]);
     place.xtask("makeiso parts out.iso installer").ok();
     assert!(place.inspect("out.iso").contains("ISO"));
     place.xtask("makenet parts out.net").ok();
@@ -230,6 +236,12 @@ fn with_containers_the_same_lines_as_the_scripts() {
         assert!(call.ends_with(&wanted), "{call}\n{wanted}");
     }
     assert_eq!(calls.len(), 4);
+    // A disk that was there stays when the tool fails; one that was to be made does not.
+    place.stand_in("docker", "[ \"$1\" = run ] || { echo 1; exit; }\nexit 3");
+    place.xtask("--engine linuxkit makeflash parts disk.raw efi imga").fails();
+    assert_eq!(place.path("disk.raw").metadata().unwrap().len(), 2 << 20);
+    place.xtask("--engine linuxkit makeflash -C 2 parts disk.raw efi imga").fails();
+    assert!(!place.path("disk.raw").exists());
 }
 
 #[test]

@@ -114,8 +114,7 @@ fn stand_ins(root: &Path, programs: &[(&str, &str)]) -> PathBuf {
         let path = folder.join(name);
         let log = root.join("dist/calls");
         let text = format!("#!/bin/sh\necho \"{name} $*\" >> {}\n{script}\n", log.display());
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        common::script(&path, &text);
     }
     folder
 }

@@ -6,7 +6,6 @@ mod common;
 use common::{Xtask, git};
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -131,8 +130,7 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     let bin = clone.folder.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let go = "#!/bin/sh\n[ \"$1\" = version ] && { echo go version go1.22.0; exit; }\necho $* > \"$HOME/go-calls\"\n[ -n \"$GOFLAGS\" ] && exit 9\ncp main.go \"$4\"\n";
-    fs::write(bin.join("go"), go).unwrap();
-    fs::set_permissions(bin.join("go"), fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&bin.join("go"), go);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
     let source_knob = format!("LINUXKIT_SOURCE={}", source.display());
     let build = |version: &str| {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Xtask, git, texts};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, path::Path};
 
 /// A tree that is built by containers, as small as one can be.
 fn tree(root: &Path) {
@@ -82,8 +82,7 @@ impl Bench {
         for (name, rest) in [("linuxkit", LINUXKIT), ("docker", DOCKER)] {
             let path = folder.path().join("bin").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, format!("{COUNT}{rest}")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            common::script(&path, &format!("{COUNT}{rest}"));
         }
         Self { folder }
     }

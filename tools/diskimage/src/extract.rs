@@ -19,14 +19,15 @@ pub struct Disk {
 impl Disk {
     /// Opens the disk in the file or device at `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-        if file.metadata()?.is_dir() {
-            bail!("`{}` is a directory, not a disk", path.display());
-        }
-        let image = FileImage::new(file)?;
-        let is_qcow2 = image.size() >= 4 && &read_array::<4>(&image, 0)? == b"QFI\xfb";
-        let source: Box<dyn ReadAt> =
-            if is_qcow2 { Box::new(qcow2::Reader::open(image).with_context(|| path.display().to_string())?) } else { Box::new(image) };
+        Self::of_source(source_of(path, None)?, path)
+    }
+
+    /// The disk in the qcow2 file at `path`, which holds what differs from the image at `base`.
+    pub fn open_over(path: &Path, base: &Path) -> Result<Self> {
+        Self::of_source(source_of(path, Some(source_of(base, None)?))?, path)
+    }
+
+    fn of_source(source: Box<dyn ReadAt>, path: &Path) -> Result<Self> {
         let table = gpt::read(source.as_ref()).with_context(|| format!("cannot read the partitions of `{}`", path.display()))?;
         let table = table.with_context(|| format!("`{}` is no disk with a GUID partition table", path.display()))?;
         Ok(Self { source, entries: table.entries })
@@ -76,6 +77,22 @@ pub fn copy(source: &dyn ReadAt, out: &File) -> Result<()> {
         at += part.len() as u64;
     }
     Ok(())
+}
+
+/// The disk in a raw or qcow2 file.
+fn source_of(path: &Path, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt>> {
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    if file.metadata()?.is_dir() {
+        bail!("`{}` is a directory, not a disk", path.display());
+    }
+    let image = FileImage::new(file)?;
+    let is_qcow2 = image.size() >= 4 && &read_array::<4>(&image, 0)? == b"QFI\xfb";
+    let reader = match base {
+        _ if !is_qcow2 => return Ok(Box::new(image)),
+        Some(base) => qcow2::Reader::open_over(image, base),
+        None => qcow2::Reader::open(image),
+    };
+    Ok(Box::new(reader.with_context(|| path.display().to_string())?))
 }
 
 #[cfg(test)]

@@ -23,9 +23,11 @@ pub enum Compression {
 }
 
 /// The disk inside a qcow2 file of version 2 or 3: plain, zero and compressed (zlib, zstd) clusters; no encryption, no
-/// backing file, no external data file. Snapshots inside are passed over.
+/// external data file; a backing file is the one that the caller gives, whatever name the file has for it. Snapshots inside are
+/// passed over.
 pub struct Reader<S> {
     source: S,
+    base: Option<Box<dyn ReadAt>>,
     version: u32,
     size: u64,
     cluster_bits: u32,
@@ -45,14 +47,28 @@ const ZERO: u64 = 1;
 
 /// Where the bytes of a cluster are.
 enum Cluster {
+    /// Nowhere in this file: what the disk below has there.
+    Absent,
     Zero,
     Plain(u64),
-    Compressed { offset: u64, len: u64 },
+    Compressed {
+        offset: u64,
+        len: u64,
+    },
 }
 
 impl<S: ReadAt> Reader<S> {
     /// Reads the header; what is not supported is an error that names it.
     pub fn open(source: S) -> Result<Self> {
+        Self::read(source, None)
+    }
+
+    /// The same for a file that holds what differs from the disk `base`.
+    pub fn open_over(source: S, base: Box<dyn ReadAt>) -> Result<Self> {
+        Self::read(source, Some(base))
+    }
+
+    fn read(source: S, base: Option<Box<dyn ReadAt>>) -> Result<Self> {
         let header: [u8; 72] = read_array(&source, 0).context("the file is too short for a qcow2 header")?;
         let u32_at = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
@@ -60,7 +76,7 @@ impl<S: ReadAt> Reader<S> {
         if &header[..4] != b"QFI\xfb" || !matches!(version, 2 | 3) {
             bail!("not a qcow2 file of version 2 or 3");
         }
-        if u64_at(8) != 0 {
+        if u64_at(8) != 0 && base.is_none() {
             bail!("the qcow2 file has a backing file, `{}`, which is not followed", backing_name(&source, u64_at(8), u32_at(16)));
         }
         if u32_at(32) != 0 {
@@ -72,7 +88,7 @@ impl<S: ReadAt> Reader<S> {
         }
         let compression = if version == 3 { check_features(&source)? } else { Compression::Zlib };
         let l1 = read_l1(&source, u32_at(36), u64_at(40), size, cluster_bits)?;
-        Ok(Self { source, version, size, cluster_bits, compression, l1, cache: Mutex::default() })
+        Ok(Self { source, base, version, size, cluster_bits, compression, l1, cache: Mutex::default() })
     }
 
     /// Version of the format: 2 or 3.
@@ -98,7 +114,7 @@ impl<S: ReadAt> Reader<S> {
         let per_table = self.cluster_size() / 8;
         let l1 = self.l1.get(usize::try_from(index / per_table)?).copied().context("a cluster beyond the first-level table")? & OFFSET;
         if l1 == 0 {
-            return Ok(Cluster::Zero);
+            return Ok(Cluster::Absent);
         }
         let table = self.cached(l1, || {
             let mut table = vec![0; usize::try_from(self.cluster_size())?];
@@ -114,8 +130,11 @@ impl<S: ReadAt> Reader<S> {
             let sectors = (entry & (COMPRESSED - 1)) >> bits;
             return Ok(Cluster::Compressed { offset, len: (sectors + 1) * 512 - offset % 512 });
         }
-        let zero = self.version == 3 && entry & ZERO != 0;
-        Ok(if zero || entry & OFFSET == 0 { Cluster::Zero } else { Cluster::Plain(entry & OFFSET) })
+        Ok(match entry & OFFSET {
+            _ if self.version == 3 && entry & ZERO != 0 => Cluster::Zero,
+            0 => Cluster::Absent,
+            offset => Cluster::Plain(offset),
+        })
     }
 
     /// Unpacks a compressed cluster.
@@ -154,6 +173,15 @@ impl<S: ReadAt> Reader<S> {
     fn read_in_cluster(&self, part: &mut [u8], index: u64, within: u64) -> Result<()> {
         match self.find(index)? {
             Cluster::Zero => part.fill(0),
+            Cluster::Absent => {
+                // The disk below may be smaller.
+                let from = index * self.cluster_size() + within;
+                let below = self.base.as_ref().filter(|base| base.size() > from);
+                let has = below.map_or(0, |base| usize::try_from(base.size() - from).unwrap_or(usize::MAX).min(part.len()));
+                let (there, beyond) = part.split_at_mut(has);
+                beyond.fill(0);
+                below.map_or(Ok(()), |base| base.read_at(there, from)).context("the disk below cannot be read")?;
+            }
             Cluster::Plain(offset) => self.source.read_at(part, offset + within).context("a cluster lies outside the qcow2 file")?,
             Cluster::Compressed { offset, len } => {
                 // Bit 63 keeps compressed clusters, which may begin anywhere, apart from tables.

@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 /// Children of a directory by name (bytes without `/`), in byte order.
 pub type Children = BTreeMap<Vec<u8>, Node>;
 
+/// Most bytes of a path: Linux's PATH_MAX. It bounds how deep a tree can be, and with that what walking it takes.
+const LONGEST: usize = 4096;
+
 /// Owner, permissions and times of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
@@ -185,6 +188,10 @@ impl Tree {
     /// with mode 0755 and the node's mtime. What stood there is replaced; a directory put on a directory keeps the
     /// children of both and takes the new metadata.
     pub fn insert(&mut self, path: impl AsRef<[u8]>, node: Node) -> Result<()> {
+        let path = path.as_ref();
+        if path.len() > LONGEST {
+            bail!("a path of {} bytes, which no system takes: `{}…`", path.len(), String::from_utf8_lossy(&path[..64]));
+        }
         let path = self.resolve(path, false)?;
         let mtime = node.meta.mtime;
         if path.is_empty() {
@@ -278,6 +285,15 @@ mod tests {
 
     fn link(target: &str) -> Node {
         Node { meta: Meta::root(0o777, 0), kind: Kind::Symlink(target.into()) }
+    }
+
+    #[test]
+    fn a_path_that_no_system_takes_is_refused() {
+        let mut tree = Tree::new();
+        tree.insert("a/".repeat(2000) + "b", Node::dir(0o755, 0)).expect("as deep as Linux goes");
+        tree.clone().walk(&mut |_, _| Ok(())).expect("walked");
+        let error = tree.insert("a/".repeat(100_000), Node::dir(0o755, 0)).expect_err("too deep").to_string();
+        assert!(error.starts_with("a path of 200000 bytes"), "{error}");
     }
 
     #[test]

@@ -205,6 +205,10 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
         return show(ctx, &plan, engine, &options);
     }
     warn_of_old_bases(ctx, tree)?;
+    let folder = ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version());
+    if tree.is_dirty() && ctx.knobs.rootfs_version.is_none() && !folder.exists() {
+        eprintln!("note: tracked files are changed, so this is another version, in a folder of its own; ROOTFS_VERSION=dev keeps to one");
+    }
     if ctx.knobs.rstats && ctx.knobs.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
@@ -299,6 +303,11 @@ pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Re
 fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<()> {
     let took = progress::seconds(since.elapsed());
     let state = if outcome.made.is_empty() { "up to date" } else { "made" };
+    // Of several goals some may have been there.
+    let state_of = |node: &str| match outcome.made.iter().any(|(id, _)| id.to_string() == node) {
+        true => "made",
+        false => "up to date",
+    };
     let mut artifacts = Vec::new();
     for id in &plan.goals {
         let Some(node) = plan.node(id) else { continue };
@@ -322,9 +331,10 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
-    for (_, path, size) in &artifacts {
+    for (at, (node, path, size)) in artifacts.iter().enumerate() {
         let size = size.map_or_else(String::new, |size| format!(", {}", progress::size(size)));
-        println!("{state}: {path}{size} ({took})");
+        let took = if at + 1 == artifacts.len() { format!(" ({took})") } else { String::new() };
+        println!("{}: {path}{size}{took}", state_of(node));
     }
     Ok(())
 }

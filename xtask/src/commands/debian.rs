@@ -1,6 +1,6 @@
 //! `pins`: makes the locks of the Debian archive anew from the mirror, and says what changed.
 
-use crate::{context::Ctx, engine::native::mirrors::Origins};
+use crate::{context::Ctx, engine::native::mirrors::Origins, error::usage};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use pkgbuild::debian::{Prefer, Store, update_locks};
@@ -28,6 +28,9 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     if ctx.globals.dry_run {
         println!("make the locks of pkg/{archive} anew for {} from Debian's {release}", arches.join(", "));
         return Ok(());
+    }
+    if ctx.globals.offline {
+        return Err(usage("pins are renewed from a mirror, and --offline forbids to ask one"));
     }
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;

@@ -62,9 +62,20 @@ const fn shortcut(name: &'static str, about: &'static str, run: Run, sets: &'sta
     Verb { sets, ..target(name, about, run) }
 }
 
-/// All verbs, in the order of the help: a table a family.
+/// Families of verbs, in the order of the help, each with its heading.
+pub const FAMILIES: &[(&str, &[Verb])] = &[
+    ("Build", BUILDS),
+    ("Run", machines::VERBS),
+    ("Know and look after", UPKEEP),
+    ("In containers, on a checkout of lf-edge/eve", containers::VERBS),
+    ("Releases and keys", release::VERBS),
+    ("The old scripts that make and read images", images::VERBS),
+    ("The old scripts about sources and tags", sources::VERBS),
+];
+
+/// All verbs, in the order of the help.
 pub fn verbs() -> impl Iterator<Item = &'static Verb> + Clone {
-    [BUILDS, machines::VERBS, release::VERBS, containers::VERBS, images::VERBS, sources::VERBS, UPKEEP].into_iter().flatten()
+    FAMILIES.iter().flat_map(|(_, verbs)| verbs.iter())
 }
 
 /// What makes artifacts, and what tells of them.
@@ -116,7 +127,7 @@ const UPKEEP: &[Verb] = &[
     verb("test", "run all tests, boots included", test::arguments, test::run),
     verb("bench", "measure against the tools one would use instead", bench::arguments, bench::run),
     verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", conformance::arguments, conformance::run),
-    verb("clean", "remove dist/", no_arguments, clean::run),
+    verb("clean", "remove dist/, or the old versions in it", clean::arguments, clean::run),
     verb("reference", "write the generated pages of docs/", reference::arguments, reference::run),
     verb("make", "take make's words: goals, VAR=value, -n, -j", make::arguments, make::never),
     Verb { without_tree: Some(completions::run), ..verb("completions", "print a completion script", completions::arguments, make::never) },

@@ -25,7 +25,10 @@ impl<'p> Job<'p> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
-        let log = File::create(path).with_context(|| format!("cannot write the log `{}`", path.display()))?;
+        // The tools that the node starts append to the same file.
+        let _ = std::fs::remove_file(path);
+        let log =
+            File::options().create(true).append(true).open(path).with_context(|| format!("cannot write the log `{}`", path.display()))?;
         Ok(Self { name: node.id.to_string(), path: path.to_owned(), log: Mutex::new(log), verbose, progress, warnings: Mutex::default() })
     }
 

@@ -6,10 +6,13 @@ use std::{
     path::Path,
 };
 
+/// The name of the file in `dist/` that a build holds.
+pub const LOCK: &str = ".lock";
+
 /// Takes the lock, waiting for another run if there is one; it is given back when the file is closed, also by a crash.
 pub fn lock_tree(dist: &Path) -> Result<File> {
     std::fs::create_dir_all(dist).with_context(|| format!("cannot make the folder `{}`", dist.display()))?;
-    let path = dist.join(".lock");
+    let path = dist.join(LOCK);
     let file = File::options()
         .create(true)
         .write(true)

@@ -8,7 +8,7 @@ mod schedule;
 pub mod stamp;
 
 pub use job::Job;
-pub use lock::lock_tree;
+pub use lock::{LOCK, lock_tree};
 
 use crate::{
     engine::Engine,

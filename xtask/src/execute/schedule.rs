@@ -11,6 +11,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, PoisonError},
     time::Instant,
 };
@@ -39,11 +40,7 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
         scope.spawn(|| shared.progress.animate());
         let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work(&shared, wanted, engine, options))).collect();
         for worker in workers {
-            // A worker that panicked left its node unfinished; the others stop because of it.
-            if worker.join().is_err() {
-                shared.lock().failure.get_or_insert_with(|| anyhow::anyhow!("a worker broke: this is a defect of xtask"));
-                shared.changed.notify_all();
-            }
+            drop(worker.join());
         }
         shared.progress.close();
     });
@@ -84,7 +81,9 @@ impl Shared<'_> {
 fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) {
     while let Some((node, needs)) = shared.next(wanted) {
         let since = Instant::now();
-        let result = bring_up_to_date(node, needs, engine, options, &shared.progress);
+        // A panic must not leave the others waiting for this node.
+        let made = catch_unwind(AssertUnwindSafe(|| bring_up_to_date(node, needs, engine, options, &shared.progress)));
+        let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step broke: this is a defect of xtask")));
         let mut books = shared.lock();
         books.running -= 1;
         match result {
@@ -115,5 +114,58 @@ fn note(node: &Node) -> String {
     match bytes {
         Some(bytes) if !node.outputs.is_empty() => format!("made, {}", size(bytes)),
         _ => "made".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, Need, PackageJob};
+    use std::{path::PathBuf, time::Duration};
+
+    /// Writes small files slowly; the one called `broken` breaks.
+    struct Slow;
+
+    impl Engine for Slow {
+        fn package(&self, _: &PackageJob) -> Result<Option<String>> {
+            Ok(None)
+        }
+
+        fn make(&self, node: &Node, _: &crate::execute::Job<'_>) -> Result<()> {
+            std::thread::sleep(Duration::from_millis(20));
+            let Action::WriteText { path, text } = &node.action else { anyhow::bail!("only texts") };
+            assert!(text != "broken", "a defect");
+            Ok(std::fs::write(path, text)?)
+        }
+    }
+
+    fn text(folder: &std::path::Path, name: &'static str, text: &str, needs: &[&'static str]) -> Node {
+        let path: PathBuf = folder.join(name);
+        let needs = needs.iter().map(|need| Need { id: NodeId::Asked(need), reason: "it is first" }).collect();
+        Node {
+            id: NodeId::Asked(name),
+            inputs: vec![],
+            needs,
+            outputs: vec![path.clone()],
+            action: Action::WriteText { path, text: text.into() },
+        }
+    }
+
+    fn outcome(words: &str) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path();
+        let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
+        let wanted = nodes.iter().map(|node| node.id.clone()).collect();
+        let plan = Plan { nodes, goals: vec![] };
+        let options = Options { books: path.join("books"), jobs: 4, verbose: false };
+        let outcome = run(&plan, &wanted, &Slow, &options)?;
+        Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
+    }
+
+    #[test]
+    fn nodes_wait_for_each_other_and_a_broken_one_ends_it_all() {
+        assert_eq!(outcome("fine").expect("made"), ["a", "b", "c"]);
+        let error = format!("{:#}", outcome("broken").expect_err("broken"));
+        assert!(error.starts_with("a failed after") && error.ends_with("the step broke: this is a defect of xtask"), "{error}");
     }
 }

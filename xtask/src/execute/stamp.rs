@@ -81,7 +81,8 @@ impl Stamp {
             match path.symlink_metadata() {
                 Err(_) => return Some(format!("{name} is missing")),
                 Ok(now) if now.is_symlink() && link_digest(path).ok().as_ref() == Some(&made.digest) => {}
-                Ok(now) if (now.len(), mtime(&now)) == (made.size, made.mtime) => {}
+                Ok(now) if look(path, &now) == (made.size, made.mtime) => {}
+                Ok(now) if now.is_symlink() => return Some(format!("{name} leads elsewhere now")),
                 Ok(_) => return Some(format!("{name} was changed by somebody else")),
             }
         }
@@ -100,6 +101,15 @@ fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, sh
         }
     }
     old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is gone"))
+}
+
+/// Size and time of a file, or of all that is below a folder: what tells that somebody touched it.
+fn look(path: &Path, metadata: &std::fs::Metadata) -> (u64, i128) {
+    if !metadata.is_dir() {
+        return (metadata.len(), mtime(metadata));
+    }
+    let below = walkdir::WalkDir::new(path).into_iter().filter_map(|entry| entry.ok()?.metadata().ok());
+    below.fold((0, 0), |(size, time), now| (size + if now.is_dir() { 1 } else { now.len() }, time.max(mtime(&now))))
 }
 
 fn mtime(metadata: &std::fs::Metadata) -> i128 {
@@ -131,7 +141,8 @@ fn output(path: &Path) -> Result<Output> {
         kind if kind.is_dir() => folder_digest(path)?,
         _ => format!("sha256:{}", sha256_of(path)?),
     };
-    Ok(Output { size: metadata.len(), mtime: mtime(&metadata), digest })
+    let (size, mtime) = look(path, &metadata);
+    Ok(Output { size, mtime, digest })
 }
 
 /// The sha256 of a file's content, in hex.
@@ -184,5 +195,18 @@ mod tests {
         assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a was changed by somebody else"));
         std::fs::remove_file(&path).expect("remove");
         assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a is missing"));
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_is_looked_at_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("EFI");
+        std::fs::create_dir_all(path.join("BOOT")).expect("folder");
+        std::fs::write(path.join("BOOT/grub.cfg"), "one").expect("write");
+        let made = node(&path, "kvm");
+        let stamp = Stamp::of(&made, BTreeMap::new()).expect("stamp");
+        assert_eq!(stamp.stale(&made, &BTreeMap::new()), None);
+        std::fs::write(path.join("BOOT/grub.cfg"), "another").expect("write");
+        assert_eq!(stamp.stale(&made, &BTreeMap::new()).as_deref(), Some("EFI was changed by somebody else"));
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use table::{Decl, Kind, TABLE};
 
 /// Where a knob's value came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The name of the target: `live-gcp`.
@@ -279,6 +279,12 @@ impl Knobs {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
+    /// Where the value of the knob `name` came from.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Source {
+        self.origins.iter().find(|(known, ..)| *known == name).map_or(Source::Default, |(.., source)| *source)
+    }
+
     /// Whether the switch `name` is on.
     #[must_use]
     pub fn is_on(&self, name: &str) -> bool {
@@ -325,8 +331,8 @@ fn check(decl: &Decl, value: &str, source: Source) -> Result<String> {
     }
     match decl.kind {
         Kind::Path => Ok(value.to_owned()),
-        Kind::Text if decl.name == "ROOTFS_VERSION" && (value.starts_with(['.', '-']) || value.contains(not_in_names)) => {
-            refuse("a version names a folder and images: letters, digits, `.`, `_`, `-` and `+`, and no leading `.` or `-`".into())
+        Kind::Text if decl.name == "ROOTFS_VERSION" && (value.starts_with(['.', '-']) || value.contains(not_in_names) || value == "current") => {
+            refuse("a version names a folder and images: letters, digits, `.`, `_`, `-` and `+`, no leading `.` or `-`, and not `current`, which is the link to the last one".into())
         }
         Kind::Text | Kind::Secret => Ok(value.to_owned()),
         Kind::Number { least, most, unit } => match value.parse::<u64>() {

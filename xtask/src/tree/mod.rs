@@ -114,6 +114,12 @@ impl Tree {
         Ok(ymls)
     }
 
+    /// Whether a tracked file is changed.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// The commit's id when no tracked file is changed.
     #[must_use]
     pub fn commit_if_clean(&self) -> Option<String> {

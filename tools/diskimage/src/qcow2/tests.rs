@@ -91,6 +91,14 @@ fn what_is_not_supported_is_named() {
         return;
     }
     assert_eq!(error("backed.qcow2"), "the qcow2 file has a backing file, `disk.raw`, which is not followed");
+    // Given that file, it is read through; what lies beyond its end is zero.
+    assert!(qemu_img(folder.path(), &["resize", "-q", "backed.qcow2", "+1M"]));
+    let file = |name: &str| FileImage::new(std::fs::File::open(folder.path().join(name)).unwrap()).unwrap();
+    let (whole, base) = (std::fs::read(folder.path().join("disk.raw")).unwrap(), Box::new(file("disk.raw")));
+    let reader = Reader::open_over(file("backed.qcow2"), base).unwrap();
+    let mut read = vec![1; whole.len() + 5000];
+    reader.read_at(&mut read, 0).unwrap();
+    assert!(read[..whole.len()] == whole && read[whole.len()..].iter().all(|byte| *byte == 0));
     qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "-o", "data_file=data.raw", "external.qcow2", "1M"]);
     assert_eq!(error("external.qcow2"), "the qcow2 file keeps its data in another file");
     qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "extended.qcow2", "1M"]);

@@ -51,10 +51,12 @@ impl<'c> Asked<'c> {
         Ok(Some(ImageRef { reference: self.tree.package(package)?.plain, arch: self.ctx.knobs.host_arch }))
     }
 
-    /// Adds a step with the name `name`. What it makes is removed when it fails, unless `out` is a device.
+    /// Adds a step with the name `name`. What it makes is removed when it fails, unless `out` is a device or was there before.
     pub fn add(&mut self, name: &'static str, action: Action, out: &Path) {
         let is_device = out.metadata().is_ok_and(|metadata| !metadata.is_file());
-        let outputs = if is_device { vec![] } else { vec![out.to_owned()] };
+        // A disk that was there before is changed in its place, and stays whatever happens.
+        let is_kept = matches!(&action, Action::MakeDisk(disk) if disk.keep);
+        let outputs = if is_device || is_kept { vec![] } else { vec![out.to_owned()] };
         self.nodes.push(Node { id: NodeId::Asked(name), action, inputs: vec![], needs: vec![], outputs });
     }
 

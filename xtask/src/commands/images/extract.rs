@@ -40,9 +40,9 @@ pub fn verification_arguments(command: Command) -> Command {
 /// `extract-persist`: P3 as an archive of its files, where we can read its file system, else as it is.
 pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
-    let path = find(ctx, text("disk").unwrap_or("live"), text("arch").unwrap_or(ctx.knobs.arch.as_str()))?;
+    let (path, base) = find(ctx, text("disk").unwrap_or("live"), text("arch").unwrap_or(ctx.knobs.arch.as_str()))?;
     let out = absolute(text("out").unwrap_or("tmp/persist.tgz"))?;
-    let disk = Disk::open(&path)?;
+    let disk = base.map_or_else(|| Disk::open(&path), |base| Disk::open_over(&path, &base))?;
     let persist = partition(&disk, "P3", &path, "EVE makes it on its first boot")?;
     if ctx.globals.dry_run {
         println!("take P3 out of {}: {}", path.display(), out.display());
@@ -62,16 +62,22 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     }
 }
 
-/// The disk that a short name stands for, or the file.
-fn find(ctx: &Ctx, name: &str, arch: &str) -> Result<PathBuf> {
+/// The disk that a short name stands for, or the file. A machine that `run` started wrote to a file of its own beside the image, which is
+/// then the second.
+fn find(ctx: &Ctx, name: &str, arch: &str) -> Result<(PathBuf, Option<PathBuf>)> {
     let file = absolute(name)?;
     if file.exists() && !file.is_dir() {
-        return Ok(file);
+        return Ok((file, None));
     }
     let stem = if name == "installer" { "target" } else { name };
     let folder = ctx.dist().join(arch).join("current");
-    let places = ["qcow2", "raw"].map(|format| folder.join(format!("{stem}.{format}")));
-    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+    let places = ["qcow2", "raw", "img"].map(|format| folder.join(format!("{stem}.{format}")));
+    let written =
+        ["qcow2", "raw"].map(|format| (folder.join(format!("run/{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
+    if let Some((overlay, base)) = written.into_iter().find(|(overlay, base)| overlay.exists() && base.exists()) {
+        return Ok((overlay, Some(base)));
+    }
+    places.iter().find(|path| path.exists()).map(|path| (path.clone(), None)).ok_or_else(|| {
         usage(format!(
             "there is neither a disk `{name}` nor `{}`\nhint: cargo xtask live makes one; then: cargo xtask extract-persist live {arch}",
             places[0].display()

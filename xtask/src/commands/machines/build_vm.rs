@@ -71,6 +71,7 @@ pub fn build(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     }
     ensure(ctx, &[Tool::Docker, Tool::Curl, Tool::QemuImg])?;
     // It holds the token: for nobody else to read, and not longer than the first boot needs it.
+    let _gone = Gone(seed.clone());
     write_output(pack(ctx, settings, &super::shown())?, &seed, 0o600)?;
     if !original.is_file() {
         write_output(curl::fetch(&ctx.tools, &source, &super::shown()), &original, 0o644)?;
@@ -81,9 +82,17 @@ pub fn build(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     machine::ensure_tools(ctx, &setup, &[])?;
     machine::boot(ctx, arguments, setup)?;
     fs::rename(&active, &disk).with_context(|| format!("cannot put `{}` in its place", disk.display()))?;
-    let _ = fs::remove_file(&seed);
     println!("made: {}", disk.display());
     Ok(())
+}
+
+/// A file that must not outlive what it was made for.
+struct Gone(PathBuf);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// The image that it starts from.

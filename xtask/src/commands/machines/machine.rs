@@ -18,6 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Seconds that are as good as forever, which still fit into clocks.
+const WEEKS: u64 = 100 * 7 * 24 * 3600;
+
 /// Options of every machine; `--tpm`, `--no-accel`, `--memory`, `--ssh-port` and the like are knobs.
 pub fn options(command: Command) -> Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
@@ -26,7 +29,7 @@ pub fn options(command: Command) -> Command {
         .arg(option("disk-bus", "BUS", "how disks are connected; AHCI on amd64 and virtio elsewhere when unset").value_parser(buses))
         .arg(option("serial-log", "FILE", "write what the serial console prints to FILE"))
         .arg(option("until", "TEXT", "succeed and switch the machine off when the serial console prints TEXT"))
-        .arg(option("timeout", "SECS", "fail when it takes longer").value_parser(value_parser!(u64).range(1..)))
+        .arg(option("timeout", "SECS", "fail when it takes longer").value_parser(value_parser!(u64).range(1..=WEEKS)))
         .arg(option("cpu", "MODEL", "QEMU's name of the processor"))
         .arg(
             option("cpus", "N", "number of processors; 4, or 1 without acceleration, when unset")

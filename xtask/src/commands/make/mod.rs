@@ -45,6 +45,29 @@ fn make_flags(flags: &str) -> Vec<String> {
     options
 }
 
+/// The variables of make's own command line, from `MAKEFLAGS`: after `--`, with `\` before spaces and `$` doubled.
+fn make_overrides(flags: &str) -> Vec<String> {
+    let Some((_, overrides)) = flags.split_once("-- ") else { return Vec::new() };
+    let (mut words, mut word, mut chars) = (Vec::new(), String::new(), overrides.chars().peekable());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.extend(chars.next()),
+            '$' => {
+                // Doubled once by make for the environment, and once by whoever means a dollar and no variable.
+                for _ in 0..3 {
+                    chars.next_if_eq(&'$');
+                }
+                word.push('$');
+            }
+            ' ' => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 /// What was typed after `make`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
@@ -55,6 +78,8 @@ struct Words {
     /// Names that a person asks about.
     questions: Option<Vec<String>>,
     keep_going: bool,
+    /// make's own variables are in `MAKEFLAGS`.
+    overrides: bool,
 }
 
 fn sort(words: &[String]) -> Result<Words> {
@@ -64,6 +89,7 @@ fn sort(words: &[String]) -> Result<Words> {
         match word.as_str() {
             "-n" | "--just-print" | "--dry-run" | "--recon" => sorted.options.push("-n".to_owned()),
             "-s" | "--silent" | "--quiet" | "-B" | "-w" | "--no-print-directory" | "-r" => {}
+            "--overrides" => sorted.overrides = true,
             "-k" | "--keep-going" => sorted.keep_going = true,
             "-h" | "--help" => sorted.questions = Some(Vec::new()),
             "-C" | "--directory" => {
@@ -118,6 +144,12 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     }
     let mut options = globals.to_vec();
     options.extend(environment.get("MAKEFLAGS").map_or_else(Vec::new, make_flags));
+    if words.overrides {
+        let set = environment.get("MAKEFLAGS").map_or_else(Vec::new, make_overrides);
+        for word in set {
+            words.assignments.extend(assignment(&word)?);
+        }
+    }
     options.append(&mut words.options);
     if words.goals.is_empty() {
         words.goals.push("help".to_owned());
@@ -194,6 +226,9 @@ mod tests {
     fn makes_own_flags_are_understood() {
         assert_eq!(make_flags("n -j4 --jobserver-auth=3,4 -- HV=xen"), ["-n", "-j4"]);
         assert_eq!(make_flags(" -j2"), ["-j2"]);
+        let words = make_overrides(r#" -- G= H=x\ --\ y F=a\\b E=a$$$$b D=it's C=a"b B=x;echo\ I A=a\ b"#);
+        assert_eq!(words, ["G=", "H=x -- y", r"F=a\b", "E=a$b", "D=it's", "C=a\"b", "B=x;echo I", "A=a b"]);
+        assert!(make_overrides("n -j4").is_empty());
         assert!(make_flags("").is_empty());
     }
 }

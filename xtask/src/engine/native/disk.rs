@@ -6,7 +6,7 @@ use crate::{
     plan::{Action, DiskJob, DiskKind, StickJob},
 };
 use anyhow::{Context as _, Result, bail};
-use diskimage::{disk, eve, gpt, recipes, rootfs, sparse};
+use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 pub(super) fn make_config(action: &Action) -> Result<()> {
@@ -30,9 +30,34 @@ pub(super) fn make_disk(job: &DiskJob) -> Result<()> {
     let parts = recipes::Parts::of_folder(&job.parts, job.kind != DiskKind::Live)?;
     let layout = disk::layout(recipes::disk(&kinds, job.bytes, &parts, job.epoch)?)?;
     let pending = Pending::new(&job.out)?;
-    layout.write(&pending.create()?)?;
+    if job.keep {
+        let image = tempfile::tempfile_in(job.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
+        layout.write(&image)?;
+        let (old, disk) = (File::open(&job.out).with_context(|| format!("cannot open `{}`", job.out.display()))?, pending.create()?);
+        let size = old.metadata()?.len();
+        disk.set_len(size).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
+        sparse::copy(&old, 0, size, &disk, 0).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
+        write_partitions(image, &disk).with_context(|| format!("cannot write to the copy of `{}`", job.out.display()))?;
+    } else {
+        layout.write(&pending.create()?)?;
+    }
     pending.commit()
 }
+
+/// Copies the tables and partitions of `image` over those of `disk`, which is as large; what lies between them stays.
+fn write_partitions(image: File, disk: &File) -> Result<()> {
+    let size = image.metadata()?.len();
+    let table = gpt::read(&FileImage::new(image.try_clone()?)?)?.context("the disk has no table")?;
+    let start = table.entries.iter().map(|entry| entry.first_lba).min().unwrap_or(2048);
+    copy_all(&image, disk, 0, start * gpt::SECTOR)?;
+    for entry in &table.entries {
+        copy_all(&image, disk, entry.first_lba * gpt::SECTOR, (entry.last_lba + 1) * gpt::SECTOR)?;
+    }
+    copy_all(&image, disk, size.saturating_sub(BACKUP), size)
+}
+
+/// Bytes of the backup of a partition table, at a disk's end.
+const BACKUP: u64 = 33 * gpt::SECTOR;
 
 /// A stick's image; a block device is written over, so its old files cannot shine through.
 pub(super) fn make_stick(job: &StickJob) -> Result<()> {
@@ -51,7 +76,6 @@ pub(super) fn make_stick(job: &StickJob) -> Result<()> {
 /// Copies the sparse `image` over what is on `device`: holes become zeros up to what follows the last file, and the rest of the
 /// device, but for the backup of the partition table, is left as it is.
 fn write_over(image: &File, device: &File) -> Result<()> {
-    const BACKUP: u64 = 33 * gpt::SECTOR;
     const MARGIN: u64 = 1 << 20;
     let size = image.metadata()?.len();
     let tail = size.saturating_sub(BACKUP);
@@ -94,7 +118,7 @@ pub(in crate::engine) fn make_net(parts: &Path, iso: Option<&Path>, epoch: i64, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use diskimage::{FileImage, ReadAt as _, extract::Disk, fat};
+    use diskimage::{ReadAt as _, extract::Disk, fat};
 
     #[test]
     fn what_was_on_a_device_does_not_shine_through() {

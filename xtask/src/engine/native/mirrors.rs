@@ -1,6 +1,9 @@
 //! Where Debian packages are downloaded from: the knobs, else the machine's own apt sources.
 
-use crate::{environment::Environment, knobs::Knobs};
+use crate::{
+    environment::Environment,
+    knobs::{Knobs, Source},
+};
 use anyhow::Result;
 use pkgbuild::debian::{self, Mirrors, Proxy};
 use std::path::Path;
@@ -21,7 +24,12 @@ impl Origins {
     /// From knobs and proxies.
     #[must_use]
     pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
-        let either = |lower: &str, upper: &str| environment.get(lower).or_else(|| environment.get(upper)).map(str::to_owned);
+        // The knob is what a person says, and the environment's upper-case names; tools of old read the lower-case ones first.
+        let either = |lower: &str, upper: &str| {
+            let said = knobs.shown().any(|(name, _, source)| name == upper && source < Source::Environment);
+            let (environment, knob) = (environment.get(lower), knobs.optional(upper));
+            if said { knob } else { environment.or(knob) }.map(str::to_owned)
+        };
         Self {
             debian: knobs.debian_mirror.clone(),
             security: knobs.debian_security_mirror.clone(),

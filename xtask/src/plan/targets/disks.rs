@@ -89,7 +89,7 @@ impl Planner<'_> {
         };
         let Some(spec) = spec else {
             return Err(usage(format!(
-                "{} has no {word} disk: its profile has no [{word}]\nhint: lf-edge/eve {}has one: cargo xtask --root DIR --engine linuxkit …",
+                "{} has no {word} disk: its profile has no [{word}]\nhint: lf-edge/eve {}has one: cargo xtask --root DIR {word}-raw",
                 profile.tree.name,
                 if kind == DiskKind::Verification { "of 2023 " } else { "" },
                 word = kind.as_str(),

@@ -148,7 +148,7 @@ impl Planner<'_> {
         for entry in entries {
             let Some(package) = self.facts.profile().parts.get(*entry) else {
                 return Err(usage(format!(
-                    "{} has no package that holds {entry}\nhint: a tree with an installer names one under [parts] of its profile; lf-edge/eve has it: cargo xtask --root DIR --engine linuxkit …",
+                    "{} has no {entry}: no installer, and no package under [parts] of its profile that holds it\nhint: lf-edge/eve has one: cargo xtask --root DIR installer-raw, for example",
                     self.facts.profile().tree.name
                 )));
             };

@@ -150,11 +150,11 @@ fn changed(
     Ok(Node { meta, kind })
 }
 
-/// Devices cannot be laid out, so the step could not touch them: they stay where their folders stayed.
+/// Devices and pipes cannot be laid out, so the step could not touch them: they stay where their folders stayed.
 fn keep_devices(before: &Tree, after: &mut Tree) -> Result<()> {
     let mut devices = Vec::new();
     before.walk(&mut |path, node| {
-        if matches!(node.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. }) {
+        if matches!(node.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo) {
             devices.push((path.to_vec(), node.clone()));
         }
         Ok(())
