@@ -165,12 +165,14 @@ fn refusal(error: &clap::Error) -> anyhow::Error {
 #[must_use]
 pub fn command(wanted: Option<&str>) -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    // A verb that is known needs no others beside it: building them all takes longer than many a verb does.
+    let known = verbs().any(|verb| wanted == Some(verb.name));
     let mut command = Command::new(NAME)
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
         .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before the verb:\n{options}{after-help}\n")
         .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
         .term_width(0)
-        .after_help(families())
+        .after_help(if known { String::new() } else { families() })
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -196,7 +198,7 @@ pub fn command(wanted: Option<&str>) -> Command {
         )
         .arg(flag("verbose", "show the tools' output").short('v'))
         .arg(flag("json", "print data for programs, where a command has data to give"));
-    for verb in verbs() {
+    for verb in verbs().filter(|verb| !known || wanted == Some(verb.name)) {
         let knobs = wanted == Some(verb.name) && verb.name != "make" && verb.without_tree.is_none();
         let sub = (verb.arguments)(Command::new(verb.name).about(verb.about));
         command = command.subcommand(if knobs { with_knobs(sub, verb) } else { sub });

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 /// A package's description.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -62,6 +62,25 @@ const HASH: &str = "{{.Hash}}";
 /// A build argument whose value linuxkit looks up itself.
 const LOOKED_UP: &str = "@lkt:";
 
+/// `text` with the lines of other keys at its top made empty: a plan reads dozens of such files, and their larger part is never asked
+/// for. Left as it is where something may refer to elsewhere in the text.
+fn with_keys<'t>(text: &'t str, keys: &[&str]) -> Cow<'t, str> {
+    if text.contains(['&', '*', '{', '\t']) || text.contains("<<") {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut wanted = true;
+    for line in text.lines() {
+        // What is indented, and items of a list, belong to the key above.
+        if !line.starts_with([' ', '-', '#']) && !line.is_empty() || line.starts_with("---") {
+            wanted = line.split_once(':').is_none_or(|(key, _)| keys.contains(&key.trim_end()));
+        }
+        kept.push_str(if wanted { line } else { "" });
+        kept.push('\n');
+    }
+    Cow::Owned(kept)
+}
+
 impl BuildYml {
     /// Reads the file at `path`. Errors name the file and, where it is known, the line.
     pub fn read(path: &Path) -> Result<Self> {
@@ -88,7 +107,7 @@ impl BuildYml {
         }
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
-        let Names { image, org, tag, extra_sources } = parse_yaml(&text, &name)?;
+        let Names { image, org, tag, extra_sources } = parse_yaml(&with_keys(&text, &["image", "org", "tag", "extra-sources"]), &name)?;
         let yml = Self { image, org, tag, extra_sources, ..Self::default() };
         yml.check(&name)?;
         Ok(yml)
@@ -371,6 +390,26 @@ mod tests {
 
     fn parse(text: &str) -> Result<BuildYml> {
         BuildYml::parse(text, "build.yml")
+    }
+
+    #[test]
+    fn names_are_found_whatever_stands_around_them() {
+        let file = |text: &str| {
+            let folder = tempfile::tempdir().expect("folder");
+            let path = folder.path().join("build.yml");
+            std::fs::write(&path, text).expect("file");
+            BuildYml::read_names(&path).map(|yml| (yml.org, yml.image, yml.tag, yml.extra_sources))
+        };
+        let plain = ("o".to_owned(), "i".to_owned(), "{{.Hash}}-x".to_owned(), vec!["../a".to_owned()]);
+        for text in [
+            "# c\n---\norg: o\nimage: i\nconfig:\n  binds:\n    - /a:/b\ntag: '{{.Hash}}-x'\nextra-sources:\n- ../a\n",
+            "config:\n- image: no\n  org: no\nimage: &n i\norg: o\ntag: \"{{.Hash}}-x\"\nextra-sources: [../a]\n",
+            "depends:\n  x: |\n    org: no\norg : o\nimage: >-\n  i\ntag: \"{{.Hash}}-x\"\nextra-sources:\n  - ../a # c\nnetwork: true\n",
+        ] {
+            assert_eq!(file(text).expect(text), plain, "{text}");
+        }
+        let error = format!("{:#}", file("config:\n  a: b\norg: o\nimage: [\n").expect_err("broken"));
+        assert!(error.contains("build.yml:") && !error.contains("line 1"), "{error}");
     }
 
     #[test]

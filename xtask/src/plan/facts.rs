@@ -21,8 +21,8 @@ pub struct PackageFacts {
     pub build_yml: String,
     /// Packages of the tree that it is made from; true where the build machine's architecture is meant.
     pub bases: Vec<(String, bool)>,
-    /// The text of a build.yml that is made from a template.
-    pub generated_yml: Option<String>,
+    /// The template that its build.yml is made from.
+    pub yml_template: Option<PathBuf>,
     /// The text of a Dockerfile that is made from a template.
     pub generated_dockerfile: Option<String>,
 }
@@ -68,6 +68,8 @@ pub trait Facts {
     fn dist(&self) -> &Path;
     /// The package of this name, or an error with a near miss.
     fn package(&self, name: &str) -> Result<PackageFacts>;
+    /// The text of a build.yml that is made from a template, which takes a look at the package's history.
+    fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>>;
     /// A composed tree's yml with its tags filled in, the template's path, and the packages that it names.
     fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)>;
     /// A template with its tags filled in.

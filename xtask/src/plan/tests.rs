@@ -47,9 +47,13 @@ impl Facts for Fake {
             hash: None,
             build_yml: "build.yml".into(),
             bases,
-            generated_yml: templated.then(|| "image: eve-kernel\n".to_owned()),
+            yml_template: templated.then(|| "/tree/pkg/kernel/build.yml.in".into()),
             generated_dockerfile: None,
         })
+    }
+
+    fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {
+        Ok(package.yml_template.as_ref().map(|_| "image: eve-kernel\n".to_owned()))
     }
 
     fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {

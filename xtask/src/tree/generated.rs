@@ -20,20 +20,16 @@ pub fn variant_hash(yml: &str, own: &str, plain: &str) -> Option<String> {
 }
 
 impl Tree {
-    /// The build.yml that the template of `name` gives, when that is the one in use.
-    pub(super) fn generated_yml(&self, name: &str, dir: &Path, yml: &str) -> Result<Option<String>> {
-        if yml != TEMPLATE {
-            return Ok(None);
-        }
-        let path = dir.join(TEMPLATE);
-        let template = std::fs::read_to_string(&path).with_context(|| format!("cannot read the template `{}`", path.display()))?;
+    /// The build.yml that the template at `path` of the package `name` gives.
+    pub(super) fn yml_of_template(&self, name: &str, dir: &Path, path: &Path) -> Result<String> {
+        let template = std::fs::read_to_string(path).with_context(|| format!("cannot read the template `{}`", path.display()))?;
         let log = self.git.look_text(["log", "-1", "--format=%ct%n%cd", "--", &format!("pkg/{name}")])?;
         let (epoch, commit_date) = log.split_once('\n').unwrap_or_default();
         let epoch = epoch.parse().with_context(|| format!("git knows no commit of `{}`", dir.display()))?;
         let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &tags::Options::default())?;
         let changes = tag.is_dirty.then(|| self.changes_of(dir, epoch));
         let facts = KernelFacts { epoch, commit_date: commit_date.to_owned(), changes };
-        Ok(Some(kernel_build_yml(&template, &facts)))
+        Ok(kernel_build_yml(&template, &facts))
     }
 
     /// Who changed the package in `dir`, and when: as of its newest file that is not committed; one that is gone has no time.

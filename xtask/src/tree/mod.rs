@@ -1,6 +1,7 @@
 //! Read-only facts of a tree: its profile, what git says of it, its packages and their tags, its templates. Each is looked up
 //! once, when it is first asked for.
 
+mod checkout;
 mod generated;
 mod kernel_yml;
 mod makefile;
@@ -20,12 +21,10 @@ use crate::{
     execute::stamp::hex,
     knobs::{Arch, Knobs},
     plan::{Composed, Facts, PackageFacts, PackageWork, Release},
-    tools::{
-        Tool,
-        git::{self, Git},
-    },
+    tools::{Tool, git::Git},
 };
 use anyhow::{Context as _, Result};
+use checkout::Checkout;
 use pkgbuild::{
     dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
@@ -59,18 +58,10 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Asks git, four times in all and at once: in a large checkout that is most of the time that a plan takes.
+    /// Asks git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
-        let [log, describe, listing, status] = git.look_at_once([
-            &["log", "-1", "--abbrev=8", "--format=%h%n%ct"],
-            &["describe", "--always", "--tags"],
-            tags::LS_TREE,
-            tags::STATUS,
-        ]);
-        let (short_id, commit_time) = version::parse_log(&git::text(log?)?)?;
-        let describe = git::text(describe?)?;
-        let state = TreeState::parse(&listing?, &status?)?;
+        let Checkout { short_id, commit_time, describe, state } = checkout::look(ctx, &git)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,
@@ -109,7 +100,8 @@ impl Tree {
         let mut ymls = Vec::new();
         for name in self.templated_packages()? {
             let dir = self.profile.packages.folder.join(&name);
-            ymls.extend(self.generated_yml(&name, &dir, generated::TEMPLATE)?.map(|text| (dir.join("build.yml"), text)));
+            let text = self.yml_of_template(&name, &dir, &dir.join(generated::TEMPLATE))?;
+            ymls.push((dir.join("build.yml"), text));
         }
         Ok(ymls)
     }
@@ -221,7 +213,7 @@ impl Tree {
             reference,
             plain,
             hash,
-            generated_yml: self.generated_yml(name, &dir, &yml)?,
+            yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
             generated_dockerfile: self.generated_dockerfile(&dir)?,
             dir,
@@ -384,6 +376,10 @@ impl Facts for Tree {
 
     fn package(&self, name: &str) -> Result<PackageFacts> {
         self.look_up(name)
+    }
+
+    fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {
+        package.yml_template.as_ref().map(|template| self.yml_of_template(&package.name, &package.dir, template)).transpose()
     }
 
     fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {

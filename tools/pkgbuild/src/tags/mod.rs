@@ -5,9 +5,11 @@
 //! that id and theirs in hex, one after the other; when the folder has changes, `-dirty-` and the start of a SHA-256 over its files.
 
 mod content;
+mod index;
 mod objects;
 mod state;
 
+pub use index::{Clean, Head, clean as clean_checkout};
 pub use objects::blob_id;
 pub use state::{LS_TREE, STATUS, TreeState};
 

@@ -2,23 +2,9 @@
 
 use super::state::{Change, TreeState};
 use anyhow::{Context as _, Result, bail};
-use sha1::{Digest as _, Sha1};
-use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    fs::File,
-    io::Read as _,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
-    path::Path,
-};
-
-/// A SHA-1.
-pub(super) type Id = [u8; 20];
-
-/// Mode of a symbolic link.
-const LINK: u32 = 0o120_000;
-/// Mode of a folder.
-const TREE: u32 = 0o40_000;
+pub(super) use gitindex::objects::{Id, sha1};
+use gitindex::objects::{TREE, push_entry, tree_of};
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -36,12 +22,6 @@ pub(super) fn parse_id(text: &str) -> Result<Id> {
     Ok(id)
 }
 
-pub(super) fn sha1(parts: &[&[u8]]) -> Id {
-    let mut hash = Sha1::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().into()
-}
-
 /// The id that git gives a file with these bytes, in hex.
 #[must_use]
 pub fn blob_id(bytes: &[u8]) -> String {
@@ -50,28 +30,7 @@ pub fn blob_id(bytes: &[u8]) -> String {
 
 /// Mode and blob of the file as it lies in the working tree; `None` when there is none (a folder is none).
 pub(super) fn file_now(path: &Path) -> Result<Option<(u32, Id)>> {
-    let Ok(metadata) = path.symlink_metadata() else { return Ok(None) };
-    let name = || format!("cannot read `{}`", path.display());
-    if metadata.is_symlink() {
-        let target = std::fs::read_link(path).with_context(name)?;
-        let target = target.as_os_str().as_bytes();
-        return Ok(Some((LINK, sha1(&[format!("blob {}\0", target.len()).as_bytes(), target]))));
-    }
-    if !metadata.is_file() {
-        return Ok(None);
-    }
-    let mut hash = Sha1::new_with_prefix(format!("blob {}\0", metadata.len()));
-    let mut file = File::open(path).with_context(name)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let got = file.read(&mut buffer).with_context(name)?;
-        if got == 0 {
-            break;
-        }
-        hash.update(&buffer[..got]);
-    }
-    let mode = if metadata.permissions().mode() & 0o100 != 0 { 0o100_755 } else { 0o100_644 };
-    Ok(Some((mode, hash.finalize().into())))
+    gitindex::objects::file_now(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 /// The id that `path`, a folder or a file, has at HEAD, computed from its files.
@@ -132,12 +91,5 @@ fn tree_id(files: &[(&[u8], u32, Id)], skip: usize) -> Id {
         };
         rest = &rest[taken..];
     }
-    sha1(&[format!("tree {}\0", body.len()).as_bytes(), &body])
-}
-
-fn push_entry(body: &mut Vec<u8>, mode: u32, name: &[u8], id: &Id) {
-    body.extend_from_slice(format!("{mode:o} ").as_bytes());
-    body.extend_from_slice(name);
-    body.push(0);
-    body.extend_from_slice(id);
+    tree_of(&body)
 }

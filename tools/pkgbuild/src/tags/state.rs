@@ -17,7 +17,7 @@ pub const LS_TREE: &[&str] = &["ls-tree", "-r", "-t", "-z", "--full-tree", "HEAD
 pub const STATUS: &[&str] = &["--no-optional-locks", "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames"];
 
 /// A file at HEAD.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) path: Box<[u8]>,
     pub(super) mode: u32,
@@ -45,7 +45,7 @@ pub(super) enum Change {
 }
 
 /// A checkout at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeState {
     commit: String,
     branch: String,
@@ -71,6 +71,16 @@ impl TreeState {
                 .with_context(|| format!("`git status` printed `{}`", String::from_utf8_lossy(record)))?;
         }
         Ok(state)
+    }
+
+    /// A checkout without a change, of all its files in byte order.
+    pub(super) fn unchanged(commit: &str, branch: &str, trees: HashMap<Box<[u8]>, Id>, files: Vec<Entry>) -> Self {
+        Self { commit: commit.to_owned(), branch: branch.to_owned(), trees, files, changes: BTreeMap::new() }
+    }
+
+    /// Adds what `git ls-files -z --others --exclude-standard` prints.
+    pub fn add_untracked_files(&mut self, list: &[u8]) {
+        list.split(|byte| *byte == 0).filter(|path| !path.is_empty()).for_each(|path| self.add_untracked(path));
     }
 
     fn add_entry(&mut self, record: &[u8]) -> Result<()> {

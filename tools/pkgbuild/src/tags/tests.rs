@@ -15,7 +15,32 @@ pub(super) fn sh(dir: &Path, script: &str) -> String {
 
 pub(super) fn state(dir: &Path) -> TreeState {
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
-    TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap()
+    let state = TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap();
+    // Whatever can be known without git is what git says.
+    if let Some(known) = known(dir, &state, &git) {
+        assert_eq!(known, state);
+        KNOWN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    state
+}
+
+/// How often the state was known without git.
+static KNOWN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+fn known(dir: &Path, state: &TreeState, git: &dyn Fn(&[&str]) -> Vec<u8>) -> Option<TreeState> {
+    let tree = String::from_utf8(git(&["rev-parse", "HEAD^{tree}"])).unwrap();
+    let head = Head { commit: state.commit(), tree: tree.trim(), branch: state.branch() };
+    let top = find_top(dir).unwrap();
+    let clean = clean_checkout(&top, &top.join(".git"))?;
+    let unknown = clean.unknown().to_vec();
+    let mut state = clean.state(&head)?;
+    if !unknown.is_empty() {
+        let unknown: Vec<&str> = unknown.iter().map(|path| path.to_str().unwrap()).collect();
+        let top = top.to_str().unwrap();
+        let words = ["--literal-pathspecs", "-C", top, "ls-files", "-z", "--others", "--exclude-standard", "--"];
+        state.add_untracked_files(&git(&[&words[..], &unknown].concat()));
+    }
+    Some(state)
 }
 
 fn tag(root: &Path, package: &str, yml: &str, options: &Options<'_>) -> Result<Tag> {
@@ -178,4 +203,29 @@ fn changes_and_branch_are_told() {
     assert_eq!((state.branch(), state.commit().len()), ("side/b", 40));
     assert_eq!(state.changed_tracked().collect::<Vec<_>>(), [Path::new("pkg/x/Dockerfile")]);
     assert!(state.covers(b"pkg/x/u") && state.covers(b"pkg/x/sub/b") && !state.covers(b"pkg/x/none"));
+}
+
+#[test]
+fn a_checkout_without_changes_is_known_without_git() {
+    let dir = repository();
+    let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir.path()).output().unwrap().stdout;
+    let is_known = || known(dir.path(), &state(dir.path()), &git).is_some();
+    assert!(is_known());
+    sh(dir.path(), "echo '*.o' > .git/info/exclude; touch pkg/x/a.o pkg/x/new; mkdir -p out/b; touch out/b/c");
+    assert!(is_known());
+    assert_eq!(state(dir.path()).changed_below(Path::new("pkg/x")).collect::<Vec<_>>(), [Path::new("pkg/x/new")]);
+    for (change, undo) in [
+        ("echo more >> pkg/x/build.yml", "git checkout -q pkg/x/build.yml"),
+        ("chmod +x pkg/x/build.yml", "chmod -x pkg/x/build.yml; git checkout -q pkg/x/build.yml; git status > /dev/null"),
+        ("git add pkg/x/new", "git reset -q"),
+        ("mv pkg/x pkg/y; ln -s y pkg/x", "rm pkg/x; mv pkg/y pkg/x; git status > /dev/null"),
+        ("rm pkg/x/build.yml", "git checkout -q pkg/x/build.yml"),
+        ("git update-index --index-version 4", "git update-index --index-version 2"),
+    ] {
+        sh(dir.path(), change);
+        assert!(!is_known(), "{change}");
+        sh(dir.path(), undo);
+    }
+    // What was staged and taken back leaves an index that names no tree of it.
+    assert!(is_known());
 }

@@ -49,12 +49,12 @@ impl Planner<'_> {
     /// A push needs nothing of this tree: linuxkit builds what the registry does not have.
     fn publish(&mut self, name: &str, work: PackageWork) -> Result<NodeId> {
         let package = self.facts.package(name)?;
-        let needs = self.generated(&package);
+        let needs = self.generated(&package)?;
         self.package_node(package, self.knobs.arch, needs, work)
     }
 
     fn bases(&mut self, package: &PackageFacts, arch: Arch, above: &mut Vec<String>) -> Result<Vec<Need>> {
-        let mut needs = self.generated(package);
+        let mut needs = self.generated(package)?;
         // Where images are in a registry, the builder fetches what a Dockerfile starts from, unless the tree wants an order.
         let packages = &self.facts.profile().packages;
         if packages.published && !packages.ordered {
@@ -76,14 +76,14 @@ impl Planner<'_> {
     }
 
     /// The files of a package that are made from templates.
-    fn generated(&mut self, package: &PackageFacts) -> Vec<Need> {
+    fn generated(&mut self, package: &PackageFacts) -> Result<Vec<Need>> {
         let mut needs = Vec::new();
-        if let Some(text) = package.generated_yml.clone() {
+        if let Some(text) = self.facts.generated_yml(package)? {
             let path = package.dir.join("build.yml");
             let id = NodeId::BuildYml(package.name.clone());
             needs.push(need(&self.text(id, path, text), "linuxkit reads it"));
         }
-        needs
+        Ok(needs)
     }
 
     fn text(&mut self, id: NodeId, path: std::path::PathBuf, text: String) -> NodeId {
@@ -100,7 +100,7 @@ impl Planner<'_> {
         let mut goals = Vec::new();
         for name in names {
             let package = self.facts.package(name)?;
-            goals.extend(self.generated(&package).into_iter().map(|need| need.id));
+            goals.extend(self.generated(&package)?.into_iter().map(|need| need.id));
         }
         Ok(goals)
     }
@@ -167,7 +167,7 @@ impl Planner<'_> {
     pub(super) fn part(&mut self, id: NodeId, package: &str, out: std::path::PathBuf, entries: Vec<String>) -> Result<NodeId> {
         let published = self.facts.profile().packages.published;
         let facts = self.facts.package(package)?;
-        let mut needs = self.generated(&facts);
+        let mut needs = self.generated(&facts)?;
         if !published {
             needs.push(need(&self.package(package, self.knobs.arch, &mut Vec::new())?, "they lie in its image"));
         }
