@@ -112,7 +112,7 @@ fn another_hypervisor_or_configuration_is_another_build() {
 fn wrong_words_are_refused_with_what_was_meant() {
     let tree = Tree::new();
     let cases: [(&[&str], i32, &str); 8] = [
-        (&["live", "HV=bogus"], 2, "error: HV=bogus: small takes kvm, xen, acrn\nhint: --hv … or HV=…"),
+        (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): small takes kvm, xen, acrn\nhint: --hv … or HV=…"),
         (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
         (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
         (&["live", "MEDIA_SIZES=1"], 2, "error: there is no knob MEDIA_SIZES\nhint: did you mean MEDIA_SIZE?"),
