@@ -93,7 +93,7 @@ impl Recording {
         let folder = path.split('/').next().unwrap_or_default();
         let is_product = self.goal.as_deref().is_some_and(|goal| goal.starts_with("proto"));
         let is_set_up =
-            self.setup.iter().any(|line| line.split_whitespace().any(|word| word == path || word.trim_end_matches('/') == folder));
+            self.setup.iter().any(|line| line.split([' ', ';', '&']).any(|word| word == path || word.trim_end_matches('/') == folder));
         self.tree_changes.iter().any(|known| known == change) && (is_product || is_set_up)
     }
 }
