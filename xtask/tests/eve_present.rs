@@ -40,6 +40,10 @@ files:
 const LINUXKIT: &str = r#"
 case "$*" in
     version*) echo 'linuxkit version v1.8.1'; exit ;;
+    'pkg build'*)
+        [ -L "$LINUXKIT_CACHE/blobs" ] && echo "+ $LINUXKIT_CACHE" >> "$STATE/building"
+        sleep "${SLEEP:-0}"
+        echo - >> "$STATE/building" ;;
     build*) for word; do [ "$last" = --o ] && out=$word; last=$word; done
         mkdir -p "$STATE/t/boot"; echo kernel > "$STATE/t/boot/kernel"; echo '{"spdxVersion": 1}' > "$STATE/t/sbom.spdx.json"
         tar -cf "$out" -C "$STATE/t" boot sbom.spdx.json ;;
@@ -98,7 +102,7 @@ impl Checkout {
             let state = it.path("state");
             let log = format!("echo \"$(basename \"$PWD\")> {name} $*\" >> '{}'", it.path("state/calls").display());
             fs::create_dir_all(&state).unwrap();
-            common::script(&state.join(name), &format!("#!/bin/bash\nSTATE='{}'\n{log}\n{text}", state.display()));
+            common::script(&state.join(name), &format!("#!/bin/bash\nSTATE='{}'; [ -f $STATE/slow ] && SLEEP=0.3\n{log}\n{text}", state.display()));
         }
         it
     }
@@ -262,4 +266,23 @@ fn packages_are_built_after_those_that_they_start_from() {
     assert_eq!(built, ["alpine", "fw"]);
     let all = tree.xtask("--dry-run pkgs --zarch amd64").ok();
     assert!(!all.contains("pkg/kube ") && tree.xtask("--dry-run pkgs --zarch amd64 --hv k").ok().contains("pkg/kube "), "{all}");
+}
+
+#[test]
+fn independent_packages_are_built_at_once_each_with_a_cache_of_its_own() {
+    let tree = Checkout::new();
+    tree.write("state/slow", "");
+    tree.xtask("-j 4 pkg grub uefi ipxe mkconf kube --zarch amd64").ok();
+    let text = fs::read_to_string(tree.path("state/building")).unwrap();
+    let (mut now, mut most, mut caches) = (0_i32, Vec::new(), std::collections::BTreeSet::new());
+    for line in text.lines() {
+        now += if line == "-" { -1 } else { 1 };
+        most.push(now);
+        caches.extend(line.strip_prefix("+ "));
+    }
+    // The first one is alone: it starts the builder.
+    assert_eq!(most[..2], [1, 0], "{text}");
+    assert!(most.iter().max() >= Some(&2) && most.iter().max() <= Some(&4), "{text}");
+    assert_eq!(caches.len(), 5, "{text}");
+    assert!(caches.iter().all(|cache| !Path::new(cache).exists()), "{text}");
 }

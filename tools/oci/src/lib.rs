@@ -11,7 +11,7 @@ pub mod names;
 mod reference;
 mod spec;
 
-pub use cache::{Cache, NewImage, NewLayer};
+pub use cache::{Cache, Fork, NewImage, NewLayer};
 pub use config::Config;
 pub use image::Image;
 pub use layer::Layer;

@@ -55,6 +55,9 @@ impl Dialect {
     }
 }
 
+/// The variable that names the folder of its images.
+const CACHE: &str = "LINUXKIT_CACHE";
+
 /// linuxkit, ready to be told things.
 #[derive(Clone)]
 pub struct Linuxkit {
@@ -127,8 +130,8 @@ impl Linuxkit {
             .output(output))
     }
 
-    /// Builds, pushes or lists a package of the tree at `root`.
-    pub fn package(&self, job: &PackageJob, root: &Path, output: &Output) -> Result<()> {
+    /// Builds, pushes or lists a package of the tree at `root`, with images in `cache`.
+    pub fn package(&self, job: &PackageJob, root: &Path, cache: &Path, output: &Output) -> Result<()> {
         let mut words: Vec<String> = Vec::new();
         words.extend(self.verbose.then(|| "-v".to_owned()));
         words.extend(["pkg".to_owned(), job.work.to_string()]);
@@ -147,14 +150,14 @@ impl Linuxkit {
         words.extend([self.dialect.dash("build-yml"), job.build_yml.clone()]);
         let dir = job.dir.strip_prefix(root).unwrap_or(&job.dir);
         let step = format!("{} pkg/{}", gerund(job.work), job.name);
-        self.command(step, output)?.args(words).arg(dir).dir(root).run()
+        self.command(step, output)?.env(CACHE, cache).args(words).arg(dir).dir(root).run()
     }
 
-    /// Sees to it that the image of a package is in the cache: fetched when the registry has it, else built.
-    pub fn fetch_package(&self, dir: &Path, arch: Arch, root: &Path, output: &Output) -> Result<()> {
+    /// Sees to it that the image of a package is in `cache`: fetched when the registry has it, else built.
+    pub fn fetch_package(&self, dir: &Path, arch: Arch, root: &Path, cache: &Path, output: &Output) -> Result<()> {
         let dir = dir.strip_prefix(root).unwrap_or(dir);
         let cmd = self.command(format!("fetching or building {}", dir.display()), output)?;
-        cmd.args(["pkg", "build", "--pull", "--platforms", &platforms(&[arch])]).arg(dir).dir(root).run()
+        cmd.env(CACHE, cache).args(["pkg", "build", "--pull", "--platforms", &platforms(&[arch])]).arg(dir).dir(root).run()
     }
 
     /// The image that holds everything, from the folder of all artifacts.

@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 
 const INDEX_FILE: &str = "index.json";
 const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT: &str = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}";
+pub(super) const LAYOUT: &str = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}";
 
 impl Cache {
     /// The root index; an empty one when there is no cache yet. The caller holds a lock.

@@ -1,10 +1,12 @@
 //! linuxkit's cache: an OCI image layout whose root index names every image. Reading is here; writing, the lock and the
 //! index have files of their own.
 
+mod fork;
 mod index;
 mod lock;
 mod write;
 
+pub use fork::Fork;
 pub use write::{NewImage, NewLayer};
 
 use crate::{

@@ -33,9 +33,12 @@ pub struct Linuxkit {
     knobs: crate::knobs::Knobs,
     pinned: Dialect,
     linuxkit: OnceLock<Tool>,
-    cache: Option<Cache>,
-    /// linuxkit writes the index of its cache without a lock: only one of its processes at a time may.
+    cache: Cache,
+    /// linuxkit before 1.6 writes the index of its cache without a lock: only one of its processes at a time may. Packages are built in
+    /// caches of their own.
     writing: Mutex<()>,
+    /// Whether a package was built: the first one starts the builder's container, which two at once would do twice.
+    builder: Mutex<bool>,
 }
 
 impl Linuxkit {
@@ -55,9 +58,9 @@ impl Linuxkit {
             knobs: ctx.knobs.clone(),
             pinned: Dialect::of_pin(pinned),
             linuxkit: OnceLock::new(),
-            // A cache that is not there yet holds nothing; linuxkit makes it.
-            cache: folder.is_dir().then(|| Cache::open(&folder)).transpose()?,
+            cache: Cache::open(&folder)?,
             writing: Mutex::default(),
+            builder: Mutex::default(),
         })
     }
 
@@ -76,9 +79,8 @@ impl Linuxkit {
     fn build_package(&self, package: &PackageJob, job: &Job<'_>) -> Result<()> {
         let output = Self::output(job);
         {
-            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let _dockerfile = package.dockerfile.as_ref().map(|text| Borrowed::write(package.dir.join("Dockerfile"), text)).transpose()?;
-            self.linuxkit().package(package, &self.root, &output)?;
+            self.in_own_cache(|cache| self.linuxkit().package(package, &self.root, cache, &output))?;
         }
         if package.prune {
             self.linuxkit().prune(&output)?;
@@ -87,11 +89,29 @@ impl Linuxkit {
         Ok(())
     }
 
+    /// Runs `build` with a cache that no other linuxkit writes to, and brings back what it made.
+    fn in_own_cache(&self, build: impl Fn(&Path) -> Result<()>) -> Result<()> {
+        let fork = {
+            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.cache.fork(&self.spool)?
+        };
+        let mut has_builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_builder {
+            drop(has_builder);
+            build(&fork.dir())?;
+        } else {
+            build(&fork.dir())?;
+            *has_builder = true;
+            drop(has_builder);
+        }
+        let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        fork.join()
+    }
+
     fn export(&self, package: &str, image: &ImageRef, entries: &[String], out: &Path, fetch: bool, job: &Job<'_>) -> Result<()> {
         let output = Self::output(job);
         if fetch {
-            let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.linuxkit().fetch_package(&self.packages.join(package), image.arch, &self.root, &output)?;
+            self.in_own_cache(|cache| self.linuxkit().fetch_package(&self.packages.join(package), image.arch, &self.root, cache, &output))?;
         }
         std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
@@ -162,10 +182,9 @@ impl Drop for Borrowed {
 
 impl Engine for Linuxkit {
     fn package(&self, job: &PackageJob) -> Result<Option<String>> {
-        let Some(cache) = &self.cache else { return Ok(None) };
         let mut digests = Vec::new();
         for arch in &job.platforms {
-            match cache.find(&job.image.reference, arch.as_str())? {
+            match self.cache.find(&job.image.reference, arch.as_str())? {
                 Some(image) => digests.push(image.digest),
                 None => return Ok(None),
             }
