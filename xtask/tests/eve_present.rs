@@ -102,7 +102,10 @@ impl Checkout {
             let state = it.path("state");
             let log = format!("echo \"$(basename \"$PWD\")> {name} $*\" >> '{}'", it.path("state/calls").display());
             fs::create_dir_all(&state).unwrap();
-            common::script(&state.join(name), &format!("#!/bin/bash\nSTATE='{}'; [ -f $STATE/slow ] && SLEEP=0.3\n{log}\n{text}", state.display()));
+            common::script(
+                &state.join(name),
+                &format!("#!/bin/bash\nSTATE='{}'; [ -f $STATE/slow ] && SLEEP=0.3\n{log}\n{text}", state.display()),
+            );
         }
         it
     }

@@ -52,6 +52,12 @@ impl Layer {
         &self.media_type
     }
 
+    /// Whether the blob is the tar itself, which linuxkit before 1.3 cannot read.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.media_type == names::LAYER
+    }
+
     /// The opened blob, its length and digest checked.
     pub fn open(&self) -> Result<File> {
         let file = File::open(&self.blob)

@@ -89,6 +89,12 @@ impl Linuxkit {
         self.dialect
     }
 
+    /// Whether it reads images whose layers are not compressed, which it does since 1.3.
+    #[must_use]
+    pub fn reads_plain_layers(&self) -> bool {
+        self.dialect == Dialect::Platforms
+    }
+
     /// linuxkit as the tree pins it.
     #[must_use]
     pub fn of_tree(tools: &Tools, profile: &crate::tree::Profile, knobs: &crate::knobs::Knobs) -> Self {

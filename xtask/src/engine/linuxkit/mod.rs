@@ -185,6 +185,8 @@ impl Engine for Linuxkit {
         let mut digests = Vec::new();
         for arch in &job.platforms {
             match self.cache.find(&job.image.reference, arch.as_str())? {
+                // What the native engine has made an old linuxkit would take for broken.
+                Some(image) if image.layers.iter().any(oci::Layer::is_plain) && !self.linuxkit().reads_plain_layers() => return Ok(None),
                 Some(image) => digests.push(image.digest),
                 None => return Ok(None),
             }
