@@ -294,7 +294,8 @@ impl Knobs {
     /// Name, value and source of every knob as a person may see them.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, Source)> {
         self.origins.iter().zip(TABLE).map(|((name, value, source), decl)| {
-            let secret = matches!(decl.kind, Kind::Secret) && !value.is_empty();
+            // An address may hold a password.
+            let secret = matches!(decl.kind, Kind::Secret) && !value.is_empty() || value.contains("://") && value.contains('@');
             (*name, if secret { HIDDEN } else { value.as_str() }, *source)
         })
     }

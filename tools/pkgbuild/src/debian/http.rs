@@ -25,20 +25,31 @@ struct Url {
     path: String,
 }
 
+/// An address as it may be shown: a password may stand in it.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, server)) => format!("{scheme}://{server}{path}"),
+        None => url.to_owned(),
+    }
+}
+
 impl Url {
     fn parse(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else { bail!("`{url}` is no http:// address") };
+        let shown = without_login(url);
+        let Some(rest) = url.strip_prefix("http://") else { bail!("`{shown}` is no http:// address") };
         if !url.bytes().all(|b| b.is_ascii_graphic()) {
-            bail!("`{url}` holds characters that an address cannot have");
+            bail!("`{shown}` holds characters that an address cannot have");
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (login, server) = authority.rsplit_once('@').map_or((None, authority), |(login, server)| (Some(login.to_owned()), server));
         let (host, port) = match server.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().with_context(|| format!("the port of `{url}`"))?),
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().with_context(|| format!("the port of `{shown}`"))?),
             _ => (server, 80),
         };
         if host.is_empty() {
-            bail!("`{url}` names no host");
+            bail!("`{shown}` names no host");
         }
         let path = if path.is_empty() { "/" } else { path };
         Ok(Self { login, host: host.to_owned(), port, path: path.to_owned() })
@@ -97,11 +108,11 @@ impl Client {
     pub fn get(&self, url: &str, from: u64) -> Result<Response> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.ask(&Url::parse(&url)?, from).with_context(|| format!("cannot fetch `{url}`"))?;
+            let response = self.ask(&Url::parse(&url)?, from).with_context(|| format!("cannot fetch `{}`", without_login(&url)))?;
             let (301 | 302 | 303 | 307 | 308, Some(target)) = (response.status, response.header("location")) else { return Ok(response) };
             url = if target.starts_with('/') { format!("http://{}{target}", Url::parse(&url)?.authority()) } else { target.to_owned() };
         }
-        bail!("`{url}` is redirected more than {MAX_REDIRECTS} times")
+        bail!("`{}` is redirected more than {MAX_REDIRECTS} times", without_login(&url))
     }
 
     fn ask(&self, url: &Url, from: u64) -> Result<Response> {
@@ -300,6 +311,14 @@ mod tests {
             assert!(Url::parse(bad).is_err(), "{bad}");
         }
         assert_eq!((base64(b""), base64(b"a"), base64(b"ab"), base64(b"abc")), ("".into(), "YQ==".into(), "YWI=".into(), "YWJj".into()));
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(without_login("http://me:s3cret@h:80/a@b"), "http://h:80/a@b");
+        assert_eq!(without_login("http://h/a@b"), "http://h/a@b");
+        let error = format!("{:#}", Url::parse("http://me:s3cret@h:port/").expect_err("no port"));
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
     tool.create_overlay(image, format, &overlay)?;
     if let Some(patched) = getty::patch(image, format)? {
         write_qcow2(tools, place, &patched, &dir, &overlay)?;
+    } else if !["qcow2", "raw"].contains(&format) {
+        eprintln!("warning: the console of a {format} image gets no login here; `run` of the qcow2 or raw image has one");
     }
     fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
     Ok(overlay)

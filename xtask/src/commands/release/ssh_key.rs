@@ -3,6 +3,7 @@
 
 use crate::{
     context::Ctx,
+    error::usage,
     execute::{artifact::Pending, short},
     tools::ssh,
 };
@@ -23,6 +24,9 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     if ctx.globals.dry_run {
         println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.conf_dir, &ctx.root), short(&conf, &ctx.root));
         return Ok(());
+    }
+    if key.exists() && !key.starts_with(ctx.dist()) {
+        return Err(usage(format!("`{}` exists, and is not made anew\nhint: remove it first, or name another by SSH_KEY", key.display())));
     }
     let mut public = key.clone().into_os_string();
     public.push(".pub");
