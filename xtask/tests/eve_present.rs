@@ -267,6 +267,9 @@ fn packages_are_built_after_those_that_they_start_from() {
     assert_eq!(built.pop(), Some("pillar"));
     built.sort_unstable();
     assert_eq!(built, ["alpine", "fw"]);
+    let calls = tree.calls("pkg grub --zarch arm64 --builders linux/arm64=far,linux/amd64=near");
+    let build = calls.iter().find(|call| call.ends_with("pkg/grub")).unwrap();
+    assert!(build.contains(" --platforms linux/arm64 --builders linux/arm64=far,linux/amd64=near "), "{build}");
     let all = tree.xtask("--dry-run pkgs --zarch amd64").ok();
     assert!(!all.contains("pkg/kube ") && tree.xtask("--dry-run pkgs --zarch amd64 --hv k").ok().contains("pkg/kube "), "{all}");
 }
