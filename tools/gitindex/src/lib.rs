@@ -3,14 +3,18 @@
 //! `git status`. Whatever is not plain makes it unknown. Source of the format: gitformat-index(5).
 
 mod look;
+mod memory;
 pub mod objects;
 #[cfg(test)]
 mod tests;
 
+use look::Look;
+use memory::Names;
 use objects::{Id, TREE, push_entry, tree_of};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// A checkout whose tracked files are as its index says.
@@ -25,17 +29,30 @@ pub struct Clean {
     /// Files and folders that the index does not know, below the top: `git ls-files --others --exclude-standard` says which of them
     /// git does not ignore either.
     pub unknown: Vec<PathBuf>,
+    /// What is to be remembered until the next time, where it is not what was remembered.
+    pub remember: Option<Vec<u8>>,
 }
 
-/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply.
+/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply. `remembered` is what
+/// was to be remembered the last time.
 #[must_use]
-pub fn clean(top: &Path, git_dir: &Path) -> Option<Clean> {
+pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     let path = git_dir.join("index");
     let (bytes, written) = (std::fs::read(&path).ok()?, path.metadata().ok()?);
     let mut index = Index::parse(&bytes)?;
-    let unknown = look::around(top, &index.files, &written)?;
+    let look = Look::new(top, &index.files, &written);
+    let remembered = remembered.and_then(|bytes| Names::parse(bytes, &index.checksum)).filter(|names| look.holds(names));
+    let (unknown, remember) = if let Some(names) = remembered {
+        look.files()?;
+        (names.unknown, None)
+    } else {
+        let began = SystemTime::now();
+        let names = look.list()?;
+        let remember = names.to_bytes(&index.checksum, began);
+        (names.unknown, remember)
+    };
     let root = index.complete();
-    Some(Clean { root, trees: index.trees, files: index.files, unknown })
+    Some(Clean { root, trees: index.trees, files: index.files, unknown, remember })
 }
 
 /// A file of the index.
@@ -64,7 +81,12 @@ struct Index {
     /// Folders with their ids, where nothing below was staged since.
     trees: HashMap<Box<[u8]>, Id>,
     root: Option<Id>,
+    /// The last bytes: of which content all this is.
+    checksum: Id,
 }
+
+/// Bytes of the smallest entry.
+const SMALLEST: usize = 62;
 
 impl Index {
     /// The id of the whole, after computing those of the folders that the index has none for.
@@ -79,7 +101,8 @@ impl Index {
             return None;
         }
         let count = reader.u32()? as usize;
-        let mut index = Self::default();
+        let mut index = Self { checksum: bytes.last_chunk().copied()?, ..Self::default() };
+        index.files.reserve(count.min(bytes.len() / SMALLEST));
         for _ in 0..count {
             index.files.push(reader.file()?);
         }

@@ -1,46 +1,120 @@
-//! Whether the files of a checkout look as its index says: each folder is opened once, and its files are asked for by their names in it.
+//! Whether the files of a checkout look as its index says. The first time each folder is opened and listed; as long as the folders have
+//! not changed since, their names are remembered, and the files alone are looked at.
 
 use crate::{
     File,
+    memory::{Folder, Names},
     objects::{LINK, LINKED_COMMIT, file_now},
 };
 use rustix::{
-    fd::{AsFd as _, BorrowedFd},
-    fs::{AtFlags, CWD, Mode, OFlags, RawDir, Stat, openat, statat},
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
+    fs::{AtFlags, CWD, Mode, OFlags, RawDir, Stat, fstat, openat, statat},
 };
 use std::{
     collections::HashMap,
     ffi::OsStr,
     fs::Metadata,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// What the index knows in a folder: a name, and the file, unless it is a folder too.
 type Child<'i> = (&'i [u8], Option<&'i File>);
 
-/// The names that the index does not know, when all that it knows looks as it says. `written` is the index file.
-pub(crate) fn around(top: &Path, files: &[File], written: &Metadata) -> Option<Vec<PathBuf>> {
-    let folders = folders(files);
-    let mut names: Vec<(&&[u8], &Vec<Child<'_>>)> = folders.iter().collect();
-    names.sort_unstable_by_key(|(folder, _)| **folder);
+/// A checkout to look at.
+pub(crate) struct Look<'i> {
+    pub top: &'i Path,
+    pub files: &'i [File],
+    /// When the index was written.
+    since: (i64, i64),
+}
+
+impl<'i> Look<'i> {
+    /// `written` is the index file.
+    pub(crate) fn new(top: &'i Path, files: &'i [File], written: &Metadata) -> Self {
+        Self { top, files, since: (written.mtime(), written.mtime_nsec()) }
+    }
+
+    /// Lists all folders: the names in them, when all that the index knows looks as it says.
+    pub(crate) fn list(&self) -> Option<Names> {
+        let folders = folders(self.files);
+        let mut children: Vec<(&&[u8], &Vec<Child<'_>>)> = folders.iter().collect();
+        children.sort_unstable_by_key(|(folder, _)| **folder);
+        let found = at_once(&children, 8, |some| {
+            let mut found = Found { names: Names::default(), buffer: Vec::with_capacity(BUFFER), look: self };
+            some.iter().try_for_each(|(folder, children)| found.look_at(folder, children))?;
+            Some(found.names)
+        })?;
+        Some(found.into_iter().fold(Names::default(), |mut all, some| {
+            all.folders.extend(some.folders);
+            all.unknown.extend(some.unknown);
+            all
+        }))
+    }
+
+    /// Whether the folders look as they did when `names` were listed, in which case the names are the same.
+    pub(crate) fn holds(&self, names: &Names) -> bool {
+        let Ok(top) = open(self.top) else { return false };
+        let is_same = |folder: &Folder| {
+            let path = if folder.path.is_empty() { b"." } else { &*folder.path };
+            statat(&top, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| folder.is(&now))
+        };
+        at_once(&names.folders, 64, |some| some.iter().all(is_same).then_some(())).is_some()
+    }
+
+    /// Something when all files look as the index says; for folders that hold what they held.
+    pub(crate) fn files(&self) -> Option<()> {
+        let top = open(self.top).ok()?;
+        let is_same = |file: &File, folder: BorrowedFd<'_>, name: &[u8], path: &Path| {
+            let is_there = !file.may_be_absent() || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            if is_there { file.is_unchanged(folder, name, path, self.since) } else { Some(()) }
+        };
+        at_once(self.files, 256, |some| {
+            some.chunk_by(|a, b| a.folder() == b.folder()).try_for_each(|files| {
+                let folder = files[0].folder();
+                // To walk the path once for each file costs more than to open the folder, where there are a few.
+                if files.len() < 3 || folder.is_empty() {
+                    return files.iter().try_for_each(|file| is_same(file, top.as_fd(), &file.path, self.top));
+                }
+                let open = openat(&top, folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+                let path = self.top.join(OsStr::from_bytes(folder));
+                files.iter().try_for_each(|file| is_same(file, open.as_fd(), &file.path[folder.len() + 1..], &path))
+            })
+        })
+        .map(|_| ())
+    }
+}
+
+fn open(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    // Through a link one would see files that git does not.
+    openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Does `work` with a few of `all` at a time, on all cores; what each gave in no order, or none as soon as one gave none.
+fn at_once<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> Option<R> + Sync) -> Option<Vec<R>> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8);
-    let since = (written.mtime(), written.mtime_nsec());
-    // Folders differ in size, so whoever is free takes the next few.
+    // Some take longer, so whoever is free takes the next.
     let next = AtomicUsize::new(0);
-    let look = || {
-        let mut found = Found { unknown: Vec::new(), names: Vec::with_capacity(NAMES), since };
-        while let Some(some) = names.chunks(AT_ONCE).nth(next.fetch_add(1, Ordering::Relaxed)) {
-            some.iter().try_for_each(|(folder, children)| found.look_at(top, folder, children))?;
+    let run = || {
+        let mut done = Vec::new();
+        while let Some(some) = all.chunks(few).nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let Some(result) = work(some) else {
+                next.store(all.len(), Ordering::Relaxed);
+                return None;
+            };
+            done.push(result);
         }
-        Some(found.unknown)
+        Some(done)
     };
-    let found: Option<Vec<Vec<PathBuf>>> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(look)).collect();
-        running.into_iter().map(|thread| thread.join().ok().flatten()).collect()
-    });
-    Some(found?.concat())
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let own = run();
+        others.into_iter().map(|thread| thread.join().ok().flatten()).chain([own]).try_fold(Vec::new(), |mut all, some| {
+            all.extend(some?);
+            Some(all)
+        })
+    })
 }
 
 /// All folders with what is in each, names in byte order; the top is the empty name.
@@ -66,30 +140,27 @@ fn folders(files: &[File]) -> HashMap<&[u8], Vec<Child<'_>>> {
     folders
 }
 
-/// Folders that a thread takes.
-const AT_ONCE: usize = 8;
-
 /// Bytes of names that are read of a folder at once.
-const NAMES: usize = 32 * 1024;
+const BUFFER: usize = 32 * 1024;
 
-/// One thread's work.
-struct Found {
-    unknown: Vec<PathBuf>,
+/// What is found in a few folders.
+struct Found<'i> {
+    names: Names,
     /// Where names are read to.
-    names: Vec<u8>,
-    /// When the index was written.
-    since: (i64, i64),
+    buffer: Vec<u8>,
+    look: &'i Look<'i>,
 }
 
-impl Found {
+impl Found<'_> {
     /// Whether all is as the index says in one folder; names that it does not know are added.
-    fn look_at(&mut self, top: &Path, folder: &[u8], children: &[Child<'_>]) -> Option<()> {
+    fn look_at(&mut self, folder: &[u8], children: &[Child<'_>]) -> Option<()> {
         let relative = Path::new(OsStr::from_bytes(folder));
-        let path = top.join(relative);
-        // Through a link one would see files that git does not.
-        let open = openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let path = self.look.top.join(relative);
+        let open = open(&path).ok()?;
+        // Before it is listed: what comes later is seen the next time.
+        self.names.folders.push(Folder::new(folder, &fstat(&open).ok()?));
         let mut met = vec![false; children.len()];
-        let mut entries = RawDir::new(&open, self.names.spare_capacity_mut());
+        let mut entries = RawDir::new(&open, self.buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry.ok()?;
             let name = entry.file_name().to_bytes();
@@ -97,18 +168,17 @@ impl Found {
                 Ok(at) => {
                     met[at] = true;
                     if let Some(file) = children[at].1 {
-                        file.is_unchanged(open.as_fd(), name, &path, self.since)?;
+                        file.is_unchanged(open.as_fd(), name, &path, self.look.since)?;
                     }
                 }
                 Err(_) if name == b"." || name == b".." => {}
                 Err(_) if folder.is_empty() && name == b".git" => {}
                 // A repository in the repository.
                 Err(_) if name == b".git" => return None,
-                Err(_) => self.unknown.push(relative.join(OsStr::from_bytes(name))),
+                Err(_) => self.names.unknown.push(relative.join(OsStr::from_bytes(name))),
             }
         }
-        let may_be_absent = |child: &Child<'_>| child.1.is_some_and(|file| file.is_absent || file.mode == LINKED_COMMIT);
-        met.iter().zip(children).all(|(met, child)| *met || may_be_absent(child)).then_some(())
+        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(File::may_be_absent)).then_some(())
     }
 }
 
@@ -119,7 +189,17 @@ fn seen(now: &Stat) -> ([u32; 4], u32, [u32; 2], u32) {
 }
 
 impl File {
-    /// Something when the file `name` in `folder`, at `path`, is as it was. `since` is when the index was written: a file that is not
+    /// The folder that it is in; nothing for the top.
+    fn folder(&self) -> &[u8] {
+        self.path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &self.path[..at])
+    }
+
+    /// Git does not mind when there is no such file.
+    fn may_be_absent(&self) -> bool {
+        self.is_absent || self.mode == LINKED_COMMIT
+    }
+
+    /// Something when the file `name` in `folder`, which is `path`, is as it was. `since` is when the index was written: a file that is not
     /// older may have changed since without looking so, and is read.
     #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "some systems count so, some so")]
     fn is_unchanged(&self, folder: BorrowedFd<'_>, name: &[u8], path: &Path, since: (i64, i64)) -> Option<()> {

@@ -1,5 +1,5 @@
-//! What git says of a checkout: by one process of it where nothing that it tracks has changed, else by four at once. In a large
-//! checkout this is most of the time that a plan takes.
+//! What git says of a checkout: by no process of it where nothing has changed since the last time, by one or two where nothing that it
+//! tracks has, else by four at once. In a large checkout this is most of the time that a plan takes.
 
 use super::version;
 use crate::{
@@ -39,20 +39,19 @@ pub struct Checkout {
 /// Looks at the checkout.
 pub fn look(ctx: &Ctx, git: &Git) -> Result<Checkout> {
     let places = Places::find(&ctx.root).filter(|_| !MOVED.iter().any(|name| ctx.environment.get(name).is_some()));
-    let memory = places.as_ref().and_then(|places| Memory::of(places, &ctx.environment.cache()));
-    let remembered = memory.as_ref().and_then(Memory::read);
-    let (log, describe, clean) = std::thread::scope(|scope| {
-        let log = scope.spawn(|| git.look(LOG));
-        let describe = scope.spawn(|| remembered.map_or_else(|| git.look(DESCRIBE).and_then(git::text), Ok));
-        let clean = places.as_ref().and_then(|places| tags::clean_checkout(&places.top, &places.git));
-        let broke = |_| anyhow::anyhow!("looking at the checkout broke: this is a defect of xtask");
-        (log.join().map_err(broke).flatten(), describe.join().map_err(broke).flatten(), clean)
+    let memory = places.as_ref().map(|places| Memory::of(places, &ctx.environment.cache()));
+    let (said, clean) = std::thread::scope(|scope| {
+        let said = scope.spawn(|| memory.as_ref().and_then(Memory::said).map_or_else(|| Said::by(git), Ok));
+        let clean = places.as_ref().and_then(|places| {
+            let names = memory.as_ref().and_then(|memory| std::fs::read(memory.folder.join(NAMES)).ok());
+            tags::clean_checkout(&places.top, &places.git, names.as_deref())
+        });
+        (said.join().map_err(|_| anyhow::anyhow!("looking at the checkout broke: this is a defect of xtask")).flatten(), clean)
     });
-    let log = git::text(log?)?;
+    let Said { describe, log } = said?;
     let (short_id, commit_time) = version::parse_log(&log)?;
-    let describe = describe?;
     if let Some(memory) = &memory {
-        memory.write(&describe);
+        memory.keep(&describe, &log, clean.as_ref().and_then(Clean::remember));
     }
     let known = places.as_ref().zip(clean).and_then(|(places, clean)| state_of(places, clean, &log, git));
     let state = known.map_or_else(|| ask(git), Ok)?;
@@ -102,43 +101,72 @@ impl Places {
     }
 }
 
-/// What `git describe` said the last time: the same as long as the commit and the tags are. It walks the history, which takes longer
-/// than all the rest.
-struct Memory {
-    file: PathBuf,
-    key: String,
+/// What git says of the commit.
+struct Said {
+    describe: String,
+    log: String,
 }
 
+impl Said {
+    fn by(git: &Git) -> Result<Self> {
+        let [describe, log] = git.look_at_once([DESCRIBE, LOG]);
+        Ok(Self { describe: git::text(describe?)?, log: git::text(log?)? })
+    }
+}
+
+/// What is kept of a checkout from one time to the next: what git said of the commit, which is the same as long as commit and tags are
+/// (`git describe` walks the history, which takes longer than all the rest), and the names in its folders.
+struct Memory {
+    folder: PathBuf,
+    /// Of which commit and tags git spoke; none for a repository that keeps its references otherwise, which is asked each time.
+    key: Option<String>,
+}
+
+/// The key, the description and the log, in lines.
+const SAID: &str = "said";
+/// What the crate `gitindex` wants to be remembered.
+const NAMES: &str = "names";
+
 impl Memory {
-    fn of(places: &Places, cache: &Path) -> Option<Self> {
-        let packed = std::fs::read(places.common.join("packed-refs")).unwrap_or_default();
-        let head = std::fs::read_to_string(places.git.join("HEAD")).ok()?;
-        let mut hash = Sha256::new();
-        hash.update(commit(places, head.trim_end(), &packed)?);
-        hash.update(&packed);
-        let tags = walkdir::WalkDir::new(places.common.join("refs/tags")).sort_by_file_name();
-        for tag in tags.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
-            hash.update(tag.path().as_os_str().as_bytes());
-            hash.update(std::fs::read(tag.path()).ok()?);
-        }
-        // A repository that keeps its references otherwise is asked each time.
-        let is_plain = !places.common.join("reftable").exists();
+    fn of(places: &Places, cache: &Path) -> Self {
         let name = hex(&Sha256::digest(places.top.as_os_str().as_bytes())[..8]);
-        is_plain.then(|| Self { file: cache.join("describe").join(name), key: hex(&hash.finalize()) })
+        Self { folder: cache.join("checkouts").join(name), key: key(places) }
     }
 
-    fn read(&self) -> Option<String> {
-        let text = std::fs::read_to_string(&self.file).ok()?;
-        let (key, describe) = text.trim_end().split_once(' ')?;
-        (key == self.key).then(|| describe.to_owned())
+    fn said(&self) -> Option<Said> {
+        let text = std::fs::read_to_string(self.folder.join(SAID)).ok()?;
+        let (key, text) = text.split_once('\n')?;
+        let (describe, log) = text.split_once('\n')?;
+        (Some(key) == self.key.as_deref()).then(|| Said { describe: describe.to_owned(), log: log.trim_end().to_owned() })
     }
 
-    fn write(&self, describe: &str) {
-        if self.read().is_none() {
-            // Where it cannot be kept, git is asked again.
-            let _ = write_atomically(&self.file, format!("{} {describe}\n", self.key).as_bytes());
+    /// Where it cannot be kept, git is asked again.
+    fn keep(&self, describe: &str, log: &str, names: Option<&[u8]>) {
+        if let Some(key) = self.key.as_ref().filter(|_| self.said().is_none()) {
+            let _ = write_atomically(&self.folder.join(SAID), format!("{key}\n{describe}\n{log}\n").as_bytes());
+        }
+        if let Some(names) = names {
+            let _ = write_atomically(&self.folder.join(NAMES), names);
         }
     }
+}
+
+/// The commit that is checked out, and all tags.
+fn key(places: &Places) -> Option<String> {
+    if places.common.join("reftable").exists() {
+        return None;
+    }
+    let packed = std::fs::read(places.common.join("packed-refs")).unwrap_or_default();
+    let head = std::fs::read_to_string(places.git.join("HEAD")).ok()?;
+    let mut hash = Sha256::new();
+    hash.update(commit(places, head.trim_end(), &packed)?);
+    hash.update(&packed);
+    let tags = walkdir::WalkDir::new(places.common.join("refs/tags")).sort_by_file_name();
+    for tag in tags.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
+        hash.update(tag.path().as_os_str().as_bytes());
+        hash.update(std::fs::read(tag.path()).ok()?);
+    }
+    Some(hex(&hash.finalize()))
 }
 
 /// The id of the commit that is checked out, from the files of the references.

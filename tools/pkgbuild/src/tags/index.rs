@@ -29,6 +29,12 @@ impl Clean {
         &self.0.unknown
     }
 
+    /// What is to be remembered until the next time, where it is not what was remembered.
+    #[must_use]
+    pub fn remember(&self) -> Option<&[u8]> {
+        self.0.remember.as_deref()
+    }
+
     /// What git says of it, without untracked files, when `head` is checked out; none when something else is staged.
     #[must_use]
     pub fn state(self, head: &Head<'_>) -> Option<TreeState> {
@@ -41,8 +47,9 @@ impl Clean {
     }
 }
 
-/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply.
+/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply. `remembered`
+/// is what was to be remembered the last time: folders that have not changed since are not listed again.
 #[must_use]
-pub fn clean(top: &Path, git_dir: &Path) -> Option<Clean> {
-    gitindex::clean(top, git_dir).map(Clean)
+pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
+    gitindex::clean(top, git_dir, remembered).map(Clean)
 }

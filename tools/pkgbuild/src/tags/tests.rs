@@ -16,22 +16,26 @@ pub(super) fn sh(dir: &Path, script: &str) -> String {
 pub(super) fn state(dir: &Path) -> TreeState {
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
     let state = TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap();
-    // Whatever can be known without git is what git says.
-    if let Some(known) = known(dir, &state, &git) {
-        assert_eq!(known, state);
-        KNOWN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    }
+    // Whatever can be known without git is what git says, with a memory of how it looked before too.
+    let remembered = fs::read(dir.join(REMEMBERED)).ok();
+    let first = known(dir, &state, &git, None);
+    assert!(first.is_none() || first.as_ref() == Some(&state), "{first:?}");
+    assert_eq!(known(dir, &state, &git, remembered.as_deref()), first, "with a memory");
+    KNOWN.fetch_add(u8::from(first.is_some()).into(), std::sync::atomic::Ordering::Relaxed);
     state
 }
+
+/// Where a test keeps what is to be remembered of a checkout.
+const REMEMBERED: &str = ".git/remembered";
 
 /// How often the state was known without git.
 static KNOWN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
-fn known(dir: &Path, state: &TreeState, git: &dyn Fn(&[&str]) -> Vec<u8>) -> Option<TreeState> {
+fn known(dir: &Path, state: &TreeState, git: &dyn Fn(&[&str]) -> Vec<u8>, remembered: Option<&[u8]>) -> Option<TreeState> {
     let tree = String::from_utf8(git(&["rev-parse", "HEAD^{tree}"])).unwrap();
     let head = Head { commit: state.commit(), tree: tree.trim(), branch: state.branch() };
     let top = find_top(dir).unwrap();
-    let clean = clean_checkout(&top, &top.join(".git"))?;
+    let clean = clean_checkout(&top, &top.join(".git"), remembered)?;
     let unknown = clean.unknown().to_vec();
     let mut state = clean.state(&head)?;
     if !unknown.is_empty() {
@@ -97,7 +101,7 @@ fn repository() -> TempDir {
 
 #[test]
 fn every_kind_of_change_gives_linuxkits_tag() {
-    for script in [
+    let scripts = [
         "true",
         "printf x > pkg/x/new",
         "printf x > 'pkg/x/a b'; printf y > pkg/x/0",
@@ -127,10 +131,23 @@ fn every_kind_of_change_gives_linuxkits_tag() {
         "git checkout -q -b side; git rm -q pkg/x/sub/b; git commit -qm side; git checkout -q main; echo 2 > pkg/x/sub/b; git commit -qam main; git merge side >/dev/null || true",
         "git checkout -q -b side; echo 2 > pkg/x/sub/b; git commit -qam side; git checkout -q main; git rm -q pkg/x/sub/b; git commit -qm main; git merge side >/dev/null || true",
         "git config status.renames copies; git config status.showUntrackedFiles no; git mv pkg/x/sub.c pkg/x/renamed; echo u > pkg/x/u",
-    ] {
-        let dir = repository();
-        sh(dir.path(), script);
-        assert_eq!(show(dir.path(), "pkg/x"), reference(dir.path(), "pkg/x", &[]), "{script}");
+        "rm -r pkg/x/sub; ln -s ../../shared pkg/x/sub",
+        "mv pkg/x/sub pkg/x/sub2; cp -a pkg/x/sub2 pkg/x/sub; rm -r pkg/x/sub2",
+        "mkdir new; echo n > new/n; echo i > pkg/x/sub/i.ignored",
+    ];
+    let repositories = scripts.map(|script| (script, repository()));
+    // A folder that has just changed is not remembered.
+    std::thread::sleep(std::time::Duration::from_millis(3100));
+    for (script, dir) in &repositories {
+        let dir = dir.path();
+        sh(dir, "git status >/dev/null");
+        let seen = clean_checkout(dir, &dir.join(".git"), None).expect("nothing is changed");
+        let remembered = seen.remember().expect("it is old enough");
+        let again = clean_checkout(dir, &dir.join(".git"), Some(remembered)).expect("nothing is changed");
+        assert!(again.remember().is_none(), "nothing new");
+        fs::write(dir.join(REMEMBERED), remembered).unwrap();
+        sh(dir, script);
+        assert_eq!(show(dir, "pkg/x"), reference(dir, "pkg/x", &[]), "{script}");
     }
 }
 
@@ -209,7 +226,7 @@ fn changes_and_branch_are_told() {
 fn a_checkout_without_changes_is_known_without_git() {
     let dir = repository();
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir.path()).output().unwrap().stdout;
-    let is_known = || known(dir.path(), &state(dir.path()), &git).is_some();
+    let is_known = || known(dir.path(), &state(dir.path()), &git, None).is_some();
     assert!(is_known());
     sh(dir.path(), "echo '*.o' > .git/info/exclude; touch pkg/x/a.o pkg/x/new; mkdir -p out/b; touch out/b/c");
     assert!(is_known());

@@ -1,0 +1,117 @@
+//! What was seen in the folders of a checkout, for the next time: a folder that has not changed since holds the same names, and need
+//! not be listed again. This is what git's untracked cache is for, which few have switched on and which git alone may write.
+
+use crate::objects::Id;
+use rustix::fs::Stat;
+use std::{
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// The clock of a file system may be this coarse: a folder that changed so shortly ago can change again without looking so.
+const COARSE: Duration = Duration::from_secs(2);
+
+/// The first bytes.
+const MAGIC: &[u8] = b"names 1\n";
+
+/// In place of the checksum where git was told not to compute it (`index.skipHash`).
+const NO_CHECKSUM: Id = [0; 20];
+
+/// How a folder looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folder {
+    /// Below the top.
+    pub path: Box<[u8]>,
+    /// Seconds and nanoseconds of its last change, its inode and device.
+    look: [u64; 4],
+}
+
+impl Folder {
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "some systems count so, some so; only equality matters")]
+    pub(crate) fn look(now: &Stat) -> [u64; 4] {
+        [now.st_ctime as u64, now.st_ctime_nsec as u64, now.st_ino as u64, now.st_dev as u64]
+    }
+
+    pub(crate) fn new(path: &[u8], now: &Stat) -> Self {
+        Self { path: path.into(), look: Self::look(now) }
+    }
+
+    pub(crate) fn is(&self, now: &Stat) -> bool {
+        self.look == Self::look(now)
+    }
+}
+
+/// All folders, and the names in them that the index does not know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub folders: Vec<Folder>,
+    pub unknown: Vec<PathBuf>,
+}
+
+impl Names {
+    /// None when `bytes` are of another index than that of the checksum `index`, or are broken.
+    pub(crate) fn parse(bytes: &[u8], index: &Id) -> Option<Self> {
+        if *index == NO_CHECKSUM {
+            return None;
+        }
+        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(index)?.strip_suffix(b"\0")?;
+        let mut names = Self::default();
+        for line in rest.split(|byte| *byte == 0) {
+            let Some(path) = line.strip_prefix(b"?") else {
+                let mut words = line.splitn(5, |byte| *byte == b' ');
+                let mut number = || std::str::from_utf8(words.next()?).ok()?.parse().ok();
+                let look = [number()?, number()?, number()?, number()?];
+                names.folders.push(Folder { path: words.next()?.into(), look });
+                continue;
+            };
+            names.unknown.push(Path::new(std::ffi::OsStr::from_bytes(path)).to_owned());
+        }
+        Some(names)
+    }
+
+    /// As [`Self::parse`] reads it; none when a folder changed so shortly ago that it cannot be relied on. `began` is when the first
+    /// was looked at.
+    pub(crate) fn to_bytes(&self, index: &Id, began: SystemTime) -> Option<Vec<u8>> {
+        let newest = began.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(COARSE)?.as_secs();
+        if *index == NO_CHECKSUM {
+            return None;
+        }
+        let mut bytes = [MAGIC, index].concat();
+        for Folder { path, look } in &self.folders {
+            if look[0] >= newest {
+                return None;
+            }
+            look.iter().for_each(|number| bytes.extend(format!("{number} ").as_bytes()));
+            bytes.extend_from_slice(path);
+            bytes.push(0);
+        }
+        for path in &self.unknown {
+            bytes.push(b'?');
+            bytes.extend_from_slice(path.as_os_str().as_bytes());
+            bytes.push(0);
+        }
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_for_the_same_index() {
+        let folder = |path: &[u8], changed| Folder { path: path.into(), look: [changed, 999_999_999, u64::MAX, 7] };
+        let names = Names { folders: vec![folder(b"", 5), folder(b"a b\n/?c", 90)], unknown: vec!["dist".into(), "a b\n/x y".into()] };
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let bytes = names.to_bytes(&[3; 20], at(93)).expect("old enough");
+        assert_eq!(Names::parse(&bytes, &[3; 20]), Some(names));
+        assert_eq!(Names::parse(&bytes, &[4; 20]), None, "another index");
+        for cut in 0..bytes.len() {
+            // A line less is a folder less, which the one who reads must count.
+            assert_ne!(Names::parse(&bytes[..cut], &[3; 20]).map_or(0, |names| names.folders.len() + names.unknown.len()), 4, "{cut}");
+        }
+        assert_eq!(Names::default().to_bytes(&NO_CHECKSUM, at(93)), None, "any index");
+        assert_eq!(Names { folders: vec![folder(b"", 91)], unknown: vec![] }.to_bytes(&[3; 20], at(93)), None, "too new");
+    }
+}
