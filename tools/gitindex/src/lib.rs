@@ -39,16 +39,22 @@ pub struct Clean {
 pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     let path = git_dir.join("index");
     let (bytes, written) = (std::fs::read(&path).ok()?, path.metadata().ok()?);
-    let mut index = Index::parse(&bytes)?;
+    // A hash of 20 bytes stands at the end.
+    let checksum: &Id = bytes.last_chunk()?;
+    let (index, remembered) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| Index::parse(&bytes));
+        let names = remembered.and_then(|bytes| Names::parse(bytes, checksum));
+        (index.join().ok().flatten(), names.filter(|names| look::holds(top, names)))
+    });
+    let mut index = index?;
     let look = Look::new(top, &index.files, &written);
-    let remembered = remembered.and_then(|bytes| Names::parse(bytes, &index.checksum)).filter(|names| look.holds(names));
     let (unknown, remember) = if let Some(names) = remembered {
         look.files()?;
         (names.unknown, None)
     } else {
         let began = SystemTime::now();
         let names = look.list()?;
-        let remember = names.to_bytes(&index.checksum, began);
+        let remember = names.to_bytes(checksum, began);
         (names.unknown, remember)
     };
     let root = index.complete();
@@ -81,8 +87,6 @@ struct Index {
     /// Folders with their ids, where nothing below was staged since.
     trees: HashMap<Box<[u8]>, Id>,
     root: Option<Id>,
-    /// The last bytes: of which content all this is.
-    checksum: Id,
 }
 
 /// Bytes of the smallest entry.
@@ -101,12 +105,12 @@ impl Index {
             return None;
         }
         let count = reader.u32()? as usize;
-        let mut index = Self { checksum: bytes.last_chunk().copied()?, ..Self::default() };
+        let mut index = Self::default();
         index.files.reserve(count.min(bytes.len() / SMALLEST));
         for _ in 0..count {
             index.files.push(reader.file()?);
         }
-        // A hash of 20 bytes stands at the end.
+        // Then the checksum.
         while reader.at + 8 <= bytes.len().checked_sub(20)? {
             let (name, len) = (reader.take(4)?, reader.u32()? as usize);
             let content = reader.take(len)?;

@@ -53,16 +53,6 @@ impl<'i> Look<'i> {
         }))
     }
 
-    /// Whether the folders look as they did when `names` were listed, in which case the names are the same.
-    pub(crate) fn holds(&self, names: &Names) -> bool {
-        let Ok(top) = open(self.top) else { return false };
-        let is_same = |folder: &Folder| {
-            let path = if folder.path.is_empty() { b"." } else { &*folder.path };
-            statat(&top, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| folder.is(&now))
-        };
-        at_once(&names.folders, 64, |some| some.iter().all(is_same).then_some(())).is_some()
-    }
-
     /// Something when all files look as the index says; for folders that hold what they held.
     pub(crate) fn files(&self) -> Option<()> {
         let top = open(self.top).ok()?;
@@ -70,7 +60,7 @@ impl<'i> Look<'i> {
             let is_there = !file.may_be_absent() || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
             if is_there { file.is_unchanged(folder, name, path, self.since) } else { Some(()) }
         };
-        at_once(self.files, 256, |some| {
+        at_once(self.files, 1024, |some| {
             some.chunk_by(|a, b| a.folder() == b.folder()).try_for_each(|files| {
                 let folder = files[0].folder();
                 // To walk the path once for each file costs more than to open the folder, where there are a few.
@@ -84,6 +74,16 @@ impl<'i> Look<'i> {
         })
         .map(|_| ())
     }
+}
+
+/// Whether the folders look as they did when `names` were listed, in which case the names are the same.
+pub(crate) fn holds(top: &Path, names: &Names) -> bool {
+    let Ok(top) = open(top) else { return false };
+    let is_same = |folder: &Folder| {
+        let path = if folder.path.is_empty() { b"." } else { &*folder.path };
+        statat(&top, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| folder.is(&now))
+    };
+    at_once(&names.folders, 64, |some| some.iter().all(is_same).then_some(())).is_some()
 }
 
 fn open(folder: &Path) -> rustix::io::Result<OwnedFd> {

@@ -173,7 +173,9 @@ pub fn start(ctx: &Ctx, arguments: &ArgMatches, setup: Setup, before: Vec<Cmd>) 
     ensure_tools(ctx, &setup, &more)?;
     super::run_all(before)?;
     if ctx.engine == EngineKind::Native && ctx.knobs.arch == Arch::Arm64 && setup.tpm.is_some() {
-        eprintln!("the machine gets a TPM, but Debian's kernel for arm64 has no driver for one of QEMU's (tpm_tis): the guest will say tpm=no");
+        eprintln!(
+            "the machine gets a TPM, but Debian's kernel for arm64 has no driver for one of QEMU's (tpm_tis): the guest will say tpm=no"
+        );
     }
     boot(ctx, arguments, setup)
 }
