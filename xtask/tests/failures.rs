@@ -259,3 +259,30 @@ fn two_at_once_wait_for_each_other() {
         assert!(child.wait_with_output().unwrap().status.success());
     }
 }
+
+/// Root in a step is root of this machine where root builds, so what is the machine's must be out of its reach.
+#[test]
+fn a_step_cannot_reach_this_machine() {
+    let stage = tempfile::tempdir().unwrap();
+    let bin = stage.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy("/bin/sh", bin.join("sh")).unwrap();
+    for word in common::tool("ldd", &["/bin/sh"]).split_whitespace().filter(|word| word.starts_with('/')) {
+        let to = stage.path().join(&word[1..]);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(word, to).unwrap();
+    }
+    let run = |script: &str| {
+        let order =
+            serde_json::json!({ "root": stage.path(), "workdir": "/", "network": false, "argv": ["/bin/sh", "-c", script], "env": {} });
+        Command::new(env!("CARGO_BIN_EXE_xtask")).args(["__sandbox", &order.to_string()]).output().unwrap()
+    };
+    // What it writes is what is there already.
+    let pattern = "read -r value < /proc/sys/kernel/core_pattern; echo \"$value\"";
+    let output = run(&format!("{pattern}; ({pattern} > /proc/sys/kernel/core_pattern) && echo reached"));
+    let (out, err) = common::texts(&output);
+    assert!(!out.is_empty() && !out.contains("reached") && err.contains("Read-only"), "{out}{err}");
+    let output = run("(echo h > /proc/sysrq-trigger) || read -r bytes < /proc/kcore || echo shut; echo fine > /new");
+    assert_eq!(common::texts(&output).0, "shut\n", "{output:?}");
+    assert_eq!(fs::read_to_string(stage.path().join("new")).unwrap(), "fine\n");
+}

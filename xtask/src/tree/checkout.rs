@@ -50,8 +50,8 @@ pub fn look(ctx: &Ctx, git: &Git) -> Result<Checkout> {
     });
     let Said { describe, log } = said?;
     let (short_id, commit_time) = version::parse_log(&log)?;
-    if let Some(memory) = &memory {
-        memory.keep(&describe, &log, clean.as_ref().and_then(Clean::remember));
+    if let Some((memory, places)) = memory.as_ref().zip(places.as_ref()) {
+        memory.keep(places, &describe, &log, clean.as_ref().and_then(Clean::remember));
     }
     let known = places.as_ref().zip(clean).and_then(|(places, clean)| state_of(places, clean, &log, git));
     let state = known.map_or_else(|| ask(git), Ok)?;
@@ -62,8 +62,11 @@ pub fn look(ctx: &Ctx, git: &Git) -> Result<Checkout> {
 fn state_of(places: &Places, clean: Clean, log: &str, git: &Git) -> Option<TreeState> {
     let mut ids = log.lines().skip(2);
     let (commit, tree) = (ids.next()?, ids.next()?);
-    let head = std::fs::read_to_string(places.git.join("HEAD")).ok()?;
-    let branch = head.trim_end().strip_prefix("ref: ").map_or(Some("HEAD"), |name| name.strip_prefix("refs/heads/"))?;
+    let head = places.head()?;
+    if places.commit(&head)? != commit {
+        return None;
+    }
+    let branch = head.strip_prefix("ref: ").map_or(Some("HEAD"), |name| name.strip_prefix("refs/heads/"))?;
     let unknown = clean.unknown().to_vec();
     let mut state = clean.state(&Head { commit, tree, branch })?;
     if !unknown.is_empty() {
@@ -99,6 +102,26 @@ impl Places {
         let common = std::fs::read_to_string(git.join("commondir")).map_or_else(|_| git.clone(), |text| git.join(text.trim_end()));
         Some(Self { top, git, common })
     }
+
+    /// What is checked out: `ref: ` and a branch, or the id of a commit.
+    fn head(&self) -> Option<String> {
+        Some(std::fs::read_to_string(self.git.join("HEAD")).ok()?.trim_end().to_owned())
+    }
+
+    /// The id of the commit that `head` is, from the files of the references; none where a branch is another name of one.
+    fn commit(&self, head: &str) -> Option<String> {
+        let id = match head.strip_prefix("ref: ") {
+            None => head.to_owned(),
+            Some(name) => match std::fs::read_to_string(self.common.join(name)) {
+                Ok(id) => id.trim_end().to_owned(),
+                Err(_) => {
+                    let packed = std::fs::read_to_string(self.common.join("packed-refs")).ok()?;
+                    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, known)| *known == name).map(|(id, _)| id.to_owned()))?
+                }
+            },
+        };
+        (id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    }
 }
 
 /// What git says of the commit.
@@ -118,8 +141,8 @@ impl Said {
 /// (`git describe` walks the history, which takes longer than all the rest), and the names in its folders.
 struct Memory {
     folder: PathBuf,
-    /// Of which commit and tags git spoke; none for a repository that keeps its references otherwise, which is asked each time.
-    key: Option<String>,
+    /// Of which commit, tags and history git spoke; none for a repository that keeps its references otherwise, which is asked each time.
+    key: Option<Key>,
 }
 
 /// The key, the description and the log, in lines.
@@ -130,20 +153,23 @@ const NAMES: &str = "names";
 impl Memory {
     fn of(places: &Places, cache: &Path) -> Self {
         let name = hex(&Sha256::digest(places.top.as_os_str().as_bytes())[..8]);
-        Self { folder: cache.join("checkouts").join(name), key: key(places) }
+        Self { folder: cache.join("checkouts").join(name), key: Key::of(places) }
     }
 
     fn said(&self) -> Option<Said> {
         let text = std::fs::read_to_string(self.folder.join(SAID)).ok()?;
         let (key, text) = text.split_once('\n')?;
         let (describe, log) = text.split_once('\n')?;
-        (Some(key) == self.key.as_deref()).then(|| Said { describe: describe.to_owned(), log: log.trim_end().to_owned() })
+        let log = log.trim_end();
+        let wanted = self.key.as_ref()?;
+        (key == wanted.all && wanted.is_of(log)).then(|| Said { describe: describe.to_owned(), log: log.to_owned() })
     }
 
-    /// Where it cannot be kept, git is asked again.
-    fn keep(&self, describe: &str, log: &str, names: Option<&[u8]>) {
-        if let Some(key) = self.key.as_ref().filter(|_| self.said().is_none()) {
-            let _ = write_atomically(&self.folder.join(SAID), format!("{key}\n{describe}\n{log}\n").as_bytes());
+    /// Where it cannot be kept, git is asked again. What changed while git spoke is not kept either.
+    fn keep(&self, places: &Places, describe: &str, log: &str, names: Option<&[u8]>) {
+        let key = self.key.as_ref().filter(|key| key.is_of(log) && self.said().is_none());
+        if let Some(key) = key.filter(|key| Key::of(places).as_ref() == Some(*key)) {
+            let _ = write_atomically(&self.folder.join(SAID), format!("{}\n{describe}\n{log}\n", key.all).as_bytes());
         }
         if let Some(names) = names {
             let _ = write_atomically(&self.folder.join(NAMES), names);
@@ -151,30 +177,39 @@ impl Memory {
     }
 }
 
-/// The commit that is checked out, and all tags.
-fn key(places: &Places) -> Option<String> {
-    if places.common.join("reftable").exists() {
-        return None;
-    }
-    let packed = std::fs::read(places.common.join("packed-refs")).unwrap_or_default();
-    let head = std::fs::read_to_string(places.git.join("HEAD")).ok()?;
-    let mut hash = Sha256::new();
-    hash.update(commit(places, head.trim_end(), &packed)?);
-    hash.update(&packed);
-    let tags = walkdir::WalkDir::new(places.common.join("refs/tags")).sort_by_file_name();
-    for tag in tags.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
-        hash.update(tag.path().as_os_str().as_bytes());
-        hash.update(std::fs::read(tag.path()).ok()?);
-    }
-    Some(hex(&hash.finalize()))
+/// What git's words depend on.
+#[derive(PartialEq, Eq)]
+struct Key {
+    commit: String,
+    /// The digest of it all.
+    all: String,
 }
 
-/// The id of the commit that is checked out, from the files of the references.
-fn commit(places: &Places, head: &str, packed: &[u8]) -> Option<String> {
-    let Some(name) = head.strip_prefix("ref: ") else { return Some(head.to_owned()) };
-    if let Ok(id) = std::fs::read_to_string(places.common.join(name)) {
-        return Some(id.trim_end().to_owned());
+impl Key {
+    fn of(places: &Places) -> Option<Self> {
+        if places.common.join("reftable").exists() {
+            return None;
+        }
+        let commit = places.commit(&places.head()?)?;
+        let mut hash = Sha256::new();
+        hash.update(&commit);
+        // Where the history ends, and what stands in for another part of it.
+        for name in ["packed-refs", "shallow", "info/grafts"] {
+            hash.update(name);
+            hash.update(std::fs::read(places.common.join(name)).unwrap_or_default());
+        }
+        for folder in ["refs/tags", "refs/replace"] {
+            let files = walkdir::WalkDir::new(places.common.join(folder)).sort_by_file_name();
+            for file in files.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
+                hash.update(file.path().as_os_str().as_bytes());
+                hash.update(std::fs::read(file.path()).ok()?);
+            }
+        }
+        Some(Self { commit, all: hex(&hash.finalize()) })
     }
-    let packed = std::str::from_utf8(packed).ok()?;
-    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, known)| *known == name).map(|(id, _)| id.to_owned()))
+
+    /// Whether `log` is of this commit.
+    fn is_of(&self, log: &str) -> bool {
+        log.lines().nth(2) == Some(&self.commit)
+    }
 }

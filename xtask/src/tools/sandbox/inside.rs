@@ -6,7 +6,9 @@
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     fs::Mode,
-    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount},
+    mount::{
+        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount, unmount,
+    },
     process::{chdir, getgid, getuid, pivot_root},
     thread::{UnshareFlags, unshare_unsafe},
 };
@@ -84,14 +86,69 @@ fn become_step(order: &Order) -> Result<u8> {
     }
     mount("proc", root.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
         .context("cannot mount /proc")?;
+    shut(&root.join("proc"))?;
     make_devices(&root.join("dev"))?;
     enter(root)?;
     let Some((program, arguments)) = order.argv.split_first() else { bail!("the step is empty") };
     let workdir = Path::new(&order.workdir);
     chdir(workdir).with_context(|| format!("cannot go to {} in the stage", order.workdir))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    drop_capabilities()?;
     let error = Command::new(program).args(arguments).env_clear().envs(&order.env).exec();
     Err(error).with_context(|| format!("`{program}` cannot be started in the stage: it must be in it (a FROM or BUILD_PKGS brings it)"))
+}
+
+/// Parts of /proc that are the whole machine's, whoever mounts it: they can be read only.
+const KERNEL: &[&str] = &["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"];
+
+/// Parts of /proc that tell of the whole machine's memory and keys.
+const MEMORY: &[&str] = &["kcore", "keys", "timer_list", "sched_debug", "latency_stats"];
+
+/// Takes from the step what in its /proc is the machine's: root in the sandbox is root of the machine where root builds, and a file
+/// there obeys its owner whatever the namespaces are.
+fn shut(proc: &Path) -> Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for path in KERNEL.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
+        mount_bind(&path, &path)
+            .and_then(|()| mount_remount(&path, flags, c""))
+            .with_context(|| format!("cannot keep the step from `{}`", path.display()))?;
+    }
+    for path in MEMORY.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
+        mount_bind("/dev/null", &path).with_context(|| format!("cannot hide `{}` from the step", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What root may do in a step: to own, to read and to write files, and to be another user. Source of the numbers: capabilities(7).
+const CAPABILITIES: &[libc::c_ulong] = &[
+    0,  // CHOWN
+    1,  // DAC_OVERRIDE
+    3,  // FOWNER
+    4,  // FSETID
+    5,  // KILL
+    6,  // SETGID
+    7,  // SETUID
+    8,  // SETPCAP
+    10, // NET_BIND_SERVICE
+    18, // SYS_CHROOT
+    31, // SETFCAP
+];
+
+/// Lets go of all other capabilities, for this process's next program and all that it starts. What was shut could be opened with them.
+fn drop_capabilities() -> Result<()> {
+    for capability in (0..64).filter(|capability| !CAPABILITIES.contains(capability)) {
+        // SAFETY: prctl with these arguments reads no memory.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } == 0 {
+            continue;
+        }
+        let error = std::io::Error::last_os_error();
+        // The kernel knows no capability of this number, nor one of a higher.
+        if error.raw_os_error() == Some(libc::EINVAL) {
+            break;
+        }
+        return Err(error).context("cannot let go of capabilities");
+    }
+    Ok(())
 }
 
 fn make_devices(dev: &Path) -> Result<()> {
