@@ -1,7 +1,7 @@
 //! What was seen in the folders of a checkout, for the next time: a folder that has not changed since holds the same names, and need
 //! not be listed again. This is what git's untracked cache is for, which few have switched on and which git alone may write.
 
-use crate::objects::Id;
+use crate::objects::{Id, sha1};
 use rustix::fs::Stat;
 use std::{
     os::unix::ffi::OsStrExt as _,
@@ -12,8 +12,8 @@ use std::{
 /// The clock of a file system may be this coarse: a folder that changed so shortly ago can change again without looking so.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The first bytes.
-const MAGIC: &[u8] = b"names 1\n";
+/// The first bytes; then come the index's checksum, the folders, the unknown names, and a SHA-1 of all before it.
+const MAGIC: &[u8] = b"names 2\n";
 
 /// In place of the checksum where git was told not to compute it (`index.skipHash`).
 const NO_CHECKSUM: Id = [0; 20];
@@ -55,7 +55,12 @@ impl Names {
         if *index == NO_CHECKSUM {
             return None;
         }
-        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(index)?.strip_suffix(b"\0")?;
+        // What was cut off or written by two at once has another hash than it says at its end.
+        let (rest, hash) = bytes.split_last_chunk::<20>()?;
+        if sha1(&[rest]) != *hash {
+            return None;
+        }
+        let rest = rest.strip_prefix(MAGIC)?.strip_prefix(index)?.strip_suffix(b"\0")?;
         let mut names = Self::default();
         for line in rest.split(|byte| *byte == 0) {
             let Some(path) = line.strip_prefix(b"?") else {
@@ -91,6 +96,8 @@ impl Names {
             bytes.extend_from_slice(path.as_os_str().as_bytes());
             bytes.push(0);
         }
+        let hash = sha1(&[&bytes]);
+        bytes.extend(hash);
         Some(bytes)
     }
 }
@@ -108,8 +115,7 @@ mod tests {
         assert_eq!(Names::parse(&bytes, &[3; 20]), Some(names));
         assert_eq!(Names::parse(&bytes, &[4; 20]), None, "another index");
         for cut in 0..bytes.len() {
-            // A line less is a folder less, which the one who reads must count.
-            assert_ne!(Names::parse(&bytes[..cut], &[3; 20]).map_or(0, |names| names.folders.len() + names.unknown.len()), 4, "{cut}");
+            assert_eq!(Names::parse(&bytes[..cut], &[3; 20]), None, "{cut}");
         }
         assert_eq!(Names::default().to_bytes(&NO_CHECKSUM, at(93)), None, "any index");
         assert_eq!(Names { folders: vec![folder(b"", 91)], unknown: vec![] }.to_bytes(&[3; 20], at(93)), None, "too new");

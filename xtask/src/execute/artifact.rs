@@ -23,7 +23,7 @@ impl Pending {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let name = path.file_name().context("an artifact has a name")?.to_string_lossy();
         let part = folder.join(format!(".{name}.part"));
-        let _ = std::fs::remove_file(&part);
+        remove(&part);
         Ok(Self { part, path: path.to_owned(), done: false })
     }
 
@@ -55,9 +55,18 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.done {
-            let _ = std::fs::remove_file(&self.part);
+            remove(&self.part);
         }
     }
+}
+
+/// Removes what is there of a part, a folder too. Whoever writes it next finds out when it could not be.
+fn remove(part: &Path) {
+    let _ = if part.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        std::fs::remove_dir_all(part)
+    } else {
+        std::fs::remove_file(part)
+    };
 }
 
 /// Copies a program to `path`, where it may be run.
@@ -93,6 +102,11 @@ mod tests {
         let pending = Pending::new(&path).expect("pending");
         pending.create().expect("create").write_all(b"half").expect("write");
         drop(pending);
+        assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 0);
+        let pending = Pending::new(&path).expect("pending");
+        std::fs::create_dir_all(pending.part().join("of a folder")).expect("folder");
+        std::mem::forget(pending);
+        drop(Pending::new(&path).expect("pending"));
         assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 0);
         write_atomically(&path, b"whole").expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"whole");

@@ -96,7 +96,8 @@ fn is_package(node: &Node) -> bool {
 fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, options: &Options) -> Result<State> {
     match &node.action {
         Action::BuildPackage(job) if job.work != PackageWork::Build || job.force => return Ok(State::Stale("it was asked for".into())),
-        Action::BuildEve(job) if job.work != PackageWork::Build || job.force => return Ok(State::Stale("it was asked for".into())),
+        // It is not we who keep the image: what has it looks itself.
+        Action::BuildEve(_) => return Ok(State::Stale("it was asked for".into())),
         Action::BuildPackage(job) => {
             let missing = || State::Stale(format!("{} is not in the image cache", job.image));
             return Ok(engine.package(job)?.map_or_else(missing, State::Fresh));

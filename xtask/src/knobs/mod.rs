@@ -56,7 +56,13 @@ impl RawKnobs {
         };
         match self.0.get(decl.name) {
             Some((old, from)) if *from == source && old != value => {
-                Err(usage(format!("{} is set to `{old}` and to `{value}` by the {source}", decl.name)))
+                let values =
+                    if matches!(decl.kind, Kind::Secret) || [old, value].iter().any(|value| value.contains("://") && value.contains('@')) {
+                        "two values".to_owned()
+                    } else {
+                        format!("`{old}` and to `{value}`")
+                    };
+                Err(usage(format!("{} is set to {values} by the {source}", decl.name)))
             }
             Some(_) => Ok(()),
             None => {

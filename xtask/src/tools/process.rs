@@ -229,19 +229,37 @@ pub(super) fn read_with<T>(cmd: Cmd, read: impl FnOnce(&mut dyn Read) -> Result<
     let (mut output, stdout) = io::pipe()?;
     let mut running = start(cmd, None, Some(stdout))?;
     let group = Arc::clone(&running.group);
-    let (result, given_up, ended) = thread::scope(|scope| {
+    let (result, given_up, saw_end, ended) = thread::scope(|scope| {
         let wait = scope.spawn(|| running.finish(limit));
-        let result = read(&mut output);
+        let mut seen = Seen { inner: &mut output, ended: false };
+        let result = read(&mut seen);
+        let saw_end = seen.ended;
         // A reader that leaves early closes the pipe, and the tool gets SIGPIPE at its next word.
         drop(output);
         let given_up = result.is_err() && group.end_after(AFTER_READER);
-        (result, given_up, wait.join())
+        (result, given_up, saw_end, wait.join())
     });
     ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that waits for a tool has panicked")))?;
     match running.ended {
-        Some(Exit::Status(0) | Exit::Signal(libc::SIGPIPE)) => result,
+        Some(Exit::Status(0)) => result,
+        // To one who has read it to its end, this is a tool that broke in the middle.
+        Some(Exit::Signal(libc::SIGPIPE)) if !saw_end => result,
         _ if given_up => result,
         _ => Err(running.failure().into()),
+    }
+}
+
+/// A reader that remembers whether the end was reached.
+struct Seen<'r> {
+    inner: &'r mut PipeReader,
+    ended: bool,
+}
+
+impl Read for Seen<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.ended |= count == 0 && !buffer.is_empty();
+        Ok(count)
     }
 }
 
@@ -465,6 +483,8 @@ mod tests {
         };
         let error = sh("echo half; exit 9").read_with(cut_short).unwrap_err();
         assert_eq!(failure(&error).exit, Exit::Status(9));
+        let error = sh("echo half; kill -PIPE $$").stdout().unwrap_err();
+        assert_eq!(failure(&error).exit, Exit::Signal(libc::SIGPIPE));
     }
 
     #[test]

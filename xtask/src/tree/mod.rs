@@ -89,6 +89,11 @@ impl Tree {
         })
     }
 
+    /// The files that packages are made of.
+    pub fn counted(&self) -> Result<tags::Counted> {
+        tags::Counted::new(&self.root, self.state.clone())
+    }
+
     /// The version: a folder's name below `dist/<arch>`.
     #[must_use]
     pub fn version(&self) -> &str {

@@ -3,16 +3,12 @@
 use super::pattern::Ignore;
 use anyhow::{Context as _, Result};
 use filetree::{Children, Kind, Node, Tree};
-use std::path::Path;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Reads the folder `dir` (absolute). Everything belongs to 0:0 with mode 0755 or 0644 by its executable bit and the time
-/// `mtime`; symbolic links are kept as they are; what `.dockerignore` names is left out.
-pub fn read_context(dir: &Path, mtime: i64) -> Result<Tree> {
-    read_filtered(dir, mtime, &mut |_| true)
-}
-
-/// The same with only the files whose path below `dir` passes `keep`; a folder that is refused is left out as a whole.
-pub fn read_filtered(dir: &Path, mtime: i64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<Tree> {
+/// `mtime`; symbolic links are kept as they are; what `.dockerignore` names is left out, and so are files and folders whose path does
+/// not pass `keep`.
+pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<Tree> {
     let ignore_path = dir.join(".dockerignore");
     let ignore = match std::fs::read_to_string(&ignore_path) {
         Ok(text) => Ignore::parse(&text),
@@ -20,7 +16,7 @@ pub fn read_filtered(dir: &Path, mtime: i64, keep: &mut dyn FnMut(&[u8]) -> bool
         Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", ignore_path.display())),
     };
     // A folder that is ignored may hold what a later line takes back, so folders are dropped when they turn out empty.
-    let mut tree = filetree::read_dir(dir, &mut |path, _| path.is_empty() || keep(path))?;
+    let mut tree = filetree::read_dir(dir, &mut |path, _| path.is_empty() || keep(&dir.join(OsStr::from_bytes(path))))?;
     let mut path = Vec::new();
     if let Kind::Dir(children) = &mut tree.root.kind {
         drop_ignored(children, &mut path, &ignore);
@@ -30,9 +26,9 @@ pub fn read_filtered(dir: &Path, mtime: i64, keep: &mut dyn FnMut(&[u8]) -> bool
 }
 
 /// Reads one of `extra-sources`, a folder or a file, and puts it at `destination` in the context.
-pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i64) -> Result<()> {
+pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<()> {
     let node = if source.is_dir() {
-        read_context(source, mtime)?.root
+        read_context(source, mtime, keep)?.root
     } else {
         let executable = std::os::unix::fs::PermissionsExt::mode(&source.metadata()?.permissions()) & 0o100 != 0;
         Node::file(if executable { 0o755 } else { 0o644 }, mtime, filetree::Content::of_path(source)?)

@@ -7,7 +7,7 @@ mod environment;
 mod pattern;
 mod stage;
 
-pub use context::{add_source, read_context, read_filtered};
+pub use context::{add_source, read_context};
 pub use environment::{Environment, Mount, MountKind, Step};
 
 use crate::dockerfile::{Dockerfile, expand};

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use filetree::{Content, Kind, Meta, Node};
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Mutex};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Mutex};
 
 const EPOCH: i64 = 1000;
 
@@ -347,8 +347,10 @@ fn a_context_is_the_same_under_every_umask() {
         fs::write(folder.join("out/drop"), "d").unwrap();
         std::os::unix::fs::symlink("a", folder.join("link")).unwrap();
         fs::set_permissions(folder.join("sub"), fs::Permissions::from_mode(dir_mode)).unwrap();
-        let mut tree = read_context(&folder, EPOCH).unwrap();
-        add_source(&mut tree, &folder.join("sub"), "/extra", EPOCH).unwrap();
+        fs::write(folder.join("sub/ignored.swp"), "s").unwrap();
+        let keep = |path: &Path| !path.ends_with("ignored.swp");
+        let mut tree = read_context(&folder, EPOCH, &keep).unwrap();
+        add_source(&mut tree, &folder.join("sub"), "/extra", EPOCH, &keep).unwrap();
         (list(&tree), filetree::write_tar(&tree, Vec::new()).unwrap())
     };
     let wide = read(0o664, 0o775);

@@ -161,6 +161,27 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
+/// The files that tags speak of: those of git, and those that it would take. An editor's file that git ignores is in no tag, so it must
+/// be in no image of that tag either.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    top: PathBuf,
+    state: TreeState,
+}
+
+impl Counted {
+    /// Of the checkout that `root` is in.
+    pub fn new(root: &Path, state: TreeState) -> Result<Self> {
+        Ok(Self { top: find_top(root)?, state })
+    }
+
+    /// Whether the file `path` is one, or the folder holds one.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        below(&self.top, &clean(path)).is_ok_and(|name| self.state.covers(&name))
+    }
+}
+
 type IdOf<'f> = dyn Fn(&TreeState, &[u8]) -> Option<String> + 'f;
 
 /// The ids of the extra sources in hex, in the order of the build.yml.

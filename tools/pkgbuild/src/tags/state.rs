@@ -169,11 +169,11 @@ impl TreeState {
         tracked.map(|(path, _)| Path::new(OsStr::from_bytes(path)))
     }
 
-    /// Whether the tag of a package speaks of the file `path` (below the top of the repository) when it lies in the package:
-    /// git tracks it or would, were it told to.
+    /// Whether the tag of a package speaks of the file `path` (below the top of the repository) when it lies in the package, or of
+    /// something in the folder: git tracks it or would, were it told to. What git ignores is not covered.
     #[must_use]
     pub fn covers(&self, path: &[u8]) -> bool {
-        self.changes.contains_key(path) || self.file(path).is_some()
+        !self.files_below(path).is_empty() || self.changes_below(path).next().is_some()
     }
 
     /// The id at HEAD, in hex, of the folder or file `path`; the empty path is the whole tree.

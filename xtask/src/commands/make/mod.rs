@@ -35,9 +35,8 @@ fn make_flags(flags: &str) -> Vec<String> {
     let mut options = Vec::new();
     for (at, word) in flags.split_whitespace().take_while(|word| *word != "--").enumerate() {
         if at == 0 && !word.starts_with('-') && !word.contains('=') {
-            if word.contains('n') {
-                options.push("-n".to_owned());
-            }
+            // What makes a difference here; the rest is make's own affair.
+            options.extend(['n', 'k', 'B'].into_iter().filter(|letter| word.contains(*letter)).map(|letter| format!("-{letter}")));
         } else if word.starts_with("-j") && word[2..].parse::<usize>().is_ok() {
             options.push(word.to_owned());
         }
@@ -88,7 +87,7 @@ fn sort(words: &[String]) -> Result<Words> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-n" | "--just-print" | "--dry-run" | "--recon" => sorted.options.push("-n".to_owned()),
-            "-s" | "--silent" | "--quiet" | "-B" | "-w" | "--no-print-directory" | "-r" => {}
+            "-s" | "--silent" | "--quiet" | "-w" | "--no-print-directory" | "-r" => {}
             "--overrides" => sorted.overrides = true,
             "-k" | "--keep-going" => sorted.keep_going = true,
             "-h" | "--help" => sorted.questions = Some(Vec::new()),
@@ -102,7 +101,7 @@ fn sort(words: &[String]) -> Result<Words> {
             }
             _ if word.starts_with('-') => {
                 return Err(usage(format!(
-                    "`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help"
+                    "`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help; `clean` makes everything due"
                 )));
             }
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
@@ -226,6 +225,8 @@ mod tests {
     fn makes_own_flags_are_understood() {
         assert_eq!(make_flags("n -j4 --jobserver-auth=3,4 -- HV=xen"), ["-n", "-j4"]);
         assert_eq!(make_flags(" -j2"), ["-j2"]);
+        assert_eq!(make_flags("knsw"), ["-n", "-k"]);
+        assert!(sorted("-B|live").expect_err("refused").to_string().contains("clean"));
         let words = make_overrides(r#" -- G= H=x\ --\ y F=a\\b E=a$$$$b D=it's C=a"b B=x;echo\ I A=a\ b"#);
         assert_eq!(words, ["G=", "H=x -- y", r"F=a\b", "E=a$b", "D=it's", "C=a\"b", "B=x;echo I", "A=a b"]);
         assert!(make_overrides("n -j4").is_empty());

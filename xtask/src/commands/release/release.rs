@@ -41,6 +41,8 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         return Ok(());
     }
     git.change("fetching from origin", ["fetch"])?;
+    // It may have come just now.
+    refuse_tag(&git, version)?;
     if !git.look_text(["diff", "origin/master..master"])?.is_empty() {
         bail!("origin/master is different from master\nhint: bring master up to date first");
     }
@@ -68,6 +70,10 @@ fn check(git: &Git, version: &str) -> Result<()> {
     if !dirty.is_empty() {
         return Err(usage(format!("the tree has changes that a release would leave out or take in:\n{dirty}\nhint: commit or stash them")));
     }
+    refuse_tag(git, version)
+}
+
+fn refuse_tag(git: &Git, version: &str) -> Result<()> {
     if git.finds(["show-ref", "--verify", "--quiet", &format!("refs/tags/{version}")])? {
         return Err(usage(format!("the tag {version} exists already; nothing was changed")));
     }

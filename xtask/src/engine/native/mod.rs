@@ -32,7 +32,7 @@ impl Native {
     pub fn new(ctx: &Ctx, tree: &Tree) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
-        Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree) })
+        Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
     }
 
     /// The image of a package, which an earlier node has made.

@@ -18,6 +18,7 @@ use pkgbuild::{
     builder::{self, Environment, Request, Step},
     debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
+    tags::Counted,
 };
 use std::{
     collections::BTreeMap,
@@ -49,11 +50,12 @@ pub(super) struct Builder {
     commit: Option<String>,
     root: PathBuf,
     tool_images: Vec<String>,
+    counted: Counted,
 }
 
 impl Builder {
-    pub(super) fn new(ctx: &Ctx, tree: &Tree) -> Self {
-        Self {
+    pub(super) fn new(ctx: &Ctx, tree: &Tree) -> Result<Self> {
+        Ok(Self {
             tools: ctx.tools.clone(),
             origins: Origins::new(&ctx.knobs, &ctx.environment),
             downloads: ctx.environment.cache().join("debs"),
@@ -65,7 +67,8 @@ impl Builder {
             commit: tree.commit_if_clean(),
             root: ctx.root.clone(),
             tool_images: ctx.profile.packages.tool_images.clone(),
-        }
+            counted: tree.counted()?,
+        })
     }
 
     pub(super) fn build(&self, cache: &Cache, package: &Package<'_>, job: &Job<'_>) -> Result<()> {
@@ -106,9 +109,10 @@ impl Builder {
 
     /// The package's folder with its extra sources, and for a tool image the program that it holds.
     fn context(&self, package: &Package<'_>, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
-        let mut context = builder::read_context(package.dir, self.epoch)?;
+        let keep = |path: &Path| self.counted.holds(path);
+        let mut context = builder::read_context(package.dir, self.epoch, &keep)?;
         for (source, destination) in yml.sources()? {
-            builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch)?;
+            builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch, &keep)?;
         }
         if self.tool_images.iter().any(|name| name == package.name) {
             job.step("compiling eve-tools");
