@@ -1,5 +1,7 @@
 //! The process's environment, read once. Nothing else in the program reads it; children get what their tool's module chooses.
 
+use crate::error::usage;
+use anyhow::Result;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -53,10 +55,16 @@ impl Environment {
         self.get("LINUXKIT_CACHE").map_or_else(|| self.home().join(".linuxkit/cache"), PathBuf::from)
     }
 
-    /// Seconds since the epoch that artifacts are dated with, when the caller fixed them.
-    #[must_use]
-    pub fn source_date_epoch(&self) -> Option<i64> {
-        self.get("SOURCE_DATE_EPOCH")?.parse().ok()
+    /// Seconds since the epoch that artifacts are dated with, when the caller fixed them: no more than 32 bits, as in the images' formats.
+    pub fn source_date_epoch(&self) -> Result<Option<i64>> {
+        let Some(text) = self.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
+        let seconds = text.parse::<u32>();
+        seconds.map(|seconds| Some(seconds.into())).map_err(|_| {
+            usage(format!(
+                "SOURCE_DATE_EPOCH={text}: it is seconds since 1970, 0 to {}\nhint: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
+                u32::MAX
+            ))
+        })
     }
 
     /// Who builds, and on which machine, for what must say so.

@@ -1,6 +1,20 @@
 //! `cargo xtask`: turns a tree of packages, templates and configuration into bootable images and runs them.
 //! Here: parse, build the context, dispatch, print the error. Everything else has a room of its own; see docs/ARCHITECTURE.md.
 
+/// As in std, but somebody who has stopped reading standard error (`cargo xtask live 2>&1 | head -3`) does not end a build.
+macro_rules! eprint {
+    ($($words:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!($($words)*));
+    }};
+}
+
+/// See `eprint!`.
+macro_rules! eprintln {
+    ($($words:tt)*) => {
+        eprint!("{}\n", format_args!($($words)*))
+    };
+}
+
 mod cli;
 mod commands;
 mod context;

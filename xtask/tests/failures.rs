@@ -286,3 +286,26 @@ fn a_step_cannot_reach_this_machine() {
     assert_eq!(common::texts(&output).0, "shut\n", "{output:?}");
     assert_eq!(fs::read_to_string(stage.path().join("new")).unwrap(), "fine\n");
 }
+
+#[test]
+fn nobody_needs_to_read_what_is_said() {
+    let tree = Tree::new();
+    let line =
+        format!("(sleep 0.3; '{}' --root '{}' config > out; echo $? > code) 2>&1 | true", env!("CARGO_BIN_EXE_xtask"), tree.root().display());
+    let done = Command::new("bash").args(["-c", &line]).current_dir(tree.folder.path()).status().unwrap();
+    assert!(done.success());
+    assert_eq!(fs::read_to_string(tree.folder.path().join("code")).unwrap(), "0\n");
+}
+
+#[test]
+fn another_time_is_another_image() {
+    let tree = Tree::new();
+    let config = |time: &str| tree.xtask().env("SOURCE_DATE_EPOCH", time).args(["--dry-run", "config"]);
+    tree.xtask().env("SOURCE_DATE_EPOCH", "1700000000").args(["config"]).ok();
+    assert!(config("1700000000").ok().contains("up to date"));
+    assert!(config("1700001000").ok().contains("time was 1700000000, is 1700001000"));
+    for wrong in ["abc", "-5", "99999999999999999"] {
+        let (code, error) = config(wrong).fails();
+        assert!(code == 2 && error.contains(&format!("SOURCE_DATE_EPOCH={wrong}: ")), "{error}");
+    }
+}

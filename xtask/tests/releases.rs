@@ -63,6 +63,17 @@ impl Clone {
     }
 }
 
+trait Version {
+    fn arg_version(self) -> String;
+}
+
+impl Version for Xtask {
+    /// What `version` prints.
+    fn arg_version(self) -> String {
+        self.args(["version"]).ok().trim().to_owned()
+    }
+}
+
 fn git_says(folder: &Path, words: &str) -> String {
     let output = Command::new("git").args(words.split(' ')).current_dir(folder).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -101,6 +112,72 @@ fn a_release_is_a_branch_with_the_server_and_a_tag_or_nothing_at_all() {
     git(&clone.root(), &["checkout", "-q", "1.2"]);
     let (code, error) = clone.xtask().args(["release", "VERSION=1.3.0"]).fails();
     assert!(code == 2 && error.contains("starts from master"), "{error}");
+}
+
+#[test]
+fn a_tag_that_only_origin_has_stops_a_release_before_it_begins() {
+    let clone = Clone::new();
+    let origin = clone.folder.path().join("origin.git");
+    git(&origin, &["tag", "-a", "-m", "x", "1.2.3", "master"]);
+    git(&clone.root(), &["commit", "-q", "--allow-empty", "-m", "two"]);
+    git(&clone.root(), &["push", "-q", "origin", "master"]);
+    git(&origin, &["tag", "-f", "-a", "-m", "x", "1.2.3", "master"]);
+    let (code, error) = clone.xtask().args(["release", "VERSION=1.2.3"]).fails();
+    assert!(code == 2 && error.contains("the tag 1.2.3 exists already"), "{error}");
+    assert_eq!(git_says(&clone.root(), "branch --format=%(refname:short)"), "master");
+}
+
+/// What git said is remembered; whatever its words depend on makes it be asked again.
+#[test]
+fn the_version_is_always_gits() {
+    let clone = Clone::new();
+    let root = clone.root();
+    let version = || clone.xtask().arg_version();
+    let commit = |name: &str| git(&root, &["commit", "-q", "--allow-empty", "-m", name]);
+    let short = || git_says(&root, "rev-parse --short=8 HEAD");
+    for _ in 0..2 {
+        assert_eq!(version(), format!("0.0.0-master-{}", short()));
+    }
+    commit("two");
+    assert_eq!(version(), format!("0.0.0-master-{}", short()));
+    git(&root, &["tag", "-a", "-m", "x", "v9.9.1"]);
+    assert_eq!(version(), "v9.9.1");
+    git(&root, &["tag", "-d", "v9.9.1"]);
+    assert_eq!(version(), format!("0.0.0-master-{}", short()));
+
+    // A branch that is another name of one.
+    git(&root, &["symbolic-ref", "refs/heads/main", "refs/heads/master"]);
+    git(&root, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    let before = version();
+    commit("three");
+    assert!(before != version() && version().ends_with(&short()), "{}", version());
+    git(&root, &["symbolic-ref", "HEAD", "refs/heads/master"]);
+
+    // The history's end moves.
+    git(&root, &["tag", "-a", "-m", "x", "v9.9.2"]);
+    commit("four");
+    let (full, shallow) = (version(), clone.folder.path().join("shallow"));
+    let url = format!("file://{}", root.display());
+    git(clone.folder.path(), &["clone", "-q", "--depth=1", "--no-tags", &url, shallow.to_str().unwrap()]);
+    let of_shallow = || Xtask::new(&shallow).env("HOME", clone.folder.path()).arg_version();
+    git(&shallow, &["fetch", "-q", "--depth=1", "origin", "tag", "v9.9.2"]);
+    assert_eq!(of_shallow(), format!("0.0.0-master-{}", short()));
+    git(&shallow, &["fetch", "-q", "--unshallow"]);
+    assert_eq!(of_shallow(), full);
+    assert!(full.starts_with("v9.9.2-1-g"), "{full}");
+
+    // Somebody commits while git is asked: what it says then is not kept for the commit that was looked at.
+    commit("five");
+    let bin = clone.folder.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    common::script(
+        &bin.join("git"),
+        "#!/bin/sh\nif [ \"$1\" = log ]; then /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin git commit -q --allow-empty -m race; fi\nPATH=/usr/local/bin:/usr/bin:/bin exec git \"$@\"\n",
+    );
+    clone.xtask().env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())).args(["version"]).output();
+    assert_eq!(git_says(&root, "log -1 --format=%s"), "race");
+    git(&root, &["checkout", "-q", "HEAD~1"]);
+    assert_eq!(version(), format!("v9.9.2-2-g{}", git_says(&root, "rev-parse --short HEAD")));
 }
 
 #[test]

@@ -38,7 +38,8 @@ pub struct Clean {
 #[must_use]
 pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     let path = git_dir.join("index");
-    let (bytes, written) = (std::fs::read(&path).ok()?, path.metadata().ok()?);
+    // In this order: an index that is written anew between the two then looks older than it is, and more files are read.
+    let (written, bytes) = (path.metadata().ok()?, std::fs::read(&path).ok()?);
     // A hash of 20 bytes stands at the end.
     let checksum: &Id = bytes.last_chunk()?;
     let (index, remembered) = std::thread::scope(|scope| {

@@ -58,7 +58,10 @@ pub(crate) enum Kind {
 
 /// Reads the whole program.
 pub(crate) fn parse(tokens: Vec<(Token, usize)>) -> Result<Expr, Fault> {
-    let mut parser = Parser { tokens, next: 0 };
+    if let Some((_, at)) = tokens.get(MOST_TOKENS) {
+        return fault(*at, format!("more than {MOST_TOKENS} words"));
+    }
+    let mut parser = Parser { tokens, next: 0, depth: 0 };
     let expression = parser.pipe()?;
     match parser.peek() {
         Token::End => Ok(expression),
@@ -104,7 +107,13 @@ const COMPARE: u8 = 5;
 struct Parser {
     tokens: Vec<(Token, usize)>,
     next: usize,
+    /// How many expressions the present one is in.
+    depth: usize,
 }
+
+/// What is in more brackets than this, or longer, was not written by a person; each level takes some of the stack.
+const DEEPEST: usize = 64;
+const MOST_TOKENS: usize = 4096;
 
 impl Parser {
     fn peek(&self) -> &Token {
@@ -237,6 +246,16 @@ impl Parser {
     }
 
     fn term(&mut self) -> Result<Expr, Fault> {
+        if self.depth == DEEPEST {
+            return fault(self.at(), format!("more than {DEEPEST} expressions are in each other here"));
+        }
+        self.depth += 1;
+        let term = self.any_term();
+        self.depth -= 1;
+        term
+    }
+
+    fn any_term(&mut self) -> Result<Expr, Fault> {
         let at = self.at();
         let identity = || Box::new(Expr { at, kind: Kind::Identity });
         let kind = match self.take() {

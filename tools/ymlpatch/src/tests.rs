@@ -114,6 +114,11 @@ fn errors_name_line_and_column() {
         let got = error(program, YML);
         assert!(got.starts_with(want), "{program}: {got}");
     }
+    for mark in ["(", "-", "[", "{a: "] {
+        let got = error(&mark.repeat(1000), YML);
+        assert!(got.contains("more than 64 expressions are in each other here"), "{mark}: {got}");
+    }
+    assert!(error(&"1 | ".repeat(50_000), YML).contains("more than 4096 words"));
     assert!(error(".", "a: [1\nb: 2").starts_with("the document is no YAML: line "), "{}", error(".", "a: [1\nb: 2"));
 }
 

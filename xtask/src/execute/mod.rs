@@ -168,6 +168,7 @@ fn bring_up_to_date(
     let job = Job::start(node, &options.log(&node.id), options.verbose, progress)?;
     progress.start(&node.id.to_string(), &reason);
     let stamp = options.stamp(&node.id);
+    let before = Stamp::read(&stamp);
     // A node that fails half-way must not look finished because of an older stamp.
     let _ = std::fs::remove_file(&stamp);
     engine.make(node, &job)?;
@@ -178,6 +179,10 @@ fn bring_up_to_date(
     }
     let record = Stamp::of(node, needs)?;
     record.write(&stamp)?;
+    if matches!(node.action, Action::CopyFiles { .. }) {
+        // A file that its folder has no more would go on into whatever takes the whole folder.
+        before.iter().flat_map(|before| before.gone(&record)).for_each(|path| drop(std::fs::remove_file(path)));
+    }
     Ok((record.result(), Some(job.finish())))
 }
 

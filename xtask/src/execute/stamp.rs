@@ -74,6 +74,11 @@ impl Stamp {
         difference(&self.inputs, &inputs, true).or_else(|| difference(&self.needs, needs, false)).or_else(|| self.changed_output(node))
     }
 
+    /// Files of this stamp that `next` has not.
+    pub fn gone<'s>(&'s self, next: &'s Self) -> impl Iterator<Item = &'s Path> {
+        self.outputs.keys().filter(|path| !next.outputs.contains_key(*path)).map(PathBuf::as_path)
+    }
+
     fn changed_output(&self, node: &Node) -> Option<String> {
         for path in &node.outputs {
             let name = path.file_name().unwrap_or_default().to_string_lossy();

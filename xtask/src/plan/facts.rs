@@ -76,6 +76,8 @@ pub trait Facts {
     fn fill(&self, template: &Path) -> Result<String>;
     /// A digest over the names and contents of a folder.
     fn folder_digest(&self, folder: &Path) -> Result<String>;
+    /// The files below a folder, relative to it.
+    fn folder_files(&self, folder: &Path) -> Result<Vec<PathBuf>>;
     /// A digest of a file's content.
     fn file_digest(&self, file: &Path) -> Result<String>;
     /// The tags of a push.

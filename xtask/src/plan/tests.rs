@@ -85,6 +85,10 @@ impl Facts for Fake {
         Ok("sha256:c0f1".into())
     }
 
+    fn folder_files(&self, _: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec!["grub.cfg".into()])
+    }
+
     fn profile(&self) -> &Profile {
         &self.profile
     }

@@ -4,7 +4,7 @@
 use super::version;
 use crate::{
     context::Ctx,
-    execute::{artifact::write_atomically, stamp::hex},
+    execute::stamp::hex,
     tools::git::{self, Git},
 };
 use anyhow::Result;
@@ -12,6 +12,7 @@ use pkgbuild::tags::{self, Clean, Head, TreeState};
 use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsStr,
+    io::Write as _,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -169,11 +170,20 @@ impl Memory {
     fn keep(&self, places: &Places, describe: &str, log: &str, names: Option<&[u8]>) {
         let key = self.key.as_ref().filter(|key| key.is_of(log) && self.said().is_none());
         if let Some(key) = key.filter(|key| Key::of(places).as_ref() == Some(*key)) {
-            let _ = write_atomically(&self.folder.join(SAID), format!("{}\n{describe}\n{log}\n", key.all).as_bytes());
+            let _ = self.write(SAID, format!("{}\n{describe}\n{log}\n", key.all).as_bytes());
         }
         if let Some(names) = names {
-            let _ = write_atomically(&self.folder.join(NAMES), names);
+            let _ = self.write(NAMES, names);
         }
+    }
+
+    /// Under a name of its own first: others may look at the checkout just now.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
+        draft.write_all(bytes)?;
+        draft.persist(self.folder.join(name))?;
+        Ok(())
     }
 }
 

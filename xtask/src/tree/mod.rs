@@ -2,6 +2,7 @@
 //! once, when it is first asked for.
 
 mod checkout;
+mod folders;
 mod generated;
 mod kernel_yml;
 mod makefile;
@@ -33,8 +34,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -76,7 +76,7 @@ impl Tree {
             profile: ctx.profile.clone(),
             knobs: ctx.knobs.clone(),
             version,
-            epoch: ctx.environment.source_date_epoch().unwrap_or(commit_time),
+            epoch: ctx.environment.source_date_epoch()?.unwrap_or(commit_time),
             commit: state.commit().to_owned(),
             dirty: facts.dirty_since.is_some(),
             state,
@@ -435,7 +435,11 @@ impl Facts for Tree {
     }
 
     fn folder_digest(&self, folder: &Path) -> Result<String> {
-        folder_digest(folder)
+        folders::digest(folder)
+    }
+
+    fn folder_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        folders::files(folder)
     }
 
     fn file_digest(&self, file: &Path) -> Result<String> {
@@ -468,26 +472,4 @@ fn plain_yml(dir: &Path) -> &'static str {
 /// The newest modification time of the tracked files that are changed.
 fn dirty_since(root: &Path, state: &TreeState, commit_time: i64) -> Option<i64> {
     state.changed_tracked().map(|path| std::fs::symlink_metadata(root.join(path)).map_or(commit_time, |metadata| metadata.mtime())).max()
-}
-
-/// A digest over the names and contents below a folder.
-fn folder_digest(folder: &Path) -> Result<String> {
-    if !folder.is_dir() {
-        return Err(usage(format!("the configuration folder `{}` does not exist\nhint: CONF_DIR names another", folder.display())));
-    }
-    let mut hash = Sha256::new();
-    for entry in walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("cannot read the folder `{}`", folder.display()))?;
-        hash.update(entry.path().strip_prefix(folder)?.as_os_str().as_bytes());
-        hash.update([0, u8::from(entry.file_type().is_dir())]);
-        if entry.file_type().is_file() {
-            let mut bytes = Vec::new();
-            std::fs::File::open(entry.path())
-                .and_then(|mut file| file.read_to_end(&mut bytes))
-                .with_context(|| format!("cannot read `{}`", entry.path().display()))?;
-            hash.update(bytes.len().to_le_bytes());
-            hash.update(&bytes);
-        }
-    }
-    Ok(format!("sha256:{}", hex(&hash.finalize())))
 }

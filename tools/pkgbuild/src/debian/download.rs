@@ -1,7 +1,7 @@
 //! One file from one of several mirrors into a folder, whole and checked or not at all: resumed, repeated, and safe against
 //! another process that does the same.
 
-use super::http::Client;
+use super::http::{Client, without_login};
 use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -119,6 +119,7 @@ fn from_mirror(
 }
 
 fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: &dyn Fn(i64)) -> Result<(), Failure> {
+    let shown = without_login(url);
     let mut have = part.metadata().map_err(|error| Failure::Lasting(error.into()))?.len();
     if have > job.size {
         have = empty(part, have, arrived)?;
@@ -131,28 +132,28 @@ fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: 
             200 => have = empty(part, have, arrived)?,
             206 | 416 if have > 0 => {
                 empty(part, have, arrived)?;
-                return Err(Failure::Passing(anyhow!("`{url}` was not resumed where it had stopped")));
+                return Err(Failure::Passing(anyhow!("`{shown}` was not resumed where it had stopped")));
             }
             404 | 410 => return Err(Failure::Gone),
-            408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{url}`: the server answers {}", response.status))),
-            other => return Err(Failure::Lasting(anyhow!("`{url}`: the server answers {other}"))),
+            408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{shown}`: the server answers {}", response.status))),
+            other => return Err(Failure::Lasting(anyhow!("`{shown}`: the server answers {other}"))),
         }
         have = receive(response.body, have, job.size, part, arrived).map_err(|failure| match failure {
-            Failure::Passing(error) => Failure::Passing(error.context(format!("`{url}` broke off"))),
+            Failure::Passing(error) => Failure::Passing(error.context(format!("`{shown}` broke off"))),
             other => other,
         })?;
         if have > job.size {
             empty(part, have, arrived)?;
-            return Err(Failure::Wrong(anyhow!("`{url}` is longer than the {} bytes that are pinned", job.size)));
+            return Err(Failure::Wrong(anyhow!("`{shown}` is longer than the {} bytes that are pinned", job.size)));
         }
         if have < job.size {
-            return Err(Failure::Passing(anyhow!("`{url}` ended after {have} of {} bytes", job.size)));
+            return Err(Failure::Passing(anyhow!("`{shown}` ended after {have} of {} bytes", job.size)));
         }
     }
     let found = digest_of(part).map_err(Failure::Lasting)?;
     if found != job.sha256 {
         empty(part, have, arrived)?;
-        return Err(Failure::Wrong(anyhow!("`{url}` has the SHA-256 {found} where {} is pinned", job.sha256)));
+        return Err(Failure::Wrong(anyhow!("`{shown}` has the SHA-256 {found} where {} is pinned", job.sha256)));
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ struct Url {
 }
 
 /// An address as it may be shown: a password may stand in it.
-fn without_login(url: &str) -> String {
+pub(super) fn without_login(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match authority.rsplit_once('@') {

@@ -1,7 +1,7 @@
 //! Where Debian's files can be had. No address stands in this repository: they come from the machine's own
 //! configuration of apt, as text, or from the caller.
 
-use super::{Suite, control::stanzas};
+use super::{Suite, control::stanzas, http::without_login};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,9 @@ impl Mirrors {
         let usable: Vec<&str> = list.iter().map(String::as_str).filter(|root| is_http(root)).collect();
         if usable.is_empty() {
             let found = match list.first() {
-                Some(other) => format!("`{other}` cannot be used: only http:// can (every file's digest is pinned and checked)"),
+                Some(other) => {
+                    format!("`{}` cannot be used: only http:// can (every file's digest is pinned and checked)", without_login(other))
+                }
                 None => "apt's sources name none".to_owned(),
             };
             bail!("no mirror of {what} is known: {found}\nhint: {knob}=http://host/path, the folder that holds `dists` and `pool`");
@@ -170,6 +172,8 @@ mod tests {
         assert!(error.contains("apt's sources name none\nhint: DEBIAN_SECURITY_MIRROR=http://"), "{error}");
         let secure = Mirrors { debian: vec!["https://a.example/debian".into()], security: Vec::new() };
         assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// can"));
+        let secret = Mirrors { debian: vec!["https://me:s3cret@a.example/debian".into()], security: Vec::new() };
+        assert!(!secret.roots(Suite::Main).unwrap_err().to_string().contains("s3cret"));
         assert!(Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).is_err());
     }
 }

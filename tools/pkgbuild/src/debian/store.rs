@@ -4,7 +4,7 @@ use super::{
     Index, Lock, Mirrors, Pin, Suite,
     control::stanzas,
     download::{Job, Outcome, download, is_there},
-    http::Client,
+    http::{Client, without_login},
     index::index_path,
     pin::make_pin,
     version,
@@ -237,28 +237,29 @@ impl Store {
 
     fn fetch_index_from(&self, dist: &str, name: &str) -> Result<PathBuf> {
         let url = format!("{dist}/Release");
+        let shown = without_login(&url);
         let response = self.client.get(&url, 0)?;
         if response.status != 200 {
-            bail!("`{url}`: the server answers {}", response.status);
+            bail!("`{shown}`: the server answers {}", response.status);
         }
         let mut text = String::new();
-        response.body.take(16 << 20).read_to_string(&mut text).with_context(|| format!("cannot read `{url}`"))?;
-        let release = stanzas(&text, &url).next().transpose()?.unwrap_or_default();
+        response.body.take(16 << 20).read_to_string(&mut text).with_context(|| format!("cannot read `{shown}`"))?;
+        let release = stanzas(&text, &shown).next().transpose()?.unwrap_or_default();
         let mut lines =
-            release.need("SHA256").with_context(|| url.clone())?.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+            release.need("SHA256").with_context(|| shown.clone())?.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
         let Some([sha256, size, _]) =
             lines.find(|words| words.last() == Some(&name)).as_deref().and_then(|words| words.first_chunk().copied())
         else {
-            bail!("`{url}` does not list {name}");
+            bail!("`{shown}` does not list {name}");
         };
         if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            bail!("`{url}` gives `{sha256}` as the digest of {name}");
+            bail!("`{shown}` gives `{sha256}` as the digest of {name}");
         }
-        let size = size.parse().with_context(|| format!("`{url}` gives `{size}` as the size of {name}"))?;
+        let size = size.parse().with_context(|| format!("`{shown}` gives `{size}` as the size of {name}"))?;
         let path = self.path(sha256, "xz");
         let job = Job { urls: vec![format!("{dist}/{name}")], label: name, sha256, size, path: path.clone() };
         if !is_there(&path, size) && download(&self.client, &job, &self.waits, &|_| ())? == Outcome::Gone {
-            bail!("`{dist}/{name}` does not exist");
+            bail!("`{}/{name}` does not exist", without_login(dist));
         }
         Ok(path)
     }

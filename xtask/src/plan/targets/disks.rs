@@ -71,11 +71,12 @@ impl Planner<'_> {
             needs = after.to_vec();
         }
         let digest = self.facts.folder_digest(&folder).ok()?;
+        let outputs = self.facts.folder_files(&folder).ok()?.into_iter().map(|file| to.join(file)).collect();
         Some(self.add(Node {
             id: NodeId::Files(kind),
             inputs: vec![input("content", digest)],
             needs,
-            outputs: vec![],
+            outputs,
             action: Action::CopyFiles { from, to },
         }))
     }
@@ -113,7 +114,8 @@ impl Planner<'_> {
         let out = self.build_dir().join(format!("{}.raw", kind.as_str()));
         let asked = self.knobs.optional("LIVE_PART_SPEC").filter(|_| kind == DiskKind::Live);
         let words = asked.map_or(spec.parts, |words| words.split_whitespace().map(str::to_owned).collect());
-        let mut inputs = vec![input("partitions", words.join(" "))];
+        let mut inputs =
+            vec![input("partitions", words.join(" ")), input("mebibytes", spec.mebibytes), input("grows", spec.grows), self.time()];
         inputs.extend(tool_input(tool.as_ref()));
         let board = self.board(kind)?;
         inputs.extend(board.iter().map(|board| input("PLATFORM", board)));
@@ -167,7 +169,7 @@ impl Planner<'_> {
         let out = self.build_dir().join("installer.iso");
         Ok(self.add(Node {
             id: NodeId::InstallerIso,
-            inputs: tool_input(tool.as_ref()).into_iter().collect(),
+            inputs: tool_input(tool.as_ref()).into_iter().chain([self.time()]).collect(),
             needs,
             outputs: vec![out.clone()],
             action: Action::MakeIso {
@@ -196,7 +198,7 @@ impl Planner<'_> {
         let out = self.build_dir().join("installer.net");
         Ok(self.add(Node {
             id: NodeId::InstallerNet,
-            inputs: vec![],
+            inputs: vec![self.time()],
             needs,
             outputs: vec![out.clone()],
             action: Action::MakeNet { iso, parts: self.build_dir().join("installer"), epoch: self.facts.epoch(), out },
@@ -228,6 +230,9 @@ impl Planner<'_> {
         let compressed = !self.knobs.is_on("LIVE_UPDATE");
         if !compressed {
             inputs.push(input("LIVE_UPDATE", "y"));
+        }
+        if format == ImageFormat::Gcp {
+            inputs.push(self.time());
         }
         if format == ImageFormat::Parallels {
             inputs.push(input("PARALLELS_UUID", &uuid));

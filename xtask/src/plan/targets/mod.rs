@@ -91,6 +91,11 @@ fn input(name: &str, value: impl ToString) -> Input {
 }
 
 impl Planner<'_> {
+    /// The time that goes into an image for what has none of its own.
+    fn time(&self) -> Input {
+        input("time", self.facts.epoch())
+    }
+
     fn add(&mut self, node: Node) -> NodeId {
         let id = node.id.clone();
         self.plan.add(node);

@@ -98,7 +98,7 @@ impl Planner<'_> {
         let mut needs = vec![need(&tar, "the files")];
         let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
         let out = self.installer("installer.img");
-        let mut inputs = vec![input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", self.knobs.compression)];
+        let mut inputs = vec![input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", self.knobs.compression), self.time()];
         inputs.extend(tool_input(tool.as_ref()));
         Ok(self.add(Node {
             id: NodeId::InstallerImg,
@@ -133,6 +133,7 @@ impl Planner<'_> {
             input("ROOTFS_FORMAT", format),
             input("ROOTFS_COMPRESSION", self.knobs.compression),
             input("limit", limit),
+            self.time(),
         ];
         inputs.extend(tool_input(tool.as_ref()));
         Ok(self.add(Node {
@@ -162,6 +163,7 @@ impl Planner<'_> {
             input("CONF_DIR", self.knobs.conf_dir.display()),
             input("content of CONF_DIR", self.facts.folder_digest(&self.knobs.conf_dir)?),
             input("origin", &origin),
+            self.time(),
         ];
         inputs.extend(tool_input(tool.as_ref()));
         let version = self.facts.version().to_owned();
