@@ -290,8 +290,11 @@ fn a_step_cannot_reach_this_machine() {
 #[test]
 fn nobody_needs_to_read_what_is_said() {
     let tree = Tree::new();
-    let line =
-        format!("(sleep 0.3; '{}' --root '{}' config > out; echo $? > code) 2>&1 | true", env!("CARGO_BIN_EXE_xtask"), tree.root().display());
+    let line = format!(
+        "(sleep 0.3; '{}' --root '{}' config > out; echo $? > code) 2>&1 | true",
+        env!("CARGO_BIN_EXE_xtask"),
+        tree.root().display()
+    );
     let done = Command::new("bash").args(["-c", &line]).current_dir(tree.folder.path()).status().unwrap();
     assert!(done.success());
     assert_eq!(fs::read_to_string(tree.folder.path().join("code")).unwrap(), "0\n");

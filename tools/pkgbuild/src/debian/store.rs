@@ -212,7 +212,7 @@ impl Store {
             };
             let depends = old.depends.iter().map(String::as_str).collect();
             warnings.push(format!(
-                "`{}` {} has left the mirrors: {} is taken, so this build is not the one that was pinned (--locked makes it an error)",
+                "`{}` {} has left the mirrors: {} is taken, so this build is not the one that was pinned, and its digest is the mirror's own word (--locked makes it an error)",
                 old.name, old.version, package.version
             ));
             lock.pins.insert(old.name.clone(), make_pin(suite, package, &depends)?);

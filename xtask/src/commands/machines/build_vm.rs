@@ -145,7 +145,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 fn pack(ctx: &Ctx, settings: String, output: &Output) -> Result<Cmd> {
     let step = Step {
         step: "packing the settings of the build machine".to_owned(),
-        options: &["-i"],
+        options: &["-i", "--rm"],
         volumes: &[],
         image: "alpine:edge",
         arguments: &["sh", "-c", PACK],

@@ -8,7 +8,7 @@ use crate::{
     engine::files::write_tree,
     error::usage,
     execute::{artifact::Pending, short},
-    plan::Goal,
+    plan::{Composed, Goal, NodeId},
 };
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgMatches, Command};
@@ -51,9 +51,12 @@ pub fn target(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     build::build(ctx, &Goal::RootfsTar)?;
     let tree = ctx.tree()?;
     let out = collected_sources_path(ctx, &tree);
-    let rootfs = out.with_file_name("rootfs.tar");
+    let plan = build::plan(ctx, &tree, &Goal::RootfsTar)?;
+    let tar = plan.node(&NodeId::Tar(Composed::Rootfs)).and_then(|node| node.outputs.first());
+    let rootfs = tar.context("the plan of the root file system makes no tar")?;
     let time = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    if !ctx.globals.dry_run && time(&out).is_some() && time(&out) >= time(&rootfs) {
+    let is_newer = time(&out).zip(time(rootfs)).is_some_and(|(out, rootfs)| out >= rootfs);
+    if !ctx.globals.dry_run && is_newer {
         println!("up to date: {}", short(&out, &ctx.root));
         return Ok(());
     }
@@ -61,7 +64,7 @@ pub fn target(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         return go_modules::show(ctx);
     }
     go_modules::ensure(ctx)?;
-    write_archive(ctx, &rootfs, &out)?;
+    write_archive(ctx, rootfs, &out)?;
     println!("made: {}", short(&out, &ctx.root));
     Ok(())
 }
