@@ -307,6 +307,10 @@ fn another_time_is_another_image() {
     tree.xtask().env("SOURCE_DATE_EPOCH", "1700000000").args(["config"]).ok();
     assert!(config("1700000000").ok().contains("up to date"));
     assert!(config("1700001000").ok().contains("time was 1700000000, is 1700001000"));
+    let plan = tree.xtask().env("SOURCE_DATE_EPOCH", "1700001000").args(["--json", "--dry-run", "config"]).ok();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let image = plan.as_array().unwrap().iter().find(|node| node["id"] == "config.img").unwrap();
+    assert!(image["due"] == "time was 1700000000, is 1700001000" && image["inputs"]["time"] == "1700001000", "{image}");
     for wrong in ["abc", "-5", "99999999999999999"] {
         let (code, error) = config(wrong).fails();
         assert!(code == 2 && error.contains(&format!("SOURCE_DATE_EPOCH={wrong}: ")), "{error}");

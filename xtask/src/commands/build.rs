@@ -241,7 +241,10 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options)
         Some(State::Stale(reason)) => Some(reason.clone()),
         _ => None,
     };
-    print!("{}", plan.to_text(&ctx.root, &reason));
+    match ctx.globals.json {
+        true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
+        false => print!("{}", plan.to_text(&ctx.root, &reason)),
+    }
     Ok(())
 }
 

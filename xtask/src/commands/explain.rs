@@ -1,7 +1,12 @@
 //! `why` and `graph`: a plan, explained and drawn.
 
 use super::build;
-use crate::{context::Ctx, error::usage, execute, plan::Goal};
+use crate::{
+    context::Ctx,
+    error::usage,
+    execute,
+    plan::{Goal, Node},
+};
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
 
@@ -23,10 +28,18 @@ pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let plan = build::plan(ctx, &tree, &goal(ctx, arguments)?)?;
     let states = execute::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &ctx.execution(&tree))?;
+    let reason = |node: &Node| match states.get(&node.id) {
+        Some(execute::State::Stale(reason)) => Some(reason.clone()),
+        _ => None,
+    };
+    if ctx.globals.json {
+        println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?);
+        return Ok(());
+    }
     for node in &plan.nodes {
-        match states.get(&node.id) {
-            Some(execute::State::Stale(reason)) => println!("{}: due, {reason}", node.id),
-            _ => println!("{}: up to date", node.id),
+        match reason(node) {
+            Some(reason) => println!("{}: due, {reason}", node.id),
+            None => println!("{}: up to date", node.id),
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
-//! A plan as text and as a graph.
+//! A plan as text, for programs, and as a graph.
 
 use super::{Action, Node, Plan};
 use crate::knobs::{ImageFormat, RootfsFormat};
-use std::{fmt::Write as _, path::Path};
+use serde_json::json;
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 impl Node {
     /// One line: what the node does, with paths below `root` shortened.
@@ -84,6 +85,25 @@ impl Plan {
             }
         }
         text
+    }
+
+    /// The plan for programs: a list of nodes in their order, `due` with the reason or null, paths absolute.
+    #[must_use]
+    pub fn to_json(&self, root: &Path, reason: &dyn Fn(&Node) -> Option<String>) -> serde_json::Value {
+        let node = |node: &Node| {
+            let after: Vec<_> = node.needs.iter().map(|need| json!({ "id": need.id.to_string(), "because": need.reason })).collect();
+            let inputs: BTreeMap<_, _> = node.inputs.iter().map(|input| (&input.name, &input.value)).collect();
+            json!({
+                "id": node.id.to_string(),
+                "does": node.describe(root),
+                "due": reason(node),
+                "after": after,
+                "inputs": inputs,
+                "outputs": node.outputs,
+                "goal": self.goals.contains(&node.id),
+            })
+        };
+        self.nodes.iter().map(node).collect()
     }
 
     /// The plan as a graph in Graphviz's language.
