@@ -7,7 +7,8 @@ use common::{Xtask, git, has, repository, skipped, tool};
 use diskimage::{
     disk::{self, Source},
     eve::{self, Kind},
-    fat,
+    ext4, fat,
+    gpt::Guid,
 };
 use filetree::{Content, Node, Tree};
 use std::{
@@ -159,12 +160,18 @@ fn what_a_machine_left_is_read_without_a_mount() {
     write(Kind::Persist, "live.raw");
     place.xtask("extract-persist live.raw").ok();
     assert!(tool("tar", &["-tzf", place.path("tmp/persist.tgz").to_str().unwrap()]).contains("0123/summary.log"));
-    // Another file system is copied out as it is.
+    // What EVE makes is an ext4.
+    tree.insert("etc/eve-release", Node::file(0o644, 0, Content::from("1.2.3\n"))).unwrap();
+    let options = ext4::Options { label: "P3".into(), uuid: Guid(1), mtime: 0, size: 4 << 20 };
+    ext4::layout(&tree, &options).unwrap().write(&File::create(place.path("ext4.img")).unwrap()).unwrap();
+    assert_eq!(place.xtask("getimgversion ext4.img").ok(), "1.2.3\n");
     let disk = File::options().write(true).open(place.path("live.raw")).unwrap();
+    disk.write_all_at(&fs::read(place.path("ext4.img")).unwrap(), 1 << 20).unwrap();
+    place.xtask("extract-persist live.raw amd64 -o other/persist.tgz").ok();
+    assert_eq!(tool("tar", &["-xzOf", place.path("other/persist.tgz").to_str().unwrap(), "0123/summary.log"]), "all is well\n");
     disk.write_all_at(&[b'x'; 4096], 1 << 20).unwrap();
-    let out = place.xtask("extract-persist live.raw amd64 -o other/persist.tgz").ok();
-    assert!(out.contains("other/persist.img") && !place.path("other/persist.tgz").exists(), "{out}");
-    assert_eq!(&fs::read(place.path("other/persist.img")).unwrap()[..4], b"xxxx");
+    let (_, err) = place.xtask("extract-persist live.raw amd64 -o none/persist.tgz").fails();
+    assert!(err.contains("neither an ext4 nor a FAT") && !place.path("none/persist.tgz").exists(), "{err}");
     let (_, err) = place.xtask("extract-persist verification.img").fails();
     assert!(err.contains("no partition P3, only INVENTORY"), "{err}");
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Node, Tree};
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{fs::File, path::Path};
 
 /// A disk with a GUID partition table.
 pub struct Disk {
@@ -62,23 +62,6 @@ pub fn fat_tree(volume: &fat::Reader<'_>, most: u32, mtime: i64) -> Result<Tree>
     Ok(tree)
 }
 
-/// Copies all of `source` into `out`, an empty regular file; blocks of zeros become holes.
-pub fn copy(source: &dyn ReadAt, out: &File) -> Result<()> {
-    const BLOCK: usize = 64 << 10;
-    out.set_len(source.size()).context("cannot make the copy as long as the partition")?;
-    let mut buffer = vec![0; BLOCK];
-    let mut at = 0;
-    while at < source.size() {
-        let part = &mut buffer[..usize::try_from((source.size() - at).min(BLOCK as u64))?];
-        source.read_at(part, at)?;
-        if part.iter().any(|byte| *byte != 0) {
-            out.write_all_at(part, at).context("cannot write the copy")?;
-        }
-        at += part.len() as u64;
-    }
-    Ok(())
-}
-
 /// The disk in a raw or qcow2 file.
 fn source_of(path: &Path, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt>> {
     let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
@@ -117,11 +100,6 @@ mod tests {
         let tree = fat_tree(&fat::Reader::open(&window).unwrap(), 100, 7).unwrap();
         assert!(tree.get("identity").unwrap().children().is_some());
         assert!(fat_tree(&fat::Reader::open(&window).unwrap(), 1, 7).is_err());
-        let out = tempfile::tempfile().unwrap();
-        copy(&window, &out).unwrap();
-        let copied = FileImage::new(out).unwrap();
-        assert_eq!(copied.size(), window.size());
-        assert_eq!(fat::Reader::open(&copied).unwrap().entries().unwrap().len(), 2);
         std::fs::write(&path, "no disk").unwrap();
         assert!(format!("{:#}", Disk::open(&path).err().unwrap()).contains("no disk with a GUID"));
     }

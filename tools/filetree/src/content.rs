@@ -161,4 +161,22 @@ impl Spool {
         self.end += len;
         Ok(Content::Range { file: self.file.clone(), offset, len })
     }
+
+    /// The same for what may have large holes: zeros take no room.
+    pub fn add_sparse(&mut self, reader: &mut dyn Read) -> Result<Content> {
+        let (offset, mut buffer) = (self.end, vec![0; 64 << 10]);
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                count => count.context("cannot read what is spooled")?,
+            };
+            if buffer[..count].iter().any(|byte| *byte != 0) {
+                self.file.write_all_at(&buffer[..count], self.end).context("cannot spool a file's content")?;
+            }
+            self.end += count as u64;
+        }
+        self.file.set_len(self.end).context("cannot spool a file's content")?;
+        Ok(Content::Range { file: self.file.clone(), offset, len: self.end - offset })
+    }
 }

@@ -6,12 +6,14 @@ mod dirs;
 mod geometry;
 mod inode;
 mod layout;
+mod read;
 mod superblock;
 #[cfg(test)]
 mod tests;
 mod xattrs;
 
 pub use layout::Layout;
+pub use read::{Reader, Take};
 
 use crate::gpt::Guid;
 use anyhow::Result;

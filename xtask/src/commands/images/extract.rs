@@ -9,11 +9,11 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use diskimage::{
-    Window,
+    Window, ext4,
     extract::{self, Disk},
     fat,
 };
-use filetree::{Content, Kind};
+use filetree::{Content, Kind, Spool};
 use flate2::{Compression, GzBuilder};
 use std::{
     io::Write as _,
@@ -37,7 +37,7 @@ pub fn verification_arguments(command: Command) -> Command {
     command.arg(word("disk", "DISK", "the disk image or device that a machine was verified with"))
 }
 
-/// `extract-persist`: P3 as an archive of its files, where we can read its file system, else as it is.
+/// `extract-persist`: P3 as an archive of its files.
 pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
     let (path, base) = find(ctx, text("disk").unwrap_or("live"), text("arch").unwrap_or(ctx.knobs.arch.as_str()))?;
@@ -48,18 +48,34 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         println!("take P3 out of {}: {}", path.display(), out.display());
         return Ok(());
     }
-    match fat::Reader::open(&persist) {
-        Ok(volume) => archive(&volume, &out),
-        Err(_) => {
-            let image = out.with_file_name("persist.img");
-            let pending = Pending::new(&image)?;
-            extract::copy(&persist, &pending.create()?)?;
-            pending.commit()?;
-            println!("P3 of {} has a file system that is not read here: all of it is in {}", path.display(), image.display());
-            println!("hint: `debugfs -R 'rdump / DIR' {}` reads an ext4 without being root", image.display());
-            Ok(())
-        }
+    let tree = if ext4::Reader::fits(&persist) {
+        files_of_ext4(&persist, &out).with_context(|| format!("cannot read P3 of `{}`", path.display()))?
+    } else {
+        let volume = fat::Reader::open(&persist).ok().with_context(|| {
+            format!(
+                "P3 of `{}` is neither an ext4 nor a FAT, and others are not read here\nhint: cargo xtask inspect {0} tells what it is",
+                path.display()
+            )
+        })?;
+        extract::fat_tree(&volume, MOST, 0)?
+    };
+    archive(&tree, &out)
+}
+
+/// The files of an ext4. Their contents wait beside `out`, where there is room for them anyway.
+fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
+    let reader = ext4::Reader::open(persist)?;
+    if reader.needs_recovery() {
+        eprintln!("warning: P3 was not unmounted, so the last things that were written to it may be missing");
     }
+    let folder = out.parent().context("an archive lies in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    let mut spool = Spool::new_in(folder)?;
+    let (tree, left_out) = reader.tree(&mut |_, _, bytes| spool.add_sparse(bytes).map(Some))?;
+    for file in left_out {
+        eprintln!("warning: left out: {file}");
+    }
+    Ok(tree)
 }
 
 /// The disk that a short name stands for, or the file. A machine that `run` started wrote to a file of its own beside the image, which is
@@ -89,11 +105,10 @@ fn partition<'d>(disk: &'d Disk, name: &str, path: &Path, why: &str) -> Result<W
     disk.partition(name)?.with_context(|| format!("`{}` has no partition {name}, only {}: {why}", path.display(), disk.names().join(", ")))
 }
 
-fn archive(volume: &fat::Reader<'_>, out: &Path) -> Result<()> {
-    let tree = extract::fat_tree(volume, MOST, 0)?;
+fn archive(tree: &filetree::Tree, out: &Path) -> Result<()> {
     let pending = Pending::new(out)?;
     let gzip = GzBuilder::new().write(pending.create()?, Compression::default());
-    let mut file = filetree::write_tar(&tree, gzip)?.finish().with_context(|| format!("cannot write `{}`", out.display()))?;
+    let mut file = filetree::write_tar(tree, gzip)?.finish().with_context(|| format!("cannot write `{}`", out.display()))?;
     file.flush()?;
     pending.commit()?;
     println!("made: {}", out.display());

@@ -3,7 +3,8 @@
 use crate::context::Ctx;
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use diskimage::{FileImage, ReadAt, gpt, qcow2, squashfs};
+use diskimage::{FileImage, ReadAt, ext4, gpt, qcow2, squashfs};
+use filetree::Content;
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
 const RELEASE: &str = "etc/eve-release";
@@ -22,7 +23,7 @@ pub fn arguments(command: Command) -> Command {
         Arg::new("image")
             .value_name("IMAGE")
             .default_value("rootfs.img")
-            .help("a squashfs, a disk (raw or qcow2) with one, or a rootfs.tar"),
+            .help("a squashfs, a disk (raw or qcow2) with one, an ext4, or a rootfs.tar"),
     )
 }
 
@@ -71,9 +72,25 @@ fn open(path: &Path) -> Result<Files> {
         return Ok(Files::Tar(filetree::entries_to_tree(entries)?));
     }
     let image = FileImage::new(open()?)?;
+    if ext4::Reader::fits(&image) {
+        return files_of_ext4(&image).map(Files::Tar).with_context(|| format!("cannot read `{}`", path.display()));
+    }
     let image: Arc<dyn ReadAt> = if start.starts_with(b"QFI\xfb") { Arc::new(qcow2::Reader::open(image)?) } else { Arc::new(image) };
     let reader = squashfs_in(image).with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(Files::Squashfs(reader))
+}
+
+/// All files of an ext4, but only those that are asked for with their content.
+fn files_of_ext4(image: &dyn ReadAt) -> Result<filetree::Tree> {
+    let wanted = |path: &[u8]| path == RELEASE.as_bytes() || PROGRAMS.iter().any(|(_, program)| path == program.as_bytes());
+    let (tree, _) = ext4::Reader::open(image)?.tree(&mut |path, len, bytes| {
+        let mut content = Vec::new();
+        if wanted(path) && len <= MOST {
+            bytes.read_to_end(&mut content)?;
+        }
+        Ok(Some(Content::from(content)))
+    })?;
+    Ok(tree)
 }
 
 /// The image itself when it is a squashfs, else the first partition that holds one with a version.
