@@ -65,8 +65,8 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 /// The files of an ext4. Their contents wait beside `out`, where there is room for them anyway.
 fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
     let reader = ext4::Reader::open(persist)?;
-    if reader.needs_recovery() {
-        eprintln!("warning: P3 was not unmounted, so the last things that were written to it may be missing");
+    if !reader.is_whole() {
+        eprintln!("warning: P3 was not unmounted, and its journal is not understood: what was written last may be missing");
     }
     let folder = out.parent().context("an archive lies in a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;

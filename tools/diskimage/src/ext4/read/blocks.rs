@@ -8,10 +8,10 @@ use std::io::{self, Read};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     /// The first, counted in the file.
-    logical: u64,
+    pub logical: u64,
     /// The first, counted on the disk.
-    physical: u64,
-    count: u64,
+    pub physical: u64,
+    pub count: u64,
 }
 
 /// Levels of a tree of extents. A map of blocks has three.
@@ -145,7 +145,7 @@ impl Read for Bytes<'_> {
         } else if let Some(run) = self.runs.peek() {
             let offset = run.physical.checked_mul(block).and_then(|offset| offset.checked_add(self.at - start));
             let offset = offset.ok_or_else(|| io::Error::other("a block lies nowhere"))?;
-            self.reader.source.read_at(buffer, offset).map_err(io::Error::other)?;
+            self.reader.read_at(buffer, offset).map_err(io::Error::other)?;
         }
         self.at += count as u64;
         Ok(count)

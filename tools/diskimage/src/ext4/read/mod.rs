@@ -1,6 +1,7 @@
-//! Reads an ext2, ext3 or ext4 that somebody else made: nothing in it is trusted, and its journal is not replayed.
+//! Reads an ext2, ext3 or ext4 that somebody else made, as its journal leaves it: nothing in it is trusted, and nothing is written.
 
 mod blocks;
+mod journal;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use blocks::Bytes;
 use filetree::{Content, Kind, Meta, Node, Tree};
+use journal::Newer;
 use std::{
     collections::{HashMap, HashSet},
     io::Read,
@@ -48,6 +50,9 @@ pub struct Reader<'s> {
     block: u64,
     /// All of them.
     blocks: u64,
+    /// Blocks whose newest content is in the journal.
+    newer: HashMap<u64, Newer>,
+    is_whole: bool,
 }
 
 /// A file's owner, size and place.
@@ -122,7 +127,7 @@ impl<'s> Reader<'s> {
         if log > 6 {
             bail!("its blocks have 2^{} bytes", u64::from(log) + 10);
         }
-        let mut reader = Self { source, superblock, block: 1024 << log, blocks: 0 };
+        let mut reader = Self { source, superblock, block: 1024 << log, blocks: 0, newer: HashMap::new(), is_whole: false };
         reader.blocks = reader.number64(4, 336);
         if reader.blocks == 0 || reader.bytes() > source.size() {
             bail!("it has {} blocks of {}, the image {} bytes", reader.blocks, reader.block, source.size());
@@ -131,6 +136,11 @@ impl<'s> Reader<'s> {
         if unknown != 0 {
             bail!("it has features that are not known here: {unknown:#x}");
         }
+        // A journal that cannot be read leaves what is without it.
+        (reader.newer, reader.is_whole) = journal::newer_blocks(&reader).unwrap_or_default();
+        let mut superblock = reader.superblock;
+        reader.read_at(&mut superblock, SUPERBLOCK)?;
+        reader.superblock = superblock;
         Ok(reader)
     }
 
@@ -158,10 +168,11 @@ impl<'s> Reader<'s> {
         self.number64(12, 344).saturating_mul(self.block)
     }
 
-    /// Whether its journal holds what was not written elsewhere: it was not unmounted, and the newest changes are not seen.
+    /// Whether all that was written is seen: not where it was not unmounted, and has its journal elsewhere or in a way that is not
+    /// understood here.
     #[must_use]
-    pub fn needs_recovery(&self) -> bool {
-        self.incompatible() & RECOVER != 0
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     fn field(&self, at: usize) -> u32 {
@@ -178,9 +189,37 @@ impl<'s> Reader<'s> {
         u64::from(high) << 32 | u64::from(self.field(low))
     }
 
+    /// Bytes as they are after the journal.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        if self.newer.is_empty() {
+            return self.source.read_at(buffer, offset);
+        }
+        let (mut at, mut buffer) = (offset, buffer);
+        while !buffer.is_empty() {
+            let (block, inside) = (at / self.block, at % self.block);
+            let len = usize::try_from(self.block - inside)?.min(buffer.len());
+            let (piece, rest) = buffer.split_at_mut(len);
+            let newer = self.newer.get(&block);
+            let place = newer.map_or(block, |newer| newer.block).checked_mul(self.block).and_then(|place| place.checked_add(inside));
+            self.source.read_at(piece, place.context("a block lies nowhere")?)?;
+            if newer.is_some_and(|newer| newer.escaped) {
+                let start = Newer::START.iter().skip(usize::try_from(inside)?.min(4));
+                piece.iter_mut().zip(start).for_each(|(byte, magic)| *byte = *magic);
+            }
+            (at, buffer) = (at + len as u64, rest);
+        }
+        Ok(())
+    }
+
+    fn read_array<const N: usize>(&self, offset: u64) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
     fn read_block(&self, block: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.block)?];
-        self.source.read_at(&mut bytes, block.checked_mul(self.block).context("a block lies nowhere")?)?;
+        self.read_at(&mut bytes, block.checked_mul(self.block).context("a block lies nowhere")?)?;
         Ok(bytes)
     }
 
@@ -220,19 +259,19 @@ impl<'s> Reader<'s> {
         }
         let (group, index) = (u64::from(index / per_group), u64::from(index % per_group));
         let place = self.descriptor(group, descriptor);
-        let table: [u8; 4] = read_array(self.source, place.saturating_add(8))?;
-        let high: [u8; 4] = if wide { read_array(self.source, place.saturating_add(40))? } else { [0; 4] };
+        let table: [u8; 4] = self.read_array(place.saturating_add(8))?;
+        let high: [u8; 4] = if wide { self.read_array(place.saturating_add(40))? } else { [0; 4] };
         let table = u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(table));
         let start = table.checked_mul(self.block).and_then(|start| start.checked_add(index * u64::from(size)));
         let start = start.context("an inode lies nowhere")?;
-        let bytes: [u8; 128] = read_array(self.source, start)?;
+        let bytes: [u8; 128] = self.read_array(start)?;
         // The upper bits of the time are in what newer inodes have more.
-        let more: [u8; 32] = if size >= 160 { read_array(self.source, start + 128)? } else { [0; 32] };
+        let more: [u8; 32] = if size >= 160 { self.read_array(start + 128)? } else { [0; 32] };
         let has_time = u16_at(&more, 0) >= 12;
         let mut inode = Inode::parse(&bytes, if has_time { u32_at(&more, 8) } else { 0 });
         if inode.has(Inode::INLINE) {
             let mut rest = vec![0; usize::from(size) - 128];
-            self.source.read_at(&mut rest, start + 128)?;
+            self.read_at(&mut rest, start + 128)?;
             let len = usize::try_from(inode.size).ok().filter(|len| *len <= usize::from(size)).context("its size is damaged")?;
             let mut inside = [&inode.block, more_inside(&rest).context("what it holds in its inode is damaged")?].concat();
             inside.resize(len, 0);

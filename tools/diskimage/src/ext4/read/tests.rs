@@ -1,5 +1,5 @@
 //! The reader against mkfs.ext2 to mkfs.ext4, our own writer, and damage.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 use crate::{
@@ -160,7 +160,7 @@ fn what_we_wrote_is_read() {
     layout(&tree, &options).unwrap().write(&image).unwrap();
     let image = FileImage::new(image).unwrap();
     let reader = Reader::open(&image).unwrap();
-    assert!(!reader.needs_recovery() && reader.uuid() == Guid(7) && reader.label()[..2] == *b"l\0");
+    assert!(reader.is_whole() && reader.uuid() == Guid(7) && reader.label()[..2] == *b"l\0");
     let (found, _) = read(&image).unwrap();
     tree.walk(&mut |path, node| {
         let got = found.get(path).unwrap();
@@ -168,6 +168,64 @@ fn what_we_wrote_is_read() {
         Ok(())
     })
     .unwrap();
+}
+
+/// Runs commands of debugfs.
+fn debugfs(image: &Path, commands: &str) -> Option<String> {
+    let list = image.with_extension("commands");
+    fs::write(&list, commands).unwrap();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let output = Command::new("debugfs").args(["-w", "-f"]).arg(list).arg(image).env("PATH", path).output().ok()?;
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn content(tree: &Tree, name: &str) -> Vec<u8> {
+    match &tree.get(name).unwrap().kind {
+        Kind::File { content, .. } => content.read_all().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Blocks in the journal count, unless they were revoked later, and as far as transactions were committed.
+#[test]
+fn a_journal_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, image) = (dir.path().join("folder"), dir.path().join("image"));
+    fs::create_dir(&folder).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(folder.join(name), [b'0'; 5000]).unwrap();
+    }
+    // What begins with the journal's own number is written there in another way.
+    let magic = [&Newer::START[..], &[b'1'; 4092]].concat();
+    for (name, bytes) in [("magic", &magic[..]), ("three", &[b'2'; 12288])] {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    for (words, open) in [
+        ("mkfs.ext4 -b 4096", "jo -c"),
+        ("mkfs.ext4 -b 4096", "jo -c -v 2"),
+        ("mkfs.ext4 -b 4096 -O ^64bit,^metadata_csum", "jo"),
+        ("mkfs.ext3 -b 4096", "jo"),
+    ] {
+        if !make(words, &folder, &image) {
+            return;
+        }
+        let block = |name: &str| debugfs(&image, &format!("bmap /{name} 0\n")).unwrap().lines().nth(1).unwrap().trim().to_owned();
+        let (a, b, c) = (block("a"), block("b"), block("c"));
+        let at = dir.path().display();
+        let written = format!("{open}\njw -b {a},{b},{c} {at}/three\njc\njo\njw -b {a} {at}/magic\njc\njo\njw -r {c}\njc\n");
+        let said = debugfs(&image, &written).unwrap();
+        let source = FileImage::new(File::open(&image).unwrap()).unwrap();
+        assert!(Reader::open(&source).unwrap().is_whole(), "{words}");
+        let (tree, _) = read(&source).unwrap();
+        let first = |name: &str| content(&tree, name);
+        assert!(first("a") == [&magic[..], &[b'0'; 904]].concat(), "{words}: {said}");
+        assert_eq!((first("b")[0], first("c")[0]), (b'2', b'0'), "{words} {open}");
+        debugfs(&image, "jr\n").unwrap();
+        assert_eq!(
+            Command::new("debugfs").args(["-R", "cat /a"]).arg(&image).env("PATH", "/usr/sbin:/sbin:/usr/bin").output().unwrap().stdout,
+            first("a")
+        );
+    }
 }
 
 #[test]
