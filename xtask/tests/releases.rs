@@ -232,3 +232,33 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     build(&next).ok();
     assert!(tools.join(format!("linuxkit.{next}")).is_file() && !tools.join(format!("linuxkit.{commit}")).exists());
 }
+
+/// The Makefile with the real make: goals, variables with spaces, and options that make keeps to itself.
+#[test]
+fn make_forwards_what_it_is_told() {
+    if !common::has("make") {
+        return common::skipped("make_forwards_what_it_is_told", "make is not on this machine");
+    }
+    let clone = Clone::new();
+    fs::copy(common::repository().join("Makefile"), clone.root().join("Makefile")).unwrap();
+    let bin = clone.folder.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    common::script(&bin.join("cargo"), &format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
+    let make = |words: &[&str]| {
+        let mut command = Command::new("make");
+        command.args(words).current_dir(clone.root()).env_clear().env("HOME", clone.folder.path());
+        let output = command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())).output().unwrap();
+        let (out, err) = common::texts(&output);
+        (output.status.code().unwrap(), out, err)
+    };
+    let version = format!("0.0.0-master-{}", git_says(&clone.root(), "rev-parse --short=8 HEAD"));
+    assert_eq!(make(&["version"]).1.trim(), version);
+    let twice = make(&["version", "version", "ROOTFS_VERSION=1.2.3", "SSH_PROXY=-L 1:a:1"]);
+    assert!(twice.0 == 0 && twice.1.starts_with("1.2.3\nmake: "), "{twice:?}");
+    let (code, out, err) = make(&["-k", "nonsense", "version"]);
+    assert!(code == 2 && out.contains(&version) && err.contains("there is no target or command `nonsense`"), "{out}{err}");
+    let (code, out, err) = make(&["nonsense", "version"]);
+    assert!(code == 2 && !out.contains(&version), "{out}{err}");
+    let (code, _, err) = make(&["-B", "version"]);
+    assert!(code == 2 && err.contains("`-B` is no option of make that means something here"), "{err}");
+}

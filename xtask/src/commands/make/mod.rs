@@ -105,6 +105,8 @@ fn sort(words: &[String]) -> Result<Words> {
                 )));
             }
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
+            // Make makes a goal once, however often it is named.
+            _ if sorted.goals.contains(word) => {}
             _ => sorted.goals.push(word.clone()),
         }
     }
@@ -141,8 +143,9 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     if let Some(questions) = &words.questions {
         return answer(questions);
     }
-    let mut options = globals.to_vec();
-    options.extend(environment.get("MAKEFLAGS").map_or_else(Vec::new, make_flags));
+    let makes_own = sort(&environment.get("MAKEFLAGS").map_or_else(Vec::new, make_flags))?;
+    words.keep_going |= makes_own.keep_going;
+    let mut options = [globals, &makes_own.options].concat();
     if words.overrides {
         let set = environment.get("MAKEFLAGS").map_or_else(Vec::new, make_overrides);
         for word in set {
