@@ -229,8 +229,14 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Tree) -> Result<()> {
     if ctx.profile.packages.published {
         return Ok(());
     }
-    for (base, users) in tree.old_bases()? {
-        eprintln!("warning: pkg/{base} has changed, and {} still start from what it was\nhint: cargo xtask bump {base}", users.join(", "));
+    for ((base, is_next), users) in tree.old_bases()? {
+        let users = users.join(", ");
+        match is_next {
+            true => eprintln!("warning: {users} start from pkg/{base} as it will be when it is committed\nhint: git commit pkg"),
+            false => eprintln!(
+                "warning: pkg/{base} has changed, and {users} still start from what it was\nhint: cargo xtask bump {base}, and commit both before the next build"
+            ),
+        }
     }
     Ok(())
 }

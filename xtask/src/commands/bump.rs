@@ -36,6 +36,11 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         }
         changed.push(package);
     }
+    if tree.package_reference(name)? != reference {
+        eprintln!(
+            "note: pkg/{name} has changes that are not committed, and {reference} is what it will be: commit it before the next build"
+        );
+    }
     if arguments.get_flag("check") && !changed.is_empty() {
         return Err(usage(format!("{} do not start from {reference}\nhint: cargo xtask bump {name}", changed.join(", "))));
     }

@@ -19,7 +19,11 @@ pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
          _cargo_xtask() {{\n\
          \x20   local word=${{COMP_WORDS[COMP_CWORD]}}\n\
          \x20   if [[ ${{COMP_WORDS[1]}} == xtask ]]; then\n\
-         \x20       if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\")); else COMPREPLY=($(compgen -W \"{}\" -- \"$word\")); fi\n\
+         \x20       local verb=2\n\
+         \x20       while [[ $verb -lt $COMP_CWORD && ${{COMP_WORDS[verb]}} == -* ]]; do ((verb++)); done\n\
+         \x20       if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n\
+         \x20       elif [[ $verb -eq $COMP_CWORD ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n\
+         \x20       elif [[ ${{COMP_WORDS[verb]}} == @(pkg|show-tag|bump) ]]; then COMPREPLY=($(compgen -W \"$(ls pkg 2>/dev/null)\" -- \"$word\")); fi\n\
          \x20   elif declare -F _cargo >/dev/null; then _cargo \"$@\"; fi\n\
          }}\n\
          complete -o default -F _cargo_xtask cargo",

@@ -126,7 +126,10 @@ fn advice(ctx: &Ctx, states: &[State]) -> String {
         text.push_str(&format!("to install what is missing:\n  {}\n", manager.command_line(&packages, apt::is_root())));
     }
     for tool in missing.iter().filter(|tool| manager.packages(&[**tool]).is_empty()) {
-        text.push_str(&format!("no package of this system has {}\n", tool.info().name));
+        match tool {
+            Tool::Linuxkit => text.push_str("linuxkit: `cargo xtask build-tools` builds the one that the tree pins\n"),
+            _ => text.push_str(&format!("no package of this system has {}\n", tool.info().name)),
+        }
     }
     text
 }

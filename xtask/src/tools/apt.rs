@@ -92,7 +92,7 @@ pub fn install_hint(tools: &[Tool]) -> String {
     if packages.is_empty() {
         return "install it by hand, no package of this system has it".to_owned();
     }
-    manager.command_line(&packages, is_root())
+    format!("cargo xtask doctor --install, or: {}", manager.command_line(&packages, is_root()))
 }
 
 /// Whether we may install.

@@ -9,7 +9,7 @@ pub fn daemon_version(tools: &Tools) -> Result<String> {
     let cmd = tools.cmd(Tool::Docker)?.args(["version", "--format", "{{.Server.Version}}"]).timeout(Duration::from_secs(10));
     cmd.step("asking for its daemon")
         .stdout()
-        .context("docker is installed, and no daemon answers it\nhint: start the docker service, or use --engine native")
+        .context("docker is installed, and no daemon answers it\nhint: start the docker service, or name another daemon with DOCKER_HOST")
 }
 
 /// A container that does one step and is removed.

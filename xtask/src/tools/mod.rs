@@ -218,7 +218,7 @@ impl fmt::Display for Missing {
         if let Some((version, why)) = info.minimum {
             write!(f, "\nneeded: version {version} or later, {why}")?;
         }
-        write!(f, "\nhint: cargo xtask doctor --install, or: {}", apt::install_hint(&[self.tool]))
+        write!(f, "\nhint: {}", apt::install_hint(&[self.tool]))
     }
 }
 

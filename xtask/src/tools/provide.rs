@@ -97,7 +97,7 @@ fn describe(lacking: &[State], needs: &[Need]) -> String {
         text.push_str(&format!("`{}` is needed {purpose}{needed}: {here}\n", info.name));
     }
     let tools: Vec<Tool> = lacking.iter().map(|state| state.tool).collect();
-    text.push_str(&format!("hint: cargo xtask doctor --install, or: {}", apt::install_hint(&tools)));
+    text.push_str(&format!("hint: {}", apt::install_hint(&tools)));
     text
 }
 

@@ -318,9 +318,10 @@ impl Tree {
         Ok(bases.into_iter().collect())
     }
 
-    /// Packages that Dockerfiles start from by another tag than they have now, with those packages.
-    pub fn old_bases(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        let mut old: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    /// Packages that Dockerfiles start from by another tag than they have now, with those packages; and whether that tag is the one that
+    /// their next commit gives them.
+    pub fn old_bases(&self) -> Result<BTreeMap<(String, bool), Vec<String>>> {
+        let mut old: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
         for user in self.package_names()? {
             let path = self.profile.packages.folder.join(&user).join("Dockerfile");
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
@@ -330,7 +331,8 @@ impl Tree {
                 let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
                 if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)? != image.reference {
-                    let users = old.entry(name.to_owned()).or_default();
+                    let is_next = self.committed_reference(name)? == image.reference;
+                    let users = old.entry((name.to_owned(), is_next)).or_default();
                     if !users.contains(&user) {
                         users.push(user.clone());
                     }

@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgMatches, Command};
+use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
 /// Where sources without a module of their own are seen.
@@ -106,20 +107,37 @@ fn generate(ctx: &Ctx, language: &str) -> Result<()> {
         other => return Err(usage(format!("the API is not generated for `{other}`\nhint: go, python"))),
     };
     let folder = ctx.root.join("api").join(language);
-    if !ctx.globals.dry_run {
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
-            let path = entry?.path();
-            if path.is_dir() {
-                std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
-            }
-        }
-    }
     let script = format!("protoc -I./proto --{language}_out={options}./{language} proto/*/*.proto");
-    run(
-        ctx,
-        &Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false },
-    )
+    let generating =
+        Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false };
+    if ctx.globals.dry_run {
+        return run(ctx, &generating);
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    // git tracks what was generated, so it comes back when nothing takes its place.
+    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(ctx.root.join("api")).context("cannot make a folder in api")?;
+    move_folders(&folder, old.path())?;
+    let generated = run(ctx, &generating);
+    if generated.is_err() {
+        for path in folders_in(&folder)? {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+        move_folders(old.path(), &folder)?;
+    }
+    generated
+}
+
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect())
+}
+
+fn move_folders(from: &Path, to: &Path) -> Result<()> {
+    for path in folders_in(from)? {
+        let target = to.join(path.file_name().unwrap_or_default());
+        std::fs::rename(&path, &target).with_context(|| format!("cannot move `{}` to `{}`", path.display(), target.display()))?;
+    }
+    Ok(())
 }
 
 /// `proto-vendor`.

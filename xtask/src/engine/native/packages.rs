@@ -166,7 +166,7 @@ impl Environment for Outside<'_> {
     fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
         let Some(image) = self.cache.find(reference, arch)? else {
             bail!(
-                "the image {reference} for {arch} is not in the image cache, and is no package of this tree as it is now\nhint: when {reference} is an older tag of a package here, `cargo xtask bump` writes the present one"
+                "the image {reference} for {arch} is not in the image cache, and is no package of this tree as it is now\nhint: when {reference} is an older tag of a package here, `cargo xtask bump` writes the present one; what bump wrote for a package that was changed is there when that is committed"
             );
         };
         let tree = image.tree()?;
