@@ -147,10 +147,16 @@ impl Planner<'_> {
         let mut of_package: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for entry in entries {
             let Some(package) = self.facts.profile().parts.get(*entry) else {
-                return Err(usage(format!(
-                    "{} has no {entry}: no installer, and no package under [parts] of its profile that holds it\nhint: lf-edge/eve has one: cargo xtask --root DIR installer-raw, for example",
-                    self.facts.profile().tree.name
-                )));
+                let profile = self.facts.profile();
+                let (name, without) = (&profile.tree.name, "no package under [parts] of its profile that holds it");
+                return Err(usage(match profile.packages.published {
+                    true => format!(
+                        "{name} has no {entry}: {without}\nhint: {entry} is in an image of another repository, or in a package: cargo xtask --root DIR kernel-tag names the kernel's"
+                    ),
+                    false => format!(
+                        "{name} has no {entry}: no installer, and {without}\nhint: lf-edge/eve has one: cargo xtask --root DIR installer-raw, for example"
+                    ),
+                }));
             };
             of_package.entry(package.clone()).or_default().push((*entry).to_owned());
         }
