@@ -243,10 +243,7 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Tree) -> Result<()> {
 
 fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options) -> Result<()> {
     let states = execute::survey(plan, engine, options)?;
-    let reason = |node: &crate::plan::Node| match states.get(&node.id) {
-        Some(State::Stale(reason)) => Some(reason.clone()),
-        _ => None,
-    };
+    let reason = |node: &crate::plan::Node| states.get(&node.id)?.due().map(str::to_owned);
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
         false => print!("{}", plan.to_text(&ctx.root, &reason)),

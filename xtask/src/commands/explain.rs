@@ -28,10 +28,7 @@ pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let plan = build::plan(ctx, &tree, &goal(ctx, arguments)?)?;
     let states = execute::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &ctx.execution(&tree))?;
-    let reason = |node: &Node| match states.get(&node.id) {
-        Some(execute::State::Stale(reason)) => Some(reason.clone()),
-        _ => None,
-    };
+    let reason = |node: &Node| states.get(&node.id)?.due().map(str::to_owned);
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?);
         return Ok(());

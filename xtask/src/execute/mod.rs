@@ -61,6 +61,17 @@ pub enum State {
     Stale(String),
 }
 
+impl State {
+    /// Why it must be made; none when it is up to date.
+    #[must_use]
+    pub fn due(&self) -> Option<&str> {
+        match self {
+            Self::Fresh(_) => None,
+            Self::Stale(reason) => Some(reason),
+        }
+    }
+}
+
 /// The state of every node, without making anything: a node whose needs must be made counts as stale.
 pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTreeMap<NodeId, State>> {
     let mut states: BTreeMap<NodeId, State> = BTreeMap::new();

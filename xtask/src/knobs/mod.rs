@@ -56,12 +56,10 @@ impl RawKnobs {
         };
         match self.0.get(decl.name) {
             Some((old, from)) if *from == source && old != value => {
-                let values =
-                    if matches!(decl.kind, Kind::Secret) || [old, value].iter().any(|value| value.contains("://") && value.contains('@')) {
-                        "two values".to_owned()
-                    } else {
-                        format!("`{old}` and to `{value}`")
-                    };
+                let values = match is_secret(decl, old) || is_secret(decl, value) {
+                    true => "two values".to_owned(),
+                    false => format!("`{old}` and to `{value}`"),
+                };
                 Err(usage(format!("{} is set to {values} by the {source}", decl.name)))
             }
             Some(_) => Ok(()),
@@ -90,6 +88,11 @@ impl RawKnobs {
         }
         Ok(())
     }
+}
+
+/// Whether the value is not to be shown: an address may hold a password.
+fn is_secret(decl: &table::Decl, value: &str) -> bool {
+    matches!(decl.kind, Kind::Secret) || value.contains("://") && value.contains('@')
 }
 
 /// A closed set of words.
@@ -300,8 +303,7 @@ impl Knobs {
     /// Name, value and source of every knob as a person may see them.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, Source)> {
         self.origins.iter().zip(TABLE).map(|((name, value, source), decl)| {
-            // An address may hold a password.
-            let secret = matches!(decl.kind, Kind::Secret) && !value.is_empty() || value.contains("://") && value.contains('@');
+            let secret = is_secret(decl, value) && !value.is_empty();
             (*name, if secret { HIDDEN } else { value.as_str() }, *source)
         })
     }

@@ -36,6 +36,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A tree as git sees it now.
@@ -48,7 +49,8 @@ pub struct Tree {
     epoch: i64,
     commit: String,
     dirty: bool,
-    state: TreeState,
+    /// Shared with who builds, for it knows every file.
+    state: Arc<TreeState>,
     describe: String,
     git: Git,
     engine: EngineKind,
@@ -79,7 +81,7 @@ impl Tree {
             epoch: ctx.environment.source_date_epoch()?.unwrap_or(commit_time),
             commit: state.commit().to_owned(),
             dirty: facts.dirty_since.is_some(),
-            state,
+            state: Arc::new(state),
             describe: facts.describe,
             git,
             engine: ctx.engine,
@@ -91,7 +93,7 @@ impl Tree {
 
     /// The files that packages are made of.
     pub fn counted(&self) -> Result<tags::Counted> {
-        tags::Counted::new(&self.root, self.state.clone())
+        tags::Counted::new(&self.root, Arc::clone(&self.state))
     }
 
     /// The version: a folder's name below `dist/<arch>`.

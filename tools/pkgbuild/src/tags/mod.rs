@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     fmt,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 /// Digits of a dirty package's content hash in its tag.
@@ -166,12 +167,12 @@ fn clean(path: &Path) -> PathBuf {
 #[derive(Clone, Debug)]
 pub struct Counted {
     top: PathBuf,
-    state: TreeState,
+    state: Arc<TreeState>,
 }
 
 impl Counted {
     /// Of the checkout that `root` is in.
-    pub fn new(root: &Path, state: TreeState) -> Result<Self> {
+    pub fn new(root: &Path, state: Arc<TreeState>) -> Result<Self> {
         Ok(Self { top: find_top(root)?, state })
     }
 

@@ -221,7 +221,7 @@ fn changes_and_branch_are_told() {
     assert_eq!(state.changed_tracked().collect::<Vec<_>>(), [Path::new("pkg/x/Dockerfile")]);
     assert!(state.covers(b"pkg/x/u") && state.covers(b"pkg/x/sub/b") && state.covers(b"pkg/x/sub") && !state.covers(b"pkg/x/none"));
     fs::write(dir.path().join("pkg/x/sub/i.ignored"), "i").unwrap();
-    let counted = Counted::new(dir.path(), super::tests::state(dir.path())).unwrap();
+    let counted = Counted::new(dir.path(), super::tests::state(dir.path()).into()).unwrap();
     let holds = |name: &str| counted.holds(&dir.path().join(name));
     assert!(holds("pkg/x") && holds("pkg/y/../x/u") && !holds("pkg/x/sub/i.ignored") && !holds("../pkg/x"));
 }
