@@ -1,19 +1,13 @@
 //! The command line: global options, a verb, the verb's arguments, and knobs as flags or `VAR=value` words.
 
-use crate::{
-    commands::{self, Verb, verbs},
-    context::{Ctx, EngineKind, Globals},
-    environment::Environment,
-    error::{did_you_mean, usage},
-    knobs::{
-        Knobs, RawKnobs, Source,
-        table::{Kind, TABLE},
-    },
-    tools::Tools,
-    tree::Profile,
-};
+use crate::{commands, commands::Verb, commands::verbs};
 use anyhow::{Context as _, Result};
+use checkout::{context::Ctx, context::Globals};
+use child::{Tools, environment::Environment};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{error::did_you_mean, error::usage};
+use knobs::{Knobs, RawKnobs, Source, table::Kind, table::TABLE};
+use plan::{EngineKind, Profile};
 use std::path::{Path, PathBuf};
 
 /// What a person types to start us.
@@ -113,7 +107,7 @@ pub fn verb_at(words: &[String]) -> usize {
 pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
     let named = options.iter().position(|word| word == "--root").and_then(|at| options.get(at + 1).map(String::as_str));
     let named = named.or_else(|| options.iter().find_map(|word| word.strip_prefix("--root=")));
-    let profile = root(named.map(Path::new), environment).and_then(|root| Profile::read(&root));
+    let profile = root(named.map(Path::new), environment).and_then(|root| checkout::read_profile(&root));
     profile.is_ok_and(|profile| profile.packages.published)
 }
 
@@ -127,7 +121,7 @@ fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
         // Behind an option, only a knob's name is one: `--until A=b` is a text.
         let is_value = rest.last().is_some_and(|before| before.starts_with("--") && !before.contains('='));
         match word.split_once('=') {
-            Some((name, value)) if is_name(name) && (!is_value || crate::knobs::table::find(name).is_some()) => {
+            Some((name, value)) if is_name(name) && (!is_value || knobs::table::find(name).is_some()) => {
                 assignments.push((name.to_owned(), value.to_owned()))
             }
             _ => rest.push(word.clone()),
@@ -245,7 +239,7 @@ fn context(
     environment: &Environment,
 ) -> Result<Ctx> {
     let root = root(globals.get_one::<String>("root").map(Path::new), environment)?;
-    let profile = Profile::read(&root)?;
+    let profile = checkout::read_profile(&root)?;
     let mut raw = RawKnobs::default();
     for (name, value) in verb.sets {
         raw.set(name, value, Source::Target)?;
@@ -262,7 +256,7 @@ fn context(
     let hv = raw.text("HV").to_owned();
     for (name, value) in &profile.knobs {
         if let Some(value) = value.to_text(&hv) {
-            raw.set(name, &value, Source::File).map_err(|error| usage(format!("[knobs] in {}: {error:#}", crate::tree::PROFILE)))?;
+            raw.set(name, &value, Source::File).map_err(|error| usage(format!("[knobs] in {}: {error:#}", plan::PROFILE)))?;
         }
     }
     let knobs = Knobs::resolve(&raw, &root)?;
@@ -294,14 +288,14 @@ fn context(
 /// Where the tools are. The linuxkit engine prefers the linuxkit that `build-tools` installed, and leaves docker and its like all
 /// settings that a person has in the environment, but for knobs, which they get from us or not at all.
 fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environment) -> Tools {
-    let is_knob = |name: &str| crate::knobs::table::find(name).is_some_and(|decl| !decl.name.ends_with("_PROXY"));
+    let is_knob = |name: &str| knobs::table::find(name).is_some_and(|decl| !decl.name.ends_with("_PROXY"));
     let variables = environment.all().map(|(name, value)| (name.into(), value.into()));
     let tools = Tools::new(variables, engine == EngineKind::Linuxkit, &is_knob);
     let linuxkit = root.join("build-tools/bin/linuxkit");
-    let tools = if linuxkit.is_file() { tools.prefer(crate::tools::Tool::Linuxkit, linuxkit) } else { tools };
+    let tools = if linuxkit.is_file() { tools.prefer(child::Tool::Linuxkit, linuxkit) } else { tools };
     match knobs.text("DOCKER") {
         "docker" => tools,
-        other => tools.prefer(crate::tools::Tool::Docker, other),
+        other => tools.prefer(child::Tool::Docker, other),
     }
 }
 
@@ -333,12 +327,12 @@ fn root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
         return named.canonicalize().map_err(|error| usage(format!("--root {}: {error}", named.display())));
     }
     let here = std::env::current_dir().context("there is no current folder")?;
-    let above = here.ancestors().find(|folder| Profile::is_tree(folder)).map(Path::to_owned);
+    let above = here.ancestors().find(|folder| checkout::is_tree(folder)).map(Path::to_owned);
     above.or_else(|| environment.workspace()).ok_or_else(|| {
         usage(format!(
             "no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one",
             here.display(),
-            crate::tree::PROFILE
+            plan::PROFILE
         ))
     })
 }

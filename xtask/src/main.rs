@@ -1,32 +1,11 @@
 //! `cargo xtask`: turns a tree of packages, templates and configuration into bootable images and runs them.
 //! Here: parse, build the context, dispatch, print the error. Everything else has a room of its own; see docs/ARCHITECTURE.md.
 
-/// As in std, but somebody who has stopped reading standard error (`cargo xtask live 2>&1 | head -3`) does not end a build.
-macro_rules! eprint {
-    ($($words:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!($($words)*));
-    }};
-}
-
-/// See `eprint!`.
-macro_rules! eprintln {
-    ($($words:tt)*) => {
-        eprint!("{}\n", format_args!($($words)*))
-    };
-}
+#[macro_use]
+extern crate common;
 
 mod cli;
 mod commands;
-mod context;
-mod engine;
-mod environment;
-mod error;
-mod execute;
-mod knobs;
-mod plan;
-mod tools;
-mod tree;
-mod vm;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook},
@@ -37,21 +16,21 @@ use std::{
 const NOBODY_READS: u8 = 141;
 
 fn main() -> ExitCode {
-    let environment = environment::Environment::of_process();
+    let environment = child::environment::Environment::of_process();
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     // The sandbox's inner half is this program again, before anything else starts a thread.
     let outcome = match words.as_slice() {
-        [inner, order] if inner == tools::sandbox::INNER => tools::sandbox::inside::run(order).map(ExitCode::from),
+        [inner, order] if inner == sandbox::INNER => sandbox::inside::run(order).map(ExitCode::from),
         _ => {
-            tools::interrupt::install();
+            child::interrupt::install();
             while_somebody_reads(|| cli::run(&words, &environment).map(|()| ExitCode::SUCCESS))
         }
     };
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprint!("{}", error::render(&error));
-            ExitCode::from(error::kind(&error).exit_code())
+            eprint!("{}", common::error::render(&error));
+            ExitCode::from(common::error::kind(&error).exit_code())
         }
     }
 }

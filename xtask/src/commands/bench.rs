@@ -16,12 +16,10 @@ mod setting;
 mod squashfs;
 mod tags;
 
-use crate::{
-    context::Ctx,
-    error::{did_you_mean, usage},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use common::{error::did_you_mean, error::usage};
 use row::Row;
 use setting::Setting;
 use std::path::PathBuf;

@@ -1,17 +1,15 @@
 //! The targets that make artifacts: preflight, plan, execute, and the last line.
 
-use crate::{
-    context::{Ctx, EngineKind},
-    engine::{Engine, linuxkit::Linuxkit, native::Native},
-    error::usage,
-    execute::{self, Outcome, State, progress, short},
-    knobs::ImageFormat,
-    plan::{Action, DiskJob, DiskKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal},
-    tools::{Need, Tool, docker},
-    tree::Tree,
-};
 use anyhow::Result;
+use checkout::{Checkout, context::Ctx};
+use child::{Need, Tool, docker};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{display, display::short, error::usage};
+use executor::{Engine, Outcome, State};
+use knobs::ImageFormat;
+use linuxkit::LinuxkitEngine;
+use native::NativeEngine;
+use plan::{Action, DiskJob, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
 /// `live`: the disk in the format that the knobs say.
@@ -169,19 +167,29 @@ pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
 }
 
 /// The plan of `goal` for the tree as it is.
-pub fn plan(ctx: &Ctx, tree: &Tree, goal: &Goal) -> Result<Plan> {
+pub fn plan(ctx: &Ctx, tree: &Checkout, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
 }
 
 /// The engine that the person or the tree chose.
-pub fn engine(ctx: &Ctx, tree: &Tree) -> Result<Box<dyn Engine>> {
+pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
     match ctx.engine {
         EngineKind::Native if ctx.profile.packages.published => Err(usage(format!(
             "the native engine cannot build {}: its packages start from Alpine packages and a registry's images\nhint: leave --engine native away, or give --engine linuxkit",
             ctx.profile.tree.name
         ))),
-        EngineKind::Native => Ok(Box::new(Native::new(ctx, tree)?)),
-        EngineKind::Linuxkit => Ok(Box::new(Linuxkit::new(ctx)?)),
+        EngineKind::Native => Ok(Box::new(NativeEngine::new(ctx, tree)?)),
+        EngineKind::Linuxkit => Ok(Box::new(LinuxkitEngine::new(ctx)?)),
+    }
+}
+
+/// How the executor runs for this tree.
+#[must_use]
+pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
+    executor::Options {
+        books: ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()),
+        jobs: ctx.globals.jobs,
+        verbose: ctx.globals.verbose || ctx.knobs.verbose,
     }
 }
 
@@ -190,7 +198,7 @@ pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
     build_with(ctx, &ctx.tree()?, goal, false)
 }
 
-fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
+fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
     let mut plan = plan(ctx, tree, goal)?;
     if force {
@@ -199,7 +207,7 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
     refuse_early(ctx, &plan)?;
-    let options = ctx.execution(tree);
+    let options = execution(ctx, tree);
     eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
@@ -212,20 +220,20 @@ fn build_with(ctx: &Ctx, tree: &Tree, goal: &Goal, force: bool) -> Result<()> {
     if ctx.knobs.rstats && ctx.knobs.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
-    let states = execute::survey(&plan, engine, &options)?;
+    let states = executor::survey(&plan, engine, &options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &Outcome::default(), since);
     }
     preflight(ctx, &plan, &states)?;
-    let _lock = execute::lock_tree(&ctx.dist())?;
+    let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have made things while we waited, so the executor looks again.
-    let outcome = execute::run(&plan, engine, &options)?;
+    let outcome = executor::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
 }
 
 /// Says when a package has changed and others still start from what it was: a Dockerfile names a base by its tag, so the change does
 /// nothing until somebody bumps it there.
-fn warn_of_old_bases(ctx: &Ctx, tree: &Tree) -> Result<()> {
+fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     if ctx.profile.packages.published {
         return Ok(());
     }
@@ -241,9 +249,9 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &execute::Options) -> Result<()> {
-    let states = execute::survey(plan, engine, options)?;
-    let reason = |node: &crate::plan::Node| states.get(&node.id)?.due().map(str::to_owned);
+fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<()> {
+    let states = executor::survey(plan, engine, options)?;
+    let reason = |node: &plan::Node| states.get(&node.id)?.due().map(str::to_owned);
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
         false => print!("{}", plan.to_text(&ctx.root, &reason)),
@@ -307,7 +315,7 @@ pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Re
 
 /// The last lines: what was made, where, how large, in what time.
 fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<()> {
-    let took = progress::seconds(since.elapsed());
+    let took = display::seconds(since.elapsed());
     let state = if outcome.made.is_empty() { "up to date" } else { "made" };
     // Of several goals some may have been there.
     let state_of = |node: &str| match outcome.made.iter().any(|(id, _)| id.to_string() == node) {
@@ -338,7 +346,7 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
         return Ok(());
     }
     for (at, (node, path, size)) in artifacts.iter().enumerate() {
-        let size = size.map_or_else(String::new, |size| format!(", {}", progress::size(size)));
+        let size = size.map_or_else(String::new, |size| format!(", {}", display::size(size)));
         let took = if at + 1 == artifacts.len() { format!(" ({took})") } else { String::new() };
         println!("{}: {path}{size}{took}", state_of(node));
     }

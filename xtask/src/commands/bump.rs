@@ -1,8 +1,9 @@
 //! `bump NAME`: writes the present tag of a package into every Dockerfile that starts from it, instead of by hand.
 
-use crate::{context::Ctx, error::usage, execute::artifact::write_atomically};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{artifact::write_atomically, error::usage};
 
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {
@@ -32,7 +33,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             if !ctx.globals.dry_run {
                 write_atomically(&path, new.as_bytes())?;
             }
-            println!("{}", crate::execute::short(&path, &ctx.root));
+            println!("{}", common::display::short(&path, &ctx.root));
         }
         changed.push(package);
     }

@@ -1,8 +1,9 @@
 //! `clean`: removes what builds have made in the tree. Caches that trees share stay, and are named.
 
-use crate::{context::Ctx, execute};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::display::short;
 use std::path::{Path, PathBuf};
 
 /// Its arguments.
@@ -17,14 +18,14 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     if !dist.exists() {
         return Ok(());
     }
-    let _lock = execute::lock_tree(&dist)?;
+    let _lock = executor::lock_tree(&dist)?;
     let paths = if arguments.get_flag("old") { old_versions(&dist)? } else { entries(&dist)? };
     for path in &paths {
         if !ctx.globals.dry_run {
             let removed = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             removed.with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
-        println!("remove {}", execute::short(path, &ctx.root));
+        println!("remove {}", short(path, &ctx.root));
     }
     if !arguments.get_flag("old") {
         let (images, downloads) = (ctx.environment.linuxkit_cache(), ctx.environment.cache());
@@ -37,7 +38,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.retain(|path| path.file_name().is_some_and(|name| name != execute::LOCK));
+    paths.retain(|path| path.file_name().is_some_and(|name| name != executor::LOCK));
     paths.sort();
     Ok(paths)
 }
@@ -64,7 +65,7 @@ mod tests {
             std::fs::create_dir_all(dist.path().join(name)).expect("folder");
         }
         std::os::unix::fs::symlink("2", dist.path().join("amd64/current")).expect("link");
-        std::fs::write(dist.path().join(execute::LOCK), "").expect("lock");
+        std::fs::write(dist.path().join(executor::LOCK), "").expect("lock");
         assert_eq!(old_versions(dist.path()).expect("read"), [dist.path().join("amd64/1")]);
         assert_eq!(entries(dist.path()).expect("read").len(), 2);
     }

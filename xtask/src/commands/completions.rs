@@ -1,9 +1,10 @@
 //! `completions SHELL`: a completion script, from the same tables as the command line.
 
 use super::verbs;
-use crate::{environment::Environment, knobs::table::TABLE};
 use anyhow::Result;
+use child::environment::Environment;
 use clap::{Arg, ArgMatches, Command};
+use knobs::table::TABLE;
 
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {

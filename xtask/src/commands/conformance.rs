@@ -1,13 +1,11 @@
 //! `conformance --eve DIR`: every recorded scenario of the original Makefile, run by this program under the same stand-ins, and a table
 //! of what is equal, what differs for a reason of docs/DEVIATIONS.md, and what differs for none.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{Need, Tool, oracle::Oracle},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Need, Tool, oracle::Oracle};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::error::usage;
 use regex::Regex;
 use serde::Deserialize;
 use std::{

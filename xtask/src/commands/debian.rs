@@ -1,8 +1,10 @@
 //! `pins`: makes the locks of the Debian archive anew from the mirror, and says what changed.
 
-use crate::{context::Ctx, engine::native::mirrors::Origins, error::usage};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::error::usage;
+use native::mirrors::Origins;
 use pkgbuild::debian::{Prefer, Store, update_locks};
 
 /// Its arguments.
@@ -36,7 +38,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
     for updated in update_locks(&ctx.profile.packages.folder.join(archive), release, &arches, prefer, &store, &origins.mirrors()?)? {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
-        println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), crate::execute::progress::size(bytes));
+        println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
         for change in &updated.changes {
             println!("  {change}");
         }

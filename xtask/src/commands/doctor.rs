@@ -1,20 +1,12 @@
 //! `doctor`: which tools are here, which are needed and for what, and the one command that installs what is missing.
 //! The looking and the installing are `tools::provide`'s.
 
-use crate::{
-    context::Ctx,
-    error::missing_tool,
-    tools::{
-        For, Need, Output, Tool,
-        apt::{self, Manager},
-        provide::{self, State},
-        qemu,
-        version::Found,
-    },
-    vm::accel,
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{For, Need, Output, Tool, apt, apt::Manager, provide, provide::State, qemu, version::Found};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::error::missing_tool;
+use vm::accel;
 
 const OCCASIONS: &[(&str, &[For])] = &[
     ("live", &[For::Live]),
@@ -67,7 +59,7 @@ pub fn ensure(ctx: &Ctx, needs: &[Need]) -> Result<()> {
 pub fn provide_for_tests(ctx: &Ctx) -> Result<()> {
     let needs = provide::usual_needs(&[For::Live, For::Run, For::Test]);
     if let Err(error) = provide::ensure(&ctx.tools, &needs, ctx.knobs.install_tools, &talk()) {
-        eprintln!("{}tests that want them will be skipped", crate::error::render(&error).replacen("error: ", "warning: ", 1));
+        eprintln!("{}tests that want them will be skipped", common::error::render(&error).replacen("error: ", "warning: ", 1));
     }
     Ok(())
 }

@@ -1,14 +1,11 @@
 //! `why` and `graph`: a plan, explained and drawn.
 
 use super::build;
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute,
-    plan::{Goal, Node},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
+use common::error::usage;
+use plan::{Goal, Node};
 
 const TARGETS: &str = "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME";
 
@@ -27,7 +24,7 @@ fn goal(ctx: &Ctx, arguments: &ArgMatches) -> Result<Goal> {
 pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
     let plan = build::plan(ctx, &tree, &goal(ctx, arguments)?)?;
-    let states = execute::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &ctx.execution(&tree))?;
+    let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree))?;
     let reason = |node: &Node| states.get(&node.id)?.due().map(str::to_owned);
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?);

@@ -1,11 +1,9 @@
 //! Verbs that only tell: versions and knobs.
 
-use crate::{
-    context::Ctx,
-    execute::{artifact::link_atomically, short},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::ArgMatches;
+use common::{artifact::link_atomically, display::short};
 use std::path::Path;
 
 /// `version`.

@@ -1,7 +1,7 @@
 //! `inspect FILE`: what is in a disk or file system image.
 
-use crate::context::Ctx;
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
 use std::path::Path;
 

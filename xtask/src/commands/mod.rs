@@ -21,8 +21,9 @@ mod show_tag;
 mod sources;
 mod test;
 
-use crate::{context::Ctx, environment::Environment};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::environment::Environment;
 use clap::{ArgMatches, Command};
 
 /// Runs a verb.

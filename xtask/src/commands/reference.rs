@@ -1,14 +1,11 @@
 //! `reference`: the pages of docs/reference that are written from the program's own tables, and their check.
 
-use crate::{
-    cli,
-    context::Ctx,
-    error::usage,
-    execute::artifact::write_atomically,
-    knobs::table::{Kind, TABLE},
-};
+use crate::cli;
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{artifact::write_atomically, error::usage};
+use knobs::{table::Kind, table::TABLE};
 use std::fmt::Write as _;
 
 /// Its arguments.

@@ -1,7 +1,7 @@
 //! `show-tag NAME…`: the tags of packages, as `linuxkit pkg show-tag` prints them.
 
-use crate::context::Ctx;
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
 
 /// Its arguments.

@@ -1,8 +1,9 @@
 //! `test`: everything that must hold, boots included. CI calls this and nothing else.
 
 use super::doctor;
-use crate::{context::Ctx, tools::cargo::Cargo};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::cargo::Cargo;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Its arguments.

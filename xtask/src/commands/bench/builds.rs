@@ -5,8 +5,8 @@ use super::{
     row::{Budget, Cost, Row, Theirs},
     setting::Setting,
 };
-use crate::tools::{Cmd, rivals, usage::Usage};
 use anyhow::{Context as _, Result};
+use child::{Cmd, rivals, usage::Usage};
 use serde::Deserialize;
 use std::path::PathBuf;
 

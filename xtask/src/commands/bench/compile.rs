@@ -5,8 +5,8 @@ use super::{
     row::{Budget, Row},
     setting::Setting,
 };
-use crate::tools::rivals;
 use anyhow::Result;
+use child::rivals;
 
 /// Into an empty target folder, once.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {

@@ -6,8 +6,8 @@ use super::{
     row::{IMAGE_MEMORY, Row},
     setting::Setting,
 };
-use crate::execute::progress::size;
 use anyhow::Result;
+use common::display::size;
 
 /// Of the yml of the last build; without one there is no row, and that is said.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {

@@ -6,11 +6,9 @@ use super::{
     row::{Budget, IMAGE_MEMORY, Row},
     setting::{Rival, Setting},
 };
-use crate::{
-    execute::progress::size,
-    tools::{Tool, rivals},
-};
 use anyhow::{Context as _, Result};
+use child::{Tool, rivals};
+use common::display::size;
 use diskimage::{eve, fat, recipes};
 use std::{fs::File, os::unix::fs::symlink, path::Path};
 

@@ -5,8 +5,8 @@ use super::{
     row::{Budget, Row},
     setting::{Rival, Setting},
 };
-use crate::tools::{Tool, rivals};
 use anyhow::Result;
+use child::{Tool, rivals};
 
 const ROUNDS: usize = 3;
 const BUDGET: Budget = Budget::Ratio(0.05);

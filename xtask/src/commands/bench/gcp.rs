@@ -5,8 +5,9 @@ use super::{
     row::{Budget, IMAGE_MEMORY, Row},
     setting::{Rival, Setting},
 };
-use crate::{execute::progress::size, tools::rivals};
 use anyhow::{Context as _, Result};
+use child::rivals;
+use common::display::size;
 use std::fs::File;
 
 /// Of the disk, in bytes: what lies between it and live.raw is a hole.

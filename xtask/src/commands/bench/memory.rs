@@ -5,8 +5,8 @@ use super::{
     row::{IMAGE_MEMORY, Row},
     setting::Setting,
 };
-use crate::execute::progress::size;
 use anyhow::Result;
+use common::display::size;
 
 /// Each once, in a process of its own.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {

@@ -1,13 +1,10 @@
 //! Our half of each comparison, run as a child so that the kernel accounts for it alone: `bench --part WHAT …`, which is
 //! hidden because it is nothing that a person would want.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    plan::{Composed, Facts as _},
-    tools::{Output, qemu_img::QemuImg},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Output, qemu_img::QemuImg};
+use common::error::usage;
 use compose::{Images, Yml};
 use diskimage::{
     disk, eve, gcp,
@@ -16,6 +13,7 @@ use diskimage::{
 };
 use filetree::Tree;
 use oci::{Cache, Image};
+use plan::{Composed, Facts as _};
 use std::{
     fs::File,
     io::{BufWriter, Write as _},

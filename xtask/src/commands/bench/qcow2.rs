@@ -5,11 +5,9 @@ use super::{
     row::{Budget, Row},
     setting::{Rival, Setting},
 };
-use crate::{
-    execute::progress::size,
-    tools::{Tool, rivals},
-};
 use anyhow::Result;
+use child::{Tool, rivals};
+use common::display::size;
 
 const ROUNDS: usize = 2;
 

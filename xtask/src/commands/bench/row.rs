@@ -1,6 +1,7 @@
 //! One measured line: what it cost us, what it cost the others, what it may cost; as text and as JSON.
 
-use crate::{execute::progress::size, tools::usage::Usage};
+use child::usage::Usage;
+use common::display::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

@@ -1,11 +1,9 @@
 //! Where a benchmark runs: the tree, a folder to work in, and how two ways to one end are run side by side.
 
 use super::row::{Budget, Row, Theirs};
-use crate::{
-    context::Ctx,
-    tools::{Cmd, Tool, interrupt, rivals, usage::Usage},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Cmd, Tool, interrupt, rivals, usage::Usage};
 use std::path::{Path, PathBuf};
 
 /// What every benchmark gets.

@@ -5,11 +5,9 @@ use super::{
     row::{Budget, IMAGE_MEMORY, Row},
     setting::{Rival, Setting},
 };
-use crate::{
-    execute::progress::size,
-    tools::{Tool, rivals},
-};
 use anyhow::Result;
+use child::{Tool, rivals};
+use common::display::size;
 
 /// Once each: a minute's work needs no second look.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {

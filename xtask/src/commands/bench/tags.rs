@@ -4,8 +4,8 @@ use super::{
     row::{Budget, Row},
     setting::{Rival, Setting},
 };
-use crate::tools::{Tool, rivals, usage::Usage};
 use anyhow::Result;
+use child::{Tool, rivals, usage::Usage};
 
 const ROUNDS: usize = 3;
 

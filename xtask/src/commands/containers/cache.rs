@@ -1,19 +1,17 @@
 //! Images of linuxkit's cache as files, and in docker.
 
 use super::run_all;
-use crate::{
-    context::{Ctx, EngineKind},
-    error::usage,
-    execute::artifact::Pending,
-    tools::{docker, linuxkit::Linuxkit},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{docker, linuxkit::Linuxkit};
 use clap::{Arg, ArgMatches, Command};
+use common::{artifact::Pending, error::usage};
 use oci::Cache;
+use plan::EngineKind;
 use std::{io::BufWriter, path::Path};
 
 fn linuxkit(ctx: &Ctx) -> Linuxkit {
-    Linuxkit::of_tree(&ctx.tools, &ctx.profile, &ctx.knobs)
+    Linuxkit::new(&ctx.tools, linuxkit::settings(&ctx.profile, &ctx.knobs))
 }
 
 /// `cache-export IMAGE=… OUTFILE=… [IMAGE_NAME=…]`.

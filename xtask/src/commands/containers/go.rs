@@ -1,13 +1,11 @@
 //! What runs in the Go builder.
 
 use super::wants_containers;
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::go_builder::{GoBuilder, Run},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::go_builder::{GoBuilder, Run, Settings};
 use clap::{Arg, ArgMatches, Command};
+use common::error::usage;
 use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
@@ -16,7 +14,7 @@ const NO_MODULE: &str = "dummy";
 
 fn run(ctx: &Ctx, what: &Run<'_>) -> Result<()> {
     wants_containers(ctx, what.step)?;
-    let builder = GoBuilder::new(ctx);
+    let builder = go_builder(ctx);
     if !ctx.globals.dry_run {
         return builder.run(what);
     }
@@ -52,9 +50,9 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     let template = &ctx.profile.templates.rootfs;
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
     for hv in &ctx.profile.tree.hypervisors {
-        for patch in crate::tree::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.platform) {
-            crate::tree::patch_template(&text, &patch)?;
-            println!("{}: applies", crate::execute::short(&patch, &ctx.root));
+        for patch in checkout::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.platform) {
+            checkout::patch_template(&text, &patch)?;
+            println!("{}: applies", common::display::short(&patch, &ctx.root));
         }
     }
     Ok(())
@@ -155,4 +153,18 @@ fn diagram(ctx: &Ctx) -> Result<()> {
     let script = "/usr/local/bin/protodot -inc /usr/include -src ./api/proto/config/devconfig.proto -output devconfig \
                   && cp ~/protodot/generated/devconfig.* ./api/images && dot ./api/images/devconfig.dot -Tpng -o ./api/images/devconfig.png";
     run(ctx, &Run { step: "drawing the API", script, sources: ctx.root.clone(), module: "api", bin: None, interactive: false })
+}
+
+/// The container in which the tree's Go code is built.
+pub(super) fn go_builder(ctx: &Ctx) -> GoBuilder<'_> {
+    let proxies = [("http_proxy", "HTTP_PROXY"), ("https_proxy", "HTTPS_PROXY"), ("no_proxy", "NO_PROXY"), ("all_proxy", "ALL_PROXY")];
+    let set = |(inside, knob): (&'static str, &str)| ctx.knobs.optional(knob).map(|value| (inside, value.to_owned()));
+    let settings = Settings {
+        home: ctx.environment.home(),
+        arch: ctx.knobs.arch,
+        go_version: ctx.knobs.text("GOVER").to_owned(),
+        image_exists: ctx.knobs.text("BUILD") == "local",
+        proxies: proxies.into_iter().filter_map(set).collect(),
+    };
+    GoBuilder::new(&ctx.tools, &ctx.root, settings)
 }

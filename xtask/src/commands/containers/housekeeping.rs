@@ -1,8 +1,10 @@
 //! docker's images that nobody needs, and the checker of the whole tree.
 
 use super::{run_all, wants_containers};
-use crate::{commands::sources::oldimages, context::Ctx, tools::docker};
+use crate::commands::sources::oldimages;
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::docker;
 use clap::ArgMatches;
 
 /// `docker-old-images`.
@@ -35,5 +37,5 @@ pub fn yetus(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         image: "ghcr.io/apache/yetus:0.14.1",
         arguments: &["--basedir=/src", "--dirty-workspace", "--empty-patch", "--plugins=all", "--patch-dir=/src/yetus-output"],
     };
-    run_all(ctx, [step.command(&ctx.tools, &crate::tools::Output::default())?.foreground()])
+    run_all(ctx, [step.command(&ctx.tools, &child::Output::default())?.foreground()])
 }

@@ -1,20 +1,12 @@
 //! Tools that the tree pins by commit and builds from source.
 
 use super::{run_all, wants_containers};
-use crate::{
-    context::{Ctx, EngineKind},
-    execute::artifact::write_atomically,
-    knobs::Arch,
-    tools::{
-        Tool,
-        git::Git,
-        go,
-        go_builder::{GoBuilder, Run},
-    },
-    tree::Pin,
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Tool, git::Git, go, go_builder::Run};
 use clap::ArgMatches;
+use common::{Arch, artifact::write_atomically};
+use plan::{EngineKind, Pin};
 use std::path::{Path, PathBuf};
 
 fn pin(ctx: &Ctx, name: &str, version: &str, source: &str) -> Result<Pin> {
@@ -50,7 +42,7 @@ pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     }
     let built = build(ctx, &pin)?;
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
-    crate::execute::artifact::install_program(&built.1, &program)?;
+    common::artifact::install_program(&built.1, &program)?;
     // Markers of other versions go first: with two of them, nobody knew which one is here.
     for entry in std::fs::read_dir(&bin)? {
         let path = entry?.path();
@@ -94,7 +86,7 @@ fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
             bin: None,
             interactive: false,
         };
-        GoBuilder::new(ctx).run(&run)?;
+        super::go::go_builder(ctx).run(&run)?;
     }
     if !program.is_file() {
         bail!("go ended well, but made no linuxkit");

@@ -6,12 +6,11 @@ mod housekeeping;
 mod linuxkit;
 
 use super::{Verb, no_arguments, verb};
-use crate::{
-    context::{Ctx, EngineKind},
-    error::usage,
-    tools::Cmd,
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::Cmd;
+use common::error::usage;
+use plan::EngineKind;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[

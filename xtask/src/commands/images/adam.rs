@@ -1,14 +1,11 @@
 //! `adam getconf|setconf|logs|info`: talks to an adam that runs on this machine together with EVE; and the stand-in `fake-zboot`.
 
 use super::word;
-use crate::{
-    context::Ctx,
-    environment::Environment,
-    error::usage,
-    tools::adam::{Adam, parse_list},
-};
 use anyhow::{Result, bail};
+use checkout::context::Ctx;
+use child::{adam::Adam, adam::parse_list, environment::Environment};
 use clap::{Arg, ArgMatches, Command};
+use common::error::usage;
 
 const USAGE: &str = "adam getconf|setconf FILE|logs|info [--uuid UUID], for example: cargo xtask adam setconf config.json";
 

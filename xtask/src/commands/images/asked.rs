@@ -1,14 +1,13 @@
 //! An image that a person asks for by the names of its files: some nodes outside of any plan, made whatever there is.
 
-use crate::{
-    commands::build,
-    context::{Ctx, EngineKind},
-    engine::{Engine, linuxkit::Linuxkit, native::Native},
-    execute::{self, State, progress},
-    plan::{Action, Facts as _, Goal, ImageRef, Node, NodeId, Plan},
-    tree::Tree,
-};
+use crate::commands::build;
 use anyhow::Result;
+use checkout::{Checkout, context::Ctx};
+use common::display;
+use executor::{Engine, State};
+use linuxkit::LinuxkitEngine;
+use native::NativeEngine;
+use plan::{Action, EngineKind, Facts as _, Goal, ImageRef, Node, NodeId, Plan};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -18,7 +17,7 @@ use std::{
 pub struct Asked<'c> {
     ctx: &'c Ctx,
     /// The tree, for versions, times and tags.
-    pub tree: Tree,
+    pub tree: Checkout,
     /// What the tree must build before.
     before: Plan,
     nodes: Vec<Node>,
@@ -36,7 +35,7 @@ impl<'c> Asked<'c> {
 
     /// Where files are put that nobody asked for.
     pub fn scratch(&self) -> PathBuf {
-        self.ctx.execution(&self.tree).books.join("scripts")
+        build::execution(self.ctx, &self.tree).books.join("scripts")
     }
 
     /// The tool image for an engine that works in containers. Where no registry has it, it is built first.
@@ -45,7 +44,7 @@ impl<'c> Asked<'c> {
             return Ok(None);
         }
         if !self.ctx.profile.packages.published {
-            let work = crate::plan::PackageWork::Build;
+            let work = plan::PackageWork::Build;
             self.before = build::plan(self.ctx, &self.tree, &Goal::PackagesAlone(vec![package.to_owned()], work))?;
         }
         Ok(Some(ImageRef { reference: self.tree.package(package)?.plain, arch: self.ctx.knobs.host_arch }))
@@ -70,20 +69,20 @@ impl<'c> Asked<'c> {
         }
         let since = Instant::now();
         let engine: Box<dyn Engine> = match ctx.engine {
-            EngineKind::Native => Box::new(Native::new(ctx, &tree)?),
-            EngineKind::Linuxkit => Box::new(Linuxkit::new(ctx)?),
+            EngineKind::Native => Box::new(NativeEngine::new(ctx, &tree)?),
+            EngineKind::Linuxkit => Box::new(LinuxkitEngine::new(ctx)?),
         };
-        let options = ctx.execution(&tree);
-        let mut states = execute::survey(&before, engine.as_ref(), &options)?;
+        let options = build::execution(ctx, &tree);
+        let mut states = executor::survey(&before, engine.as_ref(), &options)?;
         states.extend(nodes.iter().map(|node| (node.id.clone(), State::Stale("it was asked for".to_owned()))));
         let all = Plan { nodes: [before.nodes.clone(), nodes.clone()].concat(), goals: vec![] };
         build::preflight(ctx, &all, &states)?;
-        let _lock = execute::lock_tree(&ctx.dist())?;
-        execute::run(&before, engine.as_ref(), &options)?;
-        let options = execute::Options { books: options.books.join("scripts"), ..options };
-        execute::run_always(&nodes, engine.as_ref(), &options)?;
-        let size = progress::size(out.metadata()?.len());
-        println!("made: {}, {size} ({})", out.display(), progress::seconds(since.elapsed()));
+        let _lock = executor::lock_tree(&ctx.dist())?;
+        executor::run(&before, engine.as_ref(), &options)?;
+        let options = executor::Options { books: options.books.join("scripts"), ..options };
+        executor::run_always(&nodes, engine.as_ref(), &options)?;
+        let size = display::size(out.metadata()?.len());
+        println!("made: {}, {size} ({})", out.display(), display::seconds(since.elapsed()));
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! `makeconfig OUT VERSION FILE…`: files to config.img.
 
 use super::{asked::Asked, needed, needed_path, word};
-use crate::{context::Ctx, error::usage, plan::Action};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
+use common::error::usage;
 use diskimage::recipes;
+use plan::Action;
 
 const USAGE: &str = "makeconfig OUT VERSION FILE…, for example: cargo xtask makeconfig config.img 0.0.0-test conf/*";
 

@@ -1,14 +1,12 @@
 //! `makeflash` and `makeverification`: the parts in a folder to a disk.
 
 use super::{asked::Asked, folder, needed, needed_path, option, word};
-use crate::{
-    context::{Ctx, EngineKind},
-    error::usage,
-    plan::{Action, DiskJob, DiskKind},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
+use common::error::usage;
 use diskimage::eve::{INSTALLED, Kind};
+use plan::{Action, DiskJob, DiskKind, EngineKind};
 use std::path::Path;
 
 const USAGE: &str = "makeflash [-C MIB] PARTS OUT [PARTITION…], for example: cargo xtask makeflash -C 350 dist/amd64/current/installer live.raw efi conf imga";

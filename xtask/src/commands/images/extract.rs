@@ -1,13 +1,10 @@
 //! `extract-persist` and `extract-verification-info`: what a machine left on its disk, read without mounting anything.
 
 use super::{absolute, needed_path, word};
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute::artifact::{Pending, write_atomically},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
+use common::{artifact::Pending, artifact::write_atomically, error::usage};
 use diskimage::{
     Window, ext4,
     extract::{self, Disk},

@@ -1,10 +1,12 @@
 //! `makeiso` and `makenet`: the parts in a folder to an ISO, or to a tar for a netboot.
 
 use super::{asked::Asked, folder, needed, needed_path, word};
-use crate::{context::Ctx, error::usage, plan::Action};
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
+use common::error::usage;
 use diskimage::recipes::IsoKind;
+use plan::Action;
 
 const ISO: &str = "makeiso PARTS OUT [installer], for example: cargo xtask makeiso dist/amd64/current/installer installer.iso installer";
 const NET: &str = "makenet PARTS OUT, for example: cargo xtask makenet dist/amd64/current/installer installer.net";

@@ -13,9 +13,9 @@ mod single_use;
 mod stick;
 
 use super::{Verb, verb};
-use crate::error::usage;
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches};
+use common::error::usage;
 use std::path::PathBuf;
 
 /// The verbs of this family.

@@ -1,9 +1,10 @@
 //! `parallels-disk LIVE UUID BYTES`: the description of a disk in its Parallels bundle.
 
 use super::{needed, needed_path, word};
-use crate::{context::Ctx, error::usage, execute::artifact::write_atomically};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
+use common::{artifact::write_atomically, error::usage};
 use diskimage::{gpt::Guid, parallels};
 use std::path::PathBuf;
 

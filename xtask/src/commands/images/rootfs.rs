@@ -1,14 +1,12 @@
 //! `makerootfs MODE`: a yml to rootfs.tar, a tar to rootfs.img, or both in one.
 
 use super::{absolute, asked::Asked, option, word};
-use crate::{
-    context::Ctx,
-    error::usage,
-    knobs::{Arch, RootfsFormat},
-    plan::Action,
-};
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
+use common::{Arch, error::usage};
+use knobs::RootfsFormat;
+use plan::Action;
 use std::{
     path::{Path, PathBuf},
     str::FromStr,

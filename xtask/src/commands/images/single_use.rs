@@ -1,14 +1,11 @@
 //! `eve-gen-single-use-installer`: an installer out of a published lfedge/eve image, with one device's configuration in it.
 
 use super::{absolute, option};
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute::artifact::Pending,
-    tools::{Tools, eve_image::EveImage},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Tools, eve_image::EveImage};
 use clap::{ArgMatches, Command};
+use common::{artifact::Pending, error::usage};
 use filetree::{Content, Node, Tree};
 use std::path::{Path, PathBuf};
 
@@ -136,5 +133,5 @@ fn show(tools: &Tools, request: &Request) -> Result<()> {
 }
 
 fn quoted(path: &Path) -> String {
-    crate::tools::cmd::quote(path.as_os_str())
+    child::cmd::quote(path.as_os_str())
 }

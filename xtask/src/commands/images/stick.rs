@@ -1,14 +1,12 @@
 //! `makeusbconf`: a USB stick that brings a device its port configuration, or collects what it has to say.
 
 use super::{asked::Asked, disk::disk_size, needed_path, option, switch, word};
-use crate::{
-    context::Ctx,
-    error::usage,
-    plan::{Action, StickJob},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::error::usage;
 use diskimage::{inspect, recipes::USB_SIZE};
+use plan::{Action, StickJob};
 use std::{
     fs::File,
     io::{Seek as _, SeekFrom, Write as _},

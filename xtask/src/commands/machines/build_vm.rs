@@ -6,21 +6,17 @@ use super::{
     machine::{self, Place, bus, setup, start},
     require, show,
 };
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute::artifact::Pending,
-    knobs::Arch,
-    tools::{Cmd, Output, Tool, curl, docker::Step, qemu_img::QemuImg},
-    vm::{Disk, as_make::Disks},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Cmd, Output, Tool, curl, docker::Step, qemu_img::QemuImg};
 use clap::ArgMatches;
+use common::{Arch, artifact::Pending, error::usage};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+use vm::{Disk, as_make::Disks};
 
 /// The settings with three gaps, in a tree.
 const TEMPLATE: &str = "build-tools/src/scripts/cloud-init.in";

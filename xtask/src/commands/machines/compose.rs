@@ -1,22 +1,19 @@
 //! `run-compose`: the tree's microservices by docker-compose, with tags and paths filled in.
 
 use super::{ensure, require, show};
-use crate::{
-    context::Ctx,
-    execute::artifact::write_atomically,
-    plan::Facts as _,
-    tools::{Tool, docker_compose},
-    tree::Tree,
-};
 use anyhow::{Context as _, Result};
+use checkout::{Checkout, context::Ctx};
+use child::{Tool, docker_compose};
 use clap::ArgMatches;
+use common::artifact::write_atomically;
+use plan::Facts as _;
 use std::path::Path;
 
 /// `run-compose`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let template = ctx.root.join("docker-compose.yml");
     if !template.is_file() {
-        return Err(crate::error::usage(format!(
+        return Err(common::error::usage(format!(
             "{} has no docker-compose.yml with its microservices\nhint: lf-edge/eve has one: cargo xtask --root DIR run-compose",
             ctx.profile.tree.name
         )));
@@ -40,7 +37,7 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 }
 
 /// The services, and the list of images that one of them reads, with the tags that the tree has now.
-fn write_files(ctx: &Ctx, tree: &Tree, template: &Path, folder: &Path) -> Result<()> {
+fn write_files(ctx: &Ctx, tree: &Checkout, template: &Path, folder: &Path) -> Result<()> {
     let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
     let version = folder.join("version.yml");
     let source = ctx.root.join("images/version.yml.in");

@@ -1,14 +1,9 @@
 //! `live-gcp-upload` and `run-live-gcp`: the live image in Google's cloud.
 
 use super::{ensure, require, show, shown};
-use crate::{
-    context::Ctx,
-    tools::{
-        Output, Tool, gcloud,
-        linuxkit::{Dialect, Linuxkit},
-    },
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Output, Tool, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
 use clap::ArgMatches;
 use std::path::PathBuf;
 
@@ -30,11 +25,11 @@ impl Upload {
         Ok(Self {
             name: knobs.optional("CLOUD_IMG_NAME").map_or_else(usual, str::to_owned),
             archive: ctx.dist().join(knobs.arch.as_str()).join(tree.version()).join("live.img.tar.gz"),
-            linuxkit: Linuxkit::new(&ctx.tools, pinned, knobs),
+            linuxkit: Linuxkit::new(&ctx.tools, child::linuxkit::Settings { pinned, ..linuxkit::settings(&ctx.profile, knobs) }),
         })
     }
 
-    fn push(&self, ctx: &Ctx, output: &Output) -> Result<crate::tools::Cmd> {
+    fn push(&self, ctx: &Ctx, output: &Output) -> Result<child::Cmd> {
         let (project, bucket) = (ctx.knobs.text("CLOUD_PROJECT"), ctx.knobs.text("CLOUD_BUCKET"));
         Ok(self.linuxkit.push_gcp(&self.name, project, bucket, &self.archive, output)?.dir(&ctx.root))
     }

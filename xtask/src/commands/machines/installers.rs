@@ -4,17 +4,15 @@ use super::{
     machine::{self, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
-use crate::{
-    context::{Ctx, EngineKind},
-    execute::artifact::Pending,
-    plan::Goal,
-    tools::{Cmd, Tool, qemu_img::QemuImg},
-    vm::{Disk, Netboot, as_make::Disks},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Cmd, Tool, qemu_img::QemuImg};
 use clap::ArgMatches;
+use common::artifact::Pending;
 use filetree::{Content, Kind};
+use plan::{EngineKind, Goal};
 use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use vm::{Disk, Netboot, as_make::Disks};
 
 /// The installer's file of the network.
 const IPXE: &str = "ipxe.efi";

@@ -5,14 +5,13 @@ use super::{
     machine::{self, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
-use crate::{
-    context::{Ctx, EngineKind},
-    tools::{Output, Tool, qemu_img::QemuImg},
-    vm::{Disk, as_make::Disks},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Output, Tool, qemu_img::QemuImg};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use plan::EngineKind;
 use std::path::{Path, PathBuf};
+use vm::{Disk, as_make::Disks};
 
 /// Its arguments.
 pub fn arguments(command: Command) -> Command {

@@ -1,22 +1,20 @@
 //! What all machines in QEMU have in common: options, where their files are, the settings that knobs make, and their life.
 
 use super::{ensure, show};
-use crate::{
-    context::{Ctx, EngineKind},
-    error::usage,
-    knobs::{Arch, ImageFormat},
-    plan::Goal,
-    tools::{Cmd, Tool, qemu},
-    vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Cmd, Tool, qemu};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use common::{Arch, error::usage};
+use knobs::ImageFormat;
+use plan::{EngineKind, Goal};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
+use vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
 
 /// Seconds that are as good as forever, which still fit into clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
@@ -158,7 +156,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     if ctx.engine == EngineKind::Linuxkit {
         return ensure(ctx, &tools);
     }
-    let needs: Vec<_> = tools.into_iter().map(crate::tools::Need::usual).collect();
+    let needs: Vec<_> = tools.into_iter().map(child::Need::usual).collect();
     super::super::doctor::ensure(ctx, &needs)
 }
 

@@ -13,11 +13,9 @@ mod rootfs;
 mod virtualbox;
 
 use super::{Verb, no_arguments, verb};
-use crate::{
-    context::Ctx,
-    tools::{Cmd, Need, Output, Tool},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Cmd, Need, Output, Tool};
 use std::path::Path;
 
 /// The verbs of this family.
@@ -89,5 +87,5 @@ fn require(ctx: &Ctx, path: &Path, target: &str) -> Result<()> {
         eprintln!("warning: {}", text.replace('\n', "; "));
         return Ok(());
     }
-    Err(crate::error::usage(text))
+    Err(common::error::usage(text))
 }

@@ -1,18 +1,16 @@
 //! The image that a guest writes to, on top of the one that was built, and the login that a machine run here gets.
 
 use super::machine::Place;
-use crate::{
-    context::Ctx,
-    tools::{Output, Tools, qemu_img::QemuImg, qemu_io},
-    vm::getty,
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Output, Tools, qemu_img::QemuImg, qemu_io};
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
+use vm::getty;
 
 /// The overlay of the last run while it stands on the same build, else a new one.
 pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
@@ -110,7 +108,7 @@ fn remove_tree(path: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::tools::{Tool, fake};
+    use child::{Tool, fake};
 
     #[test]
     fn what_the_guest_wrote_is_kept_until_the_image_is_built_anew() {

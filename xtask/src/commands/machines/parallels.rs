@@ -1,16 +1,11 @@
 //! `run-live-parallels`: the bundle in Parallels Desktop.
 
 use super::{machine::Place, require, run_all, show};
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{
-        Cmd, Tool,
-        prlctl::{self, Machine, State},
-    },
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::State};
 use clap::ArgMatches;
+use common::error::usage;
 
 /// `run-live-parallels`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {

@@ -1,11 +1,9 @@
 //! `run-proxy`: ports into the machine that runs, by ssh.
 
 use super::{super::release::ssh_key_path, ensure, show};
-use crate::{
-    context::Ctx,
-    tools::{Tool, ssh},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Tool, ssh};
 use clap::ArgMatches;
 use std::path::PathBuf;
 

@@ -5,18 +5,16 @@ use super::{
     machine::{Place, bus, setup, start},
     require,
 };
-use crate::{
-    context::{Ctx, EngineKind},
-    error::usage,
-    plan::Goal,
-    vm::{Disk, as_make::Disks},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::ArgMatches;
+use common::error::usage;
+use plan::{EngineKind, Goal};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+use vm::{Disk, as_make::Disks};
 
 /// Has GRUB read the settings of the root file system, the disk after the one with the device tree.
 const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\

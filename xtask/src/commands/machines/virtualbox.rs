@@ -1,11 +1,9 @@
 //! `run-live-vb`: the vdi in VirtualBox. A machine of an earlier run is switched off and deleted first.
 
 use super::{ensure, machine::Place, require, run_all, show};
-use crate::{
-    context::Ctx,
-    tools::{Cmd, Tool, vboxmanage},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Cmd, Tool, vboxmanage};
 use clap::ArgMatches;
 use std::{thread, time::Duration};
 

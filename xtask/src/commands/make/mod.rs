@@ -5,14 +5,12 @@ mod variables;
 
 pub use names::old_names;
 
-use crate::{
-    cli,
-    environment::Environment,
-    error::{as_make, did_you_mean, usage},
-    knobs::table::TABLE,
-};
+use crate::cli;
 use anyhow::Result;
+use child::environment::Environment;
 use clap::{Arg, ArgMatches, Command};
+use common::{error::as_make, error::did_you_mean, error::usage};
+use knobs::table::TABLE;
 
 /// Replaces the verb among `words` by its present spelling, so old names work without `make` too.
 #[must_use]
@@ -124,7 +122,7 @@ fn assignment(word: &str) -> Result<Option<String>> {
         eprintln!("warning: {name} is not needed any more: {why}");
         return Ok(None);
     }
-    if crate::knobs::table::find(name).is_none() {
+    if knobs::table::find(name).is_none() {
         let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name))
             .map_or_else(|| "`cargo xtask summary` lists what can be set".to_owned(), |near| format!("did you mean {near}?"));
         return Err(usage(format!("there is no variable {name}\nhint: {hint}")));
@@ -163,7 +161,7 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
             options.iter().cloned().chain(names::modern(goal, foreign)).chain(words.assignments.iter().cloned()).collect();
         match cli::run(&line, environment) {
             Err(error) if words.keep_going => {
-                eprint!("{}", crate::error::render(&error));
+                eprint!("{}", common::error::render(&error));
                 failure.get_or_insert_with(|| anyhow::anyhow!("`{goal}` failed, and with -k the other targets were still made"));
             }
             outcome => outcome?,
@@ -194,7 +192,7 @@ fn answer(questions: &[String]) -> Result<()> {
 }
 
 /// For verbs that are run without a tree: the table wants a function, and this one is not called.
-pub fn never(_: &crate::context::Ctx, _: &ArgMatches) -> Result<()> {
+pub fn never(_: &checkout::context::Ctx, _: &ArgMatches) -> Result<()> {
     anyhow::bail!("this command runs without a tree")
 }
 

@@ -1,6 +1,6 @@
 //! The old Makefile's variables: which are knobs now, and which nobody needs to set any more.
 
-use crate::knobs::table;
+use knobs::table;
 
 /// Variables that did something once: name, and why there is nothing to set.
 const RETIRED: &[(&str, &str)] = &[

@@ -1,12 +1,10 @@
 //! `patch`: the next patch release on a release's branch, as a tag.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{Tool, git::Git},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::{Tool, git::Git};
 use clap::ArgMatches;
+use common::error::usage;
 
 /// The tag that comes after `describe` (git's name of the commit) on `branch`: none when the branch is no release's, or nothing has
 /// happened on it since its last tag.

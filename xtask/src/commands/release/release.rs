@@ -1,13 +1,11 @@
 //! `release VERSION=x.y.z[-lts]`: a branch x.y (or x.y-stable) from master with the server of releases, and its tag. Everything that
 //! could stop it half-way is looked at first.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{Tool, git::Git},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Tool, git::Git};
 use clap::ArgMatches;
+use common::error::usage;
 
 /// Where released devices report.
 const SERVER: &str = "zedcloud.zededa.net\n";

@@ -1,14 +1,11 @@
 //! `ssh-key`: a key pair, and a copy of the configuration that lets it in. Neither a tracked file nor a private key beside tracked
 //! files: the copy and the key are below dist/.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute::{artifact::Pending, short},
-    tools::ssh,
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::ssh;
 use clap::ArgMatches;
+use common::{artifact::Pending, display::short, error::usage};
 use std::path::PathBuf;
 
 /// Where the key is, or will be.
@@ -57,5 +54,5 @@ fn copy_configuration(ctx: &Ctx, to: &std::path::Path) -> Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_dir_all(to);
-    crate::engine::copy_files(std::slice::from_ref(&ctx.knobs.conf_dir), to)
+    native::files::copy_files(std::slice::from_ref(&ctx.knobs.conf_dir), to)
 }

@@ -6,14 +6,12 @@ use super::{
     download::{Downloads, folder},
     installed::{self, Package},
 };
-use crate::{
-    context::Ctx,
-    engine::files::write_tree,
-    error::usage,
-    tools::{Tool, curl, curl::Refusal, git::Git},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Tool, curl, curl::Refusal, git::Git};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::error::usage;
+use native::files::write_tree;
 use sha2::{Digest as _, Sha512};
 use std::{
     io::{Read as _, Write as _},
@@ -216,7 +214,7 @@ impl Collector<'_> {
         let path = folder.join(name);
         if curl::fetches(url) {
             if let Err(error) = Downloads::new(self.ctx).fetch(url, &path) {
-                if error.chain().all(|cause| !cause.is::<crate::tools::Failure>()) {
+                if error.chain().all(|cause| !cause.is::<child::Failure>()) {
                     return Err(error);
                 }
                 eprintln!("warning: cannot fetch {url}");
@@ -230,7 +228,7 @@ impl Collector<'_> {
             return Ok(Err("missing"));
         }
         let bytes = read(&path)?;
-        let sum = crate::execute::stamp::hex(&Sha512::digest(&bytes));
+        let sum = common::digest::hex(&Sha512::digest(&bytes));
         match sums.iter().find(|(_, known)| *known == name) {
             Some((wanted, _)) if *wanted == sum => Ok(Ok(sum)),
             None if sums.is_empty() => Ok(Ok(sum)),

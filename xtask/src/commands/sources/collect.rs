@@ -2,17 +2,14 @@
 //! wrote: Alpine packages, the kernel, Go modules; with a manifest, in one archive.
 
 use super::{alpine, go_modules, info::collected_sources_path, installed, kernel, manifests::MANIFEST};
-use crate::{
-    commands::build,
-    context::Ctx,
-    engine::files::write_tree,
-    error::usage,
-    execute::{artifact::Pending, short},
-    plan::{Composed, Goal, NodeId},
-};
+use crate::commands::build;
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
+use common::{artifact::Pending, display::short, error::usage};
 use flate2::{Compression, write::GzEncoder};
+use native::files::write_tree;
+use plan::{Composed, Goal, NodeId};
 use std::{
     fs::File,
     io::{BufWriter, Write},

@@ -1,9 +1,10 @@
 //! `compose-image-yml TEMPLATE OUT VERSION`: a template after its patch, with the version in it, and with the development image of
 //! pillar where the version says so.
 
-use crate::{context::Ctx, execute::artifact::write_atomically};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
+use common::artifact::write_atomically;
 use std::path::{Path, PathBuf};
 use ymlpatch::Program;
 

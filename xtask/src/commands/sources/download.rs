@@ -1,7 +1,9 @@
 //! What the collectors share: the folder that sources go to, and files fetched into it whole or not at all.
 
-use crate::{context::Ctx, error::usage, execute::artifact::Pending, tools::curl};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::curl;
+use common::{artifact::Pending, error::usage};
 use std::path::{Path, PathBuf};
 
 /// Makes the folder `out` with `prefix` in it; it must not be there yet, or what is in it would look like ours. The folder

@@ -1,15 +1,10 @@
 //! The sources of Go modules: those that the tree's go.mod files name, and those that programs in an image say they are made of.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{
-        Tool, Tools, go,
-        go_sources::{Found, collect_command},
-    },
-    tree::Pin,
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Tool, Tools, go, go_sources::Found, go_sources::collect_command};
+use common::error::usage;
+use plan::Pin;
 use std::path::{Path, PathBuf};
 
 /// The tool's name in a profile and below build-tools/bin.

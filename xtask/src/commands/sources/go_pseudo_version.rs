@@ -1,13 +1,11 @@
 //! `go-pkg-pseudo-version DIR`: the version that Go gives the checked-out commit of a module: its tag, or a pseudo-version.
 //! The rules are those of <https://go.dev/ref/mod#pseudo-versions>.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    tools::{Tool, git::Git},
-};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Tool, git::Git};
 use clap::{Arg, ArgMatches, Command};
+use common::error::usage;
 use diskimage::recipes::date;
 use std::{cmp::Ordering, path::Path};
 

@@ -1,8 +1,10 @@
 //! `go-sum-to-src`: the sources and licenses of the modules that go.sum lines on standard input name, an archive for each.
 
-use crate::{context::Ctx, error::usage, execute::artifact::Pending, tools::go};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::go;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{artifact::Pending, error::usage};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! `getimgversion [-a] [IMAGE]`: the version that a root file system says it is, read in process: no mount, no sudo.
 
-use crate::context::Ctx;
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use diskimage::{FileImage, ReadAt, ext4, gpt, qcow2, squashfs};
 use filetree::Content;

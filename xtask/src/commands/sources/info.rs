@@ -1,12 +1,12 @@
 //! Where the bill of materials and the collected sources are, or will be.
 
-use crate::{context::Ctx, tree::Tree};
 use anyhow::Result;
+use checkout::{Checkout, context::Ctx};
 use clap::ArgMatches;
 use std::path::PathBuf;
 
 /// `dist/<arch>/<version>/collected_sources.tar.gz`.
-pub fn collected_sources_path(ctx: &Ctx, tree: &Tree) -> PathBuf {
+pub fn collected_sources_path(ctx: &Ctx, tree: &Checkout) -> PathBuf {
     ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()).join("collected_sources.tar.gz")
 }
 

@@ -1,7 +1,8 @@
 //! The Alpine packages in a root file system: what its apk databases list, one in every container.
 
-use crate::{context::Ctx, tools::docker};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::docker;
 use diskimage::squashfs;
 use std::{collections::BTreeSet, path::Path};
 
@@ -63,7 +64,7 @@ fn parse(databases: &[Vec<u8>]) -> Vec<Package> {
 /// Those of a folder.
 pub fn in_folder(folder: &Path) -> Result<Vec<Package>> {
     if !folder.is_dir() {
-        return Err(crate::error::usage(format!("the folder `{}` does not exist", folder.display())));
+        return Err(common::error::usage(format!("the folder `{}` does not exist", folder.display())));
     }
     let mut databases = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {

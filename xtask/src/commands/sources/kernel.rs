@@ -1,9 +1,11 @@
 //! `get-kernel-source` and `dockerfile-add-scanner`: what a Dockerfile fetches by `ADD`, as a list or as files.
 
 use super::download::{Downloads, folder};
-use crate::{context::Ctx, error::usage, execute::artifact::write_atomically, tools::curl};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::curl;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use common::{artifact::write_atomically, error::usage};
 use pkgbuild::dockerfile::Dockerfile;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,9 @@
 //! `kernel-build-yml`: writes the build.yml of every package that has a template for it, where linuxkit wants it.
 
-use crate::{
-    context::Ctx,
-    execute::{artifact::write_atomically, short},
-};
 use anyhow::Result;
+use checkout::context::Ctx;
 use clap::ArgMatches;
+use common::{artifact::write_atomically, display::short};
 
 /// `kernel-build-yml`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {

@@ -1,8 +1,9 @@
 //! `generate-sources-manifests DIR`: the manifest of sources that were collected into folders before, from the files' names.
 
-use crate::{context::Ctx, error::usage, execute::artifact::write_atomically};
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
+use common::{artifact::write_atomically, error::usage};
 use std::path::Path;
 
 /// The manifest's name.

@@ -1,7 +1,8 @@
 //! `oldimages [NAME…]`: ids of docker's images of this tree that are not of its present state.
 
-use crate::{context::Ctx, tools::docker};
 use anyhow::Result;
+use checkout::context::Ctx;
+use child::docker;
 use clap::{Arg, ArgMatches, Command};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! `parse-pkgs [FILE]`: the table of template names and images, or a file with the names replaced by them.
 
-use crate::context::Ctx;
 use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
 use clap::{Arg, ArgMatches, Command};
 
 /// Its arguments.

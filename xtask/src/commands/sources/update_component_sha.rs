@@ -1,14 +1,11 @@
 //! `update-component-sha`: writes another hash or tag wherever the tree's ymls, Dockerfiles and Makefiles name an image. All files
 //! are changed, or none.
 
-use crate::{
-    context::Ctx,
-    error::usage,
-    execute::artifact::Pending,
-    tools::{Tool, git::Git},
-};
 use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Tool, git::Git};
 use clap::{Arg, ArgGroup, ArgMatches, Command};
+use common::{artifact::Pending, error::usage};
 use regex::Regex;
 use std::{io::Write as _, path::Path};
 

@@ -1,0 +1,477 @@
+//! Read-only facts of a tree: its profile, what git says of it, its packages and their tags, its templates. Each is looked up
+//! once, when it is first asked for.
+
+pub mod context;
+mod folders;
+mod generated;
+mod kernel_yml;
+mod look;
+mod makefile;
+mod profile;
+mod release;
+mod table;
+mod template;
+mod version;
+
+pub use profile::{is_tree, programs, read_profile};
+pub use template::patch as patch_template;
+pub use version::GitFacts;
+
+use crate::context::Ctx;
+use anyhow::{Context as _, Result};
+use child::{Tool, git::Git};
+use common::{Arch, digest::hex, error::did_you_mean, error::usage};
+use knobs::Knobs;
+use look::GitState;
+use pkgbuild::{
+    dockerfile::{Dockerfile, ImageUse},
+    tags::{self, TreeState},
+};
+use plan::{Composed, EngineKind, Facts, PackageFacts, PackageWork, Profile, Release};
+use sha2::{Digest as _, Sha256};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A tree as git sees it now.
+pub struct Checkout {
+    root: PathBuf,
+    dist: PathBuf,
+    profile: Profile,
+    knobs: Knobs,
+    version: String,
+    epoch: i64,
+    commit: String,
+    dirty: bool,
+    /// Shared with who builds, for it knows every file.
+    state: Arc<TreeState>,
+    describe: String,
+    git: Git,
+    engine: EngineKind,
+    builder: (String, String),
+    packages: RefCell<BTreeMap<String, PackageFacts>>,
+    release: OnceCell<Release>,
+}
+
+impl Checkout {
+    /// Asks git.
+    pub fn read(ctx: &Ctx) -> Result<Self> {
+        let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+        let GitState { short_id, commit_time, describe, state } = look::look(ctx, &git)?;
+        let facts = GitFacts {
+            branch: state.branch().to_owned(),
+            short_id,
+            commit_time,
+            describe,
+            dirty_since: dirty_since(&ctx.root, &state, commit_time),
+        };
+        let version = ctx.knobs.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
+        Ok(Self {
+            root: ctx.root.clone(),
+            dist: ctx.dist(),
+            profile: ctx.profile.clone(),
+            knobs: ctx.knobs.clone(),
+            version,
+            epoch: ctx.environment.source_date_epoch()?.unwrap_or(commit_time),
+            commit: state.commit().to_owned(),
+            dirty: facts.dirty_since.is_some(),
+            state: Arc::new(state),
+            describe: facts.describe,
+            git,
+            engine: ctx.engine,
+            builder: ctx.environment.builder(),
+            packages: RefCell::default(),
+            release: OnceCell::new(),
+        })
+    }
+
+    /// The files that packages are made of.
+    pub fn counted(&self) -> Result<tags::Counted> {
+        tags::Counted::new(&self.root, Arc::clone(&self.state))
+    }
+
+    /// The version: a folder's name below `dist/<arch>`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The packages whose build.yml is made from a template, with the file and what it must hold now.
+    pub fn generated_ymls(&self) -> Result<Vec<(PathBuf, String)>> {
+        let mut ymls = Vec::new();
+        for name in self.templated_packages()? {
+            let dir = self.profile.packages.folder.join(&name);
+            let text = self.yml_of_template(&name, &dir, &dir.join(generated::TEMPLATE))?;
+            ymls.push((dir.join("build.yml"), text));
+        }
+        Ok(ymls)
+    }
+
+    /// Whether a tracked file is changed.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The commit's id when no tracked file is changed.
+    #[must_use]
+    pub fn commit_if_clean(&self) -> Option<String> {
+        (!self.dirty).then(|| self.commit.clone())
+    }
+
+    /// The names of all packages: folders with a build.yml.
+    pub fn package_names(&self) -> Result<Vec<String>> {
+        let folder = &self.profile.packages.folder;
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
+        let mut names = BTreeSet::new();
+        for entry in entries {
+            let path = entry?.path();
+            if ["build.yml", generated::TEMPLATE].iter().any(|yml| path.join(yml).is_file())
+                && let Some(name) = path.file_name()
+            {
+                names.insert(name.to_string_lossy().into_owned());
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The packages whose build.yml is made from a template.
+    pub fn templated_packages(&self) -> Result<Vec<String>> {
+        let folder = &self.profile.packages.folder;
+        Ok(self.package_names()?.into_iter().filter(|name| folder.join(name).join(generated::TEMPLATE).is_file()).collect())
+    }
+
+    /// What `pkgs` builds, in its order.
+    pub fn bulk_packages(&self) -> Result<Vec<String>> {
+        let (mut names, arch) = (self.package_names()?, self.knobs.arch);
+        names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.hv));
+        let first = &self.profile.packages.first;
+        names.sort_by_key(|name| (!first.contains(name), name.clone()));
+        if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
+            names.sort_by_key(|name| only.iter().position(|known| known == name));
+        }
+        Ok(names)
+    }
+
+    /// `org/image:tag` of a package.
+    pub fn package_reference(&self, name: &str) -> Result<String> {
+        Ok(self.look_up(name)?.reference)
+    }
+
+    /// The reference that a package has as it is committed, or will have once its present state is.
+    pub fn committed_reference(&self, name: &str) -> Result<String> {
+        let (dir, build_yml) = self.package_dir(name)?;
+        let tag = tags::committed_tag(&self.state, &self.root, &dir, &build_yml)?;
+        Ok(tag.to_string())
+    }
+
+    /// The folder of a package and the build.yml that the knobs choose; a template stands for a build.yml that is made.
+    fn package_dir(&self, name: &str) -> Result<(PathBuf, String)> {
+        let dir = self.profile.packages.folder.join(name);
+        let yml = self.variant(&dir, |knob| self.knobs.is_on(knob)).unwrap_or_else(|| plain_yml(&dir).to_owned());
+        if name.is_empty() || name.contains('/') || !dir.is_dir() {
+            let names = self.package_names()?;
+            let near = did_you_mean(name, names.iter().map(String::as_str));
+            let hint = near.map_or_else(|| format!("packages are {}", names.join(", ")), |near| format!("did you mean {near}?"));
+            return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.folder.display())));
+        }
+        if !dir.join(&yml).is_file() {
+            return Err(usage(format!(
+                "`{}` is no package: it has no build.yml\nhint: a build.yml names at least `image:`",
+                dir.display()
+            )));
+        }
+        Ok((dir, yml))
+    }
+
+    /// The file that stands for build.yml in the package at `dir`, with these switches on.
+    fn variant(&self, dir: &Path, is_on: impl Fn(&str) -> bool) -> Option<String> {
+        let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.as_deref().is_none_or(&is_on));
+        let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform));
+        names.into_iter().find(|yml| dir.join(yml).is_file())
+    }
+
+    fn look_up(&self, name: &str) -> Result<PackageFacts> {
+        if let Some(known) = self.packages.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let (dir, yml) = self.package_dir(name)?;
+        let tag = |yml: &str, hash: Option<&str>| {
+            tags::package_tag(&self.state, &self.root, &dir, yml, &tags::Options { hash, ..tags::Options::default() })
+        };
+        let plain_yml = plain_yml(&dir);
+        let own = tag(&yml, None)?;
+        let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
+        let forced = self.forced_hash()?;
+        let hash = forced.or_else(|| generated::variant_hash(&yml, &own.to_string(), &plain));
+        let reference = match &hash {
+            Some(hash) => tag(&yml, Some(hash))?.to_string(),
+            None => own.to_string(),
+        };
+        let facts = PackageFacts {
+            name: name.to_owned(),
+            bases: self.bases(&dir)?,
+            reference,
+            plain,
+            hash,
+            yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
+            build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
+            generated_dockerfile: self.generated_dockerfile(&dir)?,
+            dir,
+        };
+        self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
+        Ok(facts)
+    }
+
+    /// The tag that stands for every package's own: EVE_HASH, or that of the release that is pushed.
+    fn forced_hash(&self) -> Result<Option<String>> {
+        if self.knobs.eve_hash.is_none() && self.knobs.package_work() == PackageWork::Push {
+            return Ok(self.release()?.hash);
+        }
+        Ok(self.knobs.eve_hash.clone())
+    }
+
+    /// The Dockerfile that a package's template gives, where the package has no other; linuxkit wants it beside the template.
+    fn generated_dockerfile(&self, dir: &Path) -> Result<Option<String>> {
+        let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
+            return Ok(None);
+        };
+        self.fill_template(&template, &mut BTreeSet::new()).map(Some)
+    }
+
+    /// A template's text with its tags filled in; the packages that it names are added to `packages`.
+    fn fill_template(&self, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
+        let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
+        self.fill_text(&text, template, packages)
+    }
+
+    fn fill_text(&self, text: &str, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
+        let name = common::display::short(template, &self.root).to_string();
+        template::fill(text, &name, &self.words(), &mut |word| {
+            if let Some(tag) = self.kernel_tag().filter(|_| word == "KERNEL") {
+                return tag;
+            }
+            let package = self.template_package(word);
+            // `pillar:build-dev.yml` is a package's image as another build.yml names it.
+            let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
+            let reference = match yml {
+                Some(yml) => {
+                    let (dir, _) = self.package_dir(package)?;
+                    let forced = self.forced_hash()?;
+                    let options = tags::Options { hash: forced.as_deref(), ..tags::Options::default() };
+                    tags::package_tag(&self.state, &self.root, &dir, yml, &options)?.to_string()
+                }
+                None => self.package_reference(package)?,
+            };
+            packages.insert(package.to_owned());
+            Ok(format!("{reference}{}", self.arch_suffix()))
+        })
+    }
+
+    /// What follows an image's tag in templates.
+    fn arch_suffix(&self) -> String {
+        let arch = self.knobs.optional("DOCKER_ARCH_TAG").unwrap_or(self.knobs.arch.as_str());
+        if self.profile.templates.every_arch { String::new() } else { format!("-{arch}") }
+    }
+
+    /// Words of templates that are no images, and what they stand for.
+    fn words(&self) -> Vec<(&str, String)> {
+        let fill = |text: &String| text.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform);
+        let own = self.profile.templates.words.iter().map(|(word, text)| (word.as_str(), fill(text)));
+        [("EVE_VERSION", self.full_version(self.knobs.arch))].into_iter().chain(own).collect()
+    }
+
+    /// The image of a kernel that is no package of this tree: as a person names it, else as the tree's file of variables does.
+    pub fn kernel_tag(&self) -> Option<Result<String>> {
+        let kernel = self.profile.kernel.as_ref()?;
+        let (arch, knobs) = (self.knobs.arch.as_str(), &self.knobs);
+        let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.platform.as_str())];
+        given.extend(["KERNEL_TAG", "KERNEL_CONFIG_FLAVOR"].into_iter().filter_map(|name| Some((name, knobs.optional(name)?))));
+        let tag = || {
+            let tag = makefile::Makefile::read(&self.root, &kernel.makefile, &given)?.value("KERNEL_TAG")?;
+            if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
+        };
+        Some(tag())
+    }
+
+    /// The packages of this tree that a Dockerfile starts from or copies from, by their present tags. Others are images that
+    /// must be in the cache.
+    fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
+        // Where images are in a registry, nobody asks what they were made from, unless packages are built one after the other.
+        let path = dir.join("Dockerfile");
+        if self.profile.packages.published {
+            return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut bases = BTreeSet::new();
+        for image in Dockerfile::parse(&text, &path.display().to_string())?.images() {
+            let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
+            let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
+            if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
+                bases.insert((name.to_owned(), image.on_build_machine));
+            }
+        }
+        Ok(bases.into_iter().collect())
+    }
+
+    /// Packages that Dockerfiles start from by another tag than they have now, with those packages; and whether that tag is the one that
+    /// their next commit gives them.
+    pub fn old_bases(&self) -> Result<BTreeMap<(String, bool), Vec<String>>> {
+        let mut old: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
+        for user in self.package_names()? {
+            let path = self.profile.packages.folder.join(&user).join("Dockerfile");
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            // What is wrong with it is said when it is built.
+            let Ok(dockerfile) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };
+            for image in dockerfile.images() {
+                let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
+                let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
+                if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)? != image.reference {
+                    let is_next = self.committed_reference(name)? == image.reference;
+                    let users = old.entry((name.to_owned(), is_next)).or_default();
+                    if !users.contains(&user) {
+                        users.push(user.clone());
+                    }
+                }
+            }
+        }
+        Ok(old)
+    }
+
+    /// The packages of this tree that a Dockerfile names in whatever version: they are built before it, and then it may get another.
+    fn order(&self, dockerfile: &Path) -> Result<Vec<(String, bool)>> {
+        let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
+        let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
+        let mut bases = BTreeSet::new();
+        for ImageUse { reference, .. } in Dockerfile::parse(&text, &dockerfile.display().to_string())?.images() {
+            let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
+            let name = name.strip_prefix("eve-").unwrap_or(name);
+            if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {
+                bases.insert((name.to_owned(), false));
+            }
+        }
+        Ok(bases.into_iter().collect())
+    }
+
+    /// The package that a template's name stands for: `GPT_TOOLS` → `gpt-tools`, unless the profile says otherwise.
+    fn template_package(&self, word: &str) -> String {
+        let regular = || word.to_ascii_lowercase().replace('_', "-");
+        self.profile.templates.tags.get(&format!("{word}_TAG")).cloned().unwrap_or_else(regular)
+    }
+
+    fn full_version(&self, arch: Arch) -> String {
+        format!("{}-{}-{arch}", self.version, self.knobs.hv)
+    }
+}
+
+impl Facts for Checkout {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    fn dist(&self) -> &Path {
+        &self.dist
+    }
+
+    fn package(&self, name: &str) -> Result<PackageFacts> {
+        self.look_up(name)
+    }
+
+    fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {
+        package.yml_template.as_ref().map(|template| self.yml_of_template(&package.name, &package.dir, template)).transpose()
+    }
+
+    fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {
+        let (templates, knobs) = (&self.profile.templates, &self.knobs);
+        let (template, patches) = match of {
+            Composed::Rootfs => (templates.rootfs.clone(), &templates.patches),
+            Composed::Installer => {
+                (templates.installer.clone().context("a plan asks for what the tree has")?, &templates.installer_patches)
+            }
+        };
+        let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
+        for patch in programs(patches, &self.root, &knobs.hv, &knobs.platform) {
+            text = template::patch(&text, &patch)?;
+        }
+        let mut packages = BTreeSet::new();
+        let text = self.fill_text(&text, &template, &mut packages)?;
+        Ok((text, template, packages.into_iter().collect()))
+    }
+
+    fn fill(&self, template: &Path) -> Result<String> {
+        self.fill_template(template, &mut BTreeSet::new())
+    }
+
+    fn release(&self) -> Result<Release> {
+        if let Some(known) = self.release.get() {
+            return Ok(known.clone());
+        }
+        let tags = self.git.look_text(["tag"])?;
+        let mut release = release::of_push(self.state.branch(), &self.describe, &tags, self.profile.tree.exact_releases);
+        if let Some(platform) = platform_name(&self.profile, &self.knobs) {
+            release.release = release.release.map(|name| format!("{name}-{platform}"));
+        }
+        if let Some(hash) = &self.knobs.eve_hash {
+            release.hash = Some(hash.clone());
+        }
+        if let Some(name) = self.knobs.optional("EVE_REL") {
+            release.release = Some(name.to_owned());
+        }
+        Ok(self.release.get_or_init(|| release).clone())
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn uses_containers(&self) -> bool {
+        self.engine == EngineKind::Linuxkit
+    }
+
+    fn folder_digest(&self, folder: &Path) -> Result<String> {
+        folders::digest(folder)
+    }
+
+    fn folder_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        folders::files(folder)
+    }
+
+    fn file_digest(&self, file: &Path) -> Result<String> {
+        let bytes = std::fs::read(file).map_err(|error| usage(format!("cannot read `{}`: {error}", file.display())))?;
+        Ok(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+/// The version by the rules; a tree that tells platforms apart says which one it is for, and which kernel where that is not its own.
+fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
+    let plain = version::version(facts, ctx.knobs.dev, ctx.profile.tree.exact_releases);
+    let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.optional("KERNEL_TAG")?, kernel.prefix.as_str())));
+    version::with_platform(plain, kernel, platform_name(&ctx.profile, &ctx.knobs))
+}
+
+/// The platform as it stands in names: none for the one that all have.
+fn platform_name<'k>(profile: &Profile, knobs: &'k Knobs) -> Option<&'k str> {
+    Some(knobs.platform.as_str()).filter(|platform| profile.tree.platforms && *platform != "generic")
+}
+
+/// The build.yml of a package without variants: the template that makes it, where there is one.
+fn plain_yml(dir: &Path) -> &'static str {
+    if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" }
+}
+
+/// The newest modification time of the tracked files that are changed.
+fn dirty_since(root: &Path, state: &TreeState, commit_time: i64) -> Option<i64> {
+    state.changed_tracked().map(|path| std::fs::symlink_metadata(root.join(path)).map_or(commit_time, |metadata| metadata.mtime())).max()
+}

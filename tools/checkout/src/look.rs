@@ -1,0 +1,223 @@
+//! What git says of a checkout: by no process of it where nothing has changed since the last time, by one or two where nothing that it
+//! tracks has, else by four at once. In a large checkout this is most of the time that a plan takes.
+
+use super::version;
+use crate::context::Ctx;
+use anyhow::Result;
+use child::{git, git::Git};
+use common::digest::hex;
+use pkgbuild::tags::{self, Clean, Head, TreeState};
+use sha2::{Digest as _, Sha256};
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+/// The commit's short id, time, id and tree.
+const LOG: &[&str] = &["log", "-1", "--abbrev=8", "--format=%h%n%ct%n%H%n%T"];
+const DESCRIBE: &[&str] = &["describe", "--always", "--tags"];
+
+/// Variables by which git looks elsewhere than in `.git`.
+const MOVED: &[&str] =
+    &["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES"];
+
+/// What was found.
+pub struct GitState {
+    /// The commit's id, shortened to eight digits or more.
+    pub short_id: String,
+    /// Its time, seconds since the epoch.
+    pub commit_time: i64,
+    /// `git describe --always --tags`.
+    pub describe: String,
+    /// All files, and what has changed.
+    pub state: TreeState,
+}
+
+/// Looks at the checkout.
+pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
+    let places = Places::find(&ctx.root).filter(|_| !MOVED.iter().any(|name| ctx.environment.get(name).is_some()));
+    let memory = places.as_ref().map(|places| Memory::of(places, &ctx.environment.cache()));
+    let (said, clean) = std::thread::scope(|scope| {
+        let said = scope.spawn(|| memory.as_ref().and_then(Memory::said).map_or_else(|| Said::by(git), Ok));
+        let clean = places.as_ref().and_then(|places| {
+            let names = memory.as_ref().and_then(|memory| std::fs::read(memory.folder.join(NAMES)).ok());
+            tags::clean_checkout(&places.top, &places.git, names.as_deref())
+        });
+        (said.join().map_err(|_| anyhow::anyhow!("looking at the checkout broke: this is a defect of xtask")).flatten(), clean)
+    });
+    let Said { describe, log } = said?;
+    let (short_id, commit_time) = version::parse_log(&log)?;
+    if let Some((memory, places)) = memory.as_ref().zip(places.as_ref()) {
+        memory.keep(places, &describe, &log, clean.as_ref().and_then(Clean::remember));
+    }
+    let known = places.as_ref().zip(clean).and_then(|(places, clean)| state_of(places, clean, &log, git));
+    let state = known.map_or_else(|| ask(git), Ok)?;
+    Ok(GitState { short_id, commit_time, describe, state })
+}
+
+/// The state of a checkout without changes, with what git neither knows nor ignores.
+fn state_of(places: &Places, clean: Clean, log: &str, git: &Git) -> Option<TreeState> {
+    let mut ids = log.lines().skip(2);
+    let (commit, tree) = (ids.next()?, ids.next()?);
+    let head = places.head()?;
+    if places.commit(&head)? != commit {
+        return None;
+    }
+    let branch = head.strip_prefix("ref: ").map_or(Some("HEAD"), |name| name.strip_prefix("refs/heads/"))?;
+    let unknown = clean.unknown().to_vec();
+    let mut state = clean.state(&Head { commit, tree, branch })?;
+    if !unknown.is_empty() {
+        let words = ["--literal-pathspecs", "ls-files", "-z", "--full-name", "--others", "--exclude-standard", "--"].map(OsStr::new);
+        let paths: Vec<PathBuf> = unknown.iter().map(|path| places.top.join(path)).collect();
+        state.add_untracked_files(&git.look(words.into_iter().chain(paths.iter().map(|path| path.as_os_str()))).ok()?);
+    }
+    Some(state)
+}
+
+fn ask(git: &Git) -> Result<TreeState> {
+    let [listing, status] = git.look_at_once([tags::LS_TREE, tags::STATUS]);
+    TreeState::parse(&listing?, &status?)
+}
+
+/// Where a checkout and its repository are.
+struct Places {
+    top: PathBuf,
+    /// The folder of the index: `.git`, or that of a further working tree.
+    git: PathBuf,
+    /// The folder of the references, where that is another.
+    common: PathBuf,
+}
+
+impl Places {
+    fn find(root: &Path) -> Option<Self> {
+        let top = root.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok())?.to_owned();
+        let mut git = top.join(".git");
+        if git.is_file() {
+            let text = std::fs::read_to_string(&git).ok()?;
+            git = top.join(text.trim_end().strip_prefix("gitdir: ")?);
+        }
+        let common = std::fs::read_to_string(git.join("commondir")).map_or_else(|_| git.clone(), |text| git.join(text.trim_end()));
+        Some(Self { top, git, common })
+    }
+
+    /// What is checked out: `ref: ` and a branch, or the id of a commit.
+    fn head(&self) -> Option<String> {
+        Some(std::fs::read_to_string(self.git.join("HEAD")).ok()?.trim_end().to_owned())
+    }
+
+    /// The id of the commit that `head` is, from the files of the references; none where a branch is another name of one.
+    fn commit(&self, head: &str) -> Option<String> {
+        let id = match head.strip_prefix("ref: ") {
+            None => head.to_owned(),
+            Some(name) => match std::fs::read_to_string(self.common.join(name)) {
+                Ok(id) => id.trim_end().to_owned(),
+                Err(_) => {
+                    let packed = std::fs::read_to_string(self.common.join("packed-refs")).ok()?;
+                    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, known)| *known == name).map(|(id, _)| id.to_owned()))?
+                }
+            },
+        };
+        (id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    }
+}
+
+/// What git says of the commit.
+struct Said {
+    describe: String,
+    log: String,
+}
+
+impl Said {
+    fn by(git: &Git) -> Result<Self> {
+        let [describe, log] = git.look_at_once([DESCRIBE, LOG]);
+        Ok(Self { describe: git::text(describe?)?, log: git::text(log?)? })
+    }
+}
+
+/// What is kept of a checkout from one time to the next: what git said of the commit, which is the same as long as commit and tags are
+/// (`git describe` walks the history, which takes longer than all the rest), and the names in its folders.
+struct Memory {
+    folder: PathBuf,
+    /// Of which commit, tags and history git spoke; none for a repository that keeps its references otherwise, which is asked each time.
+    key: Option<Key>,
+}
+
+/// The key, the description and the log, in lines.
+const SAID: &str = "said";
+/// What the crate `gitindex` wants to be remembered.
+const NAMES: &str = "names";
+
+impl Memory {
+    fn of(places: &Places, cache: &Path) -> Self {
+        let name = hex(&Sha256::digest(places.top.as_os_str().as_bytes())[..8]);
+        Self { folder: cache.join("checkouts").join(name), key: Key::of(places) }
+    }
+
+    fn said(&self) -> Option<Said> {
+        let text = std::fs::read_to_string(self.folder.join(SAID)).ok()?;
+        let (key, text) = text.split_once('\n')?;
+        let (describe, log) = text.split_once('\n')?;
+        let log = log.trim_end();
+        let wanted = self.key.as_ref()?;
+        (key == wanted.all && wanted.is_of(log)).then(|| Said { describe: describe.to_owned(), log: log.to_owned() })
+    }
+
+    /// Where it cannot be kept, git is asked again. What changed while git spoke is not kept either.
+    fn keep(&self, places: &Places, describe: &str, log: &str, names: Option<&[u8]>) {
+        let key = self.key.as_ref().filter(|key| key.is_of(log) && self.said().is_none());
+        if let Some(key) = key.filter(|key| Key::of(places).as_ref() == Some(*key)) {
+            let _ = self.write(SAID, format!("{}\n{describe}\n{log}\n", key.all).as_bytes());
+        }
+        if let Some(names) = names {
+            let _ = self.write(NAMES, names);
+        }
+    }
+
+    /// Under a name of its own first: others may look at the checkout just now.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
+        draft.write_all(bytes)?;
+        draft.persist(self.folder.join(name))?;
+        Ok(())
+    }
+}
+
+/// What git's words depend on.
+#[derive(PartialEq, Eq)]
+struct Key {
+    commit: String,
+    /// The digest of it all.
+    all: String,
+}
+
+impl Key {
+    fn of(places: &Places) -> Option<Self> {
+        if places.common.join("reftable").exists() {
+            return None;
+        }
+        let commit = places.commit(&places.head()?)?;
+        let mut hash = Sha256::new();
+        hash.update(&commit);
+        // Where the history ends, and what stands in for another part of it.
+        for name in ["packed-refs", "shallow", "info/grafts"] {
+            hash.update(name);
+            hash.update(std::fs::read(places.common.join(name)).unwrap_or_default());
+        }
+        for folder in ["refs/tags", "refs/replace"] {
+            let files = walkdir::WalkDir::new(places.common.join(folder)).sort_by_file_name();
+            for file in files.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
+                hash.update(file.path().as_os_str().as_bytes());
+                hash.update(std::fs::read(file.path()).ok()?);
+            }
+        }
+        Some(Self { commit, all: hex(&hash.finalize()) })
+    }
+
+    /// Whether `log` is of this commit.
+    fn is_of(&self, log: &str) -> bool {
+        log.lines().nth(2) == Some(&self.commit)
+    }
+}

@@ -1,0 +1,171 @@
+//! The container in which lf-edge/eve's Go code is built, tested and generated: its image, and the one way of running it.
+
+use super::{Cmd, Output, Tool, Tools};
+use anyhow::{Context as _, Result};
+use common::Arch;
+use std::path::{Path, PathBuf};
+
+/// The user inside, who is the user outside, so that files belong to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    name: String,
+    group: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// Whoever runs us. On macOS docker maps files by itself, and the Makefile took fixed names.
+    #[must_use]
+    pub fn current() -> Self {
+        if cfg!(target_os = "macos") {
+            return Self { name: "eve".into(), group: "eve".into(), uid: 1001, gid: 1001 };
+        }
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let name = name_of(&read("/etc/passwd"), uid).unwrap_or_else(|| uid.to_string());
+        let group = name_of(&read("/etc/group"), gid).unwrap_or_else(|| gid.to_string());
+        Self { name, group, uid, gid }
+    }
+
+    /// The name of the builder's image for this user.
+    #[must_use]
+    pub fn image(&self) -> String {
+        format!("eve-build-{}", self.name.to_lowercase())
+    }
+}
+
+/// The name with this number in a file of the form of passwd(5) or group(5).
+fn name_of(text: &str, number: u32) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
+    })
+}
+
+/// What is run in the container, and on what.
+#[derive(Clone, Debug)]
+pub struct Run<'r> {
+    /// To stand after "while" in an error.
+    pub step: &'r str,
+    /// A shell's script.
+    pub script: &'r str,
+    /// The folder of the sources.
+    pub sources: PathBuf,
+    /// Where they are seen inside, below `/go/src`.
+    pub module: &'r str,
+    /// Where programs are installed; `.go/bin` of the tree when unset.
+    pub bin: Option<PathBuf>,
+    /// Whether a person types into it.
+    pub interactive: bool,
+}
+
+/// The builder for one tree.
+pub struct GoBuilder<'c> {
+    tools: &'c Tools,
+    root: &'c Path,
+    user: User,
+    home: PathBuf,
+    arch: Arch,
+    go_version: String,
+    image_exists: bool,
+    proxies: Vec<(&'static str, String)>,
+}
+
+/// How the builder's image is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The home folder of the person, whose caches the container shares.
+    pub home: PathBuf,
+    /// The architecture to build for.
+    pub arch: Arch,
+    /// The version of Go.
+    pub go_version: String,
+    /// Whether the image exists and is not to be built.
+    pub image_exists: bool,
+    /// Proxies inside: variable and URI.
+    pub proxies: Vec<(&'static str, String)>,
+}
+
+impl<'c> GoBuilder<'c> {
+    /// For the tree at `root`.
+    #[must_use]
+    pub fn new(tools: &'c Tools, root: &'c Path, settings: Settings) -> Self {
+        let Settings { home, arch, go_version, image_exists, proxies } = settings;
+        Self { tools, root, user: User::current(), home, arch, go_version, image_exists, proxies }
+    }
+
+    /// The command that builds the image; none when a person says that it exists.
+    pub fn image_command(&self) -> Result<Option<Cmd>> {
+        if self.image_exists {
+            return Ok(None);
+        }
+        let mut cmd = self.tools.cmd(Tool::Docker)?.step("building the Go builder's image").dir(self.root).arg("build");
+        let User { name, group, uid, gid } = &self.user;
+        for argument in [
+            format!("GOVER={}", self.go_version),
+            format!("USER={name}"),
+            format!("GROUP={group}"),
+            format!("UID={uid}"),
+            format!("GID={gid}"),
+        ] {
+            cmd = cmd.arg("--build-arg").arg(argument);
+        }
+        for (inside, value) in &self.proxies {
+            // A proxy's address may hold a password: docker takes the value from the environment.
+            cmd = cmd.args(["--build-arg", inside]).secret_env(inside, value);
+        }
+        Ok(Some(cmd.arg("-t").arg(self.user.image()).arg("build-tools/src/scripts").output(&Output::default())))
+    }
+
+    /// The command that runs `run`.
+    pub fn command(&self, run: &Run<'_>) -> Result<Cmd> {
+        let volume = |outside: &Path, inside: &str| format!("{}:{inside}:z", outside.display());
+        let sources = format!("/go/src/{}", run.module);
+        let bin = run.bin.clone().unwrap_or_else(|| self.root.join(".go/bin"));
+        let mut cmd = self.tools.cmd(Tool::Docker)?.step(run.step).dir(self.root).arg("run");
+        if run.interactive {
+            cmd = cmd.arg("-t");
+        }
+        cmd = cmd.args(["-i", "--rm", "-u", &self.user.name, "-w", &sources]);
+        for volume in [
+            volume(&self.root.join(".go"), "/go"),
+            volume(&run.sources, &sources),
+            volume(&bin, "/go/bin"),
+            volume(self.root, "/eve"),
+            volume(&self.home, &format!("/home/{}", self.user.name)),
+        ] {
+            cmd = cmd.arg("-v").arg(volume);
+        }
+        cmd = cmd.args(["-e", "GOOS", "-e", "GOARCH", "-e", "CGO_ENABLED", "-e", "BUILD=local"]).arg(self.user.image());
+        cmd = cmd.args(["bash", "--noprofile", "--norc", "-c", run.script]);
+        cmd = cmd.env("GOOS", "linux").env("GOARCH", "").env("CGO_ENABLED", "1").env("ZARCH", self.arch.as_str());
+        Ok(cmd.foreground())
+    }
+
+    /// Builds the image unless it exists, makes the folders that docker would make as root, and runs `run`.
+    pub fn run(&self, run: &Run<'_>) -> Result<()> {
+        if let Some(cmd) = self.image_command()? {
+            cmd.run()?;
+        }
+        for folder in [self.root.join(".go/src").join(run.module), self.root.join(".go/bin")] {
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        }
+        self.command(run)?.run()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_by_their_numbers() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nda:x:1000:1000::/home/da:/bin/sh\n";
+        assert_eq!(name_of(passwd, 1000).as_deref(), Some("da"));
+        assert_eq!(name_of(passwd, 7), None);
+        let user = User { name: "Da".into(), group: "da".into(), uid: 1000, gid: 1000 };
+        assert_eq!(user.image(), "eve-build-da");
+    }
+}

@@ -1,0 +1,282 @@
+//! The programs of others. This folder is the only place where processes start: `cmd` is a command line, `process` its life,
+//! `table` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
+
+pub mod adam;
+pub mod apt;
+pub mod cargo;
+pub mod cmd;
+pub mod curl;
+pub mod docker;
+pub mod docker_compose;
+pub mod environment;
+pub mod eve_image;
+pub mod failure;
+pub mod gcloud;
+pub mod git;
+pub mod go;
+pub mod go_builder;
+pub mod go_sources;
+pub mod interrupt;
+mod lines;
+pub mod linuxkit;
+pub mod linuxkit_gcp;
+pub mod oracle;
+pub mod prlctl;
+pub mod process;
+pub mod provide;
+pub mod qemu;
+pub mod qemu_img;
+pub mod qemu_io;
+pub mod rivals;
+pub mod ssh;
+pub mod static_binary;
+pub mod swtpm;
+pub mod table;
+pub mod usage;
+pub mod vboxmanage;
+pub mod version;
+
+pub use cmd::{Cmd, Environment, Output};
+pub use failure::{Exit, Failure};
+pub use process::Running;
+pub use table::{For, Tool};
+
+use anyhow::Result;
+use common::error::missing_tool;
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Variables of ours that children get too. Everything else of a person's environment stays outside the build.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "CARGO_HOME",
+    "CARGO_TARGET_DIR",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
+/// Folders that hold system tools and are missing from an ordinary user's PATH on Debian.
+const SYSTEM_DIRS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// What a variable that names another program for a tool begins with: `XTASK_TOOL_QEMU_IMG=/opt/bin/qemu-img`.
+const OVERRIDE: &str = "XTASK_TOOL_";
+
+/// Where the tools are, and the environment that they start with.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    overrides: BTreeMap<Tool, PathBuf>,
+    search: OsString,
+    base: Environment,
+}
+
+impl Tools {
+    /// From the variables that we were started with: PATH, those that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
+    /// With `all`, children get every variable but those that `hide` names: docker, linuxkit and the clouds' tools have more
+    /// settings than anybody can list.
+    #[must_use]
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, all: bool, hide: &dyn Fn(&str) -> bool) -> Self {
+        let mut base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("TZ".into(), "UTC".into())]);
+        let mut overrides = BTreeMap::new();
+        for (name, value) in variables {
+            let text = name.to_string_lossy();
+            if let Some(tool) = text.strip_prefix(OVERRIDE).and_then(Tool::from_variable) {
+                overrides.insert(tool, PathBuf::from(value));
+            } else if PASSED_ON.contains(&text.as_ref()) || all && !hide(&text) && !["LANG", "TZ", "LC_ALL"].contains(&text.as_ref()) {
+                base.insert(name, value);
+            }
+        }
+        let mut search = base.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+        if !search.is_empty() {
+            search.push(":");
+            search.push(SYSTEM_DIRS);
+        }
+        Self { overrides, search, base: Arc::new(base) }
+    }
+
+    /// The tools in `path` alone, separated as in PATH: what a test without the machine's own tools wants.
+    #[must_use]
+    pub fn only_in(path: impl Into<OsString>) -> Self {
+        let path = path.into();
+        let base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("PATH".into(), path.clone())]);
+        Self { overrides: BTreeMap::new(), search: path, base: Arc::new(base) }
+    }
+
+    /// The same with `program` in the place of `tool`.
+    #[must_use]
+    pub fn with(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
+        self.overrides.insert(tool, program.into());
+        self
+    }
+
+    /// The same with `program` in the place of `tool`, unless the environment named another.
+    #[must_use]
+    pub fn prefer(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
+        self.overrides.entry(tool).or_insert_with(|| program.into());
+        self
+    }
+
+    /// The environment that children start with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.base
+    }
+
+    /// The program behind `tool`.
+    pub fn find(&self, tool: Tool) -> Result<PathBuf, Missing> {
+        let found = match self.overrides.get(&tool) {
+            Some(program) => which::which_in(program, Some(&self.search), Path::new("/")),
+            None => which::which_in(tool.info().binary, Some(&self.search), Path::new("/")),
+        };
+        found.map_err(|_| Missing { tool, place: self.overrides.get(&tool).cloned() })
+    }
+
+    /// A command that runs `tool`, or would if it were here: a dry run shows command lines on machines without the tool too.
+    pub fn cmd_unchecked(&self, tool: Tool) -> Cmd {
+        let program = self.find(tool).unwrap_or_else(|_| PathBuf::from(tool.info().binary));
+        Cmd::new(program, &self.base).named(tool.info().name)
+    }
+
+    /// A command that runs a program of the system that is no tool of ours to talk about: its package manager.
+    pub fn helper(&self, program: &str) -> Result<Cmd> {
+        let found = which::which_in(program, Some(&self.search), Path::new("/"));
+        found.map(|path| Cmd::new(path, &self.base)).map_err(|_| missing_tool(format!("`{program}` is not on this machine")))
+    }
+
+    /// A command that runs `tool`.
+    pub fn cmd(&self, tool: Tool) -> Result<Cmd> {
+        let program = self.find(tool).map_err(|missing| missing_tool(missing.to_string()))?;
+        Ok(Cmd::new(program, &self.base).named(tool.info().name))
+    }
+}
+
+/// A tool that work to come will start, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Which one.
+    pub tool: Tool,
+    /// A phrase that begins with "to": `to convert the disk to qcow2`.
+    pub purpose: String,
+}
+
+impl Need {
+    /// `tool` is needed `purpose`.
+    pub fn new(tool: Tool, purpose: impl Into<String>) -> Self {
+        Self { tool, purpose: purpose.into() }
+    }
+
+    /// `tool`, for what it is always for.
+    #[must_use]
+    pub fn usual(tool: Tool) -> Self {
+        Self::new(tool, format!("to {}", tool.info().purpose))
+    }
+}
+
+/// A tool that is not on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which one.
+    pub tool: Tool,
+    /// The program that an override names in its place.
+    pub place: Option<PathBuf>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.tool.info();
+        write!(f, "`{}` is needed to {}, and ", info.name, info.purpose)?;
+        match &self.place {
+            Some(place) => write!(f, "{}{} says {}, which is not a program", OVERRIDE, self.tool.variable(), place.display())?,
+            None => f.write_str("it is not on this machine")?,
+        }
+        if let Some((version, why)) = info.minimum {
+            write!(f, "\nneeded: version {version} or later, {why}")?;
+        }
+        write!(f, "\nhint: {}", apt::install_hint(&[self.tool]))
+    }
+}
+
+impl std::error::Error for Missing {}
+
+pub mod fake {
+    //! Tools that are scripts, for tests.
+    #![allow(clippy::unwrap_used)]
+    use super::{Tool, Tools};
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+    /// Writes `#!/bin/sh` and `script` as the program of `tool` into `dir`.
+    pub fn tool(dir: &Path, tool: Tool, script: &str) {
+        program(dir, tool.info().binary, script);
+    }
+
+    /// Writes `#!/bin/sh` and `script` as `name` into `dir`.
+    pub fn program(dir: &Path, name: &str, script: &str) {
+        let path = dir.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The tools in `dir`, and nothing else but what a shell script needs.
+    pub fn tools(dir: &Path) -> Tools {
+        let mut tools = Tools::only_in(dir);
+        let base = std::sync::Arc::make_mut(&mut tools.base);
+        base.insert("PATH".into(), format!("{}:/usr/bin:/bin", dir.display()).into());
+        tools
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_says_what_it_is_for_and_how_to_get_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = common::error::render(&Tools::only_in(dir.path()).cmd(Tool::Swtpm).err().unwrap());
+        assert!(
+            error.starts_with("error: `swtpm` is needed to give the virtual machine a TPM, and it is not on this machine\n"),
+            "{error}"
+        );
+        assert!(error.contains("needed: version 0.1 or later, ") && error.contains("hint: cargo xtask doctor --install"), "{error}");
+    }
+
+    #[test]
+    fn an_override_stands_for_one_tool_and_errors_keep_the_tools_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fake::program(dir.path(), "my-img", "echo broken; exit 7");
+        let variables = [("XTASK_TOOL_QEMU_IMG", dir.path().join("my-img")), ("PATH", "/usr/bin".into()), ("LD_PRELOAD", "x".into())];
+        let tools = Tools::new(variables.map(|(name, value)| (name.into(), value.into())), false, &|_| false);
+        let error = tools.cmd(Tool::QemuImg).unwrap().step("converting").run().unwrap_err().to_string();
+        assert!(error.starts_with("`qemu-img` failed while converting: exit status 7\n| broken\ncommand: "), "{error}");
+        assert!(!tools.environment().contains_key(OsStr::new("LD_PRELOAD")));
+        let gone = tools.with(Tool::QemuImg, "/nowhere").cmd(Tool::QemuImg).err().unwrap().to_string();
+        assert!(gone.contains("XTASK_TOOL_QEMU_IMG says /nowhere, which is not a program"), "{gone}");
+    }
+}

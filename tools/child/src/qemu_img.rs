@@ -1,0 +1,270 @@
+//! qemu-img: a raw disk into other formats, and what is in an image of any format.
+
+use super::{
+    Cmd, Failure, Output, Tool, Tools,
+    table::Version,
+    version::{self, Found},
+};
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use std::{cell::OnceCell, path::Path};
+
+/// The first with compression_type=zstd.
+const ZSTD_SINCE: Version = [5, 1, 0];
+/// Requests under way at once; more brought nothing on two cores, and the buffers count as our memory.
+const COROUTINES: &str = "8";
+
+/// How the clusters of a qcow2 are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Ten times as fast as zlib at the same size; read by QEMU 5.1 and later.
+    #[default]
+    Zstd,
+    /// Read by everything that reads qcow2.
+    Zlib,
+}
+
+/// What `qemu-img info` tells of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Info {
+    /// `qcow2`, `raw`, `vdi`, `parallels`.
+    pub format: String,
+    /// Bytes that the guest sees.
+    pub virtual_size: u64,
+    /// Bytes that the file takes up.
+    #[serde(default)]
+    pub actual_size: u64,
+    /// Bytes in a cluster, for formats that have them.
+    pub cluster_size: Option<u64>,
+    /// The image that this one stands on.
+    pub backing_filename: Option<String>,
+}
+
+/// qemu-img.
+pub struct QemuImg {
+    tools: Tools,
+    output: Output,
+    version: OnceCell<Version>,
+}
+
+impl QemuImg {
+    /// Looks for it. An error when it is missing.
+    pub fn new(tools: &Tools, output: Output) -> Result<Self> {
+        drop(tools.cmd(Tool::QemuImg)?);
+        Ok(Self { tools: tools.clone(), output, version: OnceCell::new() })
+    }
+
+    /// Its version, asked for once and only where it matters. A development build tells no number: it is taken for a new one.
+    fn version(&self) -> Version {
+        *self.version.get_or_init(|| match version::find(&self.tools, Tool::QemuImg) {
+            Found::Version(version) => version,
+            _ => ZSTD_SINCE,
+        })
+    }
+
+    fn command(&self, step: String) -> Result<Cmd> {
+        Ok(self.tools.cmd(Tool::QemuImg)?.step(step).output(&self.output))
+    }
+
+    /// Writes the raw disk `raw` as a compressed qcow2 to `out`.
+    pub fn convert_to_qcow2(&self, raw: &Path, out: &Path) -> Result<()> {
+        let compression = if self.version() >= ZSTD_SINCE { Compression::Zstd } else { Compression::Zlib };
+        self.convert_to_qcow2_with(raw, out, compression)
+    }
+
+    /// The same without compression: for an image that is soon made again, so that the time is never won back.
+    pub fn convert_plain(&self, raw: &Path, out: &Path) -> Result<()> {
+        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
+        advise(cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-m", COROUTINES]).arg(raw).arg(out).run())
+    }
+
+    /// The same in the words of the old Makefile: zlib, in one thread.
+    pub fn convert_as_make_did(&self, raw: &Path, out: &Path) -> Result<()> {
+        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
+        advise(cmd.args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(out).run())
+    }
+
+    /// [`resize`](Self::resize) in the words of the old Makefile.
+    pub fn resize_as_make_did(&self, image: &Path, mebibytes: u64) -> Result<()> {
+        let cmd = self.command(format!("making {} a disk of {mebibytes} MiB", image.display()))?;
+        advise(cmd.arg("resize").arg(image).arg(format!("{mebibytes}M")).run())
+    }
+
+    /// The same, compressed as told. Holes stay holes. Not with `-W`: half the time again, and other bytes every time, as
+    /// clusters then lie in the order in which they happen to be ready.
+    pub fn convert_to_qcow2_with(&self, raw: &Path, out: &Path, compression: Compression) -> Result<()> {
+        let option = match compression {
+            Compression::Zstd => "compression_type=zstd",
+            Compression::Zlib => "compression_type=zlib",
+        };
+        let mut cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
+        cmd = cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-c", "-m", COROUTINES]);
+        if self.version() >= ZSTD_SINCE {
+            cmd = cmd.args(["-o", option]);
+        }
+        advise(cmd.arg(raw).arg(out).run())
+    }
+
+    /// Writes the raw disk `raw` as `format` (`vdi`, `parallels`) to `out`, as a disk of `size` bytes.
+    pub fn convert_grown(&self, raw: &Path, format: &str, out: &Path, size: u64) -> Result<()> {
+        // Formats without a resize of their own are made from a raw disk of that size: a sparse overlay of the raw one.
+        let dir = out.parent().context("an image has a folder")?;
+        let grown =
+            tempfile::Builder::new().prefix(".grown-").suffix(".qcow2").tempfile_in(dir).context("cannot make a temporary image")?;
+        self.create_overlay(raw, "raw", grown.path())?;
+        self.resize_format(grown.path(), "qcow2", size)?;
+        let cmd = self.command(format!("converting {} to {format}", raw.display()))?;
+        advise(cmd.args(["convert", "-f", "qcow2", "-O", format, "-m", COROUTINES]).arg(grown.path()).arg(out).run())
+    }
+
+    /// The command that makes `out` an empty disk of `mebibytes`.
+    pub fn create_command(tools: &Tools, format: &str, out: &Path, mebibytes: u64) -> Cmd {
+        let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making the disk {}", out.display()));
+        cmd.args(["create", "-f", format]).arg(out).arg(format!("{mebibytes}M"))
+    }
+
+    /// The command that makes `image` a disk of `size`, in qemu-img's words.
+    pub fn resize_command(tools: &Tools, image: &Path, size: &str) -> Cmd {
+        let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making {} a disk of {size}", image.display()));
+        cmd.arg("resize").arg(image).arg(size)
+    }
+
+    /// Makes the qcow2 `out`, which stands on `base` of the format `format` and takes what is written from then on.
+    pub fn create_overlay(&self, base: &Path, format: &str, out: &Path) -> Result<()> {
+        let base = std::path::absolute(base)?;
+        let cmd = self.command(format!("making an image on top of {}", base.display()))?;
+        advise(cmd.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(out).run())
+    }
+
+    /// Makes the qcow2 `image` a disk of `size` bytes. Smaller than it is, is refused by qemu-img.
+    pub fn resize(&self, image: &Path, size: u64) -> Result<()> {
+        self.resize_format(image, "qcow2", size)
+    }
+
+    fn resize_format(&self, image: &Path, format: &str, size: u64) -> Result<()> {
+        let cmd = self.command(format!("making {} a disk of {} MiB", image.display(), size >> 20))?;
+        advise(cmd.args(["resize", "-q", "-f", format]).arg(image).arg(size.to_string()).run())
+    }
+
+    /// What is in `image`. Its format is guessed, so that is for looking, not for trusting.
+    #[allow(dead_code, reason = "`inspect` of formats that we do not read ourselves")]
+    pub fn info(&self, image: &Path) -> Result<Info> {
+        let text = self.command(format!("looking at {}", image.display()))?.args(["info", "--output=json"]).arg(image).stdout()?;
+        parse_info(&text).with_context(|| format!("cannot understand qemu-img's words about {}", image.display()))
+    }
+
+    /// Checks the consistency of the qcow2 `image`.
+    #[allow(dead_code, reason = "tests look at images with it")]
+    pub fn check(&self, image: &Path) -> Result<()> {
+        self.command(format!("checking {}", image.display()))?.args(["check", "-q", "-f", "qcow2"]).arg(image).run()
+    }
+}
+
+fn parse_info(text: &str) -> Result<Info> {
+    Ok(serde_json::from_str(text)?)
+}
+
+/// Known failures with what to do about them.
+fn advise(result: Result<()>) -> Result<()> {
+    result.map_err(|error| {
+        let said = |what: &str| error.downcast_ref::<Failure>().is_some_and(|failure| failure.tail.iter().any(|line| line.contains(what)));
+        if said("Failed to get \"write\" lock") || said("Failed to get shared \"write\" lock") {
+            error.context("the image is in use by another process\nhint: is a virtual machine running on it?")
+        } else if said("No space left on device") {
+            error.context("the disk is full")
+        } else if said("Use the --shrink option") {
+            error.context("the disk would become smaller than what is in it\nhint: a larger --media-size")
+        } else {
+            error
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fake;
+    use std::{fs, io::Write as _, os::unix::fs::FileExt as _};
+
+    #[test]
+    fn info_is_read_as_captured_from_7_2() {
+        let text = r#"{"virtual-size": 34359738368, "filename": "live.qcow2", "cluster-size": 65536, "format": "qcow2", "actual-size": 91234304,
+            "format-specific": {"type": "qcow2", "data": {"compat": "1.1", "compression-type": "zstd"}}, "dirty-flag": false}"#;
+        let info = parse_info(text).unwrap();
+        assert_eq!(
+            (info.format.as_str(), info.virtual_size, info.cluster_size, info.backing_filename),
+            ("qcow2", 34_359_738_368, Some(65536), None)
+        );
+        assert!(parse_info("{}").is_err());
+    }
+
+    #[test]
+    fn an_old_qemu_img_is_not_asked_for_what_it_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script =
+            |version: &str| format!("case $1 in --version) echo qemu-img version {version};; *) echo \"$*\" >> {};; esac", log.display());
+        for version in ["4.2.1", "7.2.22"] {
+            fake::tool(dir.path(), Tool::QemuImg, &script(version));
+            let tool = QemuImg::new(&fake::tools(dir.path()), Output::default()).unwrap();
+            tool.convert_to_qcow2(Path::new("a.raw"), Path::new("b.qcow2")).unwrap();
+        }
+        assert_eq!(
+            fs::read_to_string(&log).unwrap(),
+            "convert -f raw -O qcow2 -c -m 8 a.raw b.qcow2\n\
+             convert -f raw -O qcow2 -c -m 8 -o compression_type=zstd a.raw b.qcow2\n"
+        );
+    }
+
+    #[test]
+    fn known_failures_carry_advice() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = "qemu-img: b: error while writing at byte 0: No space left on device";
+        fake::tool(dir.path(), Tool::QemuImg, &format!("case $1 in --version) echo version 7.2;; *) echo '{said}'; exit 1;; esac"));
+        let tool = QemuImg::new(&fake::tools(dir.path()), Output::default()).unwrap();
+        let error = common::error::render(&tool.resize(Path::new("b"), 1 << 30).unwrap_err());
+        assert!(
+            error.starts_with("error: the disk is full\n  cause: `qemu-img` failed while making b a disk of 1024 MiB: exit status 1\n"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn real_images_keep_their_bytes_and_get_their_size() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        let Ok(tool) = QemuImg::new(&tools, Output::default()) else {
+            eprintln!("SKIPPED: qemu-img is missing");
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let raw = dir.path().join("a.raw");
+        let mut file = fs::File::create(&raw).unwrap();
+        file.write_all(&[7; 100_000]).unwrap();
+        file.set_len(8 << 20).unwrap();
+        file.write_all_at(b"end", (8 << 20) - 3).unwrap();
+        let size = 64 << 20;
+        for compression in [Compression::Zstd, Compression::Zlib] {
+            let out = dir.path().join("a.qcow2");
+            tool.convert_to_qcow2_with(&raw, &out, compression).unwrap();
+            let again = dir.path().join("again.qcow2");
+            tool.convert_to_qcow2_with(&raw, &again, compression).unwrap();
+            assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap(), "{compression:?}: not the same bytes twice");
+            fs::remove_file(&again).unwrap();
+            tool.resize(&out, size).unwrap();
+            tool.check(&out).unwrap();
+            let info = tool.info(&out).unwrap();
+            assert_eq!((info.format.as_str(), info.virtual_size), ("qcow2", size));
+            assert!(tool.resize(&out, 1 << 20).is_err());
+        }
+        let vdi = dir.path().join("a.vdi");
+        tool.convert_grown(&raw, "vdi", &vdi, size).unwrap();
+        assert_eq!(tool.info(&vdi).unwrap().virtual_size, size);
+        assert_eq!(fs::metadata(&raw).unwrap().len(), 8 << 20);
+        let back = dir.path().join("back.raw");
+        tools.cmd(Tool::QemuImg).unwrap().args(["convert", "-O", "raw"]).arg(&vdi).arg(&back).run().unwrap();
+        assert_eq!(fs::read(&raw).unwrap(), fs::read(&back).unwrap()[..8 << 20]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "a temporary image was left");
+    }
+}

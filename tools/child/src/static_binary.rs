@@ -1,0 +1,156 @@
+//! `eve-tools` as a static binary, which the tool images hold: compiled by cargo, and looked at before anyone trusts it.
+
+use super::{Cmd, Output, Tool, Tools};
+use anyhow::{Context as _, Result, bail};
+use common::Arch;
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+/// The crate, and the name of its program.
+const NAME: &str = "eve-tools";
+
+/// Compiles the program for `arch`, which must be this machine's, in the workspace `root`; gives its absolute path. cargo
+/// decides what has to be done; its output goes to `output`. The target folder is our own, because other flags would
+/// otherwise throw away everything that is compiled for xtask.
+pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<PathBuf> {
+    let cargo = || -> Result<Cmd> { Ok(tools.cmd(Tool::Cargo)?.dir(root)) };
+    let host = parse_host(&cargo()?.args(["--version", "--verbose"]).stdout()?)?;
+    check_host(&host, arch)?;
+    let target_dir = root.join("target/static");
+    cargo()?
+        .args(["build", "--release", "--locked", "--package", NAME, "--target", &host, "--target-dir"])
+        .arg(&target_dir)
+        // With --target the flags stay away from build scripts and procedural macros, which cannot be static.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(tools))
+        .step("compiling the program of the tool images")
+        .output(output)
+        .run()?;
+    let program = target_dir.join(&host).join("release").join(NAME);
+    let bytes = std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
+    check_static(&bytes).with_context(|| format!("`{}` cannot go into an image from scratch", program.display()))?;
+    Ok(program)
+}
+
+/// Static linking, and one name for the folder with the sources of foreign crates, whose paths stand in the program's messages:
+/// it must not depend on who compiles it. In this variable flags are separated by a character that no path holds.
+fn flags(tools: &Tools) -> OsString {
+    let variable = |name: &str| tools.environment().get(OsStr::new(name)).map(PathBuf::from);
+    let mut flags = OsString::from("-C\x1ftarget-feature=+crt-static");
+    if let Some(home) = variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo"))) {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(home);
+        flags.push("=/cargo");
+    }
+    flags
+}
+
+/// The `host: ` line of `cargo --version --verbose`.
+fn parse_host(text: &str) -> Result<String> {
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`cargo --version --verbose` does not say what host it is for")?.trim().to_owned())
+}
+
+fn check_host(host: &str, arch: Arch) -> Result<()> {
+    let (machine, system) = host.split_once('-').unwrap_or((host, ""));
+    let own = match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "riscv64gc" => "riscv64",
+        other => other,
+    };
+    if !system.contains("linux") {
+        bail!("the program of the tool images runs on Linux, and cargo here compiles for {host}");
+    }
+    if arch.as_str() != own {
+        bail!(
+            "the program of the tool images is compiled for this machine's architecture only, {own}, not for {arch}\nhint: build the tool images for {arch} on a machine of that kind"
+        );
+    }
+    Ok(())
+}
+
+/// Whether `elf` is a program for 64 bits that needs no loader (ELF-64 Object File Format 1.5: header and program headers).
+fn check_static(elf: &[u8]) -> Result<()> {
+    const INTERPRETER: u32 = 3;
+    let number = |at: usize, len: usize| -> Result<usize> {
+        let bytes = at.checked_add(len).and_then(|end| elf.get(at..end)).context("the program is cut off")?;
+        Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    // Class 2 is 64 bits, data 1 is little-endian.
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        bail!("it is no ELF program of 64 bits");
+    }
+    let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
+    for index in 0..count {
+        let at = size.checked_mul(index).and_then(|offset| start.checked_add(offset)).context("the program is cut off")?;
+        if u32::try_from(number(at, 4)?)? == INTERPRETER {
+            bail!("it is linked dynamically: it names a loader");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fake;
+    use std::sync::Mutex;
+
+    /// A header and program headers of these types.
+    fn elf(types: &[u32]) -> Vec<u8> {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(64, 0);
+        bytes[0x20] = 64;
+        bytes[0x36] = 56;
+        bytes[0x38] = types.len() as u8;
+        for kind in types {
+            bytes.extend_from_slice(&kind.to_le_bytes());
+            bytes.resize(bytes.len() + 52, 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_loader_is_found_where_there_is_one() {
+        check_static(&elf(&[1, 2, 6])).unwrap();
+        assert!(check_static(&elf(&[6, 3, 1])).unwrap_err().to_string().contains("dynamically"));
+        assert!(check_static(&elf(&[1, 1])[..100]).is_err());
+        assert!(check_static(b"#!/bin/sh").is_err());
+        let own = std::fs::read("/bin/sh").unwrap();
+        assert_eq!(check_static(&own).is_err(), own.windows(6).any(|bytes| bytes == b"ld-lin"));
+    }
+
+    #[test]
+    fn only_this_machines_architecture_is_compiled() {
+        let host = parse_host("cargo 1.89.0 (c24e10642 2025-06-23)\nrelease: 1.89.0\nhost: aarch64-unknown-linux-gnu\nos: x\n").unwrap();
+        check_host(&host, Arch::Arm64).unwrap();
+        let error = check_host(&host, Arch::Amd64).unwrap_err().to_string();
+        assert!(error.contains("only, arm64, not for amd64\nhint: "), "{error}");
+        assert!(check_host("aarch64-apple-darwin", Arch::Arm64).is_err());
+        assert!(parse_host("cargo 1.89.0").is_err());
+    }
+
+    #[test]
+    fn cargo_is_called_with_static_linking_and_its_result_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = r#"case $1 in
+            --version) echo "host: x86_64-unknown-linux-gnu" ;;
+            *) echo "$@; $CARGO_ENCODED_RUSTFLAGS"; mkdir -p target/static/x86_64-unknown-linux-gnu/release
+               printf '%s' no-elf > target/static/x86_64-unknown-linux-gnu/release/eve-tools ;;
+            esac"#;
+        fake::tool(folder.path(), Tool::Cargo, script);
+        let lines = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let seen = std::sync::Arc::clone(&lines);
+        let output = Output::to(move |line| seen.lock().unwrap().push(line.to_owned()));
+        let error = build(&fake::tools(folder.path()), folder.path(), Arch::Amd64, &output).unwrap_err();
+        assert!(format!("{error:#}").contains("it is no ELF program of 64 bits"), "{error:#}");
+        let root = folder.path().display();
+        let line = format!(
+            "build --release --locked --package eve-tools --target x86_64-unknown-linux-gnu --target-dir {root}/target/static; -C\x1ftarget-feature=+crt-static"
+        );
+        assert_eq!(*lines.lock().unwrap(), [line]);
+    }
+}

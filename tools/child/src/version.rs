@@ -1,0 +1,170 @@
+//! Which version of a tool is here, and whether it is new enough.
+
+use super::{
+    Output, Tool, Tools,
+    table::{Info, Version},
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A tool that has not told its version by then hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was found of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// It is there and does not start, or says nothing that looks like its version.
+    Unknown(String),
+    /// It is there; its version does not matter.
+    Present,
+    /// This version.
+    Version(Version),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.pad("—"),
+            Self::Unknown(_) => f.pad("?"),
+            Self::Present => f.pad("found"),
+            Self::Version(version) => f.pad(&show(*version)),
+        }
+    }
+}
+
+impl Found {
+    /// Whether it serves, by the table's minimum.
+    #[must_use]
+    pub fn serves(&self, info: &Info) -> bool {
+        match (self, info.minimum.and_then(|(text, _)| parse(text))) {
+            (Self::Missing, _) => false,
+            (Self::Version(found), Some(needed)) => *found >= needed,
+            (Self::Unknown(_), Some(_)) => false,
+            _ => true,
+        }
+    }
+}
+
+/// `7.2.22`; a last zero is left out.
+#[must_use]
+pub fn show(version: Version) -> String {
+    match version {
+        [major, minor, 0] => format!("{major}.{minor}"),
+        [major, minor, patch] => format!("{major}.{minor}.{patch}"),
+    }
+}
+
+/// The numbers at the beginning of `text`: `2.47.3.windows` is 2.47.3, `9.2p1` is 9.2.
+#[must_use]
+pub fn parse(text: &str) -> Option<Version> {
+    let mut version = [0; 3];
+    let mut rest = text;
+    for (index, number) in version.iter_mut().enumerate() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        match rest[..digits].parse() {
+            Ok(value) => *number = value,
+            Err(_) if index > 0 => break,
+            Err(_) => return None,
+        }
+        match rest[digits..].strip_prefix('.') {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    Some(version)
+}
+
+/// The version in what a tool printed: the numbers after the first `after` that has some behind it.
+#[must_use]
+pub fn parse_output(text: &str, after: &str) -> Option<Version> {
+    text.match_indices(after).find_map(|(at, _)| parse(text[at + after.len()..].trim_start_matches('v')))
+}
+
+/// Asks `tool` for its version.
+#[must_use]
+pub fn find(tools: &Tools, tool: Tool) -> Found {
+    let info = tool.info();
+    let Ok(cmd) = tools.cmd(tool) else { return Found::Missing };
+    if info.version_args.is_empty() {
+        return Found::Present;
+    }
+    // Some print it on standard error, and some end with a status of 1 after it.
+    let lines = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&lines);
+    let output = Output::to(move |line| {
+        let mut text = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+    });
+    let ended = cmd.args(info.version_args).output(&output).timeout(PATIENCE).status_ok();
+    let text = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    match (parse_output(&text, info.version_after), ended) {
+        (Some(version), _) => Found::Version(version),
+        (None, Err(error)) => Found::Unknown(error.to_string()),
+        (None, Ok(_)) => Found::Unknown(format!("`{}` does not tell its version: {}", info.name, text.lines().next().unwrap_or("nothing"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn versions_are_read_from_what_the_tools_print() {
+        // As captured on Debian 12 and, for docker and linuxkit, from their releases.
+        for (tool, text, version) in [
+            (Tool::Git, "git version 2.47.3\n", [2, 47, 3]),
+            (Tool::Git, "git version 2.39.3 (Apple Git-146)\n", [2, 39, 3]),
+            (Tool::QemuImg, "qemu-img version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright (c) 2003-2022", [7, 2, 22]),
+            (Tool::QemuAmd64, "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\n", [10, 0, 2]),
+            (Tool::Swtpm, "TPM emulator version 0.7.1, Copyright (c) 2014-2021 IBM Corp.\n", [0, 7, 1]),
+            (Tool::Ssh, "OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19 27 Jan 2026\n", [9, 2, 0]),
+            (Tool::Unshare, "unshare from util-linux 2.38.1\n", [2, 38, 1]),
+            (Tool::Sgdisk, "GPT fdisk (sgdisk) version 1.0.9\n\n", [1, 0, 9]),
+            (Tool::Mcopy, "mcopy (GNU mtools) 4.0.32\nconfigured with the following options:", [4, 0, 32]),
+            (Tool::Unsquashfs, "unsquashfs version 4.5.1 (2022/03/17)\n", [4, 5, 1]),
+            (Tool::Mksquashfs, "mksquashfs version 4.5.1 (2022/03/17)\n", [4, 5, 1]),
+            (Tool::E2fsck, "e2fsck 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0, 5-Feb-2023\n", [1, 47, 0]),
+            (Tool::Xorriso, "xorriso 1.5.4 : RockRidge filesystem manipulator, libburnia project.\n", [1, 5, 4]),
+            (Tool::Genimage, "16\n", [16, 0, 0]),
+            (Tool::Shellcheck, "ShellCheck - shell script analysis tool\nversion: 0.9.0\n", [0, 9, 0]),
+            (Tool::Docker, "Docker version 28.2.2, build e6534b4\n", [28, 2, 2]),
+            (Tool::Cargo, "cargo 1.95.0 (f2d3ce0bd 2026-03-21)\n", [1, 95, 0]),
+            (Tool::Linuxkit, "linuxkit version v1.2.0\n", [1, 2, 0]),
+        ] {
+            assert_eq!(parse_output(text, tool.info().version_after), Some(version), "{tool:?}");
+        }
+    }
+
+    #[test]
+    fn old_broken_and_missing_tools_do_not_serve() {
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(dir.path(), Tool::QemuImg, "echo qemu-img version 4.2.1");
+        fake::tool(dir.path(), Tool::Git, "echo gurgle >&2; exit 1");
+        fake::tool(dir.path(), Tool::Swtpm, "kill -SEGV $$");
+        fake::tool(dir.path(), Tool::Ssh, "echo OpenSSH_9.2p1 >&2");
+        let tools = fake::tools(dir.path());
+        let state = |tool: Tool| {
+            let found = find(&tools, tool);
+            (found.serves(tool.info()), found)
+        };
+        assert_eq!(state(Tool::QemuImg), (false, Found::Version([4, 2, 1])));
+        assert_eq!(state(Tool::Git), (false, Found::Unknown("`git` does not tell its version: gurgle".into())));
+        assert_eq!(state(Tool::Xorriso), (false, Found::Missing));
+        assert_eq!(state(Tool::Ssh), (true, Found::Version([9, 2, 0])));
+        let killed = state(Tool::Swtpm);
+        assert!(matches!(&killed, (false, Found::Unknown(why)) if why.contains("killed by signal 11, SIGSEGV")), "{killed:?}");
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(parse("10.0") > parse("7.2.22") && parse("5") == Some([5, 0, 0]) && parse("x").is_none());
+    }
+}

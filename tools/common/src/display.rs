@@ -1,0 +1,48 @@
+//! Durations, sizes and paths as a person reads them.
+
+use std::{path::Path, time::Duration};
+
+/// A duration for people: `0.04 s`, `12 s`, `3 min 5 s`.
+#[must_use]
+pub fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.2} s")
+    } else if seconds < 60.0 {
+        format!("{seconds:.0} s")
+    } else {
+        format!("{} min {} s", duration.as_secs() / 60, duration.as_secs() % 60)
+    }
+}
+
+/// A size for people: `512 B`, `1.0 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} GiB")
+}
+
+/// `path` below `root` in short.
+#[must_use]
+pub fn short<'p>(path: &'p Path, root: &Path) -> std::path::Display<'p> {
+    path.strip_prefix(root).unwrap_or(path).display()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_read_well() {
+        assert_eq!(seconds(Duration::from_millis(40)), "0.04 s");
+        assert_eq!(seconds(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1 << 20), "1.0 MiB");
+    }
+}

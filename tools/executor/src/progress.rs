@@ -1,0 +1,126 @@
+//! What a person sees while nodes run: one live line on a terminal, plain lines elsewhere, the last line in both.
+
+use common::display::seconds;
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Write as _},
+    sync::{Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+/// How often the live line is drawn again.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The display of one run. All methods may be called from any thread.
+pub struct Progress {
+    state: Mutex<State>,
+    woken: Condvar,
+    terminal: bool,
+}
+
+struct State {
+    total: usize,
+    done: usize,
+    running: BTreeMap<String, (Instant, String)>,
+    closed: bool,
+    drawn: bool,
+}
+
+impl Progress {
+    /// For `total` nodes.
+    #[must_use]
+    pub fn new(total: usize) -> Self {
+        let state = State { total, done: 0, running: BTreeMap::new(), closed: false, drawn: false };
+        Self { state: Mutex::new(state), woken: Condvar::new(), terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// A node starts; `why` is the reason that it does.
+    pub fn start(&self, name: &str, why: &str) {
+        let mut state = self.lock();
+        state.running.insert(name.to_owned(), (Instant::now(), String::new()));
+        if !self.terminal {
+            eprintln!("[{}/{}] {name}: {why}", state.done, state.total);
+        }
+        self.draw(&mut state);
+    }
+
+    /// How far a running node is: `"34 of 120 MiB"`.
+    pub fn step(&self, name: &str, detail: &str) {
+        if let Some((_, old)) = self.lock().running.get_mut(name) {
+            detail.clone_into(old);
+        }
+    }
+
+    /// A node ended; `note` tells what it made.
+    pub fn finish(&self, name: &str, note: Option<&str>) {
+        let mut state = self.lock();
+        state.done += 1;
+        let took = state.running.remove(name).map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        if let Some(note) = note {
+            self.say(&mut state, &format!("{name}: {note} ({})", seconds(took)));
+        }
+        self.draw(&mut state);
+    }
+
+    /// A line that stays.
+    pub fn line(&self, text: &str) {
+        let mut state = self.lock();
+        self.say(&mut state, text);
+        self.draw(&mut state);
+    }
+
+    /// Draws until [`Progress::close`]; returns at once where there is no terminal.
+    pub fn animate(&self) {
+        let mut state = self.lock();
+        while self.terminal && !state.closed {
+            self.draw(&mut state);
+            state = match self.woken.wait_timeout(state, TICK) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    /// Ends the display and clears the live line.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.clear(&mut state);
+        self.woken.notify_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn say(&self, state: &mut State, text: &str) {
+        self.clear(state);
+        eprintln!("[{}/{}] {text}", state.done, state.total);
+    }
+
+    fn clear(&self, state: &mut State) {
+        if self.terminal && state.drawn {
+            eprint!("\r\x1b[K");
+            state.drawn = false;
+        }
+    }
+
+    fn draw(&self, state: &mut State) {
+        if !self.terminal || state.closed || state.running.is_empty() {
+            return;
+        }
+        let running: Vec<String> = state
+            .running
+            .iter()
+            .map(|(name, (since, detail))| {
+                let detail = if detail.is_empty() { String::new() } else { format!(" {detail},") };
+                format!("{name}{detail} {}", seconds(since.elapsed()))
+            })
+            .collect();
+        // The width is cut, not wrapped: a wrapped line cannot be drawn over.
+        let text: String = format!("[{}/{}] {}", state.done, state.total, running.join(" | ")).chars().take(78).collect();
+        eprint!("\r\x1b[K{text}");
+        let _ = std::io::stderr().flush();
+        state.drawn = true;
+    }
+}

@@ -1,0 +1,167 @@
+//! Order and parallelism: a node starts when all that it needs is done; the first failure stops new starts.
+
+use super::{Options, Outcome, bring_up_to_date, progress::Progress};
+use crate::Engine;
+use anyhow::{Context as _, Result};
+use common::display::{seconds, size};
+use plan::{Node, NodeId, Plan};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Condvar, Mutex, PoisonError},
+    time::Instant,
+};
+
+#[derive(Default)]
+struct Books {
+    started: BTreeSet<NodeId>,
+    results: BTreeMap<NodeId, String>,
+    running: usize,
+    outcome: Outcome,
+    failure: Option<anyhow::Error>,
+}
+
+struct Shared<'p> {
+    nodes: Vec<&'p Node>,
+    books: Mutex<Books>,
+    changed: Condvar,
+    progress: Progress,
+}
+
+pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+    let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
+    let progress = Progress::new(nodes.len());
+    let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
+    std::thread::scope(|scope| {
+        scope.spawn(|| shared.progress.animate());
+        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work(&shared, wanted, engine, options))).collect();
+        for worker in workers {
+            drop(worker.join());
+        }
+        shared.progress.close();
+    });
+    let books = shared.books.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match books.failure {
+        Some(failure) => Err(failure),
+        None => Ok(books.outcome),
+    }
+}
+
+impl Shared<'_> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a node that can start; none when all are done or one has failed.
+    fn next(&self, wanted: &BTreeSet<NodeId>) -> Option<(&Node, BTreeMap<String, String>)> {
+        let mut books = self.lock();
+        loop {
+            if books.failure.is_some() || books.results.len() == self.nodes.len() {
+                return None;
+            }
+            let ready = self.nodes.iter().find(|node| {
+                !books.started.contains(&node.id)
+                    && node.needs.iter().all(|need| !wanted.contains(&need.id) || books.results.contains_key(&need.id))
+            });
+            if let Some(node) = ready {
+                books.started.insert(node.id.clone());
+                books.running += 1;
+                let results = node.needs.iter().filter_map(|need| Some((need.id.to_string(), books.results.get(&need.id)?.clone())));
+                return Some((node, results.collect()));
+            }
+            books = self.changed.wait(books).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) {
+    while let Some((node, needs)) = shared.next(wanted) {
+        let since = Instant::now();
+        // A panic must not leave the others waiting for this node.
+        let made = catch_unwind(AssertUnwindSafe(|| bring_up_to_date(node, needs, engine, options, &shared.progress)));
+        let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step broke: this is a defect of xtask")));
+        let mut books = shared.lock();
+        books.running -= 1;
+        match result {
+            Ok((result, made)) => {
+                books.results.insert(node.id.clone(), result);
+                let note = made.is_some().then(|| note(node));
+                if let Some(warnings) = made {
+                    books.outcome.made.push((node.id.clone(), since.elapsed()));
+                    books.outcome.warnings.extend(warnings);
+                }
+                shared.progress.finish(&node.id.to_string(), note.as_deref());
+            }
+            Err(error) => {
+                let failed = format!("{} failed after {}", node.id, seconds(since.elapsed()));
+                let error = Err::<(), _>(error).context(failed);
+                if let Err(error) = error {
+                    books.failure.get_or_insert(error);
+                }
+            }
+        }
+        shared.changed.notify_all();
+    }
+}
+
+/// What a node made, in a few words.
+fn note(node: &Node) -> String {
+    let bytes: Option<u64> = node.outputs.iter().map(|path| path.symlink_metadata().ok().filter(|m| m.is_file()).map(|m| m.len())).sum();
+    match bytes {
+        Some(bytes) if !node.outputs.is_empty() => format!("made, {}", size(bytes)),
+        _ => "made".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{Action, Need, PackageJob};
+    use std::{path::PathBuf, time::Duration};
+
+    /// Writes small files slowly; the one called `broken` breaks.
+    struct Slow;
+
+    impl Engine for Slow {
+        fn package(&self, _: &PackageJob) -> Result<Option<String>> {
+            Ok(None)
+        }
+
+        fn make(&self, node: &Node, _: &crate::Job<'_>) -> Result<()> {
+            std::thread::sleep(Duration::from_millis(20));
+            let Action::WriteText { path, text } = &node.action else { anyhow::bail!("only texts") };
+            assert!(text != "broken", "a defect");
+            Ok(std::fs::write(path, text)?)
+        }
+    }
+
+    fn text(folder: &std::path::Path, name: &'static str, text: &str, needs: &[&'static str]) -> Node {
+        let path: PathBuf = folder.join(name);
+        let needs = needs.iter().map(|need| Need { id: NodeId::Asked(need), reason: "it is first" }).collect();
+        Node {
+            id: NodeId::Asked(name),
+            inputs: vec![],
+            needs,
+            outputs: vec![path.clone()],
+            action: Action::WriteText { path, text: text.into() },
+        }
+    }
+
+    fn outcome(words: &str) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path();
+        let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
+        let wanted = nodes.iter().map(|node| node.id.clone()).collect();
+        let plan = Plan { nodes, goals: vec![] };
+        let options = Options { books: path.join("books"), jobs: 4, verbose: false };
+        let outcome = run(&plan, &wanted, &Slow, &options)?;
+        Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
+    }
+
+    #[test]
+    fn nodes_wait_for_each_other_and_a_broken_one_ends_it_all() {
+        assert_eq!(outcome("fine").expect("made"), ["a", "b", "c"]);
+        let error = format!("{:#}", outcome("broken").expect_err("broken"));
+        assert!(error.starts_with("a failed after") && error.ends_with("the step broke: this is a defect of xtask"), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Parts → disks and installers.
+
+use crate::{boards, files};
+use anyhow::{Context as _, Result, bail};
+use common::artifact::Pending;
+use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
+use plan::{Action, DiskJob, DiskKind, StickJob};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+
+pub(super) fn make_config(action: &Action) -> Result<()> {
+    let Action::MakeConfig { conf_dir, files, origin, epoch, out, .. } = action else { bail!("this node makes no configuration") };
+    let tree = match files.as_slice() {
+        [] => rootfs::config_tree(conf_dir, origin, *epoch)?,
+        files => recipes::config_tree_of_tar(files::listed(conf_dir, files, *epoch)?, origin, *epoch)?,
+    };
+    let layout = recipes::config(&tree, *epoch).with_context(|| format!("`{}`", conf_dir.display()))?;
+    let pending = Pending::new(out)?;
+    layout.write(&pending.create()?)?;
+    pending.commit()
+}
+
+pub(super) fn make_disk(job: &DiskJob) -> Result<()> {
+    if let Some(board) = &job.board {
+        boards::place(&job.parts, board)?;
+    }
+    let words = job.words.iter().flat_map(|word| word.split_whitespace());
+    let kinds = words.map(str::parse).collect::<Result<Vec<eve::Kind>>>()?;
+    let parts = recipes::Parts::of_folder(&job.parts, job.kind != DiskKind::Live)?;
+    let layout = disk::layout(recipes::disk(&kinds, job.bytes, &parts, job.epoch)?)?;
+    let pending = Pending::new(&job.out)?;
+    if job.keep {
+        let image = tempfile::tempfile_in(job.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
+        layout.write(&image)?;
+        let (old, disk) = (File::open(&job.out).with_context(|| format!("cannot open `{}`", job.out.display()))?, pending.create()?);
+        let size = old.metadata()?.len();
+        disk.set_len(size).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
+        sparse::copy(&old, 0, size, &disk, 0).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
+        write_partitions(image, &disk).with_context(|| format!("cannot write to the copy of `{}`", job.out.display()))?;
+    } else {
+        layout.write(&pending.create()?)?;
+    }
+    pending.commit()
+}
+
+/// Copies the tables and partitions of `image` over those of `disk`, which is as large; what lies between them stays.
+fn write_partitions(image: File, disk: &File) -> Result<()> {
+    let size = image.metadata()?.len();
+    let table = gpt::read(&FileImage::new(image.try_clone()?)?)?.context("the disk has no table")?;
+    let start = table.entries.iter().map(|entry| entry.first_lba).min().unwrap_or(2048);
+    copy_all(&image, disk, 0, start * gpt::SECTOR)?;
+    for entry in &table.entries {
+        copy_all(&image, disk, entry.first_lba * gpt::SECTOR, (entry.last_lba + 1) * gpt::SECTOR)?;
+    }
+    copy_all(&image, disk, size.saturating_sub(BACKUP), size)
+}
+
+/// Bytes of the backup of a partition table, at a disk's end.
+const BACKUP: u64 = 33 * gpt::SECTOR;
+
+/// A stick's image; a block device is written over, so its old files cannot shine through.
+pub(super) fn make_stick(job: &StickJob) -> Result<()> {
+    let layout = disk::layout(recipes::usb_conf(&files::stick(job)?, job.bytes, job.epoch)?)?;
+    if job.device {
+        let image = tempfile::tempfile().context("cannot make a temporary file")?;
+        layout.write(&image)?;
+        let device = File::options().write(true).open(&job.out).with_context(|| format!("cannot write to `{}`", job.out.display()))?;
+        return write_over(&image, &device).with_context(|| format!("cannot write to `{}`", job.out.display()));
+    }
+    let pending = Pending::new(&job.out)?;
+    layout.write(&pending.create()?)?;
+    pending.commit()
+}
+
+/// Copies the sparse `image` over what is on `device`: holes become zeros up to what follows the last file, and the rest of the
+/// device, but for the backup of the partition table, is left as it is.
+fn write_over(image: &File, device: &File) -> Result<()> {
+    const MARGIN: u64 = 1 << 20;
+    let size = image.metadata()?.len();
+    let tail = size.saturating_sub(BACKUP);
+    let used = sparse::extents(image, 0, tail)?.last().map_or(0, |last| last.offset + last.len);
+    copy_all(image, device, 0, (used + MARGIN).min(tail))?;
+    copy_all(image, device, tail, size)?;
+    device.sync_all().context("cannot finish")
+}
+
+fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = start;
+    while at < end {
+        let part = &mut buffer[..usize::try_from((end - at).min(1 << 20))?];
+        from.read_exact_at(part, at)?;
+        to.write_all_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+pub(super) fn make_iso(kind: recipes::IsoKind, parts: &Path, epoch: i64, out: &Path) -> Result<()> {
+    let layout = recipes::iso(kind, &recipes::Parts::of_folder(parts, true)?, epoch)?;
+    let pending = Pending::new(out)?;
+    layout.write(&pending.create()?)?;
+    pending.commit()
+}
+
+/// What a netboot fetches: the parts, or where one ISO holds them all that, with what boots it.
+pub fn make_net(parts: &Path, iso: Option<&Path>, epoch: i64, out: &Path) -> Result<()> {
+    let pending = Pending::new(out)?;
+    let parts = recipes::Parts::of_folder(parts, true)?;
+    match iso {
+        Some(iso) => recipes::write_iso_net(&parts, iso, epoch, &mut pending.create()?)?,
+        None => recipes::write_installer_net(&parts, epoch, &mut pending.create()?)?,
+    }
+    pending.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diskimage::{ReadAt as _, extract::Disk, fat};
+
+    #[test]
+    fn what_was_on_a_device_does_not_shine_through() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (config, device) = (folder.path().join("usb.json"), folder.path().join("device"));
+        std::fs::write(&config, "{}").expect("config");
+        std::fs::write(&device, vec![0xa5; 40 << 20]).expect("device");
+        let (config, out) = (Some(config), device.clone());
+        make_stick(&StickJob { dump: true, identity: false, config, bytes: 40 << 20, out, device: true, epoch: 0, tool: None })
+            .expect("stick");
+        let disk = Disk::open(&device).expect("disk");
+        let volume = disk.partition("DevicePortConfig").expect("partition").expect("there");
+        let entries = fat::Reader::open(&volume).expect("volume").entries().expect("entries");
+        assert_eq!(entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["dump", "usb.json"]);
+        assert_eq!(FileImage::new(File::open(&device).expect("open")).expect("image").size(), 40 << 20);
+    }
+}

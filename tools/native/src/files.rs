@@ -1,0 +1,166 @@
+//! Steps that are the same for every engine: small files, links, copies, and files of a package's image put beside others.
+
+use anyhow::{Context as _, Result, bail};
+use common::{artifact::Pending, artifact::link_atomically, artifact::write_atomically};
+use diskimage::recipes::UsbConf;
+use filetree::{Content, Kind, Node, Tree};
+use plan::StickJob;
+use std::{
+    io::{Write as _, copy},
+    os::unix::ffi::OsStrExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+/// Writes a small text file.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, text.as_bytes())
+}
+
+/// Points the link `link` at `target`.
+pub fn link(link: &Path, target: &Path) -> Result<()> {
+    link_atomically(link, target)
+}
+
+/// One mebibyte of zeros, as the original makes it: enough to trigger the first boot's formatting.
+pub fn make_persist(out: &Path) -> Result<()> {
+    let pending = Pending::new(out)?;
+    pending.create()?.write_all(&vec![0; 1 << 20]).with_context(|| format!("cannot write `{}`", out.display()))?;
+    pending.commit()
+}
+
+/// Copies what is in the folders `from`, links followed, over what is in `to`.
+pub fn copy_files(from: &[PathBuf], to: &Path) -> Result<()> {
+    for folder in from {
+        for entry in walkdir::WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
+            let target = to.join(entry.path().strip_prefix(folder)?);
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(&target).with_context(|| format!("cannot make the folder `{}`", target.display()))?;
+            } else {
+                copy_file(entry.path(), &target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies one file, which appears when it is whole; holes stay holes.
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let pending = Pending::new(to)?;
+    std::fs::copy(from, pending.part()).with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))?;
+    pending.commit()
+}
+
+/// One file of a tar, by itself.
+pub fn take_out(tar: &Path, entry: &str, out: &Path) -> Result<()> {
+    let tree = read_tree(tar)?;
+    let Some(Kind::File { content, .. }) = tree.get(entry).map(|node| &node.kind) else {
+        bail!("`{}` holds no file {entry}\nhint: linuxkit puts it there unless it is told `--no-sbom`", tar.display());
+    };
+    let pending = Pending::new(out)?;
+    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
+    pending.commit()
+}
+
+/// Puts the file `kernel` in the place of the kernel in the root file system `tar`.
+pub fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
+    let mut tree = read_tree(tar)?;
+    let Some(node) = tree.get_mut("boot/kernel") else {
+        bail!("`{}` holds no boot/kernel whose place `{}` could take", tar.display(), kernel.display());
+    };
+    node.kind = Kind::File { content: Content::of_path(kernel)?, link: None };
+    let pending = Pending::new(tar)?;
+    let out = std::io::BufWriter::with_capacity(1 << 20, pending.create()?);
+    filetree::write_tar(&tree, out)?.flush().with_context(|| format!("cannot write `{}`", tar.display()))?;
+    pending.commit()
+}
+
+fn read_tree(tar: &Path) -> Result<Tree> {
+    let file = std::fs::File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let entries = filetree::read_tar_file(std::sync::Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
+    filetree::entries_to_tree(entries)
+}
+
+/// The `names` below `folder`, with all that is in them, links followed: what tar packs of them there. A tar has no `/` and no `..`
+/// at the start of a name.
+pub fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
+    let mut tree = Tree::new();
+    for name in names {
+        let start = folder.join(name);
+        for entry in walkdir::WalkDir::new(&start).follow_links(true).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read `{}`", start.display()))?;
+            let mut inside = PathBuf::new();
+            for part in Path::new(name).join(entry.path().strip_prefix(&start)?).components() {
+                match part {
+                    Component::Normal(part) => inside.push(part),
+                    Component::ParentDir => inside.clear(),
+                    _ => {}
+                }
+            }
+            if inside.as_os_str().is_empty() {
+                continue;
+            }
+            let node = match entry.file_type().is_dir() {
+                true => Node::dir(0o755, epoch),
+                false => Node::file(0o644, epoch, Content::of_path(entry.path())?),
+            };
+            tree.insert(inside.as_os_str().as_bytes(), node)?;
+        }
+    }
+    Ok(tree)
+}
+
+/// What goes onto a USB stick.
+pub fn stick(job: &StickJob) -> Result<UsbConf> {
+    let config = job.config.as_deref().map(Content::of_path).transpose()?;
+    Ok(UsbConf { dump: job.dump, identity: job.identity, config })
+}
+
+/// Puts `entries` of an image's root, files or whole folders, into `out`. `image` names it in errors.
+pub fn export(tree: &Tree, image: &str, entries: &[String], out: &Path) -> Result<()> {
+    for entry in entries {
+        let at = tree.resolve(entry, true)?;
+        let Some(node) = tree.get(&at) else { bail!("{image} has no `/{entry}`, which belongs into {}", out.display()) };
+        match &node.kind {
+            Kind::File { content, .. } => write_content(content, &out.join(entry))?,
+            Kind::Dir(_) => export_folder(node, image, &out.join(entry))?,
+            _ => bail!("`/{entry}` of {image} is neither a file nor a folder"),
+        }
+    }
+    Ok(())
+}
+
+fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
+    // A new folder takes the old one's place as a whole.
+    let pending = Pending::new(out)?;
+    write_folder(folder, image, pending.part())?;
+    if out.is_dir() {
+        std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the old `{}`", out.display()))?;
+    }
+    pending.commit()
+}
+
+/// Writes a whole tree into the folder `out`, without devices.
+pub fn write_tree(tree: &Tree, out: &Path) -> Result<()> {
+    write_folder(&tree.root, "the root file system", out)
+}
+
+fn write_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
+    for (name, node) in folder.children().into_iter().flatten() {
+        let path = out.join(std::ffi::OsStr::from_bytes(name));
+        match &node.kind {
+            Kind::File { content, .. } => write_content(content, &path)?,
+            Kind::Dir(_) => write_folder(node, image, &path)?,
+            Kind::Symlink(target) => link_atomically(&path, Path::new(std::ffi::OsStr::from_bytes(target)))?,
+            _ => bail!("{image} has a device among its files, `{}`", path.display()),
+        }
+    }
+    Ok(())
+}
+
+fn write_content(content: &Content, path: &Path) -> Result<()> {
+    let pending = Pending::new(path)?;
+    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", path.display()))?;
+    pending.commit()
+}

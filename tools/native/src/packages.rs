@@ -1,0 +1,191 @@
+//! Builds a package: Dockerfile → image in the cache. What the builder needs from outside is supplied here: base images from
+//! the cache, the Debian archive's steps in process, any other RUN in the sandbox.
+
+use super::mirrors::Origins;
+use anyhow::{Context as _, Result, bail};
+use checkout::{Checkout, context::Ctx};
+use child::{Output, Tools, static_binary};
+use common::{Arch, display::size};
+use executor::Job;
+use filetree::Tree as FileTree;
+use oci::{Cache, NewImage, NewLayer};
+use pkgbuild::{
+    build_yml::BuildYml,
+    builder::{self, Environment, Request, Step},
+    debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
+    dockerfile::Dockerfile,
+    tags::Counted,
+};
+use plan::ImageRef;
+use sandbox::Sandbox;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Time of what a package's build makes. A package is named by its content, so its bytes must not depend on the commit that
+/// happened to build it; this is the fixed time that linuxkit gives to generated files.
+const PACKAGE_EPOCH: i64 = 1_492_533_000;
+
+/// What to build.
+pub(super) struct Package<'a> {
+    pub name: &'a str,
+    pub dir: &'a Path,
+    pub image: &'a ImageRef,
+    pub build_yml: &'a str,
+}
+
+/// Everything that is the same for all packages of a run.
+pub(super) struct Builder {
+    tools: Tools,
+    origins: Origins,
+    downloads: PathBuf,
+    spool: PathBuf,
+    policy: Policy,
+    host_arch: Arch,
+    epoch: i64,
+    jobs: usize,
+    commit: Option<String>,
+    root: PathBuf,
+    tool_images: Vec<String>,
+    counted: Counted,
+}
+
+impl Builder {
+    pub(super) fn new(ctx: &Ctx, tree: &Checkout) -> Result<Self> {
+        Ok(Self {
+            tools: ctx.tools.clone(),
+            origins: Origins::new(&ctx.knobs, &ctx.environment),
+            downloads: ctx.environment.cache().join("debs"),
+            spool: ctx.dist().join("tmp"),
+            policy: Policy { offline: ctx.globals.offline, locked: ctx.globals.locked },
+            host_arch: ctx.knobs.host_arch,
+            epoch: PACKAGE_EPOCH,
+            jobs: ctx.globals.jobs,
+            commit: tree.commit_if_clean(),
+            root: ctx.root.clone(),
+            tool_images: ctx.profile.packages.tool_images.clone(),
+            counted: tree.counted()?,
+        })
+    }
+
+    pub(super) fn build(&self, cache: &Cache, package: &Package<'_>, job: &Job<'_>) -> Result<()> {
+        std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
+        let dockerfile = read_dockerfile(package.dir)?;
+        let yml = BuildYml::read(&package.dir.join(package.build_yml))?;
+        let context = self.context(package, &yml, job)?;
+        let mut build_args: BTreeMap<String, String> =
+            debian::NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        build_args.extend(yml.build_args()?);
+        let arch = package.image.arch;
+        let request = Request {
+            dockerfile: &dockerfile,
+            context: &context,
+            arch: arch.as_str(),
+            build_arch: self.host_arch.as_str(),
+            build_args: &build_args,
+            labels: &self.labels(&yml)?,
+            source_date_epoch: self.epoch,
+            network: yml.network,
+            target: None,
+        };
+        let outside = Outside { builder: self, cache, job };
+        let built = builder::build(&request, &outside)?;
+        let image = NewImage {
+            reference: package.image.reference.clone(),
+            arch: arch.to_string(),
+            config: built.config,
+            layers: vec![NewLayer::Tree(built.tree)],
+            created: self.epoch,
+            history: vec![format!("pkg/{}", package.name)],
+            annotations: BTreeMap::new(),
+        };
+        let digest = cache.write(image)?;
+        job.log(&format!("{} {digest}", package.image));
+        Ok(())
+    }
+
+    /// The package's folder with its extra sources, and for a tool image the program that it holds.
+    fn context(&self, package: &Package<'_>, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
+        let keep = |path: &Path| self.counted.holds(path);
+        let mut context = builder::read_context(package.dir, self.epoch, &keep)?;
+        for (source, destination) in yml.sources()? {
+            builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch, &keep)?;
+        }
+        if self.tool_images.iter().any(|name| name == package.name) {
+            job.step("compiling eve-tools");
+            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &Output::default().with_log(job.log_path()))?;
+            let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
+            context.insert("eve-tools", node)?;
+        }
+        Ok(context)
+    }
+
+    /// The labels that `linuxkit pkg build` puts on an image.
+    fn labels(&self, yml: &BuildYml) -> Result<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
+        if let Some(config) = yml.config_label()? {
+            labels.insert(oci::names::LABEL_CONFIG.to_owned(), config);
+        }
+        if let Some(repository) = yml.git_repository() {
+            labels.insert(oci::names::LABEL_SOURCE.to_owned(), repository.to_owned());
+        }
+        if let Some(commit) = &self.commit {
+            labels.insert(oci::names::LABEL_REVISION.to_owned(), commit.clone());
+        }
+        Ok(labels)
+    }
+
+    fn fetch(&self, lock: &Lock, release: &str, arch: &str, job: &Job<'_>) -> Result<Fetched> {
+        let store = Store::open(&self.downloads, &self.origins.proxy())?;
+        let progress =
+            |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
+        let complete = lock.pins.values().all(|pin| store.find(pin).is_some());
+        // A warm cache needs no mirror, so a machine without apt sources can build from one.
+        let mirrors = if complete || self.policy.offline { debian::Mirrors::default() } else { self.origins.mirrors()? };
+        store.fetch_all(lock, release, arch, &mirrors, self.policy, &progress)
+    }
+}
+
+fn read_dockerfile(dir: &Path) -> Result<Dockerfile> {
+    let path = dir.join("Dockerfile");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Dockerfile::parse(&text, &path.display().to_string())
+}
+
+/// What a build sees of the world.
+struct Outside<'b> {
+    builder: &'b Builder,
+    cache: &'b Cache,
+    job: &'b Job<'b>,
+}
+
+impl Environment for Outside<'_> {
+    fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
+        let Some(image) = self.cache.find(reference, arch)? else {
+            bail!(
+                "the image {reference} for {arch} is not in the image cache, and is no package of this tree as it is now\nhint: when {reference} is an older tag of a package here, `cargo xtask bump` writes the present one; what bump wrote for a package that was changed is there when that is committed"
+            );
+        };
+        let tree = image.tree()?;
+        Ok((image.config, tree))
+    }
+
+    fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
+        let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
+        let warn = |warning: &str| self.job.warn(warning);
+        Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs, warn: &warn }.run(step, stage)
+    }
+
+    fn can_execute(&self, arch: &str) -> bool {
+        arch == self.builder.host_arch.as_str()
+    }
+
+    fn run(&self, step: &Step, stage: &mut FileTree) -> Result<()> {
+        let output = Output::default().with_log(self.job.log_path());
+        let mut step = step.clone();
+        // Every step may date what it makes, whether or not its Dockerfile has the ARG that docker wants for it.
+        step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(&step, stage)
+    }
+}

@@ -1,0 +1,89 @@
+//! yml → rootfs.tar → rootfs.img.
+
+use super::{NativeEngine, files};
+use anyhow::{Context as _, Result, bail};
+use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
+use compose::{Images, Options, Yml};
+use diskimage::{recipes, squashfs::Compressor};
+use executor::Job;
+use knobs::{Compression, RootfsFormat};
+use plan::Action;
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+/// The images of the cache, for one architecture.
+struct CachedImages<'n> {
+    native: &'n NativeEngine,
+    arch: Arch,
+}
+
+impl Images for CachedImages<'_> {
+    fn find(&self, reference: &str) -> Result<oci::Image> {
+        self.native.image_by_name(reference, self.arch)
+    }
+}
+
+pub(super) fn compose(native: &NativeEngine, action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::ComposeRootfs { yml, arch, sources, kernel, out, .. } = action else { bail!("this node composes nothing") };
+    let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
+    let yml = Yml::parse(&text, &yml.display().to_string())?;
+    let pending = Pending::new(out)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, pending.create()?);
+    let options = Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() };
+    let summary = compose::compose(&yml, &CachedImages { native, arch: *arch }, &options, &mut writer)?;
+    writer.flush().with_context(|| format!("cannot write `{}`", out.display()))?;
+    drop(writer);
+    job.log(&format!("{summary:?}"));
+    if let Some(kernel) = kernel {
+        files::replace_kernel(pending.part(), kernel)?;
+    }
+    pending.commit()
+}
+
+/// rootfs.tar → rootfs.img and its versioned name, as the [`Action::PackRootfs`] says.
+pub(super) fn pack(action: &Action, job: &Job<'_>) -> Result<()> {
+    let Action::PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = action else { bail!("this node packs nothing") };
+    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
+    let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
+    let tree = filetree::entries_to_tree(entries)?;
+    let compressor = match compression {
+        Compression::Xz => Compressor::Xz { bcj: Vec::new() },
+        Compression::Gzip => Compressor::Gzip,
+    };
+    let pending = Pending::new(out)?;
+    match format {
+        RootfsFormat::Squash => {
+            let summary = recipes::pack_rootfs(tree, compressor, *epoch, &mut pending.create()?)?;
+            job.log(&format!("{summary:?}"));
+        }
+        RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write(&pending.create()?)?,
+    }
+    let bytes = pending.part().metadata()?.len();
+    check_limit(bytes, *limit, tar)?;
+    job.log(&format!("{} of at most {}", size(bytes), size(*limit)));
+    pending.commit()?;
+    link_beside(link.as_deref(), out)
+}
+
+/// Points `link` at the image `out` in its own folder.
+pub fn link_beside(link: Option<&Path>, out: &Path) -> Result<()> {
+    let Some(link) = link else { return Ok(()) };
+    let name = out.file_name().context("the image has a name")?;
+    link_atomically(link, Path::new(name))
+}
+
+/// The size that the partition leaves room for.
+pub fn check_limit(bytes: u64, limit: u64, tar: &Path) -> Result<()> {
+    if bytes > limit {
+        bail!(
+            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: `cargo xtask inspect {}` shows what is in it",
+            bytes - limit,
+            tar.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! `eve`: the image that holds everything and can make any artifact of it anywhere.
+
+use super::{
+    super::{Action, Composed, DiskKind, EveJob, Need, Node, NodeId, PackageWork},
+    Planner, input, need,
+};
+use anyhow::Result;
+use common::error::usage;
+
+/// What the Makefile calls the default hypervisor: its images go without the hypervisor's name too.
+const DEFAULT_HV: &str = "kvm";
+
+impl Planner<'_> {
+    pub(super) fn eve(&mut self) -> Result<Vec<NodeId>> {
+        let profile = self.facts.profile();
+        let Some(eve) = profile.eve.clone() else {
+            return Err(usage(format!(
+                "{} has no image that holds everything: its profile has no [eve]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit eve",
+                profile.tree.name
+            )));
+        };
+        let needs = self.artifacts()?;
+        let context = self.build_dir();
+        let mut copies: Vec<_> = eve.copies.iter().map(|name| (eve.folder.join(name), context.join(name))).collect();
+        let composed = [Some(Composed::Rootfs), profile.templates.installer.as_ref().map(|_| Composed::Installer)];
+        for yml in composed.into_iter().flatten().map(|of| self.yml_path(of)) {
+            copies.push((yml.clone(), context.join(yml.file_name().unwrap_or_default())));
+        }
+        let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
+        let work = self.knobs.package_work();
+        let calls = self.eve_calls(work)?;
+        let id = self.add(Node {
+            id: NodeId::Eve,
+            inputs: vec![input("Dockerfile", &dockerfile)],
+            needs,
+            outputs: vec![],
+            action: Action::BuildEve(EveJob {
+                context,
+                copies,
+                dockerfile,
+                work,
+                calls,
+                arch: self.knobs.arch,
+                force: self.knobs.is_on("FORCE_BUILD"),
+            }),
+        });
+        Ok(vec![self.current(&id), id])
+    }
+
+    /// Everything that goes into the image.
+    fn artifacts(&mut self) -> Result<Vec<Need>> {
+        let mut ids = vec![self.firmware()?];
+        // All at once: what lies in one package is one node.
+        let mut entries = vec!["EFI", "initrd.img", "installer.img", "bsp-imx", "boot"];
+        if self.installer_is_composed() {
+            entries.retain(|entry| *entry != "installer.img");
+            ids.push(self.installer_img()?);
+        }
+        ids.extend(self.parts(&entries)?);
+        ids.extend(self.platform());
+        ids.extend([self.config_img()?, self.persist_img(), self.rootfs_img()?, self.sbom()?]);
+        ids.extend(self.files(DiskKind::Installer, &[]));
+        Ok(ids.iter().map(|id| need(id, "it goes into the image")).collect())
+    }
+
+    /// The tag and the release of each call: a push under a release's name is made twice for the default hypervisor.
+    fn eve_calls(&self, work: PackageWork) -> Result<Vec<(String, Option<String>)>> {
+        let hv = &self.knobs.hv;
+        let release = match work {
+            PackageWork::Push => self.facts.release()?.release,
+            _ => self.knobs.optional("EVE_REL").map(str::to_owned),
+        };
+        let own = (format!("{}-{hv}", self.facts.version()), release.as_ref().map(|release| format!("{release}-{hv}")));
+        let mut calls = vec![own];
+        if let Some(release) = release.filter(|_| hv == DEFAULT_HV) {
+            calls.push((format!("{release}-{hv}"), Some(release)));
+        }
+        Ok(calls)
+    }
+}

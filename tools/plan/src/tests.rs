@@ -1,0 +1,191 @@
+//! Golden plans: each target for each hypervisor and architecture, from facts that never change, without any tool.
+//! `XTASK_BLESS=1 cargo test -p xtask golden` writes them anew; read the difference before you commit it.
+
+use super::*;
+use crate::Profile;
+use anyhow::{Result, bail};
+use knobs::{Knobs, RawKnobs, Source};
+use std::path::Path;
+
+/// A tree of packages that all have the same tag.
+struct Fake {
+    profile: Profile,
+    uses_containers: bool,
+}
+
+impl Facts for Fake {
+    fn version(&self) -> &'static str {
+        "0.0.0-main-1234abcd"
+    }
+
+    fn epoch(&self) -> i64 {
+        1_700_000_000
+    }
+
+    fn dist(&self) -> &Path {
+        Path::new("/tree/dist")
+    }
+
+    fn package(&self, name: &str) -> Result<PackageFacts> {
+        let bases = match name {
+            "debian" => vec![],
+            "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
+            "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
+            "ring" => vec![("ring".to_owned(), false)],
+            _ if self.uses_containers => vec![],
+            _ => bail!("there is no package `{name}`"),
+        };
+        let templated = name == "kernel" && self.uses_containers;
+        let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
+        Ok(PackageFacts {
+            name: name.into(),
+            dir: Path::new("/tree/pkg").join(name),
+            plain: reference.clone(),
+            reference,
+            hash: None,
+            build_yml: "build.yml".into(),
+            bases,
+            yml_template: templated.then(|| "/tree/pkg/kernel/build.yml.in".into()),
+            generated_dockerfile: None,
+        })
+    }
+
+    fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {
+        Ok(package.yml_template.as_ref().map(|_| "image: eve-kernel\n".to_owned()))
+    }
+
+    fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {
+        let packages = ["grub", "init", "kernel"].map(str::to_owned).to_vec();
+        Ok(("kernel: …\n".into(), format!("/tree/images/{}.yml.in", of.as_str()).into(), packages))
+    }
+
+    fn file_digest(&self, _: &Path) -> Result<String> {
+        Ok("sha256:f11e".into())
+    }
+
+    fn fill(&self, template: &Path) -> Result<String> {
+        Ok(format!("# {}\n", template.display()))
+    }
+
+    fn release(&self) -> Result<Release> {
+        Ok(Release { hash: None, release: Some("snapshot".into()) })
+    }
+
+    fn root(&self) -> &Path {
+        Path::new("/tree")
+    }
+
+    fn uses_containers(&self) -> bool {
+        self.uses_containers
+    }
+
+    fn folder_digest(&self, _: &Path) -> Result<String> {
+        Ok("sha256:c0f1".into())
+    }
+
+    fn folder_files(&self, _: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec!["grub.cfg".into()])
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+fn facts() -> Fake {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join(crate::PROFILE)).expect("this tree's profile");
+    Fake { profile: Profile::parse(&text).expect("a valid profile").below(&root), uses_containers: false }
+}
+
+fn eve(name: &str) -> Fake {
+    Fake { profile: Profile::named(name, Path::new("/tree")), uses_containers: true }
+}
+
+fn knobs(hv: &str, arch: &str, format: &str) -> Knobs {
+    let mut raw = RawKnobs::default();
+    for (name, value) in [("HV", hv), ("ZARCH", arch), ("IMAGE_FORMAT", format)] {
+        raw.set(name, value, Source::Command).expect("a knob");
+    }
+    let mut knobs = Knobs::resolve(&raw, Path::new("/tree")).expect("knobs");
+    // The golden text must not depend on the machine that runs the test.
+    knobs.host_arch = Arch::Amd64;
+    knobs
+}
+
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("XTASK_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        std::fs::write(&path, text).expect("write");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{name} differs; it is now:\n{text}");
+}
+
+#[test]
+fn golden_plans_of_live() {
+    for hv in ["kvm", "xen", "acrn"] {
+        for arch in ["amd64", "arm64", "riscv64"] {
+            let knobs = knobs(hv, arch, "qcow2");
+            let plan = plan_goal(&Goal::Live(knobs.image_format), &knobs, &facts()).expect("a plan");
+            check(&format!("live-{hv}-{arch}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+        }
+    }
+}
+
+#[test]
+fn golden_plans_of_the_other_targets() {
+    let knobs = knobs("kvm", "amd64", "raw");
+    let goals = [
+        ("rootfs", Goal::Rootfs),
+        ("rootfstar", Goal::RootfsTar),
+        ("config", Goal::Config),
+        ("live-raw", Goal::Live(ImageFormat::Raw)),
+        ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
+    ];
+    for (name, goal) in goals {
+        let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
+        check(&format!("{name}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+    }
+}
+
+#[test]
+fn golden_plans_of_a_checkout_of_lf_edge_eve() {
+    for name in ["eve-2023", "eve"] {
+        for (hv, arch) in [("kvm", "amd64"), ("xen", "arm64"), ("mini", "riscv64")] {
+            let knobs = knobs(hv, arch, "gcp");
+            let goals = [
+                ("live-gcp", Goal::LiveDisk(ImageFormat::Gcp)),
+                ("installer-raw", Goal::Disk(DiskKind::Installer)),
+                ("installer-iso", Goal::InstallerIso),
+                ("installer-net", Goal::InstallerNet),
+                ("verification-raw", Goal::Disk(DiskKind::Verification)),
+                ("eve", Goal::Eve),
+                ("pkg-pillar", Goal::Packages(vec!["pillar".into(), "mkconf".into()], PackageWork::Push)),
+            ];
+            let mut text = String::new();
+            for (target, goal) in goals {
+                text.push_str(&format!("== {target}\n"));
+                match plan_goal(&goal, &knobs, &eve(name)) {
+                    Ok(plan) => text.push_str(&plan.to_text(Path::new("/tree"), &|_| Some("…".into()))),
+                    Err(error) => text.push_str(&format!("{error:#}\n")),
+                }
+            }
+            check(&format!("{name}-{hv}-{arch}.txt"), &text);
+        }
+    }
+}
+
+#[test]
+fn a_ring_of_packages_is_named() {
+    let error =
+        plan_goal(&Goal::Packages(vec!["ring".into()], PackageWork::Build), &knobs("kvm", "amd64", "raw"), &facts()).expect_err("a ring");
+    assert_eq!(error.to_string(), "packages need each other: ring -> ring");
+}
+
+#[test]
+fn nothing_is_resolved_that_the_target_does_not_need() {
+    let plan = plan_goal(&Goal::Config, &knobs("kvm", "amd64", "raw"), &facts()).expect("a plan");
+    assert_eq!(plan.nodes.len(), 1);
+}

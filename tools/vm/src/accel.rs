@@ -1,0 +1,185 @@
+//! Whether this machine can run a guest's instructions itself. Believed only after a tiny guest has really run: a /dev/kvm
+//! that exists may still fail at the first instruction that it has to emulate.
+
+use super::argv;
+use anyhow::{Context as _, Result};
+use child::{Tools, qemu};
+use common::Arch;
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Who runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Accel {
+    /// QEMU, by translation: slow, and works everywhere.
+    Tcg,
+    /// Linux.
+    Kvm,
+    /// macOS.
+    Hvf,
+}
+
+impl Accel {
+    /// QEMU's name for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+            Self::Hvf => "hvf",
+        }
+    }
+
+    /// The processor that suits it. Under TCG `max` makes Xen's dom0 crash.
+    #[must_use]
+    pub const fn usual_cpu(self, arch: Arch) -> &'static str {
+        match (self, arch) {
+            (Self::Kvm, Arch::Amd64) => "host,invtsc=on,kvmclock=off",
+            (Self::Hvf, Arch::Amd64) => "kvm64,kvmclock=off",
+            (Self::Kvm | Self::Hvf, _) => "host",
+            (Self::Tcg, Arch::Amd64) => "qemu64",
+            (Self::Tcg, Arch::Arm64) => "cortex-a57",
+            (Self::Tcg, Arch::Riscv64) => "rv64",
+        }
+    }
+
+    /// As many processors as the original has, but one under TCG, where more are slower.
+    #[must_use]
+    pub const fn usual_cpus(self) -> u32 {
+        match self {
+            Self::Tcg => 1,
+            Self::Kvm | Self::Hvf => 4,
+        }
+    }
+
+    /// What the operating system offers for a guest of this architecture.
+    fn offered(arch: Arch) -> Result<Self, String> {
+        let host = Arch::host().map_err(|error| error.to_string())?;
+        if host != arch {
+            return Err(format!("this machine is {host}"));
+        }
+        if cfg!(target_os = "macos") {
+            return Ok(Self::Hvf);
+        }
+        match fs::File::options().read(true).write(true).open("/dev/kvm") {
+            Ok(_) => Ok(Self::Kvm),
+            Err(error) => Err(format!("/dev/kvm: {error}")),
+        }
+    }
+}
+
+/// What should run guests of `arch` here, without a try: the operating system's own where the guest's architecture is this
+/// machine's. With the reason where that is nothing.
+#[must_use]
+pub fn guess(arch: Arch, off: bool) -> (Accel, Option<String>) {
+    match Arch::host() {
+        _ if off => (Accel::Tcg, None),
+        Ok(host) if host == arch && arch == Arch::Riscv64 => (Accel::Tcg, None),
+        Ok(host) if host == arch => (if cfg!(target_os = "macos") { Accel::Hvf } else { Accel::Kvm }, None),
+        Ok(host) => (Accel::Tcg, Some(format!("this machine is {host}"))),
+        Err(error) => (Accel::Tcg, Some(error.to_string())),
+    }
+}
+
+/// Time for a guest of two instructions.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What runs guests of `arch` here, and, for TCG, why nothing faster does. Found out once in a process.
+pub fn choose(tools: &Tools, arch: Arch) -> Result<(Accel, Option<String>)> {
+    static KNOWN: Mutex<BTreeMap<Arch, (Accel, Option<String>)>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(choice) = known.get(&arch) {
+        return Ok(choice.clone());
+    }
+    let choice = match Accel::offered(arch) {
+        Err(why) => (Accel::Tcg, Some(why)),
+        Ok(accel) => match probe(tools, arch, accel)? {
+            Ok(()) => (accel, None),
+            Err(why) => (Accel::Tcg, Some(format!("{} does not work on this machine: {why}", accel.as_str()))),
+        },
+    };
+    known.insert(arch, choice.clone());
+    Ok(choice)
+}
+
+/// Runs the tiny guest; the inner error is why it did not get through. The outer one is about QEMU itself.
+pub fn probe(tools: &Tools, arch: Arch, accel: Accel) -> Result<Result<(), String>> {
+    let dir = tempfile::tempdir().context("cannot make a folder for the probe of the acceleration")?;
+    let rom = dir.path().join("probe.rom");
+    fs::write(&rom, guest(arch)).context("cannot write the probe of the acceleration")?;
+    let machine = argv::machine_type(arch, accel);
+    let cmd = qemu::command(tools, arch)?
+        .args(["-no-user-config", "-nodefaults", "-display", "none", "-m", "16", "-machine", &machine, "-cpu", accel.usual_cpu(arch)])
+        .arg("-bios")
+        .arg(&rom)
+        .timeout(PATIENCE);
+    let cmd = if arch == Arch::Amd64 { cmd.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]) } else { cmd };
+    Ok(qemu::probe_outcome(cmd, if arch == Arch::Amd64 { DONE } else { 0 }))
+}
+
+/// QEMU's status after the guest wrote 0x10 to the debug port: twice that and one.
+const DONE: i32 = 0x10 << 1 | 1;
+
+/// A ROM whose first instructions tell that they were run.
+fn guest(arch: Arch) -> Vec<u8> {
+    match arch {
+        Arch::Arm64 => {
+            // mov w0, #0x8; movk w0, #0x8400, lsl #16; hvc #0 (PSCI: SYSTEM_OFF); b .
+            [0x5280_0100_u32, 0x72b0_8000, 0xd400_0002, 0x1400_0000].iter().flat_map(|word| word.to_le_bytes()).collect()
+        }
+        _ => {
+            // At the reset vector: fwait; fninit; mov al, 0x10; out 0xf4, al; jmp $. The floating point instructions are what a
+            // hypervisor that emulates real mode in part stumbles over, and what every firmware has.
+            let mut rom = vec![0x90; 64 << 10];
+            rom[0xfff0..0xfff9].copy_from_slice(&[0x9b, 0xdb, 0xe3, 0xb0, 0x10, 0xe6, 0xf4, 0xeb, 0xfe]);
+            rom
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use child::{Tool, fake};
+
+    #[test]
+    fn the_probe_tells_a_guest_that_ran_from_one_that_did_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for (script, works) in [
+            ("exit 33", Ok(())),
+            ("echo 'qemu: warning: slow'; echo 'failed to set MSR 0x10a'; kill -ABRT $$", Err("failed to set MSR 0x10a")),
+            ("exit 0", Err("exit status 0")),
+            ("echo 'KVM internal error. Suberror: 1'; sleep 60", Err("KVM internal error. Suberror: 1")),
+        ] {
+            fake::tool(dir.path(), Tool::QemuAmd64, script);
+            let outcome = probe(&fake::tools(dir.path()), Arch::Amd64, Accel::Kvm).unwrap();
+            assert_eq!(outcome, works.map_err(ToOwned::to_owned), "{script}");
+        }
+    }
+
+    #[test]
+    fn the_tiny_guests_run_under_translation() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::QemuAmd64).is_ok() {
+            assert_eq!(probe(&tools, Arch::Amd64, Accel::Tcg).unwrap(), Ok(()));
+        } else {
+            eprintln!("SKIPPED: qemu-system-x86_64 is missing");
+        }
+        if tools.find(Tool::QemuArm64).is_ok() {
+            // Not as `probe` would: under TCG our machine has EL2, where `hvc` does not lead to PSCI as it does under KVM.
+            let dir = tempfile::tempdir().unwrap();
+            let rom = dir.path().join("probe.rom");
+            fs::write(&rom, guest(Arch::Arm64)).unwrap();
+            let words = ["-nodefaults", "-display", "none", "-m", "16", "-machine", "virt,accel=tcg", "-cpu", "cortex-a57", "-bios"];
+            let cmd = qemu::command(&tools, Arch::Arm64).unwrap().args(words).arg(&rom).timeout(Duration::from_secs(60));
+            assert_eq!(qemu::probe_outcome(cmd, 0), Ok(()));
+        } else {
+            eprintln!("SKIPPED: qemu-system-aarch64 is missing");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `VmSpec` → the words after `qemu-system-…`. Pure; the devices are those that EVE's Makefile gives its machine.
+
+use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Serial, VmSpec};
+use common::Arch;
+use std::{ffi::OsString, path::Path};
+
+/// The words for QEMU, one or two an option.
+#[must_use]
+pub fn render(spec: &VmSpec) -> Vec<OsString> {
+    let mut argv = Argv(Vec::new());
+    // The person's own defaults for QEMU are not part of the machine.
+    argv.word("-no-user-config");
+    argv.word("-nodefaults");
+    machine(&mut argv, spec);
+    argv.pair("-m", spec.memory.to_string());
+    argv.pair("-smp", spec.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
+    argv.pair("-smbios", "type=1,serial=31415926");
+    argv.pair("-display", "none");
+    if spec.arch == Arch::Amd64 {
+        // Nobody sees it, and a guest for a PC counts on it.
+        argv.pair("-vga", "std");
+    }
+    argv.pair("-rtc", "base=utc,clock=rt");
+    firmware(&mut argv, &spec.firmware);
+    argv.pair("-device", "nec-usb-xhci,id=xhci");
+    let conf_part = spec.conf_part.as_ref().map(|folder| Disk::folder(folder, "CONF", DiskBus::usual(spec.arch)));
+    for (index, disk) in spec.disks.iter().chain(&conf_part).enumerate() {
+        add_disk(&mut argv, spec.arch, index, disk);
+    }
+    for net in &spec.nets {
+        add_net(&mut argv, net);
+    }
+    watchdog(&mut argv, spec.arch);
+    if let Some(socket) = &spec.tpm {
+        add_tpm(&mut argv, spec.arch, socket);
+    }
+    serial(&mut argv, &spec.serial);
+    if let Some(fd) = spec.qmp {
+        argv.pair("-chardev", format!("socket,id=qmp,fd={fd},server=on,wait=off"));
+        argv.pair("-mon", "chardev=qmp,mode=control");
+    }
+    argv.0
+}
+
+pub(super) struct Argv(pub(super) Vec<OsString>);
+
+impl Argv {
+    fn word(&mut self, word: &str) {
+        self.0.push(word.into());
+    }
+
+    pub(super) fn pair(&mut self, option: &str, value: impl Into<OsString>) {
+        self.0.push(option.into());
+        self.0.push(value.into());
+    }
+}
+
+/// `prefix` and a path as the last value of an option: a comma in it is doubled.
+pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
+    let mut bytes = prefix.as_bytes().to_vec();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        bytes.extend(std::iter::repeat_n(byte, if byte == b',' { 2 } else { 1 }));
+    }
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(bytes)
+}
+
+fn machine(argv: &mut Argv, spec: &VmSpec) {
+    argv.pair("-machine", machine_type(spec.arch, spec.accel));
+    argv.pair("-cpu", spec.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.arch).to_owned()));
+    if (spec.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
+        argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
+    }
+}
+
+/// The machine and who runs it; a probe must use the same.
+#[must_use]
+pub fn machine_type(arch: Arch, accel: Accel) -> String {
+    let (machine, more) = match (arch, accel) {
+        // The interrupt remapping of the guest's IOMMU wants the split interrupt chip.
+        (Arch::Amd64, Accel::Kvm) => ("q35", ",dump-guest-core=off,kernel-irqchip=split"),
+        (Arch::Amd64, _) => ("q35", ""),
+        // A guest at EL2 can run a hypervisor; KVM and HVF do not give that away.
+        (Arch::Arm64, Accel::Tcg) => ("virt", ",virtualization=true"),
+        (Arch::Arm64, Accel::Kvm) => ("virt", ",dump-guest-core=off"),
+        (Arch::Arm64 | Arch::Riscv64, _) => ("virt", ""),
+    };
+    format!("{machine},accel={},usb=off{more}", accel.as_str())
+}
+
+fn firmware(argv: &mut Argv, firmware: &Firmware) {
+    match firmware {
+        Firmware::Flash { code, vars } => {
+            argv.pair("-drive", with_path("if=pflash,unit=0,format=raw,readonly=on,file=", code));
+            argv.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", vars));
+        }
+        Firmware::Bios(path) => argv.pair("-bios", path.as_os_str()),
+    }
+}
+
+fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
+    let snapshot = if disk.discard_writes { ",snapshot=on" } else { "" };
+    let prefix = match disk.medium {
+        Medium::Image => format!("if=none,id=disk{index},format={}{snapshot},file=", disk.format),
+        Medium::Cd => format!("if=none,id=disk{index},media=cdrom,readonly=on,format=raw,file="),
+        Medium::Folder(label) => format!("if=none,id=disk{index},format=vvfat,rw=on,label={label},dir="),
+    };
+    argv.pair("-drive", with_path(&prefix, &disk.path));
+    let device = match disk.bus {
+        DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{index}"),
+        DiskBus::Ahci => {
+            // A PC's chipset has one.
+            let bus = if arch == Arch::Amd64 { format!("ide.{index}") } else { format!("ahci{index}.0") };
+            if arch != Arch::Amd64 {
+                argv.pair("-device", format!("ich9-ahci,id=ahci{index}"));
+            }
+            let kind = if disk.medium == Medium::Cd { "ide-cd" } else { "ide-hd" };
+            format!("{kind},bus={bus},drive=disk{index}")
+        }
+        DiskBus::Nvme => format!("nvme,serial=disk{index},drive=disk{index}"),
+        DiskBus::Scsi => {
+            argv.pair("-device", format!("virtio-scsi-pci,id=scsi{index}"));
+            format!("scsi-hd,bus=scsi{index}.0,drive=disk{index}")
+        }
+        DiskBus::Usb => format!("usb-storage,bus=xhci.0,drive=disk{index}"),
+    };
+    argv.pair("-device", format!("{device},bootindex={index}"));
+}
+
+fn add_net(argv: &mut Argv, net: &Net) {
+    if let Some(tap) = &net.tap {
+        argv.pair("-netdev", tap_netdev(&net.id, tap));
+        argv.pair("-device", format!("virtio-net-pci,netdev={},romfile=", net.id));
+        return;
+    }
+    let mut value = format!("user,id={},net={},dhcpstart={}", net.id, net.network, net.first_address);
+    for (here, there) in &net.forwards {
+        // Only this machine may knock: the guest lets root in.
+        value.push_str(&format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"));
+    }
+    let mut value = OsString::from(value);
+    // Without its ROM the card is not booted from, which would take a minute of DHCP.
+    let mut device = format!("virtio-net-pci,netdev={},romfile=", net.id);
+    if let Some(netboot) = &net.netboot {
+        value.push(with_path(",tftp=", &netboot.folder));
+        value.push(with_path(",bootfile=", Path::new(&netboot.file)));
+        // UEFI has a driver of its own for the card, and asks it after the disks.
+        device.push_str(",bootindex=9");
+    }
+    argv.pair("-netdev", value);
+    argv.pair("-device", device);
+}
+
+/// A network that is the host's own: no script may set it up, the person has.
+pub(super) fn tap_netdev(id: &str, tap: &str) -> String {
+    format!("tap,id={id},ifname={tap},script=no,downscript=no")
+}
+
+fn watchdog(argv: &mut Argv, arch: Arch) {
+    if arch == Arch::Amd64 {
+        // The watchdog of the chipset is there and, unless told, may not reset the machine.
+        argv.pair("-global", "ICH9-LPC.noreboot=false");
+    }
+    argv.pair("-watchdog-action", "reset");
+}
+
+fn add_tpm(argv: &mut Argv, arch: Arch, socket: &Path) {
+    argv.pair("-chardev", with_path("socket,id=chrtpm,path=", socket));
+    argv.pair("-tpmdev", "emulator,id=tpm0,chardev=chrtpm");
+    let device = if arch == Arch::Arm64 { "tpm-tis-device" } else { "tpm-tis" };
+    argv.pair("-device", format!("{device},tpmdev=tpm0"));
+}
+
+fn serial(argv: &mut Argv, serial: &Serial) {
+    match serial {
+        Serial::Terminal(log) => {
+            let options = "stdio,id=serial0,mux=on,signal=off";
+            match log {
+                Some(log) => argv.pair("-chardev", with_path(&format!("{options},logfile="), log)),
+                None => argv.pair("-chardev", options),
+            }
+            argv.pair("-mon", "chardev=serial0,mode=readline");
+        }
+        Serial::Pipes => {
+            argv.pair("-chardev", "stdio,id=serial0,mux=off,signal=off");
+            argv.pair("-monitor", "none");
+        }
+    }
+    argv.pair("-serial", "chardev:serial0");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn spec(arch: Arch, accel: Accel, bus: DiskBus, tpm: bool) -> VmSpec {
+        VmSpec {
+            arch,
+            accel,
+            cpu: None,
+            cpus: None,
+            memory: 4096,
+            firmware: Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() },
+            disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)],
+            conf_part: None,
+            nets: Net::usual_pair(Some(2222)),
+            tpm: tpm.then(|| "/run/tpm.sock".into()),
+            serial: Serial::Pipes,
+            qmp: Some(7),
+        }
+    }
+
+    /// One option a line.
+    fn show(spec: &VmSpec) -> String {
+        let mut text = String::new();
+        for word in render(spec) {
+            let word = word.into_string().unwrap();
+            text.push_str(if word.starts_with('-') { "\n" } else { " " });
+            text.push_str(&word);
+        }
+        text.trim_start().to_owned() + "\n"
+    }
+
+    #[test]
+    fn the_machines_are_those_of_the_golden_files() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/golden");
+        for arch in [Arch::Amd64, Arch::Arm64] {
+            for accel in [Accel::Tcg, Accel::Kvm] {
+                let mut text = show(&spec(arch, accel, DiskBus::usual(arch), true));
+                for bus in DiskBus::ALL {
+                    let words = show(&spec(arch, accel, bus, false));
+                    let disk: Vec<&str> =
+                        words.lines().filter(|line| line.contains("disk0") || line.contains("ahci") || line.contains("scsi")).collect();
+                    text.push_str(&format!("\n# {bus}\n{}\n", disk.join("\n")));
+                }
+                let path = folder.join(format!("{arch}-{}.txt", accel.as_str()));
+                if std::env::var_os("XTASK_BLESS").is_some() {
+                    std::fs::write(&path, &text).unwrap();
+                }
+                let golden = std::fs::read_to_string(&path).unwrap_or_default();
+                assert_eq!(text, golden, "{}: XTASK_BLESS=1 writes it anew", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_tpm_there_is_no_word_of_it_and_commas_in_paths_are_doubled() {
+        let mut spec = spec(Arch::Amd64, Accel::Tcg, DiskBus::Virtio, false);
+        spec.disks[0].path = "/a,b/live.raw".into();
+        spec.disks[0].discard_writes = true;
+        spec.serial = Serial::Terminal(Some("/x,y.log".into()));
+        let text = show(&spec);
+        assert!(!text.contains("tpm"));
+        assert!(text.contains("-drive if=none,id=disk0,format=qcow2,snapshot=on,file=/a,,b/live.raw\n"), "{text}");
+        assert!(text.contains("-chardev stdio,id=serial0,mux=on,signal=off,logfile=/x,,y.log\n"), "{text}");
+    }
+}

@@ -1,0 +1,191 @@
+//! `VmSpec` → QEMU's words as lf-edge/eve's Makefile of 2023 has them, in its order, for a tree of lf-edge/eve: its people know
+//! that machine, and their scripts talk to its socket. Faults that are put right are rows of docs/DEVIATIONS.md.
+
+use super::{
+    Accel, Disk, Firmware, Medium, Net, VmSpec,
+    argv::{Argv, tap_netdev, with_path},
+};
+use common::Arch;
+use std::{ffi::OsString, path::PathBuf};
+
+/// What that machine has besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsMake {
+    /// The tree: QEMU's folder, and that of its QMP socket.
+    pub root: PathBuf,
+    /// The folder with the device tree, for a guest whose GRUB wants it from a disk.
+    pub dtb: Option<PathBuf>,
+    /// What a machine without UEFI in flash starts first.
+    pub kernel: Option<PathBuf>,
+    /// How the disks are written down.
+    pub disks: Disks,
+}
+
+/// How the Makefile's targets write their disks down: the words mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disks {
+    /// Before everything else.
+    First,
+    /// After everything else.
+    Last,
+    /// The last one of them named `uefi-disk`.
+    LastNamed,
+    /// The format before the file.
+    LastFormatFirst,
+    /// Both.
+    LastNamedFormatFirst,
+}
+
+impl AsMake {
+    /// The socket where QEMU takes commands.
+    #[must_use]
+    pub fn qmp_socket(&self) -> PathBuf {
+        self.root.join("qmp.sock")
+    }
+}
+
+/// The words for QEMU.
+#[must_use]
+pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
+    let mut argv = Argv(Vec::new());
+    if more.disks == Disks::First {
+        disks(&mut argv, spec, more);
+    }
+    argv.pair("-m", spec.memory.to_string());
+    argv.pair("-smp", spec.cpus.unwrap_or(4).to_string());
+    argv.pair("-display", "none");
+    match &spec.firmware {
+        Firmware::Flash { code, vars } => {
+            argv.pair("-drive", with_path("if=pflash,format=raw,unit=0,readonly,file=", code));
+            argv.pair("-drive", with_path("if=pflash,format=raw,unit=1,file=", vars));
+        }
+        Firmware::Bios(path) => argv.pair("-bios", path.as_os_str()),
+    }
+    argv.pair("-serial", "mon:stdio");
+    argv.pair("-global", "ICH9-LPC.noreboot=false");
+    argv.pair("-watchdog-action", "reset");
+    argv.pair("-rtc", "base=utc,clock=rt");
+    for net in &spec.nets {
+        add_net(&mut argv, net);
+    }
+    argv.pair("-device", "nec-usb-xhci,id=xhci");
+    let mut qmp = with_path("unix:", &more.qmp_socket());
+    qmp.push(",server,wait=off");
+    argv.pair("-qmp", qmp);
+    acceleration(&mut argv, spec);
+    board(&mut argv, spec, more);
+    if let Some(folder) = &spec.conf_part {
+        let mut value = with_path("file=fat:rw:", folder);
+        value.push(",format=raw");
+        argv.pair("-drive", value);
+    }
+    if let Some(socket) = &spec.tpm {
+        argv.pair("-chardev", with_path("socket,id=chrtpm,path=", socket));
+        argv.pair("-tpmdev", "emulator,id=tpm0,chardev=chrtpm");
+        let device = if spec.arch == Arch::Arm64 { "tpm-tis-device" } else { "tpm-tis" };
+        argv.pair("-device", format!("{device},tpmdev=tpm0"));
+    }
+    if more.disks != Disks::First {
+        disks(&mut argv, spec, more);
+    }
+    argv.0
+}
+
+/// The words with which the same machine writes its device tree to `dtb` instead of starting.
+#[must_use]
+pub fn render_dump(spec: &VmSpec, more: &AsMake, dtb: &std::path::Path) -> Vec<OsString> {
+    let mut argv = Argv(render(&VmSpec { disks: vec![], ..spec.clone() }, more));
+    argv.pair("-machine", with_path("dumpdtb=", dtb));
+    argv.0
+}
+
+fn add_net(argv: &mut Argv, net: &Net) {
+    match &net.tap {
+        Some(tap) => argv.pair("-netdev", tap_netdev(&net.id, tap)),
+        None => {
+            let mut value = OsString::from(format!("user,id={},net={},dhcpstart={}", net.id, net.network, net.first_address));
+            for (here, there) in &net.forwards {
+                value.push(format!(",hostfwd=tcp::{here}-:{there}"));
+            }
+            if let Some(netboot) = &net.netboot {
+                value.push(with_path(",tftp=", &netboot.folder));
+                // A folder ends in a slash there.
+                value.push("/,bootfile=");
+                value.push(&netboot.file);
+            }
+            argv.pair("-netdev", value);
+        }
+    }
+    argv.pair("-device", format!("virtio-net-pci,netdev={},romfile=", net.id));
+}
+
+fn acceleration(argv: &mut Argv, spec: &VmSpec) {
+    let (machines, cpu): (&[&str], &str) = match (spec.arch, spec.accel) {
+        (Arch::Amd64, Accel::Kvm) => {
+            (&["q35,accel=kvm,usb=off,dump-guest-core=off", "kernel-irqchip=split"], "host,invtsc=on,kvmclock=off")
+        }
+        (Arch::Amd64, Accel::Hvf) => (&["q35,accel=hvf,usb=off"], "kvm64,kvmclock=off"),
+        (Arch::Amd64, Accel::Tcg) => (&["q35"], "SandyBridge"),
+        (Arch::Arm64, Accel::Tcg) => (&["virt,virtualization=true"], "cortex-a57"),
+        (Arch::Arm64, Accel::Hvf) => (&["virt,accel=hvf,usb=off"], "host"),
+        (Arch::Arm64, Accel::Kvm) => (&["virt,accel=kvm,usb=off,dump-guest-core=off"], "host"),
+        (Arch::Riscv64, _) => (&["virt"], "rv64"),
+    };
+    argv.pair("-machine", machines[0]);
+    argv.pair("-cpu", spec.cpu.as_deref().unwrap_or(cpu));
+    for more in &machines[1..] {
+        argv.pair("-machine", *more);
+    }
+    if (spec.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
+        argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
+    }
+}
+
+fn board(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
+    if spec.arch == Arch::Riscv64 {
+        if let Some(kernel) = &more.kernel {
+            argv.pair("-kernel", kernel.as_os_str());
+        }
+        argv.pair("-device", "virtio-blk,drive=uefi-disk");
+        return;
+    }
+    argv.pair("-smbios", "type=1,serial=31415926");
+    if let Some(folder) = &more.dtb {
+        let mut value = with_path("file=fat:rw:", folder);
+        value.push("/,label=QEMU_DTB,format=vvfat");
+        argv.pair("-drive", value);
+    }
+}
+
+fn disks(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
+    for (index, disk) in spec.disks.iter().enumerate() {
+        let is_last = index + 1 == spec.disks.len();
+        let named = is_last && matches!(more.disks, Disks::LastNamed | Disks::LastNamedFormatFirst);
+        let format_first = matches!(more.disks, Disks::LastFormatFirst | Disks::LastNamedFormatFirst);
+        if disk.medium == Medium::Cd {
+            argv.pair("-cdrom", disk.path.as_os_str());
+            argv.pair("-boot", "d");
+        } else {
+            argv.pair("-drive", drive(disk, named, format_first));
+        }
+    }
+}
+
+fn drive(disk: &Disk, named: bool, format_first: bool) -> OsString {
+    let id = if named { ",id=uefi-disk" } else { "" };
+    let format = &disk.format;
+    let (label, prefix) = match disk.medium {
+        Medium::Folder(label) => (format!(",label={label}"), "file=fat:rw:"),
+        Medium::Image | Medium::Cd => (String::new(), "file="),
+    };
+    if format_first {
+        return with_path(&format!("format={format}{id}{label},{prefix}"), &disk.path);
+    }
+    let mut value = with_path(prefix, &disk.path);
+    if label.is_empty() {
+        value.push(format!(",format={format}{id}"));
+    } else {
+        value.push(format!("{label}{id},format={format}"));
+    }
+    value
+}

@@ -1,0 +1,241 @@
+//! From start to end of one machine, the way `run` and the boot tests want it.
+
+use super::{
+    Accel, Echo, accel,
+    machine::{self, Setup, Vm},
+};
+use anyhow::Result;
+use child::{Failure, Tools, interrupt};
+use std::time::{Duration, Instant};
+
+/// What is to happen with a machine.
+pub struct VmRequest<'r> {
+    /// The machine.
+    pub setup: Setup,
+    /// The text on the serial port that means success; the machine is switched off then. Without it, the machine runs until
+    /// it ends itself.
+    pub until: Option<String>,
+    /// How long all of it may take.
+    pub timeout: Option<Duration>,
+    /// The serial port is the person's terminal, where neither a text nor an end is waited for.
+    pub on_terminal: bool,
+    /// What the serial port prints, when it is not on the terminal.
+    pub echo: Option<Echo>,
+    /// Takes lines about what goes on.
+    pub say: &'r dyn Fn(&str),
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The text came.
+    Found,
+    /// The guest switched itself off, or a person did.
+    Ended,
+}
+
+/// A machine that ends sooner than this has not run.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+/// Runs a machine to the end that `request` asks for. One that was started without a look at the acceleration, and failed at once
+/// where that does not work, is started again without it.
+pub fn run_vm(tools: &Tools, mut request: VmRequest<'_>) -> Result<Outcome> {
+    let since = Instant::now();
+    let error = match attempt(tools, &request) {
+        Err(error) if request.setup.as_make.is_some() && since.elapsed() < AT_ONCE && !interrupt::is_interrupted() => error,
+        outcome => return outcome,
+    };
+    let is_accelerated = accel::guess(request.setup.arch, request.setup.no_accel).0 != Accel::Tcg;
+    if !is_accelerated || error.chain().all(|cause| cause.downcast_ref::<Failure>().is_none()) {
+        return Err(error);
+    }
+    match accel::choose(tools, request.setup.arch) {
+        Ok((Accel::Tcg, Some(why))) => {
+            (request.say)(&format!("starting again without acceleration: {why}"));
+            request.setup.no_accel = true;
+            attempt(tools, &request)
+        }
+        _ => Err(error),
+    }
+}
+
+fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
+    // The words of the Makefile have no place for a log, so it is kept by us, who must read the port for that.
+    let keeps_log = request.setup.as_make.is_some() && request.setup.serial_log.is_some();
+    if request.on_terminal && request.until.is_none() && request.timeout.is_none() && !keeps_log {
+        machine::run_on_terminal(tools, &request.setup, request.say)?;
+        return Ok(Outcome::Ended);
+    }
+    let mut vm = Vm::start(tools, &request.setup, request.echo.clone())?;
+    if let Some(why) = &vm.slow_because {
+        (request.say)(&format!("running without acceleration: {why}"));
+    }
+    match &request.until {
+        Some(text) => {
+            vm.wait_for(text, request.timeout)?;
+            vm.read_line_end();
+            vm.quit()?;
+            Ok(Outcome::Found)
+        }
+        None => {
+            vm.wait_end(request.timeout)?;
+            Ok(Outcome::Ended)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{AsMake, Disk, DiskBus, Firmware, as_make::Disks};
+    use child::{Tool, fake, qemu};
+    use common::{Arch, error::render};
+    use std::{
+        fs,
+        net::TcpListener,
+        path::Path,
+        sync::{Arc, Mutex},
+    };
+
+    fn setup(dir: &Path) -> Setup {
+        for name in ["code.fd", "vars.fd", "disk.raw"] {
+            fs::write(dir.join(name), [0; 512]).unwrap();
+        }
+        Setup {
+            no_accel: true,
+            disks: vec![Disk::image(dir.join("disk.raw"), "raw", DiskBus::Virtio)],
+            ..Setup::new(Arch::Amd64, Firmware::Flash { code: dir.join("code.fd"), vars: dir.join("vars.fd") }, 64)
+        }
+    }
+
+    fn request(setup: Setup, until: &str, seconds: u64) -> VmRequest<'static> {
+        let timeout = Some(Duration::from_secs(seconds));
+        VmRequest { setup, until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
+    }
+
+    /// What `run_vm` says when QEMU is `script`.
+    fn refusal(script: &str, change: impl FnOnce(&mut Setup)) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(dir.path(), Tool::QemuAmd64, script);
+        let mut setup = setup(dir.path());
+        change(&mut setup);
+        render(&run_vm(&fake::tools(dir.path()), request(setup, "READY", 1)).unwrap_err()).replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn each_way_to_fail_is_told_with_the_last_lines() {
+        let late = refusal("echo one; printf 'two\\r\\n'; sleep 60", |_| {});
+        assert_eq!(late, "error: the machine did not print `READY` within 1 s\n  | one\n  | two\n");
+        let panic = refusal("echo '[ 1.0] Kernel panic - not syncing: no init'; sleep 60", |_| {});
+        assert!(
+            panic.starts_with("error: the machine printed `Kernel panic - not syncing` instead of `READY`\n  | [ 1.0] Kernel"),
+            "{panic}"
+        );
+        let off = refusal("echo bye", |_| {});
+        assert_eq!(off, "error: the machine was switched off before it printed `READY`\n  | bye\n");
+        let port = refusal("echo \"qemu: -netdev: Could not set up host forwarding rule 'tcp::2222-:22'\" >&2; exit 1", |_| {});
+        assert!(port.starts_with("error: the port for ssh is taken on this machine\n  cause: `qemu-system-x86_64` failed while running DIR/disk.raw: exit status 1\n"), "{port}");
+        assert!(port.ends_with("hint: --ssh-port N, or SSH_PORT=N\n"), "{port}");
+        let gone = refusal("exit 0", |setup| setup.disks[0].path = "/nowhere/live.qcow2".into());
+        assert_eq!(gone, "error: there is nothing to run: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
+        let tpm = refusal("exit 0", |setup| setup.tpm = Some("/nowhere".into()));
+        assert!(tpm.contains("swtpm") || tpm.contains("TPM"), "{tpm}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_before_anything_starts() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = refusal("echo started; exit 1", |setup| setup.ssh_port = Some(port));
+        assert!(
+            text.starts_with(&format!("error: port {port} of this machine, which is to lead to the guest's ssh, cannot be had: ")),
+            "{text}"
+        );
+        assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N, or SSH_PORT=N, takes another port\n"), "{text}");
+    }
+
+    fn as_make(setup: &mut Setup, dir: &Path) {
+        setup.as_make = Some(AsMake { root: dir.to_owned(), dtb: None, kernel: None, disks: Disks::LastNamed });
+        setup.no_accel = false;
+    }
+
+    #[test]
+    fn where_the_acceleration_fails_at_once_the_machine_is_started_again_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let arch = Arch::host().unwrap();
+        let script = "case \"$*\" in *accel=*) echo 'failed to initialize kvm' >&2; exit 1;; esac; echo READY";
+        fake::tool(dir.path(), qemu::tool(arch), script);
+        let mut setup = setup(dir.path());
+        setup.arch = arch;
+        as_make(&mut setup, dir.path());
+        let said = Mutex::new(Vec::new());
+        let say = |line: &str| said.lock().unwrap().push(line.to_owned());
+        let request = VmRequest { say: &say, ..request(setup, "READY", 20) };
+        assert_eq!(run_vm(&fake::tools(dir.path()), request).unwrap(), Outcome::Found);
+        assert!(said.lock().unwrap().iter().any(|line| line.starts_with("starting again without acceleration: ")), "{said:?}");
+    }
+
+    #[test]
+    fn a_device_tree_is_written_once_for_one_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "for word in \"$@\"; do case $word in dumpdtb=*) echo tree > ${word#dumpdtb=}; echo dump >> calls; exit 0;; esac; done; echo run >> calls; echo READY";
+        fake::tool(dir.path(), Tool::QemuArm64, script);
+        for (memory, calls) in [(64, "dump\nrun\n"), (64, "dump\nrun\nrun\n"), (65, "dump\nrun\nrun\ndump\nrun\n")] {
+            let mut setup = setup(dir.path());
+            as_make(&mut setup, dir.path());
+            (setup.arch, setup.no_accel, setup.memory) = (Arch::Arm64, true, memory);
+            setup.as_make.as_mut().unwrap().dtb = Some(dir.path().join("dtb"));
+            run_vm(&fake::tools(dir.path()), request(setup, "READY", 20)).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("calls")).unwrap(), calls);
+            assert_eq!(fs::read_dir(dir.path().join("dtb")).unwrap().count(), 1);
+        }
+    }
+
+    fn free_port() -> u16 {
+        TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    }
+
+    /// A ROM that prints `text` on the serial port and then rests.
+    fn rom(text: &str) -> Vec<u8> {
+        let mut rom = vec![0; 64 << 10];
+        // mov si, 0xff40; next: cs lodsb; test al, al; jz rest; mov dx, 0x3f8; out dx, al; jmp next; rest: hlt; jmp rest
+        let code = [0xbe, 0x40, 0xff, 0x2e, 0xac, 0x84, 0xc0, 0x74, 0x06, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf4, 0xf4, 0xeb, 0xfd];
+        rom[0xff00..0xff00 + code.len()].copy_from_slice(&code);
+        rom[0xff40..0xff40 + text.len()].copy_from_slice(text.as_bytes());
+        // The reset vector: jmp 0xff00.
+        rom[0xfff0..0xfff3].copy_from_slice(&[0xe9, 0x0d, 0xff]);
+        rom
+    }
+
+    #[test]
+    fn a_real_machine_with_all_devices_and_a_tpm_starts_prints_and_is_switched_off() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::QemuAmd64).is_err() || tools.find(Tool::Swtpm).is_err() {
+            eprintln!("SKIPPED: qemu-system-x86_64 or swtpm is missing");
+            return;
+        }
+        for bus in DiskBus::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let mut setup = setup(dir.path());
+            fs::write(dir.path().join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();
+            setup.firmware = Firmware::Bios(dir.path().join("rom"));
+            setup.disks[0].bus = bus;
+            setup.ssh_port = Some(free_port());
+            setup.tpm = Some(dir.path().join("tpm"));
+            setup.serial_log = Some(dir.path().join("serial.log"));
+            setup.tool_log = Some(dir.path().join("tools.log"));
+            let echoed = Arc::new(Mutex::new(Vec::<u8>::new()));
+            let sink = Arc::clone(&echoed);
+            let mut request = request(setup, "login:", 60);
+            request.echo = Some(Arc::new(move |bytes| sink.lock().unwrap().extend(bytes)));
+            assert_eq!(run_vm(&tools, request).unwrap(), Outcome::Found, "{bus}");
+            let log = fs::read_to_string(dir.path().join("serial.log")).unwrap();
+            assert!(log.contains("HELLO\r\nlogin:"), "{log:?}");
+            assert_eq!(*echoed.lock().unwrap(), log.as_bytes());
+            let said = fs::read_to_string(dir.path().join("tools.log")).unwrap();
+            let words: Vec<&str> = said.lines().filter(|line| !line.starts_with("$ ")).collect();
+            assert!(words.is_empty(), "{bus}: {words:?}");
+        }
+    }
+}
