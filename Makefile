@@ -1,7 +1,7 @@
-# Every target and variable of the old Makefile, forwarded: `make TARGET VAR=value` is `cargo xtask make TARGET VAR=value`.
-# `cargo xtask --help` lists the commands; nothing is built here. Variables go by way of MAKEFLAGS, so that no shell reads them.
+# Forwards every target and variable of the old Makefile: `make TARGET VAR=value` runs `cargo xtask make TARGET VAR=value`.
+# Nothing is built here; `cargo xtask --help` lists the commands. Variables are passed in MAKEFLAGS, so no shell interprets them.
 
-# The shell completes these words after `make`; any other old word works too.
+# The shell completes these targets after `make`. All other old targets work too.
 .PHONY: help live live-raw live-qcow2 live-vdi live-gcp live-parallels rootfs rootfs-kvm rootfs-xen rootfs-acrn rootfstar config \
 	installer installer-raw installer-iso installer-net verification verification-raw eve pkgs initrd kernel kernel-yml sbom \
 	run run-live run-target run-installer-raw run-installer-iso run-installer-net run-verification-raw run-rootfs run-grub run-proxy \
@@ -17,7 +17,7 @@ rest := $(filter-out $(first),$(goals))
 
 quoted = '$(subst ','\'',$(1))'
 
-# A shell that completes asks for the goal .DEFAULT, and wants nothing done.
+# Shell completion calls `make .DEFAULT` to list the targets; then nothing must run.
 ifneq ($(goals),.DEFAULT)
 $(first):
 	+@cargo xtask make --overrides $(foreach goal,$(goals),$(call quoted,$(goal)))
