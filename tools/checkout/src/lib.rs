@@ -27,7 +27,7 @@ use pkgbuild::{
     dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
 };
-use plan::{Composed, EngineKind, Facts, PackageFacts, PackageWork, Profile, Release};
+use plan::{Composed, EngineKind, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
@@ -172,7 +172,12 @@ impl Checkout {
     /// The folder of a package and the build.yml that the knobs choose; a template stands for a build.yml that is made.
     fn package_dir(&self, name: &str) -> Result<(PathBuf, String)> {
         let dir = self.profile.packages.folder.join(name);
-        let yml = self.variant(&dir, |knob| self.knobs.is_on(knob)).unwrap_or_else(|| plain_yml(&dir).to_owned());
+        let yml = self
+            .variant(&dir, |knob| match knob {
+                VariantKnob::Dev => self.knobs.dev,
+                VariantKnob::Rstats => self.knobs.rstats,
+            })
+            .unwrap_or_else(|| plain_yml(&dir).to_owned());
         if name.is_empty() || name.contains('/') || !dir.is_dir() {
             let names = self.package_names()?;
             let near = did_you_mean(name, names.iter().map(String::as_str));
@@ -189,8 +194,8 @@ impl Checkout {
     }
 
     /// The file that stands for build.yml in the package at `dir`, with these switches on.
-    fn variant(&self, dir: &Path, is_on: impl Fn(&str) -> bool) -> Option<String> {
-        let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.as_deref().is_none_or(&is_on));
+    fn variant(&self, dir: &Path, is_on: impl Fn(VariantKnob) -> bool) -> Option<String> {
+        let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.is_none_or(&is_on));
         let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform));
         names.into_iter().find(|yml| dir.join(yml).is_file())
     }

@@ -12,6 +12,12 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
+            /// Every value, in the order of its declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word of every value, in the same order.
+            pub const WORDS: &'static [&'static str] = &[$($text),+];
+
             /// The word for it on the command line and in file names.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -48,6 +54,12 @@ words! {
 }
 
 impl Arch {
+    /// The word for the machine that we run on; amd64 on one that EVE does not know, which [`Arch::host`] refuses.
+    #[must_use]
+    pub fn host_word() -> &'static str {
+        Self::host().unwrap_or(Self::Amd64).as_str()
+    }
+
     /// The machine that we run on; an error on one that EVE does not know.
     pub fn host() -> Result<Self> {
         match std::env::consts::ARCH {

@@ -176,7 +176,7 @@ fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings<'_> {
         pinned,
         progress: knobs.text("BUILDKIT_PROGRESS"),
         arch: knobs.arch,
-        verbose: knobs.verbose,
+        verbose: knobs.host.verbose,
         builders: knobs.optional("BUILDERS"),
     }
 }

@@ -22,17 +22,17 @@ impl Origins {
     /// From knobs and proxies.
     #[must_use]
     pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
-        // The knob is what a person says, and the environment's upper-case names; tools of old read the lower-case ones first.
-        let either = |lower: &str, upper: &str| {
-            let said = knobs.shown().any(|(name, _, source)| name == upper && source < Source::Environment);
-            let (environment, knob) = (environment.get(lower), knobs.optional(upper));
-            if said { knob } else { environment.or(knob) }.map(str::to_owned)
+        // A flag is stronger than the environment; in there the lower-case name is stronger, as with other tools.
+        let either = |lower: &str, upper: &str, knob: Option<&str>| {
+            let typed = knobs.source(upper) < Source::Environment;
+            if typed { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
         };
+        let host = &knobs.host;
         Self {
-            debian: knobs.debian_mirror.clone(),
-            security: knobs.debian_security_mirror.clone(),
-            proxy: either("http_proxy", "HTTP_PROXY"),
-            no_proxy: either("no_proxy", "NO_PROXY"),
+            debian: host.debian_mirror.clone(),
+            security: host.debian_security_mirror.clone(),
+            proxy: either("http_proxy", "HTTP_PROXY", host.http_proxy.as_deref()),
+            no_proxy: either("no_proxy", "NO_PROXY", host.no_proxy.as_deref()),
         }
     }
 

@@ -9,7 +9,7 @@ mod targets;
 mod tests;
 
 pub use facts::{Composed, Facts, PackageFacts, Release};
-pub use profile::{Detect, FILE as PROFILE, Pin, Profile, Value};
+pub use profile::{Detect, FILE as PROFILE, Pin, Profile, Value, VariantKnob};
 pub use targets::{Goal, plan_goal};
 
 use common::Arch;

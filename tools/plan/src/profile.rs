@@ -135,12 +135,22 @@ pub struct Variant {
     /// The file's name; `{hv}` and `{platform}` in it are replaced.
     pub yml: String,
     /// The switch that must be on.
-    pub knob: Option<String>,
+    pub knob: Option<VariantKnob>,
+}
+
+/// A switch that chooses another build.yml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VariantKnob {
+    /// A development build.
+    Dev,
+    /// A build that reports the use of resources.
+    Rstats,
 }
 
 fn default_variants() -> Vec<Variant> {
-    let variant = |yml: &str, knob: &str| Variant { yml: yml.to_owned(), knob: Some(knob.to_owned()) };
-    vec![variant("build-rstats.yml", "RSTATS"), variant("build-dev.yml", "DEV")]
+    let variant = |yml: &str, knob| Variant { yml: yml.to_owned(), knob: Some(knob) };
+    vec![variant("build-rstats.yml", VariantKnob::Rstats), variant("build-dev.yml", VariantKnob::Dev)]
 }
 
 /// `[kernel]`: where the name of the kernel's image stands.

@@ -16,28 +16,28 @@ mod setting;
 mod squashfs;
 mod tags;
 
+use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use common::{error::did_you_mean, error::usage};
 use row::Row;
 use setting::Setting;
 use std::path::PathBuf;
 
 /// One benchmark: a file with one function.
-struct Bench {
+struct Measurement {
     name: &'static str,
     /// Only with `--cold`.
     cold: bool,
     run: fn(&Setting<'_>) -> Result<Vec<Row>>,
 }
 
-const fn bench(name: &'static str, run: fn(&Setting<'_>) -> Result<Vec<Row>>) -> Bench {
-    Bench { name, cold: false, run }
+const fn bench(name: &'static str, run: fn(&Setting<'_>) -> Result<Vec<Row>>) -> Measurement {
+    Measurement { name, cold: false, run }
 }
 
 /// All of them, in the order of the table.
-const BENCHES: &[Bench] = &[
+const BENCHES: &[Measurement] = &[
     bench("squashfs", squashfs::run),
     bench("disk", disk::run),
     bench("qcow2", qcow2::run),
@@ -48,39 +48,40 @@ const BENCHES: &[Bench] = &[
     bench("eve", eve::run),
     bench("again", builds::again),
     bench("fresh", builds::fresh),
-    Bench { cold: true, ..bench("compile", compile::run) },
+    Measurement { cold: true, ..bench("compile", compile::run) },
 ];
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
-    command
-        .arg(Arg::new("name").value_name("NAME").num_args(0..).help(format!("{}; all when none is named", names.join(", "))))
-        .arg(
-            Arg::new("cold")
-                .long("cold")
-                .action(ArgAction::SetTrue)
-                .help("also what is slow or needs the network: cold downloads, compile"),
-        )
-        .arg(
-            Arg::new("eve")
-                .long("eve")
-                .value_name("DIR")
-                .value_parser(value_parser!(PathBuf))
-                .help("a checkout of lf-edge/eve: plans and tags against its makefile and scripts"),
-        )
-        .arg(Arg::new("part").long("part").num_args(1..).hide(true).conflicts_with("name"))
+/// What is measured.
+#[derive(clap::Args)]
+pub struct Bench {
+    /// benchmarks; all when none is named
+    #[arg(value_name = "NAME", num_args = 0..)]
+    name: Vec<String>,
+    /// also what is slow or needs the network: cold downloads, compile
+    #[arg(long)]
+    cold: bool,
+    /// a checkout of lf-edge/eve: plans and tags against its makefile and scripts
+    #[arg(long, value_name = "DIR")]
+    eve: Option<PathBuf>,
+    /// one side of a measurement, in a process of its own
+    #[arg(long, num_args = 1.., hide = true, conflicts_with = "name")]
+    part: Vec<String>,
 }
 
-/// `bench`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    if let Some(words) = arguments.get_many::<String>("part") {
-        return part::run(ctx, &words.map(String::as_str).collect::<Vec<_>>());
+impl Run for Bench {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        match self.part.is_empty() {
+            true => measure(ctx, &self),
+            false => part::run(ctx, &self.part.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
     }
-    let cold = arguments.get_flag("cold");
-    let names: Vec<&str> = arguments.get_many::<String>("name").into_iter().flatten().map(String::as_str).collect();
+}
+
+fn measure(ctx: &Ctx, asked: &Bench) -> Result<()> {
+    let cold = asked.cold;
+    let names: Vec<&str> = asked.name.iter().map(String::as_str).collect();
     let chosen = choose(&names, cold)?;
-    let eve = match arguments.get_one::<PathBuf>("eve") {
+    let eve = match &asked.eve {
         Some(eve) => Some(eve.canonicalize().with_context(|| format!("cannot find the checkout `{}`", eve.display()))?),
         None => None,
     };
@@ -106,7 +107,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-fn choose(names: &[&str], cold: bool) -> Result<Vec<&'static Bench>> {
+fn choose(names: &[&str], cold: bool) -> Result<Vec<&'static Measurement>> {
     for name in names {
         match BENCHES.iter().find(|bench| bench.name == *name) {
             Some(bench) if bench.cold && !cold => {
@@ -120,7 +121,7 @@ fn choose(names: &[&str], cold: bool) -> Result<Vec<&'static Bench>> {
             }
         }
     }
-    let wanted = |bench: &&Bench| if names.is_empty() { cold || !bench.cold } else { names.contains(&bench.name) };
+    let wanted = |bench: &&Measurement| if names.is_empty() { cold || !bench.cold } else { names.contains(&bench.name) };
     Ok(BENCHES.iter().filter(wanted).collect())
 }
 

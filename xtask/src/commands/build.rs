@@ -1,169 +1,104 @@
 //! The targets that make artifacts: preflight, plan, execute, and the last line.
 
+use super::{Action, Run, Verb, target, verb};
 use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use child::{Need, Tool, docker};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::{display, display::short, error::usage};
 use executor::{Engine, Outcome, State};
-use knobs::ImageFormat;
+use knobs::{ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
-use plan::{Action, DiskJob, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal};
+use plan::{Action as Step, DiskJob, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
-/// `live`: the disk in the format that the knobs say.
-pub fn live(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Live(ctx.knobs.image_format))
+/// The targets, in the order of the help.
+pub const VERBS: &[Verb] = &[
+    target("live", "build a disk image that boots: packages, root file system, configuration, disk", |ctx| {
+        Ok(Goal::Live(ctx.knobs.image.image_format))
+    }),
+    target("live-raw", "the same as a raw disk", live_disk).sets(&[("IMAGE_FORMAT", "raw")]),
+    target("live-qcow2", "the same as qcow2, for QEMU", live_disk).sets(&[("IMAGE_FORMAT", "qcow2")]),
+    target("live-vdi", "the same as vdi, for VirtualBox", live_disk).sets(&[("IMAGE_FORMAT", "vdi")]),
+    target("live-gcp", "the same as an archive for Google's cloud", live_disk).sets(&[("IMAGE_FORMAT", "gcp")]),
+    target("live-parallels", "the same as a bundle for Parallels Desktop", live_disk).sets(&[("IMAGE_FORMAT", "parallels")]),
+    target("installer-raw", "build a disk that installs EVE", |_| Ok(Goal::Disk(DiskKind::Installer))),
+    target("installer-iso", "build an ISO that installs EVE", |_| Ok(Goal::InstallerIso)),
+    target("installer-net", "build a tar that installs EVE over the network", |_| Ok(Goal::InstallerNet)),
+    target("verification-raw", "build a disk that installs EVE and checks the result", |_| Ok(Goal::Disk(DiskKind::Verification))),
+    target("rootfs", "build the root file system", |_| Ok(Goal::Rootfs)),
+    target("rootfs-kvm", "the same for KVM", |_| Ok(Goal::Rootfs)).sets(&[("HV", "kvm")]),
+    target("rootfs-xen", "the same for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),
+    target("rootfs-acrn", "the same for ACRN", |_| Ok(Goal::Rootfs)).sets(&[("HV", "acrn")]),
+    target("rootfstar", "build the root file system's tar", |_| Ok(Goal::RootfsTar)),
+    target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)),
+    verb::<Packages>("pkg", "build packages, and those that they start from").building(),
+    target("pkgs", "build all packages", |ctx| Ok(Goal::Packages(ctx.tree()?.bulk_packages()?, ctx.knobs.packages.work))),
+    target("eve", "build the image that holds every artifact", |_| Ok(Goal::Eve)),
+    target("sbom", "list what is in the root file system", |_| Ok(Goal::Sbom)),
+    target("initrd", "take the installer's initrd out of its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
+    target("installer-img", "make the installer's root file system, or take it out of its package", |_| Ok(Goal::InstallerImg)),
+    target("installer", "installer.img, or the installer disk on trees with a composed installer", installer),
+    target("installertar", "compose the installer's root file system as a tar, on trees with a composed installer", |_| {
+        Ok(Goal::InstallerTar)
+    }),
+    target("verification", "take the verification's root file system out of its package", |_| Ok(Goal::Parts(vec!["verification.img"]))),
+    target("kernel", "take the kernel out of its package", |_| Ok(Goal::Parts(vec!["kernel"]))),
+    target("kernel-yml", "make the build.yml of packages that have a template for it", |ctx| {
+        Ok(Goal::BuildYmls(ctx.tree()?.templated_packages()?))
+    }),
+    target("fullname-rootfs", "build the root file system under its versioned name", |_| Ok(Goal::Rootfs)),
+];
+
+fn live_disk(ctx: &Ctx) -> Result<Goal> {
+    Ok(Goal::LiveDisk(ctx.knobs.image.image_format))
 }
 
-/// `live-FORMAT`.
-pub fn live_disk(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::LiveDisk(ctx.knobs.image_format))
+/// What `installer` means: an installer of its own, or a part of a package.
+fn installer(ctx: &Ctx) -> Result<Goal> {
+    Ok(match ctx.knobs.image.installer_format {
+        InstallerFormat::Iso => Goal::InstallerIso,
+        InstallerFormat::Net => Goal::InstallerNet,
+        InstallerFormat::Raw if ctx.profile.templates.installer.is_some() => Goal::Disk(DiskKind::Installer),
+        InstallerFormat::Raw => Goal::InstallerImg,
+    })
 }
 
-/// `rootfs`.
-pub fn rootfs(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Rootfs)
+/// `pkg`: the packages to build.
+#[derive(clap::Args)]
+pub struct Packages {
+    /// folders below pkg/
+    #[arg(value_name = "NAME", num_args = 1.., required = true)]
+    name: Vec<String>,
+    /// without the packages that the tree always builds before them
+    #[arg(long)]
+    alone: bool,
+    /// build them again although their images exist
+    #[arg(long)]
+    force: bool,
 }
 
-/// `rootfstar`.
-pub fn rootfs_tar(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::RootfsTar)
-}
-
-/// `config`.
-pub fn config(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Config)
-}
-
-/// `initrd`.
-pub fn initrd(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Parts(vec!["initrd.img"]))
-}
-
-/// `installer-img`.
-pub fn installer_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::InstallerImg)
-}
-
-/// `installer`: what plain `installer` was in the tree's Makefile.
-pub fn installer(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &installer_goal(ctx))
-}
-
-/// What plain `installer` means.
-fn installer_goal(ctx: &Ctx) -> Goal {
-    match ctx.knobs.text("INSTALLER_IMG_FORMAT") {
-        "iso" => Goal::InstallerIso,
-        "net" => Goal::InstallerNet,
-        _ if ctx.profile.templates.installer.is_some() => Goal::Disk(DiskKind::Installer),
-        _ => Goal::InstallerImg,
+impl Run for Packages {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let names = self.name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
+        let work = ctx.knobs.packages.work;
+        let goal = if self.alone { Goal::PackagesAlone(names, work) } else { Goal::Packages(names, work) };
+        build_with(ctx, &ctx.tree()?, &goal, self.force)
     }
 }
 
-/// `installertar`.
-pub fn installer_tar(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::InstallerTar)
-}
-
-/// `verification`.
-pub fn verification_img(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Parts(vec!["verification.img"]))
-}
-
-/// `kernel`.
-pub fn kernel(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Parts(vec!["kernel"]))
-}
-
-/// `installer-raw`.
-pub fn installer_raw(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Disk(DiskKind::Installer))
-}
-
-/// `installer-iso`.
-pub fn installer_iso(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::InstallerIso)
-}
-
-/// `installer-net`.
-pub fn installer_net(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::InstallerNet)
-}
-
-/// `verification-raw`.
-pub fn verification_raw(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Disk(DiskKind::Verification))
-}
-
-/// `sbom`.
-pub fn sbom(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Sbom)
-}
-
-/// `eve`.
-pub fn eve(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    build(ctx, &Goal::Eve)
-}
-
-/// `kernel-yml`: the build.yml of every package that has a template for it.
-pub fn kernel_yml(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let tree = ctx.tree()?;
-    let names = tree.templated_packages()?;
-    build_with(ctx, &tree, &Goal::BuildYmls(names), false)
-}
-
-/// `pkg NAME…`.
-pub fn package_arguments(command: Command) -> Command {
-    command
-        .arg(Arg::new("name").value_name("NAME").num_args(1..).required(true).help("folders below pkg/"))
-        .arg(Arg::new("alone").long("alone").action(ArgAction::SetTrue).help("without those that the tree builds before them by habit"))
-        .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("build them again although their images exist"))
-}
-
-/// `pkg NAME…`.
-pub fn packages(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let names = arguments.get_many::<String>("name").into_iter().flatten();
-    let names: Vec<String> = names.map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
-    let goal = match arguments.get_flag("alone") {
-        true => Goal::PackagesAlone(names, ctx.knobs.package_work()),
-        false => Goal::Packages(names, ctx.knobs.package_work()),
-    };
-    build_with(ctx, &ctx.tree()?, &goal, arguments.get_flag("force"))
-}
-
-/// `pkgs`.
-pub fn all_packages(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let tree = ctx.tree()?;
-    let names = tree.bulk_packages()?;
-    build_with(ctx, &tree, &Goal::Packages(names, ctx.knobs.package_work()), false)
-}
-
-/// What a target is, for those who only look at its plan; none for a word that has no plan.
+/// The goal of a target, for `why` and `graph`; none for a word that has no plan.
 pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
-    let format = |name: &str| name.parse::<ImageFormat>().ok();
-    Ok(Some(match target {
-        "live" => Goal::Live(ctx.knobs.image_format),
-        "installer-raw" => Goal::Disk(DiskKind::Installer),
-        "installer-iso" => Goal::InstallerIso,
-        "installer-net" => Goal::InstallerNet,
-        "installer" => installer_goal(ctx),
-        "installer-img" => Goal::InstallerImg,
-        "installertar" => Goal::InstallerTar,
-        "verification-raw" => Goal::Disk(DiskKind::Verification),
-        "rootfs" | "fullname-rootfs" => Goal::Rootfs,
-        "rootfstar" => Goal::RootfsTar,
-        "config" => Goal::Config,
-        "eve" => Goal::Eve,
-        "sbom" => Goal::Sbom,
-        "pkgs" => Goal::Packages(ctx.tree()?.bulk_packages()?, PackageWork::Build),
-        other => match (other.strip_prefix("live-").and_then(format), other.strip_prefix("pkg/")) {
-            (Some(format), _) => Goal::LiveDisk(format),
-            (None, Some(name)) => Goal::Packages(vec![name.to_owned()], PackageWork::Build),
-            (None, None) => return Ok(None),
-        },
-    }))
+    if let Some(name) = target.strip_prefix("pkg/") {
+        return Ok(Some(Goal::Packages(vec![name.to_owned()], PackageWork::Build)));
+    }
+    if let Some(format) = target.strip_prefix("live-").and_then(|name| name.parse::<ImageFormat>().ok()) {
+        return Ok(Some(Goal::LiveDisk(format)));
+    }
+    match VERBS.iter().find(|verb| verb.name == target && verb.sets.is_empty()).map(|verb| verb.action) {
+        Some(Action::Builds(goal)) => goal(ctx).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// The plan of `goal` for the tree as it is.
@@ -187,9 +122,9 @@ pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
     executor::Options {
-        books: ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()),
+        books: ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version()),
         jobs: ctx.globals.jobs,
-        verbose: ctx.globals.verbose || ctx.knobs.verbose,
+        verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
     }
 }
 
@@ -208,16 +143,23 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     let engine = engine.as_ref();
     refuse_early(ctx, &plan)?;
     let options = execution(ctx, tree);
-    eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
+    eprintln!(
+        "{} {} {} {}, {} engine",
+        ctx.profile.tree.name,
+        tree.version(),
+        ctx.knobs.image.hv,
+        ctx.knobs.image.arch,
+        ctx.engine.as_str()
+    );
     if ctx.globals.dry_run {
         return show(ctx, &plan, engine, &options);
     }
     warn_of_old_bases(ctx, tree)?;
-    let folder = ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version());
-    if tree.is_dirty() && ctx.knobs.rootfs_version.is_none() && !folder.exists() {
+    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version());
+    if tree.is_dirty() && ctx.knobs.image.rootfs_version.is_none() && !folder.exists() {
         eprintln!("note: tracked files are changed, so this is another version, in a folder of its own; ROOTFS_VERSION=dev keeps to one");
     }
-    if ctx.knobs.rstats && ctx.knobs.dev {
+    if ctx.knobs.image.rstats && ctx.knobs.image.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
     let states = executor::survey(&plan, engine, &options)?;
@@ -261,7 +203,7 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options
 
 /// What the native engine does not do is said before anything is made for it.
 fn refuse_early(ctx: &Ctx, plan: &Plan) -> Result<()> {
-    if ctx.engine == EngineKind::Native && plan.nodes.iter().any(|node| matches!(node.action, Action::MakeSbom { .. })) {
+    if ctx.engine == EngineKind::Native && plan.nodes.iter().any(|node| matches!(node.action, Step::MakeSbom { .. })) {
         return Err(usage("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom"));
     }
     Ok(())
@@ -278,21 +220,21 @@ pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Re
     };
     for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
         match &node.action {
-            Action::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
+            Step::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
                 want(Tool::QemuImg, format!("to convert the disk to {format}"));
             }
-            Action::BuildPackage(_) | Action::ComposeRootfs { .. } | Action::ExportParts { .. } | Action::BuildEve(_)
+            Step::BuildPackage(_) | Step::ComposeRootfs { .. } | Step::ExportParts { .. } | Step::BuildEve(_)
                 if ctx.engine == EngineKind::Linuxkit =>
             {
                 want(Tool::Linuxkit, "to build packages and root file systems".to_owned());
                 containers = true;
             }
-            Action::PackRootfs { tool: Some(_), .. }
-            | Action::MakeConfig { tool: Some(_), .. }
-            | Action::MakeDisk(DiskJob { tool: Some(_), .. })
-            | Action::MakeIso { tool: Some(_), .. }
-            | Action::MakeStick(StickJob { tool: Some(_), .. })
-            | Action::MakeSbom { .. }
+            Step::PackRootfs { tool: Some(_), .. }
+            | Step::MakeConfig { tool: Some(_), .. }
+            | Step::MakeDisk(DiskJob { tool: Some(_), .. })
+            | Step::MakeIso { tool: Some(_), .. }
+            | Step::MakeStick(StickJob { tool: Some(_), .. })
+            | Step::MakeSbom { .. }
                 if ctx.engine == EngineKind::Linuxkit =>
             {
                 containers = true;
@@ -326,7 +268,7 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
     for id in &plan.goals {
         let Some(node) = plan.node(id) else { continue };
         match &node.action {
-            Action::BuildPackage(job) => artifacts.push((id.to_string(), job.image.to_string(), None)),
+            Step::BuildPackage(job) => artifacts.push((id.to_string(), job.image.to_string(), None)),
             _ if matches!(id, NodeId::Current | NodeId::Firmware) => {}
             _ => {
                 for path in &node.outputs {

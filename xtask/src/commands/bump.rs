@@ -1,24 +1,30 @@
 //! `bump NAME`: writes the present tag of a package into every Dockerfile that starts from it, instead of by hand.
 
+use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::{artifact::write_atomically, error::usage};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(Arg::new("name").value_name("NAME").help("folder below pkg/; the archive that others start from when unset"))
-        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("change nothing; fail when a Dockerfile names an older tag"))
+/// The base that was changed.
+#[derive(clap::Args)]
+pub struct Bump {
+    /// folder below pkg/; the archive that others start from when unset
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// change nothing; fail when a Dockerfile names an older tag
+    #[arg(long)]
+    check: bool,
 }
 
-/// `bump`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for Bump {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        bump(ctx, self.name.as_deref(), self.check)
+    }
+}
+
+fn bump(ctx: &Ctx, name: Option<&str>, check: bool) -> Result<()> {
     let tree = ctx.tree()?;
-    let name = arguments
-        .get_one::<String>("name")
-        .or(ctx.profile.packages.archive.as_ref())
-        .context("no package is named, and this tree has no archive")?;
+    let name = name.or(ctx.profile.packages.archive.as_deref()).context("no package is named, and this tree has no archive")?;
     let reference = tree.committed_reference(name)?;
     let (image, _) = reference.rsplit_once(':').context("a reference has a tag")?;
     let mut changed = Vec::new();
@@ -29,7 +35,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         if new == text {
             continue;
         }
-        if !arguments.get_flag("check") {
+        if !check {
             if !ctx.globals.dry_run {
                 write_atomically(&path, new.as_bytes())?;
             }
@@ -42,7 +48,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             "note: pkg/{name} has changes that are not committed, and {reference} is what it will be: commit it before the next build"
         );
     }
-    if arguments.get_flag("check") && !changed.is_empty() {
+    if check && !changed.is_empty() {
         return Err(usage(format!("{} do not start from {reference}\nhint: cargo xtask bump {name}", changed.join(", "))));
     }
     Ok(())

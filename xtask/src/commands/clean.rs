@@ -1,25 +1,32 @@
 //! `clean`: removes what builds have made in the tree. Caches that trees share stay, and are named.
 
+use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::display::short;
 use std::path::{Path, PathBuf};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let old = Arg::new("old").long("old").action(ArgAction::SetTrue);
-    command.arg(old.help("only the versions that `current` does not lead to: each change of a tracked file makes a new one"))
+/// What is removed.
+#[derive(clap::Args)]
+pub struct Clean {
+    /// only the versions that `current` does not point to: each change of a tracked file makes a new one
+    #[arg(long)]
+    old: bool,
 }
 
-/// `clean`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for Clean {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        clean(ctx, self.old)
+    }
+}
+
+fn clean(ctx: &Ctx, old: bool) -> Result<()> {
     let dist = ctx.dist();
     if !dist.exists() {
         return Ok(());
     }
     let _lock = executor::lock_tree(&dist)?;
-    let paths = if arguments.get_flag("old") { old_versions(&dist)? } else { entries(&dist)? };
+    let paths = if old { old_versions(&dist)? } else { entries(&dist)? };
     for path in &paths {
         if !ctx.globals.dry_run {
             let removed = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
@@ -27,7 +34,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         }
         println!("remove {}", short(path, &ctx.root));
     }
-    if !arguments.get_flag("old") {
+    if !old {
         let (images, downloads) = (ctx.environment.linuxkit_cache(), ctx.environment.cache());
         println!("kept for all trees: images in {}, downloads in {}", images.display(), downloads.display());
     }

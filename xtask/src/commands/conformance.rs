@@ -1,10 +1,10 @@
 //! `conformance --eve DIR`: every recorded scenario of the original Makefile, run by this program under the same stand-ins, and a table
 //! of what is equal, what differs for a reason of docs/DEVIATIONS.md, and what differs for none.
 
+use super::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Need, Tool, oracle::Oracle};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::error::usage;
 use regex::Regex;
 use serde::Deserialize;
@@ -15,22 +15,30 @@ use std::{
 
 const EXPLAINED: &str = include_str!("../../conformance/explained.toml");
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("eve")
-                .long("eve")
-                .value_name("DIR")
-                .required(true)
-                .help("a git repository of lf-edge/eve, bare or not; nothing is changed in it"),
-        )
-        .arg(
-            Arg::new("recordings").long("recordings").value_name("DIR").required(true).help("the folder with oracle.py and the recordings"),
-        )
-        .arg(Arg::new("work").long("work").value_name("DIR").help("folder for the checkout; dist/conformance when unset"))
-        .arg(Arg::new("only").long("only").value_name("REGEX").default_value(".").help("scenarios whose names match"))
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("show every difference, explained ones too"))
+/// What is compared with what.
+#[derive(clap::Args)]
+pub struct Conformance {
+    /// a git repository of lf-edge/eve, bare or not; nothing is changed in it
+    #[arg(long, value_name = "DIR")]
+    eve: PathBuf,
+    /// the folder with oracle.py and the recordings
+    #[arg(long, value_name = "DIR")]
+    recordings: PathBuf,
+    /// folder for the checkout; dist/conformance when unset
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// scenarios whose names match
+    #[arg(long, value_name = "REGEX", default_value = ".")]
+    only: String,
+    /// show every difference, explained ones too
+    #[arg(long)]
+    all: bool,
+}
+
+impl Run for Conformance {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        compare(ctx, &self)
+    }
 }
 
 /// A reason to differ.
@@ -101,15 +109,13 @@ fn read(path: &Path) -> Result<Recording> {
     serde_json::from_slice(&text).with_context(|| format!("`{}` is no recording", path.display()))
 }
 
-/// `conformance`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let path = |name: &str| arguments.get_one::<String>(name).map(std::path::absolute).transpose();
-    let recordings = path("recordings")?.context("clap asks for it")?;
-    let work = path("work")?.unwrap_or_else(|| ctx.dist().join("conformance"));
+fn compare(ctx: &Ctx, asked: &Conformance) -> Result<()> {
+    let recordings = std::path::absolute(&asked.recordings)?;
+    let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().join("conformance"));
     super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
-    oracle.prepare(&path("eve")?.context("clap asks for it")?)?;
-    let only = Regex::new(arguments.get_one::<String>("only").map_or(".", String::as_str)).map_err(|error| usage(error.to_string()))?;
+    oracle.prepare(&std::path::absolute(&asked.eve)?)?;
+    let only = Regex::new(&asked.only).map_err(|error| usage(error.to_string()))?;
     let matchers = matchers()?;
     let mut counts = [0; 3];
     for (name, recording) in scenarios(&recordings.join("eve-2023"))?.into_iter().filter(|(name, _)| only.is_match(name)) {
@@ -123,7 +129,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         counts[verdict] += 1;
         let rows: Vec<String> = rows.iter().map(|row| format!("row {row}")).collect();
         println!("{name:<44} {:<12} {}", ["equal", "explained", "UNEXPLAINED"][verdict], rows.join(", "));
-        for line in if arguments.get_flag("all") { &differences } else { &unexplained } {
+        for line in if asked.all { &differences } else { &unexplained } {
             println!("    {line}");
         }
     }

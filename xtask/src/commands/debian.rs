@@ -1,32 +1,36 @@
 //! `pins`: makes the locks of the Debian archive anew from the mirror, and says what changed.
 
+use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::error::usage;
 use native::mirrors::Origins;
 use pkgbuild::debian::{Prefer, Store, update_locks};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(Arg::new("release").long("release").value_name("NAME").default_value("bookworm").help("Debian's name of the release"))
-        .arg(Arg::new("arch").long("arch").value_name("ARCH").action(ArgAction::Append).help("for this architecture only"))
-        .arg(
-            Arg::new("security")
-                .long("security")
-                .action(ArgAction::SetTrue)
-                .help("take security updates too, which leave the mirror sooner"),
-        )
+/// Which pins to renew.
+#[derive(clap::Args)]
+pub struct Pins {
+    /// Debian's name of the release
+    #[arg(long, value_name = "NAME", default_value = "bookworm")]
+    release: String,
+    /// for this architecture only; may be given more than once
+    #[arg(long, value_name = "ARCH")]
+    arch: Vec<String>,
+    /// take security updates too, which leave the mirror sooner
+    #[arg(long)]
+    security: bool,
 }
 
-/// `pins`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for Pins {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        renew_pins(ctx, &self)
+    }
+}
+
+fn renew_pins(ctx: &Ctx, Pins { release, arch, security }: &Pins) -> Result<()> {
     let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
-    let release = arguments.get_one::<String>("release").map_or("bookworm", String::as_str);
-    let named: Vec<&str> = arguments.get_many::<String>("arch").into_iter().flatten().map(String::as_str).collect();
-    let arches = if named.is_empty() { vec!["amd64", "arm64"] } else { named };
-    let prefer = if arguments.get_flag("security") { Prefer::Latest } else { Prefer::Stable };
+    let arches = if arch.is_empty() { vec!["amd64", "arm64"] } else { arch.iter().map(String::as_str).collect() };
+    let prefer = if *security { Prefer::Latest } else { Prefer::Stable };
     if ctx.globals.dry_run {
         println!("make the locks of pkg/{archive} anew for {} from Debian's {release}", arches.join(", "));
         return Ok(());

@@ -1,11 +1,12 @@
 //! `doctor`: which tools are here, which are needed and for what, and the one command that installs what is missing.
 //! The looking and the installing are `tools::provide`'s.
 
+use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{For, Need, Output, Tool, apt, apt::Manager, provide, provide::State, qemu, version::Found};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::error::missing_tool;
+use knobs::InstallTools;
 use vm::accel;
 
 const OCCASIONS: &[(&str, &[For])] = &[
@@ -17,22 +18,29 @@ const OCCASIONS: &[(&str, &[For])] = &[
     ("all", &[For::Live, For::Run, For::Test, For::Bench, For::Linuxkit]),
 ];
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let words: Vec<&str> = OCCASIONS.iter().map(|(word, _)| *word).collect();
-    command
-        .arg(Arg::new("install").long("install").action(ArgAction::SetTrue).help("install what is missing, in one transaction"))
-        .arg(Arg::new("for").long("for").value_name("WORK").value_parser(words).default_value("all").help("only the tools for this"))
+/// Which tools, and whether to install them.
+#[derive(clap::Args)]
+pub struct Doctor {
+    /// install what is missing, in one transaction
+    #[arg(long)]
+    install: bool,
+    /// only the tools for this work
+    #[arg(long = "for", value_name = "WORK", default_value = "all", value_parser = ["live", "run", "test", "bench", "linuxkit", "all"])]
+    work: String,
 }
 
-/// `doctor`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let word = arguments.get_one::<String>("for").map_or("all", String::as_str);
+impl Run for Doctor {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        check_machine(ctx, &self.work, self.install)
+    }
+}
+
+fn check_machine(ctx: &Ctx, word: &str, install: bool) -> Result<()> {
     let occasions = OCCASIONS.iter().find(|(name, _)| *name == word).map_or(&[][..], |(_, occasions)| *occasions);
     let wanted: Vec<Tool> = provide::usual_needs(occasions).into_iter().map(|need| need.tool).collect();
     let mut states = provide::survey(&ctx.tools, &wanted);
     let missing: Vec<Tool> = lacking(&states);
-    if arguments.get_flag("install") && !missing.is_empty() && !ctx.globals.dry_run {
+    if install && !missing.is_empty() && !ctx.globals.dry_run {
         provide::install_missing(&ctx.tools, &missing, &talk())?;
         states = provide::survey(&ctx.tools, &wanted);
     }
@@ -52,13 +60,13 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 
 /// Fails before any work, naming all tools of `needs` that are missing, unless they can be installed without a question.
 pub fn ensure(ctx: &Ctx, needs: &[Need]) -> Result<()> {
-    provide::ensure(&ctx.tools, needs, ctx.knobs.install_tools, &talk())
+    provide::ensure(&ctx.tools, needs, ctx.knobs.host.install_tools == InstallTools::Auto, &talk())
 }
 
 /// Installs what the tests use where that needs no question. What cannot be had is said, and its tests skip themselves.
 pub fn provide_for_tests(ctx: &Ctx) -> Result<()> {
     let needs = provide::usual_needs(&[For::Live, For::Run, For::Test]);
-    if let Err(error) = provide::ensure(&ctx.tools, &needs, ctx.knobs.install_tools, &talk()) {
+    if let Err(error) = provide::ensure(&ctx.tools, &needs, ctx.knobs.host.install_tools == InstallTools::Auto, &talk()) {
         eprintln!("{}tests that want them will be skipped", common::error::render(&error).replacen("error: ", "warning: ", 1));
     }
     Ok(())

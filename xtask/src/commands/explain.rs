@@ -1,29 +1,59 @@
 //! `why` and `graph`: a plan, explained and drawn.
 
-use super::build;
+use super::{Run, build};
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
 use common::error::usage;
 use plan::{Goal, Node};
 
 const TARGETS: &str = "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME";
 
-/// Their arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("target").value_name("TARGET").default_value("live").help(TARGETS))
+/// The target whose plan is meant.
+#[derive(clap::Args)]
+struct Target {
+    /// live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME
+    #[arg(value_name = "TARGET", default_value = "live")]
+    target: String,
 }
 
-fn goal(ctx: &Ctx, arguments: &ArgMatches) -> Result<Goal> {
-    let target = arguments.get_one::<String>("target").map_or("live", String::as_str);
-    let goal = build::goal_of(ctx, target)?;
-    goal.ok_or_else(|| usage(format!("`{target}` has no plan\nhint: {TARGETS}")))
+impl Target {
+    fn goal(&self, ctx: &Ctx) -> Result<Goal> {
+        let goal = build::goal_of(ctx, &self.target)?;
+        goal.ok_or_else(|| usage(format!("`{}` has no plan\nhint: {TARGETS}", self.target)))
+    }
 }
 
-/// `why`.
-pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+/// `why`: says for each step whether it is due.
+#[derive(clap::Args)]
+pub struct Why {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Run for Why {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        explain(ctx, &self.target.goal(ctx)?)
+    }
+}
+
+/// `graph`: draws the plan.
+#[derive(clap::Args)]
+pub struct Graph {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Run for Graph {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let tree = ctx.tree()?;
+        print!("{}", build::plan(ctx, &tree, &self.target.goal(ctx)?)?.to_dot());
+        Ok(())
+    }
+}
+
+fn explain(ctx: &Ctx, goal: &Goal) -> Result<()> {
     let tree = ctx.tree()?;
-    let plan = build::plan(ctx, &tree, &goal(ctx, arguments)?)?;
+    let plan = build::plan(ctx, &tree, goal)?;
     let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree))?;
     let reason = |node: &Node| states.get(&node.id)?.due().map(str::to_owned);
     if ctx.globals.json {
@@ -36,12 +66,5 @@ pub fn why(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             None => println!("{}: up to date", node.id),
         }
     }
-    Ok(())
-}
-
-/// `graph`.
-pub fn graph(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let tree = ctx.tree()?;
-    print!("{}", build::plan(ctx, &tree, &goal(ctx, arguments)?)?.to_dot());
     Ok(())
 }

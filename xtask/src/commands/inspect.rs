@@ -1,18 +1,25 @@
 //! `inspect FILE`: what is in a disk or file system image.
 
+use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("file").value_name("FILE").required(true).help("a raw, qcow2, FAT or squashfs image, or a tar"))
+/// The image to look at.
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// a raw, qcow2, FAT or squashfs image, or a tar
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 }
 
-/// `inspect`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let file = arguments.get_one::<String>("file").map(Path::new).unwrap_or(Path::new(""));
+impl Run for Inspect {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        inspect(ctx, &self.file)
+    }
+}
+
+fn inspect(ctx: &Ctx, file: &Path) -> Result<()> {
     let report = diskimage::inspect::inspect(file)?;
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -1,18 +1,25 @@
 //! `show-tag NAME…`: the tags of packages, as `linuxkit pkg show-tag` prints them.
 
+use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("name").value_name("NAME").num_args(0..).help("folders below pkg/; all when none is named"))
+/// The packages.
+#[derive(clap::Args)]
+pub struct ShowTag {
+    /// folders below pkg/; all when none is named
+    #[arg(value_name = "NAME", num_args = 0..)]
+    name: Vec<String>,
 }
 
-/// `show-tag`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for ShowTag {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        show_tags(ctx, self.name)
+    }
+}
+
+fn show_tags(ctx: &Ctx, named: Vec<String>) -> Result<()> {
     let tree = ctx.tree()?;
-    let named: Vec<String> = arguments.get_many::<String>("name").into_iter().flatten().cloned().collect();
     let names = if named.is_empty() { tree.package_names()? } else { named };
     let mut tags = serde_json::Map::new();
     for name in &names {

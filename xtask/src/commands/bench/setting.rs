@@ -55,7 +55,9 @@ impl Setting<'_> {
     pub fn ourselves(&self, root: &Path) -> Result<Cmd> {
         let ctx = self.ctx;
         let mut cmd = rivals::ourselves(&ctx.tools, root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
-        for (name, value) in [("DEBIAN_MIRROR", &ctx.knobs.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.debian_security_mirror)] {
+        for (name, value) in
+            [("DEBIAN_MIRROR", &ctx.knobs.host.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.host.debian_security_mirror)]
+        {
             if let Some(value) = value {
                 cmd = cmd.env(name, value);
             }

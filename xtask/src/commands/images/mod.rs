@@ -12,7 +12,7 @@ mod rootfs;
 mod single_use;
 mod stick;
 
-use super::{Verb, verb};
+use super::{Action, Verb, by_matches};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches};
 use common::error::usage;
@@ -20,22 +20,32 @@ use std::path::PathBuf;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("makerootfs", "make rootfs.tar of a yml, or rootfs.img of a yml or a tar", rootfs::arguments, rootfs::run),
-    verb("makeflash", "make a disk of the parts in a folder", disk::arguments, disk::make_flash),
-    verb("makeverification", "make a disk that installs and checks, of the parts in a folder", disk::arguments, disk::make_verification),
-    verb("makeconfig", "make config.img of files", config::arguments, config::run),
-    verb("makeiso", "make an ISO of the parts in a folder", installer::iso_arguments, installer::make_iso),
-    verb("makenet", "make a tar for a netboot of the parts in a folder", installer::net_arguments, installer::make_net),
-    verb("makeusbconf", "make a USB stick for a device's port configuration or its dumps", stick::arguments, stick::run),
-    verb("parallels-disk", "write the description of a disk in its Parallels bundle", parallels::arguments, parallels::run),
-    verb("extract-persist", "take /persist out of a disk, without mounting it", extract::persist_arguments, extract::persist),
-    verb("extract-verification-info", "show what a machine's verification left", extract::verification_arguments, extract::verification),
-    verb("eve-gen-single-use-installer", "make an installer for one device of lfedge/eve", single_use::arguments, single_use::run),
+    by_matches("makerootfs", "make rootfs.tar of a yml, or rootfs.img of a yml or a tar", rootfs::arguments, rootfs::run),
+    by_matches("makeflash", "make a disk of the parts in a folder", disk::arguments, disk::make_flash),
+    by_matches(
+        "makeverification",
+        "make a disk that installs and checks, of the parts in a folder",
+        disk::arguments,
+        disk::make_verification,
+    ),
+    by_matches("makeconfig", "make config.img of files", config::arguments, config::run),
+    by_matches("makeiso", "make an ISO of the parts in a folder", installer::iso_arguments, installer::make_iso),
+    by_matches("makenet", "make a tar for a netboot of the parts in a folder", installer::net_arguments, installer::make_net),
+    by_matches("makeusbconf", "make a USB stick for a device's port configuration or its dumps", stick::arguments, stick::run),
+    by_matches("parallels-disk", "write the description of a disk in its Parallels bundle", parallels::arguments, parallels::run),
+    by_matches("extract-persist", "take /persist out of a disk, without mounting it", extract::persist_arguments, extract::persist),
+    by_matches(
+        "extract-verification-info",
+        "show what a machine's verification left",
+        extract::verification_arguments,
+        extract::verification,
+    ),
+    by_matches("eve-gen-single-use-installer", "make an installer for one device of lfedge/eve", single_use::arguments, single_use::run),
     Verb {
-        without_tree: Some(adam::fake_zboot),
-        ..verb("fake-zboot", "answer as zboot on a machine that runs from IMGA", adam::zboot_arguments, super::make::never)
+        action: Action::Anywhere(|environment, matches| adam::fake_zboot(matches, environment)),
+        ..by_matches("fake-zboot", "answer as zboot on a machine that runs from IMGA", adam::zboot_arguments, |_, _| Ok(()))
     },
-    verb("adam", "talk to an adam that runs together with EVE", adam::arguments, adam::run),
+    by_matches("adam", "talk to an adam that runs together with EVE", adam::arguments, adam::run),
 ];
 
 /// An option with a value, as the scripts had it: one letter.

@@ -2,15 +2,16 @@
 //! `run-build-vm` boots it again.
 
 use super::{
+    super::Run,
     ensure,
-    machine::{self, Place, bus, setup, start},
+    machine::{self, Options, Place, bus, setup, start},
     require, show,
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Output, Tool, curl, docker::Step, qemu_img::QemuImg};
-use clap::ArgMatches;
 use common::{Arch, artifact::Pending, error::usage};
+use knobs::BuildVmKnobs;
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -27,34 +28,56 @@ const PACK: &str = "apk add cloud-utils > /dev/null 2>&1 && cloud-localds --disk
 
 /// The machine's disk.
 fn disk(ctx: &Ctx) -> PathBuf {
-    ctx.dist().join(ctx.knobs.arch.as_str()).join("build-vm.qcow2")
+    ctx.dist().join(ctx.knobs.image.arch.as_str()).join("build-vm.qcow2")
 }
 
 /// `run-build-vm`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    require(ctx, &disk(ctx), "build-vm")?;
-    let place = Place::find(ctx)?;
-    let disks = vec![Disk::image(disk(ctx), "qcow2", bus(ctx, arguments)?)];
-    start(ctx, arguments, setup(ctx, arguments, &place, disks, Disks::LastFormatFirst)?, vec![])
+#[derive(clap::Args)]
+pub struct RunBuildVm {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunBuildVm {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        require(ctx, &disk(ctx), "build-vm")?;
+        let place = Place::find(ctx)?;
+        let disks = vec![Disk::image(disk(ctx), "qcow2", bus(ctx, &self.machine))];
+        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastFormatFirst)?, vec![])
+    }
 }
 
 /// `build-vm`.
-pub fn build(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+#[derive(clap::Args)]
+pub struct BuildVm {
+    #[command(flatten)]
+    machine: Options,
+    #[command(flatten)]
+    knobs: BuildVmKnobs,
+}
+
+impl Run for BuildVm {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        build(ctx, &self.machine, &self.knobs)
+    }
+}
+
+fn build(ctx: &Ctx, options: &Options, knobs: &BuildVmKnobs) -> Result<()> {
     let disk = disk(ctx);
     if disk.is_file() && !ctx.globals.dry_run {
         println!("up to date: {}", disk.display());
         return Ok(());
     }
-    let settings = settings(ctx)?;
-    let source = source(ctx);
+    let settings = settings(ctx, knobs)?;
+    let source = source(ctx, knobs);
     let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", disk.display()));
     let (original, active) = (beside(".orig"), beside(".active"));
-    let seed = ctx.dist().join(ctx.knobs.arch.as_str()).join("build-vm-ci.qcow2");
+    let seed = ctx.dist().join(ctx.knobs.image.arch.as_str()).join("build-vm-ci.qcow2");
     let place = Place::find(ctx)?;
-    let bus = bus(ctx, arguments)?;
+    let bus = bus(ctx, options);
     let machine = || {
         let disks = vec![Disk::image(&active, "qcow2", bus), Disk::image(&seed, "qcow2", bus)];
-        setup(ctx, arguments, &place, disks, Disks::LastFormatFirst)
+        setup(ctx, options, &place, disks, Disks::LastFormatFirst)
     };
     let output = Output::default();
     if ctx.globals.dry_run {
@@ -63,7 +86,7 @@ pub fn build(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             curl::fetch(&ctx.tools, &source, &output),
             QemuImg::resize_command(&ctx.tools, &active, SIZE),
         ]);
-        return start(ctx, arguments, machine()?, vec![]);
+        return start(ctx, options, machine()?, vec![]);
     }
     ensure(ctx, &[Tool::Docker, Tool::Curl, Tool::QemuImg])?;
     // It holds the token: for nobody else to read, and not longer than the first boot needs it.
@@ -76,7 +99,7 @@ pub fn build(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     super::run_all(vec![QemuImg::resize_command(&ctx.tools, &active, SIZE)])?;
     let setup = machine()?;
     machine::ensure_tools(ctx, &setup, &[])?;
-    machine::boot(ctx, arguments, setup)?;
+    machine::boot(ctx, options, setup)?;
     fs::rename(&active, &disk).with_context(|| format!("cannot put `{}` in its place", disk.display()))?;
     println!("made: {}", disk.display());
     Ok(())
@@ -92,14 +115,14 @@ impl Drop for Gone {
 }
 
 /// The image that it starts from.
-fn source(ctx: &Ctx) -> String {
-    let arch = ctx.knobs.arch;
+fn source(ctx: &Ctx, knobs: &BuildVmKnobs) -> String {
+    let arch = ctx.knobs.image.arch;
     let usual = || format!("https://cloud-images.ubuntu.com/focal/current/focal-server-cloudimg-{arch}.img");
-    ctx.knobs.optional("BUILD_VM_SRC").map_or_else(usual, str::to_owned)
+    knobs.source.clone().unwrap_or_else(usual)
 }
 
 /// The settings of the first boot, filled in. They hold the token: they go nowhere but to the standard input of what packs them.
-fn settings(ctx: &Ctx) -> Result<String> {
+fn settings(ctx: &Ctx, knobs: &BuildVmKnobs) -> Result<String> {
     let path = ctx.root.join(TEMPLATE);
     if !path.is_file() {
         return Err(usage(format!(
@@ -107,11 +130,11 @@ fn settings(ctx: &Ctx) -> Result<String> {
             ctx.profile.tree.name
         )));
     }
-    let wanted = |name: &str| ctx.knobs.optional(name).ok_or_else(|| name.to_owned());
-    let (key, token) = match (wanted("BUILD_VM_SSH_PUB_KEY"), wanted("BUILD_VM_GH_TOKEN")) {
-        (Ok(key), Ok(token)) => (key, token),
+    let (key, token) = match (knobs.public_key.as_deref(), knobs.token.as_deref()) {
+        (Some(key), Some(token)) => (key, token),
         (key, token) => {
-            let missing: Vec<String> = [key.err(), token.err()].into_iter().flatten().collect();
+            let names = [(key, "BUILD_VM_SSH_PUB_KEY"), (token, "BUILD_VM_GH_TOKEN")];
+            let missing: Vec<&str> = names.iter().filter(|(value, _)| value.is_none()).map(|(_, name)| *name).collect();
             return Err(usage(format!(
                 "a build machine needs {}\nhint: export BUILD_VM_GH_TOKEN (it stays out of the process list there), then cargo xtask build-vm BUILD_VM_SSH_PUB_KEY=…",
                 missing.join(" and ")
@@ -119,7 +142,7 @@ fn settings(ctx: &Ctx) -> Result<String> {
         }
     };
     let template = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let arch = if ctx.knobs.arch == Arch::Amd64 { "x64" } else { ctx.knobs.arch.as_str() };
+    let arch = if ctx.knobs.image.arch == Arch::Amd64 { "x64" } else { ctx.knobs.image.arch.as_str() };
     Ok(fill(&template, &[("@ZARCH@", arch), ("@SSH_PUB_KEY@", key), ("@GH_TOKEN@", token)]))
 }
 

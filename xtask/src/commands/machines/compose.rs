@@ -1,16 +1,24 @@
 //! `run-compose`: the tree's microservices by docker-compose, with tags and paths filled in.
 
-use super::{ensure, require, show};
+use super::{super::Run, ensure, require, show};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, docker_compose};
-use clap::ArgMatches;
 use common::artifact::write_atomically;
 use plan::Facts as _;
 use std::path::Path;
 
 /// `run-compose`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+#[derive(clap::Args)]
+pub struct RunCompose {}
+
+impl Run for RunCompose {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        run_services(ctx)
+    }
+}
+
+fn run_services(ctx: &Ctx) -> Result<()> {
     let template = ctx.root.join("docker-compose.yml");
     if !template.is_file() {
         return Err(common::error::usage(format!(
@@ -19,7 +27,7 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         )));
     }
     let tree = ctx.tree()?;
-    let folder = ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()).join("compose");
+    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version()).join("compose");
     let file = folder.join("docker-compose.yml");
     if ctx.globals.dry_run {
         show(&docker_compose::commands(&ctx.tools, &file, &ctx.root));

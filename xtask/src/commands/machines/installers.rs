@@ -1,13 +1,13 @@
 //! `run-installer-*`, `run-verification-raw`: an installer with an empty disk. `run-target`: that disk afterwards.
 
 use super::{
-    machine::{self, Place, bus, qemu_format, setup, start},
+    super::Run,
+    machine::{self, Options, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu_img::QemuImg};
-use clap::ArgMatches;
 use common::artifact::Pending;
 use filetree::{Content, Kind};
 use plan::{EngineKind, Goal};
@@ -17,77 +17,117 @@ use vm::{Disk, Netboot, as_make::Disks};
 /// The installer's file of the network.
 const IPXE: &str = "ipxe.efi";
 
-/// `run-target`.
-pub fn run_target(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
-    require(ctx, &place.target(), "run-installer-raw")?;
-    let format = qemu_format(ctx)?.to_string();
-    let disk = Disk::image(place.target(), &format, bus(ctx, arguments)?);
-    let setup = setup(ctx, arguments, &place, vec![disk], Disks::Last)?;
-    if !ctx.globals.dry_run {
-        machine::ensure_tools(ctx, &setup, &[])?;
-        overlay::ask_for_login(ctx, &place, &place.target(), &format);
-    }
-    start(ctx, arguments, setup, vec![])
+/// `run-target`: boots the installed system.
+#[derive(clap::Args)]
+pub struct RunTarget {
+    #[command(flatten)]
+    machine: Options,
 }
 
-/// `run-installer-raw`.
-pub fn run_raw(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
-    let image = place.build.join("installer.raw");
-    require(ctx, &image, "installer-raw")?;
-    let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
-    install(ctx, arguments, &place, Some(medium), None)
-}
-
-/// `run-verification-raw`.
-pub fn run_verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
-    let image = place.current.join("verification.raw");
-    require(ctx, &image, "verification-raw")?;
-    let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
-    install(ctx, arguments, &place, Some(medium), None)
-}
-
-/// `run-installer-iso`.
-pub fn run_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
-    let image = place.build.join("installer.iso");
-    require(ctx, &image, "installer-iso")?;
-    install(ctx, arguments, &place, Some(Disk::cd(image)), None)
-}
-
-/// `run-installer-net`.
-pub fn run_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = Place::find(ctx)?;
-    let image = place.build.join("installer.net");
-    require(ctx, &image, "installer-net")?;
-    let folder = place.build.join("installer");
-    if !ctx.globals.dry_run {
-        if ctx.engine == EngineKind::Linuxkit && !folder.join(IPXE).is_file() {
-            super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
+impl Run for RunTarget {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = Place::find(ctx)?;
+        require(ctx, &place.target(), "run-installer-raw")?;
+        let format = qemu_format(ctx)?.to_string();
+        let disk = Disk::image(place.target(), &format, bus(ctx, &self.machine));
+        let setup = setup(ctx, &self.machine, &place, vec![disk], Disks::Last)?;
+        if !ctx.globals.dry_run {
+            machine::ensure_tools(ctx, &setup, &[])?;
+            overlay::ask_for_login(ctx, &place, &place.target(), &format);
         }
-        unpack(&image, &folder)?;
+        start(ctx, &self.machine, setup, vec![])
     }
-    require(ctx, &folder.join(IPXE), "installer-net")?;
-    install(ctx, arguments, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
 }
 
-fn install(ctx: &Ctx, arguments: &ArgMatches, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
+/// `run-installer-raw`: installs from the disk.
+#[derive(clap::Args)]
+pub struct RunInstallerRaw {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunInstallerRaw {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = Place::find(ctx)?;
+        let image = place.build.join("installer.raw");
+        require(ctx, &image, "installer-raw")?;
+        let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
+        install(ctx, &self.machine, &place, Some(medium), None)
+    }
+}
+
+/// `run-verification-raw`: installs and checks.
+#[derive(clap::Args)]
+pub struct RunVerificationRaw {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunVerificationRaw {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = Place::find(ctx)?;
+        let image = place.current.join("verification.raw");
+        require(ctx, &image, "verification-raw")?;
+        let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
+        install(ctx, &self.machine, &place, Some(medium), None)
+    }
+}
+
+/// `run-installer-iso`: installs from the CD.
+#[derive(clap::Args)]
+pub struct RunInstallerIso {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunInstallerIso {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = Place::find(ctx)?;
+        let image = place.build.join("installer.iso");
+        require(ctx, &image, "installer-iso")?;
+        install(ctx, &self.machine, &place, Some(Disk::cd(image)), None)
+    }
+}
+
+/// `run-installer-net`: installs over the network.
+#[derive(clap::Args)]
+pub struct RunInstallerNet {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunInstallerNet {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = Place::find(ctx)?;
+        let image = place.build.join("installer.net");
+        require(ctx, &image, "installer-net")?;
+        let folder = place.build.join("installer");
+        if !ctx.globals.dry_run {
+            if ctx.engine == EngineKind::Linuxkit && !folder.join(IPXE).is_file() {
+                super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
+            }
+            unpack(&image, &folder)?;
+        }
+        require(ctx, &folder.join(IPXE), "installer-net")?;
+        install(ctx, &self.machine, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
+    }
+}
+
+fn install(ctx: &Ctx, options: &Options, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
     let format = qemu_format(ctx)?.to_string();
-    let target = Disk::image(place.target(), &format, bus(ctx, arguments)?);
-    let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.media_size);
+    let target = Disk::image(place.target(), &format, bus(ctx, options));
+    let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.image.media_size);
     // The empty disk boots nothing, so the firmware goes on to the installer; after it, the disk comes first.
     let disks = std::iter::once(target).chain(medium).collect();
-    let mut setup = setup(ctx, arguments, place, disks, Disks::First)?;
+    let mut setup = setup(ctx, options, place, disks, Disks::First)?;
     setup.netboot = netboot;
     if ctx.globals.dry_run {
-        return start(ctx, arguments, setup, vec![create]);
+        return start(ctx, options, setup, vec![create]);
     }
     machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
     // The disk is made before the machine looks whether it is there.
     super::run_all(vec![create])?;
-    machine::boot(ctx, arguments, setup)
+    machine::boot(ctx, options, setup)
 }
 
 /// Puts the files of the tar `image` into `folder`. Those that are there already are not touched: they are artifacts.

@@ -2,30 +2,43 @@
 //! stays as it was built, and the next run finds the guest's /persist again. A tree of lf-edge/eve has the image itself run.
 
 use super::{
-    machine::{self, Place, bus, qemu_format, setup, start},
+    super::Run,
+    machine::{self, Options, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use plan::EngineKind;
 use std::path::{Path, PathBuf};
 use vm::{Disk, as_make::Disks};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let disk = Arg::new("disk").long("disk").value_name("FILE").value_parser(value_parser!(PathBuf));
-    machine::options(command)
-        .arg(Arg::new("what").value_name("WHAT").value_parser(["live"]).default_value("live").help("what to boot"))
-        .arg(disk.help("boot this disk, qcow2, vdi or raw by its name, and write to it"))
-        .arg(Arg::new("fresh").long("fresh").action(ArgAction::SetTrue).help("forget what earlier runs wrote to the disk and to the TPM"))
+/// `run`: the disk, and the machine around it.
+#[derive(clap::Args)]
+pub struct RunLive {
+    #[command(flatten)]
+    machine: Options,
+    /// what to boot
+    #[arg(value_name = "WHAT", value_parser = ["live"], default_value = "live")]
+    what: String,
+    /// boot this disk, qcow2, vdi or raw by its name, and write to it
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// forget what earlier runs wrote to the disk and to the TPM
+    #[arg(long)]
+    fresh: bool,
 }
 
-/// `run`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for RunLive {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        debug_assert_eq!(self.what, "live");
+        run_live(ctx, &self)
+    }
+}
+
+fn run_live(ctx: &Ctx, RunLive { machine: options, disk, fresh, .. }: &RunLive) -> Result<()> {
     let place = Place::find(ctx)?;
-    let (image, format, is_given) = match arguments.get_one::<PathBuf>("disk") {
+    let (image, format, is_given) = match disk {
         Some(disk) => {
             let disk = std::path::absolute(disk)?;
             let format = format_by_name(&disk).to_owned();
@@ -38,10 +51,10 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
             (image, format.to_string(), false)
         }
     };
-    let disk = Disk::image(&image, &format, bus(ctx, arguments)?);
-    let mut setup = setup(ctx, arguments, &place, vec![disk], Disks::LastNamed)?;
+    let disk = Disk::image(&image, &format, bus(ctx, options));
+    let mut setup = setup(ctx, options, &place, vec![disk], Disks::LastNamed)?;
     if ctx.globals.dry_run || is_given {
-        return start(ctx, arguments, setup, vec![]);
+        return start(ctx, options, setup, vec![]);
     }
     if ctx.engine == EngineKind::Linuxkit {
         machine::ensure_tools(ctx, &setup, &[])?;
@@ -49,10 +62,10 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     } else {
         machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
         let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, arguments.get_flag("fresh"))?;
+        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, *fresh)?;
         "qcow2".clone_into(&mut setup.disks[0].format);
     }
-    machine::boot(ctx, arguments, setup)
+    machine::boot(ctx, options, setup)
 }
 
 /// A raw disk's own bytes may look like any format's, so that its name tells, not what is in it.

@@ -4,9 +4,12 @@ use super::{ensure, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{
+    builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
+};
 use common::{Arch, error::usage};
-use knobs::ImageFormat;
+use knobs::{ImageFormat, RunKnobs};
 use plan::{EngineKind, Goal};
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -19,20 +22,34 @@ use vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Di
 /// Seconds that are as good as forever, which still fit into clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
 
-/// Options of every machine; `--tpm`, `--no-accel`, `--memory`, `--ssh-port` and the like are knobs.
-pub fn options(command: Command) -> Command {
-    let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
-    let buses = DiskBus::ALL.map(DiskBus::as_str);
-    command
-        .arg(option("disk-bus", "BUS", "how disks are connected; AHCI on amd64 and virtio elsewhere when unset").value_parser(buses))
-        .arg(option("serial-log", "FILE", "write what the serial console prints to FILE"))
-        .arg(option("until", "TEXT", "succeed and switch the machine off when the serial console prints TEXT"))
-        .arg(option("timeout", "SECS", "fail when it takes longer").value_parser(value_parser!(u64).range(1..=WEEKS)))
-        .arg(option("cpu", "MODEL", "QEMU's name of the processor"))
-        .arg(
-            option("cpus", "N", "number of processors; 4, or 1 without acceleration, when unset")
-                .value_parser(value_parser!(u32).range(1..=255)),
-        )
+/// What every machine in QEMU takes.
+#[derive(clap::Args, Clone)]
+pub struct Options {
+    #[command(flatten)]
+    pub knobs: RunKnobs,
+    /// how disks are connected; AHCI on amd64 and virtio elsewhere when unset
+    #[arg(long, value_name = "BUS", value_parser = parse_bus())]
+    disk_bus: Option<DiskBus>,
+    /// write what the serial console prints to FILE
+    #[arg(long, value_name = "FILE")]
+    serial_log: Option<PathBuf>,
+    /// succeed and switch the machine off when the serial console prints TEXT
+    #[arg(long, value_name = "TEXT")]
+    until: Option<String>,
+    /// fail after so many seconds
+    #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=WEEKS))]
+    timeout: Option<u64>,
+    /// QEMU's name of the processor
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// number of processors; 4, or 1 without acceleration, when unset
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
+    cpus: Option<u32>,
+}
+
+/// One of the buses, which are listed in the help.
+fn parse_bus() -> impl TypedValueParser<Value = DiskBus> {
+    PossibleValuesParser::new(DiskBus::ALL.map(DiskBus::as_str)).try_map(|word| word.parse::<DiskBus>())
 }
 
 /// Where the files of machines are. On a tree of lf-edge/eve, as its Makefile has it: live images and firmware are those of the
@@ -47,7 +64,7 @@ pub struct Place {
 impl Place {
     /// Looks.
     pub fn find(ctx: &Ctx) -> Result<Self> {
-        let arch = ctx.knobs.arch;
+        let arch = ctx.knobs.image.arch;
         let folder = ctx.dist().join(arch.as_str());
         if ctx.engine == EngineKind::Linuxkit {
             let build = folder.join(ctx.tree()?.version());
@@ -57,7 +74,7 @@ impl Place {
         if arch == Arch::Riscv64 {
             return Err(usage("virtual machines of this tree run amd64 and arm64 images only, riscv64 boots on hardware"));
         }
-        let link = folder.join(ctx.knobs.rootfs_version.as_deref().unwrap_or("current"));
+        let link = folder.join(ctx.knobs.image.rootfs_version.as_deref().unwrap_or("current"));
         let found = link.canonicalize().map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
@@ -77,7 +94,7 @@ impl Place {
     /// The folder of the firmware. On a tree of lf-edge/eve it is made when the last build has none.
     fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
         let own = |folder: &Path| folder.join("installer/firmware");
-        let files = ctx.profile.firmware_files(ctx.knobs.arch);
+        let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
         let is_whole = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
         let current = own(&self.current);
         if ctx.engine == EngineKind::Native || ctx.globals.dry_run || is_whole(&current) {
@@ -90,7 +107,7 @@ impl Place {
 
 /// A format that QEMU boots from.
 pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
-    let format = ctx.knobs.image_format;
+    let format = ctx.knobs.image.image_format;
     if matches!(format, ImageFormat::Gcp | ImageFormat::Parallels) {
         return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
     }
@@ -98,38 +115,35 @@ pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
 }
 
 /// How a person wants disks to be connected.
-pub fn bus(ctx: &Ctx, arguments: &ArgMatches) -> Result<DiskBus> {
-    match arguments.get_one::<String>("disk-bus") {
-        Some(word) => word.parse().map_err(usage),
-        None => Ok(DiskBus::usual(ctx.knobs.arch)),
-    }
+pub fn bus(ctx: &Ctx, options: &Options) -> DiskBus {
+    options.disk_bus.unwrap_or_else(|| DiskBus::usual(ctx.knobs.image.arch))
 }
 
 /// A machine with `disks`, as the knobs and the options say. `words` is how the Makefile writes such disks down.
-pub fn setup(ctx: &Ctx, arguments: &ArgMatches, place: &Place, disks: Vec<Disk>, words: Disks) -> Result<Setup> {
-    let (knobs, arch) = (&ctx.knobs, ctx.knobs.arch);
+pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, words: Disks) -> Result<Setup> {
+    let (knobs, arch) = (&options.knobs, ctx.knobs.image.arch);
     let as_make = (ctx.engine == EngineKind::Linuxkit).then(|| AsMake {
         root: ctx.root.clone(),
         dtb: (arch == Arch::Arm64).then(|| ctx.dist().join("arm64/dtb")),
         kernel: (arch == Arch::Riscv64).then(|| place.current.join("installer/boot/u-boot.bin")),
         disks: words,
     });
-    let conf_part = knobs.optional("CONF_PART").map(|folder| ctx.root.join(folder));
+    let conf_part = knobs.conf_part.as_ref().map(|folder| ctx.root.join(folder));
     if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(usage(format!("CONF_PART={}: there is no such folder", folder.display())));
     }
     let tpm = if as_make.is_some() { place.current.join("swtpm") } else { place.build.join("swtpm") };
-    let firmware = firmware(ctx, &place.firmware(ctx)?);
+    let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?);
     Ok(Setup {
         no_accel: knobs.no_accel,
-        cpu: arguments.get_one::<String>("cpu").cloned(),
-        cpus: arguments.get_one::<u32>("cpus").copied(),
+        cpu: options.cpu.clone(),
+        cpus: options.cpus,
         disks,
         conf_part,
-        ssh_port: Some(knobs.ssh_port),
-        tap: knobs.optional("TAP").map(str::to_owned),
+        ssh_port: Some(knobs.port.ssh_port),
+        tap: knobs.tap.clone(),
         tpm: knobs.tpm.then_some(tpm),
-        serial_log: arguments.get_one::<String>("serial-log").map(std::path::absolute).transpose()?,
+        serial_log: options.serial_log.as_ref().map(std::path::absolute).transpose()?,
         tool_log: Some(place.log("qemu")),
         as_make,
         ..Setup::new(arch, firmware, knobs.memory)
@@ -137,12 +151,17 @@ pub fn setup(ctx: &Ctx, arguments: &ArgMatches, place: &Place, disks: Vec<Disk>,
 }
 
 /// Flash with variables, or one file for both: PFLASH says.
-fn firmware(ctx: &Ctx, folder: &Path) -> Firmware {
-    let files = ctx.profile.firmware_files(ctx.knobs.arch);
+fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
+    let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
     // Unless somebody says, what the tree has for the architecture: lf-edge/eve has no code for arm64, we have.
-    let usual =
-        || if ctx.engine == EngineKind::Linuxkit { ctx.knobs.arch == Arch::Amd64 } else { files.iter().any(|file| file == "OVMF_CODE.fd") };
-    match ctx.knobs.optional("PFLASH").map_or_else(usual, |word| word == "y") {
+    let usual = || {
+        if ctx.engine == EngineKind::Linuxkit {
+            ctx.knobs.image.arch == Arch::Amd64
+        } else {
+            files.iter().any(|file| file == "OVMF_CODE.fd")
+        }
+    };
+    match pflash.unwrap_or_else(usual) {
         true => Firmware::Flash { code: folder.join("OVMF_CODE.fd"), vars: folder.join("OVMF_VARS.fd") },
         false => Firmware::Bios(folder.join("OVMF.fd")),
     }
@@ -150,7 +169,7 @@ fn firmware(ctx: &Ctx, folder: &Path) -> Firmware {
 
 /// Everything that the machine needs from this one, `more` besides QEMU. For the machine of lf-edge/eve no versions are asked for.
 pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
-    let mut tools = vec![qemu::tool(ctx.knobs.arch)];
+    let mut tools = vec![qemu::tool(ctx.knobs.image.arch)];
     tools.extend(more);
     tools.extend(setup.tpm.is_some().then_some(Tool::Swtpm));
     if ctx.engine == EngineKind::Linuxkit {
@@ -161,7 +180,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
 }
 
 /// Runs `before`, then the machine; a dry run prints both.
-pub fn start(ctx: &Ctx, arguments: &ArgMatches, setup: Setup, before: Vec<Cmd>) -> Result<()> {
+pub fn start(ctx: &Ctx, options: &Options, setup: Setup, before: Vec<Cmd>) -> Result<()> {
     if ctx.globals.dry_run {
         show(&before);
         show(&machine::show_commands(&ctx.tools, &setup));
@@ -170,18 +189,18 @@ pub fn start(ctx: &Ctx, arguments: &ArgMatches, setup: Setup, before: Vec<Cmd>) 
     let more = if before.is_empty() { vec![] } else { vec![Tool::QemuImg] };
     ensure_tools(ctx, &setup, &more)?;
     super::run_all(before)?;
-    if ctx.engine == EngineKind::Native && ctx.knobs.arch == Arch::Arm64 && setup.tpm.is_some() {
+    if ctx.engine == EngineKind::Native && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
         eprintln!(
             "the machine gets a TPM, but Debian's kernel for arm64 has no driver for one of QEMU's (tpm_tis): the guest will say tpm=no"
         );
     }
-    boot(ctx, arguments, setup)
+    boot(ctx, options, setup)
 }
 
 /// Runs the machine to its end.
-pub fn boot(ctx: &Ctx, arguments: &ArgMatches, setup: Setup) -> Result<()> {
-    let until = arguments.get_one::<String>("until").cloned();
-    let timeout = arguments.get_one::<u64>("timeout").map(|seconds| Duration::from_secs(*seconds));
+pub fn boot(ctx: &Ctx, options: &Options, setup: Setup) -> Result<()> {
+    let until = options.until.clone();
+    let timeout = options.timeout.map(Duration::from_secs);
     let request = VmRequest {
         setup,
         until: until.clone(),

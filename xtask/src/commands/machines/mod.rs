@@ -12,7 +12,7 @@ mod proxy;
 mod rootfs;
 mod virtualbox;
 
-use super::{Verb, no_arguments, verb};
+use super::{Verb, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Need, Output, Tool};
@@ -20,27 +20,22 @@ use std::path::Path;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("run", "boot the last live image in QEMU", live::arguments, live::run),
-    verb("run-target", "boot in QEMU what an installer made on target.img", machine::options, installers::run_target),
-    verb("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw", machine::options, installers::run_raw),
-    verb("run-installer-iso", "the same from installer.iso", machine::options, installers::run_iso),
-    verb("run-installer-net", "the same over the network, from installer.net", machine::options, installers::run_net),
-    verb(
-        "run-verification-raw",
-        "the same from verification.raw, which checks what it did",
-        machine::options,
-        installers::run_verification,
-    ),
-    verb("run-rootfs", "boot rootfs.img alone in QEMU", machine::options, rootfs::run_rootfs),
-    verb("run-grub", "boot GRUB alone in QEMU", machine::options, rootfs::run_grub),
-    verb("run-compose", "run the microservices in containers of this machine", no_arguments, compose::run),
-    verb("run-proxy", "forward ports into the machine that `run` runs, until it is ended", no_arguments, proxy::run),
-    verb("build-vm", "make a machine that builds EVE, from a cloud's image", machine::options, build_vm::build),
-    verb("run-build-vm", "boot that machine in QEMU", machine::options, build_vm::run),
-    verb("run-live-vb", "boot the last live-vdi in VirtualBox", no_arguments, virtualbox::run),
-    verb("run-live-parallels", "boot the last live-parallels in Parallels Desktop", no_arguments, parallels::run),
-    verb("run-live-gcp", "boot live-gcp in Google's cloud, where it is uploaded to", no_arguments, gcp::run),
-    verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is there", no_arguments, gcp::upload),
+    verb::<live::RunLive>("run", "boot the last live image in QEMU"),
+    verb::<installers::RunTarget>("run-target", "boot in QEMU the system that an installer put on target.img"),
+    verb::<installers::RunInstallerRaw>("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw"),
+    verb::<installers::RunInstallerIso>("run-installer-iso", "the same from installer.iso"),
+    verb::<installers::RunInstallerNet>("run-installer-net", "the same over the network, from installer.net"),
+    verb::<installers::RunVerificationRaw>("run-verification-raw", "the same from verification.raw, which checks the result"),
+    verb::<rootfs::RunRootfs>("run-rootfs", "boot rootfs.img alone in QEMU"),
+    verb::<rootfs::RunGrub>("run-grub", "boot GRUB alone in QEMU"),
+    verb::<compose::RunCompose>("run-compose", "run the microservices in containers of this machine"),
+    verb::<proxy::RunProxy>("run-proxy", "forward ports into the machine that `run` runs, until it is ended"),
+    verb::<build_vm::BuildVm>("build-vm", "make a machine that builds EVE, from a cloud's image"),
+    verb::<build_vm::RunBuildVm>("run-build-vm", "boot that machine in QEMU"),
+    verb::<virtualbox::RunLiveVb>("run-live-vb", "boot the last live-vdi in VirtualBox"),
+    verb::<parallels::RunLiveParallels>("run-live-parallels", "boot the last live-parallels in Parallels Desktop"),
+    verb::<gcp::RunLiveGcp>("run-live-gcp", "boot live-gcp in Google's cloud, after uploading it"),
+    verb::<gcp::LiveGcpUpload>("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is there"),
 ];
 
 /// Prints command lines instead of running them.
@@ -79,7 +74,7 @@ fn require(ctx: &Ctx, path: &Path, target: &str) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let arch = if ctx.knobs.arch == ctx.knobs.host_arch { String::new() } else { format!(" --zarch {}", ctx.knobs.arch) };
+    let arch = if ctx.knobs.image.arch == ctx.knobs.host_arch { String::new() } else { format!(" --zarch {}", ctx.knobs.image.arch) };
     let root = if ctx.profile.packages.published { format!(" --root {}", ctx.root.display()) } else { String::new() };
     let target = if target == "live-qcow2" { "live" } else { target };
     let text = format!("`{}` has not been made\nhint: cargo xtask{root} {target}{arch}", path.display());

@@ -1,22 +1,36 @@
 //! `run-live-parallels`: the bundle in Parallels Desktop.
 
-use super::{machine::Place, require, run_all, show};
+use super::{super::Run, machine::Place, require, run_all, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::State};
-use clap::ArgMatches;
 use common::error::usage;
+use knobs::{ParallelsKnobs, PortKnobs};
 
 /// `run-live-parallels`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+#[derive(clap::Args)]
+pub struct RunLiveParallels {
+    #[command(flatten)]
+    machine: ParallelsKnobs,
+    #[command(flatten)]
+    port: PortKnobs,
+}
+
+impl Run for RunLiveParallels {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        run_in_parallels(ctx, &self)
+    }
+}
+
+fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
     let place = Place::find(ctx)?;
     let bundle = place.build.join("live.parallels");
     require(ctx, &bundle, "live-parallels")?;
     let list = prlctl::list(&ctx.tools);
-    let name = ctx.knobs.text("PARALLELS_VM_NAME");
+    let name = &asked.machine.name;
     if ctx.globals.dry_run {
         show(&[list]);
-        show(&commands(ctx, &place, None));
+        show(&commands(ctx, &place, asked, None));
         return Ok(());
     }
     for tool in [Tool::Prlctl, Tool::Prlsrvctl] {
@@ -25,15 +39,16 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         }
     }
     let state = prlctl::parse_state(&list.stdout()?, name);
-    run_all(commands(ctx, &place, state))
+    run_all(commands(ctx, &place, asked, state))
 }
 
 /// What brings the machine from `state` to running on the bundle.
-fn commands(ctx: &Ctx, place: &Place, state: Option<State>) -> Vec<Cmd> {
-    let (tools, knobs) = (&ctx.tools, &ctx.knobs);
+fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<State>) -> Vec<Cmd> {
+    let tools = &ctx.tools;
     let bundle = place.build.join("live.parallels");
-    let name = knobs.text("PARALLELS_VM_NAME");
-    let machine = Machine { name, cpus: knobs.text("PARALLELS_CPUS"), memory: knobs.text("PARALLELS_MEMORY"), bundle: &bundle };
+    let ParallelsKnobs { name, cpus, memory } = &asked.machine;
+    let (cpus, memory) = (cpus.to_string(), memory.to_string());
+    let machine = Machine { name, cpus: &cpus, memory: &memory, bundle: &bundle };
     let mut commands = Vec::new();
     if state == Some(State::Invalid) {
         commands.push(prlctl::unregister(tools, name));
@@ -45,9 +60,9 @@ fn commands(ctx: &Ctx, place: &Place, state: Option<State>) -> Vec<Cmd> {
             commands.push(prlctl::set_up(tools, &machine, ["--device-set", "hdd0"]));
         }
         Some(State::Invalid) | None => {
-            commands.push(prlctl::create(tools, name, &ctx.dist().join(knobs.arch.as_str())));
+            commands.push(prlctl::create(tools, name, &ctx.dist().join(ctx.knobs.image.arch.as_str())));
             commands.push(prlctl::set_up(tools, &machine, ["--device-add", "hdd"]));
-            commands.extend(prlctl::set_networks(tools, name, knobs.ssh_port));
+            commands.extend(prlctl::set_networks(tools, name, asked.port.ssh_port));
         }
     }
     commands.push(prlctl::start(tools, name));

@@ -1,22 +1,38 @@
 //! `run-proxy`: ports into the machine that runs, by ssh.
 
-use super::{super::release::ssh_key_path, ensure, show};
+use super::{super::Run, super::release::ssh_key_path, ensure, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, ssh};
-use clap::ArgMatches;
-use std::path::PathBuf;
+use knobs::{KeyKnobs, PortKnobs, ProxyKnobs};
+use std::path::Path;
 
 /// `run-proxy`. It stays in the foreground, where it can be ended.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    // The old place is where an older key may still be.
-    let (made, old) = (ssh_key_path(ctx), PathBuf::from(ctx.knobs.text("CONF_DIR")).join("ssh.key"));
-    let key = match ctx.knobs.optional("SSH_KEY") {
-        Some(key) => PathBuf::from(key),
+#[derive(clap::Args)]
+pub struct RunProxy {
+    #[command(flatten)]
+    proxy: ProxyKnobs,
+    #[command(flatten)]
+    key: KeyKnobs,
+    #[command(flatten)]
+    port: PortKnobs,
+}
+
+impl Run for RunProxy {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        forward_ports(ctx, &self)
+    }
+}
+
+fn forward_ports(ctx: &Ctx, RunProxy { proxy, key, port }: &RunProxy) -> Result<()> {
+    // Before `dist/ssh.key`, the key lay in CONF_DIR.
+    let (made, old) = (ssh_key_path(ctx, key), ctx.knobs.image.conf_dir.join("ssh.key"));
+    let key = match &key.ssh_key {
+        Some(key) => key.clone(),
         None if made.is_file() => made,
-        None => old,
+        None => old.strip_prefix(&ctx.root).map_or(old.clone(), Path::to_owned),
     };
-    let cmd = ssh::proxy(&ctx.tools, ctx.knobs.text("SSH_PROXY"), &key, ctx.knobs.ssh_port, &ctx.root);
+    let cmd = ssh::proxy(&ctx.tools, &proxy.ssh_proxy, &key, port.ssh_port, &ctx.root);
     if ctx.globals.dry_run {
         show(&[cmd]);
         return Ok(());
@@ -25,6 +41,6 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     if !ctx.root.join(&key).is_file() {
         eprintln!("warning: there is no key `{}`, ssh tries those of its agent; cargo xtask ssh-key makes one", key.display());
     }
-    eprintln!("forwarding {} through port {}; Ctrl-C ends it", ctx.knobs.text("SSH_PROXY"), ctx.knobs.ssh_port);
+    eprintln!("forwarding {} through port {}; Ctrl-C ends it", proxy.ssh_proxy, port.ssh_port);
     cmd.foreground().run()
 }

@@ -2,12 +2,12 @@
 //! the build go into images.
 
 use super::{
-    machine::{Place, bus, setup, start},
+    super::Run,
+    machine::{Options, Place, bus, setup, start},
     require,
 };
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::ArgMatches;
 use common::error::usage;
 use plan::{EngineKind, Goal};
 use std::{
@@ -24,23 +24,39 @@ const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
                         export devicetree\n\
                         configfile /EFI/BOOT/grub.cfg\n";
 
-/// `run-rootfs`.
-pub fn run_rootfs(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = place(ctx, "run-rootfs")?;
-    let image = place.build.join("installer/rootfs.img");
-    require(ctx, &image, "rootfs")?;
-    let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
-    let bus = bus(ctx, arguments)?;
-    let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
-    start(ctx, arguments, setup(ctx, arguments, &place, disks, Disks::LastNamed)?, vec![])
+/// `run-rootfs`: boots the root file system alone.
+#[derive(clap::Args)]
+pub struct RunRootfs {
+    #[command(flatten)]
+    machine: Options,
 }
 
-/// `run-grub`.
-pub fn run_grub(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let place = place(ctx, "run-grub")?;
-    let volume = volume(ctx, &place, "grub", None)?;
-    let disks = vec![Disk::folder(volume, "EVE", bus(ctx, arguments)?)];
-    start(ctx, arguments, setup(ctx, arguments, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
+impl Run for RunRootfs {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = place(ctx, "run-rootfs")?;
+        let image = place.build.join("installer/rootfs.img");
+        require(ctx, &image, "rootfs")?;
+        let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
+        let bus = bus(ctx, &self.machine);
+        let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
+        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastNamed)?, vec![])
+    }
+}
+
+/// `run-grub`: boots GRUB alone.
+#[derive(clap::Args)]
+pub struct RunGrub {
+    #[command(flatten)]
+    machine: Options,
+}
+
+impl Run for RunGrub {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let place = place(ctx, "run-grub")?;
+        let volume = volume(ctx, &place, "grub", None)?;
+        let disks = vec![Disk::folder(volume, "EVE", bus(ctx, &self.machine))];
+        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
+    }
 }
 
 fn place(ctx: &Ctx, target: &str) -> Result<Place> {

@@ -1,39 +1,52 @@
 //! `run-live-vb`: the vdi in VirtualBox. A machine of an earlier run is switched off and deleted first.
 
-use super::{ensure, machine::Place, require, run_all, show};
+use super::{super::Run, ensure, machine::Place, require, run_all, show};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, vboxmanage};
-use clap::ArgMatches;
+use knobs::{PortKnobs, VirtualBoxKnobs};
 use std::{thread, time::Duration};
 
 /// Waits between looks whether a machine has switched itself off: half a minute in all, which a guest that listens does in.
 const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
 
 /// `run-live-vb`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+#[derive(clap::Args)]
+pub struct RunLiveVb {
+    #[command(flatten)]
+    machine: VirtualBoxKnobs,
+    #[command(flatten)]
+    port: PortKnobs,
+}
+
+impl Run for RunLiveVb {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        run_in_virtualbox(ctx, &self)
+    }
+}
+
+fn run_in_virtualbox(ctx: &Ctx, asked: &RunLiveVb) -> Result<()> {
     let place = Place::find(ctx)?;
     require(ctx, &place.build.join("live.vdi"), "live-vdi")?;
     if ctx.globals.dry_run {
         show(&[vboxmanage::list(&ctx.tools, "vms")]);
-        show(&commands(ctx, &place));
+        show(&commands(ctx, &place, asked));
         return Ok(());
     }
     ensure(ctx, &[Tool::VBoxManage])?;
-    remove_old(ctx, Duration::from_secs(1))?;
-    run_all(commands(ctx, &place))
+    remove_old(ctx, &asked.machine.name, Duration::from_secs(1))?;
+    run_all(commands(ctx, &place, asked))
 }
 
-fn commands(ctx: &Ctx, place: &Place) -> Vec<Cmd> {
-    let knobs = &ctx.knobs;
-    let (name, cpus, memory) = (knobs.text("VB_VM_NAME"), knobs.text("VB_CPUS"), knobs.text("VB_MEMORY"));
-    let folder = ctx.dist().join(knobs.arch.as_str());
-    vboxmanage::create_and_start(&ctx.tools, name, cpus, memory, knobs.ssh_port, &place.build.join("live.vdi"), &folder)
+fn commands(ctx: &Ctx, place: &Place, RunLiveVb { machine, port }: &RunLiveVb) -> Vec<Cmd> {
+    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str());
+    let (cpus, memory) = (machine.cpus.to_string(), machine.memory.to_string());
+    vboxmanage::create_and_start(&ctx.tools, &machine.name, &cpus, &memory, port.ssh_port, &place.build.join("live.vdi"), &folder)
 }
 
 /// Removes the machine of that name, once it is off; `second` is how long a second is.
-fn remove_old(ctx: &Ctx, second: Duration) -> Result<()> {
-    let (tools, name) = (&ctx.tools, ctx.knobs.text("VB_VM_NAME"));
+fn remove_old(ctx: &Ctx, name: &str, second: Duration) -> Result<()> {
+    let tools = &ctx.tools;
     let is_in = |which: &str| anyhow::Ok(vboxmanage::parse_has(&vboxmanage::list(tools, which).stdout()?, name));
     if !is_in("vms")? {
         return Ok(());

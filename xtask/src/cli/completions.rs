@@ -1,20 +1,29 @@
 //! `completions SHELL`: a completion script, from the same tables as the command line.
 
 use super::verbs;
+use crate::commands::RunAnywhere;
 use anyhow::Result;
 use child::environment::Environment;
-use clap::{Arg, ArgMatches, Command};
-use knobs::table::TABLE;
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("shell").value_name("SHELL").value_parser(["bash"]).default_value("bash"))
+/// The shell that completes.
+#[derive(clap::Args)]
+pub struct Completions {
+    /// the shell
+    #[arg(value_name = "SHELL", value_parser = ["bash"], default_value = "bash")]
+    shell: String,
 }
 
-/// `completions`.
-pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
+impl RunAnywhere for Completions {
+    fn run(self, _: &Environment) -> Result<()> {
+        debug_assert_eq!(self.shell, "bash");
+        print_bash();
+        Ok(())
+    }
+}
+
+fn print_bash() {
     let names: Vec<&str> = verbs().map(|verb| verb.name).collect();
-    let flags: Vec<String> = TABLE.iter().map(|decl| format!("--{}", decl.flag)).collect();
+    let flags: Vec<String> = knobs::all().iter().map(|knob| format!("--{}", knob.flag)).collect();
     println!(
         "# bash completion for `cargo xtask`: source it after cargo's own.\n\
          _cargo_xtask() {{\n\
@@ -31,5 +40,4 @@ pub fn run(_: &ArgMatches, _: &Environment) -> Result<()> {
         flags.join(" "),
         names.join(" ")
     );
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The old Makefile's targets: what each is called now.
 
-use crate::commands::verbs;
+use crate::cli::verbs;
 
 /// Targets with a name of their own that are spelled otherwise now: old name, present words, and a word more for `--help`.
 const RENAMED: &[(&str, &[&str], &str)] = &[

@@ -5,17 +5,16 @@ mod variables;
 
 pub use names::old_names;
 
-use crate::cli;
+use super::{globals::verb_at, is_foreign, run_line};
+use crate::commands::RunAnywhere;
 use anyhow::Result;
 use child::environment::Environment;
-use clap::{Arg, ArgMatches, Command};
 use common::{error::as_make, error::did_you_mean, error::usage};
-use knobs::table::TABLE;
 
 /// Replaces the verb among `words` by its present spelling, so old names work without `make` too.
 #[must_use]
 pub fn expand_old_name(mut words: Vec<String>) -> Vec<String> {
-    let at = cli::verb_at(&words);
+    let at = verb_at(&words);
     if let Some(goal) = words.get(at) {
         let modern = names::modern(goal, false);
         words.splice(at..=at, modern);
@@ -23,9 +22,18 @@ pub fn expand_old_name(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
-/// Its arguments: anything, as make takes it.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("words").value_name("GOAL|VAR=value|-n|-jN").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true))
+/// Goals, variables and options, as make takes them.
+#[derive(clap::Args)]
+pub struct Make {
+    /// goals, variables and options of make
+    #[arg(value_name = "GOAL|VAR=value|-n|-jN", num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+impl RunAnywhere for Make {
+    fn run(self, environment: &Environment) -> Result<()> {
+        run(&[], &self.words, environment)
+    }
 }
 
 /// What make has been told by its own options, from `MAKEFLAGS`: a first word of letters, then `-jN` and the like.
@@ -122,8 +130,8 @@ fn assignment(word: &str) -> Result<Option<String>> {
         eprintln!("warning: {name} is not needed any more: {why}");
         return Ok(None);
     }
-    if knobs::table::find(name).is_none() {
-        let hint = did_you_mean(name, TABLE.iter().map(|decl| decl.name))
+    if knobs::find(name).is_none() {
+        let hint = did_you_mean(name, knobs::all().iter().map(|knob| knob.name.as_str()))
             .map_or_else(|| "`cargo xtask summary` lists what can be set".to_owned(), |near| format!("did you mean {near}?"));
         return Err(usage(format!("there is no variable {name}\nhint: {hint}")));
     }
@@ -154,12 +162,12 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     if words.goals.is_empty() {
         words.goals.push("help".to_owned());
     }
-    let foreign = cli::is_foreign(&options, environment);
+    let foreign = is_foreign(&options, environment);
     let mut failure = None;
     for goal in &words.goals {
         let line: Vec<String> =
             options.iter().cloned().chain(names::modern(goal, foreign)).chain(words.assignments.iter().cloned()).collect();
-        match cli::run(&line, environment) {
+        match run_line(&line, environment, false) {
             Err(error) if words.keep_going => {
                 eprint!("{}", common::error::render(&error));
                 failure.get_or_insert_with(|| anyhow::anyhow!("`{goal}` failed, and with -k the other targets were still made"));
@@ -181,7 +189,7 @@ fn answer(questions: &[String]) -> Result<()> {
     }
     for name in questions {
         let Some(text) = names::describe(name).or_else(|| variables::describe(name)) else {
-            let known = crate::commands::verbs().map(|verb| verb.name).chain(old_names()).chain(TABLE.iter().map(|decl| decl.name));
+            let known = super::verbs().map(|verb| verb.name).chain(old_names()).chain(knobs::all().iter().map(|knob| knob.name.as_str()));
             let hint = did_you_mean(name, known)
                 .map_or_else(|| "`cargo xtask make --help` lists all".to_owned(), |near| format!("did you mean {near}?"));
             return Err(usage(format!("`{name}` was neither a target nor a variable\nhint: {hint}")));
@@ -189,11 +197,6 @@ fn answer(questions: &[String]) -> Result<()> {
         println!("{text}");
     }
     Ok(())
-}
-
-/// For verbs that are run without a tree: the table wants a function, and this one is not called.
-pub fn never(_: &checkout::context::Ctx, _: &ArgMatches) -> Result<()> {
-    anyhow::bail!("this command runs without a tree")
 }
 
 #[cfg(test)]

@@ -1,24 +1,31 @@
 //! `reference`: the pages of docs/reference that are written from the program's own tables, and their check.
 
-use crate::cli;
+use super::{help, verb_command, verbs};
+use crate::commands::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::{artifact::write_atomically, error::usage};
-use knobs::{table::Kind, table::TABLE};
 use std::fmt::Write as _;
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("write nothing; fail when a page is stale"))
+/// Whether pages are written or checked.
+#[derive(clap::Args)]
+pub struct Reference {
+    /// write nothing; fail when a page is stale
+    #[arg(long)]
+    check: bool,
 }
 
-/// `reference`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
+impl Run for Reference {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        write_pages(ctx, self.check)
+    }
+}
+
+fn write_pages(ctx: &Ctx, check: bool) -> Result<()> {
     for (name, text) in [("knobs.md", knobs_page()), ("commands.md", commands_page())] {
         let path = ctx.root.join("docs/reference").join(name);
         let stale = std::fs::read_to_string(&path).ok().as_deref() != Some(&text);
-        if stale && arguments.get_flag("check") {
+        if stale && check {
             return Err(usage(format!("docs/reference/{name} is stale\nhint: cargo xtask reference")));
         }
         if stale {
@@ -35,23 +42,15 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 #[must_use]
 pub fn knobs_page() -> String {
     let mut page = String::from(
-        "# Knobs\n\nWritten by `cargo xtask reference` from `xtask/src/knobs/table.rs`.\n\n\
+        "# Knobs\n\nWritten by `cargo xtask reference` from the groups of `tools/knobs`.\n\n\
          A knob is set, strongest first, by its flag or a `VAR=value` word, by the environment, by `[knobs]` in `xtask.toml`; else it has \
          its default. `cargo xtask summary` prints what holds and why.\n\n\
          | name | flag | values | default | what it does |\n|---|---|---|---|---|\n",
     );
-    for decl in TABLE {
-        let names: Vec<String> = [decl.name].iter().chain(decl.aliases).map(|name| format!("`{name}`")).collect();
-        let values = match decl.kind {
-            Kind::Text => "text".to_owned(),
-            Kind::Secret => "text, shown nowhere".to_owned(),
-            Kind::Path => "path".to_owned(),
-            Kind::Number { least, most, unit } => format!("{least} to {most} ({unit})"),
-            Kind::Choice(words) => words.join(", "),
-            Kind::Switch => "y, n".to_owned(),
-        };
-        let default = if decl.default.is_empty() { "–".to_owned() } else { format!("`{}`", decl.default) };
-        let _ = writeln!(page, "| {} | `--{}` | {values} | {default} | {} |", names.join(", "), decl.flag, decl.help);
+    for knob in knobs::all() {
+        let names: Vec<String> = knob.names().map(|name| format!("`{name}`")).collect();
+        let default = if knob.default.is_empty() { "–".to_owned() } else { format!("`{}`", knob.default) };
+        let _ = writeln!(page, "| {} | `--{}` | {} | {default} | {} |", names.join(", "), knob.flag, knob.values, knob.help);
     }
     page
 }
@@ -62,16 +61,17 @@ pub fn commands_page() -> String {
     let mut page = String::from(
         "# Commands\n\nWritten by `cargo xtask reference` from the program's own help.\n\nKnobs are on [their own page](knobs.md).\n\n",
     );
-    let mut command = cli::command(None).term_width(100);
-    command.build();
-    let _ = writeln!(page, "```text\n{}\n```\n", command.render_help().to_string().trim_end());
-    for verb in super::verbs() {
-        let help = (verb.arguments)(Command::new(verb.name).bin_name(format!("cargo xtask {}", verb.name)).about(verb.about))
-            .term_width(100)
-            .render_help();
+    let _ = writeln!(page, "```text\n{}\n```\n", help::overview().term_width(100).render_help().to_string().trim_end());
+    for verb in verbs() {
+        let help = verb_command(verb).term_width(100).mut_args(|arg| if is_of_all(&arg) { arg.hide(true) } else { arg }).render_help();
         let _ = writeln!(page, "## {}\n\n```text\n{}\n```\n", verb.name, help.to_string().trim_end());
     }
     page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Whether an argument is one of all commands on a tree, which have a page of their own.
+fn is_of_all(arg: &clap::Arg) -> bool {
+    knobs::find(arg.get_id().as_str()).is_some()
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The old Makefile's variables: which are knobs now, and which nobody needs to set any more.
 
-use knobs::table;
-
 /// Variables that did something once: name, and why there is nothing to set.
 const RETIRED: &[(&str, &str)] = &[
     ("RESCAN_DEPS", "templates are looked at whenever a target needs them"),
@@ -26,9 +24,9 @@ pub fn describe(name: &str) -> Option<String> {
     if let Some(why) = retired(name) {
         return Some(format!("{name}: not needed any more: {why}"));
     }
-    let decl = table::find(name)?;
-    let default = if decl.default.is_empty() { String::new() } else { format!(" [default: {}]", decl.default) };
-    Some(format!("{name}: `--{}`, or {}=… in the environment or after a target\n    {}{default}", decl.flag, decl.name, decl.help))
+    let knob = knobs::find(name)?;
+    let default = if knob.default.is_empty() { String::new() } else { format!(" [default: {}]", knob.default) };
+    Some(format!("{name}: `--{}`, or {}=… in the environment or after a target\n    {}{default}", knob.flag, knob.name, knob.help))
 }
 
 #[cfg(test)]
@@ -38,7 +36,7 @@ mod tests {
     #[test]
     fn a_variable_is_a_knob_or_retired_never_both() {
         for (name, _) in RETIRED {
-            assert!(table::find(name).is_none(), "{name} is a knob");
+            assert!(knobs::find(name).is_none(), "{name} is a knob");
         }
         assert!(describe("IMG_FORMAT").expect("a knob").contains("--image-format"));
         assert!(describe("RESCAN_DEPS").expect("retired").contains("not needed"));

@@ -1,0 +1,121 @@
+//! All knobs as data: for the reference page, completion, near misses and `summary`. Built from the groups' own declarations.
+
+use crate::{
+    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, Knobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,
+    ToolKnobs, VirtualBoxKnobs,
+};
+use clap::{Arg, Args, Command};
+use std::sync::OnceLock;
+
+/// Every group of knobs.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "doc comments would become the help of the whole command")]
+pub struct AllKnobs {
+    #[command(flatten)]
+    pub tree: Knobs,
+    #[command(flatten)]
+    pub more: MoreKnobs,
+}
+
+/// The knobs that only some commands take.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "doc comments would become the help of the whole command")]
+pub struct MoreKnobs {
+    #[command(flatten)]
+    pub run: RunKnobs,
+    #[command(flatten)]
+    pub proxy: ProxyKnobs,
+    #[command(flatten)]
+    pub key: KeyKnobs,
+    #[command(flatten)]
+    pub parallels: ParallelsKnobs,
+    #[command(flatten)]
+    pub virtualbox: VirtualBoxKnobs,
+    #[command(flatten)]
+    pub cloud: CloudKnobs,
+    #[command(flatten)]
+    pub build_vm: BuildVmKnobs,
+    #[command(flatten)]
+    pub export: ExportKnobs,
+    #[command(flatten)]
+    pub release: ReleaseKnobs,
+    #[command(flatten)]
+    pub proto: ProtoKnobs,
+    #[command(flatten)]
+    pub go: GoKnobs,
+    #[command(flatten)]
+    pub tools: ToolKnobs,
+}
+
+/// One knob, as its declaration says.
+#[derive(Clone, Debug)]
+pub struct Knob {
+    /// Its name in the environment, after `make` and in `xtask.toml`: the old Makefile's where it had one.
+    pub name: String,
+    /// Further names that mean the same.
+    pub aliases: Vec<String>,
+    /// Its flag, without `--`.
+    pub flag: String,
+    /// The values that it takes, in words.
+    pub values: String,
+    /// Its default; empty when it is unset or depends on the machine.
+    pub default: String,
+    /// One line of help.
+    pub help: String,
+}
+
+impl Knob {
+    fn of(arg: &Arg) -> Self {
+        let words: Vec<String> = arg.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
+        let hint = value_name(arg);
+        let values = match hint.as_str() {
+            _ if !words.is_empty() => words.join(", "),
+            SWITCH => "y, n".to_owned(),
+            SECRET => "text, shown nowhere".to_owned(),
+            "MIB" => "MiB".to_owned(),
+            "N" => "number".to_owned(),
+            other => other.to_lowercase(),
+        };
+        let default = arg.get_default_values().first().filter(|_| !arg.is_hide_default_value_set());
+        Self {
+            name: arg.get_id().as_str().to_owned(),
+            aliases: arg.get_all_aliases().unwrap_or_default().into_iter().map(str::to_owned).collect(),
+            flag: arg.get_long().unwrap_or_default().to_owned(),
+            values,
+            default: default.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default(),
+            help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// Its name and its further names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
+}
+
+/// The value name of a switch.
+pub(crate) const SWITCH: &str = "y|n";
+/// The value name of a text that no output may show.
+pub(crate) const SECRET: &str = "SECRET";
+
+/// The word that stands for the value in the help of `arg`.
+pub(crate) fn value_name(arg: &Arg) -> String {
+    arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether an argument of a command is a knob: their ids are old variables, in capitals.
+pub(crate) fn is_knob(arg: &Arg) -> bool {
+    arg.get_id().as_str().starts_with(|c: char| c.is_ascii_uppercase())
+}
+
+/// Every knob, in the order in which `summary` and the reference page list them.
+pub fn all() -> &'static [Knob] {
+    static ALL: OnceLock<Vec<Knob>> = OnceLock::new();
+    ALL.get_or_init(|| AllKnobs::augment_args(Command::new("knobs")).get_arguments().filter(|arg| is_knob(arg)).map(Knob::of).collect())
+}
+
+/// The knob of this name, alias or flag.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Knob> {
+    all().iter().find(|knob| knob.flag == name || knob.names().any(|known| known == name))
+}

@@ -1,0 +1,48 @@
+//! Parsers of knobs' values, for clap. An error says what the knob takes; which knob it is, and who set it, the caller adds.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::str::FromStr;
+
+/// One word of a closed set that was declared by `common::words!`.
+pub fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
+}
+
+/// A whole number from `least` to `most`.
+pub fn number(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("takes a whole number from {least} to {most}")),
+    }
+}
+
+/// A port number of TCP.
+pub fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "takes a whole number from 1 to 65535".to_owned())
+}
+
+/// Yes or no.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" | "true" | "on" | "1" => Ok(true),
+        "n" | "no" | "false" | "off" | "0" => Ok(false),
+        _ => Err("takes y or n".to_owned()),
+    }
+}
+
+/// The same, or linuxkit's option, which the old Makefile took as the value of `FORCE_BUILD`.
+pub fn force(text: &str) -> Result<bool, String> {
+    if text == "--force" { Ok(true) } else { switch(text) }
+}
+
+/// A version: it becomes the name of a folder and a part of image names.
+pub fn version(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| !c.is_ascii_alphanumeric() && !"._-+".contains(c);
+    if text.starts_with(['.', '-']) || text.contains(is_odd) || text == "current" {
+        return Err("a version names a folder and images: letters, digits, `.`, `_`, `-` and `+`, no leading `.` or `-`, and not `current`, which is the link to the last one".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,214 @@
+//! The texts that a person set, where each came from, and how clap is given them.
+
+use crate::known::{SECRET, SWITCH, all, find, is_knob, value_name};
+use anyhow::Result;
+use clap::{
+    Arg, ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
+use common::error::{did_you_mean, usage};
+use std::{error::Error as _, fmt};
+
+/// Where a knob's value came from, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The name of the target: `live-gcp`.
+    Target,
+    /// A flag or a `VAR=value` word.
+    Command,
+    /// The environment.
+    Environment,
+    /// `xtask.toml` or the tree's profile.
+    File,
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Target => "target's name",
+            Self::Command => "command line",
+            Self::Environment => "environment",
+            Self::File => "xtask.toml",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// A knob's value and where it came from, as a person may see it: the value of a secret is `(hidden)`, that of an unset knob is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The knob's own name.
+    pub name: String,
+    /// The value in its one spelling.
+    pub value: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// What was set as text, by the knobs' own names; not checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct RawKnobs(Vec<Origin>);
+
+impl RawKnobs {
+    /// Sets a knob by any of its names. A source set earlier wins, so set the strongest first; two different values from one source
+    /// are refused.
+    pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
+        let Some(knob) = find(name) else {
+            let hint = did_you_mean(name, all().iter().map(|knob| knob.name.as_str()))
+                .map_or_else(|| "`cargo xtask summary` lists the knobs".to_owned(), |near| format!("did you mean {near}?"));
+            return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
+        };
+        match self.get(&knob.name) {
+            Some(old) if old.source == source && old.value != value => Err(two_values(&knob.name, &old.value, value, source)),
+            Some(_) => Ok(()),
+            None => {
+                self.0.push(Origin { name: knob.name.clone(), value: value.to_owned(), source });
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes every knob out of `lookup` (the environment of the process, or a test's).
+    pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+        for name in all().iter().flat_map(|knob| knob.names()) {
+            if let Some(value) = lookup(name) {
+                self.set(name, &value, Source::Environment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was set for the knob of this own name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Origin> {
+        self.0.iter().find(|origin| origin.name == name)
+    }
+
+    /// Every knob that was set.
+    pub fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.0.iter()
+    }
+
+    /// Makes what was set the defaults of the knobs that `command` takes. An empty text means unset, as it does to make; on the command
+    /// line an empty switch is off.
+    #[must_use]
+    pub fn inject(&self, mut command: Command) -> Command {
+        let set: Vec<(clap::Id, String)> =
+            command.get_arguments().filter_map(|arg| Some((arg.get_id().clone(), self.value_for(arg)?))).collect();
+        for (id, value) in set {
+            command = command.mut_arg(id, |arg| arg.default_value(value));
+        }
+        command
+    }
+
+    fn value_for(&self, arg: &Arg) -> Option<String> {
+        let origin = self.get(arg.get_id().as_str())?;
+        let is_off = value_name(arg) == SWITCH && origin.source == Source::Command;
+        match origin.value.as_str() {
+            "" if is_off => Some("n".to_owned()),
+            "" => None,
+            value => Some(value.to_owned()),
+        }
+    }
+}
+
+/// Whether a value is not to be shown: an address may hold a password.
+fn is_secret(kind: &str, value: &str) -> bool {
+    kind == SECRET || value.contains("://") && value.contains('@')
+}
+
+fn two_values(name: &str, old: &str, new: &str, source: Source) -> anyhow::Error {
+    let kind = find(name).map_or("", |knob| if knob.values.contains("nowhere") { SECRET } else { "" });
+    let values = match is_secret(kind, old) || is_secret(kind, new) {
+        true => "two values".to_owned(),
+        false => format!("`{old}` and to `{new}`"),
+    };
+    usage(format!("{name} is set to {values} by the {source}"))
+}
+
+/// Value and source of every knob that `command` takes.
+pub fn origins(command: &Command, matches: &ArgMatches, raw: &RawKnobs) -> Result<Vec<Origin>> {
+    command.get_arguments().filter(|arg| is_knob(arg)).map(|arg| origin(arg, matches, raw)).collect()
+}
+
+fn origin(arg: &Arg, matches: &ArgMatches, raw: &RawKnobs) -> Result<Origin> {
+    let (name, kind) = (arg.get_id().as_str(), value_name(arg));
+    let typed = matches.get_raw(name).and_then(|mut values| values.next()).map(|value| value.to_string_lossy().into_owned());
+    let mut value = typed.unwrap_or_default();
+    let set = raw.get(name).filter(|set| !set.value.is_empty() || set.source == Source::Command);
+    let source = match (matches.value_source(name), set) {
+        (Some(ValueSource::CommandLine), Some(set)) if set.source == Source::Command && set.value != value => {
+            return Err(two_values(name, &value, &set.value, Source::Command));
+        }
+        (Some(ValueSource::CommandLine), _) => Source::Command,
+        (_, Some(set)) => set.source,
+        (_, None) => Source::Default,
+    };
+    if kind == SWITCH && !value.is_empty() {
+        value = if crate::parse::force(&value).unwrap_or(false) { "y" } else { "n" }.to_owned();
+    }
+    if is_secret(&kind, &value) && !value.is_empty() {
+        "(hidden)".clone_into(&mut value);
+    }
+    Ok(Origin { name: name.to_owned(), value, source })
+}
+
+/// clap's error about a value, in this program's words: the knob or option, its value, who set it, what it takes, and what to type.
+#[must_use]
+pub fn refuse(error: &clap::Error, command: &Command, raw: &RawKnobs) -> anyhow::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (typed, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    let flag = typed.split([' ', '=', '[']).next().unwrap_or_default().trim_start_matches("--");
+    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+    let takes = match error.kind() {
+        ErrorKind::ValueValidation => error.source().map(ToString::to_string),
+        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(words)) if !words.is_empty() => Some(format!("takes {}", words.join(", "))),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some((arg, takes)) = arg.zip(takes) else { return usage(plain(error)) };
+    let words: Vec<String> = arg.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
+    let near = did_you_mean(&value, words.iter().map(String::as_str));
+    let example = near.map(str::to_owned).or_else(|| words.first().cloned()).or_else(|| match value_name(arg).as_str() {
+        SWITCH => Some("y".to_owned()),
+        _ => find(arg.get_id().as_str()).map(|knob| knob.default.clone()).filter(|default| !default.is_empty()),
+    });
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let joint = if value_name(arg) == SWITCH { "=" } else { " " };
+    let name = arg.get_id().as_str();
+    match is_knob(arg) {
+        true => {
+            let source = raw.get(name).filter(|set| set.value == value).map_or(Source::Command, |set| set.source);
+            let hint = example.map_or_else(String::new, |example| format!("\nhint: --{flag}{joint}{example} or {name}={example}"));
+            usage(format!("{name}={value} ({source}): {takes}{near}{hint}"))
+        }
+        false => {
+            let hint = example.map_or_else(String::new, |example| format!("\nhint: --{flag}{joint}{example}"));
+            usage(format!("--{flag} {value}: {takes}{near}{hint}"))
+        }
+    }
+}
+
+/// Another error of clap's: its sentence, and its tips as hints.
+fn plain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut sentence = Vec::new();
+    for line in text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => sentence.push(format!("hint: {tip}")),
+            None if line.starts_with("Usage:") => sentence.push(format!("hint: {}", line.trim_start_matches("Usage:").trim())),
+            None if line.starts_with("For more information") => {}
+            None => sentence.push(line.to_owned()),
+        }
+    }
+    sentence.join("\n")
+}

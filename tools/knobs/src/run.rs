@@ -1,0 +1,194 @@
+//! Where images run, and what else single commands take.
+
+use crate::parse;
+use clap::Args;
+use std::path::PathBuf;
+
+/// The virtual machine in QEMU.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the virtual machine")]
+pub struct RunKnobs {
+    /// give the virtual machine a TPM
+    #[arg(id = "TPM", long = "tpm", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    pub tpm: bool,
+    /// do not use hardware acceleration
+    #[arg(id = "NOACCEL", long = "no-accel", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    pub no_accel: bool,
+    /// memory of the virtual machine: 128 to 1048576 MiB
+    #[arg(id = "QEMU_MEMORY", long = "memory", value_name = "MIB", default_value = "4096", value_parser = parse::number(128, 1 << 20))]
+    pub memory: u64,
+    /// folder that the virtual machine sees as a FAT disk
+    #[arg(id = "CONF_PART", long = "conf-part", value_name = "PATH")]
+    pub conf_part: Option<PathBuf>,
+    /// firmware as flash with variables; y on amd64, n elsewhere when unset
+    #[arg(id = "PFLASH", long = "pflash", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", value_parser = parse::switch)]
+    pub pflash: Option<bool>,
+    /// tap device of this machine that is bridged to the guest's first network card
+    #[arg(id = "TAP", long = "tap", value_name = "TEXT")]
+    pub tap: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole command")]
+    pub port: PortKnobs,
+}
+
+/// The way to the virtual machine's ssh server.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the virtual machine")]
+pub struct PortKnobs {
+    /// port of this machine that leads to the guest's ssh: 1 to 65535
+    #[arg(id = "SSH_PORT", long = "ssh-port", value_name = "PORT", default_value = "2222", value_parser = parse::port)]
+    pub ssh_port: u16,
+}
+
+/// The key for ssh.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs")]
+pub struct KeyKnobs {
+    /// key for ssh; dist/ssh.key, where `ssh-key` puts it, or ssh.key in CONF_DIR when unset
+    #[arg(id = "SSH_KEY", long = "ssh-key-file", value_name = "PATH")]
+    pub ssh_key: Option<PathBuf>,
+}
+
+/// Ports that ssh forwards.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs")]
+pub struct ProxyKnobs {
+    /// ports to forward, as ssh's options
+    #[arg(id = "SSH_PROXY", long = "ssh-proxy", value_name = "TEXT", default_value = "-L6000:localhost:6000", allow_hyphen_values = true)]
+    pub ssh_proxy: String,
+}
+
+/// The machine in Parallels Desktop.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of Parallels Desktop")]
+pub struct ParallelsKnobs {
+    /// name of the machine in Parallels Desktop
+    #[arg(id = "PARALLELS_VM_NAME", long = "parallels-vm-name", value_name = "TEXT", default_value = "EVE_Live")]
+    pub name: String,
+    /// its processors: 1 to 1024
+    #[arg(id = "PARALLELS_CPUS", long = "parallels-cpus", value_name = "N", default_value = "2", value_parser = parse::number(1, 1024))]
+    pub cpus: u64,
+    /// its memory: 128 to 1048576 MiB
+    #[arg(id = "PARALLELS_MEMORY", long = "parallels-memory", value_name = "MIB", default_value = "2048", value_parser = parse::number(128, 1 << 20))]
+    pub memory: u64,
+}
+
+/// The machine in VirtualBox.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of VirtualBox")]
+pub struct VirtualBoxKnobs {
+    /// name of the machine in VirtualBox
+    #[arg(id = "VB_VM_NAME", long = "vb-vm-name", value_name = "TEXT", default_value = "EVE_Live")]
+    pub name: String,
+    /// its processors: 1 to 1024
+    #[arg(id = "VB_CPUS", long = "vb-cpus", value_name = "N", default_value = "2", value_parser = parse::number(1, 1024))]
+    pub cpus: u64,
+    /// its memory: 128 to 1048576 MiB
+    #[arg(id = "VB_MEMORY", long = "vb-memory", value_name = "MIB", default_value = "2048", value_parser = parse::number(128, 1 << 20))]
+    pub memory: u64,
+}
+
+/// The machine in Google's cloud.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the cloud")]
+pub struct CloudKnobs {
+    /// name of the image in the cloud; from the version when unset
+    #[arg(id = "CLOUD_IMG_NAME", long = "cloud-image-name", value_name = "TEXT")]
+    pub image_name: Option<String>,
+    /// project, as linuxkit's option
+    #[arg(
+        id = "CLOUD_PROJECT",
+        long = "cloud-project",
+        value_name = "TEXT",
+        default_value = "-project lf-edge-eve",
+        allow_hyphen_values = true
+    )]
+    pub project: String,
+    /// bucket, as linuxkit's option
+    #[arg(id = "CLOUD_BUCKET", long = "cloud-bucket", value_name = "TEXT", default_value = "-bucket eve-live", allow_hyphen_values = true)]
+    pub bucket: String,
+    /// instance, as linuxkit's options
+    #[arg(
+        id = "CLOUD_INSTANCE",
+        long = "cloud-instance",
+        value_name = "TEXT",
+        default_value = "-zone us-west1-a -machine n1-standard-1",
+        allow_hyphen_values = true
+    )]
+    pub instance: String,
+}
+
+/// The machine that builds EVE.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the build machine")]
+pub struct BuildVmKnobs {
+    /// URI of the build machine's disk image; Ubuntu's for ZARCH when unset
+    #[arg(id = "BUILD_VM_SRC", long = "build-vm-src", value_name = "URI")]
+    pub source: Option<String>,
+    /// public key that may log in to the build machine
+    #[arg(id = "BUILD_VM_SSH_PUB_KEY", long = "build-vm-ssh-pub-key", value_name = "TEXT")]
+    pub public_key: Option<String>,
+    /// token with which the build machine registers as a runner
+    #[arg(id = "BUILD_VM_GH_TOKEN", long = "build-vm-gh-token", value_name = "SECRET")]
+    pub token: Option<String>,
+}
+
+/// An image of linuxkit's cache to be exported.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs")]
+pub struct ExportKnobs {
+    /// image to export from the cache: org/name:tag
+    #[arg(id = "IMAGE", long = "image", value_name = "TEXT")]
+    pub image: Option<String>,
+    /// file to export to
+    #[arg(id = "OUTFILE", long = "outfile", value_name = "PATH")]
+    pub outfile: Option<PathBuf>,
+    /// name of the exported image
+    #[arg(id = "IMAGE_NAME", long = "image-name", value_name = "TEXT")]
+    pub image_name: Option<String>,
+}
+
+/// The container in which Go code is built.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the Go builder")]
+pub struct GoKnobs {
+    /// version of Go in the builder image
+    #[arg(id = "GOVER", long = "gover", value_name = "TEXT", default_value = "1.20.1")]
+    pub go_version: String,
+    /// `local`: the Go builder image exists, do not build it
+    #[arg(id = "BUILD", long = "build", value_name = "TEXT")]
+    pub build: Option<String>,
+}
+
+/// Tools that are built from source.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the tools")]
+pub struct ToolKnobs {
+    /// commit of linuxkit to install; the tree's pin when unset
+    #[arg(id = "LINUXKIT_VERSION", long = "linuxkit-version", value_name = "TEXT")]
+    pub linuxkit_version: Option<String>,
+    /// git repository of linuxkit; the tree's when unset
+    #[arg(id = "LINUXKIT_SOURCE", long = "linuxkit-source", value_name = "URI")]
+    pub linuxkit_source: Option<String>,
+    /// commit of go-sources-and-licenses; the tree's pin when unset
+    #[arg(id = "GOSOURCES_VERSION", long = "gosources-version", value_name = "TEXT")]
+    pub gosources_version: Option<String>,
+}
+
+/// The release to prepare.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs")]
+pub struct ReleaseKnobs {
+    /// version to release: X.Y.Z or X.Y.Z-lts
+    #[arg(id = "VERSION", long = "release-version", value_name = "TEXT")]
+    pub version: Option<String>,
+}
+
+/// The API's sources.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs")]
+pub struct ProtoKnobs {
+    /// languages to generate the API for
+    #[arg(id = "PROTO_LANGS", long = "proto-langs", value_name = "TEXT", default_value = "go python")]
+    pub languages: String,
+}

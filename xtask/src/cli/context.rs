@@ -1,0 +1,86 @@
+//! From what was typed to the context of a command: which tree, which engine, where the tools are.
+
+use super::globals::Options;
+use anyhow::{Context as _, Result};
+use checkout::context::{Ctx, Globals};
+use child::{Tool, Tools, environment::Environment};
+use common::error::{did_you_mean, usage};
+use knobs::{Knobs, Source};
+use plan::{EngineKind, Profile};
+use std::path::{Path, PathBuf};
+
+/// The context for these options and knobs.
+pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
+    check_hypervisor(&knobs.image.hv, knobs.source("HV"), &profile)?;
+    check_platform(&knobs.image.platform, &profile)?;
+    let engine = match options.engine.as_ref().unwrap_or(&profile.tree.engine).as_str() {
+        "linuxkit" => EngineKind::Linuxkit,
+        _ => EngineKind::Native,
+    };
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let globals = Globals {
+        dry_run: options.dry_run,
+        offline: options.offline,
+        locked: options.locked,
+        json: options.json,
+        jobs: options.jobs.filter(|jobs| *jobs > 0).unwrap_or_else(processors),
+        verbose: options.verbose,
+    };
+    let tools = tools(engine, &knobs, &root, environment);
+    Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })
+}
+
+/// Where the tools are. The linuxkit engine prefers the linuxkit that `build-tools` installed. Its docker and clouds' tools get every
+/// variable of the environment but the knobs, which we pass on where they are meant.
+fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environment) -> Tools {
+    let is_knob = |name: &str| knobs::find(name).is_some_and(|knob| !knob.name.ends_with("_PROXY"));
+    let variables = environment.all().map(|(name, value)| (name.into(), value.into()));
+    let tools = Tools::new(variables, engine == EngineKind::Linuxkit, &is_knob);
+    let linuxkit = root.join("build-tools/bin/linuxkit");
+    let tools = if linuxkit.is_file() { tools.prefer(Tool::Linuxkit, linuxkit) } else { tools };
+    match knobs.host.docker.as_str() {
+        "docker" => tools,
+        other => tools.prefer(Tool::Docker, other),
+    }
+}
+
+/// HV is one of the tree's.
+fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
+    let known = &profile.tree.hypervisors;
+    if known.iter().any(|known| known == hv) {
+        return Ok(());
+    }
+    let near = did_you_mean(hv, known.iter().map(String::as_str));
+    let example = near.or(known.first().map(String::as_str)).unwrap_or("kvm");
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let name = &profile.tree.name;
+    Err(usage(format!("HV={hv} ({source}): {name} takes {}{near}\nhint: --hv {example} or HV={example}", known.join(", "))))
+}
+
+/// A tree without platforms and boards takes the generic PLATFORM only.
+fn check_platform(platform: &str, profile: &Profile) -> Result<()> {
+    let has_some = profile.tree.platforms || profile.parts.contains_key("bsp-imx");
+    if has_some || platform == "generic" {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "PLATFORM={platform}: {} has no platforms but generic\nhint: lf-edge/eve has some: --root DIR names a checkout",
+        profile.tree.name
+    )))
+}
+
+/// The tree: the one that was named, else the first folder upwards from here with a profile, else the workspace.
+pub fn find_root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return named.canonicalize().map_err(|error| usage(format!("--root {}: {error}", named.display())));
+    }
+    let here = std::env::current_dir().context("there is no current folder")?;
+    let above = here.ancestors().find(|folder| checkout::is_tree(folder)).map(Path::to_owned);
+    above.or_else(|| environment.workspace()).ok_or_else(|| {
+        usage(format!(
+            "no tree here: neither `{}` nor a folder above it has an {}\nhint: --root DIR names one",
+            here.display(),
+            plan::PROFILE
+        ))
+    })
+}

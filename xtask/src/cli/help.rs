@@ -1,0 +1,58 @@
+//! Help: the overview of all verbs, and that of one.
+
+use super::{NAME, globals::Options, refuse::refuse, verbs::FAMILIES};
+use crate::commands::Verb;
+use anyhow::Result;
+use clap::{Args as _, Command};
+use knobs::RawKnobs;
+
+/// `help`, `help VERB` and no word at all ask for help as `--help` does.
+pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
+    let help = || "--help".to_owned();
+    match words.as_slice() {
+        [] => vec![help()],
+        [help_verb] if help_verb == "help" => vec![help()],
+        [help_verb, verb, ..] if help_verb == "help" => vec![verb.clone(), help()],
+        _ => words,
+    }
+}
+
+/// The overview as a command of clap's, for printing.
+#[must_use]
+pub fn overview() -> Command {
+    let command = Command::new(NAME)
+        .about("Builds EVE: packages, root file systems, disk images; and runs them")
+        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or behind the verb:\n{options}{after-help}\n")
+        .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
+        .term_width(0)
+        .after_help(families());
+    Options::augment_args(command)
+}
+
+/// Prints the overview. Options without a verb do nothing, so a person who typed some wants to know what there is.
+pub fn print_overview(_: &[String]) -> Result<()> {
+    print!("{}", overview().render_help());
+    Ok(())
+}
+
+/// Prints the help that clap has made of `--help`; any other error becomes one of ours.
+pub fn show_or_refuse(error: &clap::Error, verb: &Verb, command: &Command, raw: &RawKnobs) -> Result<()> {
+    if error.use_stderr() {
+        return Err(refuse(error, &format!("{NAME} {}", verb.name), command, raw));
+    }
+    print!("{}", error.render());
+    Ok(())
+}
+
+/// All verbs with their headings.
+fn families() -> String {
+    let mut text = String::new();
+    for (heading, verbs) in FAMILIES {
+        text.push_str(&format!("{heading}:\n"));
+        for verb in verbs.iter().flat_map(|verbs| verbs.iter()) {
+            text.push_str(&format!("  {:<28} {}\n", verb.name, verb.about));
+        }
+        text.push('\n');
+    }
+    text + "`cargo xtask VERB --help` tells more of one; knobs follow the verb, as flags or as VAR=value (`cargo xtask summary`)."
+}

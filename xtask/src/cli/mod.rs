@@ -1,0 +1,212 @@
+//! The command line: options, a verb, the verb's arguments, and knobs as flags or `VAR=value` words.
+
+mod completions;
+mod context;
+mod globals;
+mod help;
+pub mod make;
+mod reference;
+mod refuse;
+mod verbs;
+
+pub use verbs::verbs;
+
+use crate::commands::{Action, Verb};
+use anyhow::Result;
+use child::environment::Environment;
+use clap::Command;
+use globals::{Options, add, close_jobs, value_of, verb_at};
+use knobs::{Knobs, RawKnobs, Source};
+use std::path::Path;
+
+/// What a person types to start us.
+const NAME: &str = "cargo xtask";
+
+/// Parses `words` (without the program's name) and runs the verb.
+pub fn run(words: &[String], environment: &Environment) -> Result<()> {
+    let at = verb_at(words);
+    if words.get(at).is_some_and(|word| word == "make") {
+        return make::run(&words[..at], &words[at + 1..], environment);
+    }
+    run_line(words, environment, true)
+}
+
+/// Runs one verb. With `notes`, a `VAR=value` that the verb does not use is mentioned; make is silent about those.
+fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<()> {
+    let (assignments, words) = split_assignments(words);
+    let mut words = make::expand_old_name(help::asks_for_help(words));
+    close_jobs(&mut words);
+    let mut rest = words.split_off(verb_at(&words));
+    let before = words;
+    if rest.is_empty() || before.iter().any(|word| word == "--help" || word == "-h") {
+        return help::print_overview(&before);
+    }
+    let name = rest.remove(0);
+    let verb = verbs().find(|verb| verb.name == name).ok_or_else(|| refuse::unknown_verb(&name))?;
+    let options = parse_options(&before)?;
+    if let Action::Anywhere(run) = verb.action {
+        let command = verb_command(verb);
+        let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
+            Ok(matches) => matches,
+            Err(error) => return help::show_or_refuse(&error, verb, &command, &RawKnobs::default()),
+        };
+        return run(environment, &matches);
+    }
+    run_on_tree(verb, options, rest, &assignments, environment, notes)
+}
+
+fn run_on_tree(
+    verb: &Verb,
+    options: Options,
+    mut rest: Vec<String>,
+    assignments: &[(String, String)],
+    environment: &Environment,
+    notes: bool,
+) -> Result<()> {
+    let late_root = value_of(&rest, "root").map(Path::new);
+    let command = verb_command(verb);
+    if rest.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h") {
+        let error = command.clone().try_get_matches_from([verb.name, "--help"]).err();
+        return error.map_or(Ok(()), |error| help::show_or_refuse(&error, verb, &command, &RawKnobs::default()));
+    }
+    let root = context::find_root(late_root.or(options.root.as_deref()), environment)?;
+    let profile = checkout::read_profile(&root)?;
+    remove_set_flags(verb, &command, &mut rest);
+    let raw = gather(verb, &rest, assignments, environment, &profile)?;
+    let command = raw.inject(command);
+    let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
+        Ok(matches) => matches,
+        Err(error) => return help::show_or_refuse(&error, verb, &command, &raw),
+    };
+    let options = options.and(Options::of(&matches)?);
+    let knobs = Knobs::of_matches(&command, &matches, &raw, &root)?;
+    if notes {
+        note_unused(verb, &command, assignments);
+    }
+    let ctx = context::build(options, knobs, profile, root, environment)?;
+    verb.run(&ctx, &matches)
+}
+
+/// The words for clap, which wants a program's name first.
+fn named(verb: &Verb, words: Vec<String>) -> impl Iterator<Item = String> {
+    std::iter::once(format!("{NAME} {}", verb.name)).chain(words)
+}
+
+fn parse_options(words: &[String]) -> Result<Options> {
+    let command = <Options as clap::Args>::augment_args(Command::new(NAME).disable_help_flag(true));
+    let matches = command.clone().try_get_matches_from(std::iter::once(NAME.to_owned()).chain(words.iter().cloned()));
+    matches.and_then(|matches| Options::of(&matches)).map_err(|error| refuse::refuse(&error, NAME, &command, &RawKnobs::default()))
+}
+
+/// The command of one verb: its arguments, the knobs of the tree, and the options of all commands.
+#[must_use]
+pub fn verb_command(verb: &Verb) -> Command {
+    let command = Command::new(verb.name).bin_name(format!("{NAME} {}", verb.name)).about(verb.about).term_width(0);
+    let command = (verb.arguments)(command);
+    match verb.action {
+        Action::Anywhere(_) => command,
+        _ => add::<Options>(add::<Knobs>(command, !verb.builds), true),
+    }
+}
+
+/// Everything that was set, the strongest first.
+fn gather(
+    verb: &Verb,
+    rest: &[String],
+    assignments: &[(String, String)],
+    environment: &Environment,
+    profile: &plan::Profile,
+) -> Result<RawKnobs> {
+    let mut raw = RawKnobs::default();
+    for (name, value) in verb.sets {
+        raw.set(name, value, Source::Target)?;
+    }
+    for (name, value) in assignments {
+        raw.set(name, value, Source::Command)?;
+    }
+    raw.set_from_environment(&|name| environment.get_raw(name))?;
+    let set = raw.get("HV").map(|hv| hv.value.clone()).filter(|hv| !hv.is_empty());
+    let hv = value_of(rest, "hv").map(str::to_owned).or(set).unwrap_or_else(|| "kvm".to_owned());
+    for (name, value) in &profile.knobs {
+        if let Some(value) = value.to_text(&hv) {
+            let said = raw.set(name, &value, Source::File);
+            said.map_err(|error| common::error::usage(format!("[knobs] in {}: {error:#}", plan::PROFILE)))?;
+        }
+    }
+    Ok(raw)
+}
+
+/// A verb's name is stronger than a flag: takes flags of knobs that the name sets out of `words`.
+fn remove_set_flags(verb: &Verb, command: &Command, words: &mut Vec<String>) {
+    for (name, _) in verb.sets {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == *name);
+        let Some(flag) = arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}")) else { continue };
+        while let Some(at) = words.iter().position(|word| *word == flag || word.starts_with(&format!("{flag}="))) {
+            let count = if words[at] == flag { 2 } else { 1 };
+            words.drain(at..(at + count).min(words.len()));
+        }
+    }
+}
+
+fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)]) {
+    for (name, _) in assignments {
+        let known = knobs::find(name).map_or(name.as_str(), |knob| knob.name.as_str());
+        if command.get_arguments().all(|arg| arg.get_id() != known) {
+            eprintln!("note: `{}` does not use {name}", verb.name);
+        }
+    }
+}
+
+/// Whether the tree that `options` (the words before a verb) choose publishes its packages: it is lf-edge/eve, not this repository.
+#[must_use]
+pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
+    let root = context::find_root(value_of(options, "root").map(Path::new), environment);
+    root.and_then(|root| checkout::read_profile(&root)).is_ok_and(|profile| profile.packages.published)
+}
+
+/// A verb's words without `VAR=value`, which may stand anywhere after the verb as they may after `make`.
+fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let (mut assignments, mut rest) = (Vec::<(String, String)>::new(), Vec::<String>::new());
+    for word in words {
+        // Behind an option, only a knob's name starts an assignment: `--until A=b` is a text.
+        let is_value = rest.last().is_some_and(|before| before.starts_with("--") && !before.contains('='));
+        match word.split_once('=') {
+            Some((name, value)) if is_name(name) && (!is_value || knobs::find(name).is_some()) => {
+                assignments.push((name.to_owned(), value.to_owned()))
+            }
+            _ => rest.push(word.clone()),
+        }
+    }
+    (assignments, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        for verb in verbs() {
+            verb_command(verb).debug_assert();
+        }
+    }
+
+    #[test]
+    fn assignments_are_told_from_words() {
+        let words = ["pkg", "HV=xen", "--until=x", "a=b", "A_1=2 3"].map(str::to_owned);
+        let (assignments, rest) = split_assignments(&words);
+        assert_eq!(assignments, [("HV".to_owned(), "xen".to_owned()), ("A_1".to_owned(), "2 3".to_owned())]);
+        assert_eq!(rest, ["pkg", "--until=x", "a=b"]);
+    }
+
+    #[test]
+    fn a_verbs_name_is_stronger_than_a_flag() {
+        let verb = verbs().find(|verb| verb.name == "live-gcp").expect("a verb");
+        let mut words = ["--image-format", "raw", "-n", "--image-format=vdi"].map(str::to_owned).to_vec();
+        remove_set_flags(verb, &verb_command(verb), &mut words);
+        assert_eq!(words, ["-n"]);
+    }
+}

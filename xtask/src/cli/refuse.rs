@@ -1,0 +1,53 @@
+//! clap's errors in this program's words: what is wrong, then what to type.
+
+use super::{make, verbs};
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use common::error::{did_you_mean, usage};
+use knobs::RawKnobs;
+
+/// A word that is neither a verb nor an old target.
+pub fn unknown_verb(word: &str) -> anyhow::Error {
+    let names = verbs().map(|verb| verb.name).chain(make::old_names());
+    let hint = did_you_mean(word, names)
+        .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
+    usage(format!("there is no target or command `{word}`\nhint: {hint}"))
+}
+
+/// What clap says of the words of `line` (`cargo xtask live`), whose `command` got the knobs of `raw`.
+pub fn refuse(error: &clap::Error, line: &str, command: &Command, raw: &RawKnobs) -> anyhow::Error {
+    let word = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => word.clone(),
+        Some(ContextValue::Strings(words)) => words.join(" "),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument if !word.is_empty() => unknown_argument(&word, line, command),
+        ErrorKind::MissingRequiredArgument if !word.is_empty() => usage(format!("`{line}` needs {word}\nhint: {line} --help")),
+        _ => knobs::refuse(error, command, raw),
+    }
+}
+
+fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error {
+    if !word.starts_with('-') {
+        return usage(format!("`{line}` takes no word `{word}`\nhint: {line} --help"));
+    }
+    let typed = word.split('=').next().unwrap_or(word).trim_start_matches('-');
+    let flags = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
+    if let Some(near) = did_you_mean(typed, flags) {
+        return usage(format!("`{line}` has no option `{word}`\nhint: did you mean --{near}?"));
+    }
+    let users: Vec<&str> = match knobs::find(typed) {
+        None => Vec::new(),
+        Some(knob) => {
+            let uses = |verb: &&crate::commands::Verb| {
+                (verb.arguments)(Command::new("verb")).get_arguments().any(|arg| arg.get_id().as_str() == knob.name)
+            };
+            verbs().filter(uses).map(|verb| verb.name).take(4).collect()
+        }
+    };
+    let hint = if users.is_empty() { format!("{line} --help") } else { format!("it is an option of {}", users.join(", ")) };
+    usage(format!("`{line}` has no option `{word}`\nhint: {hint}"))
+}
