@@ -15,7 +15,7 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::OwnedFd,
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::Path,
@@ -299,6 +299,7 @@ mod tests {
         collections::BTreeMap,
         fs,
         io::{BufRead as _, Read},
+        os::fd::AsRawFd as _,
     };
 
     fn sh(script: &str) -> Cmd {
