@@ -42,7 +42,7 @@ const AFTER_TERM: Duration = Duration::from_secs(5);
 /// How long a tool may go on after the reader of its output has failed; then it gets SIGTERM.
 const AFTER_READER: Duration = Duration::from_secs(1);
 
-/// What the thread that waits for a child is told.
+/// What wakes [`Running::finish`].
 pub(super) enum Event {
     /// The child has ended and its status has not been taken yet, so that its number still belongs to it.
     Ended(io::Result<Usage>),
@@ -198,7 +198,7 @@ pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<Pipe
     let events = mpsc::channel();
     let ended = events.0.clone();
     threads.push(thread::spawn(move || {
-        // Nobody listens any more when the child could not be waited for.
+        // The send fails when `Running` is gone, and then nobody needs the message.
         let _ = ended.send(Event::Ended(usage::wait_without_reaping(pid, started)));
     }));
     let own_group = !cmd.foreground;
@@ -274,7 +274,8 @@ fn hook_birth(command: &mut Command, own_group: bool, umask: Option<u32>, kept: 
     }
 }
 
-/// Marks every file descriptor after the standard streams to be closed at exec: whoever started us may have left some open.
+/// Marks every file descriptor after the standard streams to be closed at exec: the program that started us may have left some
+/// open, and a build step must not get them.
 #[allow(unsafe_code)]
 fn close_on_exec() {
     // SAFETY: system calls on plain numbers.
@@ -283,7 +284,7 @@ fn close_on_exec() {
         if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
             return;
         }
-        // Linux before 5.11, and other systems. The limit may be a thousand million, and hardly anybody opens so many.
+        // Linux before 5.11 and other systems have no such call. The limit can be a thousand million: look at the first 65,536.
         for fd in 3..libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 16) {
             libc::fcntl(fd as i32, libc::F_SETFD, libc::FD_CLOEXEC);
         }
