@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, git};
+use common::{Xtask, git, init};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -95,9 +95,7 @@ impl Checkout {
         it.write("pkg/fw/build-nvidia-jp6.yml", "org: lfedge\nimage: eve-fw\ntag: \"{{.Hash}}-nvidia-jp6\"\n");
         it.write("pkg/alpine/Dockerfile", "FROM lfedge/eve-pillar:old AS old\nFROM scratch\nCOPY --from=old /a /a\n");
         it.write("pkg/pillar/Dockerfile", "ARG A=lfedge/eve-alpine:1234\nFROM lfedge/eve-fw:abcd AS fw\nFROM ${A}\nCOPY --from=fw / /\n");
-        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
-            git(it.folder.path(), words);
-        }
+        init(it.folder.path(), "main", "tree");
         for (name, text) in [("linuxkit", LINUXKIT), ("docker", DOCKER)] {
             let state = it.path("state");
             let log = format!("echo \"$(basename \"$PWD\")> {name} $*\" >> '{}'", it.path("state/calls").display());

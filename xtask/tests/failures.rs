@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, git};
+use common::{Xtask, init, shell};
 use std::{
     fs,
     path::Path,
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use xshell::cmd;
 
 /// A tree with two packages from nothing: enough for `live-raw`.
 struct Tree {
@@ -36,9 +37,7 @@ impl Tree {
         tree.write("pkg/base/files/EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n");
         tree.write("conf/server", "example.org\n");
         tree.write(".gitignore", "/dist\n/home\n");
-        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "small"]] {
-            git(tree.root(), words);
-        }
+        init(tree.root(), "main", "small");
         tree
     }
 
@@ -91,8 +90,8 @@ fn a_small_tree_becomes_a_disk_and_then_nothing_is_due() {
     assert!(!plan.contains("to do"), "{plan}");
     let again = tree.xtask().args(["live-raw"]).ok();
     assert!(again.starts_with("up to date: "), "{again}");
-    let status = Command::new("git").args(["status", "--porcelain"]).current_dir(tree.root()).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&status.stdout), "", "a build changes nothing that git sees");
+    let sh = shell(tree.root());
+    assert_eq!(cmd!(sh, "git status --porcelain").read().unwrap(), "", "a build changes nothing that git sees");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, git, has, repository, skipped, tool};
+use common::{Xtask, git, has, init, repository, skipped, tool};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
@@ -30,9 +30,7 @@ fn small_tree(root: &Path) {
         std::fs::write(path, text).unwrap();
     }
     std::os::unix::fs::symlink("x.yml", root.join("link.yml")).unwrap();
-    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
-        git(root, words);
-    }
+    init(root, "main", "tree");
 }
 
 /// Serves `files` by name to whoever asks; the address.
@@ -270,9 +268,7 @@ fn alpine_sources_are_checked_by_their_digests() {
     std::fs::create_dir_all(aports.join("community/foo")).unwrap();
     std::fs::write(aports.join("community/foo/APKBUILD"), script).unwrap();
     std::fs::write(aports.join("community/foo/fix.patch"), "good").unwrap();
-    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "foo"]] {
-        git(&aports, words);
-    }
+    init(&aports, "main", "foo");
     let commit = tool("git", &["-C", aports.to_str().unwrap(), "rev-parse", "HEAD"]);
     let commit = commit.trim();
     let database = folder.path().join("rootfs/containers/x/lib/apk/db");

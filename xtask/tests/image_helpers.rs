@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, git, has, repository, skipped, tool};
+use common::{Xtask, git, has, init, repository, skipped, tool};
 use diskimage::{
     disk::{self, Source},
     eve::{self, Kind},
@@ -45,9 +45,7 @@ impl Place {
             fs::create_dir_all(place.path(name).parent().unwrap()).unwrap();
             fs::write(place.path(name), text).unwrap();
         }
-        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
-            git(place.folder.path(), words);
-        }
+        init(place.folder.path(), "main", "tree");
         place
     }
 

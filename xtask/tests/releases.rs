@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{Xtask, git};
+use common::{Xtask, init, shell};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+use xshell::{Shell, cmd};
 
 /// A clone on master with an origin, of a tree that pins a linuxkit.
 struct Clone {
@@ -28,21 +29,27 @@ impl Clone {
         made.write("conf/server", "example.org\n");
         made.write("conf/authorized_keys", "");
         made.write(".gitignore", "/dist\n/build-tools\n");
-        for words in [&["init", "-q", "-b", "master"][..], &["add", "-A"], &["commit", "-q", "-m", "one"]] {
-            git(&root, words);
-        }
-        for (name, value) in [("user.name", "test"), ("user.email", "test@example.org")] {
-            git(&root, &["config", name, value]);
-        }
-        let origin = made.folder.path().join("origin.git");
-        git(made.folder.path(), &["clone", "-q", "--bare", root.to_str().unwrap(), origin.to_str().unwrap()]);
-        git(&root, &["remote", "add", "origin", origin.to_str().unwrap()]);
-        git(&root, &["fetch", "-q", "origin"]);
+        init(&root, "master", "one");
+        let (sh, origin) = (made.shell(), made.origin());
+        cmd!(sh, "git config user.name test").run().unwrap();
+        cmd!(sh, "git config user.email test@example.org").run().unwrap();
+        cmd!(sh, "git clone -q --bare . {origin}").run().unwrap();
+        cmd!(sh, "git remote add origin {origin}").run().unwrap();
+        cmd!(sh, "git fetch -q origin").run().unwrap();
         made
     }
 
     fn root(&self) -> PathBuf {
         self.folder.path().join("tree")
+    }
+
+    fn origin(&self) -> PathBuf {
+        self.folder.path().join("origin.git")
+    }
+
+    /// A shell in the tree.
+    fn shell(&self) -> Shell {
+        shell(&self.root())
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -75,14 +82,14 @@ impl Version for Xtask {
 }
 
 fn git_says(folder: &Path, words: &str) -> String {
-    let output = Command::new("git").args(words.split(' ')).current_dir(folder).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let sh = shell(folder);
+    cmd!(sh, "git").args(words.split(' ')).read().unwrap()
 }
 
 #[test]
 fn a_release_is_a_branch_with_the_server_and_a_tag_or_nothing_at_all() {
     let clone = Clone::new();
-    let before = clone.state();
+    let (sh, before) = (clone.shell(), clone.state());
     for (words, why) in [(&["release"][..], "VERSION"), (&["release", "VERSION=1.2"], "x.y.z")] {
         let (code, error) = clone.xtask().args(words).fails();
         assert!(code == 2 && error.contains(why), "{error}");
@@ -90,7 +97,7 @@ fn a_release_is_a_branch_with_the_server_and_a_tag_or_nothing_at_all() {
     clone.write("conf/server", "mine\n");
     let (code, error) = clone.xtask().args(["release", "VERSION=1.2.3"]).fails();
     assert!(code == 2 && error.contains("conf/server"), "{error}");
-    git(&clone.root(), &["checkout", "-q", "conf/server"]);
+    cmd!(sh, "git checkout -q conf/server").run().unwrap();
     assert_eq!(clone.state(), before, "refusals change nothing");
 
     clone.xtask().args(["release", "VERSION=1.2.3"]).ok();
@@ -100,16 +107,16 @@ fn a_release_is_a_branch_with_the_server_and_a_tag_or_nothing_at_all() {
 
     // At the tag there is nothing to patch; a commit later there is.
     assert_eq!(clone.xtask().args(["patch"]).fails().0, 2);
-    git(&clone.root(), &["commit", "-q", "--allow-empty", "-m", "fix"]);
+    cmd!(sh, "git commit -q --allow-empty -m fix").run().unwrap();
     clone.xtask().args(["patch"]).ok();
     assert_eq!(git_says(&clone.root(), "describe --tags"), "1.2.4");
 
-    git(&clone.root(), &["checkout", "-q", "master"]);
+    cmd!(sh, "git checkout -q master").run().unwrap();
     let before = clone.state();
     let (code, error) = clone.xtask().args(["release", "VERSION=1.2.4"]).fails();
     assert!(code == 2 && error.contains("the tag 1.2.4 exists already"), "{error}");
     assert_eq!(clone.state(), before);
-    git(&clone.root(), &["checkout", "-q", "1.2"]);
+    cmd!(sh, "git checkout -q 1.2").run().unwrap();
     let (code, error) = clone.xtask().args(["release", "VERSION=1.3.0"]).fails();
     assert!(code == 2 && error.contains("starts from master"), "{error}");
 }
@@ -117,11 +124,11 @@ fn a_release_is_a_branch_with_the_server_and_a_tag_or_nothing_at_all() {
 #[test]
 fn a_tag_that_only_origin_has_stops_a_release_before_it_begins() {
     let clone = Clone::new();
-    let origin = clone.folder.path().join("origin.git");
-    git(&origin, &["tag", "-a", "-m", "x", "1.2.3", "master"]);
-    git(&clone.root(), &["commit", "-q", "--allow-empty", "-m", "two"]);
-    git(&clone.root(), &["push", "-q", "origin", "master"]);
-    git(&origin, &["tag", "-f", "-a", "-m", "x", "1.2.3", "master"]);
+    let (sh, origin) = (clone.shell(), clone.origin());
+    cmd!(sh, "git -C {origin} tag -a -m x 1.2.3 master").run().unwrap();
+    cmd!(sh, "git commit -q --allow-empty -m two").run().unwrap();
+    cmd!(sh, "git push -q origin master").run().unwrap();
+    cmd!(sh, "git -C {origin} tag -f -a -m x 1.2.3 master").run().unwrap();
     let (code, error) = clone.xtask().args(["release", "VERSION=1.2.3"]).fails();
     assert!(code == 2 && error.contains("the tag 1.2.3 exists already"), "{error}");
     assert_eq!(git_says(&clone.root(), "branch --format=%(refname:short)"), "master");
@@ -131,38 +138,38 @@ fn a_tag_that_only_origin_has_stops_a_release_before_it_begins() {
 #[test]
 fn the_version_is_always_gits() {
     let clone = Clone::new();
-    let root = clone.root();
+    let (sh, root) = (clone.shell(), clone.root());
     let version = || clone.xtask().arg_version();
-    let commit = |name: &str| git(&root, &["commit", "-q", "--allow-empty", "-m", name]);
+    let commit = |name: &str| cmd!(sh, "git commit -q --allow-empty -m {name}").run().unwrap();
     let short = || git_says(&root, "rev-parse --short=8 HEAD");
     for _ in 0..2 {
         assert_eq!(version(), format!("0.0.0-master-{}", short()));
     }
     commit("two");
     assert_eq!(version(), format!("0.0.0-master-{}", short()));
-    git(&root, &["tag", "-a", "-m", "x", "v9.9.1"]);
+    cmd!(sh, "git tag -a -m x v9.9.1").run().unwrap();
     assert_eq!(version(), "v9.9.1");
-    git(&root, &["tag", "-d", "v9.9.1"]);
+    cmd!(sh, "git tag -d v9.9.1").run().unwrap();
     assert_eq!(version(), format!("0.0.0-master-{}", short()));
 
     // A branch that is another name of one.
-    git(&root, &["symbolic-ref", "refs/heads/main", "refs/heads/master"]);
-    git(&root, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    cmd!(sh, "git symbolic-ref refs/heads/main refs/heads/master").run().unwrap();
+    cmd!(sh, "git symbolic-ref HEAD refs/heads/main").run().unwrap();
     let before = version();
     commit("three");
     assert!(before != version() && version().ends_with(&short()), "{}", version());
-    git(&root, &["symbolic-ref", "HEAD", "refs/heads/master"]);
+    cmd!(sh, "git symbolic-ref HEAD refs/heads/master").run().unwrap();
 
     // The history's end moves.
-    git(&root, &["tag", "-a", "-m", "x", "v9.9.2"]);
+    cmd!(sh, "git tag -a -m x v9.9.2").run().unwrap();
     commit("four");
     let (full, shallow) = (version(), clone.folder.path().join("shallow"));
     let url = format!("file://{}", root.display());
-    git(clone.folder.path(), &["clone", "-q", "--depth=1", "--no-tags", &url, shallow.to_str().unwrap()]);
+    cmd!(sh, "git clone -q --depth=1 --no-tags {url} {shallow}").run().unwrap();
     let of_shallow = || Xtask::new(&shallow).env("HOME", clone.folder.path()).arg_version();
-    git(&shallow, &["fetch", "-q", "--depth=1", "origin", "tag", "v9.9.2"]);
+    cmd!(sh, "git -C {shallow} fetch -q --depth=1 origin tag v9.9.2").run().unwrap();
     assert_eq!(of_shallow(), format!("0.0.0-master-{}", short()));
-    git(&shallow, &["fetch", "-q", "--unshallow"]);
+    cmd!(sh, "git -C {shallow} fetch -q --unshallow").run().unwrap();
     assert_eq!(of_shallow(), full);
     assert!(full.starts_with("v9.9.2-1-g"), "{full}");
 
@@ -176,7 +183,7 @@ fn the_version_is_always_gits() {
     );
     clone.xtask().env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())).args(["version"]).output();
     assert_eq!(git_says(&root, "log -1 --format=%s"), "race");
-    git(&root, &["checkout", "-q", "HEAD~1"]);
+    cmd!(sh, "git checkout -q HEAD~1").run().unwrap();
     assert_eq!(version(), format!("v9.9.2-2-g{}", git_says(&root, "rev-parse --short HEAD")));
 }
 
@@ -199,9 +206,8 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     let source = clone.folder.path().join("linuxkit.git");
     fs::create_dir_all(source.join("src/cmd/linuxkit")).unwrap();
     fs::write(source.join("src/cmd/linuxkit/main.go"), "package main\n").unwrap();
-    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "one"]] {
-        git(&source, words);
-    }
+    init(&source, "main", "one");
+    let sh = clone.shell();
     let commit = git_says(&source, "rev-parse HEAD");
     // A stand-in for Go: the program that it builds is its source.
     let bin = clone.folder.path().join("bin");
@@ -227,7 +233,7 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     assert!(!clone.folder.path().join("go-calls").exists(), "nothing is built twice");
 
     // Another pin takes the place of the first, and of its marker.
-    git(&source, &["commit", "-q", "--allow-empty", "-m", "two"]);
+    cmd!(sh, "git -C {source} commit -q --allow-empty -m two").run().unwrap();
     let next = git_says(&source, "rev-parse HEAD");
     build(&next).ok();
     assert!(tools.join(format!("linuxkit.{next}")).is_file() && !tools.join(format!("linuxkit.{commit}")).exists());

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, git, texts};
+use common::{Xtask, init, texts};
 use std::{fs, path::Path};
 
 /// A tree that is built by containers, as small as one can be.
@@ -28,9 +28,7 @@ fn tree(root: &Path) {
     }
     write("conf/server", "example.org\n");
     write(".gitignore", "/dist\n");
-    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "small"]] {
-        git(root, words);
-    }
+    init(root, "main", "small");
 }
 
 /// What both stand-ins begin with: they count their calls, and the one whose number is `FAIL_AT` does what `MODE` says.

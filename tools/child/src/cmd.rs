@@ -1,11 +1,12 @@
 //! One command line as a value: what to start, with which environment, where its output goes. Its `Display` can be pasted
 //! into a shell. How it then lives and dies is in `process`; which program stands behind a tool's name is in `table`.
 //!
-//! Built on `std::process`, not on duct or xshell: every child needs its own process group, a death signal, a live tail
-//! and redacted secrets, which are hooks around a single start; and we have no pipelines between foreign programs.
+//! The crate duct starts the child and connects its streams. We add what duct does not have: a command line to paste, a
+//! process group that ends as a whole, a death signal, live output with its last lines in the error, and hidden secrets.
 
 use super::{
-    process::{self, Console, Running},
+    failure::{Exit, Failure},
+    process::{self, Console, Event, Running},
     usage::Usage,
 };
 use anyhow::Result;
@@ -13,10 +14,11 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
-    io::Read,
+    io::{self, Read},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -132,14 +134,12 @@ impl Cmd {
     }
 
     /// Sets a variable whose value is shown nowhere: not by `Display`, and not where the tool prints it.
-    #[allow(dead_code, reason = "the registry login of the engine linuxkit needs it")]
     pub fn secret_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Secret(value.as_ref().to_owned()));
         self
     }
 
     /// Takes a variable out of the base environment.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Remove);
         self
@@ -152,14 +152,12 @@ impl Cmd {
     }
 
     /// Standard input is the file `path`; it is empty otherwise.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stdin::File(path.into());
         self
     }
 
     /// Standard input is `bytes`. They are shown nowhere.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stdin::Bytes(bytes.into());
         self
@@ -197,12 +195,17 @@ impl Cmd {
 
     /// Runs it; false when it ends with a status other than 0. Being killed by a signal or running out of time is an error.
     pub fn status_ok(self) -> Result<bool> {
-        process::status_ok(self)
+        let Err(error) = self.run() else { return Ok(true) };
+        match error.downcast_ref::<Failure>() {
+            Some(Failure { exit: Exit::Status(_), .. }) => Ok(false),
+            _ => Err(error),
+        }
     }
 
     /// Runs it; it must end with status 0. Both output streams go, in order, to where [`output`](Cmd::output) says.
     pub fn run(self) -> Result<()> {
-        process::run(self)
+        let limit = self.timeout;
+        self.spawn()?.succeed(limit)
     }
 
     /// Runs it; gives what it printed on standard output, without white space at the end. It must be UTF-8.
@@ -216,32 +219,58 @@ impl Cmd {
 
     /// Runs it; gives what it printed on standard output.
     pub fn stdout_bytes(self) -> Result<Vec<u8>> {
-        self.read_with(|reader| {
-            let mut bytes = Vec::new();
-            reader.read_to_end(&mut bytes)?;
-            Ok(bytes)
-        })
+        self.read_with(read_all)
     }
 
     /// Runs it while `read` reads its standard output, so that nothing large is held in memory. A failure of the tool goes
     /// before the error that it causes in `read`.
     pub fn read_with<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
-        process::read_with(self, read)
+        Ok(self.read_and_measure(read)?.1)
     }
 
     /// Runs it, which must end with status 0; gives what it used, and what it printed on standard output, held in memory.
     pub fn measure(self) -> Result<(Usage, Vec<u8>)> {
-        process::measure(self)
+        self.read_and_measure(read_all)
+    }
+
+    fn read_and_measure<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<(Usage, T)> {
+        let limit = self.timeout;
+        let (output, stdout) = io::pipe()?;
+        let mut running = process::start(self, None, Some(stdout))?;
+        let events = running.events.0.clone();
+        let mut output = Seen { inner: output, ended: false };
+        let (result, saw_end, given_up) = thread::scope(|scope| {
+            let wait = scope.spawn(|| running.finish(limit));
+            let result = read(&mut output);
+            let saw_end = output.ended;
+            // A reader that leaves early closes the pipe, and the tool gets SIGPIPE at its next word.
+            drop(output);
+            if result.is_err() {
+                let _ = events.send(Event::Unread);
+            }
+            (result, saw_end, wait.join())
+        });
+        let given_up = given_up.map_err(|_| anyhow::anyhow!("the thread that waits for a tool has panicked"))??;
+        match running.ended {
+            Some(Exit::Status(0)) => {}
+            // A tool that gets SIGPIPE after the reader saw the end has broken in the middle.
+            Some(Exit::Signal(libc::SIGPIPE)) if !saw_end => {}
+            _ if given_up => {}
+            _ => return Err(running.failure().into()),
+        }
+        Ok((running.used, result?))
     }
 
     /// Starts it in the background. It is killed when the value is dropped, or when the thread that started it ends.
     pub fn spawn(self) -> Result<Running> {
-        process::spawn(self)
+        process::start(self, None, None)
     }
 
     /// Starts it in the background with its standard input and output in our hands; standard error goes to the output.
     pub fn spawn_console(self) -> Result<(Running, Console)> {
-        process::spawn_console(self)
+        let (stdin, input) = io::pipe()?;
+        let (output, stdout) = io::pipe()?;
+        Ok((process::start(self, Some(stdin), Some(stdout))?, Console { input, output }))
     }
 
     /// The values that must not be shown.
@@ -283,6 +312,26 @@ impl fmt::Display for Cmd {
             Stdin::Bytes(bytes) => write!(f, "  # reads {} bytes from standard input", bytes.len()),
         }
     }
+}
+
+/// A reader that remembers whether the end was reached.
+struct Seen {
+    inner: io::PipeReader,
+    ended: bool,
+}
+
+impl Read for Seen {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.ended |= count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
+}
+
+fn read_all(reader: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `word` as a shell reads it back: bare where that is safe, in quotes otherwise, `$'…'` for bytes that are not UTF-8.

@@ -1,5 +1,5 @@
-//! The life of a child: its start in a group of its own, its lines while it runs, and its end.
-//! What to start is said by `Cmd`; this is the only file that calls `std::process::Command`.
+//! The life of a child: its start, its lines while it runs, and its end. The crate duct starts it, connects its streams and
+//! takes its status; this file adds what duct cannot do, each with a line that says so. What to start is said by `Cmd`.
 
 use super::{
     cmd::{Change, Cmd, Stdin},
@@ -9,16 +9,21 @@ use super::{
     usage::{self, Usage},
 };
 use anyhow::{Context as _, Result};
+use duct::{Expression, Handle};
+use rustix::process::{Pid, Signal};
 use std::{
     fs::File,
-    io::{self, PipeReader, PipeWriter, Read, Write as _},
+    io::{self, PipeReader, PipeWriter},
     os::{
-        fd::AsRawFd as _,
+        fd::OwnedFd,
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::Command,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -31,96 +36,61 @@ pub struct Console {
     pub output: PipeReader,
 }
 
-/// How long a child may take to end after it was asked to.
+/// How long a child may go on after SIGTERM; then it gets SIGKILL.
 const AFTER_TERM: Duration = Duration::from_secs(5);
 
-/// The process group of a child, for as long as its number is the child's.
-struct Group {
-    pid: i32,
-    own: bool,
-    alive: Mutex<bool>,
-    ended: Condvar,
-}
+/// How long a tool may go on after the reader of its output has failed; then it gets SIGTERM.
+const AFTER_READER: Duration = Duration::from_secs(1);
 
-impl Group {
-    /// Signals it, if the child has not been waited for: afterwards the number may be somebody else's.
-    fn signal(&self, signal: i32) {
-        if *lock(&self.alive) {
-            self.kill(signal);
-        }
-    }
-
-    #[allow(unsafe_code)]
-    fn kill(&self, signal: i32) {
-        // SAFETY: plain system call on a child that has not been waited for.
-        unsafe {
-            libc::kill(if self.own { -self.pid } else { self.pid }, signal);
-        }
-    }
-
-    /// Ends it when it has not ended within `limit`, first by asking; whether that was needed.
-    fn end_after(&self, limit: Duration) -> bool {
-        let still_alive = |limit| {
-            let alive = lock(&self.alive);
-            let (alive, _) = self.ended.wait_timeout_while(alive, limit, |alive| *alive).unwrap_or_else(PoisonError::into_inner);
-            alive
-        };
-        for (wait, signal) in [(limit, libc::SIGTERM), (AFTER_TERM, libc::SIGKILL)] {
-            let alive = still_alive(wait);
-            if !*alive {
-                return signal == libc::SIGKILL;
-            }
-            self.kill(signal);
-        }
-        true
-    }
+/// What wakes [`Running::finish`].
+pub(super) enum Event {
+    /// The child has ended and its status has not been taken yet, so that its number still belongs to it.
+    Ended(io::Result<Usage>),
+    /// The reader of its output has failed.
+    Unread,
 }
 
 /// A child in the background. Dropping it kills its whole group and waits.
 pub struct Running {
-    child: Child,
-    group: Arc<Group>,
+    handle: Handle,
+    pid: Pid,
+    own_group: bool,
     registered: Option<Registered>,
     threads: Vec<JoinHandle<()>>,
+    pub(super) events: (Sender<Event>, Receiver<Event>),
     tail: Arc<Mutex<Tail>>,
     failure: Failure,
-    ended: Option<Exit>,
-    started: Instant,
-    used: Usage,
+    pub(super) ended: Option<Exit>,
+    pub(super) used: Usage,
 }
 
 impl Running {
-    /// Its process id, which is also its group's.
-    #[cfg(test)]
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The lines that it printed last.
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
-        lock(&self.tail).lines()
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 
     /// How it ended, if it has.
     pub fn try_wait(&mut self) -> Result<Option<Exit>> {
-        if self.ended.is_none() && self.peek(libc::WNOHANG)? {
-            self.reap()?;
+        if let Ok(Event::Ended(used)) = self.events.1.try_recv() {
+            self.reap(used)?;
         }
         Ok(self.ended)
     }
 
     /// Waits for its end; one other than status 0 is an error. After `limit` it is asked to end, and killed when it does not.
     pub fn wait_at_most(&mut self, limit: Duration) -> Result<()> {
-        self.finish(Some(limit))?;
-        self.success()
+        self.succeed(Some(limit))
     }
 
     /// Kills it and whatever it started, and waits for that.
     pub fn kill(&mut self) {
-        self.group.signal(libc::SIGKILL);
-        // Nothing more can be done about a child that does not even let itself be waited for.
-        let _ = self.finish(None);
+        if self.ended.is_none() {
+            self.signal(Signal::KILL);
+            // Nothing more can be done about a child that does not even let itself be waited for.
+            let _ = self.finish(None);
+        }
     }
 
     /// The error that tells how it ended and what it said last.
@@ -129,39 +99,32 @@ impl Running {
         Failure { exit: self.ended.unwrap_or(Exit::Interrupted), tail: self.tail(), ..self.failure.clone() }
     }
 
-    fn success(&self) -> Result<()> {
+    /// Waits for its end, which must be status 0. After `limit` it is asked to end, and killed when it does not.
+    pub(super) fn succeed(&mut self, limit: Option<Duration>) -> Result<()> {
+        self.finish(limit)?;
         if self.ended == Some(Exit::Status(0)) { Ok(()) } else { Err(self.failure().into()) }
     }
 
-    /// Whether it has ended, without taking its status; waits for that unless `flags` has WNOHANG.
-    #[allow(unsafe_code)]
-    fn peek(&self, flags: i32) -> Result<bool> {
-        loop {
-            // SAFETY: the info is a plain structure that the call fills.
-            let (result, info) = unsafe {
-                let mut info: libc::siginfo_t = std::mem::zeroed();
-                (libc::waitid(libc::P_PID, self.child.id(), &raw mut info, libc::WEXITED | libc::WNOWAIT | flags), info)
-            };
-            match result {
-                0 => return Ok(info.si_signo != 0),
-                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                _ => return Err(io::Error::last_os_error()).with_context(|| format!("cannot wait for `{}`", self.failure.tool)),
-            }
-        }
+    /// Signals the child, whose status must not have been taken: afterwards its number may belong to another process.
+    fn signal(&self, signal: Signal) {
+        // duct's kill() reaches the child only: signal its group. It fails only when nothing is left to be signalled.
+        let _ = match self.own_group {
+            true => rustix::process::kill_process_group(self.pid, signal),
+            false => rustix::process::kill_process(self.pid, signal),
+        };
     }
 
-    /// Takes the status of the child, which has ended, and first ends what it left behind in its group: that would keep our
-    /// pipes open, and nothing that we start may outlive its command.
-    fn reap(&mut self) -> Result<()> {
-        let mut alive = lock(&self.group.alive);
-        if self.group.own {
-            self.group.kill(libc::SIGKILL);
+    /// Takes the status of the child, which has ended.
+    fn reap(&mut self, used: io::Result<Usage>) -> Result<()> {
+        if self.own_group {
+            // duct leaves the child's own children running: kill them, or they hold our pipes open and outlive the command.
+            self.signal(Signal::KILL);
         }
-        let (status, used) = usage::wait(self.child.id()).with_context(|| format!("cannot wait for `{}`", self.failure.tool))?;
-        self.used = Usage { wall: self.started.elapsed(), ..used };
-        *alive = false;
-        self.group.ended.notify_all();
-        drop(alive);
+        let taken = used.and_then(|used| Ok((used, self.handle.wait()?.status)));
+        // If that failed, `Drop` must not wait for another message about the end: none will come.
+        self.ended = Some(Exit::Interrupted);
+        let (used, status) = taken.with_context(|| format!("cannot wait for `{}`", self.failure.tool))?;
+        self.used = used;
         self.registered = None;
         let exit = status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or(0)), Exit::Status);
         self.ended = Some(if exit != Exit::Status(0) && interrupt::is_interrupted() { Exit::Interrupted } else { exit });
@@ -172,237 +135,173 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for the end, at most for `limit`.
-    fn finish(&mut self, limit: Option<Duration>) -> Result<()> {
+    /// Waits for the end. The child is signalled `limit` after the call or `AFTER_READER` after [`Event::Unread`], whichever
+    /// is first; whether it was the second.
+    pub(super) fn finish(&mut self, limit: Option<Duration>) -> Result<bool> {
         if self.ended.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let watch = limit.map(|limit| {
-            let group = Arc::clone(&self.group);
-            (limit, thread::spawn(move || group.end_after(limit)))
-        });
-        self.peek(0)?;
-        self.reap()?;
-        if let Some((limit, watch)) = watch
-            && watch.join().unwrap_or(false)
+        // duct's wait_timeout() takes the status, and with it our right to signal the group: wait for a message instead.
+        let mut wait = limit.unwrap_or(Duration::MAX);
+        let mut signals = [(Signal::TERM, AFTER_TERM), (Signal::KILL, Duration::MAX)].into_iter();
+        let (mut unread, mut signalled_unread) = (false, None);
+        let used = loop {
+            match self.events.1.recv_timeout(wait) {
+                Ok(Event::Ended(used)) => break used,
+                Ok(Event::Unread) => (unread, wait) = (true, wait.min(AFTER_READER)),
+                Err(_) => {
+                    let Some((signal, next)) = signals.next() else { continue };
+                    signalled_unread.get_or_insert(unread);
+                    self.signal(signal);
+                    wait = next;
+                }
+            }
+        };
+        self.reap(used)?;
+        if let (Some(false), Some(limit)) = (signalled_unread, limit)
             && self.ended != Some(Exit::Status(0))
         {
             self.ended = Some(Exit::TimedOut(limit));
         }
-        Ok(())
+        Ok(signalled_unread == Some(true))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            self.kill();
-        }
+        self.kill();
     }
-}
-
-/// See [`Cmd::run`].
-pub(super) fn run(cmd: Cmd) -> Result<()> {
-    let limit = cmd.timeout;
-    let mut running = spawn(cmd)?;
-    running.finish(limit)?;
-    running.success()
-}
-
-/// See [`Cmd::status_ok`].
-pub(super) fn status_ok(cmd: Cmd) -> Result<bool> {
-    let limit = cmd.timeout;
-    let mut running = spawn(cmd)?;
-    running.finish(limit)?;
-    match running.ended {
-        Some(Exit::Status(status)) => Ok(status == 0),
-        _ => Err(running.failure().into()),
-    }
-}
-
-/// How long a tool may go on after the one who reads its output has failed.
-const AFTER_READER: Duration = Duration::from_secs(1);
-
-/// See [`Cmd::read_with`].
-pub(super) fn read_with<T>(cmd: Cmd, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
-    let limit = cmd.timeout;
-    let (mut output, stdout) = io::pipe()?;
-    let mut running = start(cmd, None, Some(stdout))?;
-    let group = Arc::clone(&running.group);
-    let (result, given_up, saw_end, ended) = thread::scope(|scope| {
-        let wait = scope.spawn(|| running.finish(limit));
-        let mut seen = Seen { inner: &mut output, ended: false };
-        let result = read(&mut seen);
-        let saw_end = seen.ended;
-        // A reader that leaves early closes the pipe, and the tool gets SIGPIPE at its next word.
-        drop(output);
-        let given_up = result.is_err() && group.end_after(AFTER_READER);
-        (result, given_up, saw_end, wait.join())
-    });
-    ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that waits for a tool has panicked")))?;
-    match running.ended {
-        Some(Exit::Status(0)) => result,
-        // To one who has read it to its end, this is a tool that broke in the middle.
-        Some(Exit::Signal(libc::SIGPIPE)) if !saw_end => result,
-        _ if given_up => result,
-        _ => Err(running.failure().into()),
-    }
-}
-
-/// A reader that remembers whether the end was reached.
-struct Seen<'r> {
-    inner: &'r mut PipeReader,
-    ended: bool,
-}
-
-impl Read for Seen<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.ended |= count == 0 && !buffer.is_empty();
-        Ok(count)
-    }
-}
-
-/// See [`Cmd::measure`].
-pub(super) fn measure(cmd: Cmd) -> Result<(Usage, Vec<u8>)> {
-    let limit = cmd.timeout;
-    let (mut output, stdout) = io::pipe()?;
-    let mut running = start(cmd, None, Some(stdout))?;
-    let reader = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        output.read_to_end(&mut bytes).map(|_| bytes)
-    });
-    running.finish(limit)?;
-    running.success()?;
-    let bytes = reader.join().map_err(|_| anyhow::anyhow!("the thread that reads a tool's output has panicked"))?;
-    Ok((running.used, bytes.with_context(|| format!("cannot read what `{}` prints", running.failure.tool))?))
-}
-
-/// See [`Cmd::spawn`].
-pub(super) fn spawn(cmd: Cmd) -> Result<Running> {
-    start(cmd, None, None)
-}
-
-/// See [`Cmd::spawn_console`].
-pub(super) fn spawn_console(cmd: Cmd) -> Result<(Running, Console)> {
-    let (stdin, input) = io::pipe()?;
-    let (output, stdout) = io::pipe()?;
-    Ok((start(cmd, Some(stdin), Some(stdout))?, Console { input, output }))
 }
 
 /// Starts `cmd`. Without `stdout`, both streams go into one pipe, so that their lines keep their order.
-fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<PipeWriter>) -> Result<Running> {
+pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<PipeWriter>) -> Result<Running> {
     let shown = cmd.to_string();
     let tail = Arc::new(Mutex::new(Tail::default()));
     let mut threads = Vec::new();
-    let mut command = prepare(&cmd);
+    let mut expression = prepare(&mut cmd);
     if !cmd.foreground {
         let lines = Lines::new(&cmd.output, cmd.secrets(), Arc::clone(&tail), &shown)?;
         let (reader, stderr) = io::pipe()?;
-        command.stdout(match stdout {
-            Some(stdout) => stdout,
-            None => stderr.try_clone()?,
-        });
-        command.stderr(stderr).process_group(0);
+        expression = match stdout {
+            Some(stdout) => expression.stdout_file(stdout).stderr_file(stderr),
+            None => expression.stderr_to_stdout().stdout_file(stderr),
+        };
+        expression = match stdin {
+            Some(stdin) => expression.stdin_file(stdin),
+            None => feed(&expression, &mut cmd)?,
+        };
         threads.push(thread::spawn(move || pump(reader, lines)));
-        match stdin {
-            Some(stdin) => drop(command.stdin(stdin)),
-            None => threads.extend(feed(&mut command, &mut cmd)?),
-        }
     }
     let started = Instant::now();
-    let child = command.spawn().with_context(|| format!("cannot start `{}`\ncommand: {shown}", cmd.name))?;
-    let group = Group { pid: child.id().cast_signed(), own: !cmd.foreground, alive: Mutex::new(true), ended: Condvar::new() };
-    let registered = group.own.then(|| Registered::new(group.pid));
+    let handle = expression.start().with_context(|| format!("cannot start `{}`\ncommand: {shown}", cmd.name))?;
+    let pid = handle.pids().first().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("a child has no process id")?;
+    let events = mpsc::channel();
+    let ended = events.0.clone();
+    threads.push(thread::spawn(move || {
+        // The send fails when `Running` is gone, and then nobody needs the message.
+        let _ = ended.send(Event::Ended(usage::wait_without_reaping(pid, started)));
+    }));
+    let own_group = !cmd.foreground;
+    let registered = own_group.then(|| Registered::new(pid.as_raw_pid()));
     let failure =
         Failure { tool: cmd.name, step: cmd.step, exit: Exit::Interrupted, tail: Vec::new(), command: shown, log: cmd.output.log };
-    Ok(Running { child, group: Arc::new(group), registered, threads, tail, failure, ended: None, started, used: Usage::default() })
+    Ok(Running { handle, pid, own_group, registered, threads, events, tail, failure, ended: None, used: Usage::default() })
 }
 
-/// The program, its words, its environment and its folder.
-fn prepare(cmd: &Cmd) -> Command {
-    let mut command = Command::new(&cmd.program);
-    command.args(&cmd.args).env_clear().envs(cmd.base.iter());
+/// The program, its words, its environment and its folder, with the hook that duct calls before it starts the child.
+fn prepare(cmd: &mut Cmd) -> Expression {
+    let mut variables = (*cmd.base).clone();
     for (name, change) in &cmd.changes {
         match change {
-            Change::Set(value) | Change::Secret(value) => command.env(name, value),
-            Change::Remove => command.env_remove(name),
+            Change::Set(value) | Change::Secret(value) => variables.insert(name.clone(), value.clone()),
+            Change::Remove => variables.remove(name),
         };
     }
-    if let Some(dir) = &cmd.dir {
-        command.current_dir(dir);
+    let (own_group, umask, kept) = (!cmd.foreground, cmd.umask, Arc::new(std::mem::take(&mut cmd.fds)));
+    let expression = duct::cmd(cmd.program.as_os_str(), &cmd.args).full_env(variables).unchecked().before_spawn(move |command| {
+        hook_birth(command, own_group, umask, Arc::clone(&kept));
+        Ok(())
+    });
+    match &cmd.dir {
+        Some(dir) => expression.dir(dir),
+        None => expression,
     }
-    hook_birth(&mut command, cmd);
-    command
 }
 
-/// Connects standard input; a thread writes what does not come from a file.
-fn feed(command: &mut Command, cmd: &mut Cmd) -> Result<Option<JoinHandle<()>>> {
-    match &mut cmd.stdin {
-        Stdin::Null => drop(command.stdin(Stdio::null())),
+/// Connects standard input.
+fn feed(expression: &Expression, cmd: &mut Cmd) -> Result<Expression> {
+    Ok(match &mut cmd.stdin {
+        Stdin::Null => expression.stdin_null(),
         Stdin::File(path) => {
             let path = cmd.dir.as_deref().unwrap_or(Path::new("")).join(path);
             let file = File::open(&path).with_context(|| format!("cannot open {} for the input of `{}`", path.display(), cmd.name))?;
-            command.stdin(file);
+            expression.stdin_file(file)
         }
-        Stdin::Bytes(bytes) => {
-            let (stdin, mut input) = io::pipe()?;
-            command.stdin(stdin);
-            let bytes = std::mem::take(bytes);
-            // A tool may well end before it has read everything; its status tells whether that was right.
-            return Ok(Some(thread::spawn(move || drop(input.write_all(&bytes)))));
-        }
-    }
-    Ok(None)
+        Stdin::Bytes(bytes) => expression.stdin_bytes(std::mem::take(bytes)),
+    })
 }
 
-/// What happens in the child between fork and exec: it is to die with us, and gets its file descriptors and its mask.
+/// What duct has no methods for: the child gets a process group and, between fork and exec, a death signal, its file creation
+/// mask, and of our file descriptors only the three standard streams and those in `kept`.
 #[allow(unsafe_code)]
-fn hook_birth(command: &mut Command, cmd: &Cmd) {
-    let keep: Vec<i32> = cmd.fds.iter().map(|fd| fd.as_raw_fd()).collect();
-    let umask = cmd.umask;
+fn hook_birth(command: &mut Command, own_group: bool, umask: Option<u32>, kept: Arc<Vec<OwnedFd>>) {
     #[cfg(target_os = "linux")]
-    let us = std::process::id().cast_signed();
+    let us = rustix::process::getpid();
     let hook = move || {
-        // SAFETY: system calls on plain values, all async-signal-safe; nothing is allocated.
-        unsafe {
-            #[cfg(target_os = "linux")]
-            {
-                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-                // We may have died between fork and prctl: nobody would send the signal then.
-                if libc::getppid() != us {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
+        #[cfg(target_os = "linux")]
+        {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // We may have died between fork and prctl: nobody would send the signal then.
+            if rustix::process::getppid() != Some(us) {
+                return Err(io::ErrorKind::Interrupted.into());
             }
-            for fd in &keep {
-                if libc::fcntl(*fd, libc::F_SETFD, 0) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            if let Some(mask) = umask {
-                libc::umask(mask as libc::mode_t);
-            }
+        }
+        close_on_exec();
+        for fd in kept.iter() {
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+        }
+        if let Some(mask) = umask {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask as rustix::fs::RawMode));
         }
         Ok(())
     };
-    // SAFETY: the hook does only what may be done after fork, see there.
+    if own_group {
+        command.process_group(0);
+    }
+    // SAFETY: the hook makes system calls only, all async-signal-safe, and allocates nothing.
     unsafe {
         command.pre_exec(hook);
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Marks every file descriptor after the standard streams to be closed at exec: the program that started us may have left some
+/// open, and a build step must not get them.
+#[allow(unsafe_code)]
+fn close_on_exec() {
+    // SAFETY: system calls on plain numbers.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
+            return;
+        }
+        // Linux before 5.11 and other systems have no such call. The limit can be a thousand million: look at the first 65,536.
+        for fd in 3..libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 16) {
+            libc::fcntl(fd as i32, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{cmd::Environment, cmd::Output};
-    use std::{collections::BTreeMap, fs, io::BufRead as _};
+    use crate::cmd::{Environment, Output};
+    use std::{
+        collections::BTreeMap,
+        fs,
+        io::{BufRead as _, Read},
+        os::fd::AsRawFd as _,
+    };
 
     fn sh(script: &str) -> Cmd {
         let base: Environment = Arc::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
@@ -488,6 +387,24 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_both_streams_keep_their_order() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&lines);
+        let output = Output::to(move |line| seen.lock().unwrap().push(line.to_owned()));
+        sh("for i in 0 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done").output(&output).run().unwrap();
+        let expected: Vec<String> = (0..10).flat_map(|i| [format!("out {i}"), format!("err {i}")]).collect();
+        assert_eq!(*lines.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_timeout_ends_the_whole_group() {
+        let begin = Instant::now();
+        let error = sh("sleep 60 & echo $!; wait").timeout(Duration::from_millis(300)).run().unwrap_err();
+        assert!(matches!(failure(&error).exit, Exit::TimedOut(_)) && begin.elapsed() < Duration::from_secs(20));
+        assert!(is_gone(&failure(&error).tail[0]));
+    }
+
+    #[test]
     fn nothing_outlives_its_command() {
         // A child of the child would keep the pipe open for a minute.
         let begin = Instant::now();
@@ -505,7 +422,7 @@ mod tests {
     fn children_die_with_the_thread_that_started_them() {
         let (running, pid) = thread::spawn(|| {
             let running = sh("exec sleep 60").spawn().unwrap();
-            let pid = running.pid().to_string();
+            let pid = running.pid.to_string();
             (running, pid)
         })
         .join()
@@ -539,5 +456,13 @@ mod tests {
         let mut line = String::new();
         io::BufReader::new(reader).read_line(&mut line).unwrap();
         assert_eq!(line, "through\n");
+    }
+    #[test]
+    fn a_descriptor_that_was_left_open_does_not_reach_the_child() {
+        let file = fs::File::open("/dev/null").unwrap();
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+        let script = format!("[ ! -e /dev/fd/{} ]", file.as_raw_fd());
+        assert!(sh(&script).status_ok().unwrap());
+        assert!(sh(&script).foreground().status_ok().unwrap());
     }
 }

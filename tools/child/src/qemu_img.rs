@@ -1,4 +1,4 @@
-//! qemu-img: a raw disk into other formats, and what is in an image of any format.
+//! qemu-img: a raw disk into other formats.
 
 use super::{
     Cmd, Failure, Output, Tool, Tools,
@@ -6,7 +6,6 @@ use super::{
     version::{self, Found},
 };
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 use std::{cell::OnceCell, path::Path};
 
 /// The first with compression_type=zstd.
@@ -22,23 +21,6 @@ pub enum Compression {
     Zstd,
     /// Read by everything that reads qcow2.
     Zlib,
-}
-
-/// What `qemu-img info` tells of an image.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Info {
-    /// `qcow2`, `raw`, `vdi`, `parallels`.
-    pub format: String,
-    /// Bytes that the guest sees.
-    pub virtual_size: u64,
-    /// Bytes that the file takes up.
-    #[serde(default)]
-    pub actual_size: u64,
-    /// Bytes in a cluster, for formats that have them.
-    pub cluster_size: Option<u64>,
-    /// The image that this one stands on.
-    pub backing_filename: Option<String>,
 }
 
 /// qemu-img.
@@ -146,23 +128,6 @@ impl QemuImg {
         let cmd = self.command(format!("making {} a disk of {} MiB", image.display(), size >> 20))?;
         advise(cmd.args(["resize", "-q", "-f", format]).arg(image).arg(size.to_string()).run())
     }
-
-    /// What is in `image`. Its format is guessed, so that is for looking, not for trusting.
-    #[allow(dead_code, reason = "`inspect` of formats that we do not read ourselves")]
-    pub fn info(&self, image: &Path) -> Result<Info> {
-        let text = self.command(format!("looking at {}", image.display()))?.args(["info", "--output=json"]).arg(image).stdout()?;
-        parse_info(&text).with_context(|| format!("cannot understand qemu-img's words about {}", image.display()))
-    }
-
-    /// Checks the consistency of the qcow2 `image`.
-    #[allow(dead_code, reason = "tests look at images with it")]
-    pub fn check(&self, image: &Path) -> Result<()> {
-        self.command(format!("checking {}", image.display()))?.args(["check", "-q", "-f", "qcow2"]).arg(image).run()
-    }
-}
-
-fn parse_info(text: &str) -> Result<Info> {
-    Ok(serde_json::from_str(text)?)
 }
 
 /// Known failures with what to do about them.
@@ -186,19 +151,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::fake;
+    use serde_json::{Value, json};
     use std::{fs, io::Write as _, os::unix::fs::FileExt as _};
-
-    #[test]
-    fn info_is_read_as_captured_from_7_2() {
-        let text = r#"{"virtual-size": 34359738368, "filename": "live.qcow2", "cluster-size": 65536, "format": "qcow2", "actual-size": 91234304,
-            "format-specific": {"type": "qcow2", "data": {"compat": "1.1", "compression-type": "zstd"}}, "dirty-flag": false}"#;
-        let info = parse_info(text).unwrap();
-        assert_eq!(
-            (info.format.as_str(), info.virtual_size, info.cluster_size, info.backing_filename),
-            ("qcow2", 34_359_738_368, Some(65536), None)
-        );
-        assert!(parse_info("{}").is_err());
-    }
 
     #[test]
     fn an_old_qemu_img_is_not_asked_for_what_it_does_not_know() {
@@ -245,6 +199,11 @@ mod tests {
         file.set_len(8 << 20).unwrap();
         file.write_all_at(b"end", (8 << 20) - 3).unwrap();
         let size = 64 << 20;
+        let info = |image: &Path| {
+            let text = tools.cmd(Tool::QemuImg).unwrap().args(["info", "--output=json"]).arg(image).stdout().unwrap();
+            let info: Value = serde_json::from_str(&text).unwrap();
+            (info["format"].clone(), info["virtual-size"].clone())
+        };
         for compression in [Compression::Zstd, Compression::Zlib] {
             let out = dir.path().join("a.qcow2");
             tool.convert_to_qcow2_with(&raw, &out, compression).unwrap();
@@ -253,14 +212,13 @@ mod tests {
             assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap(), "{compression:?}: not the same bytes twice");
             fs::remove_file(&again).unwrap();
             tool.resize(&out, size).unwrap();
-            tool.check(&out).unwrap();
-            let info = tool.info(&out).unwrap();
-            assert_eq!((info.format.as_str(), info.virtual_size), ("qcow2", size));
+            tools.cmd(Tool::QemuImg).unwrap().args(["check", "-q", "-f", "qcow2"]).arg(&out).run().unwrap();
+            assert_eq!(info(&out), (json!("qcow2"), json!(size)));
             assert!(tool.resize(&out, 1 << 20).is_err());
         }
         let vdi = dir.path().join("a.vdi");
         tool.convert_grown(&raw, "vdi", &vdi, size).unwrap();
-        assert_eq!(tool.info(&vdi).unwrap().virtual_size, size);
+        assert_eq!(info(&vdi), (json!("vdi"), json!(size)));
         assert_eq!(fs::metadata(&raw).unwrap().len(), 8 << 20);
         let back = dir.path().join("back.raw");
         tools.cmd(Tool::QemuImg).unwrap().args(["convert", "-O", "raw"]).arg(&vdi).arg(&back).run().unwrap();

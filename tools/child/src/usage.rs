@@ -1,6 +1,10 @@
-//! What a child has used: the kernel's own account of it (getrusage(2)), taken with its status.
+//! What a child has used: the kernel's own account of it (getrusage(2)), read at its end.
 
-use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
+use rustix::process::Pid;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 /// What a child and the children that it waited for have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,15 +26,20 @@ impl Usage {
     }
 }
 
-/// Takes the status of the child `pid`, and waits for its end if it must. The wall time is left for the caller to fill in.
+/// Waits for the end of the child `pid`, which `started` then, and leaves its status to be taken. duct has no usage, so this
+/// asks the kernel: waitid(2) of Linux has it in a fifth argument, which libc hides. Elsewhere only the wall time is known.
 #[allow(unsafe_code)]
-pub(super) fn wait(pid: u32) -> io::Result<(ExitStatus, Usage)> {
-    let mut status = 0;
-    // SAFETY: the usage is a plain structure that the call fills.
+pub(super) fn wait_without_reaping(pid: Pid, started: Instant) -> io::Result<Usage> {
+    let (id, flags) = (pid.as_raw_pid(), libc::WEXITED | libc::WNOWAIT);
     let used = loop {
+        // SAFETY: both structures are plain and the call fills them.
         let (result, used) = unsafe {
-            let mut used: libc::rusage = std::mem::zeroed();
-            (libc::wait4(pid.cast_signed(), &raw mut status, 0, &raw mut used), used)
+            let (mut info, mut used): (libc::siginfo_t, libc::rusage) = std::mem::zeroed();
+            #[cfg(target_os = "linux")]
+            let result = libc::syscall(libc::SYS_waitid, libc::P_PID, id, &raw mut info, flags, &raw mut used);
+            #[cfg(not(target_os = "linux"))]
+            let result = libc::waitid(libc::P_PID, id.cast_unsigned(), &raw mut info, flags);
+            (result, used)
         };
         match io::Error::last_os_error() {
             _ if result >= 0 => break used,
@@ -41,8 +50,7 @@ pub(super) fn wait(pid: u32) -> io::Result<(ExitStatus, Usage)> {
     let time = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec.try_into().unwrap_or(0)) + Duration::from_micros(time.tv_usec.try_into().unwrap_or(0))
     };
-    // Linux counts in KiB, the BSDs in bytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    let memory = u64::try_from(used.ru_maxrss).unwrap_or(0) * unit;
-    Ok((ExitStatus::from_raw(status), Usage { wall: Duration::ZERO, cpu: time(used.ru_utime) + time(used.ru_stime), memory }))
+    // Linux counts in KiB.
+    let memory = u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024;
+    Ok(Usage { wall: started.elapsed(), cpu: time(used.ru_utime) + time(used.ru_stime), memory })
 }

@@ -83,6 +83,7 @@ fn operators_bind_as_in_jq() {
         (".a -= [2]", json!({"a": [1, 2, 3]}), json!({"a": [1, 3]})),
         ("[limit(2; .[]), first(.[]), (first), -.[0]]", json!([1, 2, 3]), json!([1, 2, 1, 1, -1])),
         ("[.[-2:], .[:1], .[1], .[-1], .[9]]", json!([1, 2, 3]), json!([[2, 3], [1], 2, 3, null])),
+        (".b | test(\"(?i)^HE\\\\d\\\\b\")", json!({"b": "he1"}), json!(true)),
         ("[has(\"a\"), keys, (.b | test(\"h  e\"; \"x\"))]", json!({"b": "he", "a": 1}), json!([true, ["a", "b"], true])),
         ("[1.5 + 1, .5]", json!(null), json!([2.5, 0.5])),
     ] {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+use xshell::{Shell, cmd};
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -124,21 +125,39 @@ pub fn clone_tree(to: &Path) {
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(&from, &to).unwrap();
     }
-    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
-        git(to, words);
-    }
+    init(to, "main", "tree");
 }
 
-/// git with an identity and a clock of its own.
+/// A shell in `folder`, in which git has a fixed identity and clock, no hooks, and no configuration of the person who runs the test.
+pub fn shell(folder: &Path) -> Shell {
+    let sh = Shell::new().unwrap();
+    sh.change_dir(folder);
+    for (name, value) in [
+        ("GIT_AUTHOR_NAME", "test"),
+        ("GIT_AUTHOR_EMAIL", "test@example.org"),
+        ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
+        ("GIT_COMMITTER_NAME", "test"),
+        ("GIT_COMMITTER_EMAIL", "test@example.org"),
+        ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "core.hooksPath"),
+        ("GIT_CONFIG_VALUE_0", "/dev/null"),
+    ] {
+        sh.set_var(name, value);
+    }
+    sh
+}
+
+/// Runs git in `folder`; see [`shell`].
 pub fn git(folder: &Path, words: &[&str]) {
-    let status = Command::new("git")
-        .args(["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"])
-        .args(words)
-        .current_dir(folder)
-        .env("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z")
-        .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .status()
-        .unwrap();
-    assert!(status.success(), "git {words:?}");
+    let sh = shell(folder);
+    cmd!(sh, "git {words...}").run().unwrap();
+}
+
+/// Makes `folder` a repository whose branch `branch` has one commit, of all files that are there.
+pub fn init(folder: &Path, branch: &str, message: &str) {
+    git(folder, &["init", "-q", "-b", branch]);
+    git(folder, &["add", "-A"]);
+    git(folder, &["commit", "-q", "-m", message]);
 }
