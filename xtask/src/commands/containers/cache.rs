@@ -1,10 +1,10 @@
 //! Images of linuxkit's cache as files, and in docker.
 
-use super::run_all;
+use super::{super::sources::typed::Arguments, run_all};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{docker, linuxkit::Linuxkit};
-use clap::{Arg, ArgMatches, Command};
+use clap::ArgMatches;
 use common::{artifact::Pending, error::usage};
 use oci::Cache;
 use plan::EngineKind;
@@ -40,20 +40,23 @@ fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<(
     pending.commit()
 }
 
-/// `cache-export-docker-load [PACKAGE…]`.
-pub fn load_arguments(command: Command) -> Command {
-    command.arg(Arg::new("name").value_name("PACKAGE").num_args(0..).help("packages of the tree; IMAGE=… names any image"))
+/// export an image of the cache and load it into docker
+#[derive(clap::Args)]
+pub struct Load {
+    /// packages of the tree; without one, IMAGE=… names any image
+    #[arg(value_name = "PACKAGE")]
+    packages: Vec<String>,
 }
 
-/// `cache-export-docker-load [PACKAGE…]`.
-pub fn load(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let names: Vec<String> = arguments.get_many::<String>("name").into_iter().flatten().cloned().collect();
-    if names.is_empty() {
-        let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
-        let image = ctx.knobs.optional("IMAGE").ok_or_else(|| usage(format!("neither a package nor IMAGE is named\nhint: {hint}")))?;
-        return load_image(ctx, image);
+impl Arguments for Load {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        if self.packages.is_empty() {
+            let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
+            let image = ctx.knobs.optional("IMAGE").ok_or_else(|| usage(format!("neither a package nor IMAGE is named\nhint: {hint}")))?;
+            return load_image(ctx, image);
+        }
+        load_packages(ctx, &self.packages)
     }
-    load_packages(ctx, &names)
 }
 
 /// `cache-export-docker-load-all`.
@@ -63,7 +66,7 @@ pub fn load_all(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     load_packages(ctx, names)
 }
 
-/// Packages whose images are in the cache; the others are named.
+/// Loads the images of packages that are in the cache, and names the others.
 fn load_packages(ctx: &Ctx, names: &[String]) -> Result<()> {
     let tree = ctx.tree()?;
     let listed = match ctx.engine {

@@ -1,10 +1,10 @@
 //! What runs in the Go builder.
 
-use super::wants_containers;
+use super::{super::sources::typed::Arguments, wants_containers};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::go_builder::{GoBuilder, Run, Settings};
-use clap::{Arg, ArgMatches, Command};
+use clap::ArgMatches;
 use common::error::usage;
 use std::path::{Path, PathBuf};
 
@@ -58,18 +58,21 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// `pillar TARGET`.
-pub fn pillar_arguments(command: Command) -> Command {
-    command.arg(Arg::new("target").value_name("TARGET").required(true).help("a target of pkg/pillar/Makefile"))
+/// run a target of pkg/pillar's own Makefile
+#[derive(clap::Args)]
+pub struct Pillar {
+    /// a target of pkg/pillar/Makefile
+    target: String,
 }
 
-/// `pillar TARGET`.
-pub fn pillar(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let target = arguments.get_one::<String>("target").context("clap asks for it")?;
-    if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-        return Err(usage(format!("`{target}` is no make target")));
+impl Arguments for Pillar {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let target = self.target;
+        if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+            return Err(usage(format!("`{target}` is no make target")));
+        }
+        run(ctx, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
     }
-    run(ctx, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
 }
 
 /// `shell`.
@@ -77,23 +80,26 @@ pub fn shell(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     run(ctx, &Run { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
 }
 
-/// `proto [LANGUAGE…]`.
-pub fn proto_arguments(command: Command) -> Command {
-    command.arg(Arg::new("language").value_name("LANGUAGE").num_args(0..).help("go, python; all of PROTO_LANGS and the diagram when unset"))
+/// generate the API's sources from its protobuf definitions
+#[derive(clap::Args)]
+pub struct Proto {
+    /// go or python [default: all of PROTO_LANGS, and the diagram]
+    #[arg(value_name = "LANGUAGE")]
+    languages: Vec<String>,
 }
 
-/// `proto [LANGUAGE…]`.
-pub fn proto(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let named: Vec<String> = arguments.get_many::<String>("language").into_iter().flatten().cloned().collect();
-    let all = named.is_empty();
-    let languages = if all { ctx.knobs.text("PROTO_LANGS").split_whitespace().map(str::to_owned).collect() } else { named };
-    for language in &languages {
-        generate(ctx, language)?;
+impl Arguments for Proto {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let all = self.languages.is_empty();
+        let languages = if all { ctx.knobs.text("PROTO_LANGS").split_whitespace().map(str::to_owned).collect() } else { self.languages };
+        for language in &languages {
+            generate(ctx, language)?;
+        }
+        if all {
+            diagram(ctx)?;
+        }
+        Ok(())
     }
-    if all {
-        diagram(ctx)?;
-    }
-    Ok(())
 }
 
 /// The API's sources in one language: what was generated before goes first.

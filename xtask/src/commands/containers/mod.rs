@@ -5,7 +5,7 @@ mod go;
 mod housekeeping;
 mod linuxkit;
 
-use super::{Verb, no_arguments, verb};
+use super::{Verb, no_arguments, sources::typed::typed, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::Cmd;
@@ -17,15 +17,15 @@ pub const VERBS: &[Verb] = &[
     verb("build-tools", "install the linuxkit that the tree pins, in build-tools/bin", no_arguments, linuxkit::build_tools),
     verb("gosources", "install go-sources-and-licenses in build-tools/bin", no_arguments, linuxkit::gosources),
     verb("cache-export", "export an image of the cache to a file", no_arguments, cache::export),
-    verb("cache-export-docker-load", "export an image of the cache and load it into docker", cache::load_arguments, cache::load),
+    typed::<cache::Load>("cache-export-docker-load", "export an image of the cache and load it into docker"),
     verb("cache-export-docker-load-all", "the same for all images that docker runs", no_arguments, cache::load_all),
     verb("docker-old-images", "list docker's images that are not of the tree's present state", no_arguments, housekeeping::old_images),
     verb("docker-image-clean", "remove them", no_arguments, housekeeping::clean_images),
     verb("yetus", "check the tree with Apache Yetus", no_arguments, housekeeping::yetus),
     verb("test-pillar", "run the tests of pkg/pillar", no_arguments, go::test),
     verb("test-images-patches", "check that every patch of the image templates applies", no_arguments, go::test_patches),
-    verb("pillar", "run a target of pkg/pillar's own Makefile", go::pillar_arguments, go::pillar),
-    verb("proto", "generate the API's sources from its protobuf definitions", go::proto_arguments, go::proto),
+    typed::<go::Pillar>("pillar", "run a target of pkg/pillar's own Makefile"),
+    typed::<go::Proto>("proto", "generate the API's sources from its protobuf definitions"),
     verb("proto-vendor", "update the vendored API in pkg/pillar", no_arguments, go::proto_vendor),
     verb("proto-diagram", "draw the API", no_arguments, go::proto_diagram),
     verb("shell", "open a shell in the Go builder", no_arguments, go::shell),

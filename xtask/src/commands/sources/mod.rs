@@ -1,56 +1,34 @@
-//! The old helper scripts that tell of packages, ymls and versions, and that collect an image's sources.
+//! The old helper scripts that tell of packages, ymls and versions, and that collect an image's sources: their arguments.
+//! What they do is in the crate `helpers`.
 
-mod alpine;
-mod apkbuild;
-mod collect;
-mod compose_image_yml;
-mod download;
-mod go_modules;
-mod go_pseudo_version;
-mod go_sum;
-mod image_version;
-mod info;
-mod installed;
-mod kernel;
-mod kernel_build_yml;
-mod manifests;
-pub mod oldimages;
-mod parse_pkgs;
-mod update_component_sha;
+mod collected;
+mod fetched;
+pub mod typed;
+mod versions;
+mod ymls;
 
 use super::{Verb, no_arguments, target, verb};
+use typed::typed;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("parse-pkgs", "print the images of all template names, or a file with them filled in", parse_pkgs::arguments, parse_pkgs::run),
-    verb(
-        "compose-image-yml",
-        "patch an image's template and write its version into it",
-        compose_image_yml::arguments,
-        compose_image_yml::run,
+    typed::<ymls::ParsePkgs>("parse-pkgs", "print the image of each template name, or a file with the names replaced"),
+    typed::<ymls::ComposeImageYml>("compose-image-yml", "apply an image template's patch and write the image's version into it"),
+    verb("kernel-build-yml", "write the build.yml of packages that have a template for it", no_arguments, ymls::kernel_build_yml),
+    typed::<ymls::UpdateComponentSha>("update-component-sha", "write another hash or tag wherever the tree names an image"),
+    typed::<versions::OldImages>("oldimages", "list docker's images of this tree that do not belong to its present state"),
+    typed::<versions::GetImgVersion>("getimgversion", "print the version inside an image"),
+    target("collected_sources", "collect the sources of what is in the root file system", collected::target),
+    typed::<collected::CollectSources>("collect-sources", "collect the sources of what is in the tar of a root file system"),
+    typed::<collected::GenerateSourcesManifests>(
+        "generate-sources-manifests",
+        "write the manifest of collected sources from the names of their files",
     ),
-    verb("kernel-build-yml", "write the build.yml of packages that have a template for it", no_arguments, kernel_build_yml::run),
-    verb(
-        "update-component-sha",
-        "write another hash or tag wherever the tree names an image",
-        update_component_sha::arguments,
-        update_component_sha::run,
-    ),
-    verb("oldimages", "list docker's images that are not of the tree's present state", oldimages::arguments, oldimages::run),
-    verb("getimgversion", "print the version that is inside an image", image_version::arguments, image_version::run),
-    target("collected_sources", "collect the sources of what is in the root file system", collect::target),
-    verb("collect-sources", "collect the sources of what is in a root file system's tar", collect::arguments, collect::run),
-    verb("generate-sources-manifests", "write the manifest of collected sources from their names", manifests::arguments, manifests::run),
-    verb("get-alpine-pkg-source", "collect the sources of an image's Alpine packages", alpine::arguments, alpine::run),
-    verb("get-kernel-source", "collect the sources that a kernel's Dockerfile fetches", kernel::arguments, kernel::run),
-    verb("dockerfile-add-scanner", "list what Dockerfiles fetch by ADD", kernel::scanner_arguments, kernel::scan),
-    verb("go-sum-to-src", "collect the sources of the modules in go.sum lines", go_sum::arguments, go_sum::run),
-    verb(
-        "go-pkg-pseudo-version",
-        "print the version that Go gives a module's commit",
-        go_pseudo_version::arguments,
-        go_pseudo_version::run,
-    ),
-    verb("sbom_info", "print where the bill of materials is", no_arguments, info::sbom),
-    verb("collected_sources_info", "print where the collected sources are", no_arguments, info::collected_sources),
+    typed::<fetched::GetAlpinePkgSource>("get-alpine-pkg-source", "collect the sources of an image's Alpine packages"),
+    typed::<fetched::GetKernelSource>("get-kernel-source", "collect the sources that a kernel's Dockerfile fetches"),
+    typed::<fetched::DockerfileAddScanner>("dockerfile-add-scanner", "list the addresses that Dockerfiles fetch with ADD"),
+    typed::<fetched::GoSumToSrc>("go-sum-to-src", "collect the sources of the modules in go.sum lines, from standard input"),
+    typed::<versions::GoPkgPseudoVersion>("go-pkg-pseudo-version", "print the version that Go gives the checked-out commit of a module"),
+    verb("sbom_info", "print where the bill of materials is", no_arguments, collected::sbom_info),
+    verb("collected_sources_info", "print where the collected sources are", no_arguments, collected::collected_sources_info),
 ];
