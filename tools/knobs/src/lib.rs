@@ -67,20 +67,20 @@ common::words! {
 /// The knobs that every command of a tree takes, because its version, tags and plans depend on them. Total, checked, and never changed.
 #[derive(Args, Clone)]
 pub struct Knobs {
+    /// The image.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the whole command")]
     pub image: ImageKnobs,
+    /// Its packages.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the whole command")]
     pub packages: PackageKnobs,
+    /// This machine.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the whole command")]
     pub host: HostKnobs,
+    /// This machine's own architecture, which is no knob.
     #[arg(skip = Arch::Amd64)]
-    #[allow(missing_docs, reason = "the machine's own architecture, which is no knob")]
     pub host_arch: Arch,
+    /// Value and source of every knob of the command, for `summary`.
     #[arg(skip)]
-    #[allow(missing_docs, reason = "value and source of every knob of the command, for `summary`")]
     pub origins: Vec<Origin>,
 }
 

@@ -26,8 +26,8 @@ pub struct RunKnobs {
     /// tap device of this machine that is bridged to the guest's first network card
     #[arg(id = "TAP", long = "tap", value_name = "TEXT")]
     pub tap: Option<String>,
+    /// The way to its ssh server.
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the whole command")]
     pub port: PortKnobs,
 }
 

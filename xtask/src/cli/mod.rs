@@ -101,8 +101,9 @@ fn parse_options(words: &[String]) -> Result<Options> {
 /// The command of one verb: its arguments, the knobs of the tree, and the options of all commands.
 #[must_use]
 pub fn verb_command(verb: &Verb) -> Command {
-    let command = Command::new(verb.name).bin_name(format!("{NAME} {}", verb.name)).about(verb.about).term_width(0);
-    let command = (verb.arguments)(command);
+    // The documentation of the arguments' struct would be taken for the help of the verb.
+    let command = (verb.arguments)(Command::new(verb.name)).about(verb.about).long_about(None);
+    let command = command.bin_name(format!("{NAME} {}", verb.name)).term_width(0);
     match verb.action {
         Action::Anywhere(_) => command,
         _ => add::<Options>(add::<Knobs>(command, !verb.builds), true),

@@ -14,6 +14,7 @@ pub mod images;
 mod info;
 mod inspect;
 pub mod machines;
+mod paths;
 pub mod release;
 mod show_tag;
 pub mod sources;
@@ -21,11 +22,4 @@ mod test;
 pub mod upkeep;
 mod verb;
 
-pub use verb::{Action, Run, RunAnywhere, Verb, anywhere, by_matches, target, verb};
-
-use clap::Command;
-
-/// For verbs without arguments that are connected by functions.
-fn no_arguments(command: Command) -> Command {
-    command
-}
+pub use verb::{Action, Run, RunAnywhere, Verb, anywhere, simple, target, verb};

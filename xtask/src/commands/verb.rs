@@ -24,6 +24,8 @@ pub trait RunAnywhere: Args {
 pub enum Action {
     /// On a tree, with its own arguments.
     OnTree(fn(&Ctx, &ArgMatches) -> Result<()>),
+    /// On a tree, without arguments of its own.
+    Simple(fn(&Ctx) -> Result<()>),
     /// Builds a goal of the tree.
     Builds(fn(&Ctx) -> Result<Goal>),
     /// Anywhere.
@@ -62,14 +64,9 @@ pub const fn target(name: &'static str, about: &'static str, goal: fn(&Ctx) -> R
     Verb { name, about, arguments: same, action: Action::Builds(goal), sets: &[], builds: true }
 }
 
-/// A verb that is connected by functions of clap's matches.
-pub const fn by_matches(
-    name: &'static str,
-    about: &'static str,
-    arguments: fn(Command) -> Command,
-    run: fn(&Ctx, &ArgMatches) -> Result<()>,
-) -> Verb {
-    Verb { name, about, arguments, action: Action::OnTree(run), sets: &[], builds: false }
+/// A verb that has no arguments of its own.
+pub const fn simple(name: &'static str, about: &'static str, run: fn(&Ctx) -> Result<()>) -> Verb {
+    Verb { name, about, arguments: same, action: Action::Simple(run), sets: &[], builds: false }
 }
 
 impl Verb {
@@ -87,6 +84,7 @@ impl Verb {
     pub fn run(&self, ctx: &Ctx, matches: &ArgMatches) -> Result<()> {
         match self.action {
             Action::OnTree(run) => run(ctx, matches),
+            Action::Simple(run) => run(ctx),
             Action::Builds(goal) => build::build(ctx, &goal(ctx)?),
             Action::Anywhere(run) => run(&ctx.environment, matches),
         }

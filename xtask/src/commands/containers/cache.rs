@@ -1,11 +1,12 @@
 //! Images of linuxkit's cache as files, and in docker.
 
 use super::run_all;
+use crate::commands::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{docker, linuxkit::Linuxkit};
-use clap::{Arg, ArgMatches, Command};
 use common::{artifact::Pending, error::usage};
+use knobs::ExportKnobs;
 use oci::Cache;
 use plan::EngineKind;
 use std::{io::BufWriter, path::Path};
@@ -15,12 +16,20 @@ fn linuxkit(ctx: &Ctx) -> Linuxkit {
 }
 
 /// `cache-export IMAGE=… OUTFILE=… [IMAGE_NAME=…]`.
-pub fn export(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let missing = |name: &str| usage(format!("{name} is not set\nhint: cache-export IMAGE=lfedge/eve-grub:TAG OUTFILE=grub.tar"));
-    let image = ctx.knobs.optional("IMAGE").ok_or_else(|| missing("IMAGE"))?;
-    let out = ctx.knobs.optional("OUTFILE").ok_or_else(|| missing("OUTFILE"))?;
-    let out = std::path::absolute(out).with_context(|| format!("OUTFILE={out}"))?;
-    export_to(ctx, image, ctx.knobs.optional("IMAGE_NAME"), &out)
+#[derive(clap::Args)]
+pub struct Export {
+    #[command(flatten)]
+    knobs: ExportKnobs,
+}
+
+impl Run for Export {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let missing = |name: &str| usage(format!("{name} is not set\nhint: cache-export IMAGE=lfedge/eve-grub:TAG OUTFILE=grub.tar"));
+        let ExportKnobs { image, outfile, image_name } = self.knobs;
+        let (image, out) = (image.ok_or_else(|| missing("IMAGE"))?, outfile.ok_or_else(|| missing("OUTFILE"))?);
+        let out = std::path::absolute(&out).with_context(|| format!("OUTFILE={}", out.display()))?;
+        export_to(ctx, &image, image_name.as_deref(), &out)
+    }
 }
 
 fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<()> {
@@ -36,34 +45,39 @@ fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<(
     }
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
     let pending = Pending::new(out)?;
-    cache.export_docker_archive(image, ctx.knobs.arch.as_str(), BufWriter::new(pending.create()?))?;
+    cache.export_docker_archive(image, ctx.knobs.image.arch.as_str(), BufWriter::new(pending.create()?))?;
     pending.commit()
 }
 
-/// `cache-export-docker-load [PACKAGE…]`.
-pub fn load_arguments(command: Command) -> Command {
-    command.arg(Arg::new("name").value_name("PACKAGE").num_args(0..).help("packages of the tree; IMAGE=… names any image"))
+/// export an image of the cache and load it into docker
+#[derive(clap::Args)]
+pub struct Load {
+    /// packages of the tree; without one, IMAGE=… names any image
+    #[arg(value_name = "PACKAGE")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    knobs: ExportKnobs,
 }
 
-/// `cache-export-docker-load [PACKAGE…]`.
-pub fn load(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let names: Vec<String> = arguments.get_many::<String>("name").into_iter().flatten().cloned().collect();
-    if names.is_empty() {
-        let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
-        let image = ctx.knobs.optional("IMAGE").ok_or_else(|| usage(format!("neither a package nor IMAGE is named\nhint: {hint}")))?;
-        return load_image(ctx, image);
+impl Run for Load {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        if self.packages.is_empty() {
+            let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
+            let image = self.knobs.image.ok_or_else(|| usage(format!("neither a package nor IMAGE is named\nhint: {hint}")))?;
+            return load_image(ctx, &image);
+        }
+        load_packages(ctx, &self.packages)
     }
-    load_packages(ctx, &names)
 }
 
 /// `cache-export-docker-load-all`.
-pub fn load_all(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+pub fn load_all(ctx: &Ctx) -> Result<()> {
     let sets = &ctx.profile.packages;
     let names = if sets.docker_load.is_empty() { &sets.tool_images } else { &sets.docker_load };
     load_packages(ctx, names)
 }
 
-/// Packages whose images are in the cache; the others are named.
+/// Loads the images of packages that are in the cache, and names the others.
 fn load_packages(ctx: &Ctx, names: &[String]) -> Result<()> {
     let tree = ctx.tree()?;
     let listed = match ctx.engine {

@@ -1,20 +1,21 @@
 //! What runs in the Go builder.
 
 use super::wants_containers;
+use crate::commands::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::go_builder::{GoBuilder, Run, Settings};
-use clap::{Arg, ArgMatches, Command};
+use child::go_builder::{GoBuilder, Run as InBuilder, Settings};
 use common::error::usage;
+use knobs::{GoKnobs, ProtoKnobs};
 use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
 /// Where sources without a module of their own are seen.
 const NO_MODULE: &str = "dummy";
 
-fn run(ctx: &Ctx, what: &Run<'_>) -> Result<()> {
+fn run(ctx: &Ctx, knobs: &GoKnobs, what: &InBuilder<'_>) -> Result<()> {
     wants_containers(ctx, what.step)?;
-    let builder = go_builder(ctx);
+    let builder = go_builder(ctx, knobs);
     if !ctx.globals.dry_run {
         return builder.run(what);
     }
@@ -24,24 +25,36 @@ fn run(ctx: &Ctx, what: &Run<'_>) -> Result<()> {
     Ok(())
 }
 
-fn in_pillar<'r>(ctx: &Ctx, step: &'r str, script: &'r str, module: &'r str) -> Run<'r> {
-    Run { step, script, sources: ctx.root.join("pkg/pillar"), module, bin: None, interactive: false }
+fn in_pillar<'r>(ctx: &Ctx, step: &'r str, script: &'r str, module: &'r str) -> InBuilder<'r> {
+    InBuilder { step, script, sources: ctx.root.join("pkg/pillar"), module, bin: None, interactive: false }
 }
 
-/// `test-pillar`.
-pub fn test(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+/// `test-pillar`: runs the tests of pkg/pillar.
+#[derive(clap::Args)]
+pub struct TestPillar {
+    #[command(flatten)]
+    go: GoKnobs,
+}
+
+impl Run for TestPillar {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        test_pillar(ctx, &self.go)
+    }
+}
+
+fn test_pillar(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
     wants_containers(ctx, "test-pillar")?;
-    let results = format!("/eve/dist/{}/results", ctx.knobs.arch);
+    let results = format!("/eve/dist/{}/results", ctx.knobs.image.arch);
     let script = format!("gotestsum --jsonfile {results}.json --junitfile {results}.xml");
     if !ctx.globals.dry_run {
         check_patches(ctx)?;
-        std::fs::create_dir_all(ctx.dist().join(ctx.knobs.arch.as_str()))?;
+        std::fs::create_dir_all(ctx.dist().join(ctx.knobs.image.arch.as_str()))?;
     }
-    run(ctx, &in_pillar(ctx, "testing pillar", &script, MODULE))
+    run(ctx, knobs, &in_pillar(ctx, "testing pillar", &script, MODULE))
 }
 
 /// `test-images-patches`.
-pub fn test_patches(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+pub fn test_patches(ctx: &Ctx) -> Result<()> {
     check_patches(ctx)
 }
 
@@ -50,7 +63,7 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     let template = &ctx.profile.templates.rootfs;
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
     for hv in &ctx.profile.tree.hypervisors {
-        for patch in checkout::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.platform) {
+        for patch in checkout::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.image.platform) {
             checkout::patch_template(&text, &patch)?;
             println!("{}: applies", common::display::short(&patch, &ctx.root));
         }
@@ -58,46 +71,66 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// `pillar TARGET`.
-pub fn pillar_arguments(command: Command) -> Command {
-    command.arg(Arg::new("target").value_name("TARGET").required(true).help("a target of pkg/pillar/Makefile"))
+/// run a target of pkg/pillar's own Makefile
+#[derive(clap::Args)]
+pub struct Pillar {
+    /// a target of pkg/pillar/Makefile
+    target: String,
+    #[command(flatten)]
+    go: GoKnobs,
 }
 
-/// `pillar TARGET`.
-pub fn pillar(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let target = arguments.get_one::<String>("target").context("clap asks for it")?;
-    if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-        return Err(usage(format!("`{target}` is no make target")));
+impl Run for Pillar {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let target = self.target;
+        if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+            return Err(usage(format!("`{target}` is no make target")));
+        }
+        run(ctx, &self.go, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
     }
-    run(ctx, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
 }
 
-/// `shell`.
-pub fn shell(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    run(ctx, &Run { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
+/// `shell`: opens a shell in the Go builder.
+#[derive(clap::Args)]
+pub struct Shell {
+    #[command(flatten)]
+    go: GoKnobs,
 }
 
-/// `proto [LANGUAGE…]`.
-pub fn proto_arguments(command: Command) -> Command {
-    command.arg(Arg::new("language").value_name("LANGUAGE").num_args(0..).help("go, python; all of PROTO_LANGS and the diagram when unset"))
-}
-
-/// `proto [LANGUAGE…]`.
-pub fn proto(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let named: Vec<String> = arguments.get_many::<String>("language").into_iter().flatten().cloned().collect();
-    let all = named.is_empty();
-    let languages = if all { ctx.knobs.text("PROTO_LANGS").split_whitespace().map(str::to_owned).collect() } else { named };
-    for language in &languages {
-        generate(ctx, language)?;
+impl Run for Shell {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        run(ctx, &self.go, &InBuilder { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
     }
-    if all {
-        diagram(ctx)?;
+}
+
+/// generate the API's sources from its protobuf definitions
+#[derive(clap::Args)]
+pub struct Proto {
+    /// go or python [default: all of PROTO_LANGS, and the diagram]
+    #[arg(value_name = "LANGUAGE")]
+    languages: Vec<String>,
+    #[command(flatten)]
+    proto: ProtoKnobs,
+    #[command(flatten)]
+    go: GoKnobs,
+}
+
+impl Run for Proto {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let all = self.languages.is_empty();
+        let languages = if all { self.proto.languages.split_whitespace().map(str::to_owned).collect() } else { self.languages };
+        for language in &languages {
+            generate(ctx, &self.go, language)?;
+        }
+        if all {
+            diagram(ctx, &self.go)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The API's sources in one language: what was generated before goes first.
-fn generate(ctx: &Ctx, language: &str) -> Result<()> {
+fn generate(ctx: &Ctx, knobs: &GoKnobs, language: &str) -> Result<()> {
     wants_containers(ctx, "proto")?;
     let options = match language {
         "go" => "paths=source_relative:",
@@ -106,16 +139,22 @@ fn generate(ctx: &Ctx, language: &str) -> Result<()> {
     };
     let folder = ctx.root.join("api").join(language);
     let script = format!("protoc -I./proto --{language}_out={options}./{language} proto/*/*.proto");
-    let generating =
-        Run { step: "generating the API", script: &script, sources: ctx.root.join("api"), module: "api", bin: None, interactive: false };
+    let generating = InBuilder {
+        step: "generating the API",
+        script: &script,
+        sources: ctx.root.join("api"),
+        module: "api",
+        bin: None,
+        interactive: false,
+    };
     if ctx.globals.dry_run {
-        return run(ctx, &generating);
+        return run(ctx, knobs, &generating);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     // git tracks what was generated, so it comes back when nothing takes its place.
     let old = tempfile::Builder::new().prefix(".old-").tempdir_in(ctx.root.join("api")).context("cannot make a folder in api")?;
     move_folders(&folder, old.path())?;
-    let generated = run(ctx, &generating);
+    let generated = run(ctx, knobs, &generating);
     if generated.is_err() {
         for path in folders_in(&folder)? {
             std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
@@ -138,33 +177,56 @@ fn move_folders(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `proto-vendor`.
-pub fn proto_vendor(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let script = "cd pkg/pillar ; go mod vendor";
-    run(ctx, &Run { step: "vendoring the API", script, sources: ctx.root.clone(), module: "proto", bin: None, interactive: false })
+/// `proto-vendor`: updates the vendored API in pkg/pillar.
+#[derive(clap::Args)]
+pub struct ProtoVendor {
+    #[command(flatten)]
+    go: GoKnobs,
 }
 
-/// `proto-diagram`.
-pub fn proto_diagram(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    diagram(ctx)
+impl Run for ProtoVendor {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let script = "cd pkg/pillar ; go mod vendor";
+        let sources = ctx.root.clone();
+        run(ctx, &self.go, &InBuilder { step: "vendoring the API", script, sources, module: "proto", bin: None, interactive: false })
+    }
 }
 
-fn diagram(ctx: &Ctx) -> Result<()> {
+/// `proto-diagram`: draws the API.
+#[derive(clap::Args)]
+pub struct ProtoDiagram {
+    #[command(flatten)]
+    go: GoKnobs,
+}
+
+impl Run for ProtoDiagram {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        diagram(ctx, &self.go)
+    }
+}
+
+fn diagram(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
     let script = "/usr/local/bin/protodot -inc /usr/include -src ./api/proto/config/devconfig.proto -output devconfig \
                   && cp ~/protodot/generated/devconfig.* ./api/images && dot ./api/images/devconfig.dot -Tpng -o ./api/images/devconfig.png";
-    run(ctx, &Run { step: "drawing the API", script, sources: ctx.root.clone(), module: "api", bin: None, interactive: false })
+    let sources = ctx.root.clone();
+    run(ctx, knobs, &InBuilder { step: "drawing the API", script, sources, module: "api", bin: None, interactive: false })
 }
 
 /// The container in which the tree's Go code is built.
-pub(super) fn go_builder(ctx: &Ctx) -> GoBuilder<'_> {
-    let proxies = [("http_proxy", "HTTP_PROXY"), ("https_proxy", "HTTPS_PROXY"), ("no_proxy", "NO_PROXY"), ("all_proxy", "ALL_PROXY")];
-    let set = |(inside, knob): (&'static str, &str)| ctx.knobs.optional(knob).map(|value| (inside, value.to_owned()));
+pub(super) fn go_builder<'c>(ctx: &'c Ctx, knobs: &GoKnobs) -> GoBuilder<'c> {
+    let host = &ctx.knobs.host;
+    let proxies = [
+        ("http_proxy", &host.http_proxy),
+        ("https_proxy", &host.https_proxy),
+        ("no_proxy", &host.no_proxy),
+        ("all_proxy", &host.all_proxy),
+    ];
     let settings = Settings {
         home: ctx.environment.home(),
-        arch: ctx.knobs.arch,
-        go_version: ctx.knobs.text("GOVER").to_owned(),
-        image_exists: ctx.knobs.text("BUILD") == "local",
-        proxies: proxies.into_iter().filter_map(set).collect(),
+        arch: ctx.knobs.image.arch,
+        go_version: knobs.go_version.clone(),
+        image_exists: knobs.build.as_deref() == Some("local"),
+        proxies: proxies.into_iter().filter_map(|(inside, knob)| Some((inside, knob.clone()?))).collect(),
     };
     GoBuilder::new(&ctx.tools, &ctx.root, settings)
 }

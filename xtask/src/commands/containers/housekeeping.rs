@@ -1,21 +1,20 @@
 //! docker's images that nobody needs, and the checker of the whole tree.
 
 use super::{run_all, wants_containers};
-use crate::commands::sources::oldimages;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::docker;
-use clap::ArgMatches;
+use helpers::old_images::{Options, find_old_images};
 
 /// `docker-old-images`.
-pub fn old_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    println!("{}", oldimages::old_images(ctx, &[])?.join(" "));
+pub fn old_images(ctx: &Ctx) -> Result<()> {
+    println!("{}", find_old_images(ctx, &Options::default())?.join(" "));
     Ok(())
 }
 
 /// `docker-image-clean`: never an image that is the only one of its name.
-pub fn clean_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let ids = oldimages::old_images(ctx, &[])?;
+pub fn clean_images(ctx: &Ctx) -> Result<()> {
+    let ids = find_old_images(ctx, &Options::default())?;
     if ids.is_empty() {
         println!("docker has no old images of this tree");
         return Ok(());
@@ -24,7 +23,7 @@ pub fn clean_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 }
 
 /// `yetus`.
-pub fn yetus(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+pub fn yetus(ctx: &Ctx) -> Result<()> {
     wants_containers(ctx, "yetus")?;
     let folder = ctx.root.join("yetus-output");
     if !ctx.globals.dry_run {

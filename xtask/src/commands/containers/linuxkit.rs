@@ -1,35 +1,48 @@
 //! Tools that the tree pins by commit and builds from source.
 
 use super::{run_all, wants_containers};
+use crate::commands::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::{Tool, git::Git, go, go_builder::Run};
-use clap::ArgMatches;
+use child::{Tool, git::Git, go, go_builder::Run as InBuilder};
 use common::{Arch, artifact::write_atomically};
+use knobs::{GoKnobs, ToolKnobs};
 use plan::{EngineKind, Pin};
 use std::path::{Path, PathBuf};
 
-fn pin(ctx: &Ctx, name: &str, version: &str, source: &str) -> Result<Pin> {
+fn pin(ctx: &Ctx, name: &str, version: Option<&String>, source: Option<&String>) -> Result<Pin> {
     let pinned = ctx.profile.tools.get(name).cloned();
     let mut pin = pinned.with_context(|| format!("{} pins no {name}\nhint: [tools.{name}] in its profile", ctx.profile.tree.name))?;
-    if let Some(version) = ctx.knobs.optional(version) {
-        pin.version = version.to_owned();
+    if let Some(version) = version {
+        pin.version.clone_from(version);
     }
-    if !source.is_empty()
-        && let Some(source) = ctx.knobs.optional(source)
-    {
-        pin.source = source.to_owned();
+    if let Some(source) = source {
+        pin.source.clone_from(source);
     }
     Ok(pin)
 }
 
 /// `build-tools`: nothing to do while the marker beside the program names the pinned commit.
-pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+#[derive(clap::Args)]
+pub struct BuildTools {
+    #[command(flatten)]
+    knobs: ToolKnobs,
+    #[command(flatten)]
+    go: GoKnobs,
+}
+
+impl Run for BuildTools {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        build_tools(ctx, &self.knobs, &self.go)
+    }
+}
+
+fn build_tools(ctx: &Ctx, knobs: &ToolKnobs, go: &GoKnobs) -> Result<()> {
     if ctx.engine == EngineKind::Native && !ctx.profile.tools.contains_key("linuxkit") {
         println!("the native engine needs no linuxkit");
         return Ok(());
     }
-    let pin = pin(ctx, "linuxkit", "LINUXKIT_VERSION", "LINUXKIT_SOURCE")?;
+    let pin = pin(ctx, "linuxkit", knobs.linuxkit_version.as_ref(), knobs.linuxkit_source.as_ref())?;
     let bin = ctx.root.join("build-tools/bin");
     let (program, marker) = (bin.join("linuxkit"), bin.join(format!("linuxkit.{}", pin.version)));
     if program.is_file() && marker.is_file() {
@@ -40,7 +53,7 @@ pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
         println!("fetch {} of {}, build it, install it as {}", pin.version, pin.source, program.display());
         return Ok(());
     }
-    let built = build(ctx, &pin)?;
+    let built = build(ctx, go, &pin)?;
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
     common::artifact::install_program(&built.1, &program)?;
     // Markers of other versions go first: with two of them, nobody knew which one is here.
@@ -56,7 +69,7 @@ pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 }
 
 /// Fetches exactly the pinned commit into a fresh folder and builds it; the folder goes with the first value.
-fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
+fn build(ctx: &Ctx, go_knobs: &GoKnobs, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::Builder::new().prefix("linuxkit-").tempdir().context("cannot make a temporary folder")?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.path().to_owned());
     git.change("making a repository", ["init", "-q"])?;
@@ -78,7 +91,7 @@ fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
         let script = format!(
             "unset GOFLAGS; cd src/cmd/linuxkit && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o ../../../linuxkit -mod=vendor ."
         );
-        let run = Run {
+        let run = InBuilder {
             step: "building linuxkit",
             script: &script,
             sources: folder.path().to_owned(),
@@ -86,7 +99,7 @@ fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
             bin: None,
             interactive: false,
         };
-        super::go::go_builder(ctx).run(&run)?;
+        super::go::go_builder(ctx, go_knobs).run(&run)?;
     }
     if !program.is_file() {
         bail!("go ended well, but made no linuxkit");
@@ -109,8 +122,20 @@ fn patches(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// `gosources`.
-pub fn gosources(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let pin = pin(ctx, "go-sources-and-licenses", "GOSOURCES_VERSION", "")?;
+#[derive(clap::Args)]
+pub struct GoSources {
+    #[command(flatten)]
+    knobs: ToolKnobs,
+}
+
+impl Run for GoSources {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        gosources(ctx, &self.knobs)
+    }
+}
+
+fn gosources(ctx: &Ctx, knobs: &ToolKnobs) -> Result<()> {
+    let pin = pin(ctx, "go-sources-and-licenses", knobs.gosources_version.as_ref(), None)?;
     let bin = ctx.root.join("build-tools/bin");
     if bin.join("go-sources-and-licenses").is_file() {
         println!("up to date: build-tools/bin/go-sources-and-licenses");

@@ -5,7 +5,7 @@ mod go;
 mod housekeeping;
 mod linuxkit;
 
-use super::{Verb, by_matches, no_arguments};
+use super::{Verb, simple, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::Cmd;
@@ -14,26 +14,21 @@ use plan::EngineKind;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    by_matches("build-tools", "install the linuxkit that the tree pins, in build-tools/bin", no_arguments, linuxkit::build_tools),
-    by_matches("gosources", "install go-sources-and-licenses in build-tools/bin", no_arguments, linuxkit::gosources),
-    by_matches("cache-export", "export an image of the cache to a file", no_arguments, cache::export),
-    by_matches("cache-export-docker-load", "export an image of the cache and load it into docker", cache::load_arguments, cache::load),
-    by_matches("cache-export-docker-load-all", "the same for all images that docker runs", no_arguments, cache::load_all),
-    by_matches(
-        "docker-old-images",
-        "list docker's images that are not of the tree's present state",
-        no_arguments,
-        housekeeping::old_images,
-    ),
-    by_matches("docker-image-clean", "remove them", no_arguments, housekeeping::clean_images),
-    by_matches("yetus", "check the tree with Apache Yetus", no_arguments, housekeeping::yetus),
-    by_matches("test-pillar", "run the tests of pkg/pillar", no_arguments, go::test),
-    by_matches("test-images-patches", "check that every patch of the image templates applies", no_arguments, go::test_patches),
-    by_matches("pillar", "run a target of pkg/pillar's own Makefile", go::pillar_arguments, go::pillar),
-    by_matches("proto", "generate the API's sources from its protobuf definitions", go::proto_arguments, go::proto),
-    by_matches("proto-vendor", "update the vendored API in pkg/pillar", no_arguments, go::proto_vendor),
-    by_matches("proto-diagram", "draw the API", no_arguments, go::proto_diagram),
-    by_matches("shell", "open a shell in the Go builder", no_arguments, go::shell),
+    verb::<linuxkit::BuildTools>("build-tools", "install the linuxkit that the tree pins, in build-tools/bin"),
+    verb::<linuxkit::GoSources>("gosources", "install go-sources-and-licenses in build-tools/bin"),
+    verb::<cache::Export>("cache-export", "export an image of the cache to a file"),
+    verb::<cache::Load>("cache-export-docker-load", "export an image of the cache and load it into docker"),
+    simple("cache-export-docker-load-all", "the same for all images that docker runs", cache::load_all),
+    simple("docker-old-images", "list docker's images that are not of the tree's present state", housekeeping::old_images),
+    simple("docker-image-clean", "remove them", housekeeping::clean_images),
+    simple("yetus", "check the tree with Apache Yetus", housekeeping::yetus),
+    verb::<go::TestPillar>("test-pillar", "run the tests of pkg/pillar"),
+    simple("test-images-patches", "check that every patch of the image templates applies", go::test_patches),
+    verb::<go::Pillar>("pillar", "run a target of pkg/pillar's own Makefile"),
+    verb::<go::Proto>("proto", "generate the API's sources from its protobuf definitions"),
+    verb::<go::ProtoVendor>("proto-vendor", "update the vendored API in pkg/pillar"),
+    verb::<go::ProtoDiagram>("proto-diagram", "draw the API"),
+    verb::<go::Shell>("shell", "open a shell in the Go builder"),
 ];
 
 /// An error unless the tree is built by docker and linuxkit.

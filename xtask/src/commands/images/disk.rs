@@ -1,56 +1,79 @@
 //! `makeflash` and `makeverification`: the parts in a folder to a disk.
 
-use super::{asked::Asked, folder, needed, needed_path, option, word};
+use super::{asked::Asked, folder, required};
+use crate::commands::{Run, paths::absolute_path};
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{ArgMatches, Command};
 use common::error::usage;
 use diskimage::eve::{INSTALLED, Kind};
 use plan::{Action, DiskJob, DiskKind, EngineKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const USAGE: &str = "makeflash [-C MIB] PARTS OUT [PARTITION…], for example: cargo xtask makeflash -C 350 dist/amd64/current/installer live.raw efi conf imga";
 
-/// The arguments of both.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(option("C", "MIB", "the size of a new disk; without it OUT must be there, and keeps its size"))
-        .arg(word("parts", "PARTS", "a folder with rootfs.img, config.img, persist.img and what else the partitions hold"))
-        .arg(word("out", "OUT", "the disk to write"))
-        .arg(
-            word("partitions", "PARTITION", "efi, imga, imgb, conf, persist, conf_win, installer, verification, inventory_win …")
-                .num_args(0..),
-        )
+// Not a doc comment: clap would take it as the help of both verbs.
+// The arguments of both verbs.
+#[derive(clap::Args)]
+struct DiskArguments {
+    /// the size of a new disk; without it OUT must exist, and keeps its size
+    #[arg(short = 'C', value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    mebibytes: Option<u64>,
+    /// a folder with rootfs.img, config.img, persist.img and what else the partitions hold
+    parts: Option<PathBuf>,
+    /// the disk to write
+    #[arg(value_parser = absolute_path)]
+    out: Option<PathBuf>,
+    /// efi, imga, imgb, conf, persist, conf_win, installer, verification, inventory_win …
+    #[arg(value_name = "PARTITION")]
+    partitions: Vec<String>,
 }
 
-/// `makeflash`.
-pub fn make_flash(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    make(ctx, arguments, USAGE, "mkimage-raw-efi")
+/// make a disk of the parts in a folder
+#[derive(clap::Args)]
+pub struct MakeFlash {
+    #[command(flatten)]
+    disk: DiskArguments,
 }
 
-/// `makeverification`.
-pub fn make_verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    make(ctx, arguments, &USAGE.replace("makeflash", "makeverification"), "mkverification-raw-efi")
+impl Run for MakeFlash {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        make(ctx, self.disk, USAGE, "mkimage-raw-efi")
+    }
 }
 
-fn make(ctx: &Ctx, arguments: &ArgMatches, help: &str, tool: &str) -> Result<()> {
-    let parts = folder(needed(arguments, "parts", help)?, help)?;
-    let out = needed_path(arguments, "out", help)?;
-    let bytes = disk_size(arguments.get_one::<String>("C").map(String::as_str), &out, help)?;
-    let mut words: Vec<String> = arguments.get_many::<String>("partitions").into_iter().flatten().cloned().collect();
+/// make a disk that installs and checks, of the parts in a folder
+#[derive(clap::Args)]
+pub struct MakeVerification {
+    #[command(flatten)]
+    disk: DiskArguments,
+}
+
+impl Run for MakeVerification {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        make(ctx, self.disk, &USAGE.replace("makeflash", "makeverification"), "mkverification-raw-efi")
+    }
+}
+
+fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<()> {
+    let DiskArguments { mebibytes, parts, out, partitions: mut words } = arguments;
+    let parts = folder(&required(parts, help)?, help)?;
+    let out = required(out, help)?;
+    let bytes = match mebibytes {
+        Some(mebibytes) => mebibytes << 20,
+        None => present_size(&out, help)?,
+    };
     let kind = kind(&words, ctx.engine == EngineKind::Native)?;
     let mut asked = Asked::new(ctx)?;
     let tool = asked.tool(tool)?;
     if words.is_empty() && tool.is_none() {
         words = INSTALLED.iter().map(|kind| kind.word().to_owned()).collect();
     }
-    let keep = !arguments.contains_id("C");
     let job = DiskJob {
         kind,
         parts,
         words,
         bytes,
-        keep,
+        keep: mebibytes.is_none(),
         grows: false,
         platform: None,
         board: None,
@@ -81,12 +104,8 @@ fn kind(words: &[String], strict: bool) -> Result<DiskKind> {
     })
 }
 
-/// The size in bytes: MiB that were asked for, else what the disk has already.
-pub(super) fn disk_size(mebibytes: Option<&str>, out: &Path, help: &str) -> Result<u64> {
-    if let Some(text) = mebibytes {
-        let number = text.parse::<u64>().ok().filter(|number| (1..=1 << 32).contains(number));
-        return Ok(number.ok_or_else(|| usage(format!("-C {text} is no number of MiB\nhint: usage: {help}")))? << 20);
-    }
+/// The size in bytes of the disk that is there.
+pub(super) fn present_size(out: &Path, help: &str) -> Result<u64> {
     match out.metadata() {
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => Ok(metadata.len()),
         Ok(metadata) if !metadata.is_file() => Err(usage(format!("`{}` is no file that a disk could be", out.display()))),

@@ -1,55 +1,67 @@
 //! `makeiso` and `makenet`: the parts in a folder to an ISO, or to a tar for a netboot.
 
-use super::{asked::Asked, folder, needed, needed_path, word};
+use super::{asked::Asked, folder, required};
+use crate::commands::{Run, paths::absolute_path};
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{ArgMatches, Command};
-use common::error::usage;
+use clap::ValueEnum;
 use diskimage::recipes::IsoKind;
 use plan::Action;
+use std::path::PathBuf;
 
 const ISO: &str = "makeiso PARTS OUT [installer], for example: cargo xtask makeiso dist/amd64/current/installer installer.iso installer";
 const NET: &str = "makenet PARTS OUT, for example: cargo xtask makenet dist/amd64/current/installer installer.net";
 
-fn both(command: Command, parts: &'static str, out: &'static str) -> Command {
-    command.arg(word("parts", "PARTS", parts)).arg(word("out", "OUT", out))
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Installer,
 }
 
-/// The arguments of `makeiso`.
-pub fn iso_arguments(command: Command) -> Command {
-    both(command, "a folder with EFI/ and all that goes onto the ISO", "the ISO to write").arg(word(
-        "kind",
-        "installer",
-        "what boots from it installs EVE",
-    ))
+/// make an ISO of the parts in a folder
+#[derive(clap::Args)]
+pub struct MakeIso {
+    /// a folder with EFI/ and all other files of the ISO
+    parts: Option<PathBuf>,
+    /// the ISO to write
+    #[arg(value_parser = absolute_path)]
+    out: Option<PathBuf>,
+    /// the word `installer`: the ISO boots an installer of EVE
+    #[arg(value_name = "installer", hide_possible_values = true)]
+    kind: Option<Kind>,
 }
 
-/// The arguments of `makenet`.
-pub fn net_arguments(command: Command) -> Command {
-    both(command, "a folder with kernel, initrd.img, installer.img, rootfs.img, config.img, persist.img, ipxe.efi.cfg", "the tar to write")
+impl Run for MakeIso {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let parts = folder(&required(self.parts, ISO)?, ISO)?;
+        let out = required(self.out, ISO)?;
+        let kind = match self.kind {
+            None => IsoKind::Plain,
+            Some(Kind::Installer) => IsoKind::Installer,
+        };
+        let mut asked = Asked::new(ctx)?;
+        let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
+        asked.add("iso", Action::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
+        asked.make(&out)
+    }
 }
 
-/// `makeiso`.
-pub fn make_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let parts = folder(needed(arguments, "parts", ISO)?, ISO)?;
-    let out = needed_path(arguments, "out", ISO)?;
-    let kind = match arguments.get_one::<String>("kind").map(String::as_str) {
-        None => IsoKind::Plain,
-        Some("installer") => IsoKind::Installer,
-        Some(other) => return Err(usage(format!("`{other}`: an ISO is plain or an `installer`\nhint: usage: {ISO}"))),
-    };
-    let mut asked = Asked::new(ctx)?;
-    let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
-    asked.add("iso", Action::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
-    asked.make(&out)
+/// make a tar for a netboot of the parts in a folder
+#[derive(clap::Args)]
+pub struct MakeNet {
+    /// a folder with kernel, initrd.img, installer.img, rootfs.img, config.img, persist.img, ipxe.efi.cfg
+    parts: Option<PathBuf>,
+    /// the tar to write
+    #[arg(value_parser = absolute_path)]
+    out: Option<PathBuf>,
 }
 
-/// `makenet`.
-pub fn make_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let parts = folder(needed(arguments, "parts", NET)?, NET)?;
-    let out = needed_path(arguments, "out", NET)?;
-    let mut asked = Asked::new(ctx)?;
-    let epoch = asked.epoch();
-    asked.add("net", Action::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
-    asked.make(&out)
+impl Run for MakeNet {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let parts = folder(&required(self.parts, NET)?, NET)?;
+        let out = required(self.out, NET)?;
+        let mut asked = Asked::new(ctx)?;
+        let epoch = asked.epoch();
+        asked.add("net", Action::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
+        asked.make(&out)
+    }
 }

@@ -1,85 +1,50 @@
-//! The old helper scripts that make or read images: one file a verb. What makes an image is an action of the plan without the
-//! plan around it, so both engines do it with the code that targets run.
+//! The old helper scripts that make or read images: their arguments. What makes an image is an action of the plan without the
+//! plan around it, so both engines do it with the code that targets run. What reads one is in the crate `helpers`.
 
-mod adam;
 mod asked;
 mod config;
+mod devices;
 mod disk;
-mod extract;
 mod installer;
-mod parallels;
+mod machine_disks;
 mod rootfs;
-mod single_use;
 mod stick;
 
-use super::{Action, Verb, by_matches};
-use anyhow::{Context as _, Result};
-use clap::{Arg, ArgAction, ArgMatches};
+use super::{Verb, anywhere, verb};
+use anyhow::Result;
 use common::error::usage;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    by_matches("makerootfs", "make rootfs.tar of a yml, or rootfs.img of a yml or a tar", rootfs::arguments, rootfs::run),
-    by_matches("makeflash", "make a disk of the parts in a folder", disk::arguments, disk::make_flash),
-    by_matches(
-        "makeverification",
-        "make a disk that installs and checks, of the parts in a folder",
-        disk::arguments,
-        disk::make_verification,
-    ),
-    by_matches("makeconfig", "make config.img of files", config::arguments, config::run),
-    by_matches("makeiso", "make an ISO of the parts in a folder", installer::iso_arguments, installer::make_iso),
-    by_matches("makenet", "make a tar for a netboot of the parts in a folder", installer::net_arguments, installer::make_net),
-    by_matches("makeusbconf", "make a USB stick for a device's port configuration or its dumps", stick::arguments, stick::run),
-    by_matches("parallels-disk", "write the description of a disk in its Parallels bundle", parallels::arguments, parallels::run),
-    by_matches("extract-persist", "take /persist out of a disk, without mounting it", extract::persist_arguments, extract::persist),
-    by_matches(
+    verb::<rootfs::MakeRootfs>("makerootfs", "make rootfs.tar of a yml, or rootfs.img of a yml or a tar"),
+    verb::<disk::MakeFlash>("makeflash", "make a disk of the parts in a folder"),
+    verb::<disk::MakeVerification>("makeverification", "make a disk that installs and checks, of the parts in a folder"),
+    verb::<config::MakeConfig>("makeconfig", "make config.img of files"),
+    verb::<installer::MakeIso>("makeiso", "make an ISO of the parts in a folder"),
+    verb::<installer::MakeNet>("makenet", "make a tar for a netboot of the parts in a folder"),
+    verb::<stick::MakeUsbConf>("makeusbconf", "make a USB stick for a device's port configuration or its dumps"),
+    verb::<machine_disks::ParallelsDisk>("parallels-disk", "write the description of a disk in its Parallels bundle"),
+    verb::<machine_disks::ExtractPersist>("extract-persist", "take /persist out of a disk, without mounting it"),
+    verb::<machine_disks::ExtractVerificationInfo>(
         "extract-verification-info",
-        "show what a machine's verification left",
-        extract::verification_arguments,
-        extract::verification,
+        "print the summaries that machines left on a verification's disk, and write them to the current folder",
     ),
-    by_matches("eve-gen-single-use-installer", "make an installer for one device of lfedge/eve", single_use::arguments, single_use::run),
-    Verb {
-        action: Action::Anywhere(|environment, matches| adam::fake_zboot(matches, environment)),
-        ..by_matches("fake-zboot", "answer as zboot on a machine that runs from IMGA", adam::zboot_arguments, |_, _| Ok(()))
-    },
-    by_matches("adam", "talk to an adam that runs together with EVE", adam::arguments, adam::run),
+    verb::<devices::SingleUseInstaller>(
+        "eve-gen-single-use-installer",
+        "make an installer for one device from a published lfedge/eve image",
+    ),
+    anywhere::<devices::FakeZboot>("fake-zboot", "answer as zboot on a machine that runs from IMGA"),
+    verb::<devices::Adam>("adam", "talk to an adam that runs together with EVE"),
 ];
 
-/// An option with a value, as the scripts had it: one letter.
-fn option(letter: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(letter).short(letter.chars().next()).value_name(value).help(help)
+/// The argument that was given; else the error is `help`, the verb's usage with an example on one line.
+fn required<T>(given: Option<T>, help: &str) -> Result<T> {
+    given.ok_or_else(|| usage(format!("usage: {help}")))
 }
 
-/// An option without a value.
-fn switch(letter: &'static str, help: &'static str) -> Arg {
-    Arg::new(letter).short(letter.chars().next()).action(ArgAction::SetTrue).help(help)
-}
-
-/// A word at its place. It is asked for by [`needed`], whose refusal fits on one line.
-fn word(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).value_name(value).help(help)
-}
-
-/// What stands for `name` on the command line; without it, `help` is the error: the verb's usage with an example.
-fn needed<'m>(arguments: &'m ArgMatches, name: &str, help: &str) -> Result<&'m str> {
-    arguments.get_one::<String>(name).map(String::as_str).ok_or_else(|| usage(format!("usage: {help}")))
-}
-
-/// The same as an absolute path.
-fn needed_path(arguments: &ArgMatches, name: &str, help: &str) -> Result<PathBuf> {
-    absolute(needed(arguments, name, help)?)
-}
-
-/// `path` as seen from the folder in which the person stands.
-fn absolute(path: &str) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("`{path}` is no path"))
-}
-
-/// A folder that must be there, with its links followed: docker mounts it by this name.
-fn folder(path: &str, help: &str) -> Result<PathBuf> {
+/// The folder `path`, which must exist, with its links followed: docker mounts it by this name.
+fn folder(path: &Path, help: &str) -> Result<PathBuf> {
     let found = std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
-    found.ok_or_else(|| usage(format!("`{path}` is no folder\nhint: usage: {help}")))
+    found.ok_or_else(|| usage(format!("`{}` is no folder\nhint: usage: {help}", path.display())))
 }

@@ -1,35 +1,52 @@
 //! `makerootfs MODE`: a yml to rootfs.tar, a tar to rootfs.img, or both in one.
 
-use super::{absolute, asked::Asked, option, word};
+use super::asked::Asked;
+use crate::commands::{Run, paths::absolute_path};
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::{ArgMatches, Command};
+use clap::ValueEnum;
 use common::{Arch, error::usage};
 use knobs::RootfsFormat;
 use plan::Action;
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
 const TAR: &str = "makerootfs tar -y YML -t TAR [-a ARCH], for example: cargo xtask makerootfs tar -y rootfs.yml -t rootfs.tar";
 const IMAGE: &str =
     "makerootfs image -y YML -i IMAGE [-f squash|ext4] [-a ARCH], for example: cargo xtask makerootfs image -y rootfs.yml -i rootfs.img";
 const FROM_TAR: &str = "makerootfs imagefromtar -t TAR -i IMAGE [-f squash|ext4], for example: cargo xtask makerootfs imagefromtar -t rootfs.tar -i rootfs.img";
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(word("mode", "MODE", "tar (yml to tar), image (yml to image), imagefromtar (tar to image)"))
-        .arg(option("y", "YML", "the list of images, resolved: no @TAGs in it"))
-        .arg(option("t", "TAR", "the root file system as a tar: the result of tar, the input of imagefromtar"))
-        .arg(option("i", "IMAGE", "the image to write"))
-        .arg(option("f", "FORMAT", "squash or ext4; else what ROOTFS_FORMAT says"))
-        .arg(option("a", "ARCH", "for which machine; else what ZARCH says"))
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    Tar,
+    Image,
+    #[value(name = "imagefromtar")]
+    ImageFromTar,
 }
 
-/// What is made of what.
-#[derive(Debug, PartialEq, Eq)]
+/// make rootfs.tar of a yml, or rootfs.img of a yml or a tar
+#[derive(clap::Args)]
+pub struct MakeRootfs {
+    /// tar (yml to tar), image (yml to image), imagefromtar (tar to image)
+    #[arg(hide_possible_values = true)]
+    mode: Option<Mode>,
+    /// the list of images, resolved: no @TAGs in it
+    #[arg(short = 'y', value_parser = absolute_path)]
+    yml: Option<PathBuf>,
+    /// the root file system as a tar: the result of tar, the input of imagefromtar
+    #[arg(short = 't', value_parser = absolute_path)]
+    tar: Option<PathBuf>,
+    /// the image to write
+    #[arg(short = 'i', value_parser = absolute_path)]
+    image: Option<PathBuf>,
+    /// squash or ext4 [default: ROOTFS_FORMAT]
+    #[arg(short = 'f')]
+    format: Option<RootfsFormat>,
+    /// the machine's architecture [default: ZARCH]
+    #[arg(short = 'a')]
+    arch: Option<Arch>,
+}
+
+/// The files to read and to write.
 struct Work {
     yml: Option<PathBuf>,
     tar: Option<PathBuf>,
@@ -37,45 +54,36 @@ struct Work {
 }
 
 impl Work {
-    /// Exactly what the mode has to do with may be given.
-    fn parse(arguments: &ArgMatches) -> Result<Self> {
-        let path = |letter: &str| arguments.get_one::<String>(letter).map(|path| absolute(path)).transpose();
-        let work = Self { yml: path("y")?, tar: path("t")?, image: path("i")? };
-        let given = (work.yml.is_some(), work.tar.is_some(), work.image.is_some());
-        let (help, right) = match arguments.get_one::<String>("mode").map(String::as_str) {
-            Some("tar") => (TAR, (true, true, false)),
-            Some("image") => (IMAGE, (true, false, true)),
-            Some("imagefromtar") => (FROM_TAR, (false, true, true)),
-            Some(other) => return Err(usage(format!("`{other}` is none of tar, image, imagefromtar\nhint: usage: {IMAGE}"))),
+    /// Takes the files; an error unless they are exactly those that the mode needs.
+    fn new(mode: Option<Mode>, yml: Option<PathBuf>, tar: Option<PathBuf>, image: Option<PathBuf>) -> Result<Self> {
+        let given = (yml.is_some(), tar.is_some(), image.is_some());
+        let (help, right) = match mode {
+            Some(Mode::Tar) => (TAR, (true, true, false)),
+            Some(Mode::Image) => (IMAGE, (true, false, true)),
+            Some(Mode::ImageFromTar) => (FROM_TAR, (false, true, true)),
             None => return Err(usage(format!("usage: {IMAGE}; or the modes tar (-y -t) and imagefromtar (-t -i)"))),
         };
-        if given == right { Ok(work) } else { Err(usage(format!("usage: {help}"))) }
+        if given == right { Ok(Self { yml, tar, image }) } else { Err(usage(format!("usage: {help}"))) }
     }
 }
 
-/// An option's word, or what the knob says.
-fn choice<T: FromStr<Err = String> + Copy>(arguments: &ArgMatches, letter: &str, knob: T) -> Result<T> {
-    let Some(text) = arguments.get_one::<String>(letter) else { return Ok(knob) };
-    text.parse().map_err(|error: String| usage(format!("-{letter}: {error}")))
-}
-
-/// `makerootfs`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let work = Work::parse(arguments)?;
-    let format = choice(arguments, "f", ctx.knobs.rootfs_format)?;
-    let arch = choice(arguments, "a", ctx.knobs.arch)?;
-    let mut asked = Asked::new(ctx)?;
-    let between = asked.scratch().join("rootfs.tar");
-    let tar = work.tar.unwrap_or_else(|| between.clone());
-    if let Some(yml) = &work.yml {
-        compose(&mut asked, yml, arch, &tar);
+impl Run for MakeRootfs {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let work = Work::new(self.mode, self.yml, self.tar, self.image)?;
+        let format = self.format.unwrap_or(ctx.knobs.rootfs_format);
+        let mut asked = Asked::new(ctx)?;
+        let between = asked.scratch().join("rootfs.tar");
+        let tar = work.tar.unwrap_or_else(|| between.clone());
+        if let Some(yml) = &work.yml {
+            compose(&mut asked, yml, self.arch.unwrap_or(ctx.knobs.arch), &tar);
+        }
+        let Some(image) = &work.image else { return asked.make(&tar) };
+        pack(ctx, &mut asked, &tar, format, image)?;
+        let made = asked.make(image);
+        // The tar between yml and image is temporary. A tar that the person named is another file, and stays.
+        let _ = std::fs::remove_file(between);
+        made
     }
-    let Some(image) = &work.image else { return asked.make(&tar) };
-    pack(ctx, &mut asked, &tar, format, image)?;
-    let made = asked.make(image);
-    // Only what nobody asked for.
-    let _ = std::fs::remove_file(between);
-    made
 }
 
 fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {

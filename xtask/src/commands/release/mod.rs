@@ -7,11 +7,11 @@ mod ssh_key;
 
 pub use ssh_key::path as ssh_key_path;
 
-use super::{Verb, by_matches, no_arguments, verb};
+use super::{Verb, simple, verb};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    by_matches("release", "prepare a branch and a tag for a release (VERSION=x.y.z)", no_arguments, release::run),
-    by_matches("patch", "tag a patch release on a release's branch", no_arguments, patch::run),
+    verb::<release::Release>("release", "prepare a branch and a tag for a release (VERSION=x.y.z)"),
+    simple("patch", "tag a patch release on a release's branch", patch::run),
     verb::<ssh_key::SshKey>("ssh-key", "make a key for ssh, and a configuration that takes it"),
 ];

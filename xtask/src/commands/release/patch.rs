@@ -3,7 +3,6 @@
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
-use clap::ArgMatches;
 use common::error::usage;
 
 /// The tag that comes after `describe` (git's name of the commit) on `branch`: none when the branch is no release's, or nothing has
@@ -26,7 +25,7 @@ fn next(branch: &str, describe: &str) -> Result<String> {
 }
 
 /// `patch`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+pub fn run(ctx: &Ctx) -> Result<()> {
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
     let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
     let tag = next(&branch, &git.look_text(["describe", "--abbrev=8", "--always", "--tags"])?)?;

@@ -1,11 +1,12 @@
 //! `release VERSION=x.y.z[-lts]`: a branch x.y (or x.y-stable) from master with the server of releases, and its tag. Everything that
 //! could stop it half-way is looked at first.
 
+use crate::commands::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
-use clap::ArgMatches;
 use common::error::usage;
+use knobs::ReleaseKnobs;
 
 /// Where released devices report.
 const SERVER: &str = "zedcloud.zededa.net\n";
@@ -19,9 +20,20 @@ fn branch_of(version: &str) -> Option<String> {
     (number(x) && number(y) && number(z)).then(|| format!("{x}.{y}{}", if lts { "-stable" } else { "" }))
 }
 
-/// `release`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let version = ctx.knobs.text("VERSION");
+/// `release`: which version.
+#[derive(clap::Args)]
+pub struct Release {
+    #[command(flatten)]
+    knobs: ReleaseKnobs,
+}
+
+impl Run for Release {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        prepare_release(ctx, self.knobs.version.as_deref().unwrap_or_default())
+    }
+}
+
+fn prepare_release(ctx: &Ctx, version: &str) -> Result<()> {
     let branch = branch_of(version)
         .ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());

@@ -1,22 +1,22 @@
-//! `generate-sources-manifests DIR`: the manifest of sources that were collected into folders before, from the files' names.
+//! `generate-sources-manifests`: writes the manifest of sources that were collected before, from the names of their files.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
 use common::{artifact::write_atomically, error::usage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The manifest's name.
 pub const MANIFEST: &str = "collected_sources_manifest.csv";
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("dir").value_name("DIR").required(true).help("the folder with alpine/, go/ (or golang/) and kernel/"))
+/// Where the sources are.
+pub struct Options {
+    /// A folder with alpine/, go/ (or golang/) and kernel/, or some of them.
+    pub folder: PathBuf,
 }
 
-/// `generate-sources-manifests`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let dir = std::path::absolute(arguments.get_one::<String>("dir").map_or("", String::as_str)).context("a folder has a path")?;
+/// Writes the manifest into the folder; with `--dry-run` prints it.
+pub fn write_manifest(ctx: &Ctx, options: &Options) -> Result<()> {
+    let dir = &options.folder;
     let mut manifest = String::new();
     let mut found = false;
     for (folder, row) in [("alpine", alpine as Row), ("go", go), ("golang", go), ("kernel", kernel)] {
@@ -38,7 +38,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     write_atomically(&dir.join(MANIFEST), manifest.as_bytes())
 }
 
-/// From a file's name to the row without its place.
+/// Makes a row of a file's name; the file's place is added to it.
 type Row = fn(&str) -> String;
 
 fn names(folder: &Path) -> Result<Vec<String>> {
@@ -67,7 +67,7 @@ fn go(name: &str) -> String {
     format!("go,{module},{version},{commit}")
 }
 
-/// `www.kernel.org_…_linux-5.10.121.tar.xz`: the version stands behind the last `-`.
+/// `www.kernel.org_…_linux-5.10.121.tar.xz`: the version follows the last `-`.
 fn kernel(name: &str) -> String {
     let archive = [".tar.xz", ".tar.gz", ".tar.sign", ".tgz", ".asc"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let version = archive.rsplit_once('-').map(|(_, version)| version).filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));

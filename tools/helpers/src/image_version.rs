@@ -1,39 +1,40 @@
-//! `getimgversion [-a] [IMAGE]`: the version that a root file system says it is, read in process: no mount, no sudo.
+//! `getimgversion`: prints the version that a root file system states. Reads the image in process: no mount, no sudo.
 
 use anyhow::{Context as _, Result, bail};
-use checkout::context::Ctx;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use diskimage::{FileImage, ReadAt, ext4, gpt, qcow2, squashfs};
 use filetree::Content;
-use std::{fs::File, io::Read as _, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const RELEASE: &str = "etc/eve-release";
 const PROGRAMS: &[(&str, &str)] = &[
     ("zedagent", "containers/services/pillar/lower/opt/zededa/bin/zedagent"),
     ("lisp-ztr", "containers/services/pillar/lower/opt/zededa/bin/lisp-ztr"),
 ];
-/// The most bytes of a file that is read.
+/// Files of more bytes are not read.
 const MOST: u64 = 1 << 30;
-/// A squashfs begins with this.
+/// The first bytes of a squashfs.
 const SQUASHFS: &[u8] = b"hsqs";
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("all").short('a').action(ArgAction::SetTrue).help("say too what the programs of pillar are")).arg(
-        Arg::new("image")
-            .value_name("IMAGE")
-            .default_value("rootfs.img")
-            .help("a squashfs, a disk (raw or qcow2) with one, an ext4, or a rootfs.tar"),
-    )
+/// Which image to read.
+pub struct Options {
+    /// A squashfs, a disk (raw or qcow2) with one, an ext4, or the tar of a root file system.
+    pub image: PathBuf,
+    /// Print too what kind of files pillar's programs are.
+    pub programs: bool,
 }
 
-/// `getimgversion`.
-pub fn run(_: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let path = Path::new(arguments.get_one::<String>("image").map_or("rootfs.img", String::as_str));
+/// Prints the version, and a line for each of pillar's programs when asked for.
+pub fn print_image_version(options: &Options) -> Result<()> {
+    let path = &options.image;
     let files = open(path)?;
     let release = files.read(RELEASE).with_context(|| format!("`{}` tells no version: it has no /{RELEASE}", path.display()))?;
     println!("{}", String::from_utf8_lossy(&release).trim_end());
-    if arguments.get_flag("all") {
+    if options.programs {
         for (name, program) in PROGRAMS {
             let what = files.read(program).map_or_else(|_| "it is not there".to_owned(), |bytes| describe(&bytes));
             println!("file {name}: /{program}: {what}");
@@ -80,7 +81,7 @@ fn open(path: &Path) -> Result<Files> {
     Ok(Files::Squashfs(reader))
 }
 
-/// All files of an ext4, but only those that are asked for with their content.
+/// All names in an ext4; only the files read here get their contents.
 fn files_of_ext4(image: &dyn ReadAt) -> Result<filetree::Tree> {
     let wanted = |path: &[u8]| path == RELEASE.as_bytes() || PROGRAMS.iter().any(|(_, program)| path == program.as_bytes());
     let (tree, _) = ext4::Reader::open(image)?.tree(&mut |path, len, bytes| {
@@ -93,7 +94,7 @@ fn files_of_ext4(image: &dyn ReadAt) -> Result<filetree::Tree> {
     Ok(tree)
 }
 
-/// The image itself when it is a squashfs, else the first partition that holds one with a version.
+/// The image itself if it is a squashfs, else its first partition that is a squashfs with a version.
 fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
     let size = image.size();
     let whole = Part { image, start: 0, size };
@@ -117,7 +118,7 @@ fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
     bail!("none of its partitions is a squashfs with /{RELEASE}\nhint: cargo xtask inspect IMAGE lists them")
 }
 
-/// A part of an image that it keeps open.
+/// A range of bytes of an open image.
 struct Part {
     image: Arc<dyn ReadAt>,
     start: u64,
@@ -144,7 +145,7 @@ impl ReadAt for Part {
     }
 }
 
-/// What a program is, as far as its first bytes tell.
+/// Describes a program by its first bytes, as `file` does.
 fn describe(bytes: &[u8]) -> String {
     let size = bytes.len();
     match bytes {

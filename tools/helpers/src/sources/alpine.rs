@@ -1,15 +1,15 @@
-//! `get-alpine-pkg-source`: the sources of Alpine packages that are in an image: the folder of the package's build script at the
-//! commit that it was built from, and all files that the script fetches, checked by the digests in it.
+//! `get-alpine-pkg-source`: collects the sources of an image's Alpine packages. For each package these are the folder of its
+//! build script, at the commit that the package was built from, and all files that the script fetches, checked by the
+//! digests in the script.
 
 use super::{
     apkbuild,
-    download::{Downloads, folder},
+    download::{Downloads, make_folder},
     installed::{self, Package},
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tool, curl, curl::Refusal, git::Git};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::error::usage;
 use native::files::write_tree;
 use sha2::{Digest as _, Sha512};
@@ -18,92 +18,81 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The history of all build scripts.
+/// The git repository of all build scripts.
 const APORTS: &str = "https://git.alpinelinux.org/aports.git";
-/// Where one file of it can be read.
+/// The address of a single file of that repository.
 const PLAIN: &str = "https://git.alpinelinux.org/aports/plain";
-/// The parts of it, in the order in which they are looked through.
+/// Its folders of packages, in the order of the search.
 const REPOSITORIES: &[&str] = &["main", "community", "testing"];
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let option =
-        |short: char, id: &'static str, value: &'static str, help: &'static str| Arg::new(id).short(short).value_name(value).help(help);
-    command
-        .arg(Arg::new("tell").short('v').action(ArgAction::SetTrue).help("tell what is done"))
-        .arg(Arg::new("quiet").short('q').action(ArgAction::SetTrue).help("do not tell how much it is"))
-        .arg(option('s', "out", "DIR", "put the sources into this new folder; a temporary one when unset"))
-        .arg(option('u', "urls", "FILE", "add the build scripts' addresses and licenses to this file"))
-        .arg(option('t', "tag", "IMAGE", "an image that holds /bits/rootfs.img").action(ArgAction::Append))
-        .arg(option('e', "evedir", "DIR", "the folder of a root file system"))
-        .arg(option('g', "gitdir", "DIR", "a copy of aports, instead of fetching it"))
-        .arg(option('p', "prefix", "NAME", "put the sources into this folder in DIR"))
-        .arg(Arg::new("version").value_name("VERSION").help("the same as -t lfedge/eve:VERSION"))
+/// Whose packages to collect.
+pub enum Installed {
+    /// Those in a folder that holds a root file system.
+    InFolder(PathBuf),
+    /// Those in the /bits/rootfs.img of docker images.
+    InImages(Vec<String>),
 }
 
-/// `get-alpine-pkg-source`: a line of the manifest for each package.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
-    let mut tags: Vec<String> = arguments.get_many::<String>("tag").into_iter().flatten().cloned().collect();
-    if let Some(version) = text("version") {
-        tags = vec![format!("lfedge/eve:{version}")];
-    }
-    let gitdir = text("gitdir").map(Path::new);
-    if let Some(gitdir) = gitdir.filter(|dir| !dir.is_dir()) {
-        return Err(usage(format!("the folder `{}` does not exist", gitdir.display())));
-    }
-    let packages = match text("evedir") {
-        Some(dir) => installed::in_folder(Path::new(dir))?,
-        None if tags.is_empty() => return Err(usage("nothing says whose sources are wanted\nhint: -e DIR, -t IMAGE or a version")),
-        None => installed::in_images(ctx, &tags)?,
-    };
-    let out = folder(text("out"), text("prefix"), ctx.globals.dry_run)?;
-    let options = Options {
-        gitdir,
-        prefix: text("prefix"),
-        urls: text("urls").map(PathBuf::from),
-        tell: arguments.get_flag("tell"),
-        quiet: arguments.get_flag("quiet"),
-    };
-    print!("{}", collect(ctx, &packages, &out, &options)?);
-    Ok(())
+/// What to collect, and where to.
+pub struct Options {
+    /// Whose packages.
+    pub installed: Installed,
+    /// A new folder for the sources; none makes a temporary one.
+    pub out: Option<PathBuf>,
+    /// How to fetch them.
+    pub fetching: Fetching,
 }
 
-/// What a person may choose.
+/// How to fetch the sources.
 #[derive(Default)]
-pub struct Options<'o> {
-    /// A copy of aports.
-    pub gitdir: Option<&'o Path>,
-    /// The folder for all.
-    pub prefix: Option<&'o str>,
-    /// The file for addresses and licenses.
+pub struct Fetching {
+    /// A copy of the repository of build scripts; none clones it.
+    pub aports: Option<PathBuf>,
+    /// A folder's name below the folder for the sources.
+    pub prefix: Option<String>,
+    /// A file to which the build scripts' addresses and licenses are appended.
     pub urls: Option<PathBuf>,
-    /// Tell what is done.
+    /// Name each package while it is collected.
     pub tell: bool,
-    /// Do not tell how much it is.
+    /// Do not print the number of packages.
     pub quiet: bool,
 }
 
-/// Collects the sources of `packages` below `top`; the lines of the manifest.
-pub fn collect(ctx: &Ctx, packages: &[Package], top: &Path, options: &Options<'_>) -> Result<String> {
-    if !options.quiet {
+/// Collects the sources, and prints a line of the manifest for each package.
+pub fn collect_alpine_sources(ctx: &Ctx, options: &Options) -> Result<()> {
+    let Options { installed, out, fetching } = options;
+    if let Some(aports) = fetching.aports.as_deref().filter(|dir| !dir.is_dir()) {
+        return Err(usage(format!("the folder `{}` does not exist", aports.display())));
+    }
+    let packages = match installed {
+        Installed::InFolder(folder) => installed::in_folder(folder)?,
+        Installed::InImages(images) => installed::in_images(ctx, images)?,
+    };
+    let top = make_folder(out.as_deref(), fetching.prefix.as_deref(), ctx.globals.dry_run)?;
+    print!("{}", collect(ctx, &packages, &top, fetching)?);
+    Ok(())
+}
+
+/// Collects the sources of `packages` below `top`, and returns the lines of the manifest.
+pub(super) fn collect(ctx: &Ctx, packages: &[Package], top: &Path, fetching: &Fetching) -> Result<String> {
+    if !fetching.quiet {
         eprintln!("found {} packages", packages.len());
     }
     let program = ctx.tools.find(Tool::Git)?;
     let temporary = tempfile::Builder::new().prefix("aports").tempdir().context("cannot make a temporary folder")?;
     if ctx.globals.dry_run {
-        if options.gitdir.is_none() {
+        if fetching.aports.is_none() {
             println!("{}", Git::clone_command(&program, ctx.tools.environment(), APORTS, temporary.path()));
         }
         return Ok(String::new());
     }
-    let git = match options.gitdir {
-        Some(dir) => Git::new(program, ctx.tools.environment(), dir.to_owned()),
+    let git = match &fetching.aports {
+        Some(dir) => Git::new(program, ctx.tools.environment(), dir.clone()),
         None if packages.is_empty() => return Ok(String::new()),
         None if ctx.globals.offline => return Err(usage("the history of aports is on the network\nhint: -g DIR names a copy")),
         None => Git::clone_history(program, ctx.tools.environment(), APORTS, temporary.path())?,
     };
-    let mut collector = Collector { ctx, git, top, options, bad: Vec::new(), spool: temporary.path().join("spool") };
+    let mut collector = Collector { ctx, git, top, fetching, bad: Vec::new(), spool: temporary.path().join("spool") };
     std::fs::create_dir_all(&collector.spool).context("cannot make a temporary folder")?;
     let mut manifest = String::new();
     for package in packages {
@@ -122,13 +111,13 @@ struct Collector<'c> {
     ctx: &'c Ctx,
     git: Git,
     top: &'c Path,
-    options: &'c Options<'c>,
+    fetching: &'c Fetching,
     bad: Vec<String>,
     spool: PathBuf,
 }
 
 impl Collector<'_> {
-    /// Where the sources of one package are, below the top.
+    /// Collects one package, and returns its folder below the top; none for a package of unknown commit.
     fn package(&mut self, package: &Package) -> Result<Option<String>> {
         let Package { origin, version, commit, .. } = package;
         if commit.is_empty() {
@@ -137,9 +126,9 @@ impl Collector<'_> {
         }
         package.check()?;
         let base = format!("{origin}-{version}.{commit}");
-        let place = self.options.prefix.map_or_else(|| base.clone(), |prefix| format!("{prefix}/{base}"));
+        let place = self.fetching.prefix.as_ref().map_or_else(|| base.clone(), |prefix| format!("{prefix}/{base}"));
         let folder = self.top.join(&place);
-        // Several packages come from one build script.
+        // One build script makes several packages: its folder may be here already.
         if folder.is_dir() {
             return Ok(Some(place));
         }
@@ -151,7 +140,7 @@ impl Collector<'_> {
             }
         }
         let Some(repository) = found else { bail!("aports has no build script of {origin} at commit {commit}") };
-        if self.options.tell {
+        if self.fetching.tell {
             eprintln!("{origin} at {commit}: {repository}, to {}", folder.display());
         }
         let archive = self.git.look(["archive", "--format=tar", &format!("{commit}:{repository}/{origin}")])?;
@@ -159,7 +148,7 @@ impl Collector<'_> {
         let tree = filetree::entries_to_tree(filetree::read_tar_stream(archive.as_slice(), &mut spool)?)?;
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         write_tree(&tree, &folder)?;
-        if let Some(urls) = &self.options.urls {
+        if let Some(urls) = &self.fetching.urls {
             let line = format!("{origin} {PLAIN}/{repository}/{origin}/APKBUILD?id={commit} {}\n", package.license);
             let mut file = std::fs::File::options()
                 .append(true)
@@ -199,7 +188,7 @@ impl Collector<'_> {
                 Err(what) => self.bad.push(format!("{what}:{place}:{name}")),
             }
         }
-        // A name with a digest that no source has: the script made it in a way that is not understood here.
+        // A digest without a source: the script names that source in a way that `apkbuild` does not understand.
         for (_, name) in sums.iter().filter(|(_, name)| !seen.contains(name)) {
             self.bad.push(format!("missing:{place}:{name}"));
         }
@@ -209,7 +198,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The digest of one source, or what is wrong with it.
+    /// Fetches one source; the inner result is its digest, or the word for what is wrong with it.
     fn fetch_source(&mut self, folder: &Path, name: &str, url: &str, sums: &[(&str, &str)]) -> Result<Result<String, &'static str>> {
         let path = folder.join(name);
         if curl::fetches(url) {

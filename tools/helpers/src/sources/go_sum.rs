@@ -1,18 +1,18 @@
-//! `go-sum-to-src`: the sources and licenses of the modules that go.sum lines on standard input name, an archive for each.
+//! `go-sum-to-src`: collects the sources and licenses of the modules in go.sum lines, one archive for each module.
 
+use super::download::make_folder;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::go;
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::{artifact::Pending, error::usage};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     collections::BTreeSet,
-    io::{BufWriter, Read as _, Write as _},
-    path::Path,
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
 };
 
-/// Names of a license's file, and what the copy is called behind the module's name.
+/// The names of license files, and how the name of each one's copy ends.
 const LICENSES: &[(&str, &str)] = &[
     ("LICENSE", ".LICENSE"),
     ("LICENSE.txt", ".LICENSE"),
@@ -22,36 +22,37 @@ const LICENSES: &[(&str, &str)] = &[
     ("COPYING", ".LICENSE-COPYING"),
 ];
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(Arg::new("tell").short('v').action(ArgAction::SetTrue).help("tell what is done"))
-        .arg(Arg::new("out").short('o').value_name("DIR").help("put the archives into this new folder; a temporary one when unset"))
+/// What to collect, and where to.
+pub struct Options {
+    /// The lines of go.sum files.
+    pub lines: String,
+    /// A new folder for the archives; none makes a temporary one.
+    pub out: Option<PathBuf>,
+    /// Name each module and archive.
+    pub tell: bool,
 }
 
-/// `go-sum-to-src`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("cannot read the go.sum lines from standard input")?;
-    let modules = modules(&text)?;
+/// Collects the archives and licenses, and prints how many there are.
+pub fn collect_go_sources(ctx: &Ctx, options: &Options) -> Result<()> {
+    let modules = modules(&options.lines)?;
     if ctx.globals.dry_run {
         for (module, version) in &modules {
             println!("{}", go::download_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &format!("{module}@{version}"))?);
         }
         return Ok(());
     }
-    let out = super::download::folder(arguments.get_one::<String>("out").map(String::as_str), None, false)?;
+    let out = make_folder(options.out.as_deref(), None, false)?;
     println!("outdir: {}", out.display());
     let (mut bytes, mut licensed) = (0, 0);
     for (module, version) in &modules {
         let reference = format!("{module}@{version}");
-        if arguments.get_flag("tell") {
+        if options.tell {
             println!("pkgref: {reference}");
         }
         let found = go::download(&ctx.tools, &ctx.environment, ctx.globals.offline, &reference)?;
         let name = format!("go/pkg/mod/{}@{}", escape(module), escape(version));
         let archive = out.join(format!("{name}.tgz"));
-        if arguments.get_flag("tell") {
+        if options.tell {
             println!("Creating {}", archive.display());
         }
         bytes += pack(&found.dir, &name, &archive)?;
@@ -63,7 +64,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Modules and versions, each once; lines that only give a go.mod's hash are left out.
+/// Modules and versions, each once, without the lines that give only the hash of a go.mod file.
 fn modules(text: &str) -> Result<BTreeSet<(String, String)>> {
     let mut modules = BTreeSet::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -82,16 +83,16 @@ fn modules(text: &str) -> Result<BTreeSet<(String, String)>> {
     Ok(modules)
 }
 
-/// As Go's cache spells a path where capitals count: `!` and the small letter.
+/// A path as Go's cache spells it: `!` and the small letter for a capital.
 fn escape(path: &str) -> String {
     path.chars().flat_map(|c| if c.is_ascii_uppercase() { vec!['!', c.to_ascii_lowercase()] } else { vec![c] }).collect()
 }
 
-/// The module's files below `name`, the same bytes on every machine; the archive's size.
+/// Packs the module's files below `name` (the same bytes on every machine), and returns the archive's size.
 fn pack(dir: &Path, name: &str, archive: &Path) -> Result<u64> {
     let tree = filetree::read_dir(dir, &mut |_, meta| {
         (meta.uid, meta.gid, meta.mtime) = (0, 0, 0);
-        // Go keeps its cache read-only.
+        // Files in Go's cache are read-only; who unpacks the archive may write them.
         meta.mode |= 0o200;
         true
     })?;
@@ -108,7 +109,7 @@ fn pack(dir: &Path, name: &str, archive: &Path) -> Result<u64> {
     Ok(size)
 }
 
-/// Copies the module's license beside its archive, or says by an empty file that it has none.
+/// Copies the module's license beside its archive, and returns true; without a license writes an empty file NO-LICENSE.
 fn copy_license(dir: &Path, out: &Path, name: &str) -> Result<bool> {
     for (file, suffix) in LICENSES {
         let from = dir.join(file);

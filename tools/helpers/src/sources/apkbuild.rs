@@ -1,10 +1,10 @@
-//! The variables of an Alpine APKBUILD, which is a shell script, without running it: assignments at its top level, with the
-//! expansions that such files use. What stands in functions, conditions and loops is left out.
+//! Reads the variables of an Alpine APKBUILD. It is a shell script, which is not run: this reads the assignments at its top
+//! level, with the expansions that such files use, and leaves out functions, conditions and loops.
 
 use regex::Regex;
 use std::collections::BTreeMap;
 
-/// The variables after all assignments.
+/// The variables with their last values.
 pub fn variables(text: &str) -> BTreeMap<String, String> {
     let mut reader = Reader { rest: text, variables: BTreeMap::new() };
     let mut depth = 0_usize;
@@ -34,7 +34,7 @@ fn name(text: &str) -> &str {
     if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &text[..end] }
 }
 
-/// The variable that a statement sets, and whether it is appended to.
+/// The variable that a statement sets, and whether the statement appends to it (`+=`).
 fn assignment(text: &str) -> Option<(&str, bool)> {
     let name = name(text);
     let rest = &text[name.len()..];
@@ -53,7 +53,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    /// To the next statement; false at the end.
+    /// Goes to the next statement; false at the end of the text.
     fn skip_blanks(&mut self) -> bool {
         loop {
             self.rest = self.rest.trim_start_matches(|c: char| c.is_whitespace() || c == ';');
@@ -76,7 +76,7 @@ impl Reader<'_> {
         self.rest = self.rest.split_once("\n}").map_or("", |(_, rest)| rest);
     }
 
-    /// Over a statement that is not understood: to the end of its line, or to a `;` outside of quotes.
+    /// Skips any other statement: to the end of its line, or to a `;` outside of quotes.
     fn skip_statement(&mut self) {
         loop {
             let before = self.rest.len();
@@ -97,7 +97,7 @@ impl Reader<'_> {
         Some(c)
     }
 
-    /// One word with its quotes taken away and its variables replaced: up to white space, or up to and with `end`.
+    /// Takes one word, without its quotes and with its variables replaced: up to white space, or up to and including `end`.
     fn word(&mut self, end: Option<char>) -> String {
         let mut out = String::new();
         let mut quoted = false;
@@ -140,10 +140,10 @@ impl Reader<'_> {
         out
     }
 
-    /// What stands behind a `$`.
+    /// Takes the text after a `$`, and returns its value.
     fn expansion(&mut self) -> String {
         if self.rest.starts_with('(') {
-            // A command's output is not known without running it.
+            // `$(command)`: nothing is run, so its output is unknown.
             let mut depth = 0_usize;
             while let Some(c) = self.take() {
                 match c {
@@ -188,7 +188,7 @@ fn operate(value: &str, operator: &str, operand: &str) -> String {
     match operator {
         "%" | "%%" => {
             let pattern = glob(operand, true);
-            // The shortest end begins last.
+            // `%` cuts the shortest match, which is the one that begins last.
             let at = cut(&|at| (pattern.is_match(&value[at..]), at), operator == "%");
             at.map_or(value, |at| &value[..at]).to_owned()
         }
@@ -213,7 +213,7 @@ fn operate(value: &str, operator: &str, operand: &str) -> String {
     }
 }
 
-/// A shell pattern; `whole` when it must fit all of a text.
+/// A shell pattern as a regular expression; with `whole` it must match all of a text.
 fn glob(pattern: &str, whole: bool) -> Regex {
     let mut text = String::from(if whole { "(?s)^" } else { "(?s)" });
     for c in pattern.chars() {

@@ -1,12 +1,12 @@
-//! `kernel-build-yml`: writes the build.yml of every package that has a template for it, where linuxkit wants it.
+//! `kernel-build-yml`: writes the build.yml of every package that has a template for it into the package's folder, where
+//! linuxkit reads it.
 
 use anyhow::Result;
 use checkout::context::Ctx;
-use clap::ArgMatches;
 use common::{artifact::write_atomically, display::short};
 
-/// `kernel-build-yml`.
-pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
+/// Writes each build.yml whose text has changed.
+pub fn write_build_ymls(ctx: &Ctx) -> Result<()> {
     let ymls = ctx.tree()?.generated_ymls()?;
     if ymls.is_empty() {
         eprintln!("no package of {} has a template for its build.yml, so there is nothing to do", ctx.profile.tree.name);

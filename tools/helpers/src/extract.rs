@@ -1,10 +1,8 @@
-//! `extract-persist` and `extract-verification-info`: what a machine left on its disk, read without mounting anything.
+//! `extract-persist` and `extract-verification-info`: read what a machine left on its disk, without mounting anything.
 
-use super::{absolute, needed_path, word};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
-use common::{artifact::Pending, artifact::write_atomically, error::usage};
+use common::{Arch, artifact::Pending, artifact::write_atomically, error::usage};
 use diskimage::{
     Window, ext4,
     extract::{self, Disk},
@@ -17,28 +15,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const VERIFICATION: &str = "extract-verification-info DISK, for example: cargo xtask extract-verification-info verification.raw";
-/// Most bytes of a file that is taken out of a volume.
+/// Files of a FAT of more bytes are not read.
 const MOST: u32 = 64 << 20;
 
-/// The arguments of `extract-persist`.
-pub fn persist_arguments(command: Command) -> Command {
-    command
-        .arg(word("disk", "DISK", "live, installer (the disk that it installed on), or a disk image or device [default: live]"))
-        .arg(word("arch", "ARCH", "for which machine; else what ZARCH says"))
-        .arg(Arg::new("out").short('o').value_name("OUT").help("the archive to write [default: tmp/persist.tgz]"))
+/// A disk that a machine wrote to.
+pub enum Source {
+    /// A disk image or device.
+    File(PathBuf),
+    /// A disk of the tree's last build, by the name of its image without the ending: `live`, or `installer` for the disk that
+    /// the installer installed on.
+    Built(String),
 }
 
-/// The arguments of `extract-verification-info`.
-pub fn verification_arguments(command: Command) -> Command {
-    command.arg(word("disk", "DISK", "the disk image or device that a machine was verified with"))
+/// What to read, and where to write.
+pub struct PersistOptions {
+    /// The disk.
+    pub disk: Source,
+    /// Whose last build [`Source::Built`] means.
+    pub arch: Arch,
+    /// The archive to write.
+    pub out: PathBuf,
 }
 
-/// `extract-persist`: P3 as an archive of its files.
-pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
-    let (path, base) = find(ctx, text("disk").unwrap_or("live"), text("arch").unwrap_or(ctx.knobs.arch.as_str()))?;
-    let out = absolute(text("out").unwrap_or("tmp/persist.tgz"))?;
+/// What to read, and where to write.
+pub struct VerificationOptions {
+    /// The disk image or device of a verification.
+    pub disk: PathBuf,
+    /// The folder for the summaries.
+    pub out: PathBuf,
+}
+
+/// Writes the files of partition P3, which EVE mounts at /persist, as an archive.
+pub fn extract_persist(ctx: &Ctx, options: &PersistOptions) -> Result<()> {
+    let out = &options.out;
+    let (path, base) = match &options.disk {
+        Source::File(path) => (path.clone(), None),
+        Source::Built(name) => find_built(ctx, name, options.arch)?,
+    };
     let disk = base.map_or_else(|| Disk::open(&path), |base| Disk::open_over(&path, &base))?;
     let persist = partition(&disk, "P3", &path, "EVE makes it on its first boot")?;
     if ctx.globals.dry_run {
@@ -46,7 +59,7 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         return Ok(());
     }
     let tree = if ext4::Reader::fits(&persist) {
-        files_of_ext4(&persist, &out).with_context(|| format!("cannot read P3 of `{}`", path.display()))?
+        files_of_ext4(&persist, out).with_context(|| format!("cannot read P3 of `{}`", path.display()))?
     } else {
         let volume = fat::Reader::open(&persist).ok().with_context(|| {
             format!(
@@ -56,14 +69,14 @@ pub fn persist(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         })?;
         extract::fat_tree(&volume, MOST, 0)?
     };
-    archive(&tree, &out)
+    archive(&tree, out)
 }
 
-/// The files of an ext4. Their contents wait beside `out`, where there is room for them anyway.
+/// The files of an ext4. Their contents are kept in a temporary file beside `out`, where the archive needs room anyway.
 fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
     let reader = ext4::Reader::open(persist)?;
     if !reader.is_whole() {
-        eprintln!("warning: P3 was not unmounted, and its journal is not understood: what was written last may be missing");
+        eprintln!("warning: P3 was not unmounted, and its journal cannot be read: what was written last may be missing");
     }
     let folder = out.parent().context("an archive lies in a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -75,15 +88,10 @@ fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
     Ok(tree)
 }
 
-/// The disk that a short name stands for, or the file. A machine that `run` started wrote to a file of its own beside the image, which is
-/// then the second.
-fn find(ctx: &Ctx, name: &str, arch: &str) -> Result<(PathBuf, Option<PathBuf>)> {
-    let file = absolute(name)?;
-    if file.exists() && !file.is_dir() {
-        return Ok((file, None));
-    }
+/// The built disk, and the image below it: a machine that `run` started writes to an overlay beside the image.
+fn find_built(ctx: &Ctx, name: &str, arch: Arch) -> Result<(PathBuf, Option<PathBuf>)> {
     let stem = if name == "installer" { "target" } else { name };
-    let folder = ctx.dist().join(arch).join("current");
+    let folder = ctx.dist().join(arch.as_str()).join("current");
     let places = ["qcow2", "raw", "img"].map(|format| folder.join(format!("{stem}.{format}")));
     let written =
         ["qcow2", "raw"].map(|format| (folder.join(format!("run/{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
@@ -112,27 +120,27 @@ fn archive(tree: &filetree::Tree, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `extract-verification-info`: prints the summaries in the inventory, and (but for a dry run) leaves them in the current folder.
-pub fn verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let path = needed_path(arguments, "disk", VERIFICATION)?;
-    let disk = Disk::open(&path)?;
-    let inventory = partition(&disk, "INVENTORY", &path, "is this the disk of an installer or a verification?")?;
+/// Prints the summaries in the inventory, and writes each to a file; with `--dry-run` only prints.
+pub fn extract_verification_info(ctx: &Ctx, options: &VerificationOptions) -> Result<()> {
+    let path = &options.disk;
+    let disk = Disk::open(path)?;
+    let inventory = partition(&disk, "INVENTORY", path, "is this the disk of an installer or a verification?")?;
     let summaries = summaries(&inventory).with_context(|| format!("cannot read the inventory of `{}`", path.display()))?;
     if summaries.is_empty() {
         bail!("the inventory of `{}` has no */summary.log: no machine has left one there", path.display());
     }
     for (machine, text) in &summaries {
-        // One alone has the name that it always had.
+        // Callers of the script expect the name summary.log when there is only one.
         let name = if summaries.len() == 1 { "summary.log".to_owned() } else { format!("{machine}-summary.log") };
         if !ctx.globals.dry_run {
-            write_atomically(&absolute(&name)?, text)?;
+            write_atomically(&options.out.join(&name), text)?;
         }
         std::io::stdout().write_all(text)?;
     }
     Ok(())
 }
 
-/// Each machine's folder in the inventory, with its summary.
+/// The name of each machine's folder in the inventory, with the summary in it.
 fn summaries(inventory: &Window<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let tree = extract::fat_tree(&fat::Reader::open(inventory)?, MOST, 0)?;
     let mut found = Vec::new();

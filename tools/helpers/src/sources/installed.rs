@@ -1,4 +1,4 @@
-//! The Alpine packages in a root file system: what its apk databases list, one in every container.
+//! Finds the Alpine packages in a root file system. Each container in it has an apk database that lists them.
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -6,17 +6,17 @@ use child::docker;
 use diskimage::squashfs;
 use std::{collections::BTreeSet, path::Path};
 
-/// Where a root's database is, at the end of a path.
+/// The path of a container's database ends with this.
 const DATABASE: &str = "lib/apk/db/installed";
-/// The most bytes of a database.
+/// Databases of more bytes are not read.
 const MOST: u64 = 256 << 20;
 
-/// A package that is installed.
+/// An installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {
     /// Its name.
     pub name: String,
-    /// The build script that it comes from.
+    /// The name of the build script that made it.
     pub origin: String,
     /// Its version.
     pub version: String,
@@ -27,7 +27,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Its words become names of files and of git's objects.
+    /// Fails on names that are unsafe: they become file names and arguments of git.
     pub fn check(&self) -> Result<()> {
         let plain = |text: &str| {
             !text.is_empty()
@@ -43,7 +43,7 @@ impl Package {
     }
 }
 
-/// The packages of all databases, each once.
+/// The packages in all databases, each once.
 fn parse(databases: &[Vec<u8>]) -> Vec<Package> {
     let mut packages = BTreeSet::new();
     for database in databases {
@@ -61,7 +61,7 @@ fn parse(databases: &[Vec<u8>]) -> Vec<Package> {
     packages
 }
 
-/// Those of a folder.
+/// The packages in a folder that holds a root file system.
 pub fn in_folder(folder: &Path) -> Result<Vec<Package>> {
     if !folder.is_dir() {
         return Err(common::error::usage(format!("the folder `{}` does not exist", folder.display())));
@@ -76,7 +76,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<Package>> {
     Ok(parse(&databases))
 }
 
-/// Those of a tree.
+/// The packages in a root file system.
 pub fn in_tree(tree: &filetree::Tree) -> Result<Vec<Package>> {
     let mut databases = Vec::new();
     tree.walk(&mut |path, node| {
@@ -90,7 +90,7 @@ pub fn in_tree(tree: &filetree::Tree) -> Result<Vec<Package>> {
     Ok(parse(&databases))
 }
 
-/// Those of the root file systems in images.
+/// The packages in the /bits/rootfs.img of docker images; with `--dry-run` prints the commands that would read them.
 pub fn in_images(ctx: &Ctx, images: &[String]) -> Result<Vec<Package>> {
     let mut databases = Vec::new();
     for image in images {

@@ -1,39 +1,40 @@
-//! `oldimages [NAME…]`: ids of docker's images of this tree that are not of its present state.
+//! `oldimages`: lists docker's images of this tree that do not belong to its present state.
 
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::docker;
-use clap::{Arg, ArgMatches, Command};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("name").value_name("NAME").num_args(0..).help("only these images, such as lfedge/eve-pillar; all when unset"))
+/// Which images to list.
+#[derive(Default)]
+pub struct Options {
+    /// Names without tags, such as `lfedge/eve-pillar`; empty means all of the tree.
+    pub names: Vec<String>,
 }
 
-/// `oldimages`: one line, to stand behind `docker rmi`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let names: Vec<String> = arguments.get_many::<String>("name").into_iter().flatten().cloned().collect();
+/// Prints the ids of old images on one line, as arguments for `docker rmi`.
+pub fn print_old_images(ctx: &Ctx, options: &Options) -> Result<()> {
     if ctx.globals.dry_run {
         println!("{}", docker::list_command(&ctx.tools, &ctx.tree()?.organizations()?)?);
         return Ok(());
     }
-    println!("{}", old_images(ctx, &names)?.join(" "));
+    println!("{}", find_old_images(ctx, options)?.join(" "));
     Ok(())
 }
 
-/// Ids of all images but, of each name, those with its present tag; where there is none such, the newest stays.
-pub fn old_images(ctx: &Ctx, names: &[String]) -> Result<Vec<String>> {
+/// The ids of all images except those with the present tag of their package. Of a name whose present tag docker does not have,
+/// the newest image is kept.
+pub fn find_old_images(ctx: &Ctx, options: &Options) -> Result<Vec<String>> {
     let tree = ctx.tree()?;
     let images = docker::list_images(&ctx.tools, &tree.organizations()?)?;
     let mut present = BTreeSet::new();
     for package in tree.package_names()? {
         present.insert(tree.package_reference(&package)?);
     }
-    Ok(choose(&images, &present, names))
+    Ok(choose(&images, &present, &options.names))
 }
 
-/// `images` are in docker's order, the newest first.
+/// The ids to remove. `images` come in docker's order, the newest first.
 fn choose(images: &[docker::Image], present: &BTreeSet<String>, names: &[String]) -> Vec<String> {
     let mut by_name: BTreeMap<&str, Vec<&docker::Image>> = BTreeMap::new();
     for image in images {
@@ -57,7 +58,7 @@ fn choose(images: &[docker::Image], present: &BTreeSet<String>, names: &[String]
             continue;
         }
         for image in images {
-            // An id may have another name under which it is wanted.
+            // One id may have several names: an image kept under one of them is kept.
             if !kept.contains(image.id.as_str()) && !old.contains(&image.id) {
                 old.push(image.id.clone());
             }

@@ -1,4 +1,4 @@
-//! What the collectors share: the folder that sources go to, and files fetched into it whole or not at all.
+//! Shared by the collectors: makes the folder for sources, and fetches files into it. A file is there whole or not at all.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -6,11 +6,11 @@ use child::curl;
 use common::{artifact::Pending, error::usage};
 use std::path::{Path, PathBuf};
 
-/// Makes the folder `out` with `prefix` in it; it must not be there yet, or what is in it would look like ours. The folder
-/// itself may be there when there is a prefix.
-pub fn folder(out: Option<&str>, prefix: Option<&str>, dry_run: bool) -> Result<PathBuf> {
+/// Makes the folder `out` (absolute; none makes a temporary folder) with the folder `prefix` in it, and returns `out`. The
+/// innermost folder must be new: files that are in it already would look like collected ones.
+pub fn make_folder(out: Option<&Path>, prefix: Option<&str>, dry_run: bool) -> Result<PathBuf> {
     let top = match out {
-        Some(out) => std::path::absolute(out).with_context(|| format!("`{out}` is no path"))?,
+        Some(out) => out.to_owned(),
         None if dry_run => std::env::temp_dir().join("sources"),
         None => tempfile::Builder::new().prefix("sources").tempdir().context("cannot make a temporary folder")?.keep(),
     };
@@ -24,7 +24,7 @@ pub fn folder(out: Option<&str>, prefix: Option<&str>, dry_run: bool) -> Result<
     Ok(top)
 }
 
-/// Fetches files, or with `--dry-run` prints how.
+/// Fetches files; with `--dry-run` prints the commands that would.
 pub struct Downloads<'c> {
     ctx: &'c Ctx,
 }
@@ -35,7 +35,7 @@ impl<'c> Downloads<'c> {
         Self { ctx }
     }
 
-    /// Fetches `url` as the file `out`, unless it is there.
+    /// Fetches `url` to the file `out`, unless that file exists.
     pub fn fetch(&mut self, url: &str, out: &Path) -> Result<()> {
         if out.exists() {
             return Ok(());

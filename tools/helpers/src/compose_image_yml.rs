@@ -1,52 +1,49 @@
-//! `compose-image-yml TEMPLATE OUT VERSION`: a template after its patch, with the version in it, and with the development image of
-//! pillar where the version says so.
+//! `compose-image-yml`: applies an image template's patch, writes the image's version into it, and for a development version
+//! names the development image of pillar.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use clap::{Arg, ArgMatches, Command};
-use common::artifact::write_atomically;
+use common::{artifact::write_atomically, display::short};
 use std::path::{Path, PathBuf};
 use ymlpatch::Program;
 
 const PUT_VERSION: &str = r#"(.files[]? | select(.contents? == "EVE_VERSION")).contents |= $version"#;
 const USE_DEV: &str = r#"((.onboot[]?, .services[]?) | select(.image? == "PILLAR_TAG")).image |= "PILLAR_DEV_TAG""#;
-/// Digits that a commit's id has at least in a version.
+/// A commit's id in a version has at least so many digits.
 const ID_DIGITS: usize = 8;
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    let word = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).value_name(value).required(true).help(help);
-    command
-        .arg(word("template", "TEMPLATE", "the yml to start from"))
-        .arg(word(
-            "out",
-            "OUT",
-            "where the result goes, `-` for standard output; a jq program in OUT.yq, or of that name beside TEMPLATE, changes it",
-        ))
-        .arg(word("image-version", "VERSION", "full version of the image, such as 0.0.0-main-1234abcd-kvm-amd64"))
+/// What to compose.
+pub struct Options {
+    /// The yml to start from.
+    pub template: PathBuf,
+    /// The file to write; none prints the result.
+    pub out: Option<PathBuf>,
+    /// The image's full version, such as `0.0.0-main-1234abcd-kvm-amd64`.
+    pub version: String,
 }
 
-/// `compose-image-yml`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let argument = |name: &str| arguments.get_one::<String>(name).map_or("", String::as_str);
-    let (template, out, version) = (Path::new(argument("template")), argument("out"), argument("image-version"));
+/// Composes the yml, and writes or prints it.
+pub fn compose_image_yml(ctx: &Ctx, options: &Options) -> Result<()> {
+    let Options { template, out, version } = options;
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-    let patch = patch_of(template, Path::new(out));
+    let patch = out.as_deref().and_then(|out| patch_of(template, out));
     if ctx.globals.dry_run {
-        let patched = patch.map_or_else(String::new, |patch| format!(" changed by {}", patch.display()));
-        println!("write {out}: {}{patched}", template.display());
+        let out = out.as_deref().unwrap_or(Path::new("standard output"));
+        let patched = patch.map_or_else(String::new, |patch| format!(" changed by {}", short(&patch, &ctx.root)));
+        println!("write {}: {}{patched}", short(out, &ctx.root), short(template, &ctx.root));
         return Ok(());
     }
     let composed = compose(&text, patch.as_deref(), version).with_context(|| format!("cannot compose `{}`", template.display()))?;
-    if out == "-" {
-        print!("{composed}");
-        return Ok(());
+    match out {
+        Some(out) => write_atomically(out, composed.as_bytes()),
+        None => {
+            print!("{composed}");
+            Ok(())
+        }
     }
-    let out = std::path::absolute(out).with_context(|| format!("`{out}` is no path"))?;
-    write_atomically(&out, composed.as_bytes())
 }
 
-/// The jq program for `out`, when there is one.
+/// The jq program that changes the template: `OUT.yq`, or the file of that name beside the template.
 fn patch_of(template: &Path, out: &Path) -> Option<PathBuf> {
     let name = format!("{}.yq", out.file_name()?.to_string_lossy());
     [out.with_file_name(&name), template.with_file_name(&name)].into_iter().find(|path| path.is_file())
@@ -66,8 +63,9 @@ fn compose(text: &str, patch: Option<&Path>, version: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Whether a full version is that of a development build: `dev` stands behind the commit's id and the date of changes. A branch, a
-/// hypervisor or anything else may have that word in its name too. A release has no id, and then nothing else can have it.
+/// Whether a full version is that of a development build: the word `dev` comes directly after the commit's id and the date of
+/// uncommitted changes. `dev` elsewhere may be part of a branch's or hypervisor's name. A release has no commit id; there, `dev`
+/// counts anywhere before the hypervisor and the architecture.
 fn is_dev(version: &str) -> bool {
     let words: Vec<&str> = version.split('-').collect();
     let is_id = |word: &&str| word.len() >= ID_DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -79,7 +77,7 @@ fn is_dev(version: &str) -> bool {
             }
             rest.first() == Some(&"dev")
         }
-        // The last two are hypervisor and architecture.
+        // The last two words are hypervisor and architecture.
         None => words[..words.len().saturating_sub(2)].contains(&"dev"),
     }
 }

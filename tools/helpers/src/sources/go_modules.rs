@@ -1,4 +1,5 @@
-//! The sources of Go modules: those that the tree's go.mod files name, and those that programs in an image say they are made of.
+//! Collects the sources of Go modules with the program go-sources-and-licenses: the modules that the tree's go.mod files name,
+//! and those recorded in the programs of an image. Installs that program at the tree's pin.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -7,7 +8,7 @@ use common::error::usage;
 use plan::Pin;
 use std::path::{Path, PathBuf};
 
-/// The tool's name in a profile and below build-tools/bin.
+/// The program's name in a profile and in build-tools/bin.
 const NAME: &str = "go-sources-and-licenses";
 
 fn program(ctx: &Ctx) -> PathBuf {
@@ -28,45 +29,51 @@ fn pin(ctx: &Ctx) -> Result<&Pin> {
     })
 }
 
-fn package(ctx: &Ctx) -> Result<String> {
+fn package(ctx: &Ctx, version: Option<&str>) -> Result<String> {
     let pin = pin(ctx)?;
-    let version = ctx.knobs.optional("GOSOURCES_VERSION").unwrap_or(&pin.version);
+    let version = version.unwrap_or(&pin.version);
     Ok(format!("{}@{version}", pin.source))
 }
 
-/// Prints how the tool would be installed and run.
-pub fn show(ctx: &Ctx) -> Result<()> {
+/// Prints the command that would install the program, at `version` or the tree's pin, unless it is there.
+pub fn show_install(ctx: &Ctx, version: Option<&str>) -> Result<()> {
     if !is_there(ctx) {
         println!(
             "{}",
-            go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package(ctx)?, &ctx.root.join("build-tools/bin"))?
+            go::install_command(
+                &ctx.tools,
+                &ctx.environment,
+                ctx.globals.offline,
+                &package(ctx, version)?,
+                &ctx.root.join("build-tools/bin")
+            )?
         );
     }
     Ok(())
 }
 
-/// Whether the tool is there.
+/// Whether the program is there.
 fn is_there(ctx: &Ctx) -> bool {
     program(ctx).is_file() || ctx.tools.find(Tool::GoSources).is_ok()
 }
 
-/// Fails when the tool is neither there nor can be installed for this tree.
-pub fn check(ctx: &Ctx) -> Result<()> {
+/// Fails if the program is not there and the tree has no pin to install it from.
+pub fn check_installable(ctx: &Ctx) -> Result<()> {
     if is_there(ctx) { Ok(()) } else { pin(ctx).map(drop) }
 }
 
-/// Installs the tool unless it is there.
-pub fn ensure(ctx: &Ctx) -> Result<()> {
+/// Installs the program, at `version` or the tree's pin, unless it is there.
+pub fn ensure_installed(ctx: &Ctx, version: Option<&str>) -> Result<()> {
     if is_there(ctx) {
         return Ok(());
     }
     let bin = ctx.root.join("build-tools/bin");
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
-    go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package(ctx)?, &bin)?.run()
+    go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &package(ctx, version)?, &bin)?.run()
 }
 
-/// Puts all sources below `top`; the lines of the manifest.
-pub fn collect(ctx: &Ctx, root: &Path, top: &Path) -> Result<String> {
+/// Puts all sources below `top`, and returns the lines of the manifest. `root` is the folder of a root file system.
+pub(super) fn collect(ctx: &Ctx, root: &Path, top: &Path) -> Result<String> {
     let tools = tools(ctx);
     let mut manifest = String::new();
     for found in [Found::InSource(&ctx.profile.packages.folder), Found::InPrograms(root)] {

@@ -1,34 +1,30 @@
-//! `go-pkg-pseudo-version DIR`: the version that Go gives the checked-out commit of a module: its tag, or a pseudo-version.
+//! `go-pkg-pseudo-version`: the version that Go gives the checked-out commit of a module: its tag, or a pseudo-version.
 //! The rules are those of <https://go.dev/ref/mod#pseudo-versions>.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
-use clap::{Arg, ArgMatches, Command};
 use common::error::usage;
 use diskimage::recipes::date;
-use std::{cmp::Ordering, path::Path};
+use std::{cmp::Ordering, path::PathBuf};
 
-/// Its arguments.
-pub fn arguments(command: Command) -> Command {
-    command.arg(Arg::new("path").value_name("DIR").required(true).help("the folder of a go.mod, in a git checkout"))
+/// Which module.
+pub struct Options {
+    /// The folder of the module's go.mod, in a git checkout.
+    pub folder: PathBuf,
 }
 
-/// `go-pkg-pseudo-version`.
-pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
-    let path = arguments.get_one::<String>("path").map_or("", String::as_str);
-    let folder = Path::new(path);
-    if path.is_empty() {
-        return Err(usage("the path is empty"));
-    }
+/// Prints the version.
+pub fn print_pseudo_version(ctx: &Ctx, options: &Options) -> Result<()> {
+    let folder = &options.folder;
+    let shown = folder.display();
     if !folder.is_dir() {
-        return Err(usage(format!("`{path}` is not a directory")));
+        return Err(usage(format!("`{shown}` is not a directory")));
     }
     if !folder.join("go.mod").is_file() {
-        return Err(usage(format!("`{path}/go.mod` does not exist")));
+        return Err(usage(format!("`{shown}/go.mod` does not exist")));
     }
-    let folder = std::path::absolute(folder).with_context(|| format!("`{path}` is no path"))?;
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder);
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.clone());
     let head = git.look_text(["log", "-1", "--abbrev=12", "--format=%h%n%ct"])?;
     let (commit, time) = head.split_once('\n').context("git log printed one line, and two are wanted")?;
     let time: i64 = time.parse().context("git log printed no time")?;
@@ -38,7 +34,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Three numbers and what stands behind a `-`.
+/// A version: three numbers, and the name of a pre-release after a `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Semver<'t> {
     numbers: [u64; 3],
@@ -53,7 +49,7 @@ impl<'t> Semver<'t> {
         (parts.next().is_none() && !tag.contains('+')).then_some(Self { numbers, pre })
     }
 
-    /// A version comes after its own candidates; numbers in their names count as numbers.
+    /// A version comes after its own pre-releases; numbers in their names are compared as numbers.
     fn order(&self, other: &Self) -> Ordering {
         let pre = match (self.pre, other.pre) {
             (None, None) => Ordering::Equal,

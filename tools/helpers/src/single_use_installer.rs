@@ -1,0 +1,153 @@
+//! `eve-gen-single-use-installer`: makes an installer for one device from a published lfedge/eve image. The image's container
+//! makes it, with the device's configuration over the image's own.
+
+use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::{Tools, eve_image::EveImage};
+use common::{artifact::Pending, error::usage};
+use filetree::{Content, Node, Tree};
+use std::path::{Path, PathBuf};
+
+/// What kind of installer to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A disk image.
+    Raw,
+    /// An ISO.
+    Iso,
+}
+
+/// The certificate that a device registers with.
+pub struct Onboarding {
+    /// The certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+/// Which installer to make. What is none stays as the image has it.
+pub struct Options {
+    /// The tag of lfedge/eve: VERSION-HV-ARCH.
+    pub tag: String,
+    /// What kind of installer.
+    pub format: Format,
+    /// The installer to write.
+    pub out: PathBuf,
+    /// The controller's domain name.
+    pub controller: Option<String>,
+    /// The device's soft serial number; without one the installer invents it.
+    pub serial: Option<String>,
+    /// The onboarding certificate.
+    pub onboarding: Option<Onboarding>,
+    /// A BootstrapConfig in protobuf's binary form.
+    pub bootstrap: Option<PathBuf>,
+}
+
+struct Request {
+    tag: String,
+    /// The container's argument.
+    work: &'static str,
+    out: PathBuf,
+    /// Files that replace those of the image's configuration.
+    files: Tree,
+}
+
+impl Request {
+    fn new(options: &Options) -> Result<Self> {
+        let mut files = Tree::new();
+        for (text, name) in [(&options.controller, "server"), (&options.serial, "soft_serial")] {
+            if let Some(text) = text {
+                files.insert(name, Node::file(0o644, 0, Content::from(format!("{text}\n").into_bytes())))?;
+            }
+        }
+        let (certificate, key) = options.onboarding.as_ref().map(|pair| (&pair.certificate, &pair.key)).unzip();
+        for (path, name) in
+            [(certificate, "onboard.cert.pem"), (key, "onboard.key.pem"), (options.bootstrap.as_ref(), "bootstrap-config.pb")]
+        {
+            if let Some(path) = path {
+                if !path.is_file() {
+                    return Err(usage(format!("there is no file `{}`, which would become {name}", path.display())));
+                }
+                files.insert(name, Node::file(0o644, 0, Content::of_path(path)?))?;
+            }
+        }
+        let work = match options.format {
+            Format::Raw => "installer_raw",
+            Format::Iso => "installer_iso",
+        };
+        Ok(Self { tag: options.tag.clone(), work, out: options.out.clone(), files })
+    }
+
+    fn tar(&self) -> Result<Option<Vec<u8>>> {
+        let some = self.files.root.children().is_some_and(|files| !files.is_empty());
+        some.then(|| filetree::write_tar(&self.files, Vec::new())).transpose()
+    }
+}
+
+/// Makes the installer; with `--dry-run` prints docker's command lines.
+pub fn make_single_use_installer(ctx: &Ctx, options: &Options) -> Result<()> {
+    let request = Request::new(options)?;
+    if ctx.globals.dry_run {
+        return show(&ctx.tools, &request);
+    }
+    let image = EveImage::new(&ctx.tools, &request.tag);
+    let tar = request.tar()?;
+    let volume = tar.is_some().then(|| image.create_volume()?.stdout()).transpose()?;
+    let made = make(&image, &request, tar, volume.as_deref());
+    if let Some(volume) = &volume {
+        clean(image.remove_volume(volume)?.stdout(), "volume", volume);
+    }
+    made?;
+    println!("made: {}", request.out.display());
+    Ok(())
+}
+
+fn make(image: &EveImage<'_>, request: &Request, tar: Option<Vec<u8>>, volume: Option<&str>) -> Result<()> {
+    let container = image.create(volume, request.work)?.stdout()?;
+    let made = (|| {
+        if let Some(tar) = tar {
+            image.copy_in(&container, tar)?.run()?;
+        }
+        let pending = Pending::new(&request.out)?;
+        let mut file = pending.create()?;
+        image.start(&container)?.read_with(|stream| {
+            let bytes = std::io::copy(stream, &mut file).with_context(|| format!("cannot write `{}`", request.out.display()))?;
+            anyhow::ensure!(bytes > 0, "`docker start` ended well, but printed no installer");
+            Ok(())
+        })?;
+        pending.commit()
+    })();
+    clean(image.remove(&container)?.stdout(), "container", &container);
+    made
+}
+
+/// A volume or container that cannot be removed is a warning: the installer is made all the same.
+fn clean(result: Result<String>, what: &str, name: &str) {
+    if let Err(error) = result {
+        eprintln!("warning: the {what} {name} is left over: {error:#}");
+    }
+}
+
+/// Prints the command lines, with VOLUME and CONTAINER for the names that docker would return.
+fn show(tools: &Tools, request: &Request) -> Result<()> {
+    let image = EveImage::new(tools, &request.tag);
+    let tar = request.tar()?;
+    let volume = tar.is_some().then_some("VOLUME");
+    if volume.is_some() {
+        println!("{}", image.create_volume()?);
+    }
+    println!("{}", image.create(volume, request.work)?);
+    if let Some(tar) = tar {
+        println!("{}", image.copy_in("CONTAINER", tar)?);
+    }
+    println!("{} > {}", image.start("CONTAINER")?, quoted(&request.out));
+    println!("{}", image.remove("CONTAINER")?);
+    if let Some(volume) = volume {
+        println!("{}", image.remove_volume(volume)?);
+    }
+    Ok(())
+}
+
+fn quoted(path: &Path) -> String {
+    child::cmd::quote(path.as_os_str())
+}

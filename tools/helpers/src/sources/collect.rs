@@ -1,0 +1,84 @@
+//! `collect-sources`: collects the sources of everything in an image that others wrote (Alpine packages, the kernel, Go
+//! modules) into one archive with a manifest.
+
+use super::{alpine, go_modules, installed, kernel, manifests::MANIFEST};
+use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use common::{artifact::Pending, error::usage};
+use flate2::{Compression, write::GzEncoder};
+use native::files::write_tree;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What to collect, and where to.
+pub struct Options {
+    /// The tar of a root file system that was built from the tree of the context.
+    pub rootfs_tar: PathBuf,
+    /// The archive to write; none writes it to standard output.
+    pub out: Option<PathBuf>,
+}
+
+/// Collects the sources and writes the archive.
+pub fn collect_sources(ctx: &Ctx, options: &Options) -> Result<()> {
+    let Options { rootfs_tar, out } = options;
+    if ctx.globals.dry_run {
+        let out = out.as_deref().unwrap_or(Path::new("standard output"));
+        println!("write {}: the sources of {}", out.display(), rootfs_tar.display());
+        return Ok(());
+    }
+    match out {
+        Some(out) => write_archive(ctx, rootfs_tar, out),
+        None => collect(ctx, rootfs_tar, std::io::stdout().lock()).map(drop),
+    }
+}
+
+fn write_archive(ctx: &Ctx, rootfs: &Path, out: &Path) -> Result<()> {
+    let pending = Pending::new(out)?;
+    let file = collect(ctx, rootfs, BufWriter::new(pending.create()?))?;
+    file.into_inner().map_err(|error| error.into_error()).with_context(|| format!("cannot write `{}`", out.display()))?;
+    pending.commit()
+}
+
+/// Collects into a temporary folder, and packs that folder into `out`.
+fn collect<W: Write>(ctx: &Ctx, rootfs: &Path, out: W) -> Result<W> {
+    let file =
+        File::open(rootfs).map_err(|error| usage(format!("cannot open `{}`: {error}\nhint: cargo xtask rootfstar", rootfs.display())))?;
+    let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", rootfs.display()))?;
+    let mut tree = filetree::entries_to_tree(entries).with_context(|| format!("cannot read `{}`", rootfs.display()))?;
+    drop_devices(&mut tree)?;
+    let folder = tempfile::Builder::new().prefix("sources").tempdir().context("cannot make a temporary folder")?;
+    let (root, top) = (folder.path().join("root"), folder.path().join("out"));
+    for path in [&root, &top] {
+        std::fs::create_dir(path).with_context(|| format!("cannot make the folder `{}`", path.display()))?;
+    }
+    let packages = installed::in_tree(&tree)?;
+    let fetching = alpine::Fetching { prefix: Some("alpine".to_owned()), ..alpine::Fetching::default() };
+    let mut manifest = alpine::collect(ctx, &packages, &top, &fetching)?;
+    manifest.push_str(&kernel::collect_kernel(ctx, &top, "kernel")?);
+    write_tree(&tree, &root)?;
+    manifest.push_str(&go_modules::collect(ctx, &root, &top)?);
+    std::fs::write(top.join(MANIFEST), &manifest).context("cannot write the manifest")?;
+    let sources = filetree::read_dir(&top, &mut |_, meta| {
+        (meta.uid, meta.gid, meta.mtime) = (0, 0, 0);
+        true
+    })?;
+    let archive = filetree::write_tar(&sources, GzEncoder::new(out, Compression::default()))?;
+    archive.finish().context("cannot write the archive")
+}
+
+/// Removes devices: an ordinary user cannot make them, and they have no sources.
+fn drop_devices(tree: &mut filetree::Tree) -> Result<()> {
+    let mut devices = vec![b"dev".to_vec()];
+    tree.walk(&mut |path, node| {
+        if !matches!(node.kind, filetree::Kind::Dir(_) | filetree::Kind::File { .. } | filetree::Kind::Symlink(_)) {
+            devices.push(path.to_vec());
+        }
+        Ok(())
+    })?;
+    devices.iter().for_each(|path| drop(tree.remove(path)));
+    Ok(())
+}

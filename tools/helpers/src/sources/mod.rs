@@ -1,0 +1,13 @@
+//! Collects the sources of what is in an image: Alpine packages, the kernel and Go modules. Licenses such as the GPL want
+//! them published together with the image.
+
+pub mod alpine;
+mod apkbuild;
+pub mod collect;
+mod download;
+pub mod go_modules;
+pub mod go_pseudo_version;
+pub mod go_sum;
+mod installed;
+pub mod kernel;
+pub mod manifests;
