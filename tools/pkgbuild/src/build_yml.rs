@@ -27,7 +27,7 @@ pub struct BuildYml {
     pub git_repo: Option<String>,
     /// Whether `RUN` has network access.
     pub network: bool,
-    /// Whether linuxkit skips looking up an existing image before the build.
+    /// Whether linuxkit builds without a build cache.
     pub disable_cache: bool,
     /// Container settings; become a label.
     pub config: Option<ImageConfig>,

@@ -19,7 +19,7 @@ use filetree::Tree;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bits {
-    /// Like mkfs.fat and lf-edge/eve's tools: FAT32 from 33 MiB, else FAT12 up to 4084 clusters of 2 KiB, else FAT16.
+    /// Like lf-edge/eve's tools: FAT32 from 33 MiB, else FAT12 up to 4084 clusters of 2 KiB, else FAT16.
     #[default]
     Auto,
     /// FAT12: at most 4084 clusters.

@@ -153,8 +153,8 @@ impl Lock {
         text
     }
 
-    /// The pins of `names` and of all their dependencies, in byte order. Names in `without` are left out, with their
-    /// dependencies. The error lists all names without a pin, with similar names.
+    /// The pins of `names` and of all their dependencies, in byte order. Names in `without` are left out and
+    /// not followed. The error lists all names without a pin, with similar names.
     pub fn closure(&self, names: &[String], without: &[String]) -> Result<Vec<&Pin>> {
         let unknown: Vec<String> = names.iter().filter(|name| !self.pins.contains_key(*name)).map(|n| self.unknown(n)).collect();
         if !unknown.is_empty() {

@@ -42,7 +42,7 @@ impl Wanted {
         self.select(arch, false)
     }
 
-    /// Names to leave out of all closures for `arch`.
+    /// Names to drop from dependencies for `arch`.
     #[must_use]
     pub fn dropped(&self, arch: &str) -> Vec<&str> {
         self.select(arch, true)
