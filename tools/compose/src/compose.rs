@@ -1,4 +1,4 @@
-//! The whole of it: finds all images first, reads them ahead on a thread, and writes the sections in linuxkit's order.
+//! Composes the whole tar: finds all images first, reads them ahead on a thread, writes the sections in linuxkit's order.
 
 use crate::{
     container::{self, Ids},
@@ -20,22 +20,23 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-/// Where images come from.
+/// Finds images, for example in a cache.
 pub trait Images: Sync {
-    /// The image by its full name (`docker.io/…`). One that is not there is an error, with a hint how to get it.
+    /// The image by its full name (`docker.io/…`). A missing image is an error, with a hint how to get it.
     fn find(&self, reference: &str) -> Result<Image>;
 }
 
-/// How to compose.
+/// Options of [`compose`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Architecture in Go's words: an image for another one is refused. Empty takes what is found.
+    /// Architecture as in Go's `GOARCH`; an image for another one is an error. Empty accepts any.
     pub arch: String,
-    /// Time of every entry that no image has, in seconds since the epoch. linuxkit has 1492533000.
+    /// Unix timestamp of all entries that are not from an image. linuxkit uses 1492533000.
     pub mtime: i64,
-    /// Whether each entry says where it comes from, in PAX records. The linuxkit of 2022 wrote none.
+    /// Whether each entry has PAX records with its source. linuxkit versions of 2022 write none.
     pub records: bool,
-    /// Where relative sources of `files` are, absolute: the folder of the yml, or the tree's root. Without it they are refused.
+    /// Base folder of relative `source:` paths in `files` (absolute): the yml's folder, or the tree's root. If empty, relative
+    /// sources are errors.
     pub sources: PathBuf,
 }
 
@@ -45,35 +46,35 @@ impl Default for Options {
     }
 }
 
-/// What was written.
+/// Sizes of the written tar.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// For each part of the yml in the tar's order.
+    /// One for each part of the yml, in tar order.
     pub parts: Vec<Part>,
-    /// Bytes of files in all.
+    /// Total size of files in bytes.
     pub bytes: u64,
     /// Number of entries in all.
     pub entries: u64,
 }
 
-/// What one image, or the files of the yml, came to.
+/// Size of one image, or of the yml's files.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// `kernel`, `init[1]`, `services[0]`, `files`.
     pub place: String,
-    /// Full name of the image; empty when it has none.
+    /// Full name of the image; empty if the part has none.
     pub image: String,
-    /// Bytes of its files. An image that is used again adds only its configuration.
+    /// Size of its files in bytes. A repeated image adds only its configuration.
     pub bytes: u64,
     /// Number of its entries.
     pub entries: u64,
 }
 
-/// Names of the database of packages that images of Alpine bring; all that init images have are put together.
+/// Package database of Alpine images; the databases of all init images are concatenated.
 const APK_DATABASE: &str = "lib/apk/db/installed";
 
-/// Writes the tar of the root file system that `yml` describes to `out`. All images are looked up first, and all that are missing
-/// are named together.
+/// Writes the tar of the root file system that `yml` describes to `out`. Looks up all images first; the error names all missing
+/// ones.
 pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Write) -> Result<Summary> {
     let found = find_images(yml, images, &options.arch)?;
     let wanted = unpacked_images(yml);
@@ -105,7 +106,7 @@ fn find_images(yml: &Yml, images: &dyn Images, arch: &str) -> Result<BTreeMap<St
         }
         match images.find(&name) {
             Ok(image) if !arch.is_empty() && image.arch != arch => {
-                missing.push((reference, anyhow!("it is for {}, and {arch} is wanted", image.arch)));
+                missing.push((reference, anyhow!("it is for {} instead of {arch}", image.arch)));
             }
             Ok(image) => {
                 found.insert(name, image);
@@ -115,7 +116,7 @@ fn find_images(yml: &Yml, images: &dyn Images, arch: &str) -> Result<BTreeMap<St
     }
     if !missing.is_empty() {
         let lines: Vec<String> = missing.iter().map(|(r, error)| format!("\n  {}: `{}`: {error:#}", r.place, r.image)).collect();
-        bail!("`{}` needs {} that cannot be had:{}", yml.name, count(missing.len(), "image"), lines.concat());
+        bail!("`{}` needs {} that cannot be found:{}", yml.name, count(missing.len(), "image"), lines.concat());
     }
     Ok(found)
 }
@@ -124,7 +125,7 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The images whose files go into the tar, each time they do, in its order.
+/// Names of the images whose files go into the tar, in tar order, with repetitions.
 fn unpacked_images(yml: &Yml) -> Vec<String> {
     let moby = &yml.moby;
     let mut list = Vec::new();
@@ -144,18 +145,18 @@ fn unpacked_images(yml: &Yml) -> Vec<String> {
     list
 }
 
-/// Reads, checks and decompresses the images one ahead of what is written.
+/// Reads, checks and decompresses the next image while the writer writes the current one.
 fn read_ahead(wanted: &[String], found: &BTreeMap<String, Image>, send: SyncSender<Result<Vec<Entry>>>) {
     for name in wanted {
-        let entries = found.get(name).context("an image was not looked up").and_then(image_entries);
-        // Nobody receives after an error of the writer.
+        let entries = found.get(name).context("internal error: an image was not looked up").and_then(image_entries);
+        // The receiver is dropped after an error of the writer.
         if send.send(entries).is_err() {
             return;
         }
     }
 }
 
-/// Every container gets a number that owners can be given by; the last of a name wins.
+/// Numbers of containers, by which owners may be named; the last container of a name wins.
 fn ids(yml: &Yml) -> Ids {
     let containers = yml.moby.containers().into_iter().flat_map(|(_, containers)| containers);
     containers.zip(100..).map(|(container, id)| (container.name.clone(), id)).collect()
@@ -165,7 +166,7 @@ struct Composer<'a, W: Write> {
     yml: &'a Yml,
     images: &'a BTreeMap<String, Image>,
     ids: Ids,
-    /// The entries of the next image to be unpacked.
+    /// Entries of the next image.
     ahead: Receiver<Result<Vec<Entry>>>,
     rootfs: RootfsWriter<'a, W>,
     summary: Summary,
@@ -187,7 +188,7 @@ impl<W: Write> Composer<'_, W> {
         }
         for (section, containers) in moby.containers() {
             for (number, container) in containers.iter().enumerate() {
-                // Services have no order; the others run in the order of their names.
+                // Services have no order; the other sections run in the order of their names.
                 let order = if section == "services" { String::new() } else { format!("{number:03}-") };
                 let at = format!("containers/{section}/{order}{}", container.name);
                 self.part(&format!("{section}[{number}]"), &container.image, |composer, from| composer.container(container, &at, from))?;
@@ -196,7 +197,7 @@ impl<W: Write> Composer<'_, W> {
         self.part("files", "", |composer, _| put_files(composer.yml, &composer.ids, &mut composer.rootfs))
     }
 
-    /// Runs `write` for one place of the yml, and notes what it came to.
+    /// Runs `write` for one part of the yml and records its size.
     fn part(&mut self, place: &str, image: &str, write: impl FnOnce(&mut Self, Origin<'_>) -> Result<()>) -> Result<()> {
         let before = self.rootfs.written;
         let image = if image.is_empty() { String::new() } else { full_name(image) };
@@ -212,7 +213,7 @@ impl<W: Write> Composer<'_, W> {
     }
 
     fn next_image(&mut self, resolv: Option<&str>) -> Result<Vec<Entry>> {
-        let entries = self.ahead.recv().context("the images ended early")??;
+        let entries = self.ahead.recv().context("internal error: no image left")??;
         Ok(finish_image(entries, resolv, self.rootfs.mtime()))
     }
 
@@ -233,7 +234,7 @@ impl<W: Write> Composer<'_, W> {
         self.rootfs.put_image("", &entries, from)
     }
 
-    /// Puts the databases of several init images together, where the last one alone would be seen.
+    /// Writes the concatenated databases of several init images; otherwise only the last one would be visible.
     fn merge_databases(&mut self) -> Result<()> {
         if self.databases.len() < 2 {
             return Ok(());
@@ -264,7 +265,7 @@ impl<W: Write> Composer<'_, W> {
     }
 
     fn container(&mut self, container: &Container, at: &str, from: Origin<'_>) -> Result<()> {
-        let image = self.images.get(from.source).context("an image was not looked up")?;
+        let image = self.images.get(from.source).context("internal error: an image was not looked up")?;
         let settings = with_volumes(&container.settings, self.yml.moby.volumes())?;
         let (spec, runtime) = container::render(&settings, &image.config, &self.ids)?;
         let entries = if self.rootfs.has_bundle(from.source) { Vec::new() } else { self.next_image(None)? };

@@ -1,5 +1,5 @@
-//! What a container's `config.json` and `runtime.json` say: the image's configuration, the label `org.mobyproject.config`
-//! over it, and the yml over that.
+//! Renders `config.json` and `runtime.json` of a container from the image's configuration, overridden by its label
+//! `org.mobyproject.config`, overridden by the yml.
 
 use crate::{
     spec::{BoundNamespaces, Capabilities, Linux, LinuxDevice, Namespace, OCI_VERSION, Process, Rlimit, Root, Runtime, Spec, User},
@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Numbers of the containers that owners are given by name.
+/// Numbers of containers by name; owners may be given as such names.
 pub(crate) type Ids = BTreeMap<String, u32>;
 
-/// All capabilities of Linux, in the order of their numbers.
+/// All capabilities of Linux, in numeric order (`linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -76,17 +76,17 @@ const RLIMITS: [&str; 16] = [
     "RTTIME",
 ];
 
-/// The number of an owner: 0 when it is not given, `root` is 0, a container's name is its number.
+/// The numeric id of an owner: 0 if absent or `root`, a container's number if it is a container's name.
 pub(crate) fn owner(id: Option<&Id>, ids: &Ids) -> Result<u32> {
     match id {
         None => Ok(0),
-        Some(Id::Number(number)) => u32::try_from(*number).with_context(|| format!("{number} is no owner")),
+        Some(Id::Number(number)) => u32::try_from(*number).with_context(|| format!("the owner {number} is out of range")),
         Some(Id::Name(name)) if name.is_empty() || name == "root" => Ok(0),
-        Some(Id::Name(name)) => ids.get(name).copied().with_context(|| format!("no container has the name `{name}`, given as an owner")),
+        Some(Id::Name(name)) => ids.get(name).copied().with_context(|| format!("the owner `{name}` is not the name of a container")),
     }
 }
 
-/// The two documents of a container whose image has `config`.
+/// The documents of a container whose image has the configuration `config`.
 pub(crate) fn render(yml: &Settings, config: &oci::Config, ids: &Ids) -> Result<(Spec, Runtime)> {
     let label = match config.labels.get(oci::names::LABEL_CONFIG) {
         Some(text) if !text.is_empty() => parse_label(text)?,
@@ -137,12 +137,12 @@ pub(crate) fn render(yml: &Settings, config: &oci::Config, ids: &Ids) -> Result<
     Ok((spec, runtime(label, yml)))
 }
 
-/// The yml's value, or the label's, or an empty list.
+/// The yml's list, else the label's, else an empty one.
 fn over<T: Clone>(label: &Option<Vec<T>>, yml: &Option<Vec<T>>) -> Vec<T> {
     yml.as_ref().or(label.as_ref()).cloned().unwrap_or_default()
 }
 
-/// The label's list with the yml's additions behind it, unless the yml has a list of its own.
+/// The yml's list, or the label's list followed by the yml's additions.
 fn extended(label: &Option<Vec<String>>, add: &Option<Vec<String>>, yml: &Option<Vec<String>>) -> Vec<String> {
     match yml {
         Some(yml) => yml.clone(),
@@ -150,7 +150,7 @@ fn extended(label: &Option<Vec<String>>, add: &Option<Vec<String>>, yml: &Option
     }
 }
 
-/// The last text that is not empty.
+/// The last non-empty text.
 fn last<const N: usize>(texts: [&str; N]) -> String {
     texts.into_iter().rev().find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
@@ -164,7 +164,7 @@ fn capabilities(label: &Settings, yml: &Settings) -> Result<Capabilities> {
             _ => list,
         };
         match list.iter().find(|name| !known.contains(name)) {
-            Some(unknown) => bail!("`{unknown}` is no capability of Linux"),
+            Some(unknown) => bail!("`{unknown}` is not a capability of Linux"),
             None => Ok(list),
         }
     };
@@ -181,11 +181,11 @@ fn rlimit(text: &str) -> Result<Rlimit> {
     let name = name.to_uppercase();
     let name = name.strip_prefix("RLIMIT_").unwrap_or(&name);
     if !RLIMITS.contains(&name) {
-        bail!("the rlimit `{text}` has no known name");
+        bail!("the rlimit `{text}` has an unknown name");
     }
     let number = |value: &str| match value {
         value if value.eq_ignore_ascii_case("unlimited") => Ok(u64::MAX),
-        value => value.parse().with_context(|| format!("`{value}` in the rlimit `{text}` is no number")),
+        value => value.parse().with_context(|| format!("`{value}` in the rlimit `{text}` is not a number")),
     };
     Ok(Rlimit { kind: format!("RLIMIT_{name}"), hard: number(hard)?, soft: number(soft)? })
 }
@@ -194,7 +194,7 @@ fn texts<const N: usize>(list: [&str; N]) -> Vec<String> {
     list.map(str::to_owned).to_vec()
 }
 
-/// The mounts by destination: a later one for the same place replaces an earlier one.
+/// Mounts sorted by destination; a later mount replaces an earlier one of the same destination.
 fn mounts(label: &Settings, yml: &Settings, readonly: bool) -> Result<Vec<Mount>> {
     let mut mounts: BTreeMap<String, Mount> = BTreeMap::new();
     let mut put = |destination: &str, kind: &str, source: &str, options: Vec<String>| {
@@ -252,7 +252,7 @@ fn mounts(label: &Settings, yml: &Settings, readonly: bool) -> Result<Vec<Mount>
 
 fn namespaces(label: &Settings, yml: &Settings) -> Vec<Namespace> {
     let mut list = Vec::new();
-    // What is not asked for stays the host's, except the process ids.
+    // The default is the host's namespace, except for `pid`.
     for (kind, usual, label, yml) in [
         ("network", "root", &label.net, &yml.net),
         ("ipc", "root", &label.ipc, &yml.ipc),
@@ -271,13 +271,13 @@ fn namespaces(label: &Settings, yml: &Settings) -> Vec<Namespace> {
     list
 }
 
-/// The devices, and the resources with the permission to use them.
+/// Devices, and resources including the rules that allow the devices.
 fn devices(label: &Settings, yml: &Settings) -> Result<(Vec<LinuxDevice>, Json)> {
     let given = yml.resources.as_ref().or(label.resources.as_ref()).and_then(Json::as_object);
     let mut resources = Map::new();
     let mut allowed = given.and_then(|r| r.get("devices")).and_then(Json::as_array).cloned().unwrap_or_default();
     for device in &mut allowed {
-        // Whether it is allowed is always said.
+        // linuxkit always writes `allow`.
         if let Json::Object(fields) = device {
             let mut all = Map::from_iter([("allow".to_owned(), Json::Bool(false))]);
             all.append(fields);

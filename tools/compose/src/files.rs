@@ -1,4 +1,4 @@
-//! The `files` of a yml: contents given there, files of the host, links, directories, and the yml itself as metadata.
+//! The `files` of a yml: given contents, host files, links, directories, and metadata (the yml itself).
 
 use crate::{
     Yml,
@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes all files, each after the folders above it that no earlier file has written.
+/// Writes all files, each preceded by its parent folders that no earlier file has written.
 pub(crate) fn put_files<W: Write>(yml: &Yml, ids: &Ids, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
     let mut made = HashSet::new();
     for (number, file) in yml.moby.files.iter().flatten().enumerate() {
@@ -37,7 +37,7 @@ fn put_file<W: Write>(
     let Some(kind) = kind_of(yml, file, &rootfs.options().sources)? else { return Ok(()) };
     let path = String::from_utf8(clean(file.path.as_bytes())?)?;
     if path == "." {
-        bail!("it has no path");
+        bail!("the path is empty");
     }
     let usual = if file.directory { 0o700 } else { 0o600 };
     let mode = match file.mode.as_str() {
@@ -48,7 +48,7 @@ fn put_file<W: Write>(
     meta.uid = owner(file.uid.as_ref(), ids)?;
     meta.gid = owner(file.gid.as_ref(), ids)?;
     let from = Origin { source: "linuxkit.files", location };
-    // A folder named with a slash at its end counts as one above the file, too.
+    // As in linuxkit, a directory whose path ends in `/` is written once more as its own parent.
     let ends = path.match_indices('/').map(|(at, _)| at).chain(file.path.ends_with('/').then_some(path.len()));
     for end in ends {
         if made.insert(path[..end].to_owned()) {
@@ -60,18 +60,18 @@ fn put_file<W: Write>(
     rootfs.put(path.as_bytes(), &meta, &EntryKind::Node(kind), from, &[])
 }
 
-/// The mode of the folders above a file: whoever may do something with the file may enter them.
+/// Mode of a file's parent folders: execute permission for everyone with any permission on the file.
 fn searchable(mode: u32) -> u32 {
     [0o700, 0o070, 0o007].into_iter().filter(|who| mode & who != 0).fold(mode, |mode, who| mode | (who & 0o111))
 }
 
-/// What the file is; nothing when it is optional and the host does not have it.
+/// The node to write; `None` if the file is optional and its source does not exist.
 fn kind_of(yml: &Yml, file: &File, sources: &Path) -> Result<Option<Kind>> {
     let given = [file.contents.is_some(), !file.source.is_empty(), !file.metadata.is_empty(), !file.symlink.is_empty(), file.directory];
     match given.iter().filter(|given| **given).count() {
-        0 => bail!("it has no contents, source, metadata or symlink, and is no directory"),
+        0 => bail!("one of contents, source, metadata, symlink, directory is required"),
         1 => {}
-        _ => bail!("it can have one of contents, source, metadata, symlink and directory, not more"),
+        _ => bail!("only one of contents, source, metadata, symlink, directory is allowed"),
     }
     let content = match file {
         File { directory: true, .. } => return Ok(Some(Kind::Dir(BTreeMap::new()))),
@@ -94,11 +94,11 @@ fn kind_of(yml: &Yml, file: &File, sources: &Path) -> Result<Option<Kind>> {
 
 fn source_path(source: &str, sources: &Path) -> Result<PathBuf> {
     if source.starts_with("~/") {
-        bail!("the source `{source}` depends on who builds\nhint: give a path beside the yml, or an absolute one");
+        bail!("the source `{source}` depends on the user's home folder\nhint: give a path next to the yml, or an absolute path");
     }
     let path = sources.join(source);
     if !path.is_absolute() {
-        bail!("the source `{source}` is relative, and nothing says to what");
+        bail!("the source `{source}` is relative, and there is no base folder");
     }
     Ok(path)
 }

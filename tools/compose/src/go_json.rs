@@ -1,11 +1,10 @@
-//! JSON as Go's `MarshalIndent` with four spaces writes it: `<`, `>`, `&` and two separators escaped, no final newline.
+//! JSON as Go's `json.MarshalIndent` writes it with four spaces: `<`, `>`, `&`, U+2028 and U+2029 escaped, no final newline.
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
-/// The bytes of `value`.
 pub(crate) fn to_vec(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut out, Go(PrettyFormatter::with_indent(b"    "))))?;

@@ -1,12 +1,11 @@
-//! YAML as the Go library `yaml.v2` writes it, which linuxkit uses for the metadata file: indentation, when a text is quoted,
-//! and where a long one is folded.
+//! YAML as the Go library `yaml.v2` writes it, which linuxkit uses for the metadata file: its indentation, quoting and folding.
 
 use serde_json::Value;
 
-/// Columns after which a text is folded at its next space.
+/// A text is folded at the next space after this column.
 const WIDTH: usize = 80;
 
-/// The text of `value`, with a final newline.
+/// The document, with a final newline.
 pub(crate) fn to_string(value: &Value) -> String {
     let mut emitter = Emitter::default();
     match value {
@@ -21,7 +20,7 @@ pub(crate) fn to_string(value: &Value) -> String {
 #[derive(Default)]
 struct Emitter {
     out: String,
-    /// Characters since the last line break.
+    /// Characters since the last newline.
     column: usize,
 }
 
@@ -46,7 +45,7 @@ impl Emitter {
         (0..indent).for_each(|_| self.push(' '));
     }
 
-    /// The entries of a map; `inline` when the first follows the dash of a list.
+    /// The entries of a map. `inline`: the first one follows a list's dash on the same line.
     fn map(&mut self, map: &serde_json::Map<String, Value>, indent: usize, inline: bool) {
         for (number, (key, value)) in map.iter().enumerate() {
             if number > 0 || !inline {
@@ -56,7 +55,7 @@ impl Emitter {
             self.push(':');
             match value {
                 Value::Object(map) if !map.is_empty() => self.map(map, indent + 2, false),
-                // A list in a map is not indented.
+                // yaml.v2 does not indent a list in a map.
                 Value::Array(items) if !items.is_empty() => self.list(items, indent, false),
                 value => {
                     self.push(' ');
@@ -108,7 +107,7 @@ impl Emitter {
         }
     }
 
-    /// A plain or single-quoted text. A line ends at a single space after the width.
+    /// A plain or single-quoted text, folded at single spaces after [`WIDTH`].
     fn folded(&mut self, text: &str, indent: usize, fold: bool, quoted: bool) {
         let chars: Vec<char> = text.chars().collect();
         let mut after_space = false;
@@ -189,7 +188,7 @@ impl Emitter {
     }
 }
 
-/// Which forms can hold a text, as libyaml's analysis finds it outside of flow collections.
+/// The styles that can represent a text, as in libyaml's `yaml_emitter_analyze_scalar` in block context.
 struct Form {
     plain: bool,
     single: bool,
@@ -225,14 +224,14 @@ impl Form {
     }
 }
 
-/// What `yaml.v2` writes as it is; a tab is not.
+/// Whether `yaml.v2` writes `c` unescaped; it escapes tabs.
 fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
         || c >= '\u{10000}'
 }
 
-/// Whether a plain `text` is read back as a text: not as a number, a date, a truth or nothing. Numbers of base 60 are
-/// read as texts by this library and as numbers by others, so they are quoted, too.
+/// Whether a plain `text` is read as a string, not as a number, date, boolean or null. Base 60 numbers count as numbers:
+/// yaml.v2 reads them as strings but quotes them for other parsers.
 fn is_text(text: &str) -> bool {
     const WORDS: [&str; 33] = [
         "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE",
@@ -256,7 +255,7 @@ fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A number as Go's `strconv.ParseInt` with base 0 reads it, without its sign.
+/// Whether Go's `strconv.ParseInt` with base 0 accepts the unsigned `text`.
 fn is_int(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let (base, digits) = match lower.as_bytes() {

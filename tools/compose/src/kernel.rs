@@ -1,4 +1,4 @@
-//! The kernel's image: three of its files become `boot/` and the modules, all others stay out.
+//! The kernel's image: its kernel, microcode and modules tar are used; its other files are ignored.
 
 use crate::{
     rootfs::{Origin, RootfsWriter},
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Entry, EntryKind, Kind, read_tar_content};
 use std::io::Write;
 
-/// Writes `boot/kernel`, `boot/cmdline`, `boot/ucode.cpio` and the entries of the modules' tar, in the image's order.
+/// Writes `boot/kernel`, `boot/cmdline`, `boot/ucode.cpio` and the entries of the modules tar, in the image's order.
 pub(crate) fn put_kernel<W: Write>(kernel: &Kernel, entries: &[Entry], from: Origin<'_>, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
     let binary = if kernel.binary.is_empty() { "kernel" } else { &kernel.binary };
     let tar = match kernel.tar.as_deref() {
@@ -31,7 +31,8 @@ pub(crate) fn put_kernel<W: Write>(kernel: &Kernel, entries: &[Entry], from: Ori
             rootfs.make("boot/kernel", entry.meta.mode, file, from)?;
         } else if is(tar) {
             has_tar = true;
-            put_modules(&content_of(entries, entry)?, from, rootfs).with_context(|| format!("the tar `{tar}` in the kernel's image"))?;
+            put_modules(&content_of(entries, entry)?, from, rootfs)
+                .with_context(|| format!("cannot read the tar `{tar}` in the kernel's image"))?;
         } else if is(ucode) {
             if !has_binary {
                 rootfs.make_dir("boot", from)?;
@@ -49,19 +50,22 @@ pub(crate) fn put_kernel<W: Write>(kernel: &Kernel, entries: &[Entry], from: Ori
     Ok(())
 }
 
-/// The bytes of a file of the image, through hard links.
+/// Content of a file of the image; follows hard links.
 fn content_of(entries: &[Entry], entry: &Entry) -> Result<Content> {
     let mut at = entry;
     while let EntryKind::HardLink(target) = &at.kind {
-        at = entries.iter().find(|other| other.path == *target && !std::ptr::eq(*other, at)).context("a hard link names nothing")?;
+        at = entries
+            .iter()
+            .find(|other| other.path == *target && !std::ptr::eq(*other, at))
+            .context("a hard link in the kernel's image has no target")?;
     }
     match &at.kind {
         EntryKind::Node(Kind::File { content, .. }) => Ok(content.clone()),
-        _ => bail!("`{}` in the kernel's image is no regular file", String::from_utf8_lossy(&entry.path)),
+        _ => bail!("`{}` in the kernel's image is not a regular file", String::from_utf8_lossy(&entry.path)),
     }
 }
 
-/// The entries of the modules' tar as they are, with the records they have.
+/// Writes the entries of the modules tar unchanged, with their PAX records.
 fn put_modules<W: Write>(tar: &Content, from: Origin<'_>, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
     for (entry, records) in read_tar_content(tar)? {
         let path = inside(&entry.path)?;
@@ -74,10 +78,10 @@ fn put_modules<W: Write>(tar: &Content, from: Origin<'_>, rootfs: &mut RootfsWri
     Ok(())
 }
 
-/// The name without a leading `/`; one that climbs is refused.
+/// The path without leading `/`; fails on `..`.
 fn inside(path: &[u8]) -> Result<&[u8]> {
     if path.split(|b| *b == b'/').any(|part| part == b"..") {
-        bail!("the path `{}` leaves its tree", String::from_utf8_lossy(path));
+        bail!("the path `{}` contains `..`", String::from_utf8_lossy(path));
     }
     let from = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
     Ok(&path[from..])

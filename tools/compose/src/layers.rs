@@ -1,5 +1,5 @@
-//! The entries of an image in the order in which linuxkit unpacks them: the top layer first, and of each name the first that
-//! comes. Names are cleaned and cannot leave the image; a hard link names an entry that comes before it.
+//! Entries of an image in the order in which linuxkit unpacks them: top layer first, only the first entry of each name. Paths
+//! are normalized and cannot leave the image; a hard link follows its target.
 
 use anyhow::{Context as _, Result, bail};
 use filetree::{Entry, EntryKind, Kind};
@@ -7,13 +7,13 @@ use oci::Image;
 use std::collections::{HashMap, HashSet};
 
 const WHITEOUT: &[u8] = b".wh.";
-/// Left out of every image: what docker leaves behind, and what a running container gets from its host.
+/// Excluded from every image: files that docker creates, and files that a container gets from its host.
 const EXCLUDED: [&[u8]; 6] = [b".dockerenv", b"Dockerfile", b"dev/console", b"dev/pts", b"dev/shm", b"etc/hostname"];
-/// How many hard links may name each other before the file is found.
+/// Length limit of a chain of hard links.
 const MAX_LINKS: usize = 16;
 
-/// All entries of the image. linuxkit's rules, faults included: a whiteout also hides what its own layer has after it, and
-/// an opaque directory hides nothing.
+/// All entries of the image by linuxkit's rules, including its bugs: a whiteout also hides later entries of its own layer, and
+/// an opaque whiteout hides nothing.
 pub(crate) fn image_entries(image: &Image) -> Result<Vec<Entry>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {
@@ -30,7 +30,7 @@ pub(crate) fn image_entries(image: &Image) -> Result<Vec<Entry>> {
 }
 
 fn unpack(layers: &[Vec<Entry>]) -> Result<Vec<Entry>> {
-    // True when the name hides what lies below it: it was removed, or is no directory.
+    // Value: whether the name hides entries below it (it was removed, or is no directory).
     let mut seen: HashMap<Vec<u8>, bool> = HashMap::new();
     let mut files: HashSet<&[u8]> = HashSet::new();
     let mut found = Vec::new();
@@ -63,7 +63,7 @@ fn unpack(layers: &[Vec<Entry>]) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// Whether a directory above `path` was removed or replaced by something else in a higher layer.
+/// Whether a higher layer removed or replaced a parent folder of `path`.
 fn is_hidden(seen: &HashMap<Vec<u8>, bool>, path: &[u8]) -> bool {
     let mut folder = split(path).0;
     while !folder.is_empty() {
@@ -75,7 +75,7 @@ fn is_hidden(seen: &HashMap<Vec<u8>, bool>, path: &[u8]) -> bool {
     false
 }
 
-/// A hard link whose target was not unpacked before it, as the file itself: the target lies in a lower layer, or is hidden.
+/// Resolves a hard link whose target was not unpacked before it (in a lower layer, or hidden) to a copy of the target.
 fn linked(layers: &[Vec<Entry>], depth: usize, position: usize) -> Result<Entry> {
     let link = &layers[depth][position];
     let mut at = link;
@@ -91,33 +91,34 @@ fn linked(layers: &[Vec<Entry>], depth: usize, position: usize) -> Result<Entry>
         };
         (depth, end, at) = here.map(|(p, entry)| (depth, p, entry)).or_else(below).with_context(|| {
             format!(
-                "the hard link `{}` names `{}`, which the image has not",
+                "the hard link `{}` has no target `{}` in the image",
                 String::from_utf8_lossy(&link.path),
                 String::from_utf8_lossy(target)
             )
         })?;
     }
-    bail!("the hard link `{}` goes round in circles", String::from_utf8_lossy(&link.path))
+    bail!("the hard link `{}` is part of a loop", String::from_utf8_lossy(&link.path))
 }
 
-/// The path without `.`, `..`, a leading and doubled slashes; the root is `.`. One that leaves the root is refused.
+/// Normalizes a path: drops `.`, resolves `..`, drops leading and repeated slashes; the root is `.`. Fails if it leaves the
+/// root.
 pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {
         match part {
             b"" | b"." => {}
-            b".." if parts.pop().is_none() => bail!("the path `{}` leaves its tree", String::from_utf8_lossy(path)),
+            b".." if parts.pop().is_none() => bail!("the path `{}` leaves the root", String::from_utf8_lossy(path)),
             b".." => {}
             part => parts.push(part),
         }
     }
     if path.contains(&0) {
-        bail!("the path `{}` holds a NUL byte", String::from_utf8_lossy(path));
+        bail!("the path `{}` contains a NUL byte", String::from_utf8_lossy(path));
     }
     Ok(if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') })
 }
 
-/// The folder and the last part of a path.
+/// Splits a path into folder and name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.iter().rposition(|b| *b == b'/').map_or((&[], path), |at| (&path[..at], &path[at + 1..]))
 }

@@ -1,5 +1,6 @@
-//! From a linuxkit yml and the images it names to the tar of a root file system, entry by entry as `linuxkit build` writes it.
-//! Where the images come from is the caller's affair: a cache, a test, a registry.
+//! Composes the tar of a root file system from a linuxkit yml and its images, entry by entry as `linuxkit build` does. It
+//! leaves finding the images to the caller (trait [`Images`]) and file system images to diskimage. It depends on the crates
+//! filetree and oci.
 
 mod compose;
 mod container;

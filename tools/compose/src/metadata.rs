@@ -1,10 +1,10 @@
-//! The yml inside the image: what was composed, with the full names of all images, as linuxkit writes it.
+//! The metadata file: the composed yml with the full names of all images, as linuxkit writes it.
 
 use crate::{Yml, go_json, go_yaml, yml::full_name};
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
-/// The bytes of a `metadata: yaml` or `metadata: json` file.
+/// Content of a `metadata: yaml` or `metadata: json` file.
 pub(crate) fn render(yml: &Yml, format: &str) -> Result<Vec<u8>> {
     let mut moby = yml.moby.clone();
     let sections = [&mut moby.onboot, &mut moby.onshutdown, &mut moby.services];
@@ -21,12 +21,12 @@ pub(crate) fn render(yml: &Yml, format: &str) -> Result<Vec<u8>> {
             as_yaml(&mut value);
             Ok(go_yaml::to_string(&value).into_bytes())
         }
-        other => bail!("metadata can be `yaml` or `json`, not `{other}`"),
+        other => bail!("metadata must be `yaml` or `json`, not `{other}`"),
     }
 }
 
-/// Where the YAML differs from the JSON: missing sections are empty lists, and mounts, whose Go type knows JSON only, have all
-/// their fields in lower case.
+/// Differences between linuxkit's YAML and JSON: missing sections are empty lists, and mounts (a Go type with JSON tags only)
+/// have all their fields, in lower case.
 fn as_yaml(value: &mut Value) {
     match value {
         Value::Null => *value = Value::Array(Vec::new()),

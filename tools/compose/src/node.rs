@@ -1,4 +1,4 @@
-//! YAML as a tree of values that know their line. The types are those of the core schema, as linuxkit's parser sees them.
+//! YAML as a tree of values with their lines. Types are those of the core schema, as linuxkit's parser reads them.
 
 use anyhow::{Result, anyhow};
 use serde::{
@@ -7,7 +7,7 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-/// A value without its place.
+/// A YAML value.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Null,
@@ -16,11 +16,11 @@ pub(crate) enum Value {
     Float,
     Text(String),
     List(Vec<Node>),
-    /// In the order of the file; the parser refuses a key that comes twice.
+    /// In file order; the parser refuses repeated keys.
     Map(Vec<(Node, Node)>),
 }
 
-/// A value and the line that it begins on, counted from 1; 0 when that is not known.
+/// A value and its first line, counted from 1; 0 if unknown.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub value: Value,
@@ -28,7 +28,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Parses `text`, which `name` is the file of.
+    /// Parses `text`; `name` is its file name in error messages.
     pub(crate) fn parse(text: &str, name: &str) -> Result<Self> {
         let options = serde_saphyr::options! {
             strict_booleans: true,
@@ -41,7 +41,7 @@ impl Node {
         })
     }
 
-    /// What it is, in a word, for messages.
+    /// The type, for error messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",

@@ -1,4 +1,4 @@
-//! Writes images, bundles and single entries into the tar of the root file system, each with the place in the yml it is from.
+//! Writes images, bundles and single entries into the tar of the root file system, with their origin as PAX records.
 
 use crate::{Options, go_json, layers::clean, spec::Runtime, yml::Mount};
 use anyhow::Result;
@@ -8,26 +8,26 @@ use std::{
     io::Write,
 };
 
-/// PAX record with the image, or the part of linuxkit, that an entry comes from.
+/// PAX record: the image, or the part of linuxkit, that an entry comes from.
 const SOURCE: &str = "LINUXKIT.source";
-/// PAX record with the place in the yml that asked for it.
+/// PAX record: the place in the yml that the entry belongs to.
 const LOCATION: &str = "LINUXKIT.location";
 
 const HOSTS: &str = "127.0.0.1       localhost\n::1     localhost ip6-localhost ip6-loopback\nfe00::0 ip6-localnet\n\
                      ff00::0 ip6-mcastprefix\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n";
 const NO_RESOLV: &str = "\n# no resolv.conf configured\n";
-/// Where the name servers are while the system runs; init images and volumes link there.
+/// `resolv.conf` of the running system; init images and volumes link to it.
 pub(crate) const RESOLV_LINK: &str = "/run/resolvconf/resolv.conf";
 
-/// Where an entry comes from.
+/// Origin of an entry: values of [`SOURCE`] and [`LOCATION`].
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub source: &'a str,
     pub location: &'a str,
 }
 
-/// What of an image differs from its layers: `etc/hosts` and `etc/resolv.conf` are replaced, and what every container needs
-/// is appended, whether the image had it or not. `resolv` is the target of a link for `etc/resolv.conf`.
+/// Applies linuxkit's changes to an image: replaces `etc/hosts` and `etc/resolv.conf`, and appends the entries that every
+/// container needs, even if the image has them. `resolv`: link target of `etc/resolv.conf`; `None` writes an empty file.
 pub(crate) fn finish_image(mut entries: Vec<Entry>, resolv: Option<&str>, mtime: i64) -> Vec<Entry> {
     let etc_resolv = || match resolv {
         Some(target) => Kind::Symlink(target.into()),
@@ -73,13 +73,13 @@ fn dir() -> Kind {
     Kind::Dir(BTreeMap::new())
 }
 
-/// The tar that is being written.
+/// Writer of the root file system's tar.
 pub(crate) struct RootfsWriter<'o, W: Write> {
     tar: TarWriter<W>,
     options: &'o Options,
-    /// The folder that the first bundle of each image has its files in.
+    /// For each image, the folder with the files of its first bundle.
     unpacked: HashMap<String, String>,
-    /// Bytes of files and number of entries so far.
+    /// Total size of files in bytes, and number of entries.
     pub written: (u64, u64),
 }
 
@@ -100,7 +100,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         self.tar.finish()
     }
 
-    /// Writes one entry, with `records` beside those of its origin.
+    /// Writes one entry with its origin and additional PAX `records`.
     pub(crate) fn put(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, from: Origin<'_>, records: &[(String, String)]) -> Result<()> {
         let mut all: Vec<(&str, &str)> = records.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         if self.options.records {
@@ -113,7 +113,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         self.tar.append(path, meta, kind, &all)
     }
 
-    /// Writes an entry that linuxkit makes: root's, at the usual time.
+    /// Writes an entry of linuxkit's own: owner root, default mtime.
     pub(crate) fn make(&mut self, path: &str, mode: u32, kind: Kind, from: Origin<'_>) -> Result<()> {
         self.put(path.as_bytes(), &Meta::root(mode, self.mtime()), &EntryKind::Node(kind), from, &[])
     }
@@ -122,7 +122,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         self.make(path, 0o755, dir(), from)
     }
 
-    /// Writes the folder and all above it.
+    /// Writes the folder and its parents.
     pub(crate) fn make_dirs(&mut self, path: &str, from: Origin<'_>) -> Result<()> {
         for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
             self.make_dir(&path[..at], from)?;
@@ -130,7 +130,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         Ok(())
     }
 
-    /// Writes an image's entries below `prefix`, which is empty or a folder.
+    /// Writes an image's entries below the folder `prefix`; empty means the root.
     pub(crate) fn put_image(&mut self, prefix: &str, entries: &[Entry], from: Origin<'_>) -> Result<()> {
         let below = |path: &[u8]| if prefix.is_empty() { path.to_vec() } else { [prefix.as_bytes(), b"/", path].concat() };
         for entry in entries {
@@ -145,12 +145,12 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         Ok(())
     }
 
-    /// Whether a bundle of this image was written already.
+    /// Whether a bundle of this image was written.
     pub(crate) fn has_bundle(&self, reference: &str) -> bool {
         self.unpacked.contains_key(reference)
     }
 
-    /// Writes the bundle in the folder `at`. `entries` are the image's, and not needed when it has a bundle already.
+    /// Writes a bundle into the folder `at`. `entries` are the image's; unused if the image has a bundle already.
     pub(crate) fn put_bundle(&mut self, at: &str, entries: &[Entry], bundle: Bundle, from: Origin<'_>) -> Result<()> {
         let Bundle { config, mut runtime, readonly } = bundle;
         let elsewhere = self.unpacked.get(from.source).cloned();
@@ -187,7 +187,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
             let layers = [format!("lowerdir=/{root}"), format!("upperdir=/{tmp}/upper"), format!("workdir=/{tmp}/work")];
             vec![
                 mount("tmpfs", "tmpfs", tmp.clone(), &[]),
-                // Nothing else is to see the upper layer.
+                // Hides the upper layer from other mount namespaces.
                 mount("", "", tmp, &["remount".to_owned(), "private".to_owned()]),
                 mount("overlay", "overlay", merged, &layers),
             ]
@@ -198,9 +198,9 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
     }
 }
 
-/// What a bundle holds beside its files.
+/// Documents of a bundle.
 pub(crate) struct Bundle {
-    /// The bytes of config.json.
+    /// Content of config.json.
     pub config: Vec<u8>,
     pub runtime: Runtime,
     pub readonly: bool,

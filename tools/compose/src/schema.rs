@@ -1,5 +1,5 @@
-//! What a linuxkit yml may hold: linuxkit checks it against a JSON schema before anything else, and so do we, with the line
-//! added. Keys stand in the order in which linuxkit writes them out again, so a checked value is also a sorted one.
+//! The schema of a linuxkit yml, from linuxkit's JSON schema. Errors have line numbers. Keys are in the order in which linuxkit
+//! writes them, so a checked value is also sorted.
 
 use crate::node::{Node, Value};
 use serde_json::{Map, Value as Json};
@@ -9,14 +9,14 @@ pub(crate) enum Type {
     Text,
     Int,
     Bool,
-    /// A name or a number: owners.
+    /// An owner: a name or a number.
     TextOrInt,
-    /// One of these words.
+    /// One of these strings.
     Word(&'static [&'static str]),
     List(&'static Type),
-    /// Any keys, all with text.
+    /// Any keys, string values.
     TextMap,
-    /// These keys and no others; the first so many of them must be there.
+    /// Only these keys; the first n (second field) are required.
     Object(&'static [(&'static str, Type)], usize),
 }
 
@@ -86,7 +86,7 @@ const RUNTIME: Type = Object(
     0,
 );
 
-/// The keys of a container, as linuxkit orders them.
+/// Keys of a container, in linuxkit's order.
 const IMAGE_KEYS: &[(&str, Type)] = &[
     ("name", Text),
     ("image", Text),
@@ -126,9 +126,9 @@ const IMAGE_KEYS: &[(&str, Type)] = &[
     ("runtime", RUNTIME),
 ];
 
-/// A list of containers: onboot, onshutdown, services.
+/// A list of containers: onboot, onshutdown, services; name and image are required.
 const IMAGES: Type = List(&Object(IMAGE_KEYS, 2));
-/// The label `org.mobyproject.config`: a container without its name and image.
+/// The label `org.mobyproject.config`: a container without name and image.
 pub(crate) const LABEL: Type = Object(IMAGE_KEYS.split_at(2).1, 0);
 
 const KERNEL: Type = Object(&[("image", Text), ("cmdline", Text), ("binary", Text), ("tar", Text), ("ucode", Text)], 0);
@@ -151,7 +151,7 @@ const VOLUMES: Type = List(&Object(
     &[("name", Text), ("image", Text), ("readonly", Bool), ("format", Word(&["oci", "filesystem"])), ("platforms", TEXTS)],
     0,
 ));
-/// The whole file.
+/// The whole yml.
 pub(crate) const YML: Type = Object(
     &[
         ("kernel", KERNEL),
@@ -159,7 +159,7 @@ pub(crate) const YML: Type = Object(
         ("onboot", IMAGES),
         ("onshutdown", IMAGES),
         ("services", IMAGES),
-        // Once it held keys for signed images; linuxkit still allows it and ignores it.
+        // Formerly keys of signed images; linuxkit accepts and ignores it.
         ("trust", Object(&[("image", TEXTS), ("org", TEXTS)], 0)),
         ("files", FILES),
         ("volumes", VOLUMES),
@@ -167,11 +167,11 @@ pub(crate) const YML: Type = Object(
     0,
 );
 
-/// Checks `node` and gives it back as JSON with the keys in the schema's order. Every problem is a line of `problems`:
-/// where in the file, where in the tree, and what.
+/// Checks `node` and returns it as JSON with the keys in schema order. Adds each problem to `problems`: line, and a message
+/// with the path of keys.
 pub(crate) fn check(node: &Node, expected: &Type, path: &str, problems: &mut Vec<(u64, String)>) -> Json {
     let mut wrong = |what: &str| {
-        problems.push((node.line, format!("{}: {what} is expected, and this is {}", shown(path), node.kind())));
+        problems.push((node.line, format!("{}: expected {what}, found {}", shown(path), node.kind())));
         Json::Null
     };
     match (expected, &node.value) {
@@ -230,7 +230,7 @@ fn check_object(
     Json::Object(known.collect::<Map<_, _>>())
 }
 
-/// Whether the names differ in case or by one letter that is missing, added or changed.
+/// Whether the names differ only in case, or by one missing, added or changed letter.
 fn near(known: &str, given: &str) -> bool {
     let (a, b) = (known.to_lowercase(), given.to_lowercase());
     let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
@@ -273,16 +273,13 @@ mod tests {
             [
                 "4: services.0: additional property `labels` is not allowed",
                 "5: services.0: additional property `oomScoreAdjust` is not allowed",
-                "6: services.1.name: a string is expected, and this is a whole number",
+                "6: services.1.name: expected a string, found a whole number",
                 "6: services.1: `image` is required",
-                "7: onboot: a list is expected, and this is a map",
+                "7: onboot: expected a list, found a map",
                 "8: (root): additional property `file` is not allowed; did you mean `files`?",
             ]
         );
-        assert_eq!(
-            problems("volumes: [{name: a, format: x}]")[0],
-            "1: volumes.0.format: one of oci, filesystem is expected, and this is a string"
-        );
-        assert_eq!(problems("[]")[0], "1: (root): a map is expected, and this is a list");
+        assert_eq!(problems("volumes: [{name: a, format: x}]")[0], "1: volumes.0.format: expected one of oci, filesystem, found a string");
+        assert_eq!(problems("[]")[0], "1: (root): expected a map, found a list");
     }
 }

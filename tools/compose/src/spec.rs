@@ -1,12 +1,12 @@
-//! The documents of a bundle: `config.json` of the OCI runtime specification and `runtime.json` of linuxkit's init. Field
-//! order and what is left out when it is empty are those of the Go structs that linuxkit writes.
+//! The documents of a bundle: `config.json` of the OCI runtime specification, and `runtime.json` of linuxkit's init. Field
+//! order and omitted empty fields are those of linuxkit's Go structs.
 
 use crate::yml::{IdMapping, Interface, Mount};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The version of the runtime specification that linuxkit writes.
+/// Version of the OCI runtime specification that linuxkit writes.
 pub(crate) const OCI_VERSION: &str = "1.2.1";
 
 #[derive(Debug, Serialize)]
@@ -121,7 +121,7 @@ pub(crate) struct LinuxDevice {
     pub file_mode: u32,
 }
 
-/// What linuxkit's init does before it starts the container. Every field is always there.
+/// Actions of linuxkit's init before it starts the container. Go omits no field.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Runtime {
@@ -134,7 +134,7 @@ pub(crate) struct Runtime {
     pub namespace: String,
 }
 
-/// Where each namespace is bound; empty where it is not.
+/// Path that each namespace is bound to; empty: not bound.
 #[derive(Debug, Serialize)]
 pub(crate) struct BoundNamespaces {
     pub cgroup: String,

@@ -1,9 +1,9 @@
-//! Volumes by name: a bind or mount whose source is no path means the volume of that name.
+//! Resolves volume names: the source of a bind or bind mount that is no absolute path is a volume's name.
 
 use crate::yml::{Settings, Volume};
 use anyhow::{Context as _, Result, bail};
 
-/// The settings with every volume's name replaced by the folder that it is mounted on. Writing to a read-only one is refused.
+/// The settings with each volume's name replaced by its mount point. A writable mount of a read-only volume is an error.
 pub(crate) fn with_volumes(settings: &Settings, volumes: &[Volume]) -> Result<Settings> {
     let mut settings = settings.clone();
     for mount in settings.mounts.iter_mut().flatten().filter(|mount| mount.kind == "bind" && !mount.source.starts_with('/')) {
@@ -22,9 +22,9 @@ pub(crate) fn with_volumes(settings: &Settings, volumes: &[Volume]) -> Result<Se
 }
 
 fn folder(name: &str, may_write: bool, volumes: &[Volume]) -> Result<String> {
-    let volume = volumes.iter().find(|volume| volume.name == name).with_context(|| format!("the yml has no volume `{name}`"))?;
+    let volume = volumes.iter().find(|volume| volume.name == name).with_context(|| format!("the yml defines no volume `{name}`"))?;
     if volume.readonly && may_write {
-        bail!("the volume `{name}` is read-only, and the container may write to it\nhint: add the option `ro`");
+        bail!("the volume `{name}` is read-only, but the container mounts it writable\nhint: add the option `ro`");
     }
     Ok(format!("/containers/volumes/{name}/merged"))
 }

@@ -1,4 +1,4 @@
-//! The linuxkit yml as a checked value. Field order is linuxkit's, which its metadata file shows.
+//! The linuxkit yml as a checked value. Fields are in linuxkit's order, which its metadata file shows.
 
 use crate::{
     node::Node,
@@ -13,21 +13,21 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A parsed and checked linuxkit yml.
 #[derive(Clone, Debug)]
 pub struct Yml {
-    /// What it was read from, for messages.
+    /// File name for error messages.
     pub(crate) name: String,
     pub(crate) moby: Moby,
 }
 
-/// An image that a yml needs.
+/// An image named in a yml.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
-    /// Where the yml names it: `kernel`, `init[2]`, `services[0] pillar`.
+    /// Place in the yml: `kernel`, `init[2]`, `services[0] pillar`.
     pub place: String,
-    /// As the yml has it.
+    /// Name of the image as in the yml.
     pub image: String,
 }
 
-/// The sections of the file.
+/// Sections of the yml.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Moby {
@@ -90,7 +90,7 @@ pub(crate) struct Volume {
     pub platforms: Vec<String>,
 }
 
-/// A name that the yml gives to an owner, or its number.
+/// An owner: a number or a container's name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Id {
@@ -98,7 +98,7 @@ pub(crate) enum Id {
     Name(String),
 }
 
-/// A container of onboot, onshutdown or services.
+/// An entry of onboot, onshutdown or services.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Container {
@@ -110,8 +110,8 @@ pub(crate) struct Container {
 
 type Texts = Option<Vec<String>>;
 
-/// What a yml or a label sets for a container. Absent is not empty: an empty list replaces one from the label. The
-/// resources have been checked and sorted, and are only passed on.
+/// Settings of a container, from a yml or a label. `None` differs from empty: an empty list replaces the label's list.
+/// `resources` were checked and sorted, and are copied unchanged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Settings {
@@ -185,7 +185,7 @@ pub(crate) struct Settings {
     pub runtime: Option<RuntimeSettings>,
 }
 
-/// A mount as the OCI runtime specification has it.
+/// A mount as in the OCI runtime specification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Mount {
@@ -224,7 +224,7 @@ pub(crate) struct Device {
     pub mode: String,
 }
 
-/// What linuxkit's init does itself before it starts a container.
+/// Actions of linuxkit's init before it starts a container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RuntimeSettings {
@@ -255,7 +255,7 @@ pub(crate) struct Interface {
     pub create_in_root: bool,
 }
 
-/// Where each namespace of the container is bound.
+/// Path that each namespace is bound to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Namespaces {
@@ -276,7 +276,7 @@ pub(crate) struct Namespaces {
 }
 
 impl Moby {
-    /// The three sections of containers, with their names, in the order in which they are composed.
+    /// The sections of containers with their names, in the order of the tar.
     pub(crate) fn containers(&self) -> [(&'static str, &[Container]); 3] {
         [("onboot", &self.onboot), ("onshutdown", &self.onshutdown), ("services", &self.services)]
             .map(|(name, section)| (name, section.as_deref().unwrap_or_default()))
@@ -288,7 +288,7 @@ impl Moby {
 }
 
 impl Yml {
-    /// Parses and checks `text`; `name` stands for the file in messages. All that the schema finds is told at once.
+    /// Parses and checks `text`; `name` is its file name in error messages. The error lists all schema violations.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
         let node = Node::parse(text, name)?;
         let mut problems = Vec::new();
@@ -296,32 +296,32 @@ impl Yml {
         if !problems.is_empty() {
             problems.sort();
             let lines: Vec<String> = problems.iter().map(|(line, problem)| format!("\n  line {line}: {problem}")).collect();
-            bail!("`{name}` is no valid linuxkit yml:{}", lines.concat());
+            bail!("`{name}` is not a valid linuxkit yml:{}", lines.concat());
         }
-        let moby: Moby = serde_json::from_value(json).with_context(|| format!("`{name}` holds a number out of range"))?;
-        check_names(&moby).with_context(|| format!("`{name}` is no valid linuxkit yml"))?;
+        let moby: Moby = serde_json::from_value(json).with_context(|| format!("`{name}` contains a number out of range"))?;
+        check_names(&moby).with_context(|| format!("`{name}` is not a valid linuxkit yml"))?;
         Ok(Self { name: name.to_owned(), moby })
     }
 
-    /// Whether a file of the yml comes from the host: then the tar depends on more than the yml and the images.
+    /// Host files that the yml names as `source:`; the tar depends on them, too.
     #[must_use]
     pub fn sources(&self) -> Vec<&str> {
         self.moby.files.iter().flatten().map(|file| file.source.as_str()).filter(|source| !source.is_empty()).collect()
     }
 }
 
-/// Reads the label `org.mobyproject.config` of an image.
+/// Parses the label `org.mobyproject.config` of an image.
 pub(crate) fn parse_label(text: &str) -> Result<Settings> {
     let node = Node::parse(text, "org.mobyproject.config")?;
     let mut problems = Vec::new();
     let json = check(&node, &schema::LABEL, "", &mut problems);
     if let Some((_, problem)) = problems.first() {
-        bail!("the label `org.mobyproject.config` is not valid: {problem}");
+        bail!("invalid label `org.mobyproject.config`: {problem}");
     }
-    serde_json::from_value(json).context("the label `org.mobyproject.config` holds a number out of range")
+    serde_json::from_value(json).context("the label `org.mobyproject.config` contains a number out of range")
 }
 
-/// The full name of an image as linuxkit writes it: with the registry, but without a tag that was not given.
+/// The full name of an image as linuxkit writes it: with the registry, without `:latest` unless it was given.
 pub(crate) fn full_name(image: &str) -> String {
     let full = expand_reference(image);
     match full.strip_suffix(":latest") {
@@ -330,7 +330,7 @@ pub(crate) fn full_name(image: &str) -> String {
     }
 }
 
-/// All images that the yml needs, in its order; an image that is named twice comes twice.
+/// All images of the yml, in its order, with repetitions.
 #[must_use]
 pub fn image_references(yml: &Yml) -> Vec<Reference> {
     let moby = &yml.moby;
@@ -355,18 +355,18 @@ pub fn image_references(yml: &Yml) -> Vec<Reference> {
     found
 }
 
-/// The names that become folders of the root file system.
+/// Checks the names that become folders of the root file system.
 fn check_names(moby: &Moby) -> Result<()> {
     let mut seen = BTreeSet::new();
     for volume in moby.volumes() {
         if volume.name.is_empty() || !volume.name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
-            bail!("volumes: `{}` is no name of a volume: small letters, digits, `_` and `-`", volume.name);
+            bail!("volumes: invalid name `{}`: only lower-case letters, digits, `_` and `-` are allowed", volume.name);
         }
         if !seen.insert(&volume.name) {
-            bail!("volumes: the name `{}` comes twice", volume.name);
+            bail!("volumes: duplicate name `{}`", volume.name);
         }
         if volume.format == "oci" {
-            bail!("volumes: `{}` has the format `oci`, which only linuxkit itself can compose yet", volume.name);
+            bail!("volumes: `{}` has the format `oci`, which only linuxkit supports", volume.name);
         }
     }
     for (section, containers) in moby.containers() {
@@ -374,13 +374,13 @@ fn check_names(moby: &Moby) -> Result<()> {
         for container in containers {
             let name = &container.name;
             if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-                bail!("{section}: `{name}` is no name of a container: it becomes a folder");
+                bail!("{section}: invalid name `{name}`: it becomes a folder name");
             }
             if section == "services" && !seen.insert(name) {
-                bail!("{section}: the name `{name}` comes twice, and services run side by side");
+                bail!("{section}: duplicate name `{name}`: services run at the same time");
             }
             if container.image.is_empty() || expand_reference(&container.image).contains(char::is_whitespace) {
-                bail!("{section}: `{name}` has the image `{}`, which is no name of an image", container.image);
+                bail!("{section}: `{name}` has an invalid image name `{}`", container.image);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Two small inputs, and the entry lists that a real `linuxkit build` (3bf33c3a, `--no-sbom`) made of them. A list has an
-//! entry a line in the tar's order: name, kind, mode, owner, size, time, link, the first digits of the content's SHA-256, and
-//! the PAX records. The digests hold every config.json and runtime.json to the byte.
+//! Two small inputs with the entry lists of a real `linuxkit build` (3bf33c3a, `--no-sbom`). A list has one line per entry in
+//! tar order: name, type, mode, owner, size, time, link, first digits of the content's SHA-256, PAX records. So every byte of
+//! config.json and runtime.json is compared.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use compose::{Images, Options, Yml, compose};
@@ -35,7 +35,7 @@ impl Images for Cache {
     }
 }
 
-/// The list of a tar, as the original's was made.
+/// The list of a tar, in the format of the fixtures.
 fn list(tar: &[u8]) -> String {
     let mut list = String::new();
     for entry in tar::Archive::new(tar).entries().unwrap() {

@@ -1,4 +1,4 @@
-//! What is wrong is refused, with the place; what is hostile stays inside.
+//! Invalid input gives errors with their place; hostile input stays inside the root file system.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use compose::{Images, Options, Yml, compose, image_references};
@@ -15,7 +15,8 @@ impl Images for Cached<'_> {
     }
 }
 
-/// A layer of these members: a path that ends in `/` is a directory, `->` a symbolic and `=>` a hard link, else a file that holds its path.
+/// A layer with these members: a path that ends in `/` is a directory, `->` a symbolic link, `=>` a hard link, else a file that
+/// contains its path.
 fn layer(members: &[&str]) -> NewLayer {
     let mut tar = TarWriter::new(Vec::new());
     for member in members {
@@ -65,7 +66,7 @@ fn missing_images_are_named_together() {
     let text = "init: ['x/one:1']\nonboot:\n  - {name: first, image: 'x/two:1'}\nservices:\n  - {name: s, image: 'a/b:1'}\n";
     assert_eq!(
         error(&[], "", text),
-        "`t.yml` needs 2 images that cannot be had:\n  init[0]: `x/one:1`: it is not in the cache\nhint: build it\n  \
+        "`t.yml` needs 2 images that cannot be found:\n  init[0]: `x/one:1`: it is not in the cache\nhint: build it\n  \
          onboot[0] first: `x/two:1`: it is not in the cache\nhint: build it"
     );
 }
@@ -87,7 +88,7 @@ fn hostile_layers_stay_inside() {
 fn a_kernel_must_have_its_files() {
     assert!(error(&["kernel"], "", "kernel: {image: 'a/b:1'}").contains("has no file `kernel.tar`"));
     assert!(error(&["x"], "", "kernel: {image: 'a/b:1', tar: none}").contains("has no file `kernel`"));
-    assert!(error(&["kernel -> x"], "", "kernel: {image: 'a/b:1', tar: none}").contains("is no regular file"));
+    assert!(error(&["kernel -> x"], "", "kernel: {image: 'a/b:1', tar: none}").contains("is not a regular file"));
     assert!(error(&["kernel", "kernel.tar"], "", "kernel: {image: 'a/b:1'}").contains("the tar `kernel.tar`"));
     let paths = try_compose(&["vmlinuz", "u", "other"], "", "kernel: {image: 'a/b:1', tar: none, binary: vmlinuz, ucode: u}").unwrap();
     assert_eq!(paths, ["boot", "boot/cmdline", "boot/kernel", "boot/ucode.cpio"]);
@@ -97,19 +98,19 @@ fn a_kernel_must_have_its_files() {
 fn settings_are_checked() {
     for (label, text, part) in [
         ("{\"labels\":1}", SERVICE.to_owned(), "additional property `labels`"),
-        ("", SERVICE.replace("name: s", "name: s, uid: nobody"), "no container has the name `nobody`"),
-        ("", SERVICE.replace("name: s", "name: s, capabilities: [CAP_NONE]"), "`CAP_NONE` is no capability"),
+        ("", SERVICE.replace("name: s", "name: s, uid: nobody"), "the owner `nobody` is not the name of a container"),
+        ("", SERVICE.replace("name: s", "name: s, capabilities: [CAP_NONE]"), "`CAP_NONE` is not a capability"),
         ("", SERVICE.replace("name: s", "name: s, binds: [/a]"), "the bind `/a`"),
         ("", SERVICE.replace("name: s", "name: s, binds: ['v:/a']"), "no volume `v`"),
-        ("", SERVICE.replace("name: s", "name: s, rlimits: ['x,1,2']"), "has no known name"),
+        ("", SERVICE.replace("name: s", "name: s, rlimits: ['x,1,2']"), "has an unknown name"),
         ("", SERVICE.replace("name: s", "name: s, mounts: [{type: x}]"), "has no destination"),
-        ("", SERVICE.replace("name: s", "name: s, oomScoreAdj: a"), "line 2: services.0.oomScoreAdj: a whole number is expected"),
+        ("", SERVICE.replace("name: s", "name: s, oomScoreAdj: a"), "line 2: services.0.oomScoreAdj: expected a whole number"),
         ("", "files: [{path: x}]".to_owned(), "files[0] `x`"),
-        ("", "files: [{path: ../x, contents: a}]".to_owned(), "leaves its tree"),
-        ("", "files: [{path: x, source: none}]".to_owned(), "cannot look at"),
-        ("", "files: [{path: x, source: ~/a}]".to_owned(), "depends on who builds"),
+        ("", "files: [{path: ../x, contents: a}]".to_owned(), "leaves the root"),
+        ("", "files: [{path: x, source: none}]".to_owned(), "cannot read the metadata of"),
+        ("", "files: [{path: x, source: ~/a}]".to_owned(), "depends on the user's home folder"),
         ("", "files: [{path: x, contents: a, mode: '9'}]".to_owned(), "is not octal"),
-        ("", "files: [{path: x, metadata: toml}]".to_owned(), "metadata can be"),
+        ("", "files: [{path: x, metadata: toml}]".to_owned(), "metadata must be"),
     ] {
         let error = error(&["x"], label, &text);
         assert!(error.contains(part) && error.starts_with("`t.yml`"), "{text}: {error}");
@@ -127,7 +128,7 @@ fn an_image_for_another_machine_is_refused() {
     cache.write(NewImage { reference: "a/b:1".into(), arch: "amd64".into(), layers: vec![layer(&["x"])], ..NewImage::default() }).unwrap();
     let options = Options { arch: "arm64".into(), ..Options::default() };
     let error = compose(&Yml::parse(SERVICE, "t.yml").unwrap(), &Cached(&cache), &options, Vec::new()).unwrap_err();
-    assert!(format!("{error:#}").contains("it is for amd64, and arm64 is wanted"));
+    assert!(format!("{error:#}").contains("it is for amd64 instead of arm64"));
 }
 
 #[test]

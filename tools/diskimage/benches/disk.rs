@@ -1,4 +1,4 @@
-//! live.raw from its parts, against genimage making the same table from the same images. The budget is a ratio of 1.
+//! live.raw from its parts, compared with genimage on the same table and images. Budget: ratio 1.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use diskimage::{
@@ -23,7 +23,7 @@ fn main() {
     write_noise(&rootfs, 150 << 20);
     let ours = best(|| write_ours(folder.path(), &rootfs));
     println!("diskimage: {ours:?}");
-    // genimage gets the ESP and the configuration ready-made; it would call mkfs.vfat and mtools for them.
+    // genimage gets the finished ESP and configuration; it would call mkfs.vfat and mtools for them.
     fat(36 << 20).write(&File::create(folder.path().join("esp.img")).unwrap()).unwrap();
     fat(1 << 20).write(&File::create(folder.path().join("config.img")).unwrap()).unwrap();
     std::fs::write(folder.path().join("genimage.cfg"), GENIMAGE).unwrap();

@@ -1,4 +1,4 @@
-//! A live disk as the archive for Google's cloud, against `tar -Sczf`. The budget is a ratio of 1/3.
+//! A live disk as a GCP archive, compared with `tar -Sczf`. Budget: ratio 1/3.
 //!
 //!     cargo bench -p diskimage --bench gcp [-- live.raw]
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -47,7 +47,7 @@ fn best(mut run: impl FnMut()) -> f64 {
     (0..ROUNDS).map(|_| time(&mut run)).fold(f64::MAX, f64::min)
 }
 
-/// A disk of 350 MiB as live.raw is: a squashfs (noise), an EFI system partition with programs (this one), holes.
+/// A disk of 350 MiB like live.raw: a squashfs (noise), an ESP with programs (this one), holes.
 fn generate(folder: &Path) -> PathBuf {
     let path = folder.join("live.raw");
     let file = File::create(&path).unwrap();

@@ -1,5 +1,5 @@
-//! A tar as a squashfs, against `tar x` and mksquashfs with the same compressor and block size: wall time, processor time,
-//! peak memory, size. The budget is a ratio of 1 in wall time, and 256 MiB.
+//! A squashfs from a tar, compared with `tar x` and mksquashfs (same compressor and block size): wall time, CPU time, peak
+//! memory, size. Budget: ratio 1 in wall time, and 256 MiB.
 //!
 //!     cargo bench -p diskimage --bench squashfs [-- rootfs.tar]
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes of the tar that is made when none is given.
+/// Size in bytes of the generated tar.
 const GENERATED: usize = 100 << 20;
 
 struct Cost {
@@ -29,7 +29,8 @@ fn main() {
     let given = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let tar = given.map_or_else(|| generate(folder.path()), PathBuf::from);
     println!("{}: {} MiB", tar.display(), tar.metadata().unwrap().len() >> 20);
-    // Rounds are run in turns and the fastest counts, because this machine may have other work; xz takes too long for many.
+    // Alternates both sides and uses the fastest round, because the machine may have other work; xz is too slow for many
+    // rounds.
     let rows = [(Compressor::Gzip, "gzip", &["-Xcompression-level", "6"][..], 3), (Compressor::Xz { bcj: Vec::new() }, "xz", &[][..], 1)];
     for (compressor, name, level, rounds) in rows {
         let there = Command::new("mksquashfs").arg("-version").output().is_ok();
@@ -94,7 +95,7 @@ fn generate(folder: &Path) -> PathBuf {
 }
 
 fn write_ours(folder: &Path, tar: &Path, compressor: &Compressor) -> Cost {
-    // Resets the peak, which what was generated would be.
+    // Resets the peak, which otherwise is that of generating the input.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (start, cpu) = (Instant::now(), processor_time(0));
     let entries = filetree::read_tar_file(Arc::new(File::open(tar).unwrap())).unwrap();
@@ -118,7 +119,7 @@ fn run_mksquashfs(folder: &Path, tar: &Path, compressor: &str, level: &[&str]) -
     cost
 }
 
-/// Runs a command to its end; gives its peak memory, looked at while it runs.
+/// Runs a command; returns its peak memory, sampled while it runs.
 fn run(command: &mut Command) -> u64 {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let mut most = 0;
@@ -139,10 +140,10 @@ fn peak(process: &str) -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
-/// Seconds of processor time of this process, or (2) of its ended children.
+/// CPU seconds of this process, or (2) of its finished children.
 fn processor_time(which: usize) -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    // The fields behind the name, which may hold anything: user time is the twelfth, in ticks of 10 ms.
+    // Fields after the name, which may contain anything; user time is the twelfth, in ticks of 10 ms.
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
     (11 + which..13 + which).map(|index| fields[index].parse::<f64>().unwrap() / 100.0).sum()
 }

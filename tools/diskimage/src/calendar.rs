@@ -1,6 +1,6 @@
-//! Dates of times in seconds since the epoch.
+//! Converts Unix timestamps to dates.
 
-/// A moment in UTC.
+/// A date and time in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub year: i64,
@@ -11,9 +11,9 @@ pub(crate) struct Moment {
     pub second: i64,
 }
 
-/// The moment of `epoch`.
+/// The date and time of the Unix timestamp `epoch`.
 pub(crate) fn moment(epoch: i64) -> Moment {
-    // Days to a civil date in the proleptic Gregorian calendar, counted in eras of 400 years that begin in March.
+    // Days to a proleptic Gregorian date, in eras of 400 years that start in March.
     let days = epoch.div_euclid(86400) + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

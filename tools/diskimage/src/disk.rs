@@ -1,4 +1,4 @@
-//! A disk with a GUID partition table: one table of rows (MBR, GPT, blobs, partitions, backup GPT), one overlap check, one writer.
+//! A disk with a GUID partition table: MBR, GPT, blobs, partitions and backup GPT are rows of one table with one overlap check.
 
 #[cfg(test)]
 mod tests;
@@ -12,19 +12,19 @@ use anyhow::{Context as _, Result, bail};
 use filetree::Content;
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-/// What a partition holds.
+/// Content of a partition.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// Nothing: zeros.
+    /// Zeros.
     Empty,
-    /// A ready image; shorter than the partition is fine, longer is an error with both numbers.
+    /// An image file; it may be smaller than the partition.
     Image(Content),
-    /// A FAT volume, written straight into the disk.
+    /// A FAT volume, written directly to the disk.
     Fat(fat::Layout),
 }
 
 impl Source {
-    /// Bytes of the content.
+    /// Size of the content in bytes.
     fn len(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -34,27 +34,27 @@ impl Source {
     }
 }
 
-/// How large a partition is.
+/// Size of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// So many bytes, rounded up to whole MiB.
+    /// Bytes, rounded up to whole MiB.
     Bytes(u64),
-    /// All that is left up to the last usable sector; only the last partition may say so.
+    /// Up to the last usable sector; only for the last partition.
     Rest,
 }
 
-/// One partition. Partitions lie on the disk in the order of the table; their numbers may have gaps and any order.
+/// A partition. Partitions are placed in table order; numbers may have gaps and any order.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Number, 1 to 128: the entry's place in the GPT.
+    /// Number, 1 to 128: its entry in the GPT.
     pub number: u32,
-    /// Name, at most 36 UTF-16 units.
+    /// Name, at most 36 UTF-16 code units.
     pub name: String,
-    /// Type.
+    /// Partition type GUID.
     pub type_guid: Guid,
-    /// Identity.
+    /// Unique partition GUID (PARTUUID).
     pub uuid: Guid,
-    /// Attribute bits, as the entry has them: bit 2 is legacy BIOS bootable.
+    /// Attribute bits; bit 2 is legacy BIOS bootable.
     pub attributes: u64,
     /// Size.
     pub size: Size,
@@ -62,21 +62,21 @@ pub struct Part {
     pub source: Source,
 }
 
-/// One record of a hybrid MBR.
+/// A record of a hybrid MBR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MbrRecord {
-    /// Number of the partition that it repeats.
+    /// Number of the GPT partition.
     pub number: u32,
     /// MBR type, such as 0x0c.
     pub kind: u8,
-    /// Whether it is marked bootable.
+    /// Whether its boot flag is set.
     pub bootable: bool,
 }
 
-/// Bytes at a fixed place outside all partitions: GRUB's core image for BIOS, a board's boot blob.
+/// Bytes at a fixed offset outside all partitions: GRUB's core image for BIOS, or a board's boot blob.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Name in errors.
+    /// Name in error messages.
     pub name: String,
     /// Byte offset on the disk.
     pub offset: u64,
@@ -84,26 +84,26 @@ pub struct Blob {
     pub content: Content,
 }
 
-/// A disk as it is wanted.
+/// Description of a disk.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Identity of the disk.
+    /// GUID of the disk.
     pub disk_guid: Guid,
     /// Size of the whole disk in bytes, a multiple of 512.
     pub size: u64,
-    /// Sector of the first partition: 2048.
+    /// First sector of the first partition; usually 2048.
     pub first_lba: u64,
-    /// Partitions in the order in which they lie on the disk.
+    /// Partitions in disk order.
     pub parts: Vec<Part>,
-    /// Records of a hybrid MBR, at most three, before the record of type 0xEE; none for a plain protective MBR.
+    /// Records of a hybrid MBR, at most three, placed before the record of type 0xEE; empty for a protective MBR.
     pub hybrid: Vec<MbrRecord>,
-    /// Boot code for the first 446 bytes of the disk; empty for none.
+    /// Boot code of the MBR, at most 446 bytes; may be empty.
     pub boot_code: Vec<u8>,
-    /// Bytes outside of all partitions.
+    /// Blobs outside all partitions.
     pub blobs: Vec<Blob>,
 }
 
-/// A validated disk, ready to be written.
+/// A validated disk.
 #[derive(Clone, Debug)]
 pub struct Layout {
     size: u64,
@@ -114,7 +114,7 @@ pub struct Layout {
     contents: Vec<(String, u64, Source)>,
 }
 
-/// What lies on the disk from one byte to another: the overlap check knows nothing else.
+/// An area of the disk, for the overlap check.
 #[derive(Clone, Debug)]
 struct Row {
     name: String,
@@ -124,14 +124,14 @@ struct Row {
 
 const MIB: u64 = 1 << 20;
 
-/// Places every row and checks all of them: sizes, overlaps, numbers, names, contents that are too large.
+/// Places all rows and checks sizes, overlaps, numbers, names and content sizes.
 pub fn layout(table: Table) -> Result<Layout> {
     let sectors = table.size / SECTOR;
     if !table.size.is_multiple_of(SECTOR) || sectors < 2 * gpt::first_usable() {
-        bail!("a disk of {} bytes: it must be a multiple of {SECTOR} and hold two partition tables", table.size);
+        bail!("invalid disk size of {} bytes: it must be a multiple of {SECTOR} with room for two partition tables", table.size);
     }
     if table.boot_code.len() > 446 {
-        bail!("the boot code has {} bytes, the MBR has room for 446", table.boot_code.len());
+        bail!("the boot code has {} bytes, more than the 446 of an MBR", table.boot_code.len());
     }
     let entries = place(&table, sectors)?;
     check_identities(&entries)?;
@@ -147,30 +147,34 @@ fn label(part: &Part) -> String {
     format!("partition {} `{}`", part.number, part.name)
 }
 
-/// Gives every partition its sectors, in the order of the table.
+/// Assigns sectors to the partitions, in table order.
 fn place(table: &Table, sectors: u64) -> Result<Vec<GptEntry>> {
     let mut next = table.first_lba;
     let mut entries = Vec::new();
     for (index, part) in table.parts.iter().enumerate() {
         let units = part.name.encode_utf16().count();
         if !(1..=gpt::ENTRIES).contains(&part.number) || units > 36 || part.type_guid == Guid::default() {
-            bail!("{}: its number must be 1 to {}, its name at most 36 units, its type not zero", label(part), gpt::ENTRIES);
+            bail!(
+                "invalid {}: the number must be 1 to {}, the name at most 36 UTF-16 code units, the type not zero",
+                label(part),
+                gpt::ENTRIES
+            );
         }
         let end = match part.size {
             Size::Bytes(bytes) => bytes
                 .checked_next_multiple_of(MIB)
                 .filter(|bytes| *bytes > 0)
                 .and_then(|bytes| next.checked_add(bytes / SECTOR))
-                .with_context(|| format!("{} cannot have {bytes} bytes", label(part)))?,
+                .with_context(|| format!("invalid size of {}: {bytes} bytes", label(part)))?,
             Size::Rest if index + 1 == table.parts.len() => gpt::last_usable(sectors) + 1,
-            Size::Rest => bail!("{} takes the rest of the disk, and is not the last", label(part)),
+            Size::Rest => bail!("{} takes the rest of the disk, but is not the last partition", label(part)),
         };
         if end <= next {
-            bail!("{} takes the rest of a disk of {} bytes, and nothing is left", label(part), table.size);
+            bail!("no space is left for {} on the disk of {} bytes", label(part), table.size);
         }
         let (room, len) = ((end - next) * SECTOR, part.source.len());
         if len > room {
-            bail!("the image for {} has {len} bytes, the partition {room}", label(part));
+            bail!("the image for {} has {len} bytes, more than the partition's {room}", label(part));
         }
         entries.push(GptEntry {
             number: part.number,
@@ -190,14 +194,14 @@ fn check_identities(entries: &[GptEntry]) -> Result<()> {
     for (index, entry) in entries.iter().enumerate() {
         for other in &entries[..index] {
             if entry.number == other.number || entry.uuid == other.uuid {
-                bail!("two partitions cannot both be number {} or {}: `{}` and `{}`", entry.number, entry.uuid, other.name, entry.name);
+                bail!("two partitions have the number {} or the GUID {}: `{}` and `{}`", entry.number, entry.uuid, other.name, entry.name);
             }
         }
     }
     Ok(())
 }
 
-/// Everything that takes place on the disk.
+/// All areas in use.
 fn rows(table: &Table, entries: &[GptEntry], sectors: u64) -> Vec<Row> {
     let row = |name: &str, start: u64, end: u64| Row { name: name.to_owned(), start, end };
     let usable = gpt::last_usable(sectors) + 1;
@@ -218,8 +222,8 @@ fn check_rows(mut rows: Vec<Row>, size: u64) -> Result<()> {
     rows.sort_by_key(|row| (row.start, row.end));
     let needed = rows.iter().map(|row| row.end).max().unwrap_or(0);
     if needed > size {
-        // The last partition has the backup table behind it.
-        bail!("the disk is too small: its parts need {} bytes, it has {size}", needed.saturating_add((gpt::ENTRIES_SECTORS + 1) * SECTOR));
+        // The backup GPT follows the last partition.
+        bail!("the disk is too small: it has {size} bytes and needs {}", needed.saturating_add((gpt::ENTRIES_SECTORS + 1) * SECTOR));
     }
     for pair in rows.windows(2) {
         if pair[0].end > pair[1].start {
@@ -238,18 +242,18 @@ fn check_rows(mut rows: Vec<Row>, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// The MBR's records: those of the hybrid, and the one that keeps old tools from seeing free space. In a hybrid that one
-/// covers only the GPT itself, as sgdisk makes it, because the records may not overlap.
+/// Records of the MBR: those of the hybrid MBR, and a protective one that hides the disk from old tools. In a hybrid MBR the
+/// protective record covers only the GPT, as in sgdisk, because records must not overlap.
 fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Result<Vec<MbrEntry>> {
     if hybrid.len() > 3 {
-        bail!("{} partitions for a hybrid MBR, it has room for 3", hybrid.len());
+        bail!("{} partitions for a hybrid MBR, which has room for 3", hybrid.len());
     }
     let mut records = Vec::new();
     for record in hybrid {
         let entry = entries.iter().find(|entry| entry.number == record.number);
-        let entry = entry.with_context(|| format!("the hybrid MBR names partition {}, which the disk has not", record.number))?;
+        let entry = entry.with_context(|| format!("the hybrid MBR refers to partition {}, which does not exist", record.number))?;
         let (Ok(first_lba), Ok(sectors)) = (u32::try_from(entry.first_lba), u32::try_from(entry.last_lba + 1 - entry.first_lba)) else {
-            bail!("partition {} lies beyond the 2 TiB that an MBR can name", record.number);
+            bail!("partition {} exceeds the 2 TiB limit of an MBR", record.number);
         };
         records.push(MbrEntry { kind: record.kind, bootable: record.bootable, first_lba, sectors });
     }
@@ -260,26 +264,26 @@ fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Resu
 }
 
 impl Layout {
-    /// Bytes of the whole disk.
+    /// Size of the disk in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The partitions with their sectors, in the order in which they lie on the disk.
+    /// Partitions with their sectors, in disk order.
     #[must_use]
     pub fn entries(&self) -> &[GptEntry] {
         &self.entries
     }
 
-    /// Writes the disk as the whole of `out`, sparse: what was there is cut away first. `out` is a regular file.
+    /// Writes the disk to the regular file `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the disk image")?;
-        out.set_len(self.size).with_context(|| format!("cannot make the disk image {} bytes long", self.size))?;
+        out.set_len(self.size).with_context(|| format!("cannot set the size of the disk image to {} bytes", self.size))?;
         let sectors = self.size / SECTOR;
         let table = gpt::encode_entries(&self.entries);
         let crc = gpt::crc32(&table);
-        // The backup stands the other way round: entries, then the header in the last sector.
+        // In the backup, the entries come before the header, which is in the last sector.
         let pieces: [(u64, &[u8]); 5] = [
             (0, &gpt::encode_mbr(&self.boot_code, &self.records)),
             (1, &gpt::encode_header(self.disk_guid, sectors, false, crc)),

@@ -1,4 +1,4 @@
-//! EVE's disks as data: the kinds of partitions that the original's make-raw knows, and the lists that make live and installer.
+//! EVE's disks as data: the partition kinds of lf-edge/eve's make-raw, and the partition lists of live and installer images.
 //!
 //! ```text
 //! live.raw (efi conf imga), 350 MiB             installer.raw (conf_win installer inventory_win), 350 MiB
@@ -12,7 +12,7 @@
 //! 692224  free                                  700416  free
 //! 716767  backup GPT                            716767  backup GPT
 //! ```
-//! The guest makes the rest (3 IMGB, 9 P3) on its first boot.
+//! The guest creates the others (3 IMGB, 9 P3) at first boot.
 
 use crate::{
     disk::{Blob, MbrRecord, Part, Size, Source, Table},
@@ -22,73 +22,73 @@ use anyhow::{Context as _, Result, bail};
 use filetree::Content;
 use std::str::FromStr;
 
-/// The kinds of partitions, by the names that make-raw takes.
+/// Partition kinds, with make-raw's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// `efi`: the EFI system partition.
+    /// `efi`: EFI system partition.
     Efi,
-    /// `imga`: the first root file system.
+    /// `imga`: first root file system.
     Imga,
-    /// `imgb`: the second root file system, empty at first.
+    /// `imgb`: second root file system, initially empty.
     Imgb,
-    /// `conf`: the configuration.
+    /// `conf`: configuration.
     Conf,
-    /// `conf_win`: the same under a type that Windows shows.
+    /// `conf_win`: configuration with a type that Windows mounts.
     ConfWin,
-    /// `persist`: P3, up to the disk's end.
+    /// `persist`: P3, up to the end of the disk.
     Persist,
-    /// `installer`: an EFI system partition with everything to install.
+    /// `installer`: EFI system partition with all files of the installer.
     Installer,
     /// `verification`: the same for the verification image.
     Verification,
-    /// `inventory_win`: where the installer leaves its report.
+    /// `inventory_win`: partition for the installer's report.
     InventoryWin,
-    /// `usb_conf`: a stick with a device's port configuration, alone on its disk.
+    /// `usb_conf`: a device's port configuration; the only partition of a USB stick.
     UsbConf,
 }
 
-/// What lies on `live.raw`, in the original's order.
+/// Partitions of `live.raw`, in make-raw's order.
 pub const LIVE: &[Kind] = &[Kind::Efi, Kind::Conf, Kind::Imga];
-/// What lies on `installer.raw`, in the original's order.
+/// Partitions of `installer.raw`, in make-raw's order.
 pub const INSTALLER: &[Kind] = &[Kind::ConfWin, Kind::Installer, Kind::InventoryWin];
-/// What lies on `verification.raw`, in the original's order.
+/// Partitions of `verification.raw`, in make-raw's order.
 pub const VERIFICATION: &[Kind] = &[Kind::ConfWin, Kind::Verification, Kind::InventoryWin];
-/// Everything that an installed disk has, in the original's order.
+/// Partitions of an installed disk, in make-raw's order.
 pub const INSTALLED: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::Imgb, Kind::Conf, Kind::Persist];
 
-/// Size of live.raw and installer.raw: 350 MiB. `MEDIA_SIZE` applies later, when the image is converted or resized.
+/// Size of live.raw and installer.raw in bytes: 350 MiB. `MEDIA_SIZE` applies later, when the image is converted or resized.
 pub const DISK_SIZE: u64 = 350 << 20;
-/// Size of verification.raw: 650 MiB.
+/// Size of verification.raw in bytes: 650 MiB.
 pub const VERIFICATION_DISK_SIZE: u64 = 650 << 20;
 
 const DISK: Guid = Guid(0xad6871ee_31f9_4cf3_9e09_6f7a25c30050);
 const ESP: Guid = Guid(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
-/// Root file systems: the only type that GRUB's gptprio looks at.
+/// Type of root file systems; GRUB's gptprio considers only this type.
 const ROOTFS: Guid = Guid(0x5dfbf5f4_2848_4bac_aa5e_0d9a20b745a6);
 const CONFIG: Guid = Guid(0x13307e62_cd9c_4920_8f9b_91b45828b798);
 const PERSIST: Guid = Guid(0x5f24425a_2dfa_11e8_a270_7b663faccc2c);
 const BASIC_DATA: Guid = Guid(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
 
-/// What a kind is on the disk. Size 0 takes the rest.
+/// Row of a partition kind. Size 0 takes the rest of the disk.
 struct Spec {
     kind: Kind,
     word: &'static str,
     number: u32,
     name: &'static str,
     type_guid: Guid,
-    /// Last byte of the partition's GUID; the disk's own has 50.
+    /// Last byte of the PARTUUID; 0x50 is the disk's.
     uuid: u128,
     attributes: u64,
     size: u64,
 }
 
 const BIOS_BOOTABLE: u64 = 1 << 2;
-/// gptprio: priority 2 (bits 48 to 51) and booted successfully (bit 56).
+/// gptprio: priority 2 (bits 48 to 51), successful boot (bit 56).
 const ACTIVE: u64 = 1 << 49 | 1 << 56;
 const MIB: u64 = 1 << 20;
 
-// The partitions of installation media have random GUIDs in the original; here they are fixed, and differ from those of
-// the installed disk, because a machine can have both.
+// make-raw gives partitions of installation media random GUIDs. Here they are fixed, and differ from those of an installed
+// disk, because both may be in one machine.
 #[rustfmt::skip]
 const SPECS: [Spec; 10] = [
     Spec { kind: Kind::Efi,          word: "efi",           number: 1, name: "EFI System",       type_guid: ESP,        uuid: 0x51, attributes: BIOS_BOOTABLE, size: 36 * MIB },
@@ -108,14 +108,14 @@ impl Kind {
         SPECS.iter().find(|spec| spec.kind == self).expect("every kind has its row")
     }
 
-    /// The name that make-raw takes.
+    /// make-raw's name.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.spec().word
     }
 
-    /// Bytes of the partition on a disk of `disk_size` bytes: the size that a FAT volume for it should have. For those
-    /// that take the rest it is right only when they are alone on the disk.
+    /// Size in bytes of the partition, and of a FAT volume for it, on a disk of `disk_size` bytes. For a kind that takes the
+    /// rest it is only right if the partition is alone on the disk.
     #[must_use]
     pub fn size(self, disk_size: u64) -> u64 {
         match self.spec().size {
@@ -131,17 +131,17 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self> {
         let words = SPECS.map(|spec| spec.word).join(", ");
         let spec = SPECS.iter().find(|spec| spec.word == text);
-        Ok(spec.with_context(|| format!("there is no partition kind `{text}`; there are {words}"))?.kind)
+        Ok(spec.with_context(|| format!("unknown partition kind `{text}`: expected one of {words}"))?.kind)
     }
 }
 
-/// Sector of the first partition.
+/// First sector of the first partition.
 const FIRST_LBA: u64 = 2048;
 
-/// The table for `kinds` on a disk of `size` bytes, in their order, each with its content.
+/// Table of a disk of `size` bytes with the partitions `kinds`, in order, each with its content.
 pub fn table(kinds: Vec<(Kind, Source)>, size: u64) -> Result<Table> {
     if kinds.len() > 1 && kinds.iter().any(|(kind, _)| *kind == Kind::UsbConf) {
-        bail!("a usb_conf partition stands alone on its disk");
+        bail!("a usb_conf partition must be the only one on its disk");
     }
     let hybrid = hybrid(&kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());
     let parts = kinds.into_iter().map(|(kind, source)| {
@@ -159,8 +159,8 @@ pub fn table(kinds: Vec<(Kind, Source)>, size: u64) -> Result<Table> {
     Ok(Table { disk_guid: DISK, size, first_lba: FIRST_LBA, parts: parts.collect(), hybrid, boot_code: Vec::new(), blobs: Vec::new() })
 }
 
-/// The hybrid MBR: the ESP first, bootable and of a type that BIOSes and boards know; an inventory brings the
-/// configuration and itself.
+/// Hybrid MBR: the ESP first, bootable, with a type that BIOSes and boards know; an inventory adds itself and the
+/// configuration.
 fn hybrid(kinds: &[Kind]) -> Vec<MbrRecord> {
     const FAT32_LBA: u8 = 0x0c;
     const WINDOWS_DATA: u8 = 0x07;
@@ -179,15 +179,15 @@ fn hybrid(kinds: &[Kind]) -> Vec<MbrRecord> {
     records
 }
 
-/// Puts GRUB for BIOS on the disk: `boot` (boot.img) in the MBR and `core` (the core image) behind the GPT, where both
-/// learn of the place as GRUB's boot.S and diskboot.S want it.
+/// Adds GRUB for BIOS: `boot` (boot.img) in the MBR, and `core` (the core image) after the GPT, with the sector numbers that
+/// GRUB's boot.S and diskboot.S need.
 pub fn add_bios_grub(table: &mut Table, boot: &[u8], core: &[u8]) -> Result<()> {
     const CORE_LBA: u64 = 34;
-    // Where boot.img has the sector of the core's first sector, and the core's first sector that of its second.
+    // Offset in boot.img of the core's first sector, and offset in the core's first sector of its second sector.
     const KERNEL_SECTOR: usize = 92;
     const BLOCKLIST_START: usize = 500;
     if boot.len() < 446 || core.len() < 512 {
-        bail!("GRUB for BIOS: boot.img has {} bytes and the core image {}, at least 446 and 512 are needed", boot.len(), core.len());
+        bail!("GRUB for BIOS: boot.img has {} bytes and the core image {}, less than the required 446 and 512", boot.len(), core.len());
     }
     let (mut boot, mut core) = (boot[..446].to_vec(), core.to_vec());
     boot[KERNEL_SECTOR..KERNEL_SECTOR + 8].copy_from_slice(&CORE_LBA.to_le_bytes());
@@ -197,8 +197,8 @@ pub fn add_bios_grub(table: &mut Table, boot: &[u8], core: &[u8]) -> Result<()> 
     Ok(())
 }
 
-/// Puts an i.MX8 board's boot blob on the disk, `offset_kib` KiB from its start (32 on most boards), and moves the
-/// partitions behind the 8 MiB that are its own.
+/// Adds the boot blob of an i.MX8 board at `offset_kib` KiB (32 on most boards), and places partitions after the 8 MiB reserved
+/// for the blob.
 pub fn add_imx8_blob(table: &mut Table, content: Content, offset_kib: u64) {
     const RESERVED: u64 = 8 * MIB;
     table.first_lba = RESERVED / SECTOR;

@@ -1,4 +1,4 @@
-//! What is in one partition of a disk that nobody mounts: a raw image, the disk inside a qcow2, or a block device.
+//! Reads single partitions of a disk without mounting it: a raw image, a qcow2 or a block device.
 
 use crate::{
     fat,
@@ -17,39 +17,39 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the disk in the file or device at `path`.
+    /// Opens the disk in a file or device.
     pub fn open(path: &Path) -> Result<Self> {
         Self::of_source(source_of(path, None)?, path)
     }
 
-    /// The disk in the qcow2 file at `path`, which holds what differs from the image at `base`.
+    /// Opens the disk in the qcow2 file at `path`, with the image at `base` as its backing file.
     pub fn open_over(path: &Path, base: &Path) -> Result<Self> {
         Self::of_source(source_of(path, Some(source_of(base, None)?))?, path)
     }
 
     fn of_source(source: Box<dyn ReadAt>, path: &Path) -> Result<Self> {
         let table = gpt::read(source.as_ref()).with_context(|| format!("cannot read the partitions of `{}`", path.display()))?;
-        let table = table.with_context(|| format!("`{}` is no disk with a GUID partition table", path.display()))?;
+        let table = table.with_context(|| format!("`{}` has no GUID partition table", path.display()))?;
         Ok(Self { source, entries: table.entries })
     }
 
-    /// The partition with this name, if there is one.
+    /// The first partition with this name, if any.
     pub fn partition(&self, name: &str) -> Result<Option<Window<'_>>> {
         let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else { return Ok(None) };
-        let sectors = entry.last_lba.checked_sub(entry.first_lba).context("a partition ends before it begins")?;
-        let bytes = |sectors: u64| sectors.checked_mul(SECTOR).context("a partition lies beyond 2^64");
+        let sectors = entry.last_lba.checked_sub(entry.first_lba).context("a partition ends before its start")?;
+        let bytes = |sectors: u64| sectors.checked_mul(SECTOR).context("the position of a partition is out of range");
         let window = Window::new(self.source.as_ref(), bytes(entry.first_lba)?, bytes(sectors.saturating_add(1))?);
-        window.with_context(|| format!("the partition {name}")).map(Some)
+        window.with_context(|| format!("cannot read the partition {name}")).map(Some)
     }
 
-    /// The names of all partitions.
+    /// Names of all partitions.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.entries.iter().map(|entry| entry.name.as_str()).collect()
     }
 }
 
-/// The files and directories of a FAT volume, each file of at most `most` bytes, all with the time `mtime`.
+/// Files and directories of a FAT volume, with mtime `mtime`. Files with more than `most` bytes are errors.
 pub fn fat_tree(volume: &fat::Reader<'_>, most: u32, mtime: i64) -> Result<Tree> {
     let mut tree = Tree::new();
     for entry in volume.entries()? {
@@ -57,12 +57,12 @@ pub fn fat_tree(volume: &fat::Reader<'_>, most: u32, mtime: i64) -> Result<Tree>
             true => Node::dir(0o755, mtime),
             false => Node::file(0o644, mtime, Content::from(volume.read(&entry, most)?)),
         };
-        tree.insert(&entry.path, node).with_context(|| format!("`{}` in the volume", entry.path))?;
+        tree.insert(&entry.path, node).with_context(|| format!("cannot add `{}` of the FAT volume", entry.path))?;
     }
     Ok(tree)
 }
 
-/// The disk in a raw or qcow2 file.
+/// Opens the disk in a raw or qcow2 file.
 fn source_of(path: &Path, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt>> {
     let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
     if file.metadata()?.is_dir() {
@@ -75,7 +75,7 @@ fn source_of(path: &Path, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadA
         Some(base) => qcow2::Reader::open_over(image, base),
         None => qcow2::Reader::open(image),
     };
-    Ok(Box::new(reader.with_context(|| path.display().to_string())?))
+    Ok(Box::new(reader.with_context(|| format!("cannot open `{}`", path.display()))?))
 }
 
 #[cfg(test)]
@@ -101,6 +101,6 @@ mod tests {
         assert!(tree.get("identity").unwrap().children().is_some());
         assert!(fat_tree(&fat::Reader::open(&window).unwrap(), 1, 7).is_err());
         std::fs::write(&path, "no disk").unwrap();
-        assert!(format!("{:#}", Disk::open(&path).err().unwrap()).contains("no disk with a GUID"));
+        assert!(format!("{:#}", Disk::open(&path).err().unwrap()).contains("has no GUID partition table"));
     }
 }

@@ -1,5 +1,5 @@
-//! A disk for Google's cloud: `NAME.img.tar.gz`, a gzip'd tar with one member, `disk.raw`, in old GNU's sparse form (GNU tar's
-//! manual, "Storing Sparse Files"), as Google's import takes it.
+//! A disk for Google Compute Engine: `NAME.img.tar.gz`, a gzip-compressed tar with one member `disk.raw` in old GNU sparse
+//! format (GNU tar manual, "Storing Sparse Files").
 
 mod gzip;
 mod header;
@@ -13,19 +13,19 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use std::{fs::File, io::Write, os::unix::fs::FileExt as _, sync::Arc};
 
-/// How the archive is written.
+/// Settings of the archive.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Size of the disk in bytes (`MEDIA_SIZE`), a multiple of 512, at least the image's. Google's cloud takes whole GiB.
+    /// Size of the disk in bytes (`MEDIA_SIZE`): a multiple of 512, at least the image's size. Google requires whole GiB.
     pub size: u64,
-    /// Time of the member, seconds since the epoch.
+    /// Mtime of the member: Unix timestamp.
     pub mtime: u32,
-    /// Blocks compressed at a time; the bytes do not depend on it.
+    /// Number of compression threads; does not affect the result.
     pub threads: usize,
 }
 
 impl Options {
-    /// Every core.
+    /// Settings that use all cores.
     #[must_use]
     pub fn new(size: u64, mtime: u32) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -33,7 +33,7 @@ impl Options {
     }
 }
 
-/// What an archive will hold: the places of the disk that are not zeros.
+/// Plan of an archive: the non-zero regions of the disk.
 #[derive(Clone, Debug)]
 pub struct Layout {
     disk: Arc<File>,
@@ -41,27 +41,27 @@ pub struct Layout {
     regions: Vec<Extent>,
 }
 
-/// Zeros are left out in runs of so many bytes, at multiples of it.
+/// Size and alignment of the zero blocks that are omitted, in bytes.
 const GRAIN: u64 = 64 << 10;
-/// The tar ends with two empty blocks, and then with what fills its last record.
+/// A tar ends with two zero blocks, padded to a whole record.
 const END: u64 = 2 * SECTOR;
 const RECORD: u64 = 20 * SECTOR;
 
-/// Looks through `disk` (a regular file) for what is not zeros; holes are not read. What the archive holds depends on the
-/// bytes of the disk alone, not on where its file system has holes.
+/// Finds the non-zero regions of `disk` (a regular file); skips holes. The archive depends on the disk's bytes only, not on its
+/// holes.
 pub fn layout(disk: File, options: &Options) -> Result<Layout> {
-    let len = disk.metadata().context("cannot look at the disk image")?.len();
+    let len = disk.metadata().context("cannot read the metadata of the disk image")?.len();
     if !options.size.is_multiple_of(SECTOR) || !len.is_multiple_of(SECTOR) {
-        bail!("a disk of {} bytes from an image of {len}: both must be multiples of {SECTOR}", options.size);
+        bail!("a disk of {} bytes from an image of {len} bytes: both must be multiples of {SECTOR}", options.size);
     }
     if len > options.size {
-        bail!("the image has {len} bytes, more than the {} that the disk is to have", options.size);
+        bail!("the image has {len} bytes, more than the disk's {}", options.size);
     }
     let regions = find_data(&disk, len)?;
     Ok(Layout { disk: Arc::new(disk), options: options.clone(), regions })
 }
 
-/// The runs of grains that are not all zeros.
+/// Runs of non-zero grains.
 fn find_data(disk: &File, len: u64) -> Result<Vec<Extent>> {
     let mut found: Vec<Extent> = Vec::new();
     let mut buffer = vec![0; usize::try_from(16 * GRAIN)?];
@@ -89,29 +89,29 @@ fn find_data(disk: &File, len: u64) -> Result<Vec<Extent>> {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    // In pieces, so that the compiler makes wide comparisons and data is told by its first piece.
+    // Small pieces let the compiler vectorize, and end the check early on data.
     bytes.chunks(512).all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 impl Layout {
-    /// Bytes of the disk that are in the archive.
+    /// Size of the disk's data in the archive, uncompressed.
     #[must_use]
     pub fn data(&self) -> u64 {
         self.regions.iter().map(|region| region.len).sum()
     }
 
-    /// Writes the archive; gives its bytes.
+    /// Writes the archive; returns its size in bytes.
     pub fn write(&self, out: &mut dyn Write) -> Result<u64> {
         let head = header::encode("disk.raw", self.options.size, self.options.mtime, &self.regions);
         gzip::write(&Stream::new(self, head), self.options.threads, out)
     }
 }
 
-/// The tar as bytes by position: its headers, the disk's regions one behind the other, zeros.
+/// The tar with random access: headers, regions of the disk, zeros.
 struct Stream<'l> {
     disk: &'l File,
     head: Vec<u8>,
-    /// Where each region stands in the tar.
+    /// Offset of each region in the tar.
     regions: Vec<(u64, Extent)>,
     len: u64,
 }
@@ -127,7 +127,7 @@ impl<'l> Stream<'l> {
         Self { disk: &layout.disk, head, regions, len: (at + END).next_multiple_of(RECORD) }
     }
 
-    /// Fills `buffer`, which lies inside the tar, from `at` on.
+    /// Fills `buffer` with the tar's bytes from `at` on; must be inside the tar.
     fn read(&self, buffer: &mut [u8], at: u64) -> Result<()> {
         buffer.fill(0);
         let end = at + buffer.len() as u64;

@@ -1,6 +1,7 @@
-//! Disk image formats, each with two phases: `layout` (sizes, offsets, every validation) and `write` (bytes).
-//! Starts no process, reads no clock and no environment; atomic replacement of a file is the caller's business:
-//! every writer takes an open file under a temporary name.
+//! Disk image formats: partition tables, file systems (FAT, ext4, squashfs, ISO 9660), containers (qcow2, Parallels, GCP) and
+//! EVE's recipes of them. Each writer has two phases: `layout` (sizes, offsets, all validation) and `write` (bytes). It starts
+//! no process and reads neither clock nor environment; callers replace files atomically, by passing an open temporary file. It
+//! depends on the crate filetree.
 
 mod calendar;
 pub mod disk;

@@ -1,16 +1,16 @@
-//! The bundle of a Parallels disk: its `DiskDescriptor.xml` (QEMU's docs/interop/prl-xml.txt). The image inside, `*.hds`, is
-//! made by `qemu-img convert -O parallels`.
+//! `DiskDescriptor.xml` of a Parallels disk bundle (QEMU's docs/interop/prl-xml.txt). The image in the bundle, `*.hds`, is made
+//! by `qemu-img convert -O parallels`.
 
 use crate::gpt::{Guid, SECTOR};
 use anyhow::{Result, bail};
 use std::fmt::Write as _;
 
-/// Name of the descriptor in the bundle's folder.
+/// File name of the descriptor in the bundle.
 pub const DESCRIPTOR: &str = "DiskDescriptor.xml";
-/// The snapshot that is the disk's present state: the format fixes it.
+/// GUID of the snapshot that is the current state; fixed by the format.
 pub const SNAPSHOT: Guid = Guid(0x5fba_abe3_6958_40ff_92a7_860e_329a_ab41);
 
-/// Name of the image in the bundle of the disk `stem`: `live.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds`.
+/// File name of the image in the bundle of the disk `stem`: `live.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds`.
 #[must_use]
 pub fn image_name(stem: &str) -> String {
     name_of(stem, SNAPSHOT)
@@ -20,21 +20,22 @@ fn name_of(stem: &str, snapshot: Guid) -> String {
     format!("{stem}.0.{{{snapshot}}}.hds")
 }
 
-/// The text of [`DESCRIPTOR`] for a disk of `size` bytes (a multiple of 512) with the image [`image_name`]`(stem)` and the identity `disk`.
+/// Text of [`DESCRIPTOR`] for a disk of `size` bytes (a multiple of 512) with the GUID `disk` and the image
+/// [`image_name`]`(stem)`.
 pub fn descriptor(stem: &str, size: u64, disk: Guid) -> Result<String> {
     descriptor_of(stem, size, disk, SNAPSHOT)
 }
 
-/// The same for a present state that is called `snapshot`, here and in the image's name.
+/// As [`descriptor`], with another GUID of the current snapshot, which is also in the image's name.
 pub fn descriptor_of(stem: &str, size: u64, disk: Guid, snapshot: Guid) -> Result<String> {
-    // What the format calls the disk's geometry; sectors a cylinder are its product.
+    // Disk geometry; their product is the number of sectors per cylinder.
     const HEADS: u64 = 16;
     const TRACK: u64 = 32;
     if size == 0 || !size.is_multiple_of(SECTOR) {
-        bail!("a Parallels disk of {size} bytes: it must be a multiple of {SECTOR} and not empty");
+        bail!("invalid Parallels disk size of {size} bytes: it must be a positive multiple of {SECTOR}");
     }
     if stem.is_empty() || !stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-        bail!("`{}` cannot name a Parallels disk: only letters, digits, `.`, `_` and `-`", stem.escape_debug());
+        bail!("invalid name `{}` of a Parallels disk: only letters, digits, `.`, `_` and `-` are allowed", stem.escape_debug());
     }
     let sectors = size / SECTOR;
     let mut xml = Xml::default();
@@ -80,7 +81,7 @@ pub fn descriptor_of(stem: &str, size: u64, disk: Guid, snapshot: Guid) -> Resul
     Ok(xml.text)
 }
 
-/// Indented elements. Values hold no sign that XML would have to escape.
+/// Writes indented XML. Values must not need escaping.
 struct Xml {
     text: String,
     open: Vec<String>,

@@ -1,5 +1,5 @@
-//! Reading of the disk inside a qcow2 file (QEMU's docs/interop/qcow2): every offset in it is checked, and the memory taken
-//! does not depend on it.
+//! Reads the disk in a qcow2 file (QEMU's docs/interop/qcow2). All offsets are checked, and memory use does not depend on the
+//! file.
 
 #[cfg(test)]
 mod tests;
@@ -12,19 +12,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How compressed clusters are packed.
+/// Compression of clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Deflate without a header.
+    /// Raw deflate.
     Zlib,
     /// Zstandard.
     Zstd,
 }
 
-/// The disk inside a qcow2 file of version 2 or 3: plain, zero and compressed (zlib, zstd) clusters; no encryption, no
-/// external data file; a backing file is the one that the caller gives, whatever name the file has for it. Snapshots inside are
-/// passed over.
+/// The disk in a qcow2 file of version 2 or 3, with plain, zero and compressed (zlib, zstd) clusters; no encryption, no
+/// external data file. A backing file is given by the caller; the name in the file is ignored. Internal snapshots are ignored.
 pub struct Reader<S> {
     source: S,
     base: Option<Box<dyn ReadAt>>,
@@ -33,21 +32,21 @@ pub struct Reader<S> {
     cluster_bits: u32,
     compression: Compression,
     l1: Vec<u64>,
-    /// Second-level tables and unpacked clusters by their place in the file, most lately used last.
+    /// Second-level tables and decompressed clusters by file offset, most recently used last.
     cache: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
 }
 
-/// QEMU's own bound on the first-level table, in bytes.
+/// Size limit of the first-level table in bytes, QEMU's.
 const MOST_L1: u64 = 32 << 20;
 const CACHED: usize = 8;
-/// Bits 9 to 55 of a table's entry: an offset in the file.
+/// Bits 9 to 55 of a table entry: a file offset.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const COMPRESSED: u64 = 1 << 62;
 const ZERO: u64 = 1;
 
-/// Where the bytes of a cluster are.
+/// Location of a cluster's bytes.
 enum Cluster {
-    /// Nowhere in this file: what the disk below has there.
+    /// Not in this file: read from the backing file.
     Absent,
     Zero,
     Plain(u64),
@@ -58,12 +57,12 @@ enum Cluster {
 }
 
 impl<S: ReadAt> Reader<S> {
-    /// Reads the header; what is not supported is an error that names it.
+    /// Reads the header. Unsupported features are errors.
     pub fn open(source: S) -> Result<Self> {
         Self::read(source, None)
     }
 
-    /// The same for a file that holds what differs from the disk `base`.
+    /// As [`Self::open`], with the backing file `base`.
     pub fn open_over(source: S, base: Box<dyn ReadAt>) -> Result<Self> {
         Self::read(source, Some(base))
     }
@@ -74,17 +73,17 @@ impl<S: ReadAt> Reader<S> {
         let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
         let version = u32_at(4);
         if &header[..4] != b"QFI\xfb" || !matches!(version, 2 | 3) {
-            bail!("not a qcow2 file of version 2 or 3");
+            bail!("the file is not a qcow2 of version 2 or 3");
         }
         if u64_at(8) != 0 && base.is_none() {
-            bail!("the qcow2 file has a backing file, `{}`, which is not followed", backing_name(&source, u64_at(8), u32_at(16)));
+            bail!("the qcow2 file has a backing file `{}`, which is not supported here", backing_name(&source, u64_at(8), u32_at(16)));
         }
         if u32_at(32) != 0 {
             bail!("the qcow2 file is encrypted (method {})", u32_at(32));
         }
         let (cluster_bits, size) = (u32_at(20), u64_at(24));
         if !(9..=21).contains(&cluster_bits) {
-            bail!("the qcow2 file claims clusters of 2^{cluster_bits} bytes");
+            bail!("unsupported qcow2 cluster size of 2^{cluster_bits} bytes");
         }
         let compression = if version == 3 { check_features(&source)? } else { Compression::Zlib };
         let l1 = read_l1(&source, u32_at(36), u64_at(40), size, cluster_bits)?;
@@ -97,34 +96,34 @@ impl<S: ReadAt> Reader<S> {
         self.version
     }
 
-    /// Bytes of a cluster.
+    /// Size of a cluster in bytes.
     #[must_use]
     pub fn cluster_size(&self) -> u64 {
         1 << self.cluster_bits
     }
 
-    /// How compressed clusters are packed, if there are any.
+    /// Compression of clusters, if any are compressed.
     #[must_use]
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// Where the cluster with number `index` on the disk is.
+    /// Location of the cluster with this index on the disk.
     fn find(&self, index: u64) -> Result<Cluster> {
         let per_table = self.cluster_size() / 8;
-        let l1 = self.l1.get(usize::try_from(index / per_table)?).copied().context("a cluster beyond the first-level table")? & OFFSET;
+        let l1 = self.l1.get(usize::try_from(index / per_table)?).copied().context("a cluster is beyond the first-level table")? & OFFSET;
         if l1 == 0 {
             return Ok(Cluster::Absent);
         }
         let table = self.cached(l1, || {
             let mut table = vec![0; usize::try_from(self.cluster_size())?];
-            self.source.read_at(&mut table, l1).context("a second-level table lies outside the file")?;
+            self.source.read_at(&mut table, l1).context("a second-level table is outside the file")?;
             Ok(table)
         })?;
         let at = usize::try_from(index % per_table)? * 8;
         let entry = table[at..at + 8].iter().fold(0, |entry, byte| entry << 8 | u64::from(*byte));
         if entry & COMPRESSED != 0 {
-            // The offset takes the low bits, then the number of further sectors of 512 bytes that the data touches.
+            // Low bits: offset; then the number of additional 512-byte sectors.
             let bits = 62 - (self.cluster_bits - 8);
             let offset = entry & ((1 << bits) - 1);
             let sectors = (entry & (COMPRESSED - 1)) >> bits;
@@ -137,9 +136,9 @@ impl<S: ReadAt> Reader<S> {
         })
     }
 
-    /// Unpacks a compressed cluster.
+    /// Decompresses a cluster.
     fn unpack(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
-        // The last sector may be cut off by the file's end.
+        // The file may end within the last sector.
         let len = len.min(self.source.size().saturating_sub(offset));
         let mut packed = vec![0; usize::try_from(len)?];
         self.source.read_at(&mut packed, offset)?;
@@ -148,7 +147,7 @@ impl<S: ReadAt> Reader<S> {
             Compression::Zlib => flate2::read::DeflateDecoder::new(&packed[..]).read_exact(&mut cluster).map_err(anyhow::Error::from),
             Compression::Zstd => unpack_zstd(&packed, &mut cluster),
         }
-        .with_context(|| format!("the compressed cluster at {offset} is broken"))?;
+        .with_context(|| format!("the compressed cluster at {offset} is damaged"))?;
         Ok(cluster)
     }
 
@@ -174,17 +173,17 @@ impl<S: ReadAt> Reader<S> {
         match self.find(index)? {
             Cluster::Zero => part.fill(0),
             Cluster::Absent => {
-                // The disk below may be smaller.
+                // The backing file may be smaller.
                 let from = index * self.cluster_size() + within;
                 let below = self.base.as_ref().filter(|base| base.size() > from);
                 let has = below.map_or(0, |base| usize::try_from(base.size() - from).unwrap_or(usize::MAX).min(part.len()));
                 let (there, beyond) = part.split_at_mut(has);
                 beyond.fill(0);
-                below.map_or(Ok(()), |base| base.read_at(there, from)).context("the disk below cannot be read")?;
+                below.map_or(Ok(()), |base| base.read_at(there, from)).context("cannot read the backing file")?;
             }
-            Cluster::Plain(offset) => self.source.read_at(part, offset + within).context("a cluster lies outside the qcow2 file")?,
+            Cluster::Plain(offset) => self.source.read_at(part, offset + within).context("a cluster is outside the qcow2 file")?,
             Cluster::Compressed { offset, len } => {
-                // Bit 63 keeps compressed clusters, which may begin anywhere, apart from tables.
+                // Bit 63 distinguishes compressed clusters, which may start anywhere, from tables.
                 let cluster = self.cached(offset | 1 << 63, || self.unpack(offset, len))?;
                 let within = usize::try_from(within)?;
                 part.copy_from_slice(&cluster[within..within + part.len()]);
@@ -202,7 +201,7 @@ fn backing_name(source: &dyn ReadAt, offset: u64, len: u32) -> String {
     }
 }
 
-/// Version 3's features: those that change what a reader must do, and the compression.
+/// Checks the incompatible features of version 3; returns the compression.
 fn check_features(source: &dyn ReadAt) -> Result<Compression> {
     const DIRTY: u64 = 1; // only the reference counts may be wrong
     const KNOWN: [(u64, &str); 3] =
@@ -225,17 +224,17 @@ fn check_features(source: &dyn ReadAt) -> Result<Compression> {
 }
 
 fn read_l1(source: &dyn ReadAt, entries: u32, offset: u64, size: u64, cluster_bits: u32) -> Result<Vec<u64>> {
-    // A second-level table of one cluster names 2^(cluster_bits - 3) clusters.
+    // A second-level table (one cluster) refers to 2^(cluster_bits - 3) clusters.
     let covered = 1_u64 << (2 * cluster_bits - 3);
     let needed = size.div_ceil(covered);
     if needed > u64::from(entries) || needed * 8 > MOST_L1 {
         bail!(
-            "a qcow2 disk of {size} bytes needs a first-level table of {needed} entries; the file's has {entries}, at most {} are read",
+            "a qcow2 disk of {size} bytes needs a first-level table of {needed} entries; the file has {entries}, and the limit is {}",
             MOST_L1 / 8
         );
     }
     let mut bytes = vec![0; usize::try_from(needed * 8)?];
-    source.read_at(&mut bytes, offset).context("the qcow2 file's first-level table lies outside it")?;
+    source.read_at(&mut bytes, offset).context("the first-level table is outside the qcow2 file")?;
     Ok(bytes.chunks_exact(8).map(|entry| entry.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))).collect())
 }
 
@@ -252,7 +251,7 @@ impl<S: ReadAt> ReadAt for Reader<S> {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
-            bail!("{} bytes at {offset} lie beyond the disk's end at {}", buffer.len(), self.size);
+            bail!("{} bytes at {offset} exceed the disk of {} bytes", buffer.len(), self.size);
         }
         let (mut rest, mut at) = (buffer, offset);
         while !rest.is_empty() {

@@ -1,18 +1,18 @@
-//! Reading by position from whatever holds an image: a file, a part of it, the disk inside a qcow2.
+//! Random access to image data: a file, a part of one, the disk in a qcow2.
 
 use anyhow::{Context as _, Result, bail};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-/// Bytes that can be read by position, from any thread.
+/// Data that several threads can read by position.
 pub trait ReadAt: Send + Sync {
     /// Length in bytes.
     fn size(&self) -> u64;
 
-    /// Fills `buffer` from `offset` on; an end before that is an error.
+    /// Fills `buffer` from `offset` on; fails if the data ends before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
 }
 
-/// A file (or block device), with its length as it was when it was opened.
+/// A file or block device, with its size when it was opened.
 #[derive(Debug)]
 pub struct FileImage {
     file: File,
@@ -20,7 +20,7 @@ pub struct FileImage {
 }
 
 impl FileImage {
-    /// Takes `file`; its end is found by seeking, so that block devices have a length too.
+    /// Wraps `file`. Seeks to find the size, which also works for block devices.
     pub fn new(mut file: File) -> Result<Self> {
         let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).context("cannot find the end of the image")?;
         Ok(Self { file, size })
@@ -61,7 +61,7 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
-/// `len` bytes of another source from `start` on: a partition of a disk.
+/// `len` bytes of another source from `start` on, such as a partition.
 pub struct Window<'a> {
     source: &'a dyn ReadAt,
     start: u64,
@@ -69,10 +69,10 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// The window; it must lie inside `source`.
+    /// A window; fails if it is not inside `source`.
     pub fn new(source: &'a dyn ReadAt, start: u64, len: u64) -> Result<Self> {
         if start.checked_add(len).is_none_or(|end| end > source.size()) {
-            bail!("{len} bytes at {start} do not lie inside an image of {} bytes", source.size());
+            bail!("{len} bytes at {start} exceed the image of {} bytes", source.size());
         }
         Ok(Self { source, start, len })
     }
@@ -89,15 +89,15 @@ impl ReadAt for Window<'_> {
     }
 }
 
-/// Fails unless `length` bytes at `offset` lie below `size`.
+/// Fails if `length` bytes at `offset` exceed `size`.
 fn check_range(length: usize, offset: u64, size: u64) -> Result<()> {
     if offset.checked_add(length as u64).is_none_or(|end| end > size) {
-        bail!("{length} bytes at {offset} lie beyond the image's end at {size}");
+        bail!("{length} bytes at {offset} exceed the image of {size} bytes");
     }
     Ok(())
 }
 
-/// `N` bytes of `source` at `offset`.
+/// Reads `N` bytes of `source` at `offset`.
 pub(crate) fn read_array<const N: usize>(source: &dyn ReadAt, offset: u64) -> Result<[u8; N]> {
     let mut bytes = [0; N];
     source.read_at(&mut bytes, offset)?;

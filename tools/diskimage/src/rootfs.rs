@@ -1,24 +1,24 @@
-//! What EVE does to a root file system and to a configuration before they become images: the kernel's command line goes
-//! into GRUB's configuration, a configuration gets its origin. The tool images do the same with the same code.
+//! Changes to a root file system and a configuration before they become images: the kernel command line in GRUB's
+//! configuration, and the configuration's origin. Shared by xtask and the tool images.
 
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Meta, Node, Tree};
 use std::path::Path;
 
-/// GRUB's configuration inside the root file system.
+/// Path of GRUB's configuration in the root file system.
 pub const GRUB_CFG: &str = "EFI/BOOT/grub.cfg";
-/// The kernel's command line, where the composer leaves it.
+/// Path of the kernel command line, written by the composer.
 pub const CMDLINE: &str = "boot/cmdline";
-/// The variable of GRUB's configuration that takes the command line, in a line `set linuxkit_cmdline=…`.
+/// GRUB variable for the command line, set in a line `set linuxkit_cmdline=…`.
 const VARIABLE: &[u8] = b"linuxkit_cmdline";
 
-/// Puts the command line of `boot/cmdline` into every `set linuxkit_cmdline=` of GRUB's configuration. A tree without
-/// GRUB's configuration is left as it is; one without a command line, or whose configuration has no place for it, is an error.
+/// Puts the command line of `boot/cmdline` into every `set linuxkit_cmdline=` of GRUB's configuration. Does nothing without
+/// GRUB's configuration; fails if the command line or the line to replace is missing.
 pub fn fill_cmdline(tree: &mut Tree) -> Result<()> {
     let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(GRUB_CFG) else { return Ok(()) };
     let old = content.read_all().with_context(|| format!("cannot read {GRUB_CFG}"))?;
     let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(CMDLINE) else {
-        bail!("the root file system has {GRUB_CFG} but no {CMDLINE}: its yml has no kernel section");
+        bail!("the root file system has {GRUB_CFG} but no {CMDLINE}: does its yml have a kernel section?");
     };
     let cmdline = content.read_all().with_context(|| format!("cannot read {CMDLINE}"))?;
     let mut new = Vec::with_capacity(old.len() + cmdline.len());
@@ -36,7 +36,7 @@ pub fn fill_cmdline(tree: &mut Tree) -> Result<()> {
         }
     }
     if !found {
-        bail!("{GRUB_CFG} has no line `set linuxkit_cmdline=`, where the kernel's command line would go");
+        bail!("{GRUB_CFG} has no line `set linuxkit_cmdline=` for the kernel command line");
     }
     if let Some(Node { kind: Kind::File { content, link }, .. }) = tree.get_mut(GRUB_CFG) {
         *content = Content::from(new);
@@ -45,7 +45,7 @@ pub fn fill_cmdline(tree: &mut Tree) -> Result<()> {
     Ok(())
 }
 
-/// Where the value begins when `line` is `set linuxkit_cmdline=…`.
+/// Offset of the value if `line` is `set linuxkit_cmdline=…`.
 fn assignment(line: &[u8]) -> Option<usize> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
     let rest = line[start..].strip_prefix(b"set")?;
@@ -53,15 +53,15 @@ fn assignment(line: &[u8]) -> Option<usize> {
     (name.len() < rest.len() && name.strip_prefix(VARIABLE)?.starts_with(b"=")).then(|| line.len() - name.len() + VARIABLE.len() + 1)
 }
 
-/// The files of a configuration: all of the folder `conf` (links followed, hidden files and backups of editors left out)
-/// and the empty file `origin`, every one with the time `epoch`.
+/// Files of a configuration: those of the folder `conf` (links followed, hidden files in `conf` itself omitted) and the empty
+/// file `origin`, all with mtime `epoch`.
 pub fn config_tree(conf: &Path, origin: &str, epoch: i64) -> Result<Tree> {
     let mut tree = Tree::new();
     for entry in walkdir::WalkDir::new(conf).min_depth(1).follow_links(true).sort_by_file_name() {
         let entry = entry.with_context(|| format!("cannot read the configuration folder `{}`", conf.display()))?;
         let path = entry.path().strip_prefix(conf)?;
-        let name = path.to_str().with_context(|| format!("`{}` has a name that is no text", entry.path().display()))?;
-        // The original's shell pattern `conf/*` leaves hidden files of the folder itself out.
+        let name = path.to_str().with_context(|| format!("the name of `{}` is not UTF-8", entry.path().display()))?;
+        // Like the pattern `conf/*` in lf-edge/eve's shell script.
         if name.starts_with('.') {
             continue;
         }

@@ -1,23 +1,23 @@
-//! Files with holes: where their data lies, and copies that read no hole and write none.
+//! Sparse files: finds data, and copies without reading or writing holes.
 
 use anyhow::{Context as _, Result, bail};
 use filetree::Content;
 use rustix::{fs::SeekFrom, io::Errno};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-/// A run of bytes of a file.
+/// A range of bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// First byte.
+    /// Offset of the first byte.
     pub offset: u64,
     /// Number of bytes, never 0.
     pub len: u64,
 }
 
-/// The runs of `file` inside `start..start + len` that hold data, in order, without touching each other. All else reads
-/// as zeros. A file system that knows no holes gives one run. Moves the file's own position.
+/// Ranges of `file` inside `start..start + len` that contain data, in order, not adjacent; all other bytes are zeros. One range
+/// on file systems without holes. Changes the file's position.
 pub fn extents(file: &File, start: u64, len: u64) -> Result<Vec<Extent>> {
-    let end = start.checked_add(len).context("a range of a file ends beyond 2^64")?;
+    let end = start.checked_add(len).context("the end of a file's range exceeds 2^64")?;
     let mut found = Vec::new();
     let mut at = start;
     while at < end {
@@ -33,7 +33,7 @@ pub fn extents(file: &File, start: u64, len: u64) -> Result<Vec<Extent>> {
         };
         let hole = rustix::fs::seek(file, SeekFrom::Hole(data)).context("cannot find the holes of a file")?.min(end);
         if hole <= data {
-            bail!("a file changed while its holes were looked for");
+            bail!("a file changed while it was searched for holes");
         }
         found.push(Extent { offset: data, len: hole - data });
         at = hole;
@@ -41,12 +41,12 @@ pub fn extents(file: &File, start: u64, len: u64) -> Result<Vec<Extent>> {
     Ok(found)
 }
 
-/// Copies `len` bytes of `from` at `from_offset` to `to` at `to_offset`. Holes are left alone in `to`, whose region must
-/// read as zeros. Returns the bytes really copied. A `from` that is too short is an error.
+/// Copies `len` bytes from `from` at `from_offset` to `to` at `to_offset`. Skips holes: the target range must read as zeros.
+/// Returns the number of bytes copied. Fails if `from` is too short.
 pub fn copy(from: &File, from_offset: u64, len: u64, to: &File, to_offset: u64) -> Result<u64> {
-    let available = from.metadata().context("cannot look at the file to copy")?.len();
+    let available = from.metadata().context("cannot read the metadata of the file to copy")?.len();
     if from_offset.checked_add(len).is_none_or(|end| end > available) {
-        bail!("{len} bytes at {from_offset} do not lie in a file of {available} bytes");
+        bail!("{len} bytes at {from_offset} exceed the file of {available} bytes");
     }
     let mut copied = 0;
     for extent in extents(from, from_offset, len)? {
@@ -56,7 +56,7 @@ pub fn copy(from: &File, from_offset: u64, len: u64, to: &File, to_offset: u64) 
     Ok(copied)
 }
 
-/// Copies all bytes of `content` into `to` at `offset`, whose region must read as zeros.
+/// Copies `content` to `to` at `offset`; the target range must read as zeros.
 pub fn copy_content(content: &Content, to: &File, offset: u64) -> Result<()> {
     match content {
         Content::Bytes(bytes) => to.write_all_at(bytes, offset).context("cannot write")?,
@@ -65,7 +65,7 @@ pub fn copy_content(content: &Content, to: &File, offset: u64) -> Result<()> {
             let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
             let now = file.metadata()?.len();
             if now != *len {
-                bail!("`{}` had {len} bytes when the image was laid out and has {now} now", path.display());
+                bail!("`{}` changed from {len} to {now} bytes during the build", path.display());
             }
             copy(&file, 0, *len, to, offset).with_context(|| format!("cannot copy `{}`", path.display()))?;
         }
@@ -73,12 +73,12 @@ pub fn copy_content(content: &Content, to: &File, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// Copies inside the kernel where it can (a reflink on file systems that have them), else through a buffer.
+/// Copies in the kernel if possible (a reflink on some file systems), else through a buffer.
 fn copy_range(from: &File, mut from_offset: u64, mut len: u64, to: &File, mut to_offset: u64) -> Result<()> {
     #[cfg(target_os = "linux")]
     while len > 0 {
         let most = usize::try_from(len).unwrap_or(usize::MAX).min(1 << 30);
-        // The kernel moves both offsets on by what it copied.
+        // The kernel advances both offsets.
         match rustix::fs::copy_file_range(from, Some(&mut from_offset), to, Some(&mut to_offset), most) {
             Ok(0) => break, // some file systems give 0 where they cannot: the buffer tells that from an end
             Ok(copied) => len -= copied as u64,
@@ -132,6 +132,6 @@ mod tests {
         let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         from.set_len(100).unwrap();
         let error = copy(&from, 50, 51, &to, 0).unwrap_err().to_string();
-        assert_eq!(error, "51 bytes at 50 do not lie in a file of 100 bytes");
+        assert_eq!(error, "51 bytes at 50 exceed the file of 100 bytes");
     }
 }

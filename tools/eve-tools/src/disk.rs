@@ -1,4 +1,4 @@
-//! `mkimage-raw-efi`: a disk with a partition table, from the images of its partitions.
+//! `mkimage-raw-efi`: a disk with a partition table, made from partition images.
 
 use crate::{Environment, USAGE, input, output::Output};
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +11,7 @@ use diskimage::{
 };
 use std::{fs::File, io::Read as _, path::Path};
 
-/// Where the parts are mounted.
+/// Default folder of the parts.
 const PARTS: &str = "/parts";
 
 struct Arguments {
@@ -22,7 +22,7 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// `[-r] [--parts DIR] OUT [PARTITION...]`; several partitions may stand in one argument.
+    /// `[-r] [--parts DIR] OUT [PARTITION...]`; one argument may contain several partitions.
     fn parse(args: &[String]) -> Result<Self> {
         let mut random = false;
         let mut parts = PARTS.to_owned();
@@ -31,7 +31,7 @@ impl Arguments {
             match args.next().map(String::as_str) {
                 Some("-r") => random = true,
                 Some("--parts") => parts = args.next().context("--parts needs a folder")?.clone(),
-                Some(other) if other.starts_with('-') => bail!("there is no option `{other}`\n{USAGE}"),
+                Some(other) if other.starts_with('-') => bail!("unknown option `{other}`\n{USAGE}"),
                 Some(out) => break out.to_owned(),
                 None => bail!("mkimage-raw-efi needs the name of the disk image to write\n{USAGE}"),
             }
@@ -57,9 +57,8 @@ pub fn make_raw(args: &[String], environment: &Environment) -> Result<()> {
     output.commit()
 }
 
-/// The disk is as large as the file that stands in its place (`makeflash.sh -C` makes it), or else 350 MiB, 650 MiB for
-/// verification. A disk with another system's partitions beside which EVE would have to go is refused: this tool writes
-/// whole disks only.
+/// Size in bytes of the disk: that of an existing file at `out` (`makeflash.sh -C` makes one), else 350 MiB, or 650 MiB for
+/// verification. Fails on a disk with Android's partitions, because this tool cannot add partitions to a disk.
 fn disk_size(out: &Path, kinds: &[Kind]) -> Result<u64> {
     let usual = if kinds.contains(&Kind::Verification) { eve::VERIFICATION_DISK_SIZE } else { eve::DISK_SIZE };
     let file = match File::open(out) {
@@ -69,7 +68,7 @@ fn disk_size(out: &Path, kinds: &[Kind]) -> Result<u64> {
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        bail!("`{}` is not a regular file: only disk images are written, no devices", out.display());
+        bail!("`{}` is not a regular file: devices are not supported", out.display());
     }
     if metadata.len() == 0 {
         return Ok(usual);
@@ -77,15 +76,15 @@ fn disk_size(out: &Path, kinds: &[Kind]) -> Result<u64> {
     if let Ok(Some(found)) = gpt::read(&FileImage::new(file)?) {
         let names: Vec<&str> = found.entries.iter().map(|entry| entry.name.as_str()).collect();
         if names.starts_with(&["vrl", "vrl_backup", "mcuimage", "fastboot"]) {
-            bail!("`{}` has Android's partition table ({}): adding EVE to it cannot be done yet", out.display(), names.join(" "));
+            bail!("`{}` has Android's partition table ({}): adding EVE to it is not supported", out.display(), names.join(" "));
         }
     }
     Ok(metadata.len())
 }
 
-/// `-r`: identities that no other disk has, version 4 of RFC 9562.
+/// `-r`: random GUIDs (RFC 9562, version 4).
 fn randomize(table: &mut Table) -> Result<()> {
-    let mut random = File::open("/dev/urandom").context("cannot open /dev/urandom for random identities")?;
+    let mut random = File::open("/dev/urandom").context("cannot open /dev/urandom for random GUIDs")?;
     let identities = std::iter::once(&mut table.disk_guid).chain(table.parts.iter_mut().map(|part| &mut part.uuid));
     for identity in identities {
         let mut bytes = [0; 16];

@@ -1,11 +1,11 @@
-//! `mkimage-iso-efi`: an ISO that boots by UEFI, from the parts of an installer.
+//! `mkimage-iso-efi`: a UEFI-bootable ISO, made from the parts of an installer.
 
 use crate::{Environment, USAGE, input, output::Output};
 use anyhow::{Context as _, Result, bail};
 use diskimage::recipes::{self, IsoKind};
 use std::path::Path;
 
-/// Where the parts are mounted, and the image.
+/// Default folder of the parts, and default output.
 const PARTS: &str = "/bits";
 const OUT: &str = "/output.iso";
 
@@ -25,7 +25,7 @@ impl Arguments {
                 "--parts" => parsed.parts = args.next().context("--parts needs a folder")?.clone(),
                 "--out" => parsed.out = args.next().context("--out needs a file")?.clone(),
                 "installer" => parsed.kind = IsoKind::Installer,
-                other => bail!("mkimage-iso-efi knows the word `installer`, not `{other}`\n{USAGE}"),
+                other => bail!("unknown argument `{other}` of mkimage-iso-efi (only `installer` is known)\n{USAGE}"),
             }
         }
         Ok(parsed)

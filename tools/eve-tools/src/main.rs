@@ -1,6 +1,6 @@
-//! `eve-tools`: what the tool images of the build hold. One program with several names, chosen by its first argument or by
-//! the name that it is started under; each behaves as the image of the same name in lf-edge/eve. What is made and how is
-//! `diskimage::recipes`, which xtask uses in its own process; here are arguments, environment, standard streams, exit codes.
+//! `eve-tools`: the program in the tool images of the build. The first argument, or the name it is started by, selects the
+//! tool; each tool behaves like the image of that name in lf-edge/eve. This crate handles arguments, environment, streams and
+//! exit codes; the crate diskimage makes the images (`diskimage::recipes`). It depends on the crates diskimage and filetree.
 
 mod disk;
 mod input;
@@ -23,13 +23,13 @@ const USAGE: &str = "usage:
   eve-tools mkimage-iso-efi [installer]     parts in the folder /bits, or as a tar on standard input; writes /output.iso
 Times come from SOURCE_DATE_EPOCH, else from the newest member of the tar.";
 
-/// Everything that is read from the environment.
+/// All settings from the environment.
 struct Environment {
-    /// `SOURCE_DATE_EPOCH`: the time of all that is made.
+    /// `SOURCE_DATE_EPOCH`: mtime of the results.
     epoch: Option<i64>,
     /// `ROOTFS_VERSION`.
     version: String,
-    /// `TMPDIR`: where contents of a piped tar are kept.
+    /// `TMPDIR`: folder for contents of a piped tar.
     tmp: Option<OsString>,
 }
 
@@ -38,10 +38,10 @@ impl Environment {
         let text = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let epoch = text("SOURCE_DATE_EPOCH").map(|value| {
             let number = value.to_str().and_then(|text| text.parse().ok());
-            number.with_context(|| format!("SOURCE_DATE_EPOCH={} is no number of seconds", value.to_string_lossy()))
+            number.with_context(|| format!("SOURCE_DATE_EPOCH={} is not a number of seconds", value.to_string_lossy()))
         });
         let version = text("ROOTFS_VERSION").unwrap_or_default().into_string();
-        let version = version.map_err(|value| anyhow::anyhow!("ROOTFS_VERSION={} is no text", value.to_string_lossy()))?;
+        let version = version.map_err(|value| anyhow::anyhow!("ROOTFS_VERSION={} is not UTF-8", value.to_string_lossy()))?;
         Ok(Self { epoch: epoch.transpose()?, version, tmp: text("TMPDIR") })
     }
 }
@@ -59,21 +59,21 @@ fn main() -> ExitCode {
 
 fn run(args: &mut Vec<OsString>) -> Result<()> {
     let own = if args.is_empty() { OsString::new() } else { args.remove(0) };
-    // The original's images have a script each; a link of that name does the same.
+    // EVE's images have one script each; a link with the script's name selects the tool.
     let by_name = Path::new(&own).file_name().and_then(|name| tools::by_name(&name.to_string_lossy()));
     let tool = match by_name {
         Some(tool) => tool,
-        None if args.is_empty() => bail!("no tool is named\n{USAGE}"),
+        None if args.is_empty() => bail!("a tool's name is missing\n{USAGE}"),
         None => {
             let name = args.remove(0);
             if name == "--help" || name == "-h" {
                 println!("{USAGE}");
                 return Ok(());
             }
-            tools::by_name(&name.to_string_lossy()).with_context(|| format!("there is no tool `{}`\n{USAGE}", name.to_string_lossy()))?
+            tools::by_name(&name.to_string_lossy()).with_context(|| format!("unknown tool `{}`\n{USAGE}", name.to_string_lossy()))?
         }
     };
-    let args = args.iter().map(|arg| arg.to_str().map(str::to_owned).with_context(|| format!("`{}` is no text", arg.to_string_lossy())));
+    let args = args.iter().map(|arg| arg.to_str().map(str::to_owned).with_context(|| format!("`{}` is not UTF-8", arg.to_string_lossy())));
     let args = args.collect::<Result<Vec<_>>>()?;
     tool(&args, &Environment::read()?)
 }

@@ -1,5 +1,5 @@
-//! The image that a tool makes: a temporary name and a rename, where that can be. A file that docker mounts into a container
-//! cannot be replaced, only filled; there a failure leaves it empty, which the callers of lf-edge/eve take for "not written".
+//! The output file of a tool: written under a temporary name and renamed. A file that is a mount point (docker -v) cannot be
+//! replaced, so it is written in place; a failure leaves it empty, which lf-edge/eve's scripts take as "not written".
 
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -8,48 +8,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// An image in the making. Dropped without [`Output::commit`] it leaves nothing half-made.
+/// An output file. Dropping it without [`Output::commit`] discards what was written.
 pub struct Output {
     file: File,
-    /// Where the bytes go until they are whole; `None` when they are written in place.
+    /// Temporary path; `None` when writing in place.
     part: Option<PathBuf>,
     path: PathBuf,
     done: bool,
 }
 
 impl Output {
-    /// Clears the way for `path`. Everything that can be found wrong with the inputs should be found before.
+    /// Opens the output for `path`. Call it after all checks of the inputs.
     pub fn open(path: &Path) -> Result<Self> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true);
-        // A link stays, what it leads to is replaced.
+        // A symbolic link stays; its target is replaced.
         let path =
             path.canonicalize().or_else(|_| std::path::absolute(path)).with_context(|| format!("cannot find `{}`", path.display()))?;
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            bail!("`{}` is not a regular file, so no image is written there", path.display());
+            bail!("`{}` is not a regular file", path.display());
         }
         let in_place = is_mount_point(&path);
-        let name = path.file_name().with_context(|| format!("`{}` has no name", path.display()))?.to_string_lossy();
+        let name = path.file_name().with_context(|| format!("`{}` has no file name", path.display()))?.to_string_lossy();
         let part = (!in_place).then(|| path.with_file_name(format!(".{name}.part")));
         let opened = part.as_ref().unwrap_or(&path);
         let file = options.open(opened).with_context(|| format!("cannot write `{}`", opened.display()))?;
         Ok(Self { file, part, path, done: false })
     }
 
-    /// The empty file to write.
+    /// The file to write.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The empty file to write.
+    /// The file to write.
     pub fn file_mut(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// The image is whole: it gets its name.
+    /// Renames the finished file to its final name.
     pub fn commit(mut self) -> Result<()> {
         if let Some(part) = &self.part {
-            fs::rename(part, &self.path).with_context(|| format!("cannot put `{}` in its place", self.path.display()))?;
+            fs::rename(part, &self.path).with_context(|| format!("cannot rename to `{}`", self.path.display()))?;
         }
         self.done = true;
         Ok(())
@@ -61,7 +61,7 @@ impl Drop for Output {
         if self.done {
             return;
         }
-        // Nothing better can be done about a failure here than what the error that led here says.
+        // A failure here is ignored: the error that led here is reported.
         let _ = match &self.part {
             Some(part) => fs::remove_file(part),
             None => self.file.set_len(0),
@@ -69,12 +69,12 @@ impl Drop for Output {
     }
 }
 
-/// Whether something is mounted on `path` itself, by the kernel's table.
+/// Whether `path` itself is a mount point.
 fn is_mount_point(path: &Path) -> bool {
     fs::read("/proc/self/mountinfo").is_ok_and(|table| has_mount(&table, path))
 }
 
-/// Fields stand between blanks, the mount point is the fifth; blanks inside it are written in octal (proc_pid_mountinfo(5)).
+/// Fields are separated by blanks; the fifth is the mount point, with blanks escaped in octal (proc_pid_mountinfo(5)).
 fn has_mount(table: &[u8], path: &Path) -> bool {
     let mut wanted = Vec::new();
     for byte in path.as_os_str().as_bytes() {

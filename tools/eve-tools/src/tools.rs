@@ -1,4 +1,4 @@
-//! The tools with a tar on standard input and an image as the output, and the names of all.
+//! The tools that turn a tar on standard input into an image, and the names of all tools.
 
 use crate::{Environment, USAGE, disk, input, iso, output::Output};
 use anyhow::{Context as _, Result, bail};
@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-/// A tool, with its arguments and the environment.
+/// A tool: a function of arguments and environment.
 pub type Tool = fn(&[String], &Environment) -> Result<()>;
 
-/// The tool of this name; the second is that of the script in the original's image.
+/// The tool of this name; the second name is that of the script in EVE's image.
 pub fn by_name(name: &str) -> Option<Tool> {
     match name {
         "mkconf" | "make-config" => Some(make_config),
@@ -28,7 +28,7 @@ pub fn by_name(name: &str) -> Option<Tool> {
 fn make_config(args: &[String], environment: &Environment) -> Result<()> {
     let [out] = args else { bail!("mkconf takes one argument, the image to write, not {}\n{USAGE}", args.len()) };
     if environment.version.is_empty() {
-        bail!("ROOTFS_VERSION is not set: the configuration says for which version it was made");
+        bail!("ROOTFS_VERSION is not set: the configuration contains the version");
     }
     let tar = input::read_stdin(environment)?;
     let epoch = input::epoch(environment, &tar)?;
@@ -39,7 +39,7 @@ fn make_config(args: &[String], environment: &Environment) -> Result<()> {
     output.commit()
 }
 
-/// Where an image that makerootfs.sh wants in a file is mounted.
+/// File that makerootfs.sh mounts to receive the image.
 const ROOTFS: &str = "/rootfs.img";
 
 fn make_squashfs(args: &[String], environment: &Environment) -> Result<()> {
@@ -52,7 +52,7 @@ fn make_ext4(args: &[String], environment: &Environment) -> Result<()> {
     make_rootfs("mkrootfs-ext4", args, environment, |tree, epoch, out| recipes::ext4_rootfs(tree, epoch)?.write(out))
 }
 
-/// A root file system by `pack`, which gets an empty file.
+/// Makes a root file system image with `pack`, which writes to an empty file.
 fn make_rootfs(name: &str, args: &[String], environment: &Environment, pack: impl Fn(Tree, i64, &mut File) -> Result<()>) -> Result<()> {
     let out = match args {
         [] => Path::new(ROOTFS).is_file().then_some(ROOTFS),
@@ -73,7 +73,7 @@ fn make_rootfs(name: &str, args: &[String], environment: &Environment, pack: imp
         None => {
             let mut file = input::temporary_file(environment)?;
             pack(tar, epoch, &mut file)?;
-            std::io::Seek::rewind(&mut file).context("cannot read the image back")?;
+            std::io::Seek::rewind(&mut file).context("cannot rewind the image")?;
             copy(&mut file, &mut stdout().lock()).map(drop).context("cannot write the image to standard output")
         }
     }

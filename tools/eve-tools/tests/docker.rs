@@ -1,5 +1,5 @@
-//! The tool images in docker: built from scratch, run as lf-edge/eve's scripts run them, against the library's bytes. Starts a
-//! daemon of its own, so it needs root; it runs when `XTASK_TEST_DOCKER=y`.
+//! The tool images in docker: built from scratch, run like lf-edge/eve's scripts do, results compared with the library's.
+//! Starts its own daemon, so it needs root; runs only with `XTASK_TEST_DOCKER=y`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-/// A docker daemon with everything in one folder, without networks. It ends with the value.
+/// A docker daemon without networks, with all its files in one folder. Dropping it stops the daemon.
 struct Docker {
     daemon: Child,
     host: String,
 }
 
 impl Docker {
-    /// `None`, loudly, where there can be none.
+    /// `None`, with a message, if it cannot run.
     fn start(folder: &Path) -> Option<Self> {
         let at = |name: &str| folder.join(name).into_os_string();
         let host = format!("unix://{}", folder.join("socket").display());
@@ -50,7 +50,7 @@ impl Docker {
         None
     }
 
-    /// `None` where the client is missing.
+    /// `None` if the client is missing.
     fn run(&self, args: &[&str], stdin: &[u8]) -> Option<Output> {
         let mut command = Command::new("docker");
         command.args(["--host", &self.host]).args(args).env("DOCKER_BUILDKIT", "0");
@@ -82,13 +82,13 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        // Asked to end, the daemon ends its containerd too; killed, it would leave it behind.
+        // SIGTERM lets the daemon stop its containerd; SIGKILL would leave it running.
         let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
         let _ = self.daemon.wait();
     }
 }
 
-/// The program, linked statically, as `xtask/src/tools/static_binary.rs` makes it.
+/// The statically linked program, built like in `xtask/src/tools/static_binary.rs`.
 fn static_program() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_eve-tools")).ancestors().nth(2).unwrap().join("static");
     let version = Command::new(env!("CARGO")).args(["--version", "--verbose"]).output().unwrap();
@@ -115,7 +115,7 @@ fn check(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The media of the installer, as makeiso.sh, makeflash.sh and makeverification.sh make them.
+/// Installation media as makeiso.sh, makeflash.sh and makeverification.sh make them.
 fn check_installers(docker: &Docker, folder: &Path, parts: &Path) {
     common::place(parts, common::INSTALLER);
     common::place(parts, &[("persist.img", &[0; 4096]), ("verification.img", b"payload")]);
@@ -171,10 +171,10 @@ fn the_images_make_the_librarys_bytes() {
     fs::remove_file(ext4).unwrap();
     check_installers(&docker, folder.path(), &parts);
 
-    // What is mounted stays as it was when the input is bad.
+    // Bad input leaves a mounted file unchanged.
     let large = vec![7; 2 << 20];
     let failed = docker.tool("mkconf", &[volume(&config, "/config.img")], &["/config.img"], &tar(&[("conf/a", b""), ("conf/b", &large)]));
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stderr).contains("error: the configuration cannot become config.img"));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("error: cannot make config.img"));
     same(File::open(&config).unwrap(), common::config());
 }

@@ -1,4 +1,5 @@
-//! The program as its images run it: standard input, arguments, environment, exit code; its images against the library's.
+//! Runs the program like its images do (standard input, arguments, environment, exit code) and compares results with the
+//! library's.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,7 +13,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// A command of the program with nothing in its environment but what the images get.
+/// A command with only the images' environment.
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eve-tools"));
     command.args(args).env_clear().env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("ROOTFS_VERSION", "1.2.3");
@@ -23,7 +24,7 @@ fn program(args: &[&str]) -> Command {
 fn run_command(mut command: Command, stdin: &[u8]) -> Output {
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // A tool that fails before it reads closes the pipe.
+    // A tool that fails before reading closes the pipe.
     let _ = pipe.write_all(stdin);
     drop(pipe);
     child.wait_with_output().unwrap()
@@ -33,14 +34,14 @@ fn run(args: &[&str], stdin: &[u8]) -> Output {
     run_command(program(args), stdin)
 }
 
-/// It must succeed, and say nothing.
+/// Must succeed without output.
 fn succeed(args: &[&str], stdin: &[u8]) -> Vec<u8> {
     let output = run(args, stdin);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-/// It must fail with one message, which is given back.
+/// Must fail; returns the message.
 fn fail(args: &[&str], stdin: &[u8]) -> String {
     let output = run(args, stdin);
     let text = String::from_utf8(output.stderr).unwrap();
@@ -49,7 +50,7 @@ fn fail(args: &[&str], stdin: &[u8]) -> String {
     text
 }
 
-/// A folder with the parts of a live disk, and a root file system with what an ESP takes from it.
+/// A folder with the parts of a live disk, and a root file system with the files for an ESP.
 struct Parts {
     folder: tempfile::TempDir,
 }
@@ -156,7 +157,7 @@ fn random_identities_come_only_when_asked_for() {
     assert_ne!(first[512..1024], second[512..1024]);
 }
 
-/// Nothing new lies in the folder, and what lay at the output's place is as it was.
+/// The folder has no new file, and the file at the output's path is unchanged.
 fn untouched(folder: &Path) {
     let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["out.img"]);
@@ -172,29 +173,33 @@ fn bad_input_is_one_error_and_changes_nothing() {
     let large = vec![7; 2 << 20];
     let no_parts = ["mkimage-raw-efi", "--parts", "/nonexistent", out];
     let cases: &[(&[&str], Vec<u8>, &str)] = &[
-        (&[], vec![], "no tool is named\nusage:"),
-        (&["mkiso"], vec![], "there is no tool `mkiso`\nusage:"),
+        (&[], vec![], "a tool's name is missing\nusage:"),
+        (&["mkiso"], vec![], "unknown tool `mkiso`\nusage:"),
         (&["mkconf"], vec![], "mkconf takes one argument"),
-        (&["mkconf", out], vec![], "standard input: there is no tar"),
-        (&["mkconf", out], vec![b'x'; 5000], "standard input: cannot read the tar"),
-        (&["mkconf", out], tar(&[("conf/.hidden", b"")]), "the tar holds no files of a configuration"),
+        (&["mkconf", out], vec![], "cannot read standard input: the input is empty"),
+        (&["mkconf", out], vec![b'x'; 5000], "cannot read standard input: cannot read the tar"),
+        (&["mkconf", out], tar(&[("conf/.hidden", b"")]), "the tar contains no configuration files"),
         (&["mkconf", out], tar(&[("conf/a", b""), ("conf/large", &large)]), "the files do not fit"),
         (&["mkconf", "/dev/null"], tar(CONF), "`/dev/null` is not a regular file"),
         (&["mkrootfs-squash", out], tar(&[("EFI/BOOT/grub.cfg", b"boot")]), "no boot/cmdline"),
         (&["mkrootfs-squash", out], tar(ROOT)[..90_000].to_vec(), "cannot read the tar"),
-        (&["mkrootfs-squash"], vec![], "there is no tar"),
+        (&["mkrootfs-squash"], vec![], "the input is empty"),
         (&["mkimage-raw-efi"], vec![], "needs the name of the disk image"),
-        (&["mkimage-raw-efi", "-x", out], vec![], "there is no option `-x`"),
-        (&[&no_parts[..], &["efi", "boot"]].concat(), vec![], "there is no partition kind `boot`"),
-        (&[&no_parts[..], &["conf"]].concat(), vec![], "there are no parts in `/nonexistent`: standard input"),
-        (&[&no_parts[..], &["imga"]].concat(), tar(CONF), "there is no `rootfs.img` among the parts"),
-        // The disk is as large as what lies in its place: three bytes.
-        (&[&no_parts[..], &["conf"]].concat(), tar(&[("config.img", b"c")]), "a disk of 3 bytes"),
+        (&["mkimage-raw-efi", "-x", out], vec![], "unknown option `-x`"),
+        (&[&no_parts[..], &["efi", "boot"]].concat(), vec![], "unknown partition kind `boot`"),
+        (&[&no_parts[..], &["conf"]].concat(), vec![], "`/nonexistent` contains no parts: cannot read standard input"),
+        (&[&no_parts[..], &["imga"]].concat(), tar(CONF), "the part `rootfs.img` for the partition"),
+        // The disk has the size of the existing file: three bytes.
+        (&[&no_parts[..], &["conf"]].concat(), tar(&[("config.img", b"c")]), "invalid disk size of 3 bytes"),
         (&["mkrootfs-ext4", out], tar(ROOT)[..90_000].to_vec(), "cannot read the tar"),
         (&["mkrootfs-ext4", out, out], vec![], "mkrootfs-ext4 takes at most one argument"),
-        (&["mkimage-iso-efi", "install"], vec![], "knows the word `installer`, not `install`"),
-        (&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out, "installer"], tar(ROOT), "there is no `grub.cfg` among the parts"),
-        (&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out], tar(CONF), "there is no `rootfs.img` among the parts"),
+        (&["mkimage-iso-efi", "install"], vec![], "unknown argument `install`"),
+        (
+            &["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out, "installer"],
+            tar(ROOT),
+            "the part `grub.cfg`, GRUB's configuration for the installer, is missing",
+        ),
+        (&["mkimage-iso-efi", "--parts", "/nonexistent", "--out", out], tar(CONF), "the part `rootfs.img` for the partition"),
         (&["mkimage-raw-efi", "/dev/zero", "conf"], vec![], "`/dev/zero` is not a regular file"),
     ];
     for (args, stdin, expected) in cases {
@@ -207,7 +212,9 @@ fn bad_input_is_one_error_and_changes_nothing() {
     assert!(String::from_utf8(run_command(command, &tar(CONF)).stderr).unwrap().starts_with("error: ROOTFS_VERSION is not set"));
     let mut command = program(&["mkconf", out]);
     command.env("SOURCE_DATE_EPOCH", "now");
-    assert!(String::from_utf8(run_command(command, &tar(CONF)).stderr).unwrap().starts_with("error: SOURCE_DATE_EPOCH=now is no number"));
+    assert!(
+        String::from_utf8(run_command(command, &tar(CONF)).stderr).unwrap().starts_with("error: SOURCE_DATE_EPOCH=now is not a number")
+    );
     untouched(folder.path());
 }
 
@@ -217,7 +224,7 @@ fn an_image_larger_than_its_partition_is_refused() {
     let out = folder.path().join("out.img");
     fs::write(folder.path().join("config.img"), vec![1; (1 << 20) + 1]).unwrap();
     let message = fail(&["mkimage-raw-efi", "--parts", folder.path().to_str().unwrap(), out.to_str().unwrap(), "conf"], b"");
-    assert!(message.contains("the image for partition 4 `CONFIG` has 1048577 bytes, the partition 1048576"), "{message}");
+    assert!(message.contains("the image for partition 4 `CONFIG` has 1048577 bytes, more than the partition's 1048576"), "{message}");
     assert!(!out.exists());
 }
 
@@ -230,7 +237,7 @@ fn a_full_disk_leaves_nothing_half_made() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("config.img");
     let mut command = Command::new("/usr/bin/prlimit");
-    // A limit on a file's size stands for a full disk; the signal that comes with it is ignored by the shell's children.
+    // A file size limit simulates a full disk; the shell's children ignore its signal.
     let script = format!("trap '' XFSZ; exec '{}' mkconf '{}'", env!("CARGO_BIN_EXE_eve-tools"), out.display());
     command.args(["--fsize=500000", "/bin/sh", "-c", &script]).env_clear().env("ROOTFS_VERSION", "1").env("TMPDIR", folder.path());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! Where a file's bytes are, and how to read them from any thread.
+//! File contents by reference, and readers for them that can run on any thread.
 
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -9,14 +9,14 @@ use std::{
     sync::Arc,
 };
 
-/// The bytes of a file, or where they lie. Cheap to clone.
+/// A file's bytes, in memory or by reference. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// In memory: for what is generated.
+    /// In memory: generated content.
     Bytes(Arc<[u8]>),
-    /// `len` bytes of an open file from `offset` on: an entry of a tar, or spooled bytes.
+    /// `len` bytes of an open file from `offset` on: a tar entry, or spooled bytes.
     Range {
-        /// The file; read by position, so it can be shared by threads.
+        /// The file; read with `pread`, so threads can share it.
         file: Arc<File>,
         /// First byte.
         offset: u64,
@@ -27,7 +27,7 @@ pub enum Content {
     Path {
         /// Absolute path.
         path: PathBuf,
-        /// Its length when it was looked at; another length at reading is an error.
+        /// Length when the reference was made; reading fails if the file's length differs.
         len: u64,
     },
 }
@@ -47,7 +47,7 @@ impl From<Vec<u8>> for Content {
 impl Content {
     /// A reference to the whole file at `path`, which must be absolute.
     pub fn of_path(path: &Path) -> Result<Self> {
-        let len = path.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?.len();
+        let len = path.metadata().with_context(|| format!("cannot read the metadata of `{}`", path.display()))?.len();
         Ok(Self::Path { path: path.to_owned(), len })
     }
 
@@ -66,7 +66,7 @@ impl Content {
         self.len() == 0
     }
 
-    /// A reader over exactly [`Content::len`] bytes; a file that has become shorter is an error at its end.
+    /// A reader over exactly [`Content::len`] bytes. It fails with `UnexpectedEof` if the file has become shorter.
     pub fn open(&self) -> Result<ContentReader> {
         let (source, position) = match self {
             Self::Bytes(bytes) => (Source::Bytes(bytes.clone()), 0),
@@ -74,7 +74,7 @@ impl Content {
             Self::Path { path, len } => {
                 let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
                 if file.metadata()?.len() != *len {
-                    bail!("`{}` changed its length while it was read", path.display());
+                    bail!("`{}` changed its length during the build", path.display());
                 }
                 (Source::File(Arc::new(file)), 0)
             }
@@ -82,10 +82,10 @@ impl Content {
         Ok(ContentReader { source, position, left: self.len() })
     }
 
-    /// `len` of its bytes from `offset` on, referring to the same place. More than it has is an error.
+    /// A reference to `len` bytes from `offset` on. Fails if the range exceeds [`Content::len`].
     pub fn slice(&self, offset: u64, len: u64) -> Result<Self> {
         if offset.checked_add(len).is_none_or(|end| end > self.len()) {
-            bail!("a part of {len} bytes at {offset} lies outside of {} bytes", self.len());
+            bail!("the range of {len} bytes at {offset} exceeds the content's {} bytes", self.len());
         }
         Ok(match self {
             Self::Bytes(bytes) => Self::Bytes(bytes[usize::try_from(offset)?..usize::try_from(offset + len)?].into()),
@@ -97,7 +97,7 @@ impl Content {
         })
     }
 
-    /// All bytes in memory: for small files.
+    /// All bytes in memory; for small files only.
     pub fn read_all(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.len())?);
         self.open()?.read_to_end(&mut bytes)?;
@@ -111,7 +111,7 @@ enum Source {
     File(Arc<File>),
 }
 
-/// Reads a [`Content`] from its start to its end.
+/// Sequential reader of a [`Content`].
 #[derive(Debug)]
 pub struct ContentReader {
     source: Source,
@@ -128,7 +128,7 @@ impl Read for ContentReader {
             Source::File(file) => file.read_at(buffer, self.position)?,
         };
         if got == 0 && most > 0 {
-            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "a file ended before its recorded length"));
+            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the file is shorter than its recorded length"));
         }
         self.position += got as u64;
         self.left -= got as u64;
@@ -136,8 +136,8 @@ impl Read for ContentReader {
     }
 }
 
-/// A temporary file without a name that keeps contents which have no other place (decompressed archives, streams).
-/// It is gone with the last [`Content`] that refers to it.
+/// An unlinked temporary file for contents that no other file holds (decompressed archives, streams). The last [`Content`] that
+/// refers to it frees it.
 #[derive(Debug)]
 pub struct Spool {
     file: Arc<File>,
@@ -145,38 +145,38 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// A new spool in `folder`, which must exist and should be on a disk with room.
+    /// A new spool in `folder`, which must exist; its disk must have room for the contents.
     pub fn new_in(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).with_context(|| format!("cannot make a temporary file in `{}`", folder.display()))?;
         Ok(Self { file: Arc::new(file), end: 0 })
     }
 
-    /// Copies all of `reader` and refers to it.
+    /// Copies `reader` to its end and returns a reference to the copy.
     pub fn add(&mut self, reader: &mut dyn Read) -> Result<Content> {
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(self.end))?;
         let offset = self.end;
-        let len = std::io::copy(reader, &mut file).context("cannot spool a file's content")?;
+        let len = std::io::copy(reader, &mut file).context("cannot write to the temporary file")?;
         file.flush()?;
         self.end += len;
         Ok(Content::Range { file: self.file.clone(), offset, len })
     }
 
-    /// The same for what may have large holes: zeros take no room.
+    /// Like [`Self::add`], but blocks of zeros become holes.
     pub fn add_sparse(&mut self, reader: &mut dyn Read) -> Result<Content> {
         let (offset, mut buffer) = (self.end, vec![0; 64 << 10]);
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                count => count.context("cannot read what is spooled")?,
+                count => count.context("cannot read the content to spool")?,
             };
             if buffer[..count].iter().any(|byte| *byte != 0) {
-                self.file.write_all_at(&buffer[..count], self.end).context("cannot spool a file's content")?;
+                self.file.write_all_at(&buffer[..count], self.end).context("cannot write to the temporary file")?;
             }
             self.end += count as u64;
         }
-        self.file.set_len(self.end).context("cannot spool a file's content")?;
+        self.file.set_len(self.end).context("cannot write to the temporary file")?;
         Ok(Content::Range { file: self.file.clone(), offset, len: self.end - offset })
     }
 }

@@ -1,4 +1,4 @@
-//! A folder of the host as a tree.
+//! Reads a host folder into a tree.
 
 use crate::{Content, Kind, Meta, Node, Tree};
 use anyhow::{Context as _, Result, bail};
@@ -12,19 +12,20 @@ use std::{
     path::Path,
 };
 
-/// Reads the folder `root` (absolute) without following links. `adjust` may change or drop (`false`) each node by its path
-/// below the root; it is where a caller sets owners, times and modes that must not depend on the host.
+/// Reads the folder `root` (absolute path) without following links. `adjust` gets each path below `root` and may change the
+/// metadata, or drop the node (return `false`); callers use it for owners, times and modes that must not depend on the host.
+/// Extended attributes are not read.
 pub fn read_dir(root: &Path, adjust: &mut dyn FnMut(&[u8], &mut Meta) -> bool) -> Result<Tree> {
     let mut tree = Tree::new();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
         let entry = entry.with_context(|| format!("cannot read the folder `{}`", root.display()))?;
-        let metadata = entry.metadata().with_context(|| format!("cannot look at `{}`", entry.path().display()))?;
+        let metadata = entry.metadata().with_context(|| format!("cannot read the metadata of `{}`", entry.path().display()))?;
         let path = entry.path().strip_prefix(root)?.as_os_str().as_bytes().to_vec();
         let mut meta = meta_of(&metadata);
         if !adjust(&path, &mut meta) || tree.get(&path).is_some() && !path.is_empty() {
             continue;
         }
-        // A dropped directory drops what is in it.
+        // The children of a dropped directory are dropped, too.
         let parent = path.iter().rposition(|b| *b == b'/').map_or(&[][..], |at| &path[..at]);
         if tree.get(parent).is_some() {
             tree.insert(&path, Node { meta, kind: kind_of(entry.path(), &metadata)? })?;
@@ -53,11 +54,11 @@ fn kind_of(path: &Path, metadata: &Metadata) -> Result<Kind> {
     } else if kind.is_fifo() {
         Kind::Fifo
     } else {
-        bail!("`{}` is a socket: no image can hold it", path.display())
+        bail!("`{}` is a socket: images cannot contain sockets", path.display())
     })
 }
 
-/// Linux's `makedev` spread: twelve bits of major in the middle, the rest above.
+/// Linux's `dev_t` encoding (glibc `sys/sysmacros.h`): major in bits 8–19 and 44–63, minor in bits 0–7 and 20–43.
 fn major(device: u64) -> u32 {
     (((device >> 8) & 0xfff) | ((device >> 32) & !0xfff)) as u32
 }

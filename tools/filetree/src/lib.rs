@@ -1,8 +1,6 @@
-//! A root file system as a value: names, metadata and references to contents that stay where they lie
-//! (in memory, in a range of a file, in a file on disk). Every image format and every builder speaks it,
-//! so ownership, devices and hard links survive without root, and memory does not grow with the contents.
-//!
-//! Nothing here follows a link of the host: a tree read from outside cannot name anything outside itself.
+//! A root file system as a value ([`Tree`]): names, metadata, and references to file contents (in memory, in a range of a file,
+//! in a file on disk). It reads and writes tar, and reads host folders. OCI layers, Dockerfiles and disk image formats are left
+//! to the crates above. It depends on no crate of this workspace.
 
 mod content;
 mod dir;
@@ -18,7 +16,7 @@ use std::collections::BTreeMap;
 /// Children of a directory by name (bytes without `/`), in byte order.
 pub type Children = BTreeMap<Vec<u8>, Node>;
 
-/// Most bytes of a path: Linux's PATH_MAX. It bounds how deep a tree can be, and with that what walking it takes.
+/// Linux's PATH_MAX in bytes. It bounds the depth of a tree, and so the recursion depth of a walk.
 const LONGEST: usize = 4096;
 
 /// Owner, permissions and times of a file.
@@ -30,33 +28,33 @@ pub struct Meta {
     pub uid: u32,
     /// Numeric group.
     pub gid: u32,
-    /// Seconds since the epoch.
+    /// Modification time: Unix timestamp.
     pub mtime: i64,
     /// Extended attributes by full name (`security.capability`), values as raw bytes.
     pub xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Meta {
-    /// Owned by root, with `mode` and `mtime`, without extended attributes.
+    /// Owner root, no extended attributes.
     #[must_use]
     pub fn root(mode: u32, mtime: i64) -> Self {
         Self { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
     }
 }
 
-/// What a node is.
+/// Type of a node, with the data of that type.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A directory and what is in it.
+    /// A directory and its children.
     Dir(Children),
     /// A regular file. Nodes of one tree with the same `link` are hard links of one file.
     File {
-        /// The bytes, or where they lie.
+        /// The file's bytes.
         content: Content,
         /// Identity shared by hard links; `None` for a file with one name.
         link: Option<u64>,
     },
-    /// A symbolic link and its target, kept as it is.
+    /// A symbolic link: its target, unchanged.
     Symlink(Vec<u8>),
     /// A character device.
     CharDevice {
@@ -81,7 +79,7 @@ pub enum Kind {
 pub struct Node {
     /// Owner, permissions, times.
     pub meta: Meta,
-    /// What it is.
+    /// Type and data.
     pub kind: Kind,
 }
 
@@ -98,7 +96,7 @@ impl Node {
         Self { meta: Meta::root(mode, mtime), kind: Kind::File { content, link: None } }
     }
 
-    /// The children when this is a directory.
+    /// The children of a directory; `None` for any other node.
     #[must_use]
     pub fn children(&self) -> Option<&Children> {
         match &self.kind {
@@ -122,7 +120,7 @@ impl Default for Tree {
     }
 }
 
-/// How many symbolic links a look-up follows before it calls them a loop, as Linux does.
+/// Limit of symbolic links followed in one lookup, as in Linux (`ELOOP`).
 const MAX_LINKS: usize = 40;
 
 impl Tree {
@@ -142,7 +140,7 @@ impl Tree {
         Some(node)
     }
 
-    /// The node at `path`, to be changed, without following links.
+    /// The node at `path` for modification, without following links.
     pub fn get_mut(&mut self, path: impl AsRef<[u8]>) -> Option<&mut Node> {
         let mut node = &mut self.root;
         for part in parts(path.as_ref()).ok()? {
@@ -154,9 +152,9 @@ impl Tree {
         Some(node)
     }
 
-    /// `path` with every symbolic link in its directories resolved inside the tree, and its last part too when
-    /// `follow_last`. Parts that do not exist are kept. Fails on `..` that a caller wrote, and on loops of links;
-    /// a `..` inside a link's target stops at the root, as in a chroot.
+    /// `path` with every symbolic link in its directories resolved inside the tree, and its last part too when `follow_last`.
+    /// Parts that do not exist are kept. Fails on `..` in `path` and on link loops; a `..` in a link's target stops at the
+    /// root, as in a chroot.
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Vec<u8>> {
         let mut pending: Vec<Vec<u8>> = parts(path.as_ref())?.into_iter().rev().map(<[u8]>::to_vec).collect();
         let mut done: Vec<Vec<u8>> = Vec::new();
@@ -184,13 +182,13 @@ impl Tree {
         Ok(done.join(&b'/'))
     }
 
-    /// Puts `node` at `path`, following links in the directories above it (inside the tree) and making the missing ones
-    /// with mode 0755 and the node's mtime. What stood there is replaced; a directory put on a directory keeps the
-    /// children of both and takes the new metadata.
+    /// Puts `node` at `path`. Follows links in the parent directories (inside the tree) and creates missing ones with mode 0755
+    /// and the node's mtime. Replaces an existing node; but a directory put on a directory keeps the children of both and takes
+    /// the new metadata.
     pub fn insert(&mut self, path: impl AsRef<[u8]>, node: Node) -> Result<()> {
         let path = path.as_ref();
         if path.len() > LONGEST {
-            bail!("a path of {} bytes, which no system takes: `{}…`", path.len(), String::from_utf8_lossy(&path[..64]));
+            bail!("the path `{}…` has {} bytes, more than Linux's limit of {LONGEST}", String::from_utf8_lossy(&path[..64]), path.len());
         }
         let path = self.resolve(path, false)?;
         let mtime = node.meta.mtime;
@@ -208,17 +206,17 @@ impl Tree {
         for part in above {
             at = match &mut at.kind {
                 Kind::Dir(children) => children.entry(part.to_vec()).or_insert_with(|| Node::dir(0o755, mtime)),
-                _ => bail!("`{}` lies below a file", String::from_utf8_lossy(&path)),
+                _ => bail!("a parent of `{}` is not a directory", String::from_utf8_lossy(&path)),
             };
         }
         match &mut at.kind {
             Kind::Dir(children) => insert_child(children, name.to_vec(), node),
-            _ => bail!("`{}` lies below a file", String::from_utf8_lossy(&path)),
+            _ => bail!("a parent of `{}` is not a directory", String::from_utf8_lossy(&path)),
         }
         Ok(())
     }
 
-    /// Removes the node at `path` and all below it; gives it back.
+    /// Removes and returns the node at `path` with all its children.
     pub fn remove(&mut self, path: impl AsRef<[u8]>) -> Option<Node> {
         let path = path.as_ref();
         let all = parts(path).ok()?;
@@ -229,7 +227,7 @@ impl Tree {
         }
     }
 
-    /// Calls `visit` with every path (the root is the empty one) and node: a directory before what is in it, names in byte order.
+    /// Calls `visit` with every path (the root's is empty) and node: a directory before its children, names in byte order.
     pub fn walk<'t>(&'t self, visit: &mut dyn FnMut(&[u8], &'t Node) -> Result<()>) -> Result<()> {
         fn go<'t>(path: &mut Vec<u8>, node: &'t Node, visit: &mut dyn FnMut(&[u8], &'t Node) -> Result<()>) -> Result<()> {
             visit(path, node)?;
@@ -260,21 +258,21 @@ fn insert_child(children: &mut Children, name: Vec<u8>, node: Node) {
     }
 }
 
-/// Puts all of `new` into `into`, directory by directory.
+/// Merges `new` into `into`, recursively for directories.
 fn merge(into: &mut Children, new: Children) {
     for (name, node) in new {
         insert_child(into, name, node);
     }
 }
 
-/// The parts of a path, cleaned; `..` is refused because no honest archive needs it.
+/// Splits a path; drops empty parts and `.`; refuses `..`, which no correct archive needs, and NUL bytes.
 fn parts(path: &[u8]) -> Result<Vec<&[u8]>> {
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|p| !p.is_empty() && *p != b".").collect();
     if parts.contains(&&b".."[..]) {
-        bail!("the path `{}` leaves its tree", String::from_utf8_lossy(path));
+        bail!("the path `{}` contains `..`", String::from_utf8_lossy(path));
     }
     if path.contains(&0) {
-        bail!("the path `{}` holds a NUL byte", String::from_utf8_lossy(path));
+        bail!("the path `{}` contains a NUL byte", String::from_utf8_lossy(path));
     }
     Ok(parts)
 }
@@ -293,7 +291,7 @@ mod tests {
         tree.insert("a/".repeat(2000) + "b", Node::dir(0o755, 0)).expect("as deep as Linux goes");
         tree.clone().walk(&mut |_, _| Ok(())).expect("walked");
         let error = tree.insert("a/".repeat(100_000), Node::dir(0o755, 0)).expect_err("too deep").to_string();
-        assert!(error.starts_with("a path of 200000 bytes"), "{error}");
+        assert!(error.ends_with("has 200000 bytes, more than Linux's limit of 4096"), "{error}");
     }
 
     #[test]

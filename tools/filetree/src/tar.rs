@@ -1,5 +1,4 @@
-//! Tar in and out: entries in the archive's order, or a whole tree. PAX carries long names, extended attributes and
-//! whatever records a caller adds.
+//! Reads and writes tar (ustar with PAX records, POSIX.1-2001): as entries in archive order, or as a whole tree.
 
 use crate::{Content, Kind, Meta, Node, Spool, Tree};
 use anyhow::{Context as _, Result, bail};
@@ -17,52 +16,52 @@ const XATTR: &str = "SCHILY.xattr.";
 /// One member of an archive.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The name as it stands in the archive, without a trailing `/`.
+    /// The name in the archive, without trailing `/`.
     pub path: Vec<u8>,
     /// Owner, permissions, times.
     pub meta: Meta,
-    /// What it is.
+    /// Type and data.
     pub kind: EntryKind,
 }
 
-/// What a member of an archive is.
+/// Type of an archive member.
 #[derive(Clone, Debug)]
 pub enum EntryKind {
-    /// Anything but a hard link. A directory here has no children: they are members of their own.
+    /// Any type but a hard link. A directory has no children here: they are members of their own.
     Node(Kind),
-    /// Another name of an earlier member.
+    /// Hard link: the name of an earlier member.
     HardLink(Vec<u8>),
 }
 
-/// PAX records of a member that no field of [`Entry`] holds, in the archive's order: times of access, fractions of times.
+/// PAX records that have no field in [`Entry`] (atime, fractions of seconds …), in archive order.
 pub type Records = Vec<(String, String)>;
 
-/// The entries of a tar that lies in a file, in order. Contents refer into the file and are not read.
+/// Entries of the tar in `file`, in archive order. Contents are ranges of `file` and are not read.
 pub fn read_tar_file(file: Arc<File>) -> Result<Vec<Entry>> {
     let content = Content::Range { len: file.metadata()?.len(), file, offset: 0 };
     Ok(read_tar_content(&content)?.into_iter().map(|(entry, _)| entry).collect())
 }
 
-/// The entries of a tar that is itself a content (a tar in a tar), in order, with the records that an [`Entry`] has no place for.
-/// Contents refer into the same place and are not read.
+/// Entries of a tar inside `content` (a tar in a tar), in archive order, with PAX records that have no field in [`Entry`]. File
+/// contents are ranges of `content` and are not read.
 pub fn read_tar_content(content: &Content) -> Result<Vec<(Entry, Records)>> {
-    // A path is opened once, not once a member.
+    // Opens a path once instead of once per member.
     let content = &content.slice(0, content.len())?;
     let reader = std::io::BufReader::with_capacity(1 << 16, content.open()?);
     read_entries(reader, &mut |entry| {
         if entry.header().entry_type() == EntryType::GNUSparse {
-            bail!("`{}` is a sparse file, which has no bytes of its own to refer to", String::from_utf8_lossy(&entry.path_bytes()));
+            bail!("`{}` is a GNU sparse file, which cannot be read by reference", String::from_utf8_lossy(&entry.path_bytes()));
         }
         content.slice(entry.raw_file_position(), entry.size())
     })
 }
 
-/// The entries of a tar that comes from a stream, in order. Contents go to `spool`.
+/// Entries of the tar in `stream`, in archive order. Copies file contents to `spool`.
 pub fn read_tar_stream(stream: impl Read, spool: &mut Spool) -> Result<Vec<Entry>> {
     Ok(read_entries(stream, &mut |entry| spool.add(entry))?.into_iter().map(|(entry, _)| entry).collect())
 }
 
-/// Keys of PAX records that the fields of [`Entry`] hold.
+/// Keys of PAX records that have a field in [`Entry`].
 const HELD: [&str; 5] = ["path", "linkpath", "size", "uid", "gid"];
 
 fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>) -> Result<Content>) -> Result<Vec<(Entry, Records)>> {
@@ -77,8 +76,8 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
         let name = String::from_utf8_lossy(&path).into_owned();
         let mut meta = Meta {
             mode: entry.header().mode()? & 0o7777,
-            uid: u32::try_from(entry.header().uid()?).with_context(|| format!("the owner of `{name}`"))?,
-            gid: u32::try_from(entry.header().gid()?).with_context(|| format!("the group of `{name}`"))?,
+            uid: u32::try_from(entry.header().uid()?).with_context(|| format!("the owner of `{name}` does not fit 32 bits"))?,
+            gid: u32::try_from(entry.header().gid()?).with_context(|| format!("the group of `{name}` does not fit 32 bits"))?,
             mtime: i64::try_from(entry.header().mtime()?).unwrap_or(0),
             xattrs: BTreeMap::new(),
         };
@@ -107,14 +106,14 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
             EntryType::Block => device(entry.header()).map(|(major, minor)| EntryKind::Node(Kind::BlockDevice { major, minor }))?,
             EntryType::Fifo => EntryKind::Node(Kind::Fifo),
             EntryType::XGlobalHeader => continue,
-            other => bail!("`{name}` in the tar is of a kind that no image holds ({other:?})"),
+            other => bail!("the type {other:?} of the tar member `{name}` is not supported"),
         };
         entries.push((Entry { path, meta, kind }, records));
     }
     Ok(entries)
 }
 
-/// The tree that unpacking `entries` in order gives: a later member replaces an earlier one, a hard link shares its target.
+/// The tree that unpacking `entries` in order creates: a later member replaces an earlier one; a hard link shares the file.
 pub fn entries_to_tree(entries: Vec<Entry>) -> Result<Tree> {
     let mut tree = Tree::new();
     let mut next_link = 1;
@@ -142,18 +141,18 @@ pub fn entries_to_tree(entries: Vec<Entry>) -> Result<Tree> {
     Ok(tree)
 }
 
-/// Writes members one by one. The bytes depend on the arguments alone.
+/// Writes members one by one. The output depends on the arguments only.
 pub struct TarWriter<W: Write> {
     out: W,
 }
 
 impl<W: Write> TarWriter<W> {
-    /// A tar that goes to `out`.
+    /// A writer to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
     }
 
-    /// Appends a member, with `records` as further PAX records. Only a directory's own entry is written, not its children.
+    /// Appends a member with additional PAX `records`. For a directory writes its own entry only, not its children.
     pub fn append(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, records: &[(&str, &str)]) -> Result<()> {
         let mut header = Header::new_ustar();
         header.set_mode(meta.mode);
@@ -164,7 +163,7 @@ impl<W: Write> TarWriter<W> {
             pax.insert(format!("{XATTR}{name}"), value.clone());
         }
         let number = |value: u32, key: &str, pax: &mut BTreeMap<String, Vec<u8>>| {
-            // Seven octal digits are what a ustar field holds.
+            // The uid and gid fields of ustar hold seven octal digits.
             if value > 0o777_7777 {
                 pax.insert(key.to_owned(), value.to_string().into_bytes());
                 return 0;
@@ -227,7 +226,7 @@ impl<W: Write> TarWriter<W> {
     fn write_pax(&mut self, records: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         let mut data = Vec::new();
         for (key, value) in records {
-            // A record's length counts its own digits: grow until it fits.
+            // The length of a PAX record includes its own digits.
             let rest = key.len() + value.len() + 3;
             let mut length = rest + 1;
             while length != rest + length.to_string().len() {
@@ -259,7 +258,7 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
-    /// Writes the end of the archive and gives the output back, flushed.
+    /// Writes the end of the archive, flushes and returns the output.
     pub fn finish(mut self) -> Result<W> {
         self.out.write_all(&[0; 1024])?;
         self.out.flush()?;
@@ -267,7 +266,7 @@ impl<W: Write> TarWriter<W> {
     }
 }
 
-/// Copies `bytes` into a header's field when they fit; otherwise as much as fits, and says no.
+/// Copies as much of `bytes` into a header field as fits; returns whether all did.
 fn put(field: &mut [u8; 100], bytes: &[u8]) -> bool {
     let fits = bytes.len() <= field.len();
     let length = bytes.len().min(field.len());
@@ -275,8 +274,8 @@ fn put(field: &mut [u8; 100], bytes: &[u8]) -> bool {
     fits
 }
 
-/// Writes `tree` without its root's own entry: directories before their children, names in byte order, hard links after
-/// their first name.
+/// Writes `tree` without an entry for its root: directories before their children, names in byte order, hard links after their
+/// first name.
 pub fn write_tar<W: Write>(tree: &Tree, out: W) -> Result<W> {
     let mut writer = TarWriter::new(out);
     let mut first: HashMap<u64, Vec<u8>> = HashMap::new();

@@ -1,6 +1,6 @@
-//! What git's index says of a checkout: how each file looked when git last saw it, and which tree the whole of it is. From that one
-//! knows, without asking git, that nothing that it tracks has changed; in a large checkout that takes a fifth of the time of
-//! `git status`. Whatever is not plain makes it unknown. Source of the format: gitformat-index(5).
+//! Reads git's index and tells whether the tracked files of a checkout are unchanged, without starting git; in a large checkout
+//! this takes a fifth of the time of `git status`. Anything unusual gives `None`; the caller then asks git. It depends on no
+//! crate of this workspace. Source of the format: gitformat-index(5).
 
 mod look;
 mod memory;
@@ -17,30 +17,30 @@ use std::{
     time::SystemTime,
 };
 
-/// A checkout whose tracked files are as its index says.
+/// A checkout whose tracked files match its index.
 #[derive(Debug)]
 pub struct Clean {
-    /// The id of the tree that the index holds: another one than the commit's when something is staged.
+    /// Tree id of the index; differs from the commit's tree if something is staged.
     pub root: Id,
-    /// Its folders and theirs.
+    /// Tree ids of all folders, by path below the top.
     pub trees: HashMap<Box<[u8]>, Id>,
-    /// Its files, in byte order of their paths.
+    /// Tracked files, in byte order of their paths.
     pub files: Vec<File>,
-    /// Files and folders that the index does not know, below the top: `git ls-files --others --exclude-standard` says which of them
-    /// git does not ignore either.
+    /// Untracked files and folders, below the top, ignored ones included; `git ls-files --others --exclude-standard` tells them
+    /// apart.
     pub unknown: Vec<PathBuf>,
-    /// What is to be remembered until the next time, where it is not what was remembered.
+    /// Bytes to pass as `remembered` next time; `None` if they have not changed.
     pub remember: Option<Vec<u8>>,
 }
 
-/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply. `remembered` is what
-/// was to be remembered the last time.
+/// Compares the checkout at `top` with the index in `git_dir`. `None` if a tracked file changed or if the index uses features
+/// that are not read here. `remembered` is [`Clean::remember`] of an earlier call.
 #[must_use]
 pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     let path = git_dir.join("index");
-    // In this order: an index that is written anew between the two then looks older than it is, and more files are read.
+    // In this order: if the index is rewritten in between, it appears older, and more files are hashed.
     let (written, bytes) = (path.metadata().ok()?, std::fs::read(&path).ok()?);
-    // A hash of 20 bytes stands at the end.
+    // The last 20 bytes are the checksum.
     let checksum: &Id = bytes.last_chunk()?;
     let (index, remembered) = std::thread::scope(|scope| {
         let index = scope.spawn(|| Index::parse(&bytes));
@@ -65,41 +65,41 @@ pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Cl
 /// A file of the index.
 #[derive(Debug)]
 pub struct File {
-    /// Below the top, with `/`.
+    /// Path below the top, with `/`.
     pub path: Box<[u8]>,
-    /// As in trees.
+    /// Mode as in tree objects.
     pub mode: u32,
-    /// Its blob's.
+    /// Id of the blob.
     pub id: Id,
-    /// Seconds and nanoseconds of the last change of the inode, and of the content.
+    /// ctime and mtime: seconds and nanoseconds each.
     times: [u32; 4],
     ino: u32,
     owner: [u32; 2],
     size: u32,
-    /// Git was told not to look at it.
+    /// `git update-index --assume-unchanged`.
     is_trusted: bool,
-    /// Git was told that it is not in the working tree.
+    /// `skip-worktree`: not in the working tree.
     is_absent: bool,
 }
 
 #[derive(Debug, Default)]
 struct Index {
     files: Vec<File>,
-    /// Folders with their ids, where nothing below was staged since.
+    /// Tree ids of folders that the index has cached (extension `TREE`).
     trees: HashMap<Box<[u8]>, Id>,
     root: Option<Id>,
 }
 
-/// Bytes of the smallest entry.
+/// Bytes of the smallest index entry.
 const SMALLEST: usize = 62;
 
 impl Index {
-    /// The id of the whole, after computing those of the folders that the index has none for.
+    /// The root's tree id; computes and stores the ids that the index has not cached.
     fn complete(&mut self) -> Id {
         self.root.unwrap_or_else(|| complete_below(&self.files, 0, &mut self.trees))
     }
 
-    /// Versions 2 and 3 without extensions that change the meaning.
+    /// Reads versions 2 and 3; `None` with an extension that must be understood.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
         if reader.take(4)? != b"DIRC" || !matches!(reader.u32()?, 2 | 3) {
@@ -111,31 +111,31 @@ impl Index {
         for _ in 0..count {
             index.files.push(reader.file()?);
         }
-        // Then the checksum.
+        // The checksum follows the extensions.
         while reader.at + 8 <= bytes.len().checked_sub(20)? {
             let (name, len) = (reader.take(4)?, reader.u32()? as usize);
             let content = reader.take(len)?;
             match name {
                 b"TREE" => index.read_trees(content)?,
-                // A small letter: it must be understood.
+                // A name in lower case marks a mandatory extension.
                 _ if !name[0].is_ascii_uppercase() => return None,
                 _ => {}
             }
         }
-        // Two entries of one path are a conflict.
+        // Several entries of one path are a merge conflict.
         index.files.is_sorted_by(|a, b| a.path < b.path).then_some(index)
     }
 
-    /// The extension `TREE`: folders, each before those in it, as name, number of files, number of folders, id.
+    /// Extension `TREE`: folders in pre-order, each as name, number of files, number of subfolders, id.
     fn read_trees(&mut self, bytes: &[u8]) -> Option<()> {
         let mut reader = Reader { bytes, at: 0 };
-        // The folders above, each with how many are still to come in it.
+        // Stack of parent folders, each with the number of subfolders still to read.
         let mut above: Vec<(Vec<u8>, usize)> = Vec::new();
         while reader.at < bytes.len() {
             let name = reader.until(0)?;
             let files = std::str::from_utf8(reader.until(b' ')?).ok()?.parse::<i64>().ok()?;
             let folders = std::str::from_utf8(reader.until(b'\n')?).ok()?.parse::<usize>().ok()?;
-            // Something was staged below since the id was known.
+            // A negative count marks an invalid id: something below was staged later.
             let id: Option<Id> = if files < 0 { None } else { Some(reader.take(20)?.try_into().ok()?) };
             let path = match above.last_mut() {
                 None if !name.is_empty() => return None,
@@ -159,7 +159,7 @@ impl Index {
     }
 }
 
-/// The id of the folder that holds `files`, which share their first `skip` bytes; those of folders in it come out of `trees` or go there.
+/// Tree id of the folder that holds `files`, whose paths share the first `skip` bytes. Uses and extends `trees`.
 fn complete_below(files: &[File], skip: usize, trees: &mut HashMap<Box<[u8]>, Id>) -> Id {
     let mut body = Vec::new();
     let mut rest = files;
@@ -224,7 +224,7 @@ impl<'b> Reader<'b> {
             return None;
         }
         let path = self.until(0)?.into();
-        // Entries are padded to eight bytes, by one zero at least.
+        // Entries end with 1 to 8 zeros, up to a multiple of eight bytes.
         self.at = start + (self.at - start).next_multiple_of(8);
         Some(File { path, mode, id, times, ino, owner, size, is_trusted: flags & TRUSTED != 0, is_absent: more & ABSENT != 0 })
     }

@@ -1,5 +1,5 @@
-//! Whether the files of a checkout look as its index says. The first time each folder is opened and listed; as long as the folders have
-//! not changed since, their names are remembered, and the files alone are looked at.
+//! Compares a checkout with its index. Without remembered names it lists every folder. With them it only checks the metadata of
+//! folders and files, as an unchanged folder holds the same names.
 
 use crate::{
     File,
@@ -19,24 +19,24 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// What the index knows in a folder: a name, and the file, unless it is a folder too.
+/// An entry of a folder in the index: name, and the file unless the entry is a folder.
 type Child<'i> = (&'i [u8], Option<&'i File>);
 
-/// A checkout to look at.
+/// A checkout to compare.
 pub(crate) struct Look<'i> {
     pub top: &'i Path,
     pub files: &'i [File],
-    /// When the index was written.
+    /// mtime of the index: seconds, nanoseconds.
     since: (i64, i64),
 }
 
 impl<'i> Look<'i> {
-    /// `written` is the index file.
+    /// `written`: metadata of the index file.
     pub(crate) fn new(top: &'i Path, files: &'i [File], written: &Metadata) -> Self {
         Self { top, files, since: (written.mtime(), written.mtime_nsec()) }
     }
 
-    /// Lists all folders: the names in them, when all that the index knows looks as it says.
+    /// Lists all folders. `None` if a tracked file differs from the index.
     pub(crate) fn list(&self) -> Option<Names> {
         let folders = folders(self.files);
         let mut children: Vec<(&&[u8], &Vec<Child<'_>>)> = folders.iter().collect();
@@ -53,7 +53,7 @@ impl<'i> Look<'i> {
         }))
     }
 
-    /// Something when all files look as the index says; for folders that hold what they held.
+    /// `Some` if all files match the index; for folders whose names are known to be unchanged.
     pub(crate) fn files(&self) -> Option<()> {
         let top = open(self.top).ok()?;
         let is_same = |file: &File, folder: BorrowedFd<'_>, name: &[u8], path: &Path| {
@@ -63,7 +63,7 @@ impl<'i> Look<'i> {
         at_once(self.files, 1024, |some| {
             some.chunk_by(|a, b| a.folder() == b.folder()).try_for_each(|files| {
                 let folder = files[0].folder();
-                // To walk the path once for each file costs more than to open the folder, where there are a few.
+                // For three or more files, opening the folder is cheaper than resolving the whole path for each.
                 if files.len() < 3 || folder.is_empty() {
                     return files.iter().try_for_each(|file| is_same(file, top.as_fd(), &file.path, self.top));
                 }
@@ -76,7 +76,7 @@ impl<'i> Look<'i> {
     }
 }
 
-/// Whether the folders look as they did when `names` were listed, in which case the names are the same.
+/// Whether the folders are unchanged since `names` were listed.
 pub(crate) fn holds(top: &Path, names: &Names) -> bool {
     let Ok(top) = open(top) else { return false };
     let is_same = |folder: &Folder| {
@@ -87,14 +87,14 @@ pub(crate) fn holds(top: &Path, names: &Names) -> bool {
 }
 
 fn open(folder: &Path) -> rustix::io::Result<OwnedFd> {
-    // Through a link one would see files that git does not.
+    // `NOFOLLOW`: git does not look behind symbolic links.
     openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Does `work` with a few of `all` at a time, on all cores; what each gave in no order, or none as soon as one gave none.
+/// Runs `work` on chunks of `few` items, on all cores. Returns the results in any order; `None` as soon as one is `None`.
 fn at_once<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> Option<R> + Sync) -> Option<Vec<R>> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8);
-    // Some take longer, so whoever is free takes the next.
+    // Chunks differ in cost, so a free thread takes the next one.
     let next = AtomicUsize::new(0);
     let run = || {
         let mut done = Vec::new();
@@ -117,7 +117,7 @@ fn at_once<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> Optio
     })
 }
 
-/// All folders with what is in each, names in byte order; the top is the empty name.
+/// All folders with their entries, sorted by name; the top's path is empty.
 fn folders(files: &[File]) -> HashMap<&[u8], Vec<Child<'_>>> {
     let mut folders: HashMap<&[u8], Vec<Child<'_>>> = HashMap::new();
     for file in files {
@@ -140,24 +140,24 @@ fn folders(files: &[File]) -> HashMap<&[u8], Vec<Child<'_>>> {
     folders
 }
 
-/// Bytes of names that are read of a folder at once.
+/// Bytes of the directory listing buffer.
 const BUFFER: usize = 32 * 1024;
 
-/// What is found in a few folders.
+/// Results of a few folders.
 struct Found<'i> {
     names: Names,
-    /// Where names are read to.
+    /// Buffer of directory listings.
     buffer: Vec<u8>,
     look: &'i Look<'i>,
 }
 
 impl Found<'_> {
-    /// Whether all is as the index says in one folder; names that it does not know are added.
+    /// `Some` if the tracked files of one folder match the index. Records the folder and its untracked names.
     fn look_at(&mut self, folder: &[u8], children: &[Child<'_>]) -> Option<()> {
         let relative = Path::new(OsStr::from_bytes(folder));
         let path = self.look.top.join(relative);
         let open = open(&path).ok()?;
-        // Before it is listed: what comes later is seen the next time.
+        // `fstat` before listing: a later change is then noticed next time.
         self.names.folders.push(Folder::new(folder, &fstat(&open).ok()?));
         let mut met = vec![false; children.len()];
         let mut entries = RawDir::new(&open, self.buffer.spare_capacity_mut());
@@ -173,7 +173,7 @@ impl Found<'_> {
                 }
                 Err(_) if name == b"." || name == b".." => {}
                 Err(_) if folder.is_empty() && name == b".git" => {}
-                // A repository in the repository.
+                // A nested repository.
                 Err(_) if name == b".git" => return None,
                 Err(_) => self.names.unknown.push(relative.join(OsStr::from_bytes(name))),
             }
@@ -189,23 +189,23 @@ fn seen(now: &Stat) -> ([u32; 4], u32, [u32; 2], u32) {
 }
 
 impl File {
-    /// The folder that it is in; nothing for the top.
+    /// Path of the parent folder; empty for the top.
     fn folder(&self) -> &[u8] {
         self.path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &self.path[..at])
     }
 
-    /// Git does not mind when there is no such file.
+    /// Whether git accepts that the file is missing.
     fn may_be_absent(&self) -> bool {
         self.is_absent || self.mode == LINKED_COMMIT
     }
 
-    /// Something when the file `name` in `folder`, which is `path`, is as it was. `since` is when the index was written: a file that is not
-    /// older may have changed since without looking so, and is read.
-    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "some systems count so, some so")]
+    /// `Some` if the file `name` in `folder` (path: `path`) matches. `since` is the index's mtime: a file that is not older may
+    /// have changed without a change in its metadata ("racily clean"), so its content is hashed.
+    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "the types differ between systems")]
     fn is_unchanged(&self, folder: BorrowedFd<'_>, name: &[u8], path: &Path, since: (i64, i64)) -> Option<()> {
         let whole = || path.join(OsStr::from_bytes(name));
         if self.mode == LINKED_COMMIT {
-            // A submodule that nobody fetched is an empty folder.
+            // The empty folder of a submodule that is not checked out.
             return whole().read_dir().ok()?.next().is_none().then_some(());
         }
         if self.is_absent || self.is_trusted {

@@ -1,5 +1,5 @@
-//! What was seen in the folders of a checkout, for the next time: a folder that has not changed since holds the same names, and need
-//! not be listed again. This is what git's untracked cache is for, which few have switched on and which git alone may write.
+//! The names seen in the folders of a checkout, stored between runs: an unchanged folder need not be listed again. Replaces
+//! git's untracked cache, which is off by default and which only git may write.
 
 use crate::objects::{Id, sha1};
 use rustix::fs::Stat;
@@ -9,26 +9,26 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The clock of a file system may be this coarse: a folder that changed so shortly ago can change again without looking so.
+/// Assumed resolution of file system clocks: a folder that changed this recently may change again with the same timestamp.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The first bytes; then come the index's checksum, the folders, the unknown names, and a SHA-1 of all before it.
+/// Start of the format: the index's checksum, the folders, the unknown names and a SHA-1 of everything before it follow.
 const MAGIC: &[u8] = b"names 2\n";
 
-/// In place of the checksum where git was told not to compute it (`index.skipHash`).
+/// The checksum that git writes with `index.skipHash`.
 const NO_CHECKSUM: Id = [0; 20];
 
-/// How a folder looked.
+/// A folder with its metadata when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folder {
-    /// Below the top.
+    /// Path below the top.
     pub path: Box<[u8]>,
-    /// Seconds and nanoseconds of its last change, its inode and device.
+    /// ctime seconds and nanoseconds, inode, device.
     look: [u64; 4],
 }
 
 impl Folder {
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "some systems count so, some so; only equality matters")]
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "the types differ between systems; only equality matters")]
     pub(crate) fn look(now: &Stat) -> [u64; 4] {
         [now.st_ctime as u64, now.st_ctime_nsec as u64, now.st_ino as u64, now.st_dev as u64]
     }
@@ -42,7 +42,7 @@ impl Folder {
     }
 }
 
-/// All folders, and the names in them that the index does not know.
+/// All folders, and the untracked names in them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     pub folders: Vec<Folder>,
@@ -50,12 +50,12 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// None when `bytes` are of another index than that of the checksum `index`, or are broken.
+    /// `None` if `bytes` are damaged or belong to an index with another checksum than `index`.
     pub(crate) fn parse(bytes: &[u8], index: &Id) -> Option<Self> {
         if *index == NO_CHECKSUM {
             return None;
         }
-        // What was cut off or written by two at once has another hash than it says at its end.
+        // The hash detects truncation and concurrent writes.
         let (rest, hash) = bytes.split_last_chunk::<20>()?;
         if sha1(&[rest]) != *hash {
             return None;
@@ -75,8 +75,7 @@ impl Names {
         Some(names)
     }
 
-    /// As [`Self::parse`] reads it; none when a folder changed so shortly ago that it cannot be relied on. `began` is when the first
-    /// was looked at.
+    /// The inverse of [`Self::parse`]. `None` if a folder changed within [`COARSE`] before `began`, the start of the listing.
     pub(crate) fn to_bytes(&self, index: &Id, began: SystemTime) -> Option<Vec<u8>> {
         let newest = began.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(COARSE)?.as_secs();
         if *index == NO_CHECKSUM {

@@ -1,4 +1,4 @@
-//! Ids of git's objects, computed of what lies in the working tree. Source of the format: the book "Pro Git", chapter "Git Objects".
+//! Object ids of git, computed from the working tree. Source of the format: "Pro Git", chapter "Git Objects".
 
 use sha1::{Digest as _, Sha1};
 use std::{
@@ -18,7 +18,7 @@ pub const TREE: u32 = 0o40_000;
 /// Mode of a submodule.
 pub const LINKED_COMMIT: u32 = 0o160_000;
 
-/// The SHA-1 of some bytes after each other.
+/// SHA-1 of the concatenated `parts`.
 #[must_use]
 pub fn sha1(parts: &[&[u8]]) -> Id {
     let mut hash = Sha1::new();
@@ -26,7 +26,7 @@ pub fn sha1(parts: &[&[u8]]) -> Id {
     hash.finalize().into()
 }
 
-/// Mode and blob of the file as it lies in the working tree; `None` when there is none (a folder is none).
+/// Mode and blob id of the file in the working tree; `None` if there is no file (a folder counts as none).
 pub fn file_now(path: &Path) -> io::Result<Option<(u32, Id)>> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(None) };
     if metadata.is_symlink() {
@@ -51,7 +51,7 @@ pub fn file_now(path: &Path) -> io::Result<Option<(u32, Id)>> {
     Ok(Some((mode, hash.finalize().into())))
 }
 
-/// Adds a file or folder to the text of a tree.
+/// Appends an entry to the content of a tree object.
 pub fn push_entry(body: &mut Vec<u8>, mode: u32, name: &[u8], id: &Id) {
     body.extend_from_slice(format!("{mode:o} ").as_bytes());
     body.extend_from_slice(name);
@@ -59,7 +59,7 @@ pub fn push_entry(body: &mut Vec<u8>, mode: u32, name: &[u8], id: &Id) {
     body.extend_from_slice(id);
 }
 
-/// The id of a tree by its text.
+/// The id of a tree object with this content.
 #[must_use]
 pub fn tree_of(body: &[u8]) -> Id {
     sha1(&[format!("tree {}\0", body.len()).as_bytes(), body])

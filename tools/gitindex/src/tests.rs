@@ -1,4 +1,4 @@
-//! Broken indexes: they are unknown, and nothing worse. What sound ones say is compared with git where tags are made of it.
+//! Damaged indexes give `None`. The results for valid ones are compared with git in the tests of pkgbuild's tags.
 
 use super::*;
 

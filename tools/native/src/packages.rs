@@ -11,7 +11,7 @@ use filetree::Tree as FileTree;
 use oci::{Cache, NewImage, NewLayer};
 use pkgbuild::{
     build_yml::BuildYml,
-    builder::{self, Environment, Request, Step},
+    builder::{self, BuildHost, Request, Step},
     debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
     tags::Counted,
@@ -160,7 +160,7 @@ struct Outside<'b> {
     job: &'b Job<'b>,
 }
 
-impl Environment for Outside<'_> {
+impl BuildHost for Outside<'_> {
     fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
         let Some(image) = self.cache.find(reference, arch)? else {
             bail!(

@@ -1,14 +1,15 @@
-//! The `config` object of an image: what a container made from it runs, and its labels.
+//! The `config` object of an image.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a container made from the image runs (OCI image specification, `config.md`). Absent and `null` are the default.
+/// Command, environment and labels of containers (OCI image specification, `config.md`). Absent fields and `null` are the
+/// default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Config {
-    /// User, `user:group`, by name or number.
+    /// User or `user:group`, each a name or a number.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub user: String,
     /// Ports such as `80/tcp`; the values are empty objects.
@@ -17,25 +18,25 @@ pub struct Config {
     /// `NAME=value`, in order.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub env: Vec<String>,
-    /// Start of the command line.
+    /// First part of the command line.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub entrypoint: Vec<String>,
-    /// Rest of the command line, or all of it.
+    /// Rest of the command line, or all of it without an entrypoint.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub cmd: Vec<String>,
-    /// Paths with data of their own; the values are empty objects.
+    /// Mount points of volumes; the values are empty objects.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub volumes: BTreeMap<String, Value>,
-    /// Where the command starts.
+    /// Working directory of the command.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub working_dir: String,
-    /// Labels; see [`crate::names`] for those that mean something here.
+    /// Labels; see [`crate::names`] for those with a meaning here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
-    /// Signal that asks the command to end.
+    /// Signal that stops the command.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub stop_signal: String,
-    /// What else stood there (docker's extensions), kept as it is.
+    /// Other fields (docker's extensions), kept unchanged.
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! SHA-256 digests: their text form, hashing on the way through a reader or writer, and the check of blobs.
+//! SHA-256 digests: text form, hashing readers and writers, and checks of blobs.
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -24,11 +24,11 @@ fn text(hash: Sha256) -> String {
     text
 }
 
-/// The hex digits of a digest. What is not `sha256:` and 64 lower-case hex digits is refused, so they are safe as a file name.
+/// The hex digits of a digest, safe as a file name. Fails on anything but `sha256:` and 64 lower-case hex digits.
 pub(crate) fn hex(digest: &str) -> Result<&str> {
     match digest.strip_prefix("sha256:") {
         Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => Ok(hex),
-        _ => bail!("`{digest}` is no sha256 digest"),
+        _ => bail!("`{digest}` is not a sha256 digest"),
     }
 }
 
@@ -63,7 +63,7 @@ impl<W: Write> Write for HashWriter<W> {
     }
 }
 
-/// The digest of all of `reader`, without keeping it.
+/// The digest of `reader`, read to its end.
 pub(crate) fn digest_of_reader(mut reader: impl Read) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
@@ -76,22 +76,22 @@ pub(crate) fn digest_of_reader(mut reader: impl Read) -> Result<String> {
     }
 }
 
-/// What tells one state of a file from another: device, inode, length, and both times in nanoseconds.
+/// Identifies a state of a file: device, inode, length, mtime and ctime with nanoseconds.
 type Identity = (u64, u64, u64, i64, i64, i64, i64);
 
-/// Blobs that this process has hashed and found right.
+/// Blobs that this process has checked.
 static CHECKED: Mutex<Option<HashSet<(Identity, String)>>> = Mutex::new(None);
 
-/// Checks that the opened blob has the length and the digest that its name promises. A large blob is hashed once a process:
-/// as long as the file is the same by device, inode, length and times, later checks cost nothing.
+/// Checks length and digest of an open blob. A blob is hashed once per process; it is not hashed again while device, inode,
+/// length and times of the file are the same.
 pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> Result<()> {
     let hint = || format!("the blob `{}` is damaged\nhint: rm {}", path.display(), path.display());
-    let meta = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
+    let meta = file.metadata().with_context(|| format!("cannot read the metadata of `{}`", path.display()))?;
     if !meta.is_file() {
-        bail!("the blob `{}` is no regular file", path.display());
+        bail!("the blob `{}` is not a regular file", path.display());
     }
     if meta.len() != size {
-        return Err(anyhow::anyhow!("it has {} bytes and should have {size}", meta.len())).with_context(hint);
+        return Err(anyhow::anyhow!("it has {} bytes instead of {size}", meta.len())).with_context(hint);
     }
     let identity = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
     let key = (identity, digest.to_owned());
@@ -107,7 +107,7 @@ pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> R
     Ok(())
 }
 
-/// Reads a file from a position of its own, so that others may share it.
+/// Reads a file with `pread` from its own position, so that several readers can share the file.
 pub(crate) struct ReadAt<'f> {
     pub(crate) file: &'f File,
     pub(crate) position: u64,

@@ -1,44 +1,44 @@
-//! An image of the cache: its configuration and its layers, and the tree that they make together.
+//! An image of the cache: its configuration, its layers, and the merged file system.
 
 use crate::{Config, Layer};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Entry, EntryKind, Kind, Node, Tree};
 
-/// Prefix of a layer's member that hides a name of the layers below.
+/// Name prefix of a whiteout: hides a name of lower layers (OCI image specification, `layer.md`).
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
-/// Name of a layer's member that hides everything that the layers below have in its directory.
+/// Name of an opaque whiteout: hides all that lower layers have in its directory.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// An image for one architecture. The blobs of its layers are opened, and checked, when their entries are read.
+/// An image for one architecture. Reading a layer's entries opens and checks its blob.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Full name that it was found by.
+    /// Full name that the image was found by.
     pub reference: String,
-    /// Architecture in Go's words: `amd64`, `arm64`, `riscv64`.
+    /// Architecture as in Go's `GOARCH`: `amd64`, `arm64`, `riscv64`.
     pub arch: String,
-    /// Digest of its manifest, `sha256:…`.
+    /// Digest of the manifest, `sha256:…`.
     pub digest: String,
-    /// What it runs, and its labels.
+    /// Image configuration: command, environment, labels …
     pub config: Config,
-    /// Its layers, the bottom one first.
+    /// Layers, bottom first.
     pub layers: Vec<Layer>,
 }
 
 impl Image {
-    /// The file system that the layers make: each laid on those below it, whiteouts and opaque directories applied.
+    /// The file system of all layers, bottom first, with whiteouts applied.
     pub fn tree(&self) -> Result<Tree> {
         let mut tree = Tree::new();
         let mut links = 0;
         for layer in &self.layers {
-            let entries = layer.entries().with_context(|| format!("image `{}`", self.reference))?;
+            let entries = layer.entries().with_context(|| format!("cannot read a layer of the image `{}`", self.reference))?;
             apply_layer(&mut tree, entries, &mut links)
-                .with_context(|| format!("layer {} of image `{}` cannot be applied", layer.digest(), self.reference))?;
+                .with_context(|| format!("cannot apply layer {} of the image `{}`", layer.digest(), self.reference))?;
         }
         Ok(tree)
     }
 }
 
-/// Whiteouts speak of the layers below only, so all of them come before the layer's own files.
+/// Whiteouts hide names of lower layers only, so all of them are applied before the layer's own files.
 pub(crate) fn apply_layer(tree: &mut Tree, entries: Vec<Entry>, links: &mut u64) -> Result<()> {
     let (hidden, shown): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| split(&entry.path).1.starts_with(WHITEOUT));
     for entry in hidden {
@@ -61,7 +61,7 @@ pub(crate) fn apply_layer(tree: &mut Tree, entries: Vec<Entry>, links: &mut u64)
     Ok(())
 }
 
-/// The node that a hard link shares, marked as shared.
+/// The node that a hard link refers to, marked as shared.
 fn linked_node(tree: &mut Tree, path: &[u8], target: &[u8], links: &mut u64) -> Result<Node> {
     let name = || format!("the hard link `{}` to `{}`", String::from_utf8_lossy(path), String::from_utf8_lossy(target));
     let at = tree.resolve(target, false).with_context(name)?;
@@ -77,7 +77,7 @@ fn linked_node(tree: &mut Tree, path: &[u8], target: &[u8], links: &mut u64) -> 
     Ok(node.clone())
 }
 
-/// The folder and the last part of a member's name.
+/// Splits a member's path into folder and name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.iter().rposition(|b| *b == b'/').map_or((&[], path), |at| (&path[..at], &path[at + 1..]))
 }

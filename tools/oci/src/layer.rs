@@ -1,4 +1,4 @@
-//! One layer of an image: a blob of the cache that is a tar, plain or compressed.
+//! One layer of an image: a tar blob of the cache, plain or compressed (gzip, zstd).
 
 use crate::{
     digest::{ReadAt, check_blob},
@@ -16,7 +16,7 @@ use std::{
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// A layer in the cache. Cheap to clone; the blob is opened when its entries are read.
+/// A layer in the cache. Cheap to clone; reading its entries opens the blob.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub(crate) blob: PathBuf,
@@ -28,13 +28,13 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Digest of the blob as it lies in the cache, `sha256:…`.
+    /// Digest of the blob, `sha256:…`.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Digest of the tar, uncompressed, as the image's configuration gives it.
+    /// Digest of the uncompressed tar, as in the image's configuration.
     #[must_use]
     pub fn diff_id(&self) -> &str {
         &self.diff_id
@@ -46,33 +46,33 @@ impl Layer {
         self.size
     }
 
-    /// Media type of the blob; whether it is compressed is seen from its first bytes.
+    /// Media type of the blob. [`Layer::entries`] ignores it and detects compression from the first bytes.
     #[must_use]
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
 
-    /// Whether the blob is the tar itself, which linuxkit before 1.3 cannot read.
+    /// Whether the blob is an uncompressed tar, which linuxkit before 1.3 cannot read.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.media_type == names::LAYER
     }
 
-    /// The opened blob, its length and digest checked.
+    /// Opens the blob and checks its length and digest.
     pub fn open(&self) -> Result<File> {
         let file = File::open(&self.blob)
-            .with_context(|| format!("the cache has lost the layer `{}`\nhint: build or pull the image again", self.blob.display()))?;
+            .with_context(|| format!("the layer `{}` is missing in the cache\nhint: build or pull the image again", self.blob.display()))?;
         check_blob(&file, &self.blob, &self.digest, self.size)?;
         Ok(file)
     }
 
-    /// The members of the layer in the archive's order, whiteouts among them. Contents refer into the blob; those of a
-    /// compressed layer go to a nameless temporary file, which is gone with the last of them.
+    /// The layer's members in archive order, with whiteouts. Contents are ranges of the blob; contents of a compressed layer
+    /// are copied to an unlinked temporary file.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let file = self.open()?;
         let mut magic = Vec::new();
         ReadAt { file: &file, position: 0 }.take(4).read_to_end(&mut magic)?;
-        let context = || format!("the layer `{}` cannot be read", self.blob.display());
+        let context = || format!("cannot read the layer `{}`", self.blob.display());
         if magic.starts_with(&GZIP) {
             let reader = BufReader::with_capacity(1 << 17, ReadAt { file: &file, position: 0 });
             self.spooled(flate2::bufread::MultiGzDecoder::new(reader)).with_context(context)
@@ -89,7 +89,7 @@ impl Layer {
         read_tar_stream(BufReader::with_capacity(1 << 17, reader), &mut spool)
     }
 
-    /// The media type that belongs to a blob with these first bytes.
+    /// The media type of a blob with these first bytes.
     pub(crate) fn media_type_of(first: &[u8]) -> &'static str {
         if first.starts_with(&GZIP) {
             names::LAYER_GZIP
@@ -101,7 +101,7 @@ impl Layer {
     }
 }
 
-/// Decodes the zstd frames that follow each other in a stream; the decoder below knows one frame.
+/// Decodes all zstd frames of a stream; `ruzstd` decodes only one.
 struct ZstdReader<R: BufRead> {
     state: State<R>,
 }

@@ -1,5 +1,5 @@
-//! Container images at rest: linuxkit's cache (an OCI image layout), image configurations, layers as trees, and the
-//! archives that docker and buildkit exchange. Nothing here talks to a registry or starts a process.
+//! Container images on disk: linuxkit's cache (an OCI image layout), image configurations, layers as [`filetree::Tree`]s, and
+//! the tar archives of docker and buildkit. It talks to no registry and starts no process. It depends on the crate filetree.
 
 mod archive;
 mod cache;

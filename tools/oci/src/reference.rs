@@ -1,7 +1,7 @@
-//! Names of images: the short forms that people write, and the full form that a cache holds.
+//! Names of images: short forms, and the full form that the cache stores.
 
-/// The full form of an image's name, as linuxkit's cache names it: `alpine` is `docker.io/library/alpine:latest`,
-/// `lfedge/eve-x:1` is `docker.io/lfedge/eve-x:1`. A name with a digest gets no tag.
+/// The full form of an image's name, as in linuxkit's cache: `alpine` → `docker.io/library/alpine:latest`, `lfedge/eve-x:1` →
+/// `docker.io/lfedge/eve-x:1`. A name with a digest gets no tag.
 #[must_use]
 pub fn expand_reference(reference: &str) -> String {
     let mut full = match reference.split_once('/') {
@@ -16,7 +16,7 @@ pub fn expand_reference(reference: &str) -> String {
     full
 }
 
-/// The name without its digest, and the digest.
+/// Splits a name into name and digest.
 pub(crate) fn split_digest(full: &str) -> (&str, Option<&str>) {
     full.split_once('@').map_or((full, None), |(name, digest)| (name, Some(digest)))
 }

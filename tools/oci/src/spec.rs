@@ -1,12 +1,11 @@
-//! The JSON documents of an OCI image layout. Fields that this crate does not use are kept, so that what another program
-//! wrote survives being written again.
+//! JSON documents of the OCI image specification. Unknown fields are kept when a document is written again.
 
 use crate::{Config, names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Points at a blob.
+/// Reference to a blob (`descriptor.md`).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -32,7 +31,7 @@ impl Descriptor {
     }
 }
 
-/// What machine an image is for.
+/// Target machine of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Platform {
     pub architecture: String,
@@ -41,7 +40,7 @@ pub(crate) struct Platform {
     pub other: Map<String, Value>,
 }
 
-/// An index: of the whole cache, or of one image's architectures.
+/// An index: the cache's root, or one image's architectures (`image-index.md`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Index {
@@ -65,7 +64,7 @@ impl Default for Index {
     }
 }
 
-/// The manifest of one image.
+/// The manifest of one image (`manifest.md`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -78,7 +77,7 @@ pub(crate) struct Manifest {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// The configuration blob of one image.
+/// The configuration blob of one image (`config.md`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ConfigFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +93,7 @@ pub(crate) struct ConfigFile {
     pub history: Option<Vec<Value>>,
 }
 
-/// The digests of the uncompressed layers, the bottom one first.
+/// Digests of the uncompressed layers, bottom first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RootFs {
     #[serde(rename = "type")]
@@ -102,10 +101,10 @@ pub(crate) struct RootFs {
     pub diff_ids: Vec<String>,
 }
 
-/// Seconds since the epoch as RFC 3339 in UTC, the form that images have their times in.
+/// Unix timestamp as RFC 3339 in UTC, the form that images use.
 pub(crate) fn rfc3339(epoch: i64) -> String {
     let (days, seconds) = (epoch.div_euclid(86400), epoch.rem_euclid(86400));
-    // Years that begin in March put the leap day at their end (Howard Hinnant's `civil_from_days`).
+    // Years start in March, so the leap day is last (Howard Hinnant's `civil_from_days`).
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

@@ -1,4 +1,4 @@
-//! The cache from outside: what is written is found again, others lose nothing, what is damaged is noticed.
+//! The cache through its public interface: images survive a round trip, concurrent writers lose nothing, damage is detected.
 #![allow(clippy::unwrap_used)]
 
 use filetree::{Content, Kind, Node, Tree};
@@ -119,7 +119,7 @@ fn attestations_go_with_what_they_speak_of() {
     let cache = Cache::open(dir.path()).unwrap();
     let old = cache.write(image("a/b:1", "amd64", "old")).unwrap();
     let other = cache.write(image("a/b:1", "arm64", "other")).unwrap();
-    // As buildkit has it: an attestation is one more manifest of the index, for no platform.
+    // As buildkit writes it: an attestation is a manifest in the index, for the platform `unknown`.
     let mut root = index(dir.path());
     let at = root["manifests"].as_array().unwrap().iter().position(|m| m["annotations"].to_string().contains("b:1\"")).unwrap();
     let digest = root["manifests"][at]["digest"].as_str().unwrap().to_owned();
@@ -153,7 +153,7 @@ fn hex(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Set for the processes that the test below starts from itself.
+/// Set for the child processes of the test below.
 const WRITER: &str = "OCI_TEST_WRITER";
 
 #[test]
@@ -223,7 +223,7 @@ fn every_damaged_blob_is_noticed() {
             assert!(error.contains("hint: rm "), "{error}");
         }
         fs::remove_file(&path).unwrap();
-        assert!(format!("{:#}", look().unwrap_err()).contains("the cache has lost"));
+        assert!(format!("{:#}", look().unwrap_err()).contains("is missing in the cache"));
         fs::write(&path, good).unwrap();
         look().unwrap();
     }
@@ -231,7 +231,7 @@ fn every_damaged_blob_is_noticed() {
     assert!(format!("{:#}", look().unwrap_err()).contains("index.json"));
     let escape = r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,"digest":"sha256:../../../etc/passwd","annotations":{"org.opencontainers.image.ref.name":"docker.io/a/b:1-amd64"}}]}"#;
     fs::write(dir.path().join("index.json"), escape).unwrap();
-    assert!(format!("{:#}", look().unwrap_err()).contains("is no sha256 digest"));
+    assert!(format!("{:#}", look().unwrap_err()).contains("is not a sha256 digest"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `cargo run -p pkgbuild --example pin -- pkg/debian [--security] [--release bookworm] [--arch ARCH]…`: makes the locks of an archive
-//! package again, from this machine's own mirrors, and says what changed.
+//! `cargo run -p pkgbuild --example pin -- pkg/debian [--security] [--release bookworm] [--arch ARCH]…`: rewrites the locks of
+//! an archive package from apt's mirrors of this machine, and prints the changes.
 
 use anyhow::{Context as _, Result, bail};
 use pkgbuild::debian::{Mirrors, Prefer, Proxy, Store, read_apt_sources, update_locks};
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
             "--release" => release = args.next().context("--release needs a name")?,
             "--arch" => arches.push(args.next().context("--arch needs a name")?),
             other if folder.is_none() && !other.starts_with('-') => folder = Some(PathBuf::from(other)),
-            other => bail!("`{other}` is not understood\nhint: pin FOLDER [--security] [--release NAME] [--arch ARCH]…"),
+            other => bail!("unknown argument `{other}`\nhint: pin FOLDER [--security] [--release NAME] [--arch ARCH]…"),
         }
     }
     if arches.is_empty() {

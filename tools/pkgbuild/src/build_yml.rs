@@ -1,40 +1,40 @@
-//! `build.yml`: what a package is called and how it is built. The fields and their defaults are those of `linuxkit pkg`
-//! (`src/cmd/linuxkit/pkglib` and `moby.ImageConfig`); a key that linuxkit refuses is refused here.
+//! `build.yml`: name and build settings of a package. Fields, defaults and refused keys are those of `linuxkit pkg`
+//! (`src/cmd/linuxkit/pkglib` and `moby.ImageConfig`).
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
-/// A package's description.
+/// A parsed build.yml.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct BuildYml {
-    /// Name of the image, without the organization.
+    /// Image name without organization.
     pub image: String,
-    /// Organization: the part before the `/`.
+    /// Organization: the part of the image name before `/`.
     pub org: String,
-    /// Template of the tag, with `{{.Hash}}` in it.
+    /// Template of the tag; may contain `{{.Hash}}`.
     pub tag: String,
-    /// The Dockerfile, relative to the package.
+    /// Path of the Dockerfile, relative to the package.
     pub dockerfile: String,
-    /// Architectures that the package is built for, in Go's words.
+    /// Architectures to build for, as in Go's `GOARCH`.
     pub arches: Vec<String>,
-    /// `SRC:DST`: further folders of the tree that enter the context and the tag. See [`BuildYml::sources`].
+    /// `SRC:DST`: other folders of the tree that are part of the context and the tag. See [`BuildYml::sources`].
     pub extra_sources: Vec<String>,
-    /// Where the sources live, for a label.
+    /// URL of the sources, for a label.
     #[serde(rename = "gitrepo")]
     pub git_repo: Option<String>,
-    /// Whether `RUN` has the network.
+    /// Whether `RUN` has network access.
     pub network: bool,
-    /// Whether the image is looked up before it is built.
+    /// Whether linuxkit builds without a build cache.
     pub disable_cache: bool,
-    /// How the container is run; becomes a label.
+    /// Container settings; become a label.
     pub config: Option<ImageConfig>,
-    /// `NAME=value` for the Dockerfile.
+    /// Build arguments as `NAME=value`.
     #[serde(rename = "buildArgs", deserialize_with = "null_is_default")]
     pub args: Vec<String>,
-    /// Images that docker saves into the package before it is built.
+    /// Images that docker saves into the package's folder before the build.
     pub depends: Depends,
 }
 
@@ -57,22 +57,22 @@ impl Default for BuildYml {
     }
 }
 
-/// The only thing that a tag's template may compute.
+/// The only template expression that is supported.
 const HASH: &str = "{{.Hash}}";
-/// A build argument whose value linuxkit looks up itself.
+/// Prefix of build argument values that linuxkit computes.
 const LOOKED_UP: &str = "@lkt:";
 
-/// `text` with the lines of other keys at its top made empty: a plan reads dozens of such files, and their larger part is never asked
-/// for. Left as it is where something may refer to elsewhere in the text.
+/// Blanks the lines of top-level keys not in `keys`, which keeps line numbers and saves most of the parse time. Returns `text`
+/// unchanged if anchors, flow maps or tabs may refer to other lines.
 fn with_keys<'t>(text: &'t str, keys: &[&str]) -> Cow<'t, str> {
-    // One after the other, which the standard library does many bytes at a time.
+    // One search per character is faster: the standard library scans many bytes at a time.
     if ['&', '*', '{', '\t'].into_iter().any(|mark| text.contains(mark)) || text.contains("<<") {
         return Cow::Borrowed(text);
     }
     let mut kept = String::with_capacity(text.len());
     let mut wanted = true;
     for line in text.lines() {
-        // What is indented, and items of a list, belong to the key above.
+        // Indented lines and list items belong to the key above.
         if !line.starts_with([' ', '-', '#']) && !line.is_empty() || line.starts_with("---") {
             wanted = line.split_once(':').is_none_or(|(key, _)| keys.contains(&key.trim_end()));
         }
@@ -83,14 +83,14 @@ fn with_keys<'t>(text: &'t str, keys: &[&str]) -> Cow<'t, str> {
 }
 
 impl BuildYml {
-    /// Reads the file at `path`. Errors name the file and, where it is known, the line.
+    /// Reads the file at `path`. Errors name the file and, if known, the line.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads only what the tag depends on, and does not mind what else stands there: linuxkit before 2024 did not either, and
-    /// trees of that time have keys that mean nothing. [`BuildYml::read`] is for building.
+    /// Reads only the keys that the tag depends on and ignores all others, as linuxkit did before 2024; old trees have
+    /// meaningless keys. Use [`BuildYml::read`] to build.
     pub fn read_names(path: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case", default)]
@@ -114,7 +114,7 @@ impl BuildYml {
         Ok(yml)
     }
 
-    /// Parses `text`, which errors call `name`.
+    /// Parses `text`; `name` is its file name in error messages.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
         let mut yml: Self = parse_yaml(text, name)?;
         if let Some(config) = &mut yml.config {
@@ -126,7 +126,7 @@ impl BuildYml {
 
     fn check(&self, name: &str) -> Result<()> {
         if self.image.is_empty() {
-            bail!("{name}: `image:` is missing\nhint: it names the image, as in `image: eve-grub`");
+            bail!("{name}: `image:` is missing\nhint: add the image's name, for example `image: eve-grub`");
         }
         let targets = &self.depends.docker_images;
         if !targets.target_dir.is_empty() && !targets.target.is_empty() {
@@ -138,45 +138,45 @@ impl BuildYml {
         Ok(())
     }
 
-    /// The extra sources as pairs: a folder relative to the package (or absolute), and a path in the context.
+    /// The extra sources as pairs: a folder (relative to the package, or absolute), and a path in the context.
     pub fn sources(&self) -> Result<Vec<(&str, &str)>> {
         fn split(source: &String) -> Result<(&str, &str)> {
             match source.split_once(':') {
                 Some((from, to)) if !to.contains(':') => Ok((from, to)),
-                _ => bail!("`extra-sources`: `{source}` is not of the form SOURCE:DESTINATION"),
+                _ => bail!("`extra-sources`: `{source}` does not have the form SOURCE:DESTINATION"),
             }
         }
         self.extra_sources.iter().map(split).collect()
     }
 
-    /// The tag that the template makes of `hash`.
+    /// Expands the tag template with `hash`.
     pub fn tag_of(&self, hash: &str) -> Result<String> {
         let template = if self.tag.is_empty() { HASH } else { &self.tag };
         let tag = template.replace("{{ .Hash }}", HASH).replace(HASH, hash);
         if tag.contains("{{") {
-            bail!("`tag: {template}` is not understood\nhint: {HASH} is all that a template can compute here");
+            bail!("`tag: {template}` is not supported\nhint: only {HASH} can be used in a template");
         }
         Ok(if tag.is_empty() { "latest".to_owned() } else { tag })
     }
 
-    /// The build arguments. One that linuxkit would look up (`@lkt:…`) is an error.
+    /// The build arguments. Values that linuxkit computes (`@lkt:…`) are errors.
     pub fn build_args(&self) -> Result<BTreeMap<String, String>> {
         let mut args = BTreeMap::new();
         for arg in &self.args {
-            let Some((name, value)) = arg.split_once('=') else { bail!("`buildArgs`: `{arg}` is not of the form NAME=value") };
+            let Some((name, value)) = arg.split_once('=') else { bail!("`buildArgs`: `{arg}` does not have the form NAME=value") };
             if value.starts_with(LOOKED_UP) {
-                bail!("`buildArgs`: `{arg}` is looked up by linuxkit and not here\nhint: `--engine linuxkit` builds it");
+                bail!("`buildArgs`: only linuxkit can compute `{arg}`\nhint: build with `--engine linuxkit`");
             }
             args.insert(name.to_owned(), value.to_owned());
         }
         Ok(args)
     }
 
-    /// The value of the label `org.mobyproject.config`: `config:` as compact JSON, byte for byte as Go writes it.
+    /// The value of the label `org.mobyproject.config`: `config:` as compact JSON with the same bytes as from Go.
     pub fn config_label(&self) -> Result<Option<String>> {
         let Some(config) = &self.config else { return Ok(None) };
         let mut label = String::new();
-        // Inside JSON these characters occur in strings only, so replacing them in the text is safe.
+        // In JSON, these characters occur only in strings.
         for c in serde_json::to_string(config)?.chars() {
             match c {
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => label.push_str(&format!("\\u{:04x}", u32::from(c))),
@@ -186,7 +186,7 @@ impl BuildYml {
         Ok(Some(label))
     }
 
-    /// Where the sources live, when the file says so. Linuxkit's default names its own repository, which is true of nothing here.
+    /// URL of the sources, if given. linuxkit's default, its own repository, is wrong for all our packages.
     #[must_use]
     pub fn git_repository(&self) -> Option<&str> {
         self.git_repo.as_deref().filter(|repository| !repository.is_empty())
@@ -213,13 +213,13 @@ pub struct Depends {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DockerImages {
-    /// Folder for one tar an image.
+    /// Folder with one tar per image.
     pub target_dir: String,
-    /// One tar for all.
+    /// One tar with all images.
     pub target: String,
-    /// A file with one image a line.
+    /// File with one image per line.
     pub from_file: String,
-    /// The images.
+    /// Names of images.
     pub list: Vec<String>,
 }
 
@@ -227,8 +227,7 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(des
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Declares a struct whose fields are written in this order and left out when they are absent, as Go does with pointers and
-/// `omitempty`.
+/// Declares a struct of optional fields, serialized in this order and omitted if absent, like Go pointers with `omitempty`.
 macro_rules! optional_fields {
     ($(#[$doc:meta])* $name:ident { $($key:literal $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -240,7 +239,7 @@ macro_rules! optional_fields {
 }
 
 optional_fields! {
-    /// `config:` of a build.yml; the same keys as an image has in a linuxkit yml. Fields stand in the order in which they are written.
+    /// `config:` of a build.yml; the keys of an image in a linuxkit yml, in the order of the label.
     ImageConfig {
         "capabilities" capabilities: Vec<String>,
         "capabilities.add" capabilities_add: Vec<String>,
@@ -280,7 +279,7 @@ optional_fields! {
 }
 
 impl ImageConfig {
-    /// These are plain strings in linuxkit: an empty one is none.
+    /// In linuxkit these are plain strings, so empty means absent.
     fn drop_empty(&mut self) {
         for text in [&mut self.cwd, &mut self.net, &mut self.pid, &mut self.ipc, &mut self.uts, &mut self.userns, &mut self.hostname] {
             text.take_if(|text| text.is_empty());
@@ -292,12 +291,12 @@ impl ImageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mount {
-    /// Where it is mounted.
+    /// Mount point.
     pub destination: String,
-    /// Type of file system.
+    /// File system type.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub r#type: String,
-    /// What is mounted.
+    /// Mounted device or path.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Options.
@@ -326,17 +325,17 @@ pub struct Device {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdMapping {
-    /// First id inside. The key in the yml is all lower case.
+    /// First id inside the container. The key in the yml is lower case.
     #[serde(rename(deserialize = "containerid", serialize = "containerID"))]
     pub container: u32,
-    /// First id outside.
+    /// First id on the host.
     #[serde(rename(deserialize = "hostid", serialize = "hostID"))]
     pub host: u32,
-    /// How many.
+    /// Number of ids.
     pub size: u32,
 }
 
-/// `runtime:`: what happens when the container is started.
+/// `runtime:`: actions of linuxkit's init when it starts the container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "each is the key of the same name in linuxkit's docs/yaml.md")]
@@ -349,7 +348,7 @@ pub struct Runtime {
     pub mkdir: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Vec<Interface>>,
-    /// Always written: Go's `omitempty` does not hold for a struct.
+    /// Always written: `omitempty` has no effect on a Go struct.
     #[serde(rename = "bindNS")]
     pub bind_ns: Namespaces,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -357,7 +356,7 @@ pub struct Runtime {
 }
 
 optional_fields! {
-    /// Where namespaces are bound to.
+    /// Paths that namespaces are bound to.
     Namespaces {
         "cgroup" cgroup: String,
         "ipc" ipc: String,
@@ -369,7 +368,7 @@ optional_fields! {
     }
 }
 
-/// A network interface that is made or moved.
+/// A network interface to create or move.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "each is the key of the same name in linuxkit's docs/yaml.md")]
@@ -439,7 +438,7 @@ mod tests {
     #[test]
     fn what_linuxkit_refuses_is_refused_with_its_line() {
         for (text, message) in [
-            ("org: x\n", "build.yml: `image:` is missing\nhint: it names the image, as in `image: eve-grub`"),
+            ("org: x\n", "build.yml: `image:` is missing\nhint: add the image's name, for example `image: eve-grub`"),
             ("image: x\nnetwrok: yes\n", "build.yml:2: unknown field `netwrok`"),
             ("image: x\nconfig:\n  bind: []\n", "build.yml:3: unknown field `bind`"),
             ("image: x\nnetwork: perhaps\n", "build.yml:2: "),

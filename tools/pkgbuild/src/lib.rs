@@ -1,7 +1,6 @@
-//! Packages: what `build.yml` says, which tag a package has, how its Dockerfile is built into an image without a daemon, and
-//! the archives of Debian packages that images are made of.
-//!
-//! Nothing here starts a process: the output of git, the images to start from and the sandbox come from the caller.
+//! Packages: parses `build.yml`, computes tags from git's state, builds images from Dockerfiles without a daemon, and manages
+//! archives of pinned Debian packages. It starts no process: the caller provides git's output, base images and the sandbox. It
+//! depends on the crates filetree, gitindex and oci.
 
 pub mod build_yml;
 pub mod builder;

@@ -1,4 +1,4 @@
-//! What an expression gives: all values that it makes of one, and all places that it means in one.
+//! Evaluates expressions: to values, and to paths ("places") in the input that updates write to.
 
 use crate::{
     Fault, fault,
@@ -12,7 +12,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 type Values = Result<Vec<Value>, Fault>;
 type Places = Result<Vec<(Path, Value)>, Fault>;
 
-/// Functions and how many arguments they take.
+/// Function names with their numbers of arguments.
 const FUNCTIONS: &[(&str, &[usize])] = &[
     ("del", &[1]),
     ("empty", &[0]),
@@ -30,19 +30,19 @@ const FUNCTIONS: &[(&str, &[usize])] = &[
     ("to_entries", &[0]),
 ];
 
-/// Whether there is a function of that name for so many arguments.
+/// Checks that the function exists and takes that many arguments.
 pub(crate) fn check_call(name: &str, arguments: usize, at: usize) -> Result<(), Fault> {
     match FUNCTIONS.iter().find(|(known, _)| *known == name) {
         Some((_, counts)) if counts.contains(&arguments) => Ok(()),
         Some((_, counts)) => fault(at, format!("`{name}` takes {} arguments, not {arguments}", counts[0])),
         None => {
             let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-            fault(at, format!("the function `{name}` is not understood here; known are {}", known.join(", ")))
+            fault(at, format!("the function `{name}` is not supported; supported are {}", known.join(", ")))
         }
     }
 }
 
-/// The variables.
+/// Values of variables by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope(BTreeMap<String, Value>);
 
@@ -58,14 +58,14 @@ fn truthy(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false))
 }
 
-/// All values that `expr` makes of `input`.
+/// All results of `expr` for `input`.
 pub(crate) fn eval(expr: &Expr, input: &Value, scope: &Scope) -> Values {
     match &expr.kind {
         Kind::Identity => Ok(vec![input.clone()]),
         Kind::Literal(value) => Ok(vec![value.clone()]),
         Kind::Variable(name) => match scope.0.get(name) {
             Some(value) => Ok(vec![value.clone()]),
-            None => fault(expr.at, format!("there is no variable `${name}`")),
+            None => fault(expr.at, format!("the variable `${name}` is not defined")),
         },
         Kind::Index(..) | Kind::Slice(..) | Kind::Each(_) => Ok(places(expr, input, scope)?.into_iter().map(|(_, value)| value).collect()),
         Kind::Try(inner) => Ok(eval(inner, input, scope).unwrap_or_default()),
@@ -120,7 +120,9 @@ fn objects(pairs: &[(Expr, Expr)], input: &Value, scope: &Scope) -> Values {
         let mut next = Vec::new();
         for object in &made {
             for name in eval(key, input, scope)? {
-                let Value::String(name) = name else { return fault(key.at, format!("a key is a string, not {}", kind(&name))) };
+                let Value::String(name) = name else {
+                    return fault(key.at, format!("an object's key must be a string, not {}", kind(&name)));
+                };
                 for value in eval(value, input, scope)? {
                     let mut object = object.clone();
                     object.insert(name.clone(), value);
@@ -133,7 +135,7 @@ fn objects(pairs: &[(Expr, Expr)], input: &Value, scope: &Scope) -> Values {
     Ok(made.into_iter().map(Value::Object).collect())
 }
 
-/// All places in `input` that `expr` means, with what is there.
+/// All paths in `input` that `expr` selects, with the values there.
 fn places(expr: &Expr, input: &Value, scope: &Scope) -> Places {
     match &expr.kind {
         Kind::Identity => Ok(vec![(vec![], input.clone())]),
@@ -151,7 +153,7 @@ fn places(expr: &Expr, input: &Value, scope: &Scope) -> Places {
         Kind::Each(base) => steps(expr.at, base, input, scope, &|value| match value {
             Value::Array(list) => Ok((0..list.len()).map(|index| Step::Index(i64::try_from(index).unwrap_or(i64::MAX))).collect()),
             Value::Object(map) => Ok(map.keys().map(|key| Step::Key(key.clone())).collect()),
-            other => fault(expr.at, format!("cannot go through the elements of {}", kind(other))),
+            other => fault(expr.at, format!("cannot iterate over {}", kind(other))),
         }),
         Kind::Try(inner) => Ok(places(inner, input, scope).unwrap_or_default()),
         Kind::Pipe(left, right) => {
@@ -185,16 +187,16 @@ fn places(expr: &Expr, input: &Value, scope: &Scope) -> Places {
                 let count = limit(count, input, scope)?;
                 Ok(places(inner, input, scope)?.into_iter().take(count).collect())
             }
-            _ => fault(expr.at, format!("`{name}` gives values, and a place is wanted here")),
+            _ => fault(expr.at, format!("`{name}` is no path, so it cannot be changed")),
         },
-        _ => fault(expr.at, "this gives values, and a place such as `.kernel.image` is wanted here"),
+        _ => fault(expr.at, "this is no path such as `.kernel.image`, so it cannot be changed"),
     }
 }
 
-/// One step further from all places of `base`.
+/// Extends all paths of `base` by one step.
 fn steps(at: usize, base: &Expr, input: &Value, scope: &Scope, next: &dyn Fn(&Value) -> Result<Vec<Step>, Fault>) -> Places {
     let mut out = Vec::new();
-    // A base that is no place, `$x.name` or `[1, 2][0]`, can still be read.
+    // A base that is no path, such as `$x.name` or `[1, 2][0]`, can still be read.
     let bases = match places(base, input, scope) {
         Ok(bases) => bases,
         Err(_) if !is_place(base) => eval(base, input, scope)?.into_iter().map(|value| (vec![], value)).collect(),
@@ -230,7 +232,7 @@ fn step_of(key: Value, at: usize) -> Result<Step, Fault> {
     match key {
         Value::String(key) => Ok(Step::Key(key)),
         Value::Number(number) => Ok(Step::Index(whole(&number))),
-        other => fault(at, format!("a place in a value is a string or a number, not {}", kind(&other))),
+        other => fault(at, format!("an index must be a string or a number, not {}", kind(&other))),
     }
 }
 
@@ -238,7 +240,7 @@ fn bound_of(value: &Value, at: usize) -> Result<Option<i64>, Fault> {
     match value {
         Value::Null => Ok(None),
         Value::Number(number) => Ok(Some(whole(number))),
-        other => fault(at, format!("the ends of a slice are numbers, not {}", kind(other))),
+        other => fault(at, format!("the bounds of a slice must be numbers, not {}", kind(other))),
     }
 }
 
@@ -250,11 +252,11 @@ fn whole(number: &Number) -> i64 {
 fn limit(count: &Expr, input: &Value, scope: &Scope) -> Result<usize, Fault> {
     match eval(count, input, scope)?.as_slice() {
         [Value::Number(number)] => Ok(usize::try_from(whole(number)).unwrap_or(0)),
-        _ => fault(count.at, "the first argument of `limit` is a number"),
+        _ => fault(count.at, "the first argument of `limit` must be a number"),
     }
 }
 
-/// `target |= change`: what changes to nothing is removed.
+/// `target |= change`; a path for which `change` gives no result is deleted, as in jq.
 fn update(target: &Expr, change: &Expr, input: &Value, scope: &Scope) -> Result<Value, Fault> {
     let mut result = input.clone();
     let mut gone = Vec::new();
@@ -386,7 +388,7 @@ fn call(name: &str, arguments: &[Expr], at: usize, input: &Value, scope: &Scope)
             result
         }
         ("map", [change]) => {
-            let Value::Array(list) = input else { return fault(at, format!("`map` works on an array, not on {}", kind(input))) };
+            let Value::Array(list) = input else { return fault(at, format!("`map` needs an array, not {}", kind(input))) };
             Value::Array(flat_map(list.clone(), |value| eval(change, &value, scope))?)
         }
         ("not", _) => (!truthy(input)).into(),
@@ -398,7 +400,7 @@ fn call(name: &str, arguments: &[Expr], at: usize, input: &Value, scope: &Scope)
             });
         }
         (_, [argument]) => return flat_map(eval(argument, input, scope)?, |argument| Ok(vec![ask(name, input, &argument, at)?])),
-        _ => return fault(at, format!("the function `{name}` is not understood here")),
+        _ => return fault(at, format!("the function `{name}` is not supported")),
     };
     Ok(vec![value])
 }
@@ -415,10 +417,10 @@ fn about(name: &str, input: &Value, at: usize) -> Result<Value, Fault> {
             keys.sort();
             keys.into_iter().cloned().collect::<Vec<_>>().into()
         }
-        // jq's own definition asks for `keys`, so a list has numbers for them.
+        // As in jq, the keys of an array's entries are numbers.
         ("to_entries", Value::Array(list)) => entries(list.iter().enumerate().map(|(index, value)| (index.into(), value))),
         ("to_entries", Value::Object(map)) => entries(map.iter().map(|(key, value)| (key.clone().into(), value))),
-        _ => return fault(at, format!("`{name}` cannot be asked of {}", kind(input))),
+        _ => return fault(at, format!("`{name}` cannot be applied to {}", kind(input))),
     })
 }
 
@@ -432,13 +434,13 @@ fn ask(name: &str, input: &Value, argument: &Value, at: usize) -> Result<Value, 
         ("has", Value::Array(list), Value::Number(index)) => usize::try_from(whole(index)).is_ok_and(|index| index < list.len()).into(),
         ("startswith", Value::String(text), Value::String(part)) => text.starts_with(part.as_str()).into(),
         ("endswith", Value::String(text), Value::String(part)) => text.ends_with(part.as_str()).into(),
-        _ => return fault(at, format!("`{name}` cannot be asked of {} with {}", kind(input), kind(argument))),
+        _ => return fault(at, format!("`{name}` cannot be applied to {} with argument {}", kind(input), kind(argument))),
     })
 }
 
 fn test(input: &Value, pattern: &Value, flags: &Value, at: usize) -> Values {
     let (Value::String(text), Value::String(pattern)) = (input, pattern) else {
-        return fault(at, format!("`test` cannot be asked of {} with {}", kind(input), kind(pattern)));
+        return fault(at, format!("`test` cannot be applied to {} with argument {}", kind(input), kind(pattern)));
     };
     let mut builder = RegexBuilder::new(pattern);
     for flag in flags.as_str().unwrap_or_default().chars() {
@@ -446,11 +448,11 @@ fn test(input: &Value, pattern: &Value, flags: &Value, at: usize) -> Values {
             'x' => drop(builder.ignore_whitespace(true)),
             's' => drop(builder.dot_matches_new_line(true)),
             'g' | 'n' => {}
-            other => return fault(at, format!("`{other}` is no flag of a pattern that is understood here")),
+            other => return fault(at, format!("the flag `{other}` of `test` is not supported")),
         }
     }
     match builder.build() {
         Ok(pattern) => Ok(vec![pattern.is_match(text).into()]),
-        Err(error) => fault(at, format!("the pattern is not valid: {error}")),
+        Err(error) => fault(at, format!("invalid pattern: {error}")),
     }
 }

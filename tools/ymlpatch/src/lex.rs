@@ -1,9 +1,8 @@
-//! The words of a program.
+//! Splits a program into tokens.
 
 use crate::{Fault, fault};
 use serde_json::{Number, Value};
 
-/// A word.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Token {
     /// `.`
@@ -14,21 +13,21 @@ pub(crate) enum Token {
     Variable(String),
     /// `name`
     Name(String),
-    /// A number or a text.
+    /// A number or a string.
     Literal(Value),
-    /// Anything else: `|`, `|=`, `[`.
+    /// An operator or bracket: `|`, `|=`, `[`.
     Sign(&'static str),
-    /// Behind the last word.
+    /// End of the program.
     End,
 }
 
-/// Signs, the longest first.
+/// Operators and brackets, longest first.
 const SIGNS: &[&str] = &[
     "?//", "//=", "..", "|=", "+=", "-=", "*=", "/=", "%=", "==", "!=", "<=", ">=", "//", "|", ",", "=", "+", "-", "*", "/", "%", "<", ">",
     "(", ")", "[", "]", "{", "}", ":", ";", "?",
 ];
 
-/// All words of `text`, each with its place.
+/// All tokens of `text`, each with its byte offset.
 pub(crate) fn lex(text: &str) -> Result<Vec<(Token, usize)>, Fault> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -58,7 +57,7 @@ pub(crate) fn lex(text: &str) -> Result<Vec<(Token, usize)>, Fault> {
             _ if is_first(c) => (Token::Name(name(rest).to_owned()), name(rest).len()),
             _ => match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
                 Some(sign) => (Token::Sign(sign), sign.len()),
-                None => return fault(at, format!("`{c}` is no part of the language")),
+                None => return fault(at, format!("unexpected character `{c}`")),
             },
         };
         tokens.push((token, at));
@@ -87,27 +86,27 @@ fn number(text: &str, at: usize) -> Result<(Token, usize), Fault> {
     }
     let word = &text[..end];
     let value = word.parse::<i64>().map(Number::from).ok().or_else(|| word.parse().ok().and_then(Number::from_f64));
-    value.map_or_else(|| fault(at, format!("`{word}` is no number")), |number| Ok((Token::Literal(Value::Number(number)), end)))
+    value.map_or_else(|| fault(at, format!("`{word}` is not a number")), |number| Ok((Token::Literal(Value::Number(number)), end)))
 }
 
 fn string(text: &str, at: usize) -> Result<(Token, usize), Fault> {
     let mut escaped = false;
     for (place, c) in text.char_indices().skip(1) {
         match c {
-            '(' if escaped => return fault(at + place - 1, "`\\(…)` in a text is not understood here"),
+            '(' if escaped => return fault(at + place - 1, "string interpolation `\\(…)` is not supported"),
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '"' => {
                 let word = &text[..=place];
-                // jq takes a line's end inside a text as it is, JSON does not.
+                // jq allows line ends and tabs inside a string, JSON does not.
                 let value = serde_json::from_str(&word.replace('\n', "\\n").replace('\t', "\\t"));
                 return value.map_or_else(
-                    |error| fault(at, format!("the text {word} is not valid: {error}")),
+                    |error| fault(at, format!("invalid string {word}: {error}")),
                     |value| Ok((Token::Literal(value), place + 1)),
                 );
             }
             _ => {}
         }
     }
-    fault(at, "the text that begins here has no end")
+    fault(at, "this string has no closing quote")
 }

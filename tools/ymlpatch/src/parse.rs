@@ -1,9 +1,9 @@
-//! From words to an expression. Precedence is jq's: `|`, `,`, `//`, updates, `or`, `and`, comparisons, `+ -`, `* / %`.
+//! Parses tokens into an expression. Precedence is jq's: `|`, `,`, `//`, updates, `or`, `and`, comparisons, `+ -`, `* / %`.
 
 use crate::{Fault, fault, lex::Token};
 use serde_json::Value;
 
-/// An expression and where it begins.
+/// An expression and its byte offset.
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
     pub at: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Expr {
 
 type Sub = Box<Expr>;
 
-/// Operators of two sides that give one value for each pair.
+/// Binary operators that give one value for each pair of operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Add,
@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     And(Sub, Sub),
     Or(Sub, Sub),
     Binary(Op, Sub, Sub),
-    /// `|=`, and `+=` and its like with their operator.
+    /// `|=` (no operator), or `+=`, `-=`, `*=`.
     Update(Sub, Sub, Option<Op>),
     /// `=`.
     Assign(Sub, Sub),
@@ -56,16 +56,16 @@ pub(crate) enum Kind {
     Call(String, Vec<Expr>),
 }
 
-/// Reads the whole program.
+/// Parses the whole program.
 pub(crate) fn parse(tokens: Vec<(Token, usize)>) -> Result<Expr, Fault> {
     if let Some((_, at)) = tokens.get(MOST_TOKENS) {
-        return fault(*at, format!("more than {MOST_TOKENS} words"));
+        return fault(*at, format!("the program has more than {MOST_TOKENS} tokens"));
     }
     let mut parser = Parser { tokens, next: 0, depth: 0 };
     let expression = parser.pipe()?;
     match parser.peek() {
         Token::End => Ok(expression),
-        token => fault(parser.at(), format!("{} does not belong here", describe(token))),
+        token => fault(parser.at(), format!("unexpected {}", describe(token))),
     }
 }
 
@@ -77,11 +77,11 @@ fn describe(token: &Token) -> String {
         Token::Name(name) => format!("`{name}`"),
         Token::Literal(value) => format!("`{value}`"),
         Token::Sign(sign) => format!("`{sign}`"),
-        Token::End => "the program's end".to_owned(),
+        Token::End => "end of the program".to_owned(),
     }
 }
 
-/// Sign, how strongly it binds, and what is made of it. Nothing here associates to the right but `//`.
+/// Operator and its precedence. Only `//` is right-associative.
 const OPERATORS: &[(&str, u8)] = &[
     ("//", 1),
     ("=", 2),
@@ -107,11 +107,11 @@ const COMPARE: u8 = 5;
 struct Parser {
     tokens: Vec<(Token, usize)>,
     next: usize,
-    /// How many expressions the present one is in.
+    /// Nesting depth of the current expression.
     depth: usize,
 }
 
-/// What is in more brackets than this, or longer, was not written by a person; each level takes some of the stack.
+/// Limits of nesting, which bounds the stack, and of length.
 const DEEPEST: usize = 64;
 const MOST_TOKENS: usize = 4096;
 
@@ -142,7 +142,7 @@ impl Parser {
         if self.take_if(sign) {
             return Ok(());
         }
-        fault(self.at(), format!("`{sign}` is missing before {}", describe(self.peek())))
+        fault(self.at(), format!("expected `{sign}` before {}", describe(self.peek())))
     }
 
     fn pipe(&mut self) -> Result<Expr, Fault> {
@@ -162,7 +162,7 @@ impl Parser {
         Ok(left)
     }
 
-    /// Operators that bind more strongly than `least`.
+    /// Parses operators with a precedence above `least`.
     fn operators(&mut self, least: u8) -> Result<Expr, Fault> {
         let mut left = self.postfix()?;
         loop {
@@ -187,7 +187,7 @@ impl Parser {
         }
     }
 
-    /// A term and what hangs on it: `.name`, `[…]`, `?`, `as $x | …`.
+    /// A term with its suffixes: `.name`, `[…]`, `?`, `as $x | …`.
     fn postfix(&mut self) -> Result<Expr, Fault> {
         let mut base = self.term()?;
         loop {
@@ -215,7 +215,7 @@ impl Parser {
                 Token::Name(word) if word == "as" => {
                     self.take();
                     let place = self.at();
-                    let Token::Variable(name) = self.take() else { return fault(place, "`as` is followed by a variable: `as $x`") };
+                    let Token::Variable(name) = self.take() else { return fault(place, "`as` needs a variable, such as `as $x`") };
                     self.expect("|")?;
                     return Ok(Expr { at, kind: Kind::Bind(base.into(), name, self.pipe()?.into()) });
                 }
@@ -247,7 +247,7 @@ impl Parser {
 
     fn term(&mut self) -> Result<Expr, Fault> {
         if self.depth == DEEPEST {
-            return fault(self.at(), format!("more than {DEEPEST} expressions are in each other here"));
+            return fault(self.at(), format!("expressions are nested more than {DEEPEST} deep"));
         }
         self.depth += 1;
         let term = self.any_term();
@@ -301,7 +301,7 @@ impl Parser {
             "false" => return Ok(Kind::Literal(false.into())),
             "null" => return Ok(Kind::Literal(Value::Null)),
             "if" | "reduce" | "foreach" | "def" | "try" | "label" | "import" | "include" => {
-                return fault(at, format!("`{name}` is part of jq, and not understood here"));
+                return fault(at, format!("`{name}` of jq is not supported"));
             }
             "as" | "and" | "or" | "then" | "else" | "elif" | "end" | "catch" => {
                 return fault(at, format!("`{name}` cannot begin an expression"));
@@ -319,7 +319,7 @@ impl Parser {
         Ok(Kind::Call(name, arguments))
     }
 
-    /// What stands between braces, up to and with the closing one.
+    /// The content of an object and the closing brace; the opening one is consumed.
     fn object(&mut self) -> Result<Vec<(Expr, Expr)>, Fault> {
         let mut pairs = Vec::new();
         if self.take_if("}") {
@@ -341,7 +341,7 @@ impl Parser {
                     self.expect(")")?;
                     (key, None)
                 }
-                token => return fault(at, format!("{} is no key of an object", describe(&token))),
+                token => return fault(at, format!("{} cannot be an object's key", describe(&token))),
             };
             let value = match short {
                 Some(value) if *self.peek() != Token::Sign(":") => value,

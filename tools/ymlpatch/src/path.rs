@@ -1,4 +1,4 @@
-//! Places in a value: reading, writing and removing what is there.
+//! Paths in a value: reading, writing and deleting.
 
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
@@ -13,7 +13,7 @@ pub(crate) enum Step {
 
 pub(crate) type Path = Vec<Step>;
 
-/// What a value is, in a word, as jq says it.
+/// jq's name of a value's type.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -25,20 +25,20 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The element's place in a list of `length`, when there is one.
+/// The absolute index in an array of `length`; negative ones count from the end. `None` if it is before the start.
 fn place(index: i64, length: usize) -> Option<usize> {
     let length = i64::try_from(length).ok()?;
     usize::try_from(if index < 0 { index + length } else { index }).ok()
 }
 
-/// Where a slice begins and ends in a list of `length`.
+/// Bounds of a slice in an array of `length`.
 pub(crate) fn range(from: Option<i64>, to: Option<i64>, length: usize) -> std::ops::Range<usize> {
     let clamp = |index: i64| place(index, length).unwrap_or(0).min(length);
     let from = from.map_or(0, clamp);
     from..to.map_or(length, clamp).max(from)
 }
 
-/// What is at `step`; null where nothing is.
+/// The value at `step`; null if there is none.
 pub(crate) fn get(value: &Value, step: &Step) -> Result<Value, String> {
     match (value, step) {
         (Value::Null, _) => Ok(Value::Null),
@@ -55,9 +55,9 @@ pub(crate) fn get(value: &Value, step: &Step) -> Result<Value, String> {
 
 fn mismatch(value: &Value, step: &Step) -> String {
     match step {
-        Step::Key(key) => format!("cannot look for \"{key}\" in {}", article(value)),
-        Step::Index(_) => format!("cannot take an element of {}", article(value)),
-        Step::Slice(..) => format!("cannot take a slice of {}", article(value)),
+        Step::Key(key) => format!("cannot index {} with \"{key}\"", article(value)),
+        Step::Index(_) => format!("cannot index {} with a number", article(value)),
+        Step::Slice(..) => format!("cannot slice {}", article(value)),
     }
 }
 
@@ -70,7 +70,7 @@ fn article(value: &Value) -> String {
     }
 }
 
-/// Replaces what is at `path` by what `change` makes of it; missing objects and lists on the way are made.
+/// Replaces the value at `path` by `change` of it; creates missing objects and arrays on the way.
 pub(crate) fn update(value: &mut Value, path: &[Step], change: &mut dyn FnMut(Value) -> Result<Value, String>) -> Result<(), String> {
     let Some((step, rest)) = path.split_first() else {
         *value = change(value.take())?;
@@ -84,10 +84,10 @@ pub(crate) fn update(value: &mut Value, path: &[Step], change: &mut dyn FnMut(Va
     match (value, step) {
         (Value::Object(map), Step::Key(key)) => update(map.entry(key).or_insert(Value::Null), rest, change),
         (Value::Array(list), Step::Index(index)) => {
-            let Some(at) = place(*index, list.len()) else { return Err(format!("there is no element {index}")) };
-            // A list grows by what is written, not without end by a large number.
+            let Some(at) = place(*index, list.len()) else { return Err(format!("index {index} is before the start of the array")) };
+            // Limits the memory that a large index can take.
             if at > list.len() + 65536 {
-                return Err(format!("element {index} lies too far behind the list's end"));
+                return Err(format!("index {index} is too far behind the end of the array"));
             }
             if at >= list.len() {
                 list.resize(at + 1, Value::Null);
@@ -98,7 +98,7 @@ pub(crate) fn update(value: &mut Value, path: &[Step], change: &mut dyn FnMut(Va
             let range = range(*from, *to, list.len());
             let mut slice = Value::Array(list[range.clone()].to_vec());
             update(&mut slice, rest, change)?;
-            let Value::Array(new) = slice else { return Err("a slice can only be replaced by an array".to_owned()) };
+            let Value::Array(new) = slice else { return Err("the new value of a slice must be an array".to_owned()) };
             list.splice(range, new);
             Ok(())
         }
@@ -106,9 +106,9 @@ pub(crate) fn update(value: &mut Value, path: &[Step], change: &mut dyn FnMut(Va
     }
 }
 
-/// Removes what is at each of `paths`.
+/// Deletes the values at all `paths`.
 pub(crate) fn delete(value: &mut Value, mut paths: Vec<Path>) -> Result<(), String> {
-    // From the back, so that no removal moves what another one means.
+    // Last paths first, so that a deletion does not shift the indices of the others.
     paths.sort_by(|a, b| order(b, a));
     paths.dedup();
     paths.iter().try_for_each(|path| delete_one(value, path))

@@ -1,8 +1,9 @@
-//! A value as YAML in blocks. A text is written bare only where every reader, of YAML 1.1 or 1.2, takes it for the same text.
+//! Writes a value as YAML in block style. A string is written without quotes only if all YAML 1.1 and 1.2 parsers read it as
+//! that string.
 
 use serde_json::Value;
 
-/// The document.
+/// The whole document.
 pub(crate) fn to_yaml(value: &Value) -> String {
     let mut out = String::new();
     match value {
@@ -16,7 +17,7 @@ pub(crate) fn to_yaml(value: &Value) -> String {
     out
 }
 
-/// The lines of a list or an object with something in it, indented by `depth` steps.
+/// The lines of a non-empty array or object, indented by `depth` steps.
 fn block(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(map) => {
@@ -49,7 +50,7 @@ fn entry(key: &str, value: &Value, depth: usize, out: &mut String) {
     }
 }
 
-/// What stands behind `- `: an object's first entry on the same line.
+/// An array's element after `- `; an object's first entry is on the same line.
 fn item(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -88,7 +89,7 @@ fn indent(depth: usize, out: &mut String) {
     (0..depth).for_each(|_| out.push_str("  "));
 }
 
-/// A value that begins on the line of its key, and whose further lines are indented by `depth` steps.
+/// A value that starts on the line of its key; further lines are indented by `depth` steps.
 fn inline(value: &Value, depth: usize) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -110,11 +111,11 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
 }
 
-/// A text of several lines as they are, where that is possible.
+/// A multi-line string as a literal block; `None` if it cannot be one.
 fn lines(text: &str, depth: usize) -> Option<String> {
     let plain = |c: char| c == '\n' || is_printable(c);
     let fits = text.contains('\n') && !text.starts_with([' ', '\n']) && !text.ends_with("\n\n") && text.chars().all(plain);
-    // Indentation of a literal block at the document's root would be none.
+    // A literal block at the document's root would have no indentation.
     if !fits || depth == 0 || text.trim().is_empty() {
         return None;
     }
@@ -129,7 +130,7 @@ fn lines(text: &str, depth: usize) -> Option<String> {
     Some(out)
 }
 
-/// A text on one line: bare, in single quotes or in double ones.
+/// A string on one line: plain, single-quoted or double-quoted.
 fn text(text: &str) -> String {
     if !text.chars().all(is_printable) {
         let mut quoted = String::from("\"");

@@ -1,4 +1,4 @@
-//! The writer against sgdisk, sfdisk and fdisk, and the refusals.
+//! Compares the writer with sgdisk, sfdisk and fdisk, and checks the refusals.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Runs a foreign tool; `None`, loudly, where it is missing.
+/// Runs a foreign tool; prints a message and returns `None` if it is missing.
 fn foreign(program: &str, arguments: &[&str], image: &Path, stdin: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.args(arguments).arg(image).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -25,7 +25,7 @@ fn foreign(program: &str, arguments: &[&str], image: &Path, stdin: &str) -> Opti
     Some(text)
 }
 
-/// The disk of `kinds` with a source for each, written over something larger and dirty.
+/// The disk of `kinds` with a source for each, written over larger, dirty content.
 fn write_disk(folder: &Path, kinds: &[Kind], size: u64) -> PathBuf {
     let sources = kinds.iter().map(|kind| (*kind, source(*kind, size))).collect();
     let layout = layout(eve::table(sources, size).unwrap()).unwrap();
@@ -85,7 +85,7 @@ fn sgdisk_and_sfdisk_agree_with_the_golden_dumps() {
     }
 }
 
-/// Makes the same tables with sgdisk, and the MBR with fdisk as the original does, and compares all bytes of both.
+/// Makes the same tables with sgdisk, and the MBR with fdisk like lf-edge/eve, and compares all bytes.
 #[test]
 fn the_tables_are_those_of_sgdisk_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn the_tables_are_those_of_sgdisk_to_the_byte() {
         if foreign("sgdisk", &arguments, &other, "").is_none() {
             return;
         }
-        // fdisk asks for the number only where there are several records; the protective one counts.
+        // fdisk asks for the number only if there are several records, including the protective one.
         if !table.hybrid.is_empty() && foreign("fdisk", &[], &other, "M\na\n1\nt\n1\nc\nw\nq\n").is_none() {
             return;
         }
@@ -157,8 +157,8 @@ fn disk(parts: Vec<Part>) -> Table {
 fn each_refusal_says_what_and_how_much() {
     let error = |table: Table| layout(table).unwrap_err().to_string();
     let mut table = disk(vec![part(1, 4 << 20), part(7, 6 << 20)]);
-    assert_eq!(error(table.clone()), "the disk is too small: its parts need 11551232 bytes, it has 10485760");
-    // The need that was told is enough, to the byte.
+    assert_eq!(error(table.clone()), "the disk is too small: it has 10485760 bytes and needs 11551232");
+    // The size in the error message suffices, to the byte.
     table.size = 11_551_232;
     layout(table.clone()).unwrap();
     table.size -= 512;
@@ -169,24 +169,24 @@ fn each_refusal_says_what_and_how_much() {
 
     let mut table = disk(vec![part(1, 1 << 20)]);
     table.parts[0].source = Source::Image(Content::from(vec![0; (1 << 20) + 1]));
-    assert_eq!(error(table), "the image for partition 1 `P1` has 1048577 bytes, the partition 1048576");
+    assert_eq!(error(table), "the image for partition 1 `P1` has 1048577 bytes, more than the partition's 1048576");
 
     assert_eq!(
         error(disk(vec![part(1, 1), part(1, 1)])),
-        "two partitions cannot both be number 1 or 00000000-0000-0000-0000-000000000065: `P1` and `P1`"
+        "two partitions have the number 1 or the GUID 00000000-0000-0000-0000-000000000065: `P1` and `P1`"
     );
     for number in [0, 129] {
-        assert!(error(disk(vec![part(number, 1)])).contains("its number must be 1 to 128"));
+        assert!(error(disk(vec![part(number, 1)])).contains("the number must be 1 to 128"));
     }
-    assert_eq!(error(disk(vec![part(1, 0)])), "partition 1 `P1` cannot have 0 bytes");
-    assert_eq!(error(disk(vec![part(1, u64::MAX)])), "partition 1 `P1` cannot have 18446744073709551615 bytes");
+    assert_eq!(error(disk(vec![part(1, 0)])), "invalid size of partition 1 `P1`: 0 bytes");
+    assert_eq!(error(disk(vec![part(1, u64::MAX)])), "invalid size of partition 1 `P1`: 18446744073709551615 bytes");
 
     let mut table = disk(vec![part(1, 1), part(2, 1)]);
     table.parts[0].size = Size::Rest;
-    assert_eq!(error(table), "partition 1 `P1` takes the rest of the disk, and is not the last");
+    assert_eq!(error(table), "partition 1 `P1` takes the rest of the disk, but is not the last partition");
     let mut table = disk(vec![part(1, 9 << 20), part(2, 1)]);
     table.parts[1].size = Size::Rest;
-    assert_eq!(error(table), "partition 2 `P2` takes the rest of a disk of 10485760 bytes, and nothing is left");
+    assert_eq!(error(table), "no space is left for partition 2 `P2` on the disk of 10485760 bytes");
 
     let mut table = disk(vec![part(1, 1)]);
     table.first_lba = 32;
@@ -196,13 +196,13 @@ fn each_refusal_says_what_and_how_much() {
     );
     let mut table = disk(vec![part(1, 1)]);
     table.hybrid = vec![MbrRecord { number: 2, kind: 0x0c, bootable: true }];
-    assert_eq!(error(table.clone()), "the hybrid MBR names partition 2, which the disk has not");
+    assert_eq!(error(table.clone()), "the hybrid MBR refers to partition 2, which does not exist");
     table.hybrid = vec![MbrRecord { number: 1, kind: 0x0c, bootable: true }; 4];
-    assert_eq!(error(table), "4 partitions for a hybrid MBR, it has room for 3");
+    assert_eq!(error(table), "4 partitions for a hybrid MBR, which has room for 3");
     let table = Table { boot_code: vec![0; 447], ..disk(Vec::new()) };
-    assert_eq!(error(table), "the boot code has 447 bytes, the MBR has room for 446");
+    assert_eq!(error(table), "the boot code has 447 bytes, more than the 446 of an MBR");
     for size in [1000, 512 * 60] {
-        assert!(error(Table { size, ..disk(Vec::new()) }).contains("it must be a multiple of 512 and hold two partition tables"));
+        assert!(error(Table { size, ..disk(Vec::new()) }).contains("it must be a multiple of 512 with room for two partition tables"));
     }
 }
 
@@ -233,9 +233,9 @@ fn bios_grub_and_board_blobs_have_their_places() {
 fn kinds_are_read_by_their_words() {
     assert_eq!("inventory_win".parse::<Kind>().unwrap(), Kind::InventoryWin);
     let error = "efy".parse::<Kind>().unwrap_err().to_string();
-    assert!(error.starts_with("there is no partition kind `efy`; there are efi, imga, imgb, conf, conf_win, persist"), "{error}");
+    assert!(error.starts_with("unknown partition kind `efy`: expected one of efi, imga, imgb, conf, conf_win, persist"), "{error}");
     let two = vec![(Kind::UsbConf, Source::Empty), (Kind::Efi, Source::Empty)];
-    assert_eq!(eve::table(two, 1 << 30).unwrap_err().to_string(), "a usb_conf partition stands alone on its disk");
+    assert_eq!(eve::table(two, 1 << 30).unwrap_err().to_string(), "a usb_conf partition must be the only one on its disk");
     let twice = vec![(Kind::Efi, Source::Empty), (Kind::Installer, Source::Empty)];
     assert!(layout(eve::table(twice, 1 << 30).unwrap()).is_err());
 }

@@ -1,19 +1,19 @@
-//! Directories: entries in blocks, none of which crosses a block's end; no index.
+//! Linear directories: entries in blocks; no entry crosses a block boundary; no hash index.
 
 use super::{BLOCK_BYTES, put16, put32};
 use filetree::Kind;
 
-/// Bytes of an entry without its name.
+/// Size of an entry without its name.
 const ENTRY: usize = 8;
 
-/// A name in a directory.
+/// A directory entry.
 pub(super) struct Entry<'n> {
     pub name: &'n [u8],
     pub inode: u32,
     pub kind: u8,
 }
 
-/// The type that an entry repeats.
+/// The file type in a directory entry.
 pub(super) fn type_of(kind: &Kind) -> u8 {
     match kind {
         Kind::File { .. } => 1,
@@ -27,7 +27,7 @@ pub(super) fn type_of(kind: &Kind) -> u8 {
 
 pub(super) const DIRECTORY: u8 = 2;
 
-/// The directory's blocks, without the zeros at their very end, and their number, at least `least`.
+/// The directory's blocks without trailing zeros, and the number of blocks, at least `least`.
 pub(super) fn encode(entries: &[Entry<'_>], least: usize) -> (Vec<u8>, u64) {
     let mut out: Vec<u8> = Vec::new();
     let (mut last, mut blocks) = (0, 0);
@@ -57,7 +57,7 @@ pub(super) fn encode(entries: &[Entry<'_>], least: usize) -> (Vec<u8>, u64) {
     (out, blocks as u64)
 }
 
-/// The last entry of a block takes all that is left of it.
+/// Extends the last entry of a block to the block's end.
 fn close(out: &mut [u8], last: usize, blocks: usize) {
     if blocks > 0 {
         put16(out, last + 4, u16::try_from(blocks * BLOCK_BYTES - last).expect("a block has 4096 bytes"));

@@ -1,35 +1,35 @@
-//! Groups of blocks: how many, which carry a copy of the superblock, and who gets which block. Blocks are given from the
-//! front; only what has to be in one piece leaves gaps, before a copy.
+//! Block groups: their number, copies of the superblock, and the allocation of blocks. Blocks are allocated from the start;
+//! only contiguous allocations leave gaps, before superblock copies.
 
 use super::{BLOCK, BLOCK_BYTES};
 use anyhow::{Result, bail};
 use std::ops::Range;
 
-/// Blocks of a group: as many as one block of bitmap has bits.
+/// Blocks of a group: one bit each in a bitmap of one block.
 pub(super) const GROUP: u64 = 8 * BLOCK;
-/// Bytes of an inode and of a group's descriptor.
+/// Size of an inode, and of a group descriptor.
 pub(super) const INODE: usize = 256;
 pub(super) const DESCRIPTOR: usize = 32;
-/// Bytes of the file system for each inode, when files do not need more of them: mke2fs's number.
+/// Bytes per inode, mke2fs's default.
 const INODE_RATIO: u64 = 16384;
-/// Blocks of a longest extent.
+/// Maximum blocks of an extent.
 const EXTENT: u64 = 32768;
 
-/// The sizes of everything.
+/// Sizes of all areas.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
     pub blocks: u64,
     pub groups: u64,
-    /// Blocks of the group descriptors.
+    /// Blocks of the group descriptor table.
     pub table_blocks: u64,
     pub inodes_per_group: u64,
 }
 
 impl Geometry {
-    /// For `size` bytes and at least `inodes` inodes.
+    /// Chooses the geometry for `size` bytes and at least `inodes` inodes.
     pub(super) fn choose(size: u64, inodes: u64) -> Result<Self> {
         if !size.is_multiple_of(BLOCK) || !(1 << 20..=1 << 44).contains(&size) {
-            bail!("an ext4 of {size} bytes: it must be a multiple of {BLOCK}, from 1 MiB to 16 TiB");
+            bail!("invalid ext4 size of {size} bytes: it must be a multiple of {BLOCK}, from 1 MiB to 16 TiB");
         }
         let per_block = (BLOCK_BYTES / INODE) as u64;
         let mut blocks = (size / BLOCK).min(u64::from(u32::MAX));
@@ -39,9 +39,9 @@ impl Geometry {
             let wanted = inodes.max(size / INODE_RATIO);
             let inodes_per_group = wanted.div_ceil(groups).next_multiple_of(per_block);
             if inodes_per_group > GROUP {
-                bail!("{inodes} files are too many for an ext4 of {size} bytes, which can have {}", groups * GROUP);
+                bail!("{inodes} files exceed the {} of an ext4 of {size} bytes", groups * GROUP);
             }
-            // A last group that has no room for its copy of the superblock is not worth having.
+            // Drops a last group without room for its superblock copy.
             let last = blocks - (groups - 1) * GROUP;
             if groups > 1 && last < table_blocks + 16 {
                 blocks -= last;
@@ -51,12 +51,12 @@ impl Geometry {
         }
     }
 
-    /// Blocks of a group's table of inodes.
+    /// Blocks of a group's inode table.
     pub(super) fn inode_blocks(&self) -> u64 {
         self.inodes_per_group * INODE as u64 / BLOCK
     }
 
-    /// Whether a group begins with a copy of the superblock and the descriptors: 0, 1 and the powers of 3, 5 and 7.
+    /// Whether a group contains a copy of superblock and descriptors (`sparse_super`): 0, 1 and powers of 3, 5 and 7.
     pub(super) fn has_superblock(group: u64) -> bool {
         let is_power = |base: u64| {
             let mut power = base;
@@ -68,19 +68,19 @@ impl Geometry {
         group < 2 || [3, 5, 7].into_iter().any(is_power)
     }
 
-    /// The copy's blocks in a group that has one.
+    /// Blocks of the superblock copy in a group; empty if it has none.
     pub(super) fn copy_in(&self, group: u64) -> Range<u64> {
         let start = group * GROUP;
         if Self::has_superblock(group) { start..start + 1 + self.table_blocks } else { start..start }
     }
 
-    /// The blocks of a group.
+    /// Blocks of a group.
     pub(super) fn blocks_of(&self, group: u64) -> Range<u64> {
         group * GROUP..((group + 1) * GROUP).min(self.blocks)
     }
 }
 
-/// Gives blocks away.
+/// Allocates blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Allocator {
     geometry: Geometry,
@@ -93,19 +93,19 @@ impl Allocator {
         Self { geometry, next: 0, gaps: Vec::new() }
     }
 
-    /// Moves on behind a copy of the superblock; gives the blocks that can be had from there on in one piece.
+    /// Skips a superblock copy; returns the number of contiguous blocks from there.
     fn room(&mut self) -> u64 {
         let copy = self.geometry.copy_in(self.next / GROUP);
         if copy.contains(&self.next) {
             self.next = copy.end;
         }
         let group = self.next / GROUP;
-        // A group without a copy follows the one before without a break.
+        // Without a superblock copy in between, groups are contiguous.
         let next = (group + 1..).find(|group| Geometry::has_superblock(*group)).unwrap_or(u64::MAX / GROUP);
         next * GROUP - self.next
     }
 
-    /// `count` blocks in one piece. Past the end it goes on, so that the caller can say how much is missing.
+    /// Allocates `count` contiguous blocks. May exceed the file system, so that the caller can report the missing space.
     pub(super) fn take(&mut self, count: u64) -> Range<u64> {
         loop {
             let (room, start) = (self.room(), self.next);
@@ -118,7 +118,7 @@ impl Allocator {
         }
     }
 
-    /// `count` blocks in as few pieces as extents can be.
+    /// Allocates `count` blocks in as few extents as possible.
     pub(super) fn take_extents(&mut self, mut count: u64) -> Vec<Range<u64>> {
         let mut extents = Vec::new();
         while count > 0 {
@@ -130,12 +130,12 @@ impl Allocator {
         extents
     }
 
-    /// Blocks up to the last that was given, copies of the superblock and gaps included.
+    /// End of the allocated blocks, including superblock copies and gaps.
     pub(super) fn end(&self) -> u64 {
         self.next
     }
 
-    /// Bits of the group's bitmap: a block of bytes, and the number of free blocks. Bits beyond the last block are set.
+    /// A group's block bitmap, and its number of free blocks. Bits beyond the last block are set.
     pub(super) fn bitmap(&self, group: u64) -> (Vec<u8>, u64) {
         let blocks = self.geometry.blocks_of(group);
         let mut bits = vec![0; BLOCK_BYTES];

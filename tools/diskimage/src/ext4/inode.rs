@@ -1,38 +1,38 @@
-//! Inodes: 256 bytes of fields, and the extents by which they find their blocks.
+//! Inodes of 256 bytes, and extent trees.
 
 use super::{BLOCK, BLOCK_BYTES, geometry::INODE, put16, put32, xattrs};
 use std::ops::Range;
 
-/// Bytes of the fields beyond the first 128.
+/// Size of the fields after the first 128 bytes (`i_extra_isize`).
 pub(super) const EXTRA: usize = 32;
-/// The longest target of a symbolic link that stands in the inode.
+/// Maximum length of a symbolic link's target that is stored in the inode.
 pub(super) const FAST_LINK: usize = 59;
 const USES_EXTENTS: u32 = 0x8_0000;
-/// Extents in the inode, and in a block.
+/// Extents per inode and per block.
 const IN_INODE: usize = 4;
 pub(super) const IN_BLOCK: usize = (BLOCK_BYTES - 12) / 12;
-/// Most extents of a file: a tree of two levels.
+/// Maximum extents of a file: a tree of two levels.
 pub(super) const MOST: usize = IN_INODE * IN_BLOCK;
 
-/// An inode before it is bytes.
+/// An inode before encoding.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    /// Type and permissions.
+    /// File type and permissions.
     pub mode: u16,
     pub uid: u32,
     pub gid: u32,
     pub mtime: i64,
     pub size: u64,
     pub links: u16,
-    /// Blocks that it takes in all.
+    /// All blocks of the file, including metadata.
     pub blocks: u64,
-    /// Whether `place` is a tree of extents.
+    /// Whether `place` is an extent tree.
     pub extents: bool,
-    /// Extents, device or the target of a short link: at most 60 bytes.
+    /// Extent tree, device number or target of a short link; at most 60 bytes.
     pub place: Vec<u8>,
-    /// The block with its extended attributes, or 0.
+    /// Block of the extended attributes, or 0.
     pub xattr_block: u32,
-    /// Its extended attributes when they stand in the inode.
+    /// Extended attributes stored in the inode.
     pub xattrs: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Inode {
     pub(super) fn encode(&self) -> [u8; INODE] {
         let mut out = [0; INODE];
         let sectors = self.blocks * (BLOCK / 512);
-        // Seconds are 34 bits: 32 with a sign, and two that count from there on.
+        // Seconds have 34 bits: 32 signed bits, and 2 epoch bits in the extra fields.
         let low = low32(self.mtime);
         let epochs = low32((self.mtime - i64::from(low.cast_signed())) >> 32) & 3;
         put16(&mut out, 0, self.mode);
@@ -77,8 +77,7 @@ fn low16(value: u32) -> u16 {
     u16::try_from(value & 0xffff).expect("16 bits")
 }
 
-/// The extents as they stand in the inode; where they are too many, their leaves go into blocks of their own, which
-/// `take` gives.
+/// Encodes the extent tree's root for the inode. If it has too many extents, also returns leaf blocks, allocated with `take`.
 pub(super) fn encode_extents(extents: &[Range<u64>], mut take: impl FnMut() -> u64) -> (Vec<u8>, Vec<(u64, Vec<u8>)>) {
     let mut logical = 0;
     let mut placed = Vec::with_capacity(extents.len());
@@ -119,7 +118,7 @@ fn header(entries: usize, most: usize, depth: u16) -> Vec<u8> {
     out
 }
 
-/// The number of a block. Past the end of the file system, which is an error later, it may not be one.
+/// A block number as 32 bits. Numbers beyond the file system's end may not fit, but are reported as an error later.
 fn block32(block: u64) -> u32 {
     u32::try_from(block).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Which inode and which blocks each file gets, and the writing of them all.
+//! Assigns inodes and blocks to all files, and writes the file system.
 
 use super::{
     BLOCK, BLOCK_BYTES, Options,
@@ -18,19 +18,19 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
-/// A validated file system, ready to be written. It refers to the files' contents and holds none of them.
+/// A validated file system. It refers to file contents without holding them.
 #[derive(Clone, Debug)]
 pub struct Layout {
     options: Options,
     geometry: Geometry,
     allocator: Allocator,
     tables: Tables,
-    /// From inode 1 on; those that nobody uses have no links.
+    /// Inodes from number 1 on; unused ones have no links.
     inodes: Vec<Inode>,
     contents: Vec<(Vec<Range<u64>>, Content)>,
 }
 
-/// The first blocks of what each group has: bitmaps in a row, tables one by one.
+/// First blocks of each group's metadata: bitmaps of all groups in a row, inode tables one by one.
 #[derive(Clone, Debug)]
 struct Tables {
     block_bitmaps: u64,
@@ -40,13 +40,13 @@ struct Tables {
 
 const ROOT: u32 = 2;
 const LOST_AND_FOUND: &[u8] = b"lost+found";
-/// Blocks of lost+found: e2fsck wants room there before it needs it.
+/// Blocks of lost+found: e2fsck needs preallocated space.
 const LOST_BLOCKS: usize = 4;
 const MODE_DIR: u16 = 0o040_000;
 
 pub(super) fn plan(tree: &Tree, options: &Options) -> Result<Layout> {
     if options.label.len() > 16 || options.label.contains('\0') {
-        bail!("`{}` is no label for an ext4: it has more than 16 bytes", options.label.escape_debug());
+        bail!("invalid ext4 label `{}`: at most 16 bytes", options.label.escape_debug());
     }
     let geometry = Geometry::choose(options.size, count_inodes(tree)?)?;
     let mut allocator = Allocator::new(geometry.clone());
@@ -57,7 +57,7 @@ pub(super) fn plan(tree: &Tree, options: &Options) -> Result<Layout> {
     };
     let inodes = vec![Inode::default(); FIRST_INODE as usize - 1];
     let mut planner = Planner { allocator, inodes, contents: Vec::new(), links: HashMap::new(), mtime: options.mtime };
-    let Some(children) = tree.root.children() else { bail!("the root of the tree is not a directory") };
+    let Some(children) = tree.root.children() else { bail!("the tree's root is not a directory") };
     planner.place_directory(&mut Vec::new(), &tree.root.meta, children, ROOT, ROOT)?;
     let Planner { allocator, inodes, contents, .. } = planner;
     if allocator.end() > geometry.blocks {
@@ -66,7 +66,7 @@ pub(super) fn plan(tree: &Tree, options: &Options) -> Result<Layout> {
     Ok(Layout { options: options.clone(), geometry, allocator, tables, inodes, contents })
 }
 
-/// Inodes that the tree takes, those that are reserved and lost+found included.
+/// Number of inodes that the tree needs, including the reserved ones and lost+found.
 fn count_inodes(tree: &Tree) -> Result<u64> {
     let mut seen = HashSet::new();
     let mut count = u64::from(FIRST_INODE);
@@ -82,7 +82,7 @@ struct Planner {
     allocator: Allocator,
     inodes: Vec<Inode>,
     contents: Vec<(Vec<Range<u64>>, Content)>,
-    /// Inodes of files with several names.
+    /// Inodes of hard links.
     links: HashMap<u64, u32>,
     mtime: u32,
 }
@@ -97,7 +97,7 @@ impl Planner {
         &mut self.inodes[number as usize - 1]
     }
 
-    /// Places a directory and all below it.
+    /// Places a directory and its children.
     fn place_directory(&mut self, path: &mut Vec<u8>, meta: &Meta, children: &Children, number: u32, parent: u32) -> Result<()> {
         let mut entries = vec![Entry { name: b".", inode: number, kind: DIRECTORY }, Entry { name: b"..", inode: parent, kind: DIRECTORY }];
         let mut links: usize = 2;
@@ -117,12 +117,12 @@ impl Planner {
         }
         let shown = || String::from_utf8_lossy(if path.is_empty() { b"/" } else { path }).into_owned();
         let Ok(links) = u16::try_from(links).map_err(|_| ()).and_then(|links| if links <= 65_000 { Ok(links) } else { Err(()) }) else {
-            bail!("`{}` has {} directories in it, ext4 can hold 64998", shown(), links - 2);
+            bail!("`{}` has {} subdirectories, more than the 64998 of ext4", shown(), links - 2);
         };
         self.finish_directory(number, &entries, 1)?;
         let inode = self.inode(number);
         inode.links = links;
-        self.set_meta(number, MODE_DIR, meta).with_context(|| format!("`{}` cannot be in an ext4", shown()))
+        self.set_meta(number, MODE_DIR, meta).with_context(|| format!("cannot store `{}` in an ext4", shown()))
     }
 
     fn finish_directory(&mut self, number: u32, entries: &[Entry<'_>], least: usize) -> Result<()> {
@@ -141,18 +141,21 @@ impl Planner {
         Ok(number)
     }
 
-    /// Places whatever `node` is; gives its inode.
+    /// Places a node; returns its inode.
     fn place(&mut self, path: &mut Vec<u8>, name: &[u8], node: &Node, parent: u32) -> Result<u32> {
-        let shown = |path: &[u8]| format!("`{}` cannot be in an ext4", String::from_utf8_lossy(path));
+        let shown = |path: &[u8]| format!("cannot store `{}` in an ext4", String::from_utf8_lossy(path));
         if name.len() > 255 {
-            bail!("{}: its name has {} bytes, more than 255", shown(path), name.len());
+            bail!("{}: the name has {} bytes, more than 255", shown(path), name.len());
         }
         if let Kind::File { link: Some(link), .. } = &node.kind
             && let Some(number) = self.links.get(link).copied()
         {
             let inode = self.inode(number);
-            inode.links =
-                inode.links.checked_add(1).filter(|links| *links <= 65_000).with_context(|| format!("{}: too many links", shown(path)))?;
+            inode.links = inode
+                .links
+                .checked_add(1)
+                .filter(|links| *links <= 65_000)
+                .with_context(|| format!("{}: more than 65000 hard links", shown(path)))?;
             return Ok(number);
         }
         let number = self.new_inode()?;
@@ -165,7 +168,7 @@ impl Planner {
         Ok(number)
     }
 
-    /// Places what is no directory.
+    /// Places a node that is no directory.
     fn place_other(&mut self, number: u32, node: &Node) -> Result<()> {
         let kind = match &node.kind {
             Kind::Dir(_) => MODE_DIR,
@@ -179,7 +182,7 @@ impl Planner {
             }
             Kind::Symlink(target) => {
                 if target.is_empty() || target.len() >= BLOCK_BYTES {
-                    bail!("the target of a link has 1 to 4095 bytes, not {}", target.len());
+                    bail!("the target of a symbolic link must have 1 to 4095 bytes, not {}", target.len());
                 }
                 self.inode(number).size = target.len() as u64;
                 if target.len() <= inode::FAST_LINK {
@@ -202,11 +205,11 @@ impl Planner {
         self.set_meta(number, kind, &node.meta)
     }
 
-    /// Gives the inode its blocks, and the blocks their content.
+    /// Allocates blocks for an inode and assigns the content to them.
     fn set_content(&mut self, number: u32, content: Content, blocks: u64) -> Result<()> {
         let extents = self.allocator.take_extents(blocks);
         if extents.len() > inode::MOST {
-            bail!("it has {} bytes, too many for one file", content.len());
+            bail!("its {} bytes need too many extents", content.len());
         }
         let allocator = &mut self.allocator;
         let (place, leaves) = inode::encode_extents(&extents, || allocator.take(1).start);
@@ -241,7 +244,7 @@ impl Planner {
     }
 }
 
-/// A device's numbers: the old form where they fit, else the new one behind a zero.
+/// A device number: the old encoding if it fits, else the new one after a zero.
 fn device(major: u32, minor: u32) -> Vec<u8> {
     if major < 256 && minor < 256 {
         return (major << 8 | minor).to_le_bytes().to_vec();
@@ -251,22 +254,22 @@ fn device(major: u32, minor: u32) -> Vec<u8> {
 }
 
 impl Layout {
-    /// Bytes of the whole file system.
+    /// Size of the file system in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.options.size
     }
 
-    /// Bytes that are still free.
+    /// Free space in bytes.
     #[must_use]
     pub fn free(&self) -> u64 {
         (0..self.geometry.groups).map(|group| self.allocator.bitmap(group).1 * BLOCK).sum()
     }
 
-    /// Writes the file system as the whole of `out`, sparse: what was there is cut away first.
+    /// Writes the file system to `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the image file")?;
-        out.set_len(self.size()).with_context(|| format!("cannot make the image file {} bytes long", self.size()))?;
+        out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         let groups = self.write_groups(out)?;
         let free =
             Free { blocks: groups.iter().map(|group| group.free.blocks).sum(), inodes: groups.iter().map(|group| group.free.inodes).sum() };
@@ -283,7 +286,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Writes bitmaps and inodes of every group; gives their descriptors.
+    /// Writes bitmaps and inode tables of all groups; returns their descriptors.
     fn write_groups(&self, out: &File) -> Result<Vec<Group>> {
         let per_group = usize::try_from(self.geometry.inodes_per_group)?;
         (0..self.geometry.groups)
@@ -300,7 +303,7 @@ impl Layout {
                     directories: inodes.iter().filter(|inode| inode.mode & 0o170_000 == MODE_DIR).count() as u64,
                 };
                 put(out, &bitmap, group.block_bitmap * BLOCK)?;
-                // Those that are reserved are in use, used or not; so are those that the table has no room for.
+                // Reserved inodes, and bits beyond the table, are marked as used.
                 let mut bits = vec![0_u8; BLOCK_BYTES];
                 (0..inodes.len()).chain(per_group..BLOCK_BYTES * 8).for_each(|bit| bits[bit / 8] |= 1 << (bit % 8));
                 put(out, &bits, group.inode_bitmap * BLOCK)?;

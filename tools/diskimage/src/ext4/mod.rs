@@ -1,6 +1,6 @@
-//! ext4 (the kernel's Documentation/filesystems/ext4): a writer from a tree, whose bytes depend on the tree and the options
-//! alone. Extents, linear directories, attributes in the inode or in a block; no journal and no checksums: what is written
-//! here is mounted for reading, and Linux, GRUB and e2fsck all read it.
+//! Writes ext4 (format: kernel's Documentation/filesystems/ext4) from a tree; the bytes depend on the tree and the options
+//! only. Uses extents, linear directories, and extended attributes in the inode or in one block. Has no journal and no
+//! checksums, because it is mounted read-only; Linux, GRUB and e2fsck read it. Also reads ext2, ext3 and ext4.
 
 mod dirs;
 mod geometry;
@@ -20,30 +20,30 @@ use anyhow::Result;
 use filetree::{Kind, Tree};
 use std::collections::HashSet;
 
-/// Bytes of a block.
+/// Size of a block in bytes.
 const BLOCK: u64 = 4096;
 const BLOCK_BYTES: usize = 4096;
 
-/// What a file system is to be, besides its files.
+/// Settings of a file system.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Label: at most 16 bytes.
     pub label: String,
     /// Identity.
     pub uuid: Guid,
-    /// Time of the superblock, seconds since the epoch.
+    /// Time of the superblock: Unix timestamp.
     pub mtime: u32,
     /// Size of the whole file system in bytes, a multiple of 4096, from 1 MiB to 16 TiB.
     pub size: u64,
 }
 
-/// Where everything goes: all validation is here, so that [`Layout::write`] fails only on I/O. Errors name the path that
-/// the format cannot hold, and the bytes needed and there when the files do not fit.
+/// Plans the file system. All validation is here, so [`Layout::write`] fails only on I/O errors. Errors name the path that the
+/// format cannot store, or the needed and available bytes.
 pub fn layout(tree: &Tree, options: &Options) -> Result<Layout> {
     layout::plan(tree, options)
 }
 
-/// Bytes that the files of `tree` take in blocks of 4 KiB, a block for each folder included: what `du` would count.
+/// Bytes of the files of `tree` in blocks of 4 KiB, one block per folder, like `du`.
 #[must_use]
 pub fn disk_usage(tree: &Tree) -> u64 {
     let mut seen = HashSet::new();
@@ -61,7 +61,7 @@ pub fn disk_usage(tree: &Tree) -> u64 {
     counted.map_or(0, |()| bytes)
 }
 
-/// Puts little-endian numbers into a structure.
+/// Writes little-endian numbers into a structure.
 fn put16(out: &mut [u8], at: usize, value: u16) {
     out[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }

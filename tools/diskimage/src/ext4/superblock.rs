@@ -1,4 +1,4 @@
-//! The superblock and the group descriptors.
+//! Superblock and group descriptors.
 
 use super::{
     Options,
@@ -15,17 +15,17 @@ const LARGE_FILE: u32 = 0x2;
 const HUGE_FILE: u32 = 0x8;
 const EXTRA_ISIZE: u32 = 0x40;
 
-/// The first inode that is not reserved.
+/// First non-reserved inode.
 pub(super) const FIRST_INODE: u32 = 11;
 
-/// What is free.
+/// Free blocks and inodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free {
     pub blocks: u64,
     pub inodes: u64,
 }
 
-/// The copy of the superblock for `group`.
+/// The superblock's copy in `group`.
 pub(super) fn encode(geometry: &Geometry, options: &Options, free: Free, group: u64) -> [u8; 1024] {
     let mut out = [0; 1024];
     let number = |value: u64| u32::try_from(value).expect("the file system has fewer than 2^32 blocks");
@@ -35,7 +35,7 @@ pub(super) fn encode(geometry: &Geometry, options: &Options, free: Free, group: 
     put(8, number(geometry.blocks / 20));
     put(12, number(free.blocks));
     put(16, number(free.inodes));
-    // Blocks and clusters of 1024 << 2 bytes.
+    // log2 of block and cluster size, minus 10.
     put(24, 2);
     put(28, 2);
     put(32, number(GROUP));
@@ -43,21 +43,21 @@ pub(super) fn encode(geometry: &Geometry, options: &Options, free: Free, group: 
     put(40, number(geometry.inodes_per_group));
     put(48, options.mtime);
     put(64, options.mtime);
-    // Revision 1: with everything that follows.
+    // Dynamic revision.
     put(76, 1);
     put(84, FIRST_INODE);
     put(92, EXT_ATTR);
     put(96, FILETYPE | EXTENTS | FLEX_BG);
     put(100, SPARSE_SUPER | LARGE_FILE | HUGE_FILE | EXTRA_ISIZE);
-    // User attributes and access control lists, as mke2fs has it.
+    // Default mount options: user_xattr and acl, as from mke2fs.
     put(256, 0xc);
     put(264, options.mtime);
-    // Hashes of names take bytes as unsigned.
+    // Directory hashes use unsigned characters.
     put(352, 2);
     let mut put = |at: usize, value: u16| put16(&mut out, at, value);
     put(54, 0xffff);
     put(56, 0xEF53);
-    // Cleanly unmounted; on errors continue.
+    // Clean; continue on errors.
     put(58, 1);
     put(60, 1);
     put(88, u16::try_from(INODE).expect("256"));
@@ -68,14 +68,14 @@ pub(super) fn encode(geometry: &Geometry, options: &Options, free: Free, group: 
     out[104..120].copy_from_slice(&uuid);
     out[120..120 + options.label.len()].copy_from_slice(options.label.as_bytes());
     out[236..252].copy_from_slice(&uuid);
-    // Half MD4, when somebody makes an index.
+    // Default hash of directory indexes: half MD4.
     out[252] = 1;
-    // All groups are one flexible group.
+    // All groups form one flexible group.
     out[372] = u8::try_from(geometry.groups.next_power_of_two().trailing_zeros()).expect("at most 17");
     out
 }
 
-/// Where a group's tables are, and what is free in it.
+/// A group's descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     pub block_bitmap: u64,

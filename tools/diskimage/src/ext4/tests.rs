@@ -1,4 +1,4 @@
-//! The writer against e2fsprogs and the kernel.
+//! Compares the writer with e2fsprogs and the kernel.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -28,7 +28,7 @@ fn bytes(len: usize) -> Content {
     Content::from((0..len).map(|n| (n * 31 + len) as u8).collect::<Vec<u8>>())
 }
 
-/// All kinds, and the corners: empty, exactly a block, links short and long, times before 1970 and after 2038.
+/// All node types, and edge cases: empty, exactly one block, short and long links, times before 1970 and after 2038.
 fn tree(many: usize) -> Tree {
     let mut tree = Tree::new();
     tree.root.meta = Meta::root(0o751, CLOCK);
@@ -65,7 +65,7 @@ fn tree(many: usize) -> Tree {
     tree
 }
 
-/// Writes into a file in which something larger and dirty lies.
+/// Writes into a file with larger, dirty content.
 fn write(tree: &Tree, size: u64, path: &Path) -> Layout {
     let layout = layout(tree, &options(size)).unwrap();
     File::create(path).unwrap().write_all(&vec![0xa5; 8 << 20]).unwrap();
@@ -74,7 +74,7 @@ fn write(tree: &Tree, size: u64, path: &Path) -> Layout {
     layout
 }
 
-/// Runs a foreign tool; `None`, loudly, where it is missing.
+/// Runs a foreign tool; prints a message and returns `None` if it is missing.
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -92,7 +92,7 @@ fn check_e2fsck(image: &Path) {
     assert!(!text.contains("Fix?") && !text.contains("FIXED") && !text.contains("IGNORED"), "{text}");
 }
 
-/// Looks at the mounted image.
+/// Calls `look` with the mounted image.
 fn mounted(image: &Path, folder: &Path, look: impl FnOnce(&Path) + std::panic::UnwindSafe) {
     let at = folder.join("mounted");
     fs::create_dir_all(&at).unwrap();
@@ -106,7 +106,7 @@ fn mounted(image: &Path, folder: &Path, look: impl FnOnce(&Path) + std::panic::U
     result.unwrap();
 }
 
-/// Compares all that Linux shows with the tree.
+/// Compares everything that Linux shows with the tree.
 fn compare(tree: &Tree, at: &Path) {
     let mut links = std::collections::HashMap::new();
     tree.walk(&mut |path, node| {
@@ -171,7 +171,7 @@ fn e2fsck_and_the_kernel_read_every_kind() {
     }
 }
 
-/// Files over the copies of the superblock, and with more extents than an inode holds.
+/// Files across superblock copies, and with more extents than an inode holds.
 #[test]
 fn large_files_are_in_pieces() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,23 +221,23 @@ fn what_does_not_fit_is_told_in_bytes_and_by_name() {
     let file = |len| Node::file(0o644, 0, bytes(len));
     let text = error("big", file(2 << 20), 1 << 20);
     assert!(text.starts_with("the files do not fit: they need ") && text.ends_with(" bytes, the ext4 has 1048576"), "{text}");
-    assert_eq!(error("a", file(1), 1000), "an ext4 of 1000 bytes: it must be a multiple of 4096, from 1 MiB to 16 TiB");
+    assert_eq!(error("a", file(1), 1000), "invalid ext4 size of 1000 bytes: it must be a multiple of 4096, from 1 MiB to 16 TiB");
     assert_eq!(
         error(&format!("dir/{}", "n".repeat(256)), file(1), 1 << 20),
-        format!("`/dir/{}` cannot be in an ext4: its name has 256 bytes, more than 255", "n".repeat(256))
+        format!("cannot store `/dir/{}` in an ext4: the name has 256 bytes, more than 255", "n".repeat(256))
     );
     assert_eq!(
         error("l", node(Kind::Symlink(vec![b'x'; 4096])), 1 << 20),
-        "`/l` cannot be in an ext4: the target of a link has 1 to 4095 bytes, not 4096"
+        "cannot store `/l` in an ext4: the target of a symbolic link must have 1 to 4095 bytes, not 4096"
     );
     let with = |name: &str, value: &[u8]| {
         let mut node = file(1);
         node.meta.xattrs.insert(name.into(), value.to_vec());
         error("x", node, 1 << 20)
     };
-    assert_eq!(with("odd", b""), "`/x` cannot be in an ext4: ext4 cannot hold its extended attribute `odd`");
-    assert!(with("user.x", &[0; 5000]).contains("5001 bytes, more than the block of 4096"));
-    assert!(with("system.posix_acl_access", &[1]).contains("it is no list of version 2"));
+    assert_eq!(with("odd", b""), "cannot store `/x` in an ext4: ext4 does not support the extended attribute `odd`");
+    assert!(with("user.x", &[0; 5000]).contains("5001 bytes, more than a block of 4096"));
+    assert!(with("system.posix_acl_access", &[1]).contains("the ACL is not of version 2"));
     let label = Options { label: "seventeen letters".into(), ..options(1 << 20) };
     assert!(layout(&Tree::new(), &label).is_err());
 }
@@ -248,7 +248,7 @@ fn usage_is_what_du_says() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     let layout = write(&tree, 16 << 20, &path);
-    // Besides: three blocks of attributes and the like.
+    // In addition: three attribute blocks etc.
     let used = (16 << 20) - layout.free();
     assert!(used > disk_usage(&tree) && used - disk_usage(&tree) < 1 << 20, "{used} {}", disk_usage(&tree));
 }

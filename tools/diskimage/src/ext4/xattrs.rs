@@ -1,23 +1,23 @@
-//! Extended attributes: behind the fields of the inode where they fit, else in a block of their own.
+//! Extended attributes: in the inode after its fields if they fit, else in one block.
 
 use super::{BLOCK_BYTES, put16, put32};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 
 const MAGIC: u32 = 0xEA02_0000;
-/// Bytes behind the inode's fields, the magic number included.
+/// Space in the inode after its fields, including the magic number.
 pub(super) const IN_INODE: usize = super::geometry::INODE - 128 - super::inode::EXTRA;
-/// Bytes of a block's header and of an entry without its name.
+/// Size of a block's header, and of an entry without its name.
 const HEADER: usize = 32;
 const ENTRY: usize = 16;
 
-/// Where an inode's attributes go.
+/// Encoded attributes of an inode.
 #[derive(Debug)]
 pub(super) enum Xattrs {
     None,
-    /// The bytes behind the inode's fields.
+    /// In the inode, after its fields.
     Inside(Vec<u8>),
-    /// A block.
+    /// In a block.
     Block(Vec<u8>),
 }
 
@@ -28,7 +28,7 @@ struct Attribute {
 }
 
 impl Attribute {
-    /// The kernel's ext4_xattr_hash_entry.
+    /// The kernel's `ext4_xattr_hash_entry`.
     fn hash(&self) -> u32 {
         let name = self.name.iter().fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
         self.value.chunks(4).fold(name, |hash, word| {
@@ -45,7 +45,7 @@ pub(super) fn encode(xattrs: &BTreeMap<String, Vec<u8>>) -> Result<Xattrs> {
     }
     let mut all = xattrs.iter().map(|(name, value)| attribute(name, value)).collect::<Result<Vec<_>>>()?;
     all.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
-    // Offsets of values count from the first entry here, and from the block's start there.
+    // Value offsets count from the first entry in an inode, from the block's start in a block.
     let mut inside = vec![0; IN_INODE];
     if fill(&mut inside[4..], 0, &all) {
         put32(&mut inside, 0, MAGIC);
@@ -54,7 +54,7 @@ pub(super) fn encode(xattrs: &BTreeMap<String, Vec<u8>>) -> Result<Xattrs> {
     let mut block = vec![0; BLOCK_BYTES];
     if !fill(&mut block, HEADER, &all) {
         let bytes: usize = all.iter().map(|attribute| attribute.name.len() + attribute.value.len()).sum();
-        bail!("its extended attributes have {bytes} bytes, more than the block of {BLOCK_BYTES} that they may take");
+        bail!("the extended attributes have {bytes} bytes, more than a block of {BLOCK_BYTES}");
     }
     put32(&mut block, 0, MAGIC);
     put32(&mut block, 4, 1);
@@ -63,7 +63,7 @@ pub(super) fn encode(xattrs: &BTreeMap<String, Vec<u8>>) -> Result<Xattrs> {
     Ok(Xattrs::Block(block))
 }
 
-/// Entries from `start` on, values from the end on, and a word of zeros between; `false` when there is no room.
+/// Writes entries from `start` on, and values backwards from the end, with a zero word in between. `false` if there is no room.
 fn fill(out: &mut [u8], start: usize, all: &[Attribute]) -> bool {
     let (mut at, mut end) = (start, out.len());
     for attribute in all {
@@ -75,7 +75,7 @@ fn fill(out: &mut [u8], start: usize, all: &[Attribute]) -> bool {
         end -= value;
         out[at] = u8::try_from(attribute.name.len()).expect("names were checked");
         out[at + 1] = attribute.index;
-        // An empty value stands nowhere.
+        // The offset of an empty value is 0.
         put16(out, at + 2, if value == 0 { 0 } else { u16::try_from(end).expect("a block has 4096 bytes") });
         put32(out, at + 8, u32::try_from(attribute.value.len()).expect("it fits into a block"));
         put32(out, at + 12, attribute.hash());
@@ -95,24 +95,24 @@ fn attribute(name: &str, value: &[u8]) -> Result<Attribute> {
         _ => None,
     };
     if let Some(index) = acl {
-        let value = encode_acl(value).with_context(|| format!("its attribute `{name}` cannot be read"))?;
+        let value = encode_acl(value).with_context(|| format!("invalid extended attribute `{name}`"))?;
         return Ok(Attribute { index, name: Vec::new(), value });
     }
     let prefixes = [("user.", 1), ("trusted.", 4), ("security.", 6), ("system.", 7)];
     let found = prefixes.iter().find_map(|(prefix, index)| Some((name.strip_prefix(prefix)?, *index)));
     let Some((rest, index)) = found.filter(|(rest, _)| !rest.is_empty() && rest.len() <= 255) else {
-        bail!("ext4 cannot hold its extended attribute `{}`", name.escape_debug());
+        bail!("ext4 does not support the extended attribute `{}`", name.escape_debug());
     };
     Ok(Attribute { index, name: rest.as_bytes().to_vec(), value: value.to_vec() })
 }
 
-/// An access control list from the form that programs see (version 2, entries of 8 bytes) to the file system's (version 1,
-/// with an identity only for users and groups that are named).
+/// Converts an ACL from the xattr form (version 2, entries of 8 bytes) to ext4's (version 1, with ids only in entries for named
+/// users and groups).
 fn encode_acl(value: &[u8]) -> Result<Vec<u8>> {
     const NAMED: [u16; 2] = [0x02, 0x08];
-    let Some((&[2, 0, 0, 0], entries)) = value.split_first_chunk::<4>() else { bail!("it is no list of version 2") };
+    let Some((&[2, 0, 0, 0], entries)) = value.split_first_chunk::<4>() else { bail!("the ACL is not of version 2") };
     if !entries.len().is_multiple_of(8) {
-        bail!("its {} bytes are no whole number of entries", entries.len());
+        bail!("{} bytes are not a whole number of ACL entries", entries.len());
     }
     let mut out = vec![1, 0, 0, 0];
     for entry in entries.chunks(8) {

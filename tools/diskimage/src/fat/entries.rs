@@ -1,17 +1,17 @@
-//! Directory entries as bytes: 32 each, long names before the entry that they belong to.
+//! Directory entries of 32 bytes; the entries of a long name precede their short entry.
 
 use super::names::{Name, checksum};
 
-/// Bytes of an entry.
+/// Size of an entry in bytes.
 pub(super) const ENTRY: usize = 32;
 pub(super) const VOLUME: u8 = 0x08;
 pub(super) const DIRECTORY: u8 = 0x10;
 pub(super) const ARCHIVE: u8 = 0x20;
 pub(super) const LONG_NAME: u8 = 0x0f;
-/// Where the 13 units of a long name stand in its entry.
+/// Offsets of the 13 UTF-16 code units of a long name entry.
 pub(super) const UNITS: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
-/// Date and time as FAT has them, and the hundredths of a second that the time cannot say.
+/// Date and time in FAT's encoding; `hundredths` refines the time's resolution of 2 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     date: u16,
@@ -20,13 +20,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// From seconds since 1970, UTC; what is before 1980 becomes its first second.
+    /// Converts a Unix timestamp, as UTC; earlier times become 1980-01-01.
     pub fn new(seconds: u32) -> Self {
         const DAY: u32 = 86400;
         const FIRST: u32 = 3652 * DAY;
         let seconds = seconds.max(FIRST) - FIRST;
         let (mut days, clock) = (seconds / DAY, seconds % DAY);
-        // From 1980 to 2106 every fourth year leaps, except 2100.
+        // From 1980 to 2106, every fourth year is a leap year except 2100.
         let mut year: u32 = 0;
         let leaps = |year: u32| year.is_multiple_of(4) && year != 120;
         while days >= 365 + u32::from(leaps(year)) {
@@ -51,7 +51,7 @@ impl Stamp {
     }
 }
 
-/// One short entry.
+/// A short entry.
 pub(super) fn short(name: &[u8; 11], attributes: u8, stamp: Stamp, cluster: u32, size: u32) -> [u8; ENTRY] {
     let mut entry = [0; ENTRY];
     let mut put = |at: usize, bytes: &[u8]| entry[at..at + bytes.len()].copy_from_slice(bytes);
@@ -72,7 +72,7 @@ pub(super) fn short(name: &[u8; 11], attributes: u8, stamp: Stamp, cluster: u32,
     entry
 }
 
-/// The entries of a file or directory: its long name, last part first, and its own.
+/// Entries of a file or directory: the long name's, last part first, then the short one.
 pub(super) fn named(name: &Name, attributes: u8, stamp: Stamp, cluster: u32, size: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.slots() * ENTRY);
     if let Some(long) = &name.long {
@@ -83,7 +83,7 @@ pub(super) fn named(name: &Name, attributes: u8, stamp: Stamp, cluster: u32, siz
             entry[11] = LONG_NAME;
             entry[13] = checksum(&name.short);
             for (n, at) in UNITS.into_iter().enumerate() {
-                // After the name one zero, then ones.
+                // The name ends with one zero, padded with 0xffff.
                 let unit = part.get(n).copied().unwrap_or(if n == part.len() { 0 } else { 0xffff });
                 entry[at..at + 2].copy_from_slice(&unit.to_le_bytes());
             }

@@ -1,4 +1,4 @@
-//! The areas of a FAT volume (boot sectors, tables, root directory, clusters) and the sectors that describe them.
+//! Areas of a FAT volume (boot sectors, tables, root directory, clusters), and the boot sectors that describe them.
 
 use super::{Bits, Options};
 use anyhow::{Result, bail};
@@ -7,7 +7,7 @@ pub(super) const SECTOR: u32 = 512;
 /// Entries of the fixed root directory of FAT12 and FAT16.
 const ROOT_ENTRIES: u32 = 512;
 const TABLES: u32 = 2;
-/// A fixed disk; the first byte of each table repeats it.
+/// Media descriptor of a fixed disk; the first byte of each table repeats it.
 const MEDIA: u8 = 0xf8;
 
 /// Sizes of the areas, in sectors of 512 bytes.
@@ -22,7 +22,7 @@ pub(super) struct Geometry {
     pub clusters: u32,
 }
 
-/// The fewest and the most clusters that make a volume one of this width: readers know it by their number alone.
+/// Number of clusters of each FAT width: readers determine the width from it alone.
 fn cluster_range(bits: Bits) -> (u32, u32) {
     match bits {
         Bits::Auto | Bits::Fat12 => (1, 4084),
@@ -35,9 +35,9 @@ impl Geometry {
     pub fn choose(options: &Options) -> Result<Self> {
         let size = options.size;
         if !size.is_multiple_of(u64::from(SECTOR)) || size < 32 << 10 {
-            bail!("a FAT volume of {size} bytes: it must be a multiple of 512 and at least {}", 32 << 10);
+            bail!("invalid FAT volume size of {size} bytes: it must be a multiple of 512 and at least {}", 32 << 10);
         }
-        let Ok(sectors) = u32::try_from(size / u64::from(SECTOR)) else { bail!("a FAT volume of {size} bytes is over 2 TiB") };
+        let Ok(sectors) = u32::try_from(size / u64::from(SECTOR)) else { bail!("a FAT volume of {size} bytes exceeds 2 TiB") };
         let candidates: &[(Bits, &[u32])] = match options.bits {
             Bits::Auto if size >= 33 << 20 => &[(Bits::Fat32, FAT32_CLUSTERS)],
             Bits::Auto => &[(Bits::Fat12, &[4]), (Bits::Fat16, &[4])],
@@ -57,7 +57,7 @@ impl Geometry {
         bail!("a volume of {size} bytes cannot be {:?}", options.bits)
     }
 
-    /// The areas with clusters of `cluster_sectors`, if that gives a number of clusters that this width allows.
+    /// The areas with clusters of `cluster_sectors`; `None` if the number of clusters does not match the width.
     fn with(bits: Bits, sectors: u32, cluster_sectors: u32) -> Option<Self> {
         let (reserved, root_entries, nibbles) = match bits {
             Bits::Fat32 => (32, 0, 8),
@@ -65,7 +65,7 @@ impl Geometry {
             Bits::Fat12 | Bits::Auto => (1, ROOT_ENTRIES, 3),
         };
         let mut geometry = Self { bits, sectors, cluster_sectors, reserved, table_sectors: 0, root_entries, clusters: 0 };
-        // The table's size depends on the clusters, which depend on the table's size: it only grows, so it ends.
+        // Table size and number of clusters depend on each other; the table only grows, so the loop ends.
         loop {
             let clusters = sectors.checked_sub(geometry.data_start())? / cluster_sectors;
             geometry.clusters = clusters;
@@ -78,7 +78,7 @@ impl Geometry {
         }
     }
 
-    /// Bytes of a cluster.
+    /// Size of a cluster in bytes.
     pub fn cluster_bytes(&self) -> u64 {
         u64::from(self.cluster_sectors * SECTOR)
     }
@@ -92,7 +92,7 @@ impl Geometry {
         self.reserved + TABLES * self.table_sectors
     }
 
-    /// Entries that the root directory has place for, when its place is fixed.
+    /// Entries of a fixed root directory (FAT12, FAT16).
     pub fn fixed_root_entries(&self) -> Option<u32> {
         (self.root_entries > 0).then_some(self.root_entries)
     }
@@ -113,7 +113,7 @@ impl Geometry {
         (0..u64::from(TABLES)).map(move |n| (reserved + n * table) * u64::from(SECTOR))
     }
 
-    /// The used beginning of a table, from chains of consecutive clusters: (first, number).
+    /// A table without trailing zeros, for chains of consecutive clusters: (first, number).
     pub fn table(&self, chains: &[(u32, u32)]) -> Vec<u8> {
         let end = chains.iter().map(|(first, count)| first + count).max().unwrap_or(2);
         let (width, last) = match self.bits {
@@ -142,8 +142,8 @@ impl Geometry {
         bytes
     }
 
-    /// The sectors before the tables that are not zero: byte offset and bytes. `label` is padded to 11 bytes, `free` is the
-    /// number of free clusters.
+    /// Non-zero sectors before the tables: byte offset and content. `label` is padded to 11 bytes; `free` is the number of free
+    /// clusters.
     pub fn boot_sectors(&self, label: [u8; 11], volume_id: u32, free: u32) -> Vec<(u64, [u8; 512])> {
         let boot = self.boot_sector(label, volume_id);
         if self.bits != Bits::Fat32 {
@@ -203,10 +203,10 @@ impl Geometry {
     }
 }
 
-/// Sectors of a cluster that are tried for FAT32, smallest first.
+/// Candidates for sectors per cluster of FAT32, smallest first.
 const FAT32_CLUSTERS: &[u32] = &[1, 8, 16, 32, 64];
 
-/// Sectors of a cluster for a FAT32 volume of `size` bytes, as Microsoft's table has them.
+/// Minimum sectors per cluster of a FAT32 volume of `size` bytes, from Microsoft's table.
 fn fat32_cluster(size: u64) -> u32 {
     match size >> 20 {
         0..=260 => 1,

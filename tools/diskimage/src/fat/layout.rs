@@ -1,4 +1,4 @@
-//! Where the files of a FAT volume go: every file and directory in one run of clusters, in the order of the walk.
+//! Places files of a FAT volume: each file and directory in one run of clusters, in walk order.
 
 use super::{
     Bits, Options,
@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Tree};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-/// A validated FAT volume, ready to be written. It refers to the files' contents and holds none of them.
+/// A validated FAT volume. It refers to file contents without holding them.
 #[derive(Clone, Debug)]
 pub struct Layout {
     geometry: Geometry,
     label: [u8; 11],
     volume_id: u32,
-    /// The root directory of FAT12 and FAT16, which lies before the clusters.
+    /// Root directory of FAT12 and FAT16, which precedes the clusters.
     fixed_root: Vec<u8>,
     runs: Vec<Run>,
 }
@@ -30,19 +30,19 @@ struct Run {
     content: Content,
 }
 
-/// Most entries of a directory: its size must stay below 2 MiB.
+/// Maximum entries of a directory, whose size must be below 2 MiB.
 const MOST_SLOTS: usize = 65535;
 
 pub(super) fn plan(tree: &Tree, options: &Options) -> Result<Layout> {
     let geometry = Geometry::choose(options)?;
     let label = check_label(&options.label)?;
     let mut planner = Planner { geometry, stamp: Stamp::new(options.mtime), next: 2, runs: Vec::new(), fixed_root: Vec::new() };
-    let Some(children) = tree.root.children() else { bail!("the root of the tree is not a directory") };
+    let Some(children) = tree.root.children() else { bail!("the tree's root is not a directory") };
     planner.place_directory(&mut Vec::new(), children, Place::Root { label: (!options.label.is_empty()).then_some(label) })?;
     let (used, cluster) = (planner.next - 2, geometry.cluster_bytes());
     if used > u64::from(geometry.clusters) {
         bail!(
-            "the files do not fit: they need {} bytes in clusters of {cluster}, a FAT volume of {} bytes has {} for them",
+            "the files do not fit: they need {} bytes in clusters of {cluster}, a FAT volume of {} bytes has {} for files",
             used * cluster,
             options.size,
             u64::from(geometry.clusters) * cluster
@@ -55,32 +55,32 @@ pub(super) fn plan(tree: &Tree, options: &Options) -> Result<Layout> {
 fn check_label(label: &str) -> Result<[u8; 11]> {
     let good = label.bytes().all(|b| matches!(b, b' '..=b'~') && !b.is_ascii_lowercase() && !b"\"*+,./:;<=>?[\\]|".contains(&b));
     if !good || label.len() > 11 || label.starts_with(' ') {
-        bail!("`{}` is no FAT label: at most 11 upper-case ASCII letters, digits and simple signs", label.escape_debug());
+        bail!("invalid FAT label `{}`: at most 11 upper-case ASCII letters, digits and some punctuation", label.escape_debug());
     }
     let mut padded = [b' '; 11];
     padded[..label.len()].copy_from_slice(label.as_bytes());
     Ok(padded)
 }
 
-/// Where a directory stands, which decides its first entries.
+/// Position of a directory; decides its first entries.
 enum Place {
-    /// The root; it has the label and no dots.
+    /// The root; contains the label, but no dot entries.
     Root { label: Option<[u8; 11]> },
-    /// Below a directory that begins at a cluster; 0 is the root, of any width.
+    /// Below the directory at this cluster; 0 is the root.
     Below(u32),
 }
 
 struct Planner {
     geometry: Geometry,
     stamp: Stamp,
-    /// Next free cluster; it may run past the end, so that the error can say how much is needed.
+    /// Next free cluster. May exceed the volume, so that the error can report the needed space.
     next: u64,
     runs: Vec<Run>,
     fixed_root: Vec<u8>,
 }
 
 impl Planner {
-    /// Takes clusters for `bytes` bytes and gives the first of them, 0 for no bytes.
+    /// Allocates clusters for `bytes` bytes; returns the first, 0 for no bytes.
     fn take(&mut self, bytes: u64, content: Content) -> u32 {
         let clusters = bytes.div_ceil(self.geometry.cluster_bytes());
         let first = if clusters == 0 { 0 } else { u32::try_from(self.next).unwrap_or(u32::MAX) };
@@ -89,10 +89,11 @@ impl Planner {
         first
     }
 
-    /// Places a directory and all below it; gives its first cluster.
+    /// Places a directory and its children; returns its first cluster.
     fn place_directory(&mut self, path: &mut Vec<u8>, children: &Children, place: Place) -> Result<u32> {
         let shown = |path: &[u8]| format!("/{}", String::from_utf8_lossy(path));
-        let names = names::assign(children.keys().map(Vec::as_slice)).with_context(|| format!("in `{}`", shown(path)))?;
+        let names =
+            names::assign(children.keys().map(Vec::as_slice)).with_context(|| format!("cannot store the directory `{}`", shown(path)))?;
         let extra = match &place {
             Place::Root { label } => usize::from(label.is_some()),
             Place::Below(_) => 2,
@@ -101,9 +102,9 @@ impl Planner {
         let fixed = self.geometry.fixed_root_entries().filter(|_| matches!(place, Place::Root { .. }));
         let most = fixed.map_or(MOST_SLOTS, |most| most as usize);
         if slots > most {
-            bail!("`{}` needs {slots} directory entries (long names need several), there is room for {most}", shown(path));
+            bail!("the directory `{}` needs {slots} entries (long names need several), more than {most}", shown(path));
         }
-        // The run is taken before its children's, and filled when their clusters are known.
+        // The directory's run precedes those of its children, and is filled when their clusters are known.
         let own = if fixed.is_some() { 0 } else { self.take((slots.max(1) * ENTRY) as u64, Content::from("")) };
         let run = self.runs.len().checked_sub(1);
         let mut bytes = Vec::with_capacity(slots * ENTRY);
@@ -128,12 +129,12 @@ impl Planner {
                 }
                 Kind::File { content, .. } => {
                     let Ok(size) = u32::try_from(content.len()) else {
-                        bail!("`{}` has {} bytes, a file on FAT at most {}", shown(path), content.len(), u32::MAX);
+                        bail!("`{}` has {} bytes; the limit of FAT is {}", shown(path), content.len(), u32::MAX);
                     };
                     let cluster = self.take(content.len(), content.clone());
                     entries::named(name, ARCHIVE, self.stamp, cluster, size)
                 }
-                other => bail!("`{}` is {}, which FAT cannot hold", shown(path), kind_name(other)),
+                other => bail!("`{}` is {}, which FAT does not support", shown(path), kind_name(other)),
             });
             path.truncate(length);
         }
@@ -157,19 +158,19 @@ fn kind_name(kind: &Kind) -> &'static str {
 }
 
 impl Layout {
-    /// Bytes of the whole volume.
+    /// Size of the volume in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         u64::from(self.geometry.sectors) * 512
     }
 
-    /// The width that was chosen, never [`Bits::Auto`].
+    /// The chosen width; never [`Bits::Auto`].
     #[must_use]
     pub fn bits(&self) -> Bits {
         self.geometry.bits
     }
 
-    /// Bytes that are still free.
+    /// Free space in bytes.
     #[must_use]
     pub fn free(&self) -> u64 {
         u64::from(self.free_clusters()) * self.geometry.cluster_bytes()
@@ -179,14 +180,14 @@ impl Layout {
         self.geometry.clusters - self.runs.iter().map(|run| run.clusters).sum::<u32>()
     }
 
-    /// Writes the volume as the whole of `out`: what was there is cut away first.
+    /// Writes the volume to `out`; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the image file")?;
-        out.set_len(self.size()).with_context(|| format!("cannot make the image file {} bytes long", self.size()))?;
+        out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         self.write_at(out, 0)
     }
 
-    /// Writes the volume into `out` from `offset` on, where [`Layout::size`] bytes must read as zeros. What stays zero is not written.
+    /// Writes the volume into `out` at `offset`, where [`Layout::size`] bytes must be zeros. Zeros are not written.
     pub fn write_at(&self, out: &File, offset: u64) -> Result<()> {
         let put = |bytes: &[u8], at: u64| out.write_all_at(bytes, offset + at).context("cannot write the FAT volume");
         for (at, sector) in self.geometry.boot_sectors(self.label, self.volume_id, self.free_clusters()) {

@@ -1,36 +1,36 @@
-//! Names of one directory: what FAT can spell, long names, and the 8.3 aliases that stand beside them.
+//! Names of a directory: valid characters, long names, and their 8.3 aliases.
 
 use anyhow::{Context as _, Result, bail};
 use std::collections::{HashMap, HashSet};
 
-/// A name as it is written.
+/// A name and its alias.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
-    /// Base and extension, padded with spaces.
+    /// Base and extension of the alias, padded with spaces.
     pub short: [u8; 11],
-    /// The name in UTF-16 where the short one is not the same.
+    /// Long name in UTF-16, if it differs from the alias.
     pub long: Option<Vec<u16>>,
 }
 
 impl Name {
-    /// Directory entries of 32 bytes that it takes: the long name's and its own.
+    /// Number of directory entries: long name and short entry.
     pub fn slots(&self) -> usize {
         1 + self.long.as_ref().map_or(0, |long| long.len().div_ceil(13))
     }
 }
 
-/// Names for the children of one directory, in the order given. Errors say which name, and why.
+/// Names for the children of a directory, in the given order. Errors contain the name.
 pub(super) fn assign<'a>(names: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Name>> {
     let mut texts = Vec::new();
     let mut folded: HashMap<String, &str> = HashMap::new();
     for name in names {
         let text = check(name)?;
         if let Some(other) = folded.insert(text.to_uppercase(), text) {
-            bail!("`{other}` and `{text}` differ only in case, which FAT does not tell apart");
+            bail!("`{other}` and `{text}` differ only in case, which FAT ignores");
         }
         texts.push(text);
     }
-    // Names that are their own alias go first, so that no made-up alias takes what belongs to one of them.
+    // Valid 8.3 names go first, so that no generated alias collides with them.
     let exact: Vec<Option<[u8; 11]>> = texts.iter().map(|text| exact_short(text)).collect();
     let mut taken: HashSet<[u8; 11]> = exact.iter().flatten().copied().collect();
     let mut tails: HashMap<[u8; 11], u32> = HashMap::new();
@@ -48,19 +48,19 @@ pub(super) fn assign<'a>(names: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Na
         .collect()
 }
 
-/// The name as text, if long names can spell it.
+/// Checks that a long name can represent the name.
 fn check(name: &[u8]) -> Result<&str> {
     let shown = String::from_utf8_lossy(name);
     let text = std::str::from_utf8(name).ok().with_context(|| format!("the name `{}` is not UTF-8", shown.escape_debug()))?;
     if let Some(bad) = text.chars().find(|c| c.is_ascii_control() || "\"*/:<>?\\|".contains(*c)) {
-        bail!("the name `{}` has {bad:?}, which FAT cannot hold", shown.escape_debug());
+        bail!("the name `{}` contains {bad:?}, which FAT does not allow", shown.escape_debug());
     }
     if text.ends_with(['.', ' ']) || text.is_empty() {
-        bail!("the name `{shown}` ends in a dot or a space, which FAT drops");
+        bail!("the name `{shown}` ends with a dot or a space, which FAT drops");
     }
     let units = text.encode_utf16().count();
     if units > 255 {
-        bail!("the name `{shown}` has {units} UTF-16 units, FAT holds 255");
+        bail!("the name `{shown}` has {units} UTF-16 code units, more than 255");
     }
     Ok(text)
 }
@@ -69,7 +69,7 @@ fn is_short_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'()-@^_`{}~".contains(c)
 }
 
-/// The alias of a name that is 8.3 but for the case of its letters.
+/// The alias of a name that is 8.3 except for its case.
 fn exact_short(text: &str) -> Option<[u8; 11]> {
     let (base, extension) = text.split_once('.').unwrap_or((text, ""));
     let fits = (1..=8).contains(&base.len()) && extension.len() <= 3 && !text.ends_with('.');
@@ -83,7 +83,7 @@ fn join(base: &str, extension: &str) -> [u8; 11] {
     short
 }
 
-/// An alias with a numeric tail that no other name of the directory has.
+/// A unique alias with a numeric tail.
 fn made_short(text: &str, taken: &mut HashSet<[u8; 11]>, tails: &mut HashMap<[u8; 11], u32>) -> Result<[u8; 11]> {
     let stem = text.trim_start_matches(['.', ' ']);
     let (base, extension) = stem.rsplit_once('.').unwrap_or((stem, ""));
@@ -97,7 +97,7 @@ fn made_short(text: &str, taken: &mut HashSet<[u8; 11]>, tails: &mut HashMap<[u8
         *next += 1;
         let tail = format!("~{next}");
         if tail.len() > 7 {
-            bail!("the name `{text}` finds no free 8.3 alias");
+            bail!("there is no free 8.3 alias for the name `{text}`");
         }
         let short = join(&format!("{}{tail}", &base[..base.len().min(8 - tail.len())]), &extension);
         if taken.insert(short) {
@@ -106,14 +106,14 @@ fn made_short(text: &str, taken: &mut HashSet<[u8; 11]>, tails: &mut HashMap<[u8
     }
 }
 
-/// An alias as text: `BASE.EXT`.
+/// The alias as text, `BASE.EXT`.
 pub(super) fn spell(short: &[u8; 11]) -> String {
     let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(' ').to_owned();
     let (base, extension) = (part(&short[..8]), part(&short[8..]));
     if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 
-/// The sum over an alias by which the entries of its long name are known to belong to it.
+/// Checksum of an alias; links the long name's entries to it.
 pub(super) fn checksum(short: &[u8; 11]) -> u8 {
     short.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn aliases_are_unique_and_stable() {
         assert_eq!(aliases(&["BOOTX64.EFI", "grub.cfg", "authorized_keys"]), ["BOOTX64.EFI", "GRUB.CFG", "AUTHOR~1"]);
-        // A real name that looks like an alias keeps it.
+        // An 8.3 name that looks like an alias is kept.
         assert_eq!(aliases(&["long name.text", "LONGNA~1.TEX"]), ["LONGNA~2.TEX", "LONGNA~1.TEX"]);
         assert_eq!(aliases(&["origin.2023-05-01.0.0.0-master", "a+b", ".x", "ärger"]), ["ORIGIN~1.0-M", "A_B~1", "X~1", "_RGER~1"]);
         let many: Vec<String> = (0..12).map(|n| format!("collision {n}")).collect();
@@ -147,11 +147,11 @@ mod tests {
     #[test]
     fn names_that_fat_cannot_hold_are_named() {
         let error = |names: &[&[u8]]| assign(names.iter().copied()).unwrap_err().to_string();
-        assert_eq!(error(&[b"a:b"]), "the name `a:b` has ':', which FAT cannot hold");
-        assert_eq!(error(&[b"Eve", b"eVE"]), "`Eve` and `eVE` differ only in case, which FAT does not tell apart");
-        assert_eq!(error(&[b"dot."]), "the name `dot.` ends in a dot or a space, which FAT drops");
+        assert_eq!(error(&[b"a:b"]), "the name `a:b` contains ':', which FAT does not allow");
+        assert_eq!(error(&[b"Eve", b"eVE"]), "`Eve` and `eVE` differ only in case, which FAT ignores");
+        assert_eq!(error(&[b"dot."]), "the name `dot.` ends with a dot or a space, which FAT drops");
         assert!(error(&[b"\xff"]).contains("is not UTF-8"));
-        assert!(error(&["x".repeat(256).as_bytes()]).contains("256 UTF-16 units, FAT holds 255"));
+        assert!(error(&["x".repeat(256).as_bytes()]).contains("256 UTF-16 code units, more than 255"));
         assign([&*"ä".repeat(255).into_bytes()].into_iter()).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Reading of FAT volumes that nobody vouches for: every chain is bounded, every size checked before memory is taken.
+//! Reads untrusted FAT volumes: every chain is bounded, and every size is checked before allocating memory.
 
 use super::{
     Bits,
@@ -16,13 +16,13 @@ pub struct Entry {
     pub path: String,
     /// Whether it is a directory.
     pub directory: bool,
-    /// Bytes of the file; 0 for a directory.
+    /// Size of the file in bytes; 0 for a directory.
     pub size: u32,
     #[serde(skip)]
     cluster: u32,
 }
 
-/// A volume that was opened for reading.
+/// An open volume.
 pub struct Reader<'a> {
     source: &'a dyn ReadAt,
     bits: Bits,
@@ -36,14 +36,14 @@ pub struct Reader<'a> {
     data: u64,
 }
 
-/// Most bytes of a directory, as the format has it.
+/// Size limit of a directory in bytes, from the format.
 const MOST_DIRECTORY: u64 = 65536 * ENTRY as u64;
-/// Most bytes of directories and of paths that a listing reads and makes: directories may share clusters, so a small
-/// volume can claim any number of entries.
+/// Limit of directory and path bytes in a listing: directories may share clusters, so a small volume can claim any number of
+/// entries.
 const MOST_LISTING: usize = 64 << 20;
 
 impl<'a> Reader<'a> {
-    /// Reads the boot sector; every number in it is checked.
+    /// Reads and checks the boot sector.
     pub fn open(source: &'a dyn ReadAt) -> Result<Self> {
         let boot: [u8; 512] = read_array(source, 0)?;
         let u16_at = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
@@ -51,17 +51,17 @@ impl<'a> Reader<'a> {
         let either = |small: u64, large: u64| if small == 0 { large } else { small };
         let (sector, cluster_sectors, reserved, tables) = (u16_at(11), u64::from(boot[13]), u16_at(14), u64::from(boot[16]));
         if boot[510..] != [0x55, 0xaa] || !matches!(boot[0], 0xeb | 0xe9) {
-            bail!("there is no FAT boot sector");
+            bail!("the FAT boot sector is missing");
         }
         if !matches!(sector, 512 | 1024 | 2048 | 4096) || !cluster_sectors.is_power_of_two() || reserved == 0 || !(1..=2).contains(&tables)
         {
             bail!(
-                "a FAT with {sector} bytes a sector, {cluster_sectors} sectors a cluster, {reserved} reserved sectors and {tables} tables is none"
+                "invalid FAT: {sector} bytes per sector, {cluster_sectors} sectors per cluster, {reserved} reserved sectors, {tables} tables"
             );
         }
         let (sectors, table_sectors) = (either(u16_at(19), u32_at(32)), either(u16_at(22), u32_at(36)));
         if sectors * sector > source.size() {
-            bail!("the FAT volume has {} bytes, the image {}", sectors * sector, source.size());
+            bail!("the FAT volume has {} bytes, more than the image's {}", sectors * sector, source.size());
         }
         let root_sectors = (u16_at(17) * ENTRY as u64).div_ceil(sector);
         let data = reserved + tables * table_sectors + root_sectors;
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
             _ => (Bits::Fat32, 32),
         };
         if clusters == 0 || (u64::from(clusters) + 2) * width > table_sectors * sector * 8 {
-            bail!("the FAT's table of {table_sectors} sectors is too small for {clusters} clusters");
+            bail!("the file allocation table of {table_sectors} sectors is too small for {clusters} clusters");
         }
         let fat32 = bits == Bits::Fat32;
         Ok(Self {
@@ -89,19 +89,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Width of the table's entries.
+    /// Width of a table entry.
     #[must_use]
     pub fn bits(&self) -> Bits {
         self.bits
     }
 
-    /// Serial number.
+    /// Serial number of the volume.
     #[must_use]
     pub fn volume_id(&self) -> u32 {
         self.volume_id
     }
 
-    /// The label from the root directory; empty when there is none.
+    /// Label from the root directory; may be empty.
     pub fn label(&self) -> Result<String> {
         let root = self.root_directory()?;
         let mut live = root.chunks_exact(ENTRY).take_while(|entry| entry[0] != 0).filter(|entry| entry[0] != 0xe5);
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         Ok(label.map(|entry| String::from_utf8_lossy(&entry[..11]).trim_end().to_owned()).unwrap_or_default())
     }
 
-    /// All files and directories, a directory before what is in it, names in byte order.
+    /// All files and directories: a directory before its children, names in byte order.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut found: Vec<Entry> = Vec::new();
         let mut seen = HashSet::new();
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
             work += entry.path.len();
             if entry.directory {
                 if !seen.insert(entry.cluster) {
-                    bail!("the directory `{}` stands at two places", entry.path);
+                    bail!("the directory `{}` has two parents", entry.path);
                 }
                 let bytes = self.chain(entry.cluster, MOST_DIRECTORY)?;
                 work += bytes.len();
@@ -127,22 +127,22 @@ impl<'a> Reader<'a> {
             }
             found.push(entry);
             if work > MOST_LISTING {
-                bail!("the directories and paths of the volume take more than {MOST_LISTING} bytes");
+                bail!("the volume's directories and paths exceed {MOST_LISTING} bytes");
             }
         }
         found.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
         Ok(found)
     }
 
-    /// The bytes of a file from [`Reader::entries`], if it has at most `most`.
+    /// Content of a file from [`Reader::entries`]; an error if it has more than `most` bytes.
     pub fn read(&self, entry: &Entry, most: u32) -> Result<Vec<u8>> {
         let size = entry.size;
         if entry.directory || size > most {
-            bail!("`{}` is a directory, or has more than {most} bytes", entry.path);
+            bail!("`{}` is a directory or has more than {most} bytes", entry.path);
         }
         let mut bytes = if size == 0 { Vec::new() } else { self.chain(entry.cluster, u64::from(size))? };
         if bytes.len() < size as usize {
-            bail!("`{}` has {size} bytes, and clusters for {}", entry.path, bytes.len());
+            bail!("`{}` has {size} bytes, but only clusters for {}", entry.path, bytes.len());
         }
         bytes.truncate(size as usize);
         Ok(bytes)
@@ -157,13 +157,13 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// The clusters of a chain, up to its end or until there are `most` bytes. A loop ends there, too.
+    /// Reads the clusters of a chain, up to its end or `most` bytes, which also ends loops.
     fn chain(&self, first: u32, most: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut cluster = first;
         while (bytes.len() as u64) < most {
             if !(2..self.clusters + 2).contains(&cluster) {
-                bail!("a chain of clusters leads to {cluster}, the last one is {}", self.clusters + 1);
+                bail!("a cluster chain refers to cluster {cluster}, but the last one is {}", self.clusters + 1);
             }
             let start = bytes.len();
             bytes.resize(start + usize::try_from(self.cluster_bytes)?, 0);
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Values from this one on end a chain.
+    /// Table values from here on mark the end of a chain.
     fn end_mark(&self) -> u32 {
         match self.bits {
             Bits::Fat32 => 0x0fff_fff8,
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The entry of the table for `cluster`.
+    /// The table entry of `cluster`.
     fn next(&self, cluster: u32) -> Result<u32> {
         let at = u64::from(cluster);
         let two = |at: u64| -> Result<u32> { Ok(u32::from(u16::from_le_bytes(read_array(self.source, self.table + at)?))) };
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The live entries of one directory. A long name counts when it is whole and its checksum is that of its alias.
+/// Entries of a directory. A long name is used only if it is complete and its checksum matches.
 fn parse_directory(path: &str, bytes: &[u8]) -> Vec<Entry> {
     let mut found = Vec::new();
     let mut long: Vec<(u8, u8, Vec<u16>)> = Vec::new();
@@ -231,7 +231,7 @@ fn parse_directory(path: &str, bytes: &[u8]) -> Vec<Entry> {
     found
 }
 
-/// The name from its entries as they stood in the directory: last part first.
+/// Joins a long name from its entries in directory order (last part first).
 fn join_long(parts: &[(u8, u8, Vec<u16>)], checksum: u8) -> Option<String> {
     let good = parts.iter().rev().zip(1..).all(|((sequence, sum, _), want)| *sequence == want && *sum == checksum);
     let units: Vec<u16> = parts.iter().rev().flat_map(|(_, _, units)| units.iter().copied()).take_while(|unit| *unit != 0).collect();

@@ -1,4 +1,4 @@
-//! The writer against dosfstools, mtools, the kernel and our own reader.
+//! Compares the writer with dosfstools, mtools, the kernel and our reader.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -16,7 +16,8 @@ fn file(bytes: Vec<u8>) -> Node {
     Node::file(0o644, 0, Content::from(bytes))
 }
 
-/// What a configuration or an ESP could hold, and the corners: empty, exactly a cluster, deep, long, not ASCII, a full directory.
+/// Content of a configuration or an ESP, and edge cases: empty, exactly one cluster, deep, long and non-ASCII names, a full
+/// directory.
 fn tree(many: usize) -> Tree {
     let mut tree = Tree::new();
     for (path, len) in [
@@ -40,7 +41,7 @@ fn tree(many: usize) -> Tree {
     tree
 }
 
-/// Writes into a file in which something larger and dirty lies.
+/// Writes into a file with larger, dirty content.
 fn write(layout: &Layout, path: &Path) {
     let mut old = File::create(path).unwrap();
     old.write_all(&vec![0xa5; usize::try_from(layout.size()).unwrap() + 4096]).unwrap();
@@ -48,7 +49,7 @@ fn write(layout: &Layout, path: &Path) {
     assert_eq!(path.metadata().unwrap().len(), layout.size());
 }
 
-/// Runs a foreign tool; `None`, loudly, where it is missing.
+/// Runs a foreign tool; prints a message and returns `None` if it is missing.
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1").env("TZ", "UTC").output();
@@ -123,7 +124,7 @@ fn check_mtools(image: &Path, tree: &Tree, folder: &Path) {
     let to = folder.join("mcopied");
     std::fs::create_dir(&to).unwrap();
     foreign(Command::new("mcopy").arg("-s").arg("-i").arg(image).arg("::*").arg(&to));
-    // mtools knows nothing beyond the first 65536 characters of Unicode.
+    // mtools supports only the first 65536 Unicode characters.
     check_folder(&to, tree, |path| path.is_ascii() || path.starts_with('Ü'));
     std::fs::remove_dir_all(&to).unwrap();
 }
@@ -169,7 +170,7 @@ fn what_does_not_fit_is_told_in_bytes() {
     let error = |tree: &Tree, options: &Options| layout(tree, options).unwrap_err();
     assert_eq!(
         error(&tree, &options(1 << 20, Bits::Auto)).to_string(),
-        "the files do not fit: they need 1048576 bytes in clusters of 2048, a FAT volume of 1048576 bytes has 1028096 for them"
+        "the files do not fit: they need 1048576 bytes in clusters of 2048, a FAT volume of 1048576 bytes has 1028096 for files"
     );
     let mut full = Tree::new();
     full.insert("big", file(vec![1; 1_028_096])).unwrap();
@@ -178,7 +179,7 @@ fn what_does_not_fit_is_told_in_bytes() {
     (0..300).for_each(|n| crowd.insert(format!("a long name {n}"), file(Vec::new())).unwrap());
     assert_eq!(
         error(&crowd, &options(1 << 20, Bits::Auto)).to_string(),
-        "`/` needs 891 directory entries (long names need several), there is room for 512"
+        "the directory `/` needs 891 entries (long names need several), more than 512"
     );
 }
 
@@ -194,26 +195,29 @@ fn what_fat_cannot_hold_is_refused_by_name() {
     let special = |kind| Node { meta: Meta::root(0o777, 0), kind };
     assert_eq!(
         error("dir/link", special(Kind::Symlink(b"README".to_vec())), &small),
-        "`/dir/link` is a symbolic link, which FAT cannot hold"
+        "`/dir/link` is a symbolic link, which FAT does not support"
     );
     assert_eq!(
         error("null", special(Kind::CharDevice { major: 1, minor: 3 }), &small),
-        "`/null` is a character device, which FAT cannot hold"
+        "`/null` is a character device, which FAT does not support"
     );
     assert_eq!(
         error("dir/readme", file(Vec::new()), &small),
-        "in `/dir`: `README` and `readme` differ only in case, which FAT does not tell apart"
+        "cannot store the directory `/dir`: `README` and `readme` differ only in case, which FAT ignores"
     );
-    assert_eq!(error("dir/a:b", file(Vec::new()), &small), "in `/dir`: the name `a:b` has ':', which FAT cannot hold");
+    assert_eq!(
+        error("dir/a:b", file(Vec::new()), &small),
+        "cannot store the directory `/dir`: the name `a:b` contains ':', which FAT does not allow"
+    );
     for (label, size, bits, want) in [
-        ("eve", 1 << 20, Bits::Auto, "`eve` is no FAT label: at most 11 upper-case ASCII letters, digits and simple signs"),
+        ("eve", 1 << 20, Bits::Auto, "invalid FAT label `eve`: at most 11 upper-case ASCII letters, digits and some punctuation"),
         (
             "TWELVE CHARS",
             1 << 20,
             Bits::Auto,
-            "`TWELVE CHARS` is no FAT label: at most 11 upper-case ASCII letters, digits and simple signs",
+            "invalid FAT label `TWELVE CHARS`: at most 11 upper-case ASCII letters, digits and some punctuation",
         ),
-        ("EVE", 1000, Bits::Auto, "a FAT volume of 1000 bytes: it must be a multiple of 512 and at least 32768"),
+        ("EVE", 1000, Bits::Auto, "invalid FAT volume size of 1000 bytes: it must be a multiple of 512 and at least 32768"),
         ("EVE", 1 << 20, Bits::Fat32, "a volume of 1048576 bytes cannot be Fat32"),
         ("EVE", 1 << 20, Bits::Fat16, "a volume of 1048576 bytes cannot be Fat16"),
     ] {
@@ -240,7 +244,7 @@ fn a_hostile_volume_is_an_error_and_no_more() {
     let path = folder.path().join("image");
     write(&layout(&tree(3), &options(1 << 20, Bits::Auto)).unwrap(), &path);
     let good = std::fs::read(&path).unwrap();
-    // The boot sector, tables, root directory and clusters, a byte broken at a time.
+    // Boot sector, tables, root directory and clusters, damaged one byte at a time.
     for at in (0..62).chain(510..512 + 64).chain((3584..3584 + 2048).step_by(7)).chain((20_000..40_000).step_by(13)) {
         for value in [0, 1, 2, 0x7f, 0xff] {
             let mut bad = good.clone();
@@ -266,7 +270,7 @@ fn a_directory_in_itself_and_a_short_image_are_refused() {
     let at = bytes.windows(11).position(|window| window == b"B          ").unwrap();
     bytes[at + 26] = 2; // the first cluster of `B` is that of `A`
     let error = Reader::open(&&bytes[..]).unwrap().entries().unwrap_err().to_string();
-    assert_eq!(error, "the directory `A/B` stands at two places");
+    assert_eq!(error, "the directory `A/B` has two parents");
     let error = Reader::open(&&bytes[..1 << 19]).err().unwrap().to_string();
-    assert_eq!(error, "the FAT volume has 1048576 bytes, the image 524288");
+    assert_eq!(error, "the FAT volume has 1048576 bytes, more than the image's 524288");
 }

@@ -1,5 +1,5 @@
-//! One gzip member (RFC 1952) from pieces that several threads deflate: each piece ends on a byte's border and refers to no
-//! other, so they follow one another as blocks of one deflate stream.
+//! Writes one gzip member (RFC 1952) from pieces that several threads deflate. Each piece ends on a byte boundary and refers to
+//! no other piece, so together they form one deflate stream.
 
 use super::Stream;
 use anyhow::{Context as _, Result, anyhow};
@@ -9,14 +9,14 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-/// Bytes of a piece.
+/// Size of a piece in bytes.
 const PIECE: u64 = 256 << 10;
-/// Pieces that a thread may be ahead of the writing.
+/// Number of finished pieces that each thread may queue.
 const AHEAD: usize = 16;
 const LEVEL: u32 = 6;
-/// No name, no time, no hints; made on Unix.
+/// No name, no time; OS is Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-/// A stored block of no bytes that is the last.
+/// An empty stored block with the final bit.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
 struct Piece {
@@ -24,12 +24,12 @@ struct Piece {
     crc: Crc,
 }
 
-/// Writes all of `stream`; gives the bytes written.
+/// Compresses all of `stream`; returns the number of bytes written.
 pub(super) fn write(stream: &Stream<'_>, threads: usize, out: &mut dyn Write) -> Result<u64> {
     let pieces = stream.len.div_ceil(PIECE);
     let threads = usize::try_from(pieces)?.min(threads).clamp(1, 64);
     std::thread::scope(|scope| {
-        // Each thread has every n-th piece and a queue of its own, which bounds the memory and keeps the order.
+        // Thread n of N compresses every N-th piece into its own queue, which bounds memory and keeps the order.
         let queues: Vec<Receiver<Result<Piece>>> = (0..threads)
             .map(|thread| {
                 let (send, receive) = sync_channel(AHEAD);
@@ -51,13 +51,13 @@ fn write_in_order(queues: &[Receiver<Result<Piece>>], pieces: u64, len: u64, out
     let mut crc = Crc::new();
     for number in 0..pieces {
         let queue = &queues[usize::try_from(number % queues.len() as u64)?];
-        let piece = queue.recv().map_err(|_| anyhow!("a thread that compresses broke"))??;
+        let piece = queue.recv().map_err(|_| anyhow!("internal error: a compression thread panicked"))??;
         put(&piece.deflated)?;
         crc.combine(&piece.crc);
     }
     put(&LAST_BLOCK)?;
     put(&crc.sum().to_le_bytes())?;
-    // The length modulo 2^32, as the format has it.
+    // Length modulo 2^32 (RFC 1952).
     put(&len.to_le_bytes()[..4])?;
     out.flush().context("cannot write the archive")?;
     Ok(written)
@@ -75,25 +75,24 @@ fn deflate_every(stream: &Stream<'_>, first: u64, step: usize, queue: &SyncSende
             Ok(Piece { deflated, crc })
         });
         let broken = piece.is_err();
-        // Nobody takes it any more when the writing has failed.
+        // The receiver is dropped after a write error.
         if queue.send(piece).is_err() || broken {
             return;
         }
     }
 }
 
-/// Whether all bytes are about as frequent: compressed already, as a squashfs is, and a waste of time to compress again.
+/// Whether all byte values are about equally frequent: such data is compressed already (a squashfs).
 fn is_flat(bytes: &[u8]) -> bool {
     let mut counts = [0_u64; 256];
     for byte in bytes {
         counts[usize::from(*byte)] += 1;
     }
-    // For random bytes the sum of squares is n²/256 + n.
+    // For random bytes, the sum of squares is n²/256 + n.
     let (n, squares) = (bytes.len() as u64, counts.iter().map(|count| count * count).sum::<u64>());
     n >= 64 << 10 && squares * 256 * 64 < n * n * 65
 }
 
-/// Stored blocks.
 fn store(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 64);
     for part in bytes.chunks(0xffff) {
@@ -113,7 +112,7 @@ fn compress(deflate: &mut Compress, bytes: &[u8]) -> Result<Vec<u8>> {
         let read = usize::try_from(deflate.total_in())?;
         let status = deflate.compress_vec(&bytes[read..], &mut out, FlushCompress::Sync).context("cannot compress")?;
         let all = usize::try_from(deflate.total_in())? == bytes.len();
-        // All is out only when there was room to spare.
+        // Output is complete only if there is spare room in the buffer.
         if all && (out.len() < out.capacity() || status == Status::BufError) {
             return Ok(out);
         }

@@ -1,17 +1,17 @@
-//! The header of a sparse member in old GNU's form, with the map of its regions.
+//! Header of a tar member in old GNU sparse format, with its map of regions.
 
 use crate::sparse::Extent;
 
 const BLOCK: usize = 512;
-/// Places for regions in the header itself and in each block that follows it.
+/// Map entries in the header, and in each extension block.
 const IN_HEADER: usize = 4;
 const IN_BLOCK: usize = 21;
 
-/// The blocks before the member's data: the header, and the rest of the map. All regions are whole blocks.
+/// All blocks before the member's data: header and extension blocks. All regions are whole blocks.
 pub(super) fn encode(name: &str, size: u64, mtime: u32, regions: &[Extent]) -> Vec<u8> {
     let data = regions.iter().map(|region| region.len).sum();
     let mut map: Vec<(u64, u64)> = regions.iter().map(|region| (region.offset, region.len)).collect();
-    // A region of no bytes at the end says where a file that ends with a hole ends.
+    // An empty region at the end marks the size of a file that ends with a hole.
     if regions.last().is_none_or(|last| last.offset + last.len < size) {
         map.push((size, 0));
     }
@@ -34,7 +34,7 @@ pub(super) fn encode(name: &str, size: u64, mtime: u32, regions: &[Extent]) -> V
     out
 }
 
-/// The fields that every member has.
+/// The fields common to all members.
 fn header(name: &str, data: u64, mtime: u32) -> Vec<u8> {
     let mut out = vec![0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -58,7 +58,7 @@ fn put_map(out: &mut [u8], regions: &[(u64, u64)]) {
     }
 }
 
-/// Eleven octal digits, or from 8 GiB on the bytes of the number behind a first bit.
+/// Eleven octal digits; from 8 GiB on, GNU's base-256 encoding.
 fn number(value: u64) -> [u8; 12] {
     let mut field = [0; 12];
     if value < 1 << 33 {

@@ -1,4 +1,4 @@
-//! The archive against GNU tar and gzip.
+//! Compares the archive with GNU tar and gzip.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -18,7 +18,7 @@ fn noise(len: usize, mut seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// A disk with data at its start, at odd places, in many places (more than a header's map has room for), and zeros that are no hole.
+/// A disk with data at its start, at odd offsets, in more places than a header's map has room for, and zeros outside holes.
 fn disk(path: &Path, len: u64) -> File {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
     file.set_len(len).unwrap();
@@ -40,7 +40,7 @@ fn archive(disk: File, options: &Options) -> Vec<u8> {
     out
 }
 
-/// Whether both files have the same bytes, holes not read.
+/// Whether both files have the same bytes; skips holes.
 fn same(a: &File, a_len: u64, b: &File) -> bool {
     let data = |file: &File, len: u64| {
         let mut found = Vec::new();
@@ -115,8 +115,8 @@ fn sizes_that_cannot_be_are_refused_with_the_numbers() {
         file
     };
     let error = |len, size| layout(file(len), &Options::new(size, 0)).unwrap_err().to_string();
-    assert_eq!(error(2 * MIB, MIB), "the image has 2097152 bytes, more than the 1048576 that the disk is to have");
-    assert_eq!(error(100, MIB), "a disk of 1048576 bytes from an image of 100: both must be multiples of 512");
+    assert_eq!(error(2 * MIB, MIB), "the image has 2097152 bytes, more than the disk's 1048576");
+    assert_eq!(error(100, MIB), "a disk of 1048576 bytes from an image of 100 bytes: both must be multiples of 512");
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! GUIDs: sixteen bytes in the mixed byte order of the disk, and their text.
+//! GUIDs: 16 bytes in mixed byte order on disk, and their text form.
 
 use anyhow::{Context as _, Result};
 use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// A GUID by its text's digits; on the disk its first three groups are little-endian.
+/// A GUID as in its text form; on disk, its first three groups are little-endian.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Guid(pub u128);
 
 impl Guid {
-    /// The sixteen bytes as they stand on the disk.
+    /// The 16 bytes on disk.
     #[must_use]
     pub fn to_disk(self) -> [u8; 16] {
         let mut bytes = self.0.to_be_bytes();
@@ -19,7 +19,7 @@ impl Guid {
         bytes
     }
 
-    /// From the sixteen bytes on the disk.
+    /// Parses the 16 bytes on disk.
     #[must_use]
     pub fn from_disk(mut bytes: [u8; 16]) -> Self {
         bytes[0..4].reverse();

@@ -1,5 +1,5 @@
-//! GPT and MBR structures as bytes (UEFI specification 2.10, chapter 5): headers, entries, records, and a reader that
-//! trusts nothing. Where partitions go is decided in `disk`.
+//! GPT and MBR structures (UEFI specification 2.10, chapter 5): encoding, and a reader that validates its input. `disk` places
+//! partitions.
 
 mod guid;
 mod read;
@@ -9,27 +9,27 @@ pub use read::{Gpt, read, read_mbr};
 
 use serde::Serialize;
 
-/// Bytes of a sector; other sizes are not written.
+/// Sector size in bytes; others are not supported.
 pub const SECTOR: u64 = 512;
-/// Number of entries in a table.
+/// Number of entries in the table.
 pub const ENTRIES: u32 = 128;
-/// Bytes of an entry.
+/// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 128;
 /// Sectors of all entries.
 pub const ENTRIES_SECTORS: u64 = (ENTRIES * ENTRY_SIZE) as u64 / SECTOR;
-/// MBR type of the record that covers a GPT.
+/// MBR type of the protective record.
 pub const PROTECTIVE: u8 = 0xee;
 
-/// A partition as its entry has it.
+/// A partition's entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GptEntry {
-    /// Place in the table, from 1.
+    /// Number in the table, from 1.
     pub number: u32,
     /// Name.
     pub name: String,
-    /// Type.
+    /// Partition type GUID.
     pub type_guid: Guid,
-    /// Identity.
+    /// Unique partition GUID (PARTUUID).
     pub uuid: Guid,
     /// First sector.
     pub first_lba: u64,
@@ -44,7 +44,7 @@ pub struct GptEntry {
 pub struct MbrEntry {
     /// Type.
     pub kind: u8,
-    /// Whether it is marked bootable.
+    /// Whether its boot flag is set.
     pub bootable: bool,
     /// First sector.
     pub first_lba: u32,
@@ -58,7 +58,7 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// The table of entries, by their numbers.
+/// The table of entries, placed by number.
 pub(crate) fn encode_entries(entries: &[GptEntry]) -> Vec<u8> {
     let mut bytes = vec![0; (ENTRIES * ENTRY_SIZE) as usize];
     for entry in entries {
@@ -78,7 +78,7 @@ pub(crate) fn encode_entries(entries: &[GptEntry]) -> Vec<u8> {
     bytes
 }
 
-/// One of the two headers of a disk of `sectors` sectors, for entries with this checksum.
+/// One of the two headers of a disk of `sectors` sectors.
 pub(crate) fn encode_header(disk_guid: Guid, sectors: u64, backup: bool, entries_crc: u32) -> [u8; 512] {
     let mut header = [0; 512];
     let (first, last) = (1, sectors - 1);
@@ -100,19 +100,19 @@ pub(crate) fn encode_header(disk_guid: Guid, sectors: u64, backup: bool, entries
     header
 }
 
-/// First sector that a partition may have.
+/// First sector that partitions may use.
 #[must_use]
 pub(crate) fn first_usable() -> u64 {
     2 + ENTRIES_SECTORS
 }
 
-/// Last sector that a partition may have on a disk of `sectors` sectors.
+/// Last sector that partitions may use on a disk of `sectors` sectors.
 #[must_use]
 pub(crate) fn last_usable(sectors: u64) -> u64 {
     sectors - 2 - ENTRIES_SECTORS
 }
 
-/// The first sector: boot code of at most 446 bytes and at most four records.
+/// The MBR: at most 446 bytes of boot code, at most four records.
 pub(crate) fn encode_mbr(boot_code: &[u8], records: &[MbrEntry]) -> [u8; 512] {
     let mut mbr = [0; 512];
     mbr[..boot_code.len()].copy_from_slice(boot_code);
@@ -129,7 +129,7 @@ pub(crate) fn encode_mbr(boot_code: &[u8], records: &[MbrEntry]) -> [u8; 512] {
     mbr
 }
 
-/// A sector as cylinder, head and sector of a disk with 255 heads and 63 sectors; the largest address for what lies beyond.
+/// Cylinder/head/sector address for 255 heads and 63 sectors; the maximum if it is out of range.
 fn chs(lba: u64) -> [u8; 3] {
     let (cylinder, head, sector) = (lba / (255 * 63), lba / 63 % 255, lba % 63 + 1);
     if cylinder > 1023 {

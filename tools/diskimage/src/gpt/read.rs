@@ -1,30 +1,30 @@
-//! Reading of partition tables from images that nobody vouches for: checksums are checked, sizes bounded.
+//! Reads partition tables of untrusted images: verifies checksums and bounds sizes.
 
 use super::{GptEntry, Guid, MbrEntry, SECTOR, crc32};
 use crate::read_at::{ReadAt, read_array};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
-/// A GUID partition table that was found.
+/// A GUID partition table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Gpt {
-    /// Identity of the disk.
+    /// GUID of the disk.
     pub disk_guid: Guid,
-    /// Partitions by number.
+    /// Partitions, sorted by number.
     pub entries: Vec<GptEntry>,
-    /// What is wrong with the table although it could be read.
+    /// Errors in a table that is still readable.
     pub problems: Vec<String>,
-    /// What is told of the table that is no problem.
+    /// Remarks that are not errors.
     pub notes: Vec<String>,
-    /// Where the header says that the other table stands.
+    /// Sector of the other header, from this header.
     #[serde(skip)]
     alternate: u64,
 }
 
-/// Most bytes of entries that are read; the usual table has 16 KiB.
+/// Size limit of the entries in bytes; usually they have 16 KiB.
 const MOST_ENTRY_BYTES: u64 = 1 << 20;
 
-/// Whether there is a GPT, and what it says: the primary one, or the backup when that is broken. `None` without either.
+/// Reads the primary GPT, or the backup if the primary is damaged. `None` if there is neither.
 pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
     let sectors = source.size() / SECTOR;
     if sectors < 3 {
@@ -40,7 +40,7 @@ pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
             match backup {
                 Some(Ok(backup)) if (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries) => {}
                 Some(Ok(_)) => primary.problems.push("the backup GPT differs from the primary one".into()),
-                Some(Err(error)) => primary.problems.push(format!("the backup GPT is broken: {error:#}")),
+                Some(Err(error)) => primary.problems.push(format!("the backup GPT is damaged: {error:#}")),
                 None => look_before_the_end(source, &mut primary, last),
             }
             check_entries(&mut primary, sectors);
@@ -48,23 +48,23 @@ pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
         }
         (primary, Some(Ok(mut backup))) => {
             backup.problems.push(match primary {
-                Some(Err(error)) => format!("the primary GPT is broken, this is the backup: {error:#}"),
+                Some(Err(error)) => format!("the primary GPT is damaged, this is the backup: {error:#}"),
                 _ => "there is no primary GPT, this is the backup".into(),
             });
             check_entries(&mut backup, sectors);
             Ok(Some(backup))
         }
-        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error.context("the GPT is broken")),
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error.context("the GPT is damaged")),
     }
 }
 
-/// The backup table of a disk that was made larger is where the disk ended before.
+/// After a disk was enlarged, its backup table is still at the old end.
 fn look_before_the_end(source: &dyn ReadAt, primary: &mut Gpt, last: u64) {
     let backup = (primary.alternate < last).then(|| read_table(source, primary.alternate)).and_then(Result::ok);
     if backup.is_some_and(|backup| (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries)) {
         let end = primary.alternate;
         primary.notes.push(format!(
-            "the disk was made larger: its backup GPT is in sector {end}, and goes to the last one when the disk is first used"
+            "the disk was enlarged: its backup GPT is in sector {end}, and is moved to the last sector when the disk is first used"
         ));
     } else {
         primary.problems.push("there is no backup GPT in the last sector".into());
@@ -75,26 +75,26 @@ fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
     let header: [u8; 512] = read_array(source, lba * SECTOR)?;
     let (size, crc) = (u32_at(&header, 12), u32_at(&header, 16));
     if !(92..=512).contains(&size) {
-        bail!("its header claims {size} bytes");
+        bail!("invalid header size of {size} bytes");
     }
     let mut blank = header;
     blank[16..20].fill(0);
     let real = crc32(&blank[..size as usize]);
     if real != crc {
-        bail!("its header has the checksum {real:08x}, not {crc:08x}");
+        bail!("the header has the checksum {real:08x}, not {crc:08x}");
     }
     if u64_at(&header, 24) != lba {
-        bail!("its header says that it stands in sector {}, and stands in {lba}", u64_at(&header, 24));
+        bail!("the header is for sector {}, but is in sector {lba}", u64_at(&header, 24));
     }
     let (count, entry_size) = (u64::from(u32_at(&header, 80)), u64::from(u32_at(&header, 84)));
     if entry_size < 128 || count * entry_size > MOST_ENTRY_BYTES {
-        bail!("{count} entries of {entry_size} bytes are no table");
+        bail!("invalid table of {count} entries of {entry_size} bytes");
     }
-    let offset = u64_at(&header, 72).checked_mul(SECTOR).context("its entries lie beyond 2^64")?;
+    let offset = u64_at(&header, 72).checked_mul(SECTOR).context("the position of the entries is out of range")?;
     let mut table = vec![0; usize::try_from(count * entry_size)?];
-    source.read_at(&mut table, offset).context("cannot read its entries")?;
+    source.read_at(&mut table, offset).context("cannot read the entries")?;
     if crc32(&table) != u32_at(&header, 88) {
-        bail!("its entries have the checksum {:08x}, not {:08x}", crc32(&table), u32_at(&header, 88));
+        bail!("the entries have the checksum {:08x}, not {:08x}", crc32(&table), u32_at(&header, 88));
     }
     let entries =
         (1..).zip(table.chunks_exact(usize::try_from(entry_size)?)).filter_map(|(number, bytes)| parse_entry(number, bytes)).collect();
@@ -121,8 +121,10 @@ fn check_entries(gpt: &mut Gpt, sectors: u64) {
     order.sort_by_key(|entry| entry.first_lba);
     for entry in &order {
         if entry.first_lba > entry.last_lba || entry.last_lba >= sectors {
-            gpt.problems
-                .push(format!("partition {} from sector {} to {} on a disk of {sectors}", entry.number, entry.first_lba, entry.last_lba));
+            gpt.problems.push(format!(
+                "partition {} from sector {} to {} is invalid on a disk of {sectors} sectors",
+                entry.number, entry.first_lba, entry.last_lba
+            ));
         }
     }
     for pair in order.windows(2) {
@@ -132,7 +134,7 @@ fn check_entries(gpt: &mut Gpt, sectors: u64) {
     }
 }
 
-/// The records of the MBR in the first sector; `None` without its signature.
+/// The records of the MBR; `None` without its signature.
 pub fn read_mbr(source: &dyn ReadAt) -> Result<Option<Vec<MbrEntry>>> {
     if source.size() < SECTOR {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A report as text: one line of summary, aligned tables below it. Text from the image is escaped, because it goes to a terminal.
+//! A report as text: a summary line, then aligned tables. Text from the image is escaped for the terminal.
 
 use super::{Contents, Folder, Partition, Report, Top};
 use crate::{
@@ -29,7 +29,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// One line: what it is, its size, and what matters most about it.
+    /// One line: format, size and the most important properties.
     #[must_use]
     pub fn summary(&self) -> String {
         let size = human(self.size);
@@ -117,7 +117,7 @@ fn folder_rows(folders: &[Folder]) -> Vec<Vec<String>> {
     std::iter::once(["bytes", "files", "folder"].map(str::to_owned).to_vec()).chain(folders.iter().map(row)).collect()
 }
 
-/// Aligned columns; numbers stand to the right. The first row is the header.
+/// Aligned columns, numbers right-aligned. The first row is the header.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -145,7 +145,7 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Bytes in the largest unit that divides them, so that no digit is lost; from 10 MiB on rounded where none does.
+/// Bytes in the largest unit that divides them, so that no digit is lost; otherwise rounded from 10 MiB on.
 pub(super) fn human(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let whole = UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));

@@ -1,32 +1,31 @@
-//! An ISO 9660 that is only looked at: its descriptors, and what lies in its root, by Rock Ridge names where there are some.
-//! Nothing in it is trusted.
+//! Inspects an ISO 9660: descriptors and root directory, with Rock Ridge names if present. The input is untrusted.
 
 use super::{Contents, Top, probe::text};
 use crate::read_at::{ReadAt, read_array};
 use anyhow::{Context as _, Result, bail};
 
 const BLOCK: u64 = 2048;
-/// The first descriptor's block.
+/// Block of the first descriptor.
 pub(super) const DESCRIPTORS: u64 = 16;
-/// Bytes of a root directory that are looked at.
+/// Limit of the root directory's bytes that are read.
 const MOST_BYTES: u32 = 1 << 20;
 
-/// Looks at the volume in `source`; at its root when `all` is wanted.
+/// Inspects the volume in `source`; lists its root if `all`.
 pub(super) fn look(source: &dyn ReadAt, all: bool) -> Result<Contents> {
     let primary: [u8; 2048] = read_array(source, DESCRIPTORS * BLOCK)?;
     if primary[0] != 1 || primary[128..130] != [0, 8] {
-        bail!("its first descriptor is of type {}, not a primary one with blocks of {BLOCK} bytes", primary[0]);
+        bail!("the first descriptor has type {} or is not for blocks of {BLOCK} bytes", primary[0]);
     }
     let bytes = u64::from(u32_at(&primary, 80)) * BLOCK;
     if bytes > source.size() {
-        bail!("it has {bytes} bytes, the image {}", source.size());
+        bail!("the volume has {bytes} bytes, more than the image's {}", source.size());
     }
     let (block, len) = (u32_at(&primary, 158), u32_at(&primary, 166));
     Ok(Contents::Iso {
         label: text(&primary[40..72]),
         bytes,
         uefi: boots_uefi(source).unwrap_or(false),
-        entries: if all { root(source, block, len).context("its root cannot be read")? } else { Vec::new() },
+        entries: if all { root(source, block, len).context("cannot read the root directory")? } else { Vec::new() },
     })
 }
 
@@ -34,7 +33,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Whether El Torito's catalog has an image for UEFI: as the default, or in a section of its own.
+/// Whether El Torito's boot catalog has a UEFI image, as default entry or in a section.
 fn boots_uefi(source: &dyn ReadAt) -> Result<bool> {
     let record: [u8; 75] = read_array(source, (DESCRIPTORS + 1) * BLOCK)?;
     if &record[7..30] != b"EL TORITO SPECIFICATION" {
@@ -56,8 +55,8 @@ fn root(source: &dyn ReadAt, block: u32, len: u32) -> Result<Vec<Top>> {
             at = (at + 1).next_multiple_of(2048);
             continue;
         }
-        let record = bytes.get(at..at + len).filter(|record| record.len() >= 34).context("a record crosses the end")?;
-        let identifier = record.get(33..33 + usize::from(record[32])).context("a record is damaged")?;
+        let record = bytes.get(at..at + len).filter(|record| record.len() >= 34).context("a directory record exceeds the directory")?;
+        let identifier = record.get(33..33 + usize::from(record[32])).context("a directory record is damaged")?;
         if !matches!(identifier, [0 | 1]) {
             let system = record.get((33 + identifier.len()).next_multiple_of(2)..).unwrap_or_default();
             let directory = record[25] & 2 != 0;
@@ -77,7 +76,7 @@ fn plain_name(identifier: &[u8]) -> Vec<u8> {
     name.strip_suffix(b".").unwrap_or(name).to_vec()
 }
 
-/// The name in the entries of a record and its continuation, of which there is at most one here.
+/// The Rock Ridge name in a record and its continuation area (at most one is read).
 fn rock_ridge_name(source: &dyn ReadAt, system: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut name = None;
     let mut more = gather(system, &mut name);
@@ -89,7 +88,7 @@ fn rock_ridge_name(source: &dyn ReadAt, system: &[u8]) -> Result<Option<Vec<u8>>
     Ok(name)
 }
 
-/// Adds up the parts of the name; gives the continuation's place.
+/// Concatenates the parts of the name; returns offset and length of the continuation.
 fn gather(mut entries: &[u8], name: &mut Option<Vec<u8>>) -> Option<(u64, usize)> {
     let mut more = None;
     while let [a, b, len, _, ..] = entries {

@@ -1,5 +1,5 @@
-//! What is in an image file: recognised by its bytes, never by its name. What is broken is reported, and is no failure of
-//! the looking; only a file that cannot be read is.
+//! Identifies the content of an image file by its bytes, never by its name. Damaged content is part of the report; only I/O
+//! errors of the file itself are errors.
 
 mod display;
 mod ext;
@@ -23,62 +23,62 @@ use std::{
     path::Path,
 };
 
-/// What is in an image; `Display` gives it as an aligned table.
+/// Content of an image; `Display` prints aligned tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Bytes of the file, of the partition, or of the disk inside a qcow2.
+    /// Size in bytes of the file, the partition, or the disk inside a qcow2.
     pub size: u64,
-    /// What they are.
+    /// Content.
     #[serde(flatten)]
     pub contents: Contents,
 }
 
-/// The kinds of contents that are known.
+/// Known types of content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Contents {
     /// A disk with a GUID partition table.
     Gpt {
-        /// Identity of the disk.
+        /// GUID of the disk.
         disk_guid: gpt::Guid,
-        /// Partitions in the order in which they lie on the disk.
+        /// Partitions in disk order.
         partitions: Vec<Partition>,
-        /// Records of the MBR: one for a protective MBR, more for a hybrid.
+        /// MBR records: one for a protective MBR, more for a hybrid MBR.
         mbr: Vec<MbrEntry>,
-        /// What is wrong with the table.
+        /// Errors in the table.
         problems: Vec<String>,
-        /// What is told of the table besides.
+        /// Remarks that are not errors.
         notes: Vec<String>,
     },
-    /// A disk with an MBR alone.
+    /// A disk with an MBR only.
     Mbr {
-        /// Its records.
+        /// Records of the MBR.
         mbr: Vec<MbrEntry>,
     },
     /// A qcow2 file.
     Qcow2 {
-        /// Version of the format.
+        /// Version of the format: 2 or 3.
         version: u32,
-        /// Bytes of a cluster.
+        /// Size of a cluster in bytes.
         cluster_size: u64,
-        /// How compressed clusters are packed.
+        /// Compression of clusters.
         compression: qcow2::Compression,
         /// The disk inside.
         disk: Box<Report>,
     },
     /// A FAT volume.
     Fat {
-        /// Width of the table's entries.
+        /// Width of a table entry.
         bits: fat::Bits,
         /// Label.
         label: String,
-        /// Serial number, as tools write it.
+        /// Serial number as `1234-ABCD`.
         volume_id: String,
         /// Number of files.
         files: u64,
-        /// Bytes of the files.
+        /// Total size of the files in bytes.
         bytes: u64,
-        /// Files and directories; none when the volume is a partition, where only the numbers matter.
+        /// Files and directories; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         entries: Vec<fat::Entry>,
     },
@@ -88,13 +88,13 @@ pub enum Contents {
         compression: String,
         /// Inodes.
         inodes: u32,
-        /// Bytes of a block.
+        /// Size of a block in bytes.
         block_size: u32,
-        /// Bytes that the file system takes.
+        /// Size of the file system in bytes.
         used: u64,
-        /// When it was made, seconds since the epoch.
+        /// Creation time: Unix timestamp.
         mtime: u32,
-        /// What its folders hold, down to the second level; none when the image is a partition.
+        /// Sums of folders, down to the second level; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         folders: Vec<Folder>,
     },
@@ -102,13 +102,13 @@ pub enum Contents {
     Ext {
         /// Label.
         label: String,
-        /// Identity.
+        /// UUID.
         uuid: gpt::Guid,
-        /// Bytes of the file system.
+        /// Size of the file system in bytes.
         bytes: u64,
-        /// Bytes that are free in it.
+        /// Free space in bytes.
         free: u64,
-        /// What lies in its root; none when it is a partition.
+        /// Entries of the root directory; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         entries: Vec<Top>,
     },
@@ -116,86 +116,86 @@ pub enum Contents {
     Iso {
         /// Label.
         label: String,
-        /// Bytes of the volume.
+        /// Size of the volume in bytes.
         bytes: u64,
-        /// Whether it has a boot record for UEFI.
+        /// Whether it has a UEFI boot record.
         uefi: bool,
-        /// What lies in its root; none when it is a partition.
+        /// Entries of the root directory; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         entries: Vec<Top>,
     },
     /// A tar archive.
     Tar {
-        /// Files, directories and links.
+        /// Number of files, directories and links.
         entries: u64,
-        /// Bytes of their contents.
+        /// Total size of their contents in bytes.
         bytes: u64,
     },
-    /// A compressed file; it is not unpacked.
+    /// A compressed file; its content is not inspected.
     Compressed {
         /// `gzip`, `xz` or `zstd`.
         format: String,
     },
-    /// Something known that cannot be read.
+    /// A known format that cannot be read.
     Broken {
-        /// What it seems to be.
+        /// Name of the format.
         format: String,
-        /// What is wrong with it.
+        /// Cause of the error.
         problem: String,
     },
-    /// Zeros, as far as was looked: the first MiB.
+    /// The first MiB is zeros.
     Blank,
-    /// Nothing that is known.
+    /// Unknown content.
     Unknown,
 }
 
-/// A folder of a file system with all below it.
+/// A folder of a file system, with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Folder {
     /// Path from the root.
     pub path: String,
-    /// Files, links and devices.
+    /// Number of files, links and devices.
     pub files: u64,
-    /// Bytes of the files, before compression; a hard link counts once.
+    /// Uncompressed size of the files in bytes; hard links count once.
     pub bytes: u64,
 }
 
 /// A file or directory in the root of a file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Top {
-    /// Its name.
+    /// File name.
     pub name: String,
     /// Whether it is a directory.
     pub directory: bool,
-    /// Bytes of the file; 0 for a directory.
+    /// Size of the file in bytes; 0 for a directory.
     pub size: u64,
 }
 
-/// A partition and what is in it.
+/// A partition and its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Partition {
-    /// Its entry.
+    /// Entry in the GPT.
     #[serde(flatten)]
     pub entry: gpt::GptEntry,
-    /// What is in it.
+    /// Content.
     pub content: Report,
 }
 
-/// Where an image was found, which bounds the work that a hostile one can cause: disks in partitions, which may all
-/// overlap, are not looked into, and a qcow2 in a qcow2 only so often.
+/// Where an image was found. It limits the work that a hostile image can cause: disks inside (possibly overlapping) partitions
+/// are not inspected, and nested qcow2 only up to [`MOST_QCOW2`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A file by itself, inside so many qcow2.
+    /// A file, inside this number of qcow2 images.
     Alone(u32),
     /// A partition.
     Partition,
 }
 
 const MOST_QCOW2: u32 = 3;
-/// Partitions of one disk that are looked into.
+/// Maximum number of partitions to inspect.
 const MOST_PARTITIONS: usize = gpt::ENTRIES as usize;
 
-/// Looks at the image at `path`: a file, or a block device.
+/// Inspects the file or block device at `path`.
 pub fn inspect(path: &Path) -> Result<Report> {
     let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
     if file.metadata()?.is_dir() {
@@ -211,7 +211,7 @@ pub fn inspect(path: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Sums the entries of a file system by the first two parts of their paths.
+/// Sums up the entries of a file system by the first two parts of their paths.
 fn folders_of(entries: &[squashfs::Entry]) -> Vec<Folder> {
     let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut counted = HashSet::new();
@@ -228,7 +228,7 @@ fn folders_of(entries: &[squashfs::Entry]) -> Vec<Folder> {
     folders.into_iter().map(|(path, (files, bytes))| Folder { path, files, bytes }).collect()
 }
 
-/// Looks at an image that is already open.
+/// Inspects an open image.
 pub fn inspect_image(source: &dyn ReadAt) -> Result<Report> {
     look(source, Place::Alone(0))
 }
@@ -276,8 +276,8 @@ fn broken(format: &str, error: &anyhow::Error) -> Contents {
 fn look_into_qcow2(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     let depth = match place {
         Place::Alone(depth) if depth < MOST_QCOW2 => depth,
-        Place::Alone(_) => bail!("inside {MOST_QCOW2} others: not looked into"),
-        Place::Partition => bail!("inside a partition: not looked into"),
+        Place::Alone(_) => bail!("not inspected: inside {MOST_QCOW2} other qcow2 images"),
+        Place::Partition => bail!("not inspected: inside a partition"),
     };
     let reader = qcow2::Reader::open(source)?;
     let (version, cluster_size, compression) = (reader.version(), reader.cluster_size(), reader.compression());
@@ -287,7 +287,7 @@ fn look_into_qcow2(source: &dyn ReadAt, place: Place) -> Result<Contents> {
 fn look_into_disk(source: &dyn ReadAt, mut gpt: Gpt, place: Place) -> Result<Contents> {
     if place == Place::Partition {
         gpt.entries.clear();
-        gpt.problems.push("inside a partition: not looked into".into());
+        gpt.problems.push("not inspected: inside a partition".into());
     }
     let mut entries = gpt.entries;
     entries.sort_by_key(|entry| (entry.first_lba, entry.number));
@@ -296,7 +296,7 @@ fn look_into_disk(source: &dyn ReadAt, mut gpt: Gpt, place: Place) -> Result<Con
         let (start, len) = (entry.first_lba.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
         let content = Window::new(source, start, len).and_then(|window| {
             if index >= MOST_PARTITIONS {
-                bail!("behind {MOST_PARTITIONS} others: not looked into");
+                bail!("not inspected: after {MOST_PARTITIONS} other partitions");
             }
             look(&window, Place::Partition)
         });

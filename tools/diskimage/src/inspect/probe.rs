@@ -1,13 +1,13 @@
-//! Formats that are known by a few bytes: squashfs, tar, compressed files; and the marks of others.
+//! Detects formats by magic numbers: squashfs, tar, compressed files, and signs of others.
 
 use super::{Contents, broken};
 use crate::read_at::{ReadAt, read_array};
 use anyhow::Result;
 
-/// Bytes at the start of an image that hold most magic numbers.
+/// Number of bytes at the start of an image that contain most magic numbers.
 const START: usize = 2048;
 
-/// The start of the image, with zeros behind one that is shorter.
+/// The first bytes of the image, padded with zeros.
 pub(super) fn start(source: &dyn ReadAt) -> Result<[u8; START]> {
     let mut bytes = [0; START];
     let len = usize::try_from(source.size().min(START as u64))?;
@@ -15,7 +15,7 @@ pub(super) fn start(source: &dyn ReadAt) -> Result<[u8; START]> {
     Ok(bytes)
 }
 
-/// What is told by a magic number alone.
+/// Content that a magic number alone identifies.
 pub(super) fn simple(start: &[u8; START], source: &dyn ReadAt) -> Option<Contents> {
     let compressed = |format: &str| Some(Contents::Compressed { format: format.into() });
     match start {
@@ -31,17 +31,17 @@ pub(super) fn simple(start: &[u8; START], source: &dyn ReadAt) -> Option<Content
     None
 }
 
-/// Whether it says that it is an ext2, ext3 or ext4.
+/// Whether the image has the magic number of ext2, ext3 or ext4.
 pub(super) fn is_ext(start: &[u8; START]) -> bool {
     start[1080..1082] == [0x53, 0xef]
 }
 
-/// Whether it says that it is an ISO 9660; one may carry a partition table, too.
+/// Whether the image has an ISO 9660 descriptor; it may contain a partition table, too.
 pub(super) fn is_iso(source: &dyn ReadAt) -> bool {
     read_array::<6>(source, super::iso::DESCRIPTORS * 2048).is_ok_and(|start| &start[1..] == b"CD001")
 }
 
-/// Whether a volume that cannot be read claims to be FAT.
+/// Whether an unreadable volume claims to be FAT.
 pub(super) fn seems_fat(start: &[u8; START]) -> bool {
     matches!(start[0], 0xeb | 0xe9) && (&start[54..57] == b"FAT" || &start[82..85] == b"FAT")
 }
@@ -53,7 +53,7 @@ pub(super) fn is_blank(source: &dyn ReadAt) -> Result<bool> {
     Ok(bytes.iter().all(|byte| *byte == 0))
 }
 
-/// Text padded with spaces or zeros.
+/// Decodes text padded with spaces or zeros.
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches(['\0', ' ']).to_owned()
 }
@@ -63,7 +63,7 @@ fn squashfs(start: &[u8; START], size: u64) -> Contents {
     let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
     let used = u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32;
     if u16_at(28) != 4 || used > size {
-        let problem = format!("version {}, {used} bytes used of {size}", u16_at(28));
+        let problem = format!("version {}, {used} bytes used, image of {size} bytes", u16_at(28));
         return Contents::Broken { format: "squashfs".into(), problem };
     }
     let names = ["gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
@@ -73,7 +73,7 @@ fn squashfs(start: &[u8; START], size: u64) -> Contents {
     Contents::Squashfs { compression, inodes: u32_at(4), block_size: u32_at(12), used, mtime: u32_at(8), folders: Vec::new() }
 }
 
-/// Counts the entries of a tar by its headers; those that only describe the next one don't count.
+/// Counts the entries of a tar by their headers, except extension headers of the next entry.
 fn tar(source: &dyn ReadAt) -> Result<Contents> {
     let (mut at, mut entries, mut bytes) = (0_u64, 0, 0_u64);
     while at.checked_add(512).is_some_and(|end| end <= source.size()) {
@@ -81,7 +81,7 @@ fn tar(source: &dyn ReadAt) -> Result<Contents> {
         if header[0] == 0 {
             return Ok(Contents::Tar { entries, bytes });
         }
-        let Some(size) = tar_size(&header[124..136]) else { anyhow::bail!("the header at {at} has no size") };
+        let Some(size) = tar_size(&header[124..136]) else { anyhow::bail!("the header at byte {at} has no valid size") };
         if !matches!(header[156], b'x' | b'g' | b'L' | b'K') {
             entries += 1;
             bytes = bytes.saturating_add(size);
@@ -89,12 +89,12 @@ fn tar(source: &dyn ReadAt) -> Result<Contents> {
         at = size.checked_next_multiple_of(512).and_then(|size| at.checked_add(512)?.checked_add(size)).unwrap_or(u64::MAX);
     }
     if at > source.size() {
-        anyhow::bail!("it ends in the middle of its entry {entries}");
+        anyhow::bail!("the tar is truncated in entry {entries}");
     }
     Ok(Contents::Tar { entries, bytes })
 }
 
-/// A size: octal digits, or GNU's binary number where the first bit is set.
+/// A size: octal digits, or GNU's base-256 encoding if the first bit is set.
 fn tar_size(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         return (field[..4] == [0x80, 0, 0, 0]).then(|| field[4..].iter().fold(0, |size, byte| size << 8 | u64::from(*byte)));

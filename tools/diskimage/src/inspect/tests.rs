@@ -1,4 +1,4 @@
-//! Reports of images made here and by foreign tools, as golden text.
+//! Reports about our images and those of foreign tools, compared with golden text.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
@@ -17,7 +17,7 @@ fn fat(size: u64) -> fat::Layout {
     fat::layout(&tree, &options).unwrap()
 }
 
-/// The start of a squashfs: enough to be known.
+/// The start of a squashfs, enough to detect it.
 fn squashfs() -> Vec<u8> {
     let mut bytes = vec![0; 4096];
     let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
@@ -92,20 +92,21 @@ fn a_damaged_disk_says_what_is_wrong() {
     };
     let size = eve::DISK_SIZE;
     assert_eq!(problems(&|_| {}), "");
-    // A disk that was made larger is as qemu-img leaves it; without a backup table it is broken.
+    // A disk enlarged by qemu-img is fine; without a backup table it is damaged.
     assert_eq!(problems(&|disk| disk.set_len(size + 512).unwrap()), "");
-    assert!(inspect(&path).unwrap().to_string().contains("note: the disk was made larger: its backup GPT is in sector 716799"));
+    assert!(inspect(&path).unwrap().to_string().contains("note: the disk was enlarged: its backup GPT is in sector 716799"));
     assert_eq!(problems(&|disk| disk.set_len(size - 512).unwrap()), "there is no backup GPT in the last sector");
     assert!(
         problems(&|disk| disk.write_all_at(&[1], 600).unwrap())
-            .starts_with("the primary GPT is broken, this is the backup: its header has the checksum")
+            .starts_with("the primary GPT is damaged, this is the backup: the header has the checksum")
     );
     assert!(
         problems(&|disk| disk.write_all_at(&[1], 1100).unwrap())
-            .starts_with("the primary GPT is broken, this is the backup: its entries have the checksum")
+            .starts_with("the primary GPT is damaged, this is the backup: the entries have the checksum")
     );
     assert!(
-        problems(&|disk| disk.write_all_at(&[1], size - 452).unwrap()).starts_with("the backup GPT is broken: its header has the checksum")
+        problems(&|disk| disk.write_all_at(&[1], size - 452).unwrap())
+            .starts_with("the backup GPT is damaged: the header has the checksum")
     );
     assert_eq!(problems(&|disk| disk.write_all_at(&[0; 512], 512).unwrap()), "there is no primary GPT, this is the backup");
     let both = problems(&|disk| {
@@ -113,15 +114,15 @@ fn a_damaged_disk_says_what_is_wrong() {
         disk.write_all_at(&[1], size - 452).unwrap();
     });
     assert!(both.contains("Broken { format: \"GPT\""), "{both}");
-    // Cut in the middle of IMGA, with the primary table whole.
+    // Truncated within IMGA, with an intact primary table.
     write_live(&path);
     File::options().write(true).open(&path).unwrap().set_len(50 << 20).unwrap();
     let text = inspect(&path).unwrap().to_string();
-    assert!(text.contains("broken partition, 300 MiB: 314572800 bytes at 39845888 do not lie inside an image of 52428800 bytes"), "{text}");
-    assert!(text.contains("problem: partition 2 from sector 77824 to 692223 on a disk of 102400"), "{text}");
+    assert!(text.contains("broken partition, 300 MiB: 314572800 bytes at 39845888 exceed the image of 52428800 bytes"), "{text}");
+    assert!(text.contains("problem: partition 2 from sector 77824 to 692223 is invalid on a disk of 102400 sectors"), "{text}");
 }
 
-/// Each of 128 partitions is the whole disk, and the disk in each of them has 128 more.
+/// Each of 128 partitions is the whole disk, which again contains 128 partitions.
 #[test]
 fn disks_in_disks_end() {
     let size = 1 << 20;
@@ -165,20 +166,20 @@ fn other_files_are_named() {
     let start = squashfs();
     assert_eq!(inspect_image(&&start[..]).unwrap().summary(), "squashfs, 4 KiB, xz, blocks of 128 KiB, 1234 inodes");
     assert!(summary(&start).starts_with("broken squashfs, "), "a superblock alone is no file system");
-    assert_eq!(summary(&squashfs()[..4000]), "broken squashfs, 4000 B: version 4, 4096 bytes used of 4000");
+    assert_eq!(summary(&squashfs()[..4000]), "broken squashfs, 4000 B: version 4, 4096 bytes used, image of 4000 bytes");
     assert!(summary(b"QFI\xfb\0\0\0\x09").starts_with("broken qcow2, 8 B: the file is too short"));
     let mut tar = Vec::new();
     let mut tree = Tree::new();
     tree.insert("bin/sh", Node::file(0o755, 0, Content::from(vec![1; 600]))).unwrap();
     filetree::write_tar(&tree, &mut tar).unwrap();
     assert_eq!(summary(&tar), format!("tar, {}, 2 entries, 600 B", super::display::human(tar.len() as u64)));
-    assert!(summary(&tar[..1500]).starts_with("broken tar, 1500 B: it ends in the middle of its entry"));
+    assert!(summary(&tar[..1500]).starts_with("broken tar, 1500 B: the tar is truncated in entry"));
     let mut ext = vec![0; 4096];
     ext[1080..1082].copy_from_slice(&[0x53, 0xef]);
-    assert_eq!(summary(&ext), "broken ext2/3/4, 4 KiB: it has 0 blocks of 1024, the image 4096 bytes");
+    assert_eq!(summary(&ext), "broken ext2/3/4, 4 KiB: invalid size: 0 blocks of 1024 bytes in an image of 4096 bytes");
     let mut iso = vec![0; 34816];
     iso[32769..32774].copy_from_slice(b"CD001");
-    assert!(summary(&iso).starts_with("broken ISO 9660, 34 KiB: its first descriptor is of type 0"));
+    assert!(summary(&iso).starts_with("broken ISO 9660, 34 KiB: the first descriptor has type 0"));
     assert!(inspect(folder.path()).unwrap_err().to_string().ends_with("is a directory, not an image"));
     assert!(inspect(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot open"));
 }
@@ -216,7 +217,7 @@ fn ext4_and_iso_are_listed() {
     assert!(text.starts_with("ISO 9660 `EVE`, ") && text.contains(", boots by UEFI\n") && text.ends_with(&rows("")), "{text}");
 }
 
-/// mke2fs with all its features, and in the form of 1995.
+/// mke2fs with all features, and with the features of 1995.
 #[test]
 fn what_mke2fs_makes_is_listed() {
     let folder = tempfile::tempdir().unwrap();

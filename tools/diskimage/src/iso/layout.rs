@@ -1,5 +1,5 @@
-//! Which blocks everything gets: descriptors, directories level by level, continuation areas, path tables, boot catalog,
-//! EFI image, files.
+//! Assigns blocks in this order: descriptors, directories (level by level), continuation areas, path tables, boot catalog, EFI
+//! image, files.
 
 use super::{
     BLOCK, BLOCK_BYTES, Options,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Node, Tree};
 use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _};
 
-/// A validated volume, ready to be written. It refers to the files' contents and holds none of them.
+/// A validated volume. It refers to file contents without holding them.
 #[derive(Clone, Debug)]
 pub struct Layout {
     blocks: u64,
@@ -22,15 +22,15 @@ pub struct Layout {
     contents: Vec<(u64, Content)>,
 }
 
-/// Blocks at the start that are somebody else's.
+/// Unused blocks at the start.
 const SYSTEM_AREA: u64 = 16;
-/// Blocks behind the last file: drives that read ahead find something there.
+/// Zero blocks after the last file, for drives that read ahead.
 const PADDING: u64 = 150;
 
 /// A directory; the first is the root.
 struct Directory {
     identifier: Vec<u8>,
-    /// Index of the directory above.
+    /// Index of the parent directory.
     parent: usize,
     own: Entries,
     above: Entries,
@@ -44,7 +44,7 @@ struct Record {
     to: To,
 }
 
-/// What a record leads to.
+/// Target of a record.
 #[derive(Clone, Copy)]
 enum To {
     Directory(usize),
@@ -52,7 +52,7 @@ enum To {
     Nothing,
 }
 
-/// A file's bytes; names that are links share them.
+/// A file's content; hard links share it.
 struct Bytes {
     content: Content,
     extent: Extent,
@@ -70,9 +70,9 @@ struct Planner {
 pub(super) fn plan(tree: &Tree, efi: Option<fat::Layout>, options: &Options) -> Result<Layout> {
     let good = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     if options.label.len() > 32 || !options.label.bytes().all(good) {
-        bail!("`{}` is no label for an ISO: at most 32 upper-case ASCII letters, digits and `_`", options.label.escape_debug());
+        bail!("invalid ISO label `{}`: at most 32 upper-case ASCII letters, digits and `_`", options.label.escape_debug());
     }
-    let Some(children) = tree.root.children() else { bail!("the root of the tree is not a directory") };
+    let Some(children) = tree.root.children() else { bail!("the tree's root is not a directory") };
     let mut planner = Planner { stamp: volume::stamp(options.mtime), ..Planner::default() };
     planner.place_directories(children)?;
     planner.finish(efi, options)
@@ -81,7 +81,7 @@ pub(super) fn plan(tree: &Tree, efi: Option<fat::Layout>, options: &Options) -> 
 const MODE_DIR: u32 = 0o040_755;
 
 impl Planner {
-    /// Places all directories, level by level and in the order of their identifiers, as path tables have them.
+    /// Places all directories level by level, sorted by identifier, as path tables require.
     fn place_directories(&mut self, root: &Children) -> Result<()> {
         let own = vec![susp::indicator(), susp::attributes(MODE_DIR, links(root)), susp::times(self.stamp), susp::extension()];
         let mut level = vec![(vec![0], 0, own, Vec::new(), root)];
@@ -107,7 +107,7 @@ impl Planner {
         self.connect()
     }
 
-    /// The entries of `..`.
+    /// System use entries of `..`.
     fn above(&mut self, fixed: usize) -> Result<Entries> {
         self.areas.split(vec![susp::attributes(MODE_DIR, 2), susp::times(self.stamp)], fixed)
     }
@@ -123,11 +123,11 @@ impl Planner {
         let mut records = Vec::new();
         for ((name, node), short) in children.iter().zip(shorts) {
             let path = [path, b"/", name].concat();
-            let shown = || format!("`{}` cannot be in an ISO", String::from_utf8_lossy(&path));
+            let shown = || format!("cannot store `{}` in an ISO", String::from_utf8_lossy(&path));
             let identifier = short.identifier();
             let (mode, to, mut more) = self.place_node(node).with_context(shown)?;
             if name.len() > 255 {
-                bail!("{}: its name has {} bytes, more than 255", shown(), name.len());
+                bail!("{}: the name has {} bytes, more than 255", shown(), name.len());
             }
             let links = node.children().map_or(1, links);
             let mut entries = vec![susp::attributes(mode, links), susp::times(self.stamp)];
@@ -143,14 +143,14 @@ impl Planner {
         Ok(records)
     }
 
-    /// Mode, target and further entries of a child. Directories get their index when all are known.
+    /// Mode, target and additional entries of a child. The index of a directory is set later.
     fn place_node(&mut self, node: &Node) -> Result<(u32, To, Vec<Vec<u8>>)> {
         Ok(match &node.kind {
             Kind::Dir(_) => (MODE_DIR, To::Directory(0), Vec::new()),
             Kind::Symlink(target) => (0o120_777, To::Nothing, susp::target(target)?),
             Kind::File { content, link } => {
                 let Ok(bytes) = u32::try_from(content.len()) else {
-                    bail!("it has {} bytes, a file of an ISO at most {}", content.len(), u32::MAX);
+                    bail!("it has {} bytes; the limit of an ISO is {}", content.len(), u32::MAX);
                 };
                 let known = link.and_then(|link| self.links.get(&link).copied());
                 let index = known.unwrap_or_else(|| {
@@ -163,14 +163,14 @@ impl Planner {
                 let mode = if node.meta.mode & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
                 (mode, To::File(index), Vec::new())
             }
-            _ => bail!("it is neither a file nor a folder nor a link"),
+            _ => bail!("it is neither a file, a folder nor a symbolic link"),
         })
     }
 
-    /// Tells the records of directories where they lead.
+    /// Sets the target of all directory records.
     fn connect(&mut self) -> Result<()> {
         if self.directories.len() > usize::from(u16::MAX) {
-            bail!("an ISO has at most 65535 folders, not {}", self.directories.len());
+            bail!("{} folders exceed the 65535 of an ISO", self.directories.len());
         }
         let known: HashMap<(usize, Vec<u8>), usize> =
             (1..).zip(&self.directories[1..]).map(|(index, directory)| ((directory.parent, directory.identifier.clone()), index)).collect();
@@ -184,7 +184,7 @@ impl Planner {
         Ok(())
     }
 
-    /// Gives everything its blocks, and makes the bytes before the files.
+    /// Assigns all blocks, and encodes everything before the files.
     fn finish(mut self, efi: Option<fat::Layout>, options: &Options) -> Result<Layout> {
         let mut next = SYSTEM_AREA + 2 + u64::from(efi.is_some());
         for directory in &mut self.directories {
@@ -234,7 +234,7 @@ impl Planner {
     fn place_files(&mut self, next: &mut u64) -> Result<Vec<(u64, Content)>> {
         let mut contents = Vec::new();
         for file in &mut self.files {
-            // An empty file's place is one that exists.
+            // An empty file still needs a valid block number.
             file.extent.block = block32(*next)?;
             if !file.content.is_empty() {
                 contents.push((*next * BLOCK, file.content.clone()));
@@ -266,7 +266,7 @@ impl Planner {
             };
             let system = record.entries.encode(areas);
             let bytes = volume::record(&record.short.identifier(), extent, is_directory, self.stamp, &system);
-            // No record crosses a block's end.
+            // No record crosses a block boundary.
             if out.len() % BLOCK_BYTES + bytes.len() > BLOCK_BYTES {
                 out.resize(out.len().next_multiple_of(BLOCK_BYTES), 0);
             }
@@ -288,11 +288,11 @@ impl Planner {
     }
 }
 
-/// Identifier, index of the directory above, path and children of a directory that is still to be placed.
+/// A directory to place: identifier, index of the parent, path, children.
 type Below<'t> = (Vec<u8>, usize, Vec<u8>, &'t Children);
 
 impl Directory {
-    /// Bytes of its blocks.
+    /// Size of its blocks in bytes.
     fn size(&self) -> u64 {
         let record = |identifier: usize, entries: &Entries| (volume::record_len(identifier) + entries.len()).next_multiple_of(2);
         let mut len = record(1, &self.own) + record(1, &self.above);
@@ -307,27 +307,27 @@ impl Directory {
     }
 }
 
-/// Links of a directory: its name, itself, and what is above for those in it.
+/// Link count of a directory: its name, `.`, and `..` of each subdirectory.
 fn links(children: &Children) -> u32 {
     let below = children.values().filter(|node| node.children().is_some()).count();
     u32::try_from(below).unwrap_or(u32::MAX - 2) + 2
 }
 
 fn block32(block: u64) -> Result<u32> {
-    u32::try_from(block).with_context(|| format!("the files do not fit: an ISO has at most {} bytes", u64::from(u32::MAX) * BLOCK))
+    u32::try_from(block).with_context(|| format!("the files exceed the {} bytes of an ISO", u64::from(u32::MAX) * BLOCK))
 }
 
 impl Layout {
-    /// Bytes of the whole volume.
+    /// Size of the volume in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.blocks * BLOCK
     }
 
-    /// Writes the volume as the whole of `out`, sparse: what was there is cut away first.
+    /// Writes the volume to `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the image file")?;
-        out.set_len(self.size()).with_context(|| format!("cannot make the image file {} bytes long", self.size()))?;
+        out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         out.write_all_at(&self.head, SYSTEM_AREA * BLOCK).context("cannot write the ISO")?;
         if let Some((at, efi)) = &self.efi {
             efi.write_at(out, *at).context("cannot write the ISO's EFI system partition")?;

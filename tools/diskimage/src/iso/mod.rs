@@ -1,5 +1,5 @@
-//! ISO 9660 with Rock Ridge names and an El Torito boot record for UEFI (ECMA-119, IEEE P1281 and P1282, "El Torito" 1.0,
-//! UEFI 2.10 chapter 13.3.2): a writer from a tree.
+//! Writes ISO 9660 with Rock Ridge and an El Torito boot record for UEFI from a tree (ECMA-119, IEEE P1281 and P1282, "El
+//! Torito" 1.0, UEFI 2.10 chapter 13.3.2).
 
 mod layout;
 mod names;
@@ -14,23 +14,22 @@ use crate::fat;
 use anyhow::Result;
 use filetree::Tree;
 
-/// Bytes of a block.
+/// Size of a block in bytes.
 const BLOCK: u64 = 2048;
 const BLOCK_BYTES: usize = 2048;
 
-/// What a volume is to be, besides its files.
+/// Settings of a volume.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Label: at most 32 upper-case ASCII letters, digits and `_`.
     pub label: String,
-    /// Time of the volume and of everything in it, seconds since the epoch.
+    /// Time of the volume and all its files: Unix timestamp.
     pub mtime: i64,
 }
 
-/// Where everything goes: all validation is here, so that [`Layout::write`] fails only on I/O. `efi` is the image of the
-/// EFI system partition to boot from, which is no file of the volume. Everything belongs to root, files have mode 0644,
-/// or 0755 when their owner may execute them. Hard links share their bytes. Errors name the path that cannot be held:
-/// devices, pipes, files from 4 GiB on.
+/// Plans the volume. All validation is here, so [`Layout::write`] fails only on I/O errors. `efi` is the EFI system partition
+/// to boot from; it is no file of the volume. Owners are root; files get mode 0644, or 0755 if the owner may execute them. Hard
+/// links share their bytes. Errors name the path of unsupported nodes: devices, pipes, files of 4 GiB or more.
 pub fn layout(tree: &Tree, efi: Option<fat::Layout>, options: &Options) -> Result<Layout> {
     layout::plan(tree, efi, options)
 }

@@ -1,18 +1,18 @@
-//! Names of level 1, eight characters and three, for readers that know no Rock Ridge; and the order that the format wants.
+//! Level 1 names (8.3) for readers without Rock Ridge, and the sort order of the format.
 
 use std::collections::HashSet;
 
-/// A name of level 1.
+/// A level 1 name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Short {
-    // Padded with spaces, as the format compares them.
+    // Padded with spaces, as in the format's comparison rule.
     base: [u8; 8],
     extension: [u8; 3],
     directory: bool,
 }
 
 impl Short {
-    /// The identifier in a directory's record: `GRUB.CFG;1`, `BOOT`.
+    /// The identifier in a directory record: `GRUB.CFG;1`, `BOOT`.
     pub(super) fn identifier(&self) -> Vec<u8> {
         let mut out = self.base.trim_ascii_end().to_vec();
         if !self.directory {
@@ -24,7 +24,7 @@ impl Short {
     }
 }
 
-/// Names for the children of one directory, in their order: (name, whether it is a directory).
+/// Names for the children of a directory, in order: (name, whether it is a directory).
 pub(super) fn assign<'n>(children: impl Iterator<Item = (&'n [u8], bool)>) -> Vec<Short> {
     let mut taken = HashSet::new();
     let mut next = std::collections::HashMap::new();
@@ -56,7 +56,7 @@ fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
     out
 }
 
-/// The same with a number at its end.
+/// The name with a number at the end of its base.
 fn with_number(wanted: &Short, number: u32) -> Short {
     let digits = number.to_string();
     let used = wanted.base.trim_ascii_end().len().min(8_usize.saturating_sub(digits.len()));

@@ -1,32 +1,32 @@
-//! Rock Ridge: what a directory's record says behind ISO 9660's fields, in entries of the System Use Sharing Protocol.
-//! Those that a record has no room for go into a continuation area, which the record names.
+//! Rock Ridge: system use entries of directory records (System Use Sharing Protocol). Entries without room in the record go to
+//! a continuation area, which the record refers to.
 
 use super::{BLOCK_BYTES, volume};
 use anyhow::{Result, bail};
 
-/// Most bytes of a record.
+/// Size limit of a record in bytes.
 const RECORD: usize = 254;
-/// Bytes of the entry that names a continuation.
+/// Size of the CE entry, which refers to a continuation area.
 const CONTINUE: usize = 28;
-/// The flag of a name or a link that goes on in the next entry.
+/// Flag: the name or target continues in the next entry.
 const MORE: u8 = 1;
 
-/// The entries of one record.
+/// System use entries of one record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
-    /// Those in the record itself.
+    /// Entries in the record.
     pub inside: Vec<u8>,
-    /// Those in the continuation area, and its offset among all of them.
+    /// Entries in the continuation area, and their offset in the area.
     pub outside: Option<(usize, Vec<u8>)>,
 }
 
 impl Entries {
-    /// Bytes in the record.
+    /// Number of bytes in the record.
     pub(super) fn len(&self) -> usize {
         self.inside.len() + if self.outside.is_some() { CONTINUE } else { 0 }
     }
 
-    /// The bytes in the record, when the continuation areas begin at the block `first`.
+    /// The bytes in the record; `first` is the first block of the continuation areas.
     pub(super) fn encode(&self, first: u32) -> Vec<u8> {
         let mut out = self.inside.clone();
         if let Some((offset, bytes)) = &self.outside {
@@ -41,14 +41,14 @@ impl Entries {
     }
 }
 
-/// Gives places in the continuation areas; none of them crosses a block's end.
+/// Allocates space in the continuation areas; no allocation crosses a block boundary.
 #[derive(Debug, Default)]
 pub(super) struct Areas {
     pub len: usize,
 }
 
 impl Areas {
-    /// Puts `entries` into a record whose fields and identifier have `fixed` bytes.
+    /// Splits `entries` between a record with `fixed` bytes of other fields, and the continuation area.
     pub(super) fn split(&mut self, entries: Vec<Vec<u8>>, fixed: usize) -> Result<Entries> {
         let total: usize = entries.iter().map(Vec::len).sum();
         let mut split = Entries::default();
@@ -62,7 +62,7 @@ impl Areas {
             }
         }
         if outside.len() > BLOCK_BYTES {
-            bail!("its name and target take {} bytes, more than {BLOCK_BYTES}", outside.len());
+            bail!("name and target take {} bytes, more than {BLOCK_BYTES}", outside.len());
         }
         if !outside.is_empty() {
             if self.len % BLOCK_BYTES + outside.len() > BLOCK_BYTES {
@@ -80,12 +80,12 @@ fn entry(signature: &[u8; 2], body: &[u8]) -> Vec<u8> {
     [&signature[..], &[len, 1], body].concat()
 }
 
-/// Says in the root's own record that the protocol is used.
+/// SP entry: marks the use of the protocol; in the root's `.` record.
 pub(super) fn indicator() -> Vec<u8> {
     entry(b"SP", &[0xbe, 0xef, 0])
 }
 
-/// Says in the root's own record that the entries are Rock Ridge's; readers compare the text's beginning.
+/// ER entry: identifies Rock Ridge; in the root's `.` record. Readers compare the start of the text.
 pub(super) fn extension() -> Vec<u8> {
     const ID: &str = "RRIP_1991A";
     const TEXT: &str = "THE ROCK RIDGE INTERCHANGE PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS";
@@ -93,19 +93,19 @@ pub(super) fn extension() -> Vec<u8> {
     entry(b"ER", &[&lengths[..], &[1], ID.as_bytes(), TEXT.as_bytes()].concat())
 }
 
-/// Mode and number of links; all belongs to root.
+/// PX entry: mode and link count; the owner is root.
 pub(super) fn attributes(mode: u32, links: u32) -> Vec<u8> {
     let body: Vec<u8> = [mode, links, 0, 0].into_iter().flat_map(volume::both32).collect();
     entry(b"PX", &body)
 }
 
-/// Times of change, access and attributes.
+/// TF entry: times of modification, access and attribute change.
 pub(super) fn times(stamp: [u8; 7]) -> Vec<u8> {
     const MODIFY_ACCESS_ATTRIBUTES: u8 = 0x0e;
     entry(b"TF", &[&[MODIFY_ACCESS_ATTRIBUTES][..], &stamp, &stamp, &stamp].concat())
 }
 
-/// The name, in as many entries as it takes; `room` bytes are left for the first.
+/// NM entries: the name in one or two entries; `room` bytes are left for the first.
 pub(super) fn name(name: &[u8], room: usize) -> Vec<Vec<u8>> {
     const FIXED: usize = 5;
     if FIXED + name.len() <= room {
@@ -115,7 +115,7 @@ pub(super) fn name(name: &[u8], room: usize) -> Vec<Vec<u8>> {
     [(first, MORE), (rest, 0)].map(|(part, flags)| entry(b"NM", &[&[flags], part].concat())).into()
 }
 
-/// The target of a symbolic link, a component a part of the path.
+/// SL entries: the target of a symbolic link, split into path components.
 pub(super) fn target(target: &[u8]) -> Result<Vec<Vec<u8>>> {
     const CURRENT: u8 = 2;
     const PARENT: u8 = 4;
@@ -131,7 +131,7 @@ pub(super) fn target(target: &[u8]) -> Result<Vec<Vec<u8>>> {
             b".." => components.push(vec![PARENT, 0]),
             part => {
                 let Some(len) = u8::try_from(part.len()).ok().filter(|len| usize::from(*len) <= MOST) else {
-                    bail!("a part of its target has {} bytes, more than {MOST}", part.len());
+                    bail!("a component of the link's target has {} bytes, more than {MOST}", part.len());
                 };
                 components.push([&[0, len], part].concat());
             }
@@ -151,7 +151,7 @@ pub(super) fn target(target: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(bodies.iter().enumerate().map(|(index, body)| entry(b"SL", &[&[flags(index)], &body[..]].concat())).collect())
 }
 
-/// Bytes of a record that its entries may take, when its identifier has `identifier` bytes.
+/// Space for entries in a record whose identifier has `identifier` bytes.
 pub(super) fn room(identifier: usize) -> usize {
     RECORD - volume::record_len(identifier)
 }

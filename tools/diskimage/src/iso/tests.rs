@@ -1,4 +1,4 @@
-//! The writer against xorriso, isoinfo and the kernel.
+//! Compares the writer with xorriso, isoinfo and the kernel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
@@ -21,7 +21,7 @@ fn bytes(len: usize) -> Content {
     Content::from((0..len).map(|n| (n * 31 + len) as u8).collect::<Vec<u8>>())
 }
 
-/// What an installer has, and the corners: empty, exactly a block, deep, names long and alike, links, a full directory.
+/// Content of an installer, and edge cases: empty, exactly one block, deep, long and similar names, links, a full directory.
 fn tree(many: usize) -> Tree {
     let mut tree = Tree::new();
     for (path, len) in [
@@ -60,7 +60,7 @@ fn efi() -> fat::Layout {
     fat::layout(&tree, &options).unwrap()
 }
 
-/// Writes into a file in which something larger and dirty lies.
+/// Writes into a file with larger, dirty content.
 fn write(tree: &Tree, efi: Option<fat::Layout>, path: &Path) -> Layout {
     let layout = layout(tree, efi, &options()).unwrap();
     File::create(path).unwrap().write_all(&vec![0xa5; 8 << 20]).unwrap();
@@ -69,7 +69,7 @@ fn write(tree: &Tree, efi: Option<fat::Layout>, path: &Path) -> Layout {
     layout
 }
 
-/// Runs a foreign tool; `None`, loudly, where it is missing.
+/// Runs a foreign tool; prints a message and returns `None` if it is missing.
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Ok(output) = command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output() else {
@@ -190,16 +190,16 @@ fn what_an_iso_cannot_hold_is_refused_by_name() {
     };
     assert_eq!(
         error("dev/null", Kind::CharDevice { major: 1, minor: 3 }),
-        "`/dev/null` cannot be in an ISO: it is neither a file nor a folder nor a link"
+        "cannot store `/dev/null` in an ISO: it is neither a file, a folder nor a symbolic link"
     );
     let large = Content::Path { path: "/large".into(), len: 1 << 32 };
     assert_eq!(
         error("large", Kind::File { content: large, link: None }),
-        "`/large` cannot be in an ISO: it has 4294967296 bytes, a file of an ISO at most 4294967295"
+        "cannot store `/large` in an ISO: it has 4294967296 bytes; the limit of an ISO is 4294967295"
     );
-    assert!(error("link", Kind::Symlink(vec![b'x'; 250])).contains("a part of its target has 250 bytes"));
-    assert!(error("link", Kind::Symlink(b"abc/".repeat(1000))).contains("its name and target take"));
-    assert!(error(&"n".repeat(256), Kind::Dir(filetree::Children::new())).contains("its name has 256 bytes"));
+    assert!(error("link", Kind::Symlink(vec![b'x'; 250])).contains("a component of the link's target has 250 bytes"));
+    assert!(error("link", Kind::Symlink(b"abc/".repeat(1000))).contains("name and target take"));
+    assert!(error(&"n".repeat(256), Kind::Dir(filetree::Children::new())).contains("the name has 256 bytes"));
     for label in ["eve", "A B", &"X".repeat(33)] {
         assert!(layout(&Tree::new(), None, &Options { label: label.into(), mtime: 0 }).is_err());
     }

@@ -1,4 +1,4 @@
-//! ISO 9660's own structures: descriptors, directory records, path tables, and El Torito's boot catalog.
+//! Structures of ISO 9660: descriptors, directory records, path tables; and El Torito's boot catalog.
 
 use super::{BLOCK_BYTES, Options};
 use crate::calendar::{Moment, moment};
@@ -16,7 +16,7 @@ fn both16(value: u16) -> [u8; 4] {
     [low, high, high, low]
 }
 
-/// A time as directories have it: years since 1900, UTC. What the format cannot say becomes its first or last year.
+/// A time as in directory records: years since 1900, UTC. Times out of range are clamped.
 pub(super) fn stamp(epoch: i64) -> [u8; 7] {
     let Moment { year, month, day, hour, minute, second } = clamp(epoch);
     let byte = |value: i64| u8::try_from(value).expect("a part of a date");
@@ -28,7 +28,7 @@ fn clamp(epoch: i64) -> Moment {
     moment(epoch.clamp(-2_208_988_800, 5_869_583_999))
 }
 
-/// A time as descriptors have it: digits down to hundredths, and the zone.
+/// A time as in descriptors: decimal digits down to hundredths, and the time zone.
 fn long_stamp(epoch: i64) -> [u8; 17] {
     let Moment { year, month, day, hour, minute, second } = clamp(epoch);
     let text = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}00\0");
@@ -42,7 +42,7 @@ pub(super) struct Extent {
     pub bytes: u32,
 }
 
-/// Bytes of a directory's record without the system's own part.
+/// Size of a directory record without system use entries.
 pub(super) fn record_len(identifier: usize) -> usize {
     (33 + identifier).next_multiple_of(2)
 }
@@ -85,12 +85,12 @@ pub(super) fn path_table(entries: &[PathEntry], big_endian: bool) -> Vec<u8> {
     out
 }
 
-/// What the primary descriptor tells.
+/// Values of the primary volume descriptor.
 pub(super) struct Primary {
     pub blocks: u32,
     pub root: Extent,
     pub path_table_bytes: u32,
-    /// First block of the little-endian path table and of the big-endian one.
+    /// First blocks of the little-endian and the big-endian path table.
     pub path_tables: [u32; 2],
 }
 
@@ -105,7 +105,7 @@ fn descriptor(kind: u8) -> Vec<u8> {
 pub(super) fn primary(options: &Options, volume: &Primary) -> Vec<u8> {
     let mut out = descriptor(1);
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-    // Text is padded with spaces: system, label; set, publisher, preparer, application, and three files.
+    // Text fields are padded with spaces: system, label; set, publisher, preparer, application, and three files.
     put(8, &[b' '; 64]);
     put(40, options.label.as_bytes());
     put(80, &both32(volume.blocks));
@@ -119,7 +119,7 @@ pub(super) fn primary(options: &Options, volume: &Primary) -> Vec<u8> {
     put(190, &[b' '; 623]);
     put(813, &long_stamp(options.mtime));
     put(830, &long_stamp(options.mtime));
-    // It never expires, and is valid from the start.
+    // Expiration and effective time: not set.
     for at in [847, 864] {
         put(at, b"0000000000000000\0");
     }
@@ -127,7 +127,7 @@ pub(super) fn primary(options: &Options, volume: &Primary) -> Vec<u8> {
     out
 }
 
-/// The boot record that names the catalog's block.
+/// Boot record descriptor that refers to the catalog's block.
 pub(super) fn boot_record(catalog: u32) -> Vec<u8> {
     let mut out = descriptor(0);
     out[7..30].copy_from_slice(b"EL TORITO SPECIFICATION");
@@ -139,18 +139,18 @@ pub(super) fn terminator() -> Vec<u8> {
     descriptor(255)
 }
 
-/// The catalog with one entry: an image for UEFI that is not emulated as any medium.
+/// The catalog with one entry: a UEFI image without emulation.
 pub(super) fn catalog(image: Extent) -> Vec<u8> {
     const UEFI: u8 = 0xef;
     const BOOTABLE: u8 = 0x88;
     let mut out = vec![0; 64];
     out[..2].copy_from_slice(&[1, UEFI]);
     out[30..32].copy_from_slice(&[0x55, 0xaa]);
-    // All words of the first entry sum up to zero.
+    // The words of the validation entry must sum up to zero.
     let sum = out[..32].chunks(2).fold(0_u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
     out[28..30].copy_from_slice(&sum.wrapping_neg().to_le_bytes());
     out[32] = BOOTABLE;
-    // Sectors of 512 bytes, as many as the field can say; firmware that finds a FAT volume asks that for its size.
+    // Sectors of 512 bytes, clamped to 16 bits; firmware reads the size from the FAT volume.
     out[38..40].copy_from_slice(&u16::try_from(image.bytes / 512).unwrap_or(u16::MAX).to_le_bytes());
     out[40..44].copy_from_slice(&image.block.to_le_bytes());
     out

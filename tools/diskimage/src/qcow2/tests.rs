@@ -1,11 +1,11 @@
-//! The reader against qemu-img, and broken files.
+//! Compares the reader with qemu-img, and reads damaged files.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::FileImage;
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command};
 
-/// A raw disk with text, noise, holes and an odd end.
+/// A raw disk with text, noise, holes and an odd size.
 fn raw(folder: &Path) -> Vec<u8> {
     let mut bytes = vec![0; (9 << 20) + 512];
     let mut noise = 1_u64;
@@ -58,7 +58,7 @@ fn what_qemu_img_writes_is_read() {
         if !qemu_img(folder.path(), &arguments) {
             return;
         }
-        // The disk may grow after the conversion, as live.qcow2 does.
+        // The disk may grow after the conversion, like live.qcow2.
         if !options.contains("preallocation") {
             qemu_img(folder.path(), &["resize", "disk.qcow2", "40G"]);
         }
@@ -77,7 +77,7 @@ fn what_qemu_img_writes_is_read() {
         let size = reader.size();
         assert_eq!(
             reader.read_at(&mut some, size - 1).unwrap_err().to_string(),
-            format!("3000 bytes at {} lie beyond the disk's end at {size}", size - 1)
+            format!("3000 bytes at {} exceed the disk of {size} bytes", size - 1)
         );
     }
 }
@@ -90,8 +90,8 @@ fn what_is_not_supported_is_named() {
     if !qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "-b", "disk.raw", "-F", "raw", "backed.qcow2"]) {
         return;
     }
-    assert_eq!(error("backed.qcow2"), "the qcow2 file has a backing file, `disk.raw`, which is not followed");
-    // Given that file, it is read through; what lies beyond its end is zero.
+    assert_eq!(error("backed.qcow2"), "the qcow2 file has a backing file `disk.raw`, which is not supported here");
+    // With the backing file, reads pass through; bytes beyond its end are zero.
     assert!(qemu_img(folder.path(), &["resize", "-q", "backed.qcow2", "+1M"]));
     let file = |name: &str| FileImage::new(std::fs::File::open(folder.path().join(name)).unwrap()).unwrap();
     let (whole, base) = (std::fs::read(folder.path().join("disk.raw")).unwrap(), Box::new(file("disk.raw")));
@@ -103,12 +103,12 @@ fn what_is_not_supported_is_named() {
     assert_eq!(error("external.qcow2"), "the qcow2 file keeps its data in another file");
     qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "extended.qcow2", "1M"]);
     assert_eq!(error("extended.qcow2"), "the qcow2 file has extended second-level entries");
-    // qemu-img times its key derivation when it encrypts, which not every machine can; the header's field says it all.
+    // qemu-img benchmarks its key derivation for encryption, which fails on some machines; the header's field suffices.
     qemu_img(folder.path(), &["create", "-q", "-f", "qcow2", "luks.qcow2", "1M"]);
     let luks = File::options().write(true).open(folder.path().join("luks.qcow2")).unwrap();
     luks.write_all_at(&2_u32.to_be_bytes(), 32).unwrap();
     assert_eq!(error("luks.qcow2"), "the qcow2 file is encrypted (method 2)");
-    assert_eq!(error("disk.raw"), "not a qcow2 file of version 2 or 3");
+    assert_eq!(error("disk.raw"), "the file is not a qcow2 of version 2 or 3");
     std::fs::write(folder.path().join("short"), b"QFI\xfb").unwrap();
     assert!(error("short").starts_with("the file is too short for a qcow2 header"));
 }
@@ -129,10 +129,10 @@ fn a_broken_file_is_an_error_and_takes_no_memory() {
     };
     assert_eq!(
         patched(24, &u64::MAX.to_be_bytes()).err().unwrap().to_string(),
-        "a qcow2 disk of 18446744073709551615 bytes needs a first-level table of 34359738368 entries; the file's has 1, at most 4194304 are read"
+        "a qcow2 disk of 18446744073709551615 bytes needs a first-level table of 34359738368 entries; the file has 1, and the limit is 4194304"
     );
-    assert_eq!(patched(20, &63_u32.to_be_bytes()).err().unwrap().to_string(), "the qcow2 file claims clusters of 2^63 bytes");
-    assert!(patched(40, &u64::MAX.to_be_bytes()).err().unwrap().to_string().contains("first-level table lies outside it"));
+    assert_eq!(patched(20, &63_u32.to_be_bytes()).err().unwrap().to_string(), "unsupported qcow2 cluster size of 2^63 bytes");
+    assert!(patched(40, &u64::MAX.to_be_bytes()).err().unwrap().to_string().contains("first-level table is outside the qcow2 file"));
     let mut bytes = vec![0; 1 << 20];
     let good = std::fs::read(&path).unwrap();
     let l1 = u64::from_be_bytes(good[40..48].try_into().unwrap());
@@ -142,5 +142,5 @@ fn a_broken_file_is_an_error_and_takes_no_memory() {
         let _ = reader.read_at(&mut bytes, 0);
     }
     let reader = patched(l2, &(COMPRESSED | l1).to_be_bytes()).unwrap();
-    assert!(reader.read_at(&mut bytes, 0).unwrap_err().to_string().starts_with(&format!("the compressed cluster at {l1} is broken")));
+    assert!(reader.read_at(&mut bytes, 0).unwrap_err().to_string().starts_with(&format!("the compressed cluster at {l1} is damaged")));
 }

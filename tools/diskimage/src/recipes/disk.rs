@@ -1,4 +1,4 @@
-//! Disks: which part fills which partition.
+//! Disks: the assignment of parts to partitions.
 
 use super::{ESP_VOLUME_ID, INSTALLER_VOLUME_ID, INVENTORY_VOLUME_ID, LABEL, USB_VOLUME_ID, esp_of_rootfs, installer, volume};
 use crate::{
@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind as NodeKind, Node, Tree};
 use std::{fs::File, path::Path};
 
-/// What a disk is made from, by the names that make-raw knows: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI
-/// system partition (else it takes that of `rootfs.img`), `boot/` for more files in its root; `imx8-flash.bin` with
-/// `imx8-flash.conf`; for installers `grub.cfg`, `initrd.img`, `installer.img` or `verification.img`.
+/// Inputs of a disk, named as in make-raw: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI system partition
+/// (default: that of `rootfs.img`), `boot/` for additional files in its root; `imx8-flash.bin` with `imx8-flash.conf`; for
+/// installers `grub.cfg`, `initrd.img`, `installer.img` or `verification.img`.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     pub(super) tree: Tree,
@@ -25,26 +25,25 @@ const EFI: &str = "EFI";
 const BOOT: &str = "boot";
 const IMX8_BLOB: &str = "imx8-flash.bin";
 const IMX8_CONF: &str = "imx8-flash.conf";
-/// All of them; the last four are what only installers take.
+/// All parts; only installers use the last four.
 const PARTS: [&str; 11] =
     [ROOTFS, CONFIG, PERSIST, EFI, BOOT, IMX8_BLOB, IMX8_CONF, "grub.cfg", "initrd.img", "installer.img", "verification.img"];
 
 impl Parts {
-    /// The parts at the root of `tree`, as a tar of them is unpacked.
+    /// The parts in the root of `tree`.
     #[must_use]
     pub fn of_tree(tree: Tree) -> Self {
         Self { tree }
     }
 
-    /// The parts in `folder` (absolute). Its links are followed: rootfs.img is one. What is no part is not looked at, unless
-    /// `all` is asked for.
+    /// The parts in `folder` (absolute); follows links. Other files are ignored unless `all`.
     pub fn of_folder(folder: &Path, all: bool) -> Result<Self> {
         let mut tree = Tree::new();
         let is_part = |name: &str| PARTS.contains(&name);
         let wanted = |entry: &walkdir::DirEntry| entry.depth() != 1 || all || entry.file_name().to_str().is_some_and(is_part);
         let walk = walkdir::WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name();
         for entry in walk.into_iter().filter_entry(wanted) {
-            // A link that leads nowhere is found before its name can be looked at.
+            // A broken link is reported before the filter sees its name.
             let entry = match entry {
                 Err(error)
                     if !all
@@ -56,7 +55,7 @@ impl Parts {
                 entry => entry.with_context(|| format!("cannot read the parts in `{}`", folder.display()))?,
             };
             let path = entry.path().strip_prefix(folder)?;
-            let name = path.to_str().with_context(|| format!("`{}` has a name that is no text", entry.path().display()))?;
+            let name = path.to_str().with_context(|| format!("the name of `{}` is not UTF-8", entry.path().display()))?;
             let kind = entry.file_type();
             let node = if kind.is_dir() {
                 Node::dir(0o755, 0)
@@ -70,17 +69,17 @@ impl Parts {
         Ok(Self { tree })
     }
 
-    /// The same with `path` for `rootfs.img`.
+    /// Sets `rootfs.img` to the file at `path`.
     pub fn rootfs(self, path: &Path) -> Result<Self> {
         self.with(ROOTFS, path)
     }
 
-    /// The same with `path` for `config.img`.
+    /// Sets `config.img` to the file at `path`.
     pub fn config(self, path: &Path) -> Result<Self> {
         self.with(CONFIG, path)
     }
 
-    /// The same with `path` for `persist.img`.
+    /// Sets `persist.img` to the file at `path`.
     pub fn persist(self, path: &Path) -> Result<Self> {
         self.with(PERSIST, path)
     }
@@ -97,11 +96,11 @@ impl Parts {
     pub(super) fn image(&self, name: &str, kind: Kind) -> Result<Content> {
         match self.find(name)? {
             Some(Node { kind: NodeKind::File { content, .. }, .. }) => Ok(content.clone()),
-            _ => bail!("there is no `{name}` among the parts, which the partition `{}` holds", kind.word()),
+            _ => bail!("the part `{name}` for the partition `{}` is missing", kind.word()),
         }
     }
 
-    /// The files of the EFI system partition.
+    /// Files of the EFI system partition.
     pub(super) fn esp(&self) -> Result<Tree> {
         let mut tree = Tree::new();
         match self.find(EFI)? {
@@ -120,12 +119,12 @@ impl Parts {
         match self.image(ROOTFS, Kind::Efi)? {
             Content::Path { path, .. } => File::open(&path).with_context(|| format!("cannot open `{}`", path.display())),
             Content::Range { file, offset: 0, .. } => file.try_clone().context("cannot open rootfs.img"),
-            _ => bail!("the parts have no folder `{EFI}`, and rootfs.img is not a file of its own to take one from"),
+            _ => bail!("the part `{EFI}` is missing, and rootfs.img is not a separate file to take it from"),
         }
     }
 }
 
-/// The disk of `size` bytes with the partitions `kinds`, in their order, filled from `parts`.
+/// The disk of `size` bytes with the partitions `kinds`, in order, filled from `parts`.
 pub fn disk(kinds: &[Kind], size: u64, parts: &Parts, epoch: i64) -> Result<Table> {
     let mut esp = None;
     let mut sources = Vec::new();
@@ -143,7 +142,7 @@ pub fn disk(kinds: &[Kind], size: u64, parts: &Parts, epoch: i64) -> Result<Tabl
 fn source(kind: Kind, disk: u64, parts: &Parts, epoch: i64, esp: &mut Option<Tree>) -> Result<Source> {
     let fat = |tree: &Tree, label: &str, id: u32| -> Result<Source> {
         let layout = fat::layout(tree, &volume(kind.size(disk), label, id, epoch));
-        Ok(Source::Fat(layout.with_context(|| format!("the partition `{}` cannot be made", kind.word()))?))
+        Ok(Source::Fat(layout.with_context(|| format!("cannot make the partition `{}`", kind.word()))?))
     };
     Ok(match kind {
         Kind::Efi => fat(esp.insert(parts.esp()?), LABEL, ESP_VOLUME_ID)?,
@@ -157,7 +156,7 @@ fn source(kind: Kind, disk: u64, parts: &Parts, epoch: i64, esp: &mut Option<Tre
     })
 }
 
-/// GRUB for BIOS, when it lies beside the one for UEFI.
+/// Adds GRUB for BIOS if it is next to the one for UEFI.
 fn add_bios_grub(table: &mut Table, esp: &Tree) -> Result<()> {
     let read = |name: &str| match esp.get(name) {
         Some(Node { kind: NodeKind::File { content, .. }, .. }) => {
@@ -167,22 +166,22 @@ fn add_bios_grub(table: &mut Table, esp: &Tree) -> Result<()> {
     };
     match (read("EFI/BOOT/BOOT.img")?, read("EFI/BOOT/BOOT.pc")?) {
         (Some(boot), Some(core)) => eve::add_bios_grub(table, &boot, &core),
-        (None, Some(_)) => bail!("GRUB for BIOS needs EFI/BOOT/BOOT.img beside EFI/BOOT/BOOT.pc"),
+        (None, Some(_)) => bail!("EFI/BOOT/BOOT.pc (GRUB for BIOS) needs EFI/BOOT/BOOT.img"),
         (_, None) => Ok(()),
     }
 }
 
-/// An i.MX8 board's boot blob, at the KiB that `offset=` in its configuration says, or else 32.
+/// Adds an i.MX8 board's boot blob at `offset=` of its configuration in KiB, default 32.
 fn add_imx8(table: &mut Table, parts: &Parts) -> Result<()> {
     let (Some(Node { kind: NodeKind::File { content: blob, .. }, .. }), Some(Node { kind: NodeKind::File { content: conf, .. }, .. })) =
         (parts.find(IMX8_BLOB)?, parts.find(IMX8_CONF)?)
     else {
         return Ok(());
     };
-    let conf = String::from_utf8(conf.read_all()?).with_context(|| format!("{IMX8_CONF} is no text"))?;
+    let conf = String::from_utf8(conf.read_all()?).with_context(|| format!("{IMX8_CONF} is not UTF-8"))?;
     let offset = conf.lines().filter_map(|line| line.strip_prefix("offset")?.trim().strip_prefix('=')).next();
     let offset = match offset {
-        Some(text) => text.trim().parse().with_context(|| format!("{IMX8_CONF}: `offset={}` is no number of KiB", text.trim()))?,
+        Some(text) => text.trim().parse().with_context(|| format!("{IMX8_CONF}: `offset={}` is not a number of KiB", text.trim()))?,
         None => 32,
     };
     eve::add_imx8_blob(table, blob.clone(), offset);

@@ -1,30 +1,30 @@
-//! Media that install or examine a machine: the system partition of a disk that boots from USB, and an ISO that boots by UEFI.
+//! Installation and verification media: the system partition of a USB disk, and a UEFI-bootable ISO.
 
 use super::{ISO_BOOT_VOLUME_ID, Parts, volume};
 use crate::{eve::Kind, fat, iso};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind as NodeKind, Node, Tree};
 
-/// What an ISO is for.
+/// Purpose of an ISO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsoKind {
-    /// All of the parts as they are, with `EFI/BOOT` to boot from.
+    /// All parts unchanged; boots from `EFI/BOOT`.
     Plain,
-    /// The same with `grub.cfg` for GRUB's configuration and the files by which the installer finds its medium.
+    /// With `grub.cfg` as GRUB's configuration, and the files by which the initrd finds the medium.
     Installer,
 }
 
-/// GRUB's configuration of a medium, among the parts, and where it goes.
+/// GRUB's configuration: name of the part, and path on the medium.
 const GRUB_CFG: &str = "grub.cfg";
 const ESP_GRUB_CFG: &str = "EFI/BOOT/grub.cfg";
-/// By this folder's files the initrd finds the medium that it came from.
+/// Folder with the files by which the initrd finds its medium.
 const BOOT: &str = "boot";
-/// What Dell's Edge Gateways run when they start from USB.
+/// Script that Dell Edge Gateways run when they boot from USB.
 const DELL_SCRIPT: (&str, &str) = ("UsbInvocationScript.txt", "usb_disable_secure_boot noreset;\nusb_one_time_boot usb nolog;\n");
-/// What the original's tool calls a volume for which nobody chose a label.
+/// Default label of the tool in lf-edge/eve.
 const LABEL: &str = "ISOIMAGE";
 
-/// The files of the partition `installer` or `verification`.
+/// Files of the partition `installer` or `verification`.
 pub(super) fn medium(kind: Kind, parts: &Parts, epoch: i64) -> Result<Tree> {
     let payload = if kind == Kind::Verification { "verification.img" } else { "installer.img" };
     let mut tree = parts.esp()?;
@@ -42,15 +42,15 @@ pub(super) fn medium(kind: Kind, parts: &Parts, epoch: i64) -> Result<Tree> {
     Ok(tree)
 }
 
-/// Adds the files by which the initrd finds the medium.
+/// Adds the files by which the initrd finds its medium.
 fn mark(tree: &mut Tree, parts: &Parts, epoch: i64) -> Result<()> {
     let identity = identify(tree, parts, epoch)?;
     tree.insert("boot/.boot_repository", Node::file(0o644, epoch, Content::from("")))?;
     tree.insert("boot/.uuid", Node::file(0o644, epoch, Content::from(format!("{identity:032x}\n").as_str())))
 }
 
-/// An identity that another medium does not have: a hash (FNV-1a) of what is on it. Of large files only their length
-/// counts; there is always a small one that differs, or the time.
+/// An id that differs between media: FNV-1a hash of the files. Of large files only the length is hashed; a small file or the
+/// time always differs.
 fn identify(tree: &Tree, parts: &Parts, epoch: i64) -> Result<u128> {
     const PRIME: u128 = 0x0100_0000_0000_0000_0000_013b;
     const START: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -70,14 +70,13 @@ fn identify(tree: &Tree, parts: &Parts, epoch: i64) -> Result<u128> {
         add(&content.len().to_le_bytes());
         if content.len() <= SMALL {
             let bytes = content.read_all();
-            add(&bytes.with_context(|| format!("cannot read `{}` of the parts", String::from_utf8_lossy(&path)))?);
+            add(&bytes.with_context(|| format!("cannot read the part `{}`", String::from_utf8_lossy(&path)))?);
         }
     }
     Ok(hash)
 }
 
-/// The ISO of `parts` (read with `Parts::of_folder(folder, true)`); what is named `rootfs-*` is left out, as is what is
-/// hidden among the parts.
+/// The ISO of `parts` (read with `Parts::of_folder(folder, true)`), without hidden parts and files named `rootfs-*`.
 pub fn iso(kind: IsoKind, parts: &Parts, epoch: i64) -> Result<iso::Layout> {
     let mut tree = Tree::new();
     for (name, node) in parts.tree.root.children().into_iter().flatten().filter(|(name, _)| !name.starts_with(b".")) {
@@ -86,22 +85,22 @@ pub fn iso(kind: IsoKind, parts: &Parts, epoch: i64) -> Result<iso::Layout> {
     leave_out(&mut tree.root, b"rootfs-");
     if tree.get("EFI").is_none_or(|efi| efi.children().is_none()) {
         let esp = parts.esp()?;
-        let Some(efi) = esp.get("EFI") else { bail!("there is nothing to boot from among the parts") };
+        let Some(efi) = esp.get("EFI") else { bail!("the parts contain no boot loader") };
         tree.insert("EFI", efi.clone())?;
     }
     if kind == IsoKind::Installer {
         let Some(Node { kind: NodeKind::File { content, .. }, .. }) = tree.get(GRUB_CFG) else {
-            bail!("there is no `{GRUB_CFG}` among the parts, GRUB's configuration for the installer");
+            bail!("the part `{GRUB_CFG}`, GRUB's configuration for the installer, is missing");
         };
         let config = Node::file(0o644, epoch, content.clone());
         tree.insert(ESP_GRUB_CFG, config)?;
         mark(&mut tree, parts, epoch)?;
     }
-    let efi = boot_volume(&tree, epoch).context("the EFI system partition of the ISO cannot be made")?;
+    let efi = boot_volume(&tree, epoch).context("cannot make the EFI system partition of the ISO")?;
     iso::layout(&tree, Some(efi), &iso::Options { label: LABEL.into(), mtime: epoch })
 }
 
-/// What a link of the parts leads to, when it leads to one of them.
+/// Resolves a link to another part.
 fn follow(tree: &Tree, name: &[u8], node: &Node) -> Result<Node> {
     if let NodeKind::Symlink(_) = node.kind
         && let Some(found) = tree.get(tree.resolve(name, true)?)
@@ -118,10 +117,10 @@ fn leave_out(node: &mut Node, prefix: &[u8]) {
     }
 }
 
-/// The volume that firmware starts `EFI/BOOT/BOOT*.EFI` from: as large as the original makes it, or as its files need.
+/// Volume from which firmware starts `EFI/BOOT/BOOT*.EFI`: as large as in lf-edge/eve, or as its files need.
 fn boot_volume(tree: &Tree, epoch: i64) -> Result<fat::Layout> {
     const STEP: u64 = 32 << 10;
-    let Some(boot @ Node { kind: NodeKind::Dir(files), .. }) = tree.get("EFI/BOOT") else { bail!("there is no folder EFI/BOOT") };
+    let Some(boot @ Node { kind: NodeKind::Dir(files), .. }) = tree.get("EFI/BOOT") else { bail!("the folder EFI/BOOT is missing") };
     let sizes = files.iter().filter_map(|(name, node)| match &node.kind {
         NodeKind::File { content, .. } => Some((name, content.len())),
         _ => None,
@@ -134,7 +133,7 @@ fn boot_volume(tree: &Tree, epoch: i64) -> Result<fat::Layout> {
         }
     }
     if programs == 0 {
-        bail!("there is no EFI/BOOT/BOOT*.EFI");
+        bail!("the file EFI/BOOT/BOOT*.EFI is missing");
     }
     let size = ((programs / 1024 + 511) * 1024 / STEP * STEP).max((all + (128 << 10)).next_multiple_of(STEP));
     let mut volume_tree = Tree::new();

@@ -1,6 +1,5 @@
-//! EVE's images from their inputs: what is the same whether xtask makes them in its own process or a tool image does.
-//! Here are the sizes, labels and serial numbers, which file goes where, and what is wrong with inputs. Formats are the
-//! other modules' business; temporary names, clocks and the environment are the caller's.
+//! EVE's images from their inputs, shared by xtask and the tool images: sizes, labels, serial numbers, placement of files, and
+//! checks of the inputs. Other modules write the formats; callers provide temporary names, clock and environment.
 
 mod config;
 mod disk;
@@ -22,11 +21,11 @@ pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 
 use crate::fat;
 
-/// Size of config.img: one MiB, as large as its partition.
+/// Size of config.img and of its partition in bytes: 1 MiB.
 pub const CONFIG_SIZE: u64 = 1 << 20;
-/// Label of the configuration and of the EFI system partition.
+/// Label of the configuration volume and of EFI system partitions.
 const LABEL: &str = "EVE";
-// Serial numbers of volumes are pinned: nobody reads them, and a clock would make every image another one.
+// Serial numbers are fixed for reproducibility.
 const CONFIG_VOLUME_ID: u32 = 0x4556_4543;
 const ESP_VOLUME_ID: u32 = 0x4556_4545;
 const INSTALLER_VOLUME_ID: u32 = 0x4556_4544;
@@ -34,7 +33,7 @@ const INVENTORY_VOLUME_ID: u32 = 0x4556_4549;
 const ISO_BOOT_VOLUME_ID: u32 = 0x4556_4542;
 const USB_VOLUME_ID: u32 = 0x4556_4555;
 
-/// A volume with everything that is the same for all of them. A time before 1970 becomes that.
+/// Settings common to all volumes. Times before 1970 become 1970.
 fn volume(size: u64, label: &str, volume_id: u32, epoch: i64) -> fat::Options {
     fat::Options { size, label: label.to_owned(), volume_id, mtime: u32::try_from(epoch).unwrap_or(0), bits: fat::Bits::Auto }
 }

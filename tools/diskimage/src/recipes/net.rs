@@ -1,4 +1,4 @@
-//! installer.net: a tar with what a device that boots from the network loads.
+//! installer.net: a tar of the files that a device loads when it boots from the network.
 
 use super::Parts;
 use anyhow::{Context as _, Result, bail};
@@ -6,13 +6,13 @@ use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
 use flate2::{Compression, write::GzEncoder};
 use std::{io::Write, path::Path};
 
-/// What the tar holds, in its order. `initrd.bits` is made here, of `config.img` and `persist.img`; all others are parts.
+/// Files of the tar, in order. `initrd.bits` is generated from `config.img` and `persist.img`; all others are parts.
 pub const NET_FILES: &[&str] = &["ipxe.efi.cfg", "kernel", "initrd.img", "installer.img", BITS, "rootfs.img"];
 const BITS: &str = "initrd.bits";
 
 /// Writes the tar from `parts` (read with `Parts::of_folder(folder, true)`).
 pub fn write_installer_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
-    // All are found before the first byte is written.
+    // Finds all files before writing the first byte.
     let files = NET_FILES.iter().map(|name| {
         let content = if *name == BITS { Content::from(initrd_bits(parts, epoch)?) } else { part(parts, name)? };
         Ok(((*name).to_owned(), content))
@@ -20,7 +20,7 @@ pub fn write_installer_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Re
     write_files(files.collect::<Result<Vec<_>>>()?, epoch, out)
 }
 
-/// What GRUB reads that was loaded from the network: the ISO, which it fetches into memory, holds all the rest.
+/// Configuration for GRUB when loaded from the network: it fetches the ISO into memory, which contains everything else.
 const BOOT_ISO: &str = "\
 echo Loading the installer over the network: this can take minutes.
 loopback iso ($cmddevice)/installer.iso
@@ -30,7 +30,7 @@ export isnetboot
 configfile ($root)/EFI/BOOT/grub.cfg
 ";
 
-/// Writes the tar for an installer that is one ISO: iPXE, GRUB and its configuration beside it. `parts` as above.
+/// Writes the tar for an installer in one ISO, with iPXE, GRUB and its configuration. `parts` as in [`write_installer_net`].
 pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write) -> Result<()> {
     let name = |name: &str| anyhow::Ok((name.to_owned(), part(parts, name)?));
     let mut files = vec![name("ipxe.efi")?, name("ipxe.efi.cfg")?, ("installer.iso".to_owned(), Content::of_path(iso)?)];
@@ -39,7 +39,7 @@ pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write)
     let loaders: Vec<String> =
         loaders.filter(|name| name.starts_with("BOOT") && name.ends_with("EFI")).map(|name| format!("EFI/BOOT/{name}")).collect();
     if loaders.is_empty() {
-        bail!("there is no `EFI/BOOT/BOOT*.EFI` among the parts, which a netboot loads first");
+        bail!("the part `EFI/BOOT/BOOT*.EFI`, which a netboot loads first, is missing");
     }
     for loader in &loaders {
         files.push(name(loader)?);
@@ -53,7 +53,7 @@ fn write_files(files: Vec<(String, Content)>, epoch: i64, out: &mut dyn Write) -
     let mut tar = TarWriter::new(&mut out);
     for (name, content) in files {
         let kind = EntryKind::Node(Kind::File { content, link: None });
-        tar.append(name.as_bytes(), &Meta::root(0o644, epoch), &kind, &[]).with_context(|| format!("cannot put `{name}` into the tar"))?;
+        tar.append(name.as_bytes(), &Meta::root(0o644, epoch), &kind, &[]).with_context(|| format!("cannot add `{name}` to the tar"))?;
     }
     tar.finish().context("cannot write the tar")?;
     out.flush().context("cannot write the tar")
@@ -62,11 +62,11 @@ fn write_files(files: Vec<(String, Content)>, epoch: i64, out: &mut dyn Write) -
 fn part(parts: &Parts, name: &str) -> Result<Content> {
     match parts.find(name)? {
         Some(Node { kind: Kind::File { content, .. }, .. }) => Ok(content.clone()),
-        _ => bail!("there is no `{name}` among the parts, which installer.net is made from"),
+        _ => bail!("the part `{name}` of installer.net is missing"),
     }
 }
 
-/// An initrd that brings the installer its configuration, at the place where it finds its medium.
+/// An initrd with the configuration, at the path where the installer expects its medium.
 fn initrd_bits(parts: &Parts, epoch: i64) -> Result<Vec<u8>> {
     let mut cpio = Cpio { out: GzEncoder::new(Vec::new(), Compression::new(6)), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
     for folder in ["media", "media/root-rw", "media/root-rw/boot"] {
@@ -80,7 +80,7 @@ fn initrd_bits(parts: &Parts, epoch: i64) -> Result<Vec<u8>> {
     cpio.finish()
 }
 
-/// The form "new ASCII" of cpio (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst).
+/// Writes cpio in "newc" format (kernel's Documentation/driver-api/early-userspace/buffer-format.rst).
 struct Cpio<W: Write> {
     out: W,
     entries: u32,
@@ -94,7 +94,7 @@ impl<W: Write> Cpio<W> {
         self.put(name, [self.entries, mode, 0, 0, links, self.mtime], bytes)
     }
 
-    /// Inode, mode, owner, group, links, time; then the length, four numbers of devices, the name's length, a sum.
+    /// Fields: inode, mode, uid, gid, links, mtime; then size, four device numbers, name length, checksum.
     fn put(&mut self, name: &str, fields: [u32; 6], bytes: &[u8]) -> Result<()> {
         let mut header = String::from("070701");
         let more = [u32::try_from(bytes.len())?, 0, 0, 0, 0, u32::try_from(name.len() + 1)?, 0];

@@ -1,4 +1,4 @@
-//! What goes into the images, and which inputs are refused.
+//! Content of the images, and errors about inputs.
 #![allow(clippy::unwrap_used)]
 
 mod installers;
@@ -60,7 +60,7 @@ fn configurations_and_versions_that_cannot_be_are_refused() {
     }
     let large = "x".repeat(1 << 20);
     let error = format!("{:#}", config(&tree(&[("large", &large)]), 0).unwrap_err());
-    assert!(error.starts_with("the configuration cannot become config.img: the files do not fit: they need 1048576 bytes"), "{error}");
+    assert!(error.starts_with("cannot make config.img: the files do not fit: they need 1048576 bytes"), "{error}");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_tar_may_be_compressed_and_must_be_there() {
         let read = read_tar(&tar[..], &mut spool).unwrap();
         assert!(read.get("a").is_some() && newest(&read).unwrap() == 5);
     }
-    assert_eq!(read_tar(&[][..], &mut spool).unwrap_err().to_string(), "there is no tar: the input is empty");
+    assert_eq!(read_tar(&[][..], &mut spool).unwrap_err().to_string(), "the input is empty: expected a tar");
     assert!(read_tar(&[7; 3000][..], &mut spool).is_err());
     assert!(read_tar(&plain[..700], &mut spool).is_err());
 }
@@ -90,9 +90,9 @@ fn refusal(kinds: &[Kind], parts: &Parts) -> String {
 #[test]
 fn what_a_partition_needs_must_be_there() {
     let only_config = Parts::of_tree(tree(&[("config.img", "c")]));
-    assert_eq!(refusal(&[Kind::Imga], &only_config), "there is no `rootfs.img` among the parts, which the partition `imga` holds");
+    assert_eq!(refusal(&[Kind::Imga], &only_config), "the part `rootfs.img` for the partition `imga` is missing");
     assert!(refusal(&[Kind::Efi], &only_config).contains("`rootfs.img`"));
-    assert!(refusal(&[Kind::Installer], &parts(&[])).contains("there is no `initrd.img` among the parts"));
+    assert!(refusal(&[Kind::Installer], &parts(&[])).contains("the part `initrd.img` for the partition"));
     assert!(refusal(&[Kind::Efi], &parts(&[("EFI/BOOT/BOOT.pc", "core")])).contains("needs EFI/BOOT/BOOT.img"));
     assert!(disk(eve::LIVE, eve::DISK_SIZE, &parts(&[("EFI/BOOT/BOOT.img", "unused")]), 0).is_ok());
 }
@@ -112,7 +112,7 @@ fn boards_and_bioses_get_their_bytes() {
     assert_eq!(table.blobs.iter().map(|blob| blob.offset).collect::<Vec<_>>(), [34 * 512, 64 << 10]);
     assert_eq!((table.boot_code.len(), table.first_lba), (446, 16384));
     let bad = super::tests::parts(&[("imx8-flash.bin", "blob"), ("imx8-flash.conf", "offset=x")]);
-    assert!(refusal(eve::LIVE, &bad).starts_with("imx8-flash.conf: `offset=x` is no number of KiB"));
+    assert!(refusal(eve::LIVE, &bad).starts_with("imx8-flash.conf: `offset=x` is not a number of KiB"));
 }
 
 #[test]

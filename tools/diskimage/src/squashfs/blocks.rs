@@ -1,5 +1,5 @@
-//! File contents: cut into blocks, compressed by several threads, written in order. Small files are packed together into
-//! fragment blocks, as mksquashfs does by default: a file of more than one block keeps its last one to itself.
+//! File contents: split into blocks, compressed in parallel, written in order. Small files are packed into fragment blocks, as
+//! in mksquashfs by default: the tail of a larger file is not packed.
 
 use super::{
     Options,
@@ -10,46 +10,46 @@ use super::{
 use anyhow::{Context as _, Result};
 use std::{fs::File, io::Read as _};
 
-/// Where the data went.
+/// Positions of all data.
 pub(super) struct Data {
     /// Each distinct content.
     pub files: Vec<Stored>,
-    /// Position and size field of each fragment block.
+    /// Offset and size field of each fragment block.
     pub fragments: Vec<(u64, u32)>,
-    /// Position behind the last block.
+    /// Offset after the last block.
     pub end: u64,
 }
 
-/// Where one content went.
+/// Location of one content.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    /// Position of its first block.
+    /// Offset of its first block.
     pub start: u64,
     /// Size field of each block; 0 is a hole.
     pub sizes: Vec<u32>,
-    /// Bytes that are holes.
+    /// Number of bytes in holes.
     pub sparse: u64,
-    /// Its fragment block's number, or none.
+    /// Number of its fragment block, or `NONE32`.
     pub fragment: u32,
-    /// Its place in the fragment block.
+    /// Offset in the fragment block.
     pub offset: u32,
 }
 
 impl Stored {
-    /// Where the content of an empty file is.
+    /// Location of an empty content.
     pub(super) fn nowhere() -> Self {
         Self { start: 0, sizes: Vec::new(), sparse: 0, fragment: NONE32, offset: 0 }
     }
 }
 
-/// What a block of a file is: the number of its job, or a hole.
+/// A block: its job number, or a hole.
 #[derive(Clone, Copy)]
 enum Block {
     Job(usize),
     Hole,
 }
 
-/// Where one content will go, in numbers of jobs, whose positions are known at the end.
+/// Location of one content in job numbers; their offsets are known only at the end.
 struct Plan {
     blocks: Vec<Block>,
     sparse: u64,
@@ -57,7 +57,7 @@ struct Plan {
     offset: u32,
 }
 
-/// Compresses and writes all contents from position `start` of `out` on.
+/// Compresses and writes all contents to `out` from offset `start` on.
 pub(super) fn write(contents: &Contents<'_>, options: &Options, out: &mut File, start: u64) -> Result<Data> {
     let read = |queue: &Queue<'_>| {
         let mut packer = Packer { block_size: options.block_size as usize, queue, fragment: Vec::new(), fragments: Vec::new() };
@@ -81,7 +81,7 @@ fn stored(plan: &Plan, places: &[(u64, u32)]) -> Stored {
     Stored { start: first.unwrap_or(0), sizes: sizes.collect(), sparse: plan.sparse, fragment: plan.fragment, offset: plan.offset }
 }
 
-/// Cuts contents into blocks and gives them to the queue.
+/// Splits contents into blocks and sends them to the queue.
 struct Packer<'p> {
     block_size: usize,
     queue: &'p Queue<'p>,
@@ -94,7 +94,7 @@ impl Packer<'_> {
         let mut plans = Vec::with_capacity(contents.distinct.len());
         for (content, path) in &contents.distinct {
             let plan = if content.len() < self.block_size as u64 { self.small(content) } else { self.large(content) };
-            plans.push(plan.with_context(|| format!("cannot read `{path}` of the tree"))?);
+            plans.push(plan.with_context(|| format!("cannot read the content of `{path}`"))?);
         }
         self.flush_fragment()?;
         Ok(plans)
@@ -131,7 +131,7 @@ impl Packer<'_> {
                 plan.blocks.push(Block::Job(self.queue.send(block)?));
             }
         }
-        // The kernel subtracts it from the size; mksquashfs too keeps the difference above zero.
+        // The kernel subtracts it from the size; like mksquashfs, keeps the difference positive.
         plan.sparse = plan.sparse.min(content.len() - 1);
         Ok(plan)
     }

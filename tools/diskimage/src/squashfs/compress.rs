@@ -1,12 +1,12 @@
-//! The compressors, a block at a time. What GRUB, the kernel and unsquashfs all read: zlib and xz.
+//! Compressors of single blocks. Written images use only zlib and xz, which GRUB, the kernel and unsquashfs all read.
 
 use super::format::META_SIZE;
 use anyhow::{Context as _, Result, bail};
 use flate2::{Compress, Compression, FlushCompress, Status};
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
 
-/// A filter that xz may put before its dictionary coder, for machine code: those that GRUB's and all kernels' decoders know.
-/// (mksquashfs of today also has arm64, which GRUB 2.06 and Linux 6.1 refuse.)
+/// An xz branch filter for machine code: those that GRUB's and all kernels' decoders support. (Newer mksquashfs also has arm64,
+/// which GRUB 2.06 and Linux 6.1 refuse.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bcj {
     /// x86.
@@ -18,7 +18,7 @@ pub enum Bcj {
 }
 
 impl Bcj {
-    /// The bit in the superblock's compressor options.
+    /// Bit in the compressor options.
     fn bit(self) -> u32 {
         match self {
             Self::X86 => 0x1,
@@ -28,23 +28,23 @@ impl Bcj {
     }
 }
 
-/// A compressor of an image.
+/// Compressor of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compressor {
-    /// Small. Each block is tried without and with each filter, and the smallest is kept.
+    /// Best ratio. Compresses each block without and with each filter, and keeps the smallest result.
     Xz {
         /// Filters to try.
         bcj: Vec<Bcj>,
     },
-    /// Fast: zlib.
+    /// Fastest: zlib.
     Gzip,
 }
 
-/// zlib's level: half the time of mksquashfs's 9 for one percent of size.
+/// zlib level; takes half the time of mksquashfs's 9 for 1% more size.
 const GZIP_LEVEL: u32 = 6;
 
 impl Compressor {
-    /// Its number in the superblock.
+    /// Number in the superblock.
     pub(super) fn id(&self) -> u16 {
         match self {
             Self::Gzip => 1,
@@ -52,7 +52,7 @@ impl Compressor {
         }
     }
 
-    /// The options that stand behind the superblock; none where they are the defaults.
+    /// Compressor options after the superblock; `None` for the defaults.
     pub(super) fn options(&self, block_size: u32) -> Option<Vec<u8>> {
         match self {
             Self::Xz { bcj } if !bcj.is_empty() => {
@@ -63,7 +63,7 @@ impl Compressor {
         }
     }
 
-    /// Bytes that one thread takes to compress, beside the block itself: what xz's documentation says of its match finder,
+    /// Memory of one compression thread in bytes, without the block itself; from xz's documentation of its match finder,
     /// rounded up.
     pub(super) fn memory(&self, block_size: u32) -> usize {
         match self {
@@ -72,7 +72,7 @@ impl Compressor {
         }
     }
 
-    /// The compressed bytes; none when they would not be fewer than `data`.
+    /// The compressed bytes; `None` if they are not fewer than `data`.
     pub(super) fn compress(&self, data: &[u8], block_size: u32) -> Result<Option<Vec<u8>>> {
         match self {
             _ if looks_random(data) => Ok(None),
@@ -93,9 +93,8 @@ impl Compressor {
     }
 }
 
-/// Whether no compressor would gain half a percent: every byte value is about as frequent, and next to nothing comes twice.
-/// Compressed kernels and initrds are like that; it costs a hundredth of what xz would take to find out, and GRUB and the
-/// kernel read a stored block sooner.
+/// Whether compression would save less than about 0.5%: all byte values are about equally frequent, and almost nothing repeats.
+/// True for compressed kernels and initrds. The check costs 1% of xz's time, and GRUB and the kernel read stored blocks faster.
 fn looks_random(data: &[u8]) -> bool {
     const BITS: u32 = 16;
     const STEP: usize = 4;
@@ -105,7 +104,7 @@ fn looks_random(data: &[u8]) -> bool {
     let mut counts = [0_u64; 256];
     data.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
     let length = data.len() as u64;
-    // True noise gives length² / 256 + length, with a deviation of a tenth of length.
+    // Random data gives length² / 256 + length, with a deviation of length / 10.
     let squares: u64 = counts.iter().map(|count| count * count).sum();
     if squares > length * length / 256 * 129 / 128 + length * 3 / 2 {
         return false;
@@ -130,7 +129,7 @@ fn gzip(data: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok((status == Status::StreamEnd && out.len() < data.len()).then_some(out))
 }
 
-/// The parameters are mksquashfs's: preset 6 with the block as dictionary, CRC32; the kernel's decoder knows no other check.
+/// mksquashfs's parameters: preset 6, dictionary of one block, CRC32 (the kernel's decoder supports no other check).
 fn xz(data: &[u8], filter: Option<Bcj>, block_size: u32) -> Result<Option<Vec<u8>>> {
     let mut options = LzmaOptions::new_preset(6).context("xz has no preset 6")?;
     options.dict_size(block_size);
@@ -148,14 +147,14 @@ fn xz(data: &[u8], filter: Option<Bcj>, block_size: u32) -> Result<Option<Vec<u8
         let taken = usize::try_from(stream.total_in())?;
         match stream.process_vec(&data[taken..], &mut out, Action::Finish).context("xz failed")? {
             liblzma::stream::Status::StreamEnd => return Ok((out.len() < data.len()).then_some(out)),
-            // The buffer has room for what is worth keeping; more is not.
+            // The buffer is full: the result would not be smaller.
             _ if out.len() == out.capacity() => return Ok(None),
             _ => {}
         }
     }
 }
 
-/// Decompresses a block of an image whose superblock names the compressor `id`, to at most `limit` bytes.
+/// Decompresses a block with the compressor number `id` to at most `limit` bytes.
 pub(super) fn decompress(id: u16, data: &[u8], limit: usize) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(limit);
     match id {
@@ -164,7 +163,7 @@ pub(super) fn decompress(id: u16, data: &[u8], limit: usize) -> Result<Vec<u8>> 
                 .decompress_vec(data, &mut out, flate2::FlushDecompress::Finish)
                 .context("a zlib block is damaged")?;
             if status != Status::StreamEnd {
-                bail!("a zlib block is cut off, or larger than {limit} bytes");
+                bail!("a zlib block is truncated, or larger than {limit} bytes");
             }
         }
         4 => {
@@ -175,7 +174,7 @@ pub(super) fn decompress(id: u16, data: &[u8], limit: usize) -> Result<Vec<u8>> 
                 match stream.process_vec(&data[taken..], &mut out, Action::Finish).context("an xz block is damaged")? {
                     liblzma::stream::Status::StreamEnd => break,
                     _ if out.len() == before || out.len() == out.capacity() => {
-                        bail!("an xz block is cut off, or larger than {limit} bytes")
+                        bail!("an xz block is truncated, or larger than {limit} bytes")
                     }
                     _ => {}
                 }
@@ -190,12 +189,12 @@ pub(super) fn decompress(id: u16, data: &[u8], limit: usize) -> Result<Vec<u8>> 
                 bail!("a zstd block is larger than {limit} bytes");
             }
         }
-        other => bail!("the image is compressed with method {other}; gzip (1), xz (4) and zstd (6) are known"),
+        other => bail!("unsupported compressor {other}: gzip (1), xz (4) and zstd (6) are supported"),
     }
     Ok(out)
 }
 
-/// The compressor's name by its number.
+/// Name of a compressor number.
 pub(super) fn name(id: u16) -> &'static str {
     match id {
         1 => "gzip",

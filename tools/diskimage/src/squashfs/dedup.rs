@@ -1,4 +1,4 @@
-//! Which files there are to store: each content once, whether by hard links or because two files are equal.
+//! Finds the distinct contents of a tree, so that hard links and equal files are stored once.
 
 use anyhow::{Context as _, Result};
 use filetree::{Content, Kind, Tree};
@@ -8,27 +8,27 @@ use std::{
     io::Read as _,
 };
 
-/// Bytes read at a time to compare or to hash.
+/// Number of bytes read at a time to compare or hash.
 const CHUNK: usize = 64 << 10;
 
-/// The distinct contents of a tree, in the order of their first paths, and which one each file has.
+/// Distinct contents in the order of their first paths, and the content of each file.
 pub(super) struct Contents<'t> {
-    /// Contents with the path that names them in errors.
+    /// Each content with its first path, for errors.
     pub distinct: Vec<(&'t Content, String)>,
-    /// Index into `distinct` for every path of a non-empty regular file.
+    /// Index into `distinct` by path, for non-empty regular files.
     pub of_path: HashMap<Vec<u8>, usize>,
-    /// Files whose content another, earlier file has.
+    /// Number of files whose content equals an earlier file's.
     pub duplicates: u32,
 }
 
-/// What is known of the contents met so far.
+/// Contents found so far.
 #[derive(Default)]
 struct Known {
     by_link: HashMap<u64, usize>,
     by_length: HashMap<u64, SameLength>,
 }
 
-/// Contents of one length: hashed from the second one on.
+/// Contents of the same length: hashed once there are two.
 enum SameLength {
     One(usize),
     Many(HashMap<u64, Vec<usize>>),
@@ -56,7 +56,7 @@ impl<'t> Contents<'t> {
         Ok(contents)
     }
 
-    /// The number of an earlier content with the same bytes, or of this one, which is then new.
+    /// Index of an earlier content with the same bytes, or of this new one.
     fn add(&mut self, content: &'t Content, path: &[u8], known: &mut Known) -> Result<usize> {
         let own = self.distinct.len();
         self.distinct.push((content, String::from_utf8_lossy(path).into_owned()));
@@ -81,7 +81,7 @@ impl<'t> Contents<'t> {
     }
 
     fn name(&self, index: usize) -> String {
-        format!("cannot read `{}` of the tree", self.distinct[index].1)
+        format!("cannot read the content of `{}`", self.distinct[index].1)
     }
 
     fn hash(&self, index: usize) -> Result<u64> {
@@ -101,7 +101,7 @@ fn hash(content: &Content) -> Result<u64> {
     }
 }
 
-/// Whether two contents of the same length have the same bytes.
+/// Compares two contents of the same length.
 fn equal(a: &Content, b: &Content) -> Result<bool> {
     let (mut a, mut b) = (a.open()?, b.open()?);
     let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);

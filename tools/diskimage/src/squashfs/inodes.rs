@@ -1,4 +1,4 @@
-//! Inodes and directories: one walk that numbers everything, one that writes children before their parents.
+//! Writes inodes and directories: one walk assigns inode numbers, a second writes children before parents.
 
 use super::{
     Options,
@@ -13,30 +13,30 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Kind, Node, Tree};
 use std::collections::{BTreeSet, HashMap};
 
-/// Bytes of a name, at most: the format has room for one more, Linux has not.
+/// Maximum length of a name: Linux's limit (the format allows one more byte).
 const LONGEST_NAME: usize = 255;
-/// Bytes of a symbolic link's target, at most: Linux reads no longer one.
+/// Maximum length of a symbolic link's target: Linux's limit.
 const LONGEST_TARGET: usize = 4095;
-/// What a directory's size field counts beyond its bytes: room for `.` and `..`.
+/// Added to a directory's size in its inode, for `.` and `..`.
 const DIR_EXTRA: u32 = 3;
 
-/// The finished tables of inodes, directories, owners and attributes.
+/// Finished tables of inodes, directories, ids and extended attributes.
 pub(super) struct Inodes {
     /// Compressed inode table.
     pub inodes: Vec<u8>,
     /// Compressed directory table.
     pub dirs: Vec<u8>,
-    /// How many inodes.
+    /// Number of inodes.
     pub count: u32,
-    /// Reference of the root's inode.
+    /// Reference of the root inode.
     pub root: u64,
-    /// Reference of every inode by its number minus one.
+    /// Reference of each inode, by inode number minus one.
     pub export: Vec<u64>,
-    /// Distinct user and group numbers.
+    /// Distinct uids and gids.
     pub ids: Vec<u32>,
-    /// Compressed attribute values and their blocks' offsets.
+    /// Compressed attribute values.
     pub xattr_values: Vec<u8>,
-    /// Rows of the attribute table.
+    /// Entries of the attribute table.
     pub xattr_rows: Vec<[u8; 16]>,
 }
 
@@ -53,7 +53,7 @@ struct Writer<'w> {
     written_links: HashMap<u64, Place>,
 }
 
-/// Inode numbers by path, and how many names each hard-linked file has.
+/// Inode numbers by path, and the number of names of each hard-linked file.
 #[derive(Default)]
 struct Numbers {
     next: u32,
@@ -110,16 +110,16 @@ pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: 
         numbers,
         written_links: HashMap::new(),
     };
-    // Owners get their numbers in the order of the numbers themselves, whatever the order of the walk.
+    // Ids are sorted by value, independent of the walk.
     let mut owners = BTreeSet::new();
     tree.walk(&mut |_, node| {
         owners.extend([node.meta.uid, node.meta.gid]);
         Ok(())
     })?;
     for (index, id) in owners.into_iter().enumerate() {
-        // The superblock counts them in 16 bits, so the last index is 65534.
+        // The superblock counts ids in 16 bits, so the last index is 65534.
         let index = u16::try_from(index).ok().filter(|index| *index < u16::MAX);
-        let index = index.context("the tree has more than 65535 different owners, which squashfs cannot hold")?;
+        let index = index.context("the tree has more than 65535 different owners, the limit of squashfs")?;
         writer.id_index.insert(id, index);
         writer.ids.push(id);
     }
@@ -138,7 +138,7 @@ pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: 
 }
 
 impl Writer<'_> {
-    /// Writes the node, and all below it first. `parent` is the number of the directory above.
+    /// Writes the node after all its children. `parent` is the inode number of its parent directory.
     fn node(&mut self, path: &mut Vec<u8>, node: &Node, parent: u32) -> Result<Place> {
         let link = link_of(node);
         if let Some(place) = link.and_then(|link| self.written_links.get(&link)) {
@@ -151,7 +151,7 @@ impl Writer<'_> {
             Kind::File { .. } => self.file(path, link, xattr)?,
             Kind::Symlink(target) => {
                 if target.is_empty() || target.len() > LONGEST_TARGET {
-                    bail!("the link `{}` has a target of {} bytes; Linux takes 1 to {LONGEST_TARGET}", name(path), target.len());
+                    bail!("the link `{}` has a target of {} bytes; Linux allows 1 to {LONGEST_TARGET}", name(path), target.len());
                 }
                 let mut body = 1u32.to_le_bytes().to_vec();
                 body.extend_from_slice(&u32::try_from(target.len())?.to_le_bytes());
@@ -177,7 +177,7 @@ impl Writer<'_> {
     fn header(&mut self, kind: u16, node: &Node, number: u32, path: &[u8]) -> Result<()> {
         let meta = &node.meta;
         let mtime = u32::try_from(meta.mtime.max(0))
-            .with_context(|| format!("the time of `{}` is beyond 2106, which squashfs cannot hold", name(path)))?;
+            .with_context(|| format!("the time of `{}` is after 2106, the limit of squashfs", name(path)))?;
         let mut header = Vec::with_capacity(16);
         for value in [kind, u16::try_from(meta.mode & 0o7777)?, self.id_index[&meta.uid], self.id_index[&meta.gid]] {
             header.extend_from_slice(&value.to_le_bytes());
@@ -192,7 +192,7 @@ impl Writer<'_> {
         let mut subdirs = 0;
         for (entry, child) in children {
             if entry.is_empty() || entry.len() > LONGEST_NAME {
-                bail!("`{}` has a name of {} bytes; Linux takes 1 to {LONGEST_NAME}", name(path), entry.len());
+                bail!("`{}` contains a name of {} bytes; Linux allows 1 to {LONGEST_NAME}", name(path), entry.len());
             }
             let length = path.len();
             if length > 0 {
@@ -204,7 +204,8 @@ impl Writer<'_> {
             subdirs += u32::from(matches!(child.kind, Kind::Dir(_)));
         }
         let listing = dirs::write(&mut self.dirs, &places)?;
-        let size = listing.size.checked_add(DIR_EXTRA).with_context(|| format!("the directory `{}` takes more than 4 GiB", name(path)))?;
+        let size =
+            listing.size.checked_add(DIR_EXTRA).with_context(|| format!("the listing of the directory `{}` exceeds 4 GiB", name(path)))?;
         let links = subdirs + 2;
         let mut body = Vec::new();
         match (u16::try_from(size), xattr) {
@@ -264,7 +265,7 @@ impl Writer<'_> {
 
 fn device_body(path: &[u8], major: u32, minor: u32) -> Result<Vec<u8>> {
     let number = device(major, minor)
-        .with_context(|| format!("the device `{}` has the numbers {major}, {minor}; Linux takes 4095, 1048575 at most", name(path)))?;
+        .with_context(|| format!("the device `{}` has the numbers {major}, {minor}; Linux allows at most 4095, 1048575", name(path)))?;
     Ok([1u32.to_le_bytes(), number.to_le_bytes()].concat())
 }
 
@@ -272,7 +273,7 @@ fn name(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// The basic form, or the extended one when there are attributes.
+/// The basic form, or the extended one if there are attributes.
 fn with_xattr(kind: u16, mut body: Vec<u8>, xattr: Option<u32>) -> (u16, Vec<u8>) {
     match xattr {
         None => (kind, body),

@@ -1,4 +1,4 @@
-//! Metadata: a stream cut into blocks of 8 KiB, each compressed, and references into it.
+//! Metadata streams: split into blocks of 8 KiB, each compressed; and references into them.
 
 use super::{
     compress::Compressor,
@@ -6,12 +6,12 @@ use super::{
 };
 use anyhow::Result;
 
-/// A stream of metadata being written into memory.
+/// A metadata stream in memory.
 pub(super) struct MetaWriter<'c> {
     compressor: &'c Compressor,
     block_size: u32,
     pending: Vec<u8>,
-    /// The finished blocks.
+    /// Finished blocks.
     pub done: Vec<u8>,
     /// Offsets of the finished blocks in `done`.
     pub starts: Vec<u64>,
@@ -22,12 +22,12 @@ impl<'c> MetaWriter<'c> {
         Self { compressor, block_size, pending: Vec::new(), done: Vec::new(), starts: Vec::new() }
     }
 
-    /// Where the next byte goes: start of its block and offset in the block before compression.
+    /// Position of the next byte: offset of its block, and offset in the uncompressed block.
     pub(super) fn position(&self) -> (u64, u16) {
         (self.done.len() as u64, u16::try_from(self.pending.len()).expect("less than a block is pending"))
     }
 
-    /// The next byte's reference: 48 bits of block start and 16 of offset.
+    /// Reference of the next byte: 48 bits of block offset, 16 of offset in the block.
     pub(super) fn reference(&self) -> u64 {
         let (start, offset) = self.position();
         start << 16 | u64::from(offset)
@@ -62,14 +62,14 @@ impl<'c> MetaWriter<'c> {
         Ok(())
     }
 
-    /// Ends the stream: all its blocks, and where each begins.
+    /// Ends the stream; returns all blocks and their offsets.
     pub(super) fn finish(mut self) -> Result<(Vec<u8>, Vec<u64>)> {
         self.flush()?;
         Ok((self.done, self.starts))
     }
 }
 
-/// A metadata block that is not compressed.
+/// An uncompressed metadata block.
 pub(super) fn stored(bytes: &[u8]) -> Vec<u8> {
     let header = u16::try_from(bytes.len()).expect("a metadata block holds at most 8 KiB") | META_STORED;
     [&header.to_le_bytes(), bytes].concat()

@@ -1,5 +1,5 @@
-//! SquashFS 4.0 (the kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h): a writer that compresses
-//! on all cores and whose bytes depend on the tree and the options alone, and a reader that trusts nothing.
+//! Writes and reads SquashFS 4.0 (kernel's Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h). The writer
+//! compresses on all cores; its bytes depend on the tree and the options only. The reader validates all input.
 
 mod blocks;
 mod compress;
@@ -26,46 +26,45 @@ use std::{
     io::{Seek as _, SeekFrom, Write as _},
 };
 
-/// How an image is written.
+/// Settings of an image.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Compressor of data and metadata.
     pub compressor: Compressor,
-    /// Bytes in a data block: a power of two from 4096 to 1 MiB.
+    /// Size of a data block in bytes: a power of two from 4096 to 1 MiB.
     pub block_size: u32,
-    /// Time in the superblock, seconds since the epoch.
+    /// Time in the superblock: Unix timestamp.
     pub mtime: u32,
-    /// Blocks compressed at a time (fewer when the block size is so large that the memory would not do); the bytes of the
-    /// image do not depend on it.
+    /// Number of compression threads (fewer for large blocks, to limit memory); does not affect the result.
     pub threads: usize,
 }
 
 impl Default for Options {
-    /// mksquashfs's block size, xz, every core.
+    /// xz, mksquashfs's default block size, all cores.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { compressor: Compressor::Xz { bcj: Vec::new() }, block_size: 128 << 10, mtime: 0, threads }
     }
 }
 
-/// What a written image holds.
+/// Sizes of a written image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Bytes of the file, padding included.
+    /// Size of the file in bytes, with padding.
     pub bytes: u64,
-    /// Inodes.
+    /// Number of inodes.
     pub inodes: u32,
-    /// Files of which another file has the same content.
+    /// Number of files whose content equals another file's.
     pub duplicates: u32,
-    /// Blocks of packed small files.
+    /// Number of fragment blocks.
     pub fragments: u32,
 }
 
-/// Writes `tree` as an image to `out`, which is emptied first. Errors name the path that the format cannot hold, or the
-/// file that could not be read.
+/// Writes `tree` to `out`, which is truncated first. Errors name the path that the format cannot store, or the file that cannot
+/// be read.
 pub fn write(tree: &Tree, options: &Options, out: &mut File) -> Result<Summary> {
     if !options.block_size.is_power_of_two() || !(4096..=1 << 20).contains(&options.block_size) {
-        bail!("a squashfs block has a power of two from 4096 to 1048576 bytes, not {}", options.block_size);
+        bail!("invalid squashfs block size of {} bytes: it must be a power of two from 4096 to 1048576", options.block_size);
     }
     out.set_len(0)?;
     out.seek(SeekFrom::Start(SUPERBLOCK_SIZE))?;

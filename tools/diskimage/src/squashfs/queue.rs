@@ -1,5 +1,4 @@
-//! Blocks compressed by several threads and written in the order in which they came, with a bound on the memory under way.
-//! The first failure ends the reading too.
+//! Compresses blocks in several threads and writes them in order, with bounded memory. The first error also stops the reader.
 
 use super::{Options, format::DATA_STORED};
 use anyhow::{Context as _, Result, bail};
@@ -14,20 +13,20 @@ use std::{
     },
 };
 
-/// Bytes of blocks under way, at most: enough to keep all threads busy while one block waits for its turn, or the disk for itself.
+/// Limit of blocks in flight in bytes: keeps all threads busy while one block is slow, or the disk is.
 const BLOCK_MEMORY: usize = 32 << 20;
-/// Bytes of the encoders' own memory, at most.
+/// Limit of the encoders' own memory in bytes.
 const ENCODER_MEMORY: usize = 128 << 20;
 
-/// Where the blocks went.
+/// Locations of all blocks.
 pub(super) struct Places {
-    /// Position and size field of each block, in the order in which they were sent.
+    /// Offset and size field of each block, in the order of sending.
     pub blocks: Vec<(u64, u32)>,
-    /// Position behind the last block.
+    /// Offset after the last block.
     pub end: u64,
 }
 
-/// Takes blocks in order.
+/// Accepts blocks in order.
 pub(super) struct Queue<'q> {
     jobs: Sender<(usize, Vec<u8>)>,
     tickets: &'q Tickets,
@@ -35,8 +34,8 @@ pub(super) struct Queue<'q> {
 }
 
 impl Queue<'_> {
-    /// Gives a block away; its number is its index in [`Places::blocks`]. Waits while too many are under way, and fails when
-    /// the image cannot be written any more.
+    /// Sends a block; returns its index in [`Places::blocks`]. Waits while too many blocks are in flight; fails if the image
+    /// cannot be written any more.
     pub(super) fn send(&self, block: Vec<u8>) -> Result<usize> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if !self.tickets.take() || self.jobs.send((number, block)).is_err() {
@@ -46,14 +45,14 @@ impl Queue<'_> {
     }
 }
 
-/// A limit on blocks under way, which also tells the reader to stop.
+/// Limits the blocks in flight; also stops the reader.
 struct Tickets {
     left: Mutex<Option<usize>>,
     changed: Condvar,
 }
 
 impl Tickets {
-    /// Waits for a ticket; `false` when there will be none.
+    /// Waits for a ticket; `false` after [`Self::stop`].
     fn take(&self) -> bool {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = self.changed.wait_while(left, |left| *left == Some(0)).unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +72,7 @@ impl Tickets {
     }
 }
 
-/// Stops the reader when its thread ends, in whatever way, so that nobody waits for a ticket for ever.
+/// Stops the reader when the writer thread ends for any reason, so that it does not wait forever.
 struct StopAtEnd<'t>(&'t Tickets);
 
 impl Drop for StopAtEnd<'_> {
@@ -82,10 +81,10 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// A block's number, its bytes, and whether they are as they were.
+/// A block's number, its bytes, and whether they are stored uncompressed.
 type Packed = (usize, Result<(Vec<u8>, bool)>);
 
-/// Runs `read`, which sends blocks, and writes them from position `start` of `out` on.
+/// Runs `read`, which sends blocks, and writes them to `out` from offset `start` on.
 pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl FnOnce(&Queue<'_>) -> Result<T>) -> Result<(T, Places)> {
     let block_size = options.block_size as usize;
     let threads = options.threads.clamp(1, (ENCODER_MEMORY / options.compressor.memory(options.block_size)).max(1));
@@ -108,8 +107,8 @@ pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl F
         let queue = Queue { jobs, tickets, next: AtomicUsize::new(0) };
         let sent = read(&queue);
         drop(queue);
-        let written = writer.join().map_err(|_| anyhow::anyhow!("the thread that writes the image broke"))?;
-        // That reading stopped when the disk was full is not the cause.
+        let written = writer.join().map_err(|_| anyhow::anyhow!("internal error: the thread that writes the image panicked"))?;
+        // A write error is the cause of the reader's error, so it is reported first.
         let places = written?;
         Ok((sent?, places))
     })

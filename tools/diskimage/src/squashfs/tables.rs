@@ -1,4 +1,4 @@
-//! The tables behind the data, and the superblock, which is written last.
+//! Writes the tables after the data, and finally the superblock.
 
 use super::{
     Options,
@@ -13,16 +13,16 @@ use std::{
     io::{BufWriter, Seek as _, SeekFrom, Write},
 };
 
-/// Everything that the tables say.
+/// Content of the tables.
 pub(super) struct Tables<'t> {
     pub inodes: &'t Inodes,
     pub data: &'t Data,
     pub options: &'t Options,
-    /// Whether compressor options stand behind the superblock.
+    /// Whether compressor options follow the superblock.
     pub has_options: bool,
 }
 
-/// Output that knows its position.
+/// Output that tracks its offset.
 struct Out<'o> {
     file: BufWriter<&'o mut File>,
     at: u64,
@@ -38,7 +38,7 @@ impl Out<'_> {
 }
 
 impl Tables<'_> {
-    /// Writes all tables from `start` on, and the superblock; gives the bytes used.
+    /// Writes all tables from offset `start` on, and the superblock; returns the number of bytes used.
     pub(super) fn write(&self, out: &mut File, start: u64) -> Result<u64> {
         out.seek(SeekFrom::Start(start))?;
         let mut out = Out { file: BufWriter::with_capacity(1 << 20, out), at: start };
@@ -60,7 +60,7 @@ impl Tables<'_> {
         Ok(used)
     }
 
-    /// Rows in metadata blocks, then the positions of the blocks; gives the position of the positions.
+    /// Writes rows in metadata blocks, then the list of the blocks' offsets; returns the list's offset.
     fn indexed(&self, out: &mut Out<'_>, rows: &[u8]) -> Result<u64> {
         let mut meta = MetaWriter::new(&self.options.compressor, self.options.block_size);
         meta.push(rows)?;

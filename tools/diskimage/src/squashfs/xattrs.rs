@@ -1,29 +1,29 @@
-//! Extended attributes: lists of names and values in metadata, and a table of the distinct lists.
+//! Extended attributes: name-value lists in metadata, and a table of the distinct lists.
 
 use super::meta::MetaWriter;
 use anyhow::{Result, bail};
 use std::collections::{BTreeMap, HashMap};
 
-/// Prefixes by their number in the format.
+/// Namespace prefixes by their number in the format.
 const PREFIXES: [&str; 3] = ["user.", "trusted.", "security."];
 
-/// Bit of a name's prefix number: the value stands elsewhere, here is its reference.
+/// Bit of a prefix number: the value is a reference (out-of-line value).
 pub(super) const ELSEWHERE: u16 = 0x100;
-/// Values longer than this are written once and then referred to, as mksquashfs does.
+/// Longer values are stored once and referenced, as in mksquashfs.
 const INLINE: usize = 128;
 
 /// Linux's limits.
 const LONGEST_NAME: usize = 255;
 const LONGEST_VALUE: usize = 65536;
 
-/// One attribute list of a file.
+/// The attributes of one file.
 type List = BTreeMap<String, Vec<u8>>;
 
 /// The lists written so far.
 pub(super) struct XattrWriter<'c> {
-    /// The names and values.
+    /// Names and values.
     pub values: MetaWriter<'c>,
-    /// A row for each list: reference, number of attributes, bytes.
+    /// One row per list: reference, number of attributes, size.
     pub rows: Vec<[u8; 16]>,
     lists: HashMap<List, u32>,
     long_values: HashMap<Vec<u8>, u64>,
@@ -34,8 +34,8 @@ impl<'c> XattrWriter<'c> {
         Self { values, rows: Vec::new(), lists: HashMap::new(), long_values: HashMap::new() }
     }
 
-    /// The number of the list, which is written unless an equal one was; none for an empty list. An attribute of a namespace
-    /// that the format has no number for (`system.`) is an error.
+    /// Index of the list, which is written if it is new; `None` for an empty list. Attributes of other namespaces (`system.`)
+    /// are errors.
     pub(super) fn add(&mut self, list: &List, path: &[u8]) -> Result<Option<u32>> {
         if list.is_empty() {
             return Ok(None);
@@ -48,11 +48,11 @@ impl<'c> XattrWriter<'c> {
         for (name, value) in list {
             let found = PREFIXES.iter().zip(0u16..).find_map(|(prefix, number)| Some((number, name.strip_prefix(prefix)?)));
             let Some((prefix, rest)) = found else {
-                bail!("`{}` has the extended attribute `{name}`, which squashfs cannot hold", String::from_utf8_lossy(path));
+                bail!("`{}` has the extended attribute `{name}`, which squashfs does not support", String::from_utf8_lossy(path));
             };
             if rest.is_empty() || name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
                 bail!(
-                    "`{}` has the extended attribute `{name}` with a value of {} bytes; Linux takes names of {LONGEST_NAME} and values of {LONGEST_VALUE} bytes",
+                    "`{}` has the extended attribute `{name}` with a value of {} bytes; Linux allows names of {LONGEST_NAME} and values of {LONGEST_VALUE} bytes",
                     String::from_utf8_lossy(path),
                     value.len()
                 );
@@ -87,7 +87,7 @@ impl<'c> XattrWriter<'c> {
     }
 }
 
-/// The prefix with this number.
+/// The namespace prefix of a number.
 pub(super) fn prefix(number: u16) -> Option<&'static str> {
     PREFIXES.get(usize::from(number)).copied()
 }

@@ -1,4 +1,4 @@
-//! Inputs of the tools, what the library makes of them, and a comparison.
+//! Inputs of the tools, the library's results, and a comparison.
 #![allow(clippy::unwrap_used, missing_docs, dead_code)]
 
 use diskimage::{disk, eve, recipes, squashfs::Compressor};
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-/// Seconds since the epoch: 2026-11-22.
+/// Unix timestamp: 2026-11-22.
 pub const EPOCH: i64 = 1_795_305_600;
 
 pub fn tree(files: &[(&str, &[u8])]) -> Tree {
@@ -32,7 +32,7 @@ pub const ROOT: &[(&str, &[u8])] = &[
     ("boot/kernel", &[1; 200_000]),
 ];
 
-/// What the library writes, with the same inputs, in this process.
+/// Writes the library's result for the same inputs in this process.
 pub fn by_library(write: impl FnOnce(&mut File)) -> File {
     let mut file = tempfile::tempfile().unwrap();
     write(&mut file);
@@ -40,7 +40,7 @@ pub fn by_library(write: impl FnOnce(&mut File)) -> File {
     file
 }
 
-/// Both have the same bytes, of which few are in memory at a time.
+/// Compares two files piece by piece, to limit memory.
 pub fn same(mut a: impl Read, mut b: impl Read) {
     let mut at = 0;
     loop {
@@ -70,7 +70,7 @@ pub fn config() -> File {
 /// `rootfs.img` of [`ROOT`].
 pub fn rootfs() -> File {
     by_library(|out| {
-        // Over the tar, because folders that nobody wrote into it are made when it is read.
+        // From the tar, because reading it adds missing folders.
         let mut spool = Spool::new_in(&std::env::temp_dir()).unwrap();
         let tree = recipes::read_tar(&tar(ROOT)[..], &mut spool).unwrap();
         recipes::pack_rootfs(tree, Compressor::Xz { bcj: Vec::new() }, EPOCH, out).unwrap();
@@ -86,7 +86,7 @@ pub fn live(folder: &Path) -> File {
     })
 }
 
-/// `rootfs.img` of [`ROOT`] as an ext4.
+/// `rootfs.img` of [`ROOT`] as ext4.
 pub fn ext4() -> File {
     by_library(|out| {
         let mut spool = Spool::new_in(&std::env::temp_dir()).unwrap();
@@ -95,7 +95,7 @@ pub fn ext4() -> File {
     })
 }
 
-/// What an installer has besides `rootfs.img`, `config.img` and `persist.img`.
+/// Files of an installer besides `rootfs.img`, `config.img` and `persist.img`.
 pub const INSTALLER: &[(&str, &[u8])] = &[
     ("EFI/BOOT/BOOTX64.EFI", &[0x4d; 70_000]),
     ("grub.cfg", b"of the installer"),
@@ -120,7 +120,7 @@ pub fn installer(folder: &Path) -> File {
     })
 }
 
-/// Puts files into `folder`.
+/// Writes files into `folder`.
 pub fn place(folder: &Path, files: &[(&str, &[u8])]) {
     for (path, bytes) in files {
         let path = folder.join(path);

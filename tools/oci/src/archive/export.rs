@@ -1,4 +1,5 @@
-//! An image of the cache as an archive that is both: an OCI layout, and what `docker load` has read since docker 1.10.
+//! Exports an image of the cache as a tar that is an OCI layout and also a `docker save` archive (docker 1.10 and later load
+//! it).
 
 use super::{BLOBS, DockerImage, INDEX_JSON, MANIFEST_JSON};
 use crate::{
@@ -18,8 +19,8 @@ use std::{
 };
 
 impl Cache {
-    /// Writes a tar that `docker load` takes and that is an OCI layout, too. Every blob is checked on the way. The same image
-    /// gives the same bytes.
+    /// Writes the image to `out` as a tar for `docker load` that is also an OCI layout. Checks the digest of every blob. The
+    /// same image gives the same bytes.
     pub fn export_docker_archive(&self, reference: &str, arch: &str, out: impl Write) -> Result<()> {
         let full = expand_reference(reference);
         let out = BufWriter::with_capacity(1 << 18, out);
@@ -27,7 +28,7 @@ impl Cache {
     }
 
     fn export(&self, full: &str, arch: &str, out: impl Write) -> Result<()> {
-        let found = self.locate(full, arch)?.with_context(|| format!("the cache `{}` does not have it", self.dir().display()))?;
+        let found = self.locate(full, arch)?.with_context(|| format!("the cache `{}` does not contain it", self.dir().display()))?;
         let mut tar = TarWriter::new(out);
         let folder = EntryKind::Node(Kind::Dir(BTreeMap::new()));
         for path in ["blobs", "blobs/sha256"] {

@@ -1,4 +1,4 @@
-//! Archives from elsewhere into the cache. Blobs go there as they come; an image gets its name when all is read and fits.
+//! Imports image archives into the cache. Blobs are written while the archive is read; names are set last, after all checks.
 
 use super::{BLOBS, DockerImage, INDEX_JSON, MANIFEST_JSON};
 use crate::{
@@ -13,29 +13,28 @@ use std::{
 };
 use tar::{Archive, EntryType};
 
-/// The largest list of images that is believed, in bytes.
+/// Size limit of the archive's JSON lists, in bytes.
 const MAX_LIST: u64 = 16 << 20;
-/// How many links of an archive may lead to each other.
+/// Length limit of a chain of links in an archive.
 const MAX_LINKS: usize = 8;
 
-/// What an archive held.
+/// Content of an archive.
 #[derive(Default)]
 struct Contents {
     index: Option<Index>,
     images: Option<Vec<DockerImage>>,
-    /// Files by their path, as blobs of the cache.
+    /// Blobs in the cache by their path in the archive.
     files: BTreeMap<String, Descriptor>,
-    /// `docker save` of old links equal layers to each other.
+    /// Links by path: older `docker save` stores a repeated layer as a link.
     links: BTreeMap<String, String>,
 }
 
 impl Cache {
-    /// Takes the images of a tar that is an OCI layout, or that came from `docker save`, under the names that it gives, or under
-    /// `name` when it holds one image. The full names come back. What the cache has of the same names for other
-    /// architectures stays.
+    /// Imports the images of a tar that is an OCI layout or a `docker save` archive, under the names in the archive, or under
+    /// `name` if it holds exactly one image. Images of the same name for other architectures are kept. Returns the full names.
     pub fn import(&self, archive: impl Read, name: Option<&str>) -> Result<Vec<String>> {
         self.make_blobs()?;
-        let contents = self.read_archive(archive).context("cannot read the archive of images")?;
+        let contents = self.read_archive(archive).context("cannot read the image archive")?;
         let named = match (&contents.index, &contents.images) {
             (Some(index), images) => {
                 let named = self.add_layout(index, name)?;
@@ -45,10 +44,10 @@ impl Cache {
                 }
             }
             (None, Some(images)) => self.add_docker_images(images, &contents, name)?,
-            (None, None) => bail!("the archive has neither `{INDEX_JSON}` nor `{MANIFEST_JSON}`: it is no archive of images"),
+            (None, None) => bail!("this is no image archive: it contains neither `{INDEX_JSON}` nor `{MANIFEST_JSON}`"),
         };
         if named.is_empty() {
-            bail!("the archive names no image\nhint: give the name that it is to have");
+            bail!("the archive names no image\nhint: pass a name for the image");
         }
         Ok(named)
     }
@@ -77,7 +76,11 @@ impl Cache {
                 path => {
                     let blob = self.write_blob("", &mut |out: &mut dyn Write| Ok(std::io::copy(&mut entry, out).map(drop)?))?;
                     if let Some(hex) = path.strip_prefix(BLOBS) {
-                        ensure!(blob.digest == format!("sha256:{hex}"), "the archive's `{path}` is damaged: its digest is {}", blob.digest);
+                        ensure!(
+                            blob.digest == format!("sha256:{hex}"),
+                            "`{path}` in the archive is damaged: its digest is {}",
+                            blob.digest
+                        );
                     }
                     contents.files.insert(path.to_owned(), blob);
                 }
@@ -89,10 +92,10 @@ impl Cache {
     /// Names the images of an OCI layout's index.
     fn add_layout(&self, index: &Index, name: Option<&str>) -> Result<Vec<String>> {
         let images: Vec<&Descriptor> = index.manifests.iter().filter(|m| m.annotation(names::ATTESTATION_SUBJECT).is_none()).collect();
-        ensure!(name.is_none() || images.len() == 1, "the archive holds {} images and cannot be given one name", images.len());
+        ensure!(name.is_none() || images.len() == 1, "one name was given, but the archive holds {} images", images.len());
         let mut named = Vec::new();
         for image in images {
-            // The reference name may be a tag alone; a name has a slash or a colon.
+            // `REF_NAME` may be a tag only; a name contains a slash or a colon.
             let own = || image.annotation(names::REF_NAME).filter(|name| name.contains(['/', ':']));
             let Some(name) = name.or(image.annotation(names::CONTAINERD_NAME)).or_else(own) else { continue };
             let full = expand_reference(name);
@@ -104,15 +107,15 @@ impl Cache {
                 let config: ConfigFile = self.read_json(&manifest.config)?;
                 self.add_image(&full, &config.architecture, image.clone())
             };
-            add().with_context(|| format!("cannot take the image `{full}` from the archive"))?;
+            add().with_context(|| format!("cannot import the image `{full}`"))?;
             named.push(full);
         }
         Ok(named)
     }
 
-    /// Makes manifests for the images of a `docker save`, and names them.
+    /// Writes manifests for the images of a `docker save` archive (it has none), and names them.
     fn add_docker_images(&self, images: &[DockerImage], contents: &Contents, name: Option<&str>) -> Result<Vec<String>> {
-        ensure!(name.is_none() || images.len() == 1, "the archive holds {} images and cannot be given one name", images.len());
+        ensure!(name.is_none() || images.len() == 1, "one name was given, but the archive holds {} images", images.len());
         let mut named = Vec::new();
         for image in images {
             let config = Descriptor { media_type: names::CONFIG.to_owned(), ..contents.file(&image.config)? };
@@ -142,7 +145,7 @@ impl Cache {
         Ok(named)
     }
 
-    /// The media type of a layer that lies in the cache.
+    /// The descriptor of a layer blob in the cache, its media type set from the first bytes.
     fn describe_layer(&self, blob: Descriptor) -> Result<Descriptor> {
         let file = std::fs::File::open(self.blob_path(&blob.digest)?)?;
         let mut first = Vec::new();
@@ -158,19 +161,19 @@ impl Contents {
             if let Some(file) = self.files.get(&path) {
                 return Ok(file.clone());
             }
-            path = self.links.get(&path).with_context(|| format!("the archive has no file `{path}`"))?.clone();
+            path = self.links.get(&path).with_context(|| format!("the archive does not contain `{path}`"))?.clone();
         }
-        bail!("the archive's `{path}` is a loop of links")
+        bail!("`{path}` in the archive is a loop of links")
     }
 }
 
 fn read_list<T: serde::de::DeserializeOwned>(entry: &mut impl Read, path: &str) -> Result<T> {
     let mut bytes = Vec::new();
     entry.take(MAX_LIST).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("the archive's `{path}` is not what it should be"))
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot parse `{path}` in the archive"))
 }
 
-/// A path of the archive, which names nothing on the host.
+/// Normalizes a path of the archive; `..` stops at the archive's root.
 fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -1,16 +1,16 @@
-//! Archives of images, one file each: OCI layouts in a tar, as buildkit writes them, and what `docker save` writes.
+//! Archives of images, each one tar file: OCI layouts as buildkit writes them, and `docker save` archives.
 
 mod export;
 mod import;
 
 use serde::{Deserialize, Serialize};
 
-/// Name of the list of images in an archive of docker's.
+/// List of images in a `docker save` archive.
 const MANIFEST_JSON: &str = "manifest.json";
 const INDEX_JSON: &str = "index.json";
 const BLOBS: &str = "blobs/sha256/";
 
-/// One image of [`MANIFEST_JSON`]: paths in the archive.
+/// One image in [`MANIFEST_JSON`]; the fields are paths in the archive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerImage {

@@ -1,5 +1,5 @@
-//! A cache for one writer that knows no locks: it begins with what the shared one has, shares its blobs, and what the writer named in it
-//! is brought back under the lock. Two linuxkits that wrote one index would lose each other's names.
+//! A private copy of a cache's index for one linuxkit process. Old linuxkit versions take no lock, so two of them writing one
+//! index would lose names. A fork shares the blobs; [`Fork::join`] copies new names back under the lock.
 
 use super::{Cache, lock};
 use crate::{
@@ -13,17 +13,17 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// One writer's cache. It is gone when this is.
+/// A private cache; dropping it deletes it.
 #[derive(Debug)]
 pub struct Fork {
     shared: Cache,
     folder: TempDir,
-    /// What names pointed at in the beginning, by digest.
+    /// Digest of each name when the fork was made.
     before: BTreeMap<String, String>,
 }
 
 impl Cache {
-    /// A cache in a new folder below `folder` that has all that this one has now.
+    /// Creates a fork in a new folder below `folder`, with all current names.
     pub fn fork(&self, folder: &Path) -> Result<Fork> {
         self.make_blobs()?;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -41,13 +41,14 @@ impl Cache {
 }
 
 impl Fork {
-    /// Where it is.
+    /// The fork's folder, absolute.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
-    /// Brings back what was named since. Where others gave the same name to images of other architectures, both have it afterwards.
+    /// Copies names that are new or changed to the shared cache. If another writer changed the same name meanwhile, the
+    /// architectures of both are kept.
     pub fn join(self) -> Result<()> {
         let own = Cache::open(self.folder.path())?.read_root()?;
         let named = own.manifests.iter().filter_map(|root| Some((name_of(root)?, root)));

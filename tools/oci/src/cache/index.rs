@@ -1,4 +1,4 @@
-//! The root index of a cache: read, changed under the lock, and replaced by a rename.
+//! The root index of a cache: reads it, changes it under the lock, replaces it by a rename.
 
 use super::{Cache, MAX_DOCUMENT, lock};
 use crate::{
@@ -21,7 +21,7 @@ const LAYOUT_FILE: &str = "oci-layout";
 pub(super) const LAYOUT: &str = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}";
 
 impl Cache {
-    /// The root index; an empty one when there is no cache yet. The caller holds a lock.
+    /// The root index; empty if there is no cache yet. The caller holds a lock.
     pub(super) fn read_root(&self) -> Result<Index> {
         let path = self.dir.join(INDEX_FILE);
         let bytes = match std::fs::read(&path) {
@@ -29,14 +29,14 @@ impl Cache {
             read => read.with_context(|| format!("cannot read `{}`", path.display()))?,
         };
         if bytes.len() as u64 > MAX_DOCUMENT {
-            bail!("the index `{}` has {} bytes, more than the {MAX_DOCUMENT} that are believed", path.display(), bytes.len());
+            bail!("the index `{}` has {} bytes, more than the limit of {MAX_DOCUMENT}", path.display(), bytes.len());
         }
         serde_json::from_slice(&bytes).with_context(|| {
             format!("the cache's index `{}` is damaged\nhint: linuxkit cache clean, or rm -r {}", path.display(), self.dir.display())
         })
     }
 
-    /// Makes the layout when it is missing, and changes the root index under the lock. Entries that `change` leaves alone stay.
+    /// Creates the layout if missing, and changes the root index under the lock.
     pub(super) fn change_root(&self, change: &mut dyn FnMut(&mut Index) -> Result<()>) -> Result<()> {
         self.make_blobs()?;
         let _lock = lock::write(&self.dir)?;
@@ -49,7 +49,7 @@ impl Cache {
         self.replace_file(INDEX_FILE, &serde_json::to_vec_pretty(&index)?)
     }
 
-    /// Makes the folders of the cache.
+    /// Creates the blob folder.
     pub(crate) fn make_blobs(&self) -> Result<()> {
         let blobs = self.dir.join("blobs").join("sha256");
         std::fs::create_dir_all(&blobs).with_context(|| format!("cannot make `{}`", blobs.display()))
@@ -62,19 +62,19 @@ impl Cache {
         file.persist(&path).map(drop).with_context(|| format!("cannot write `{}`", path.display()))
     }
 
-    /// Points `name` at `descriptor`, in place of what it pointed at.
+    /// Points `name` at `descriptor`, replacing an older entry.
     pub(super) fn name_root(index: &mut Index, name: &str, mut descriptor: Descriptor) {
         index.manifests.retain(|root| root.annotation(names::REF_NAME) != Some(name));
         descriptor.annotations.get_or_insert_default().insert(names::REF_NAME.to_owned(), name.to_owned());
         index.manifests.push(descriptor);
     }
 
-    /// Puts `manifest`, which has a platform, into the index that `name` points at, in place of the one for the same platform and
-    /// of attestations that speak of it. An image that is no index is replaced by one.
+    /// Puts `manifest`, which has a platform, into the index that `name` points at, replacing the manifest for the same
+    /// platform and the attestations of removed manifests. If `name` points at a single manifest, a new index replaces it.
     pub(super) fn merge_platform(&self, root: &mut Index, name: &str, manifest: &Descriptor) -> Result<()> {
         let old = root.manifests.iter().find(|root| root.annotation(names::REF_NAME) == Some(name));
         let mut index = match old {
-            // An index that cannot be read any more is not worth keeping: it is made anew from what is built.
+            // An unreadable index is replaced by a new one.
             Some(old) if old.is_index() => self.read_json::<Index>(old).unwrap_or_default(),
             _ => Index::default(),
         };
@@ -82,7 +82,7 @@ impl Cache {
         let digests: Vec<String> = index.manifests.iter().map(|m| m.digest.clone()).collect();
         index.manifests.retain(|m| m.annotation(names::ATTESTATION_SUBJECT).is_none_or(|subject| digests.iter().any(|d| d == subject)));
         index.manifests.push(manifest.clone());
-        // In a fixed order, so that the index does not depend on which architecture was built last.
+        // A fixed order, so that the index does not depend on the order of builds.
         index.manifests.sort_by_cached_key(|m| {
             (m.annotation(names::ATTESTATION_SUBJECT).is_some(), m.platform.as_ref().map(|p| (p.os.clone(), p.architecture.clone())))
         });
@@ -91,7 +91,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Writes a small blob and describes it.
+    /// Writes a small blob and returns its descriptor.
     pub(crate) fn write_document(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
         let digest = digest_of(bytes);
         let path = self.blob_path(&digest)?;
@@ -102,32 +102,32 @@ impl Cache {
     }
 }
 
-/// Start of the names of files that have no final name yet.
+/// Name prefix of unfinished files.
 const NEW: &str = ".new-";
 
-/// A file of the cache that has no final name yet; it is removed when it does not get one. Its lock (`flock`) says that its
-/// writer lives: [`remove_abandoned`] takes what a killed one left.
+/// A temporary file in the cache, deleted on drop unless persisted. Its `flock` marks its writer as alive; [`remove_abandoned`]
+/// deletes files without a lock, left by killed writers.
 pub(super) fn temporary(dir: &Path) -> Result<NamedTempFile> {
     let cannot = || format!("cannot make a file in the cache `{}`", dir.display());
     loop {
         let permissions = std::fs::Permissions::from_mode(0o644);
         let file = tempfile::Builder::new().prefix(NEW).permissions(permissions).tempfile_in(dir).with_context(cannot)?;
         flock(file.as_file(), FlockOperation::LockExclusive).with_context(cannot)?;
-        // Between its making and its lock it may have looked abandoned.
+        // Another process may have deleted it before it was locked.
         if file.as_file().metadata().with_context(cannot)?.nlink() > 0 {
             return Ok(file);
         }
     }
 }
 
-/// Removes the unfinished files of writers that were killed.
+/// Deletes the unfinished files of killed writers.
 fn remove_abandoned(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read the cache `{}`", dir.display()))? {
         let entry = entry?;
         if !entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
             continue;
         }
-        // Whoever is alive renames or removes it: then it is gone here, and that is well.
+        // A living writer may rename or delete the file meanwhile; then there is nothing to do.
         if let Ok(file) = File::open(entry.path())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {

@@ -1,5 +1,5 @@
-//! The lock of a cache, as linuxkit takes it: a POSIX record lock (`fcntl`) on the whole file `.lock` in the cache's folder.
-//! The linuxkit of 2022 takes none; against that one nothing helps but not to run it at the same time.
+//! The lock of a cache, compatible with linuxkit's: a POSIX record lock (`fcntl`) on the whole file `.lock` in the cache's
+//! folder. linuxkit versions of 2022 take no lock and must not run at the same time; see [`super::Fork`].
 
 use anyhow::{Context as _, Result};
 use rustix::{
@@ -13,18 +13,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A POSIX lock belongs to the process, not to the thread, and closing any descriptor of the file drops it: so within the
-/// process one thread at a time holds any cache's lock.
+/// A POSIX record lock belongs to the process, and closing any descriptor of the file releases it. So only one thread at a time
+/// may hold the lock of any cache.
 static WITHIN_PROCESS: Mutex<()> = Mutex::new(());
 
-/// Holds the lock until it is dropped.
+/// Releases the lock on drop.
 pub(super) struct Lock {
-    // In this order: the file is closed, which releases the lock, before another thread may take it.
+    // Field order matters: the file closes (releasing the lock) before another thread may lock.
     _file: Option<File>,
     _guard: MutexGuard<'static, ()>,
 }
 
-/// Waits until nobody else reads or writes the index. The folder must exist.
+/// Takes the exclusive lock; waits for readers and writers. The folder must exist.
 pub(super) fn write(dir: &Path) -> Result<Lock> {
     let guard = WITHIN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     let path = dir.join(".lock");
@@ -34,7 +34,7 @@ pub(super) fn write(dir: &Path) -> Result<Lock> {
     Ok(Lock { _file: Some(file), _guard: guard })
 }
 
-/// Waits until nobody writes the index. A cache without a lock file has no writer that knows locks; reading makes no file.
+/// Takes the shared lock; waits for writers. Without a lock file there is nothing to lock, and reading does not create it.
 pub(super) fn read(dir: &Path) -> Result<Lock> {
     let guard = WITHIN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     let path = dir.join(".lock");

@@ -1,5 +1,4 @@
-//! linuxkit's cache: an OCI image layout whose root index names every image. Reading is here; writing, the lock and the
-//! index have files of their own.
+//! linuxkit's cache: an OCI image layout whose root index names every image. This file reads it.
 
 mod fork;
 mod index;
@@ -24,63 +23,55 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Manifests, indexes and configurations are small; a larger one is an attack or an accident.
+/// Size limit of manifests, indexes and configurations, in bytes.
 const MAX_DOCUMENT: u64 = 16 << 20;
-/// How deep indexes may lie in each other. linuxkit puts one into another when it finds an image already built.
+/// Nesting limit of indexes. linuxkit nests one index in another when it finds an image already built.
 const MAX_DEPTH: u32 = 4;
 
 /// An image cache in a folder, shared with any linuxkit that uses the same folder.
 ///
-/// The root index names an image by the annotation [`names::REF_NAME`] with its full name
-/// (`docker.io/lfedge/eve-x:TAG`, see [`crate::expand_reference`]). That descriptor is an image's manifest or an index of
-/// the architectures. `linuxkit pkg build` names two: `…:TAG-ARCH`, an index of one, and `…:TAG`, the index of all
-/// architectures; [`Cache::write`] does the same. Attestations lie in these indexes with the platform `unknown`.
+/// The root index names an image by the annotation [`names::REF_NAME`] with its full name (`docker.io/lfedge/eve-x:TAG`, see
+/// [`crate::expand_reference`]). The descriptor is a manifest, or an index with one manifest per architecture. `linuxkit pkg
+/// build` writes two names: `…:TAG-ARCH` (an index of one manifest) and `…:TAG` (an index of all architectures); so does
+/// [`Cache::write`]. Attestations are manifests in these indexes with platform `unknown`.
 ///
-/// Every blob is checked against its digest when it is read: documents each time, layers once a process.
+/// Every blob is checked against its digest when read: documents each time, layers once per process.
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
-    spool: PathBuf,
 }
 
 impl Cache {
-    /// The cache in `dir` (absolute). Nothing is made or looked at yet; the first write makes what is missing.
+    /// The cache in `dir` (absolute path). Accesses no file; the first write creates missing folders.
     pub fn open(dir: &Path) -> Result<Self> {
         if !dir.is_absolute() {
             bail!("the image cache `{}` must be an absolute path", dir.display());
         }
-        Ok(Self { dir: dir.to_owned(), spool: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned() })
     }
 
-    /// The same cache, with decompressed layers spooled in `folder` instead of the cache's own folder.
-    #[must_use]
-    pub fn spooling_in(mut self, folder: &Path) -> Self {
-        self.spool = folder.to_owned();
-        self
-    }
-
-    /// Where it is.
+    /// The cache's folder, absolute.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The image that the cache has by this name for this architecture. `None` when it has no such name, or not for this
-    /// architecture; an error when what it has is damaged.
+    /// The image of this name for this architecture; `None` if the cache has none. Fails if the image's documents are damaged.
+    /// Layers are checked when they are read.
     pub fn find(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
         let full = expand_reference(reference);
         let look = || match self.locate(reference, arch)? {
             Some(found) => self.assemble(&full, arch, found).map(Some),
             None => Ok(None),
         };
-        look().with_context(|| format!("image `{full}` for {arch} in the cache `{}`", self.dir.display()))
+        look().with_context(|| format!("cannot read the image `{full}` for {arch} in the cache `{}`", self.dir.display()))
     }
 
-    /// The documents of the image.
+    /// Manifest and configuration of the image.
     pub(crate) fn locate(&self, reference: &str, arch: &str) -> Result<Option<Found>> {
         let full = expand_reference(reference);
         let (name, digest) = split_digest(&full);
-        // linuxkit names an image that was asked for without a tag without one.
+        // linuxkit stores a name without tag as it is, not with `:latest`.
         let bare = name.strip_suffix(":latest").filter(|_| !reference.ends_with(":latest"));
         let _lock = lock::read(&self.dir)?;
         let index = self.read_root()?;
@@ -96,7 +87,7 @@ impl Cache {
         Ok(None)
     }
 
-    /// The same, but `None` also when a layer is missing or has another length: what [`Cache::find`] tells only when it is read.
+    /// As [`Cache::find`], but `None` also if a layer is missing or has another length.
     pub fn find_whole(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
         let whole = |image: &Image| {
             image.layers.iter().all(|layer| layer.blob.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == layer.size))
@@ -109,7 +100,7 @@ impl Cache {
         Ok(self.find_whole(reference, arch)?.is_some())
     }
 
-    /// All full names and the digests that they point at.
+    /// All full names with the digests that they point at.
     pub fn list(&self) -> Result<BTreeMap<String, String>> {
         let _lock = lock::read(&self.dir)?;
         let index = self.read_root()?;
@@ -117,18 +108,18 @@ impl Cache {
         Ok(index.manifests.iter().filter_map(named).collect())
     }
 
-    /// The path of a blob.
+    /// Path of a blob's file.
     pub(crate) fn blob_path(&self, digest: &str) -> Result<PathBuf> {
         Ok(self.dir.join("blobs").join("sha256").join(hex(digest)?))
     }
 
-    /// A small blob, checked.
+    /// Reads a small blob and checks its digest.
     pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let path = self.blob_path(&descriptor.digest)?;
-        let file =
-            File::open(&path).with_context(|| format!("the cache has lost the blob `{}`\nhint: build or pull it again", path.display()))?;
+        let file = File::open(&path)
+            .with_context(|| format!("the blob `{}` is missing in the cache\nhint: build or pull it again", path.display()))?;
         if descriptor.size > MAX_DOCUMENT {
-            bail!("the blob `{}` has {} bytes, too many for a manifest", path.display(), descriptor.size);
+            bail!("the blob `{}` has {} bytes; the limit of a manifest is {MAX_DOCUMENT}", path.display(), descriptor.size);
         }
         let mut bytes = Vec::new();
         file.take(descriptor.size + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -140,17 +131,17 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// A small blob that is JSON.
+    /// Reads a small JSON blob and checks its digest.
     pub(crate) fn read_json<T: serde::de::DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         let bytes = self.read_document(descriptor)?;
-        serde_json::from_slice(&bytes).with_context(|| format!("the blob `{}` is not what it should be", descriptor.digest))
+        serde_json::from_slice(&bytes).with_context(|| format!("cannot parse the blob `{}`", descriptor.digest))
     }
 
-    /// The manifest for `arch` that `descriptor` is or leads to, with the image's configuration.
+    /// The manifest for `arch` that `descriptor` points at, directly or through indexes.
     fn find_manifest(&self, descriptor: &Descriptor, arch: &str, depth: u32) -> Result<Option<Found>> {
         if descriptor.is_index() {
             if depth == MAX_DEPTH {
-                bail!("the index `{}` lies {MAX_DEPTH} deep", descriptor.digest);
+                bail!("the index `{}` is nested more than {MAX_DEPTH} deep", descriptor.digest);
             }
             let index: Index = self.read_json(descriptor)?;
             for below in &index.manifests {
@@ -172,7 +163,7 @@ impl Cache {
         let Found { descriptor, manifest, config } = found;
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
             let (layers, ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-            bail!("the manifest `{}` has {layers} layers, its configuration {ids}", descriptor.digest);
+            bail!("the manifest `{}` lists {layers} layers, its configuration {ids}", descriptor.digest);
         }
         let mut layers = Vec::new();
         for (layer, diff_id) in manifest.layers.into_iter().zip(config.rootfs.diff_ids) {
@@ -182,7 +173,7 @@ impl Cache {
                 diff_id,
                 media_type: layer.media_type,
                 size: layer.size,
-                spool: self.spool.clone(),
+                spool: self.dir.clone(),
             });
         }
         let config = config.config.unwrap_or_default();
@@ -190,7 +181,7 @@ impl Cache {
     }
 }
 
-/// What is known of an image in the cache.
+/// The documents of an image in the cache.
 pub(crate) struct Found {
     pub descriptor: Descriptor,
     pub manifest: Manifest,

@@ -1,4 +1,4 @@
-//! New images into the cache: layers as plain tar blobs, the same bytes from the same arguments.
+//! Writes new images into the cache, with layers as uncompressed tar blobs. The same arguments give the same bytes.
 
 use super::{Cache, index::temporary};
 use crate::{
@@ -16,40 +16,40 @@ use std::{
     io::{BufWriter, Write},
 };
 
-/// An image to be written. The result depends on these fields alone.
+/// An image to write. The resulting blobs depend on these fields only.
 #[derive(Clone, Debug, Default)]
 pub struct NewImage {
-    /// Name, short or full, with its tag. The image is found by it, and by it with `-ARCH` behind. A name that already ends in
-    /// `-ARCH` is written as that alone.
+    /// Name with tag, short or full. The image gets this name and also the name with `-ARCH` appended; a name that already ends
+    /// in `-ARCH` is the only one.
     pub reference: String,
-    /// Architecture in Go's words.
+    /// Architecture as in Go's `GOARCH`.
     pub arch: String,
-    /// What it runs, and its labels.
+    /// Image configuration: command, environment, labels …
     pub config: Config,
-    /// Its layers, the bottom one first.
+    /// Layers, bottom first.
     pub layers: Vec<NewLayer>,
-    /// Seconds since the epoch.
+    /// Creation time: Unix timestamp.
     pub created: i64,
-    /// A line for each layer: what made it. Missing lines are empty.
+    /// `created_by` line of each layer; missing lines are empty.
     pub history: Vec<String>,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Where a new image's layer comes from.
+/// Source of a new layer.
 #[derive(Clone, Debug)]
 pub enum NewLayer {
-    /// A tree; it is written as an uncompressed tar in sorted order.
+    /// A tree, written as an uncompressed tar in sorted order.
     Tree(Tree),
-    /// An uncompressed tar, taken as it is.
+    /// An uncompressed tar, copied unchanged.
     Tar(Content),
-    /// A layer that the cache has already: one of a base image.
+    /// An existing layer, such as one of a base image.
     Layer(Layer),
 }
 
 impl Cache {
-    /// Writes the image and names it. The digest of its manifest comes back. Other images and other architectures of
-    /// the same name stay; the image of the same name and architecture is replaced.
+    /// Writes and names the image; returns its manifest's digest. Replaces the image of the same name and architecture; keeps
+    /// images of other names and architectures.
     pub fn write(&self, image: NewImage) -> Result<String> {
         let full = expand_reference(&image.reference);
         let arch = image.arch.clone();
@@ -58,7 +58,7 @@ impl Cache {
 
     fn write_image(&self, full: &str, image: NewImage) -> Result<String> {
         if full.contains('@') {
-            bail!("a new image is named by a tag, not by a digest");
+            bail!("the name of a new image must be a tag, not a digest");
         }
         self.make_blobs()?;
         let created = rfc3339(image.created);
@@ -86,7 +86,7 @@ impl Cache {
         self.name_image(full, &image.arch, manifest)
     }
 
-    /// Names a manifest that lies in the cache: `…:TAG-ARCH` is an index of it alone, `…:TAG` has it beside other architectures.
+    /// Names a manifest of the cache: `…:TAG-ARCH` is an index of it alone, `…:TAG` an index with the other architectures.
     fn name_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<String> {
         let manifest = for_platform(manifest, arch);
         let suffix = format!("-{arch}");
@@ -103,13 +103,13 @@ impl Cache {
         Ok(manifest.digest)
     }
 
-    /// Puts a manifest that lies in the cache into the index of this name, beside those for other architectures.
+    /// Puts a manifest of the cache into the index of this name, next to other architectures.
     pub(crate) fn add_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<()> {
         let manifest = for_platform(manifest, arch);
         self.change_root(&mut |root| self.merge_platform(root, full, &manifest))
     }
 
-    /// Puts an index that came from outside under this name. What the name had for other platforms stays.
+    /// Names an imported index. Existing manifests of this name for other platforms are kept.
     pub(crate) fn add_index(&self, full: &str, descriptor: &Descriptor) -> Result<()> {
         let index: Index = self.read_json(descriptor)?;
         self.change_root(&mut |root| {
@@ -121,7 +121,7 @@ impl Cache {
         })
     }
 
-    /// The layer's descriptor and the digest of its tar.
+    /// Returns the layer's descriptor and its `diff_id`.
     fn write_layer(&self, layer: NewLayer) -> Result<(Descriptor, String)> {
         match layer {
             NewLayer::Tree(tree) => self.write_blob(names::LAYER, &mut |out| write_tar(&tree, out).map(drop)),
@@ -146,7 +146,7 @@ impl Cache {
         .map(|descriptor| (descriptor.clone(), descriptor.digest))
     }
 
-    /// Writes a blob whose digest is known when it is whole.
+    /// Writes a blob whose digest is known only at the end.
     pub(crate) fn write_blob(&self, media_type: &str, fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<Descriptor> {
         let file = temporary(&self.dir)?;
         let mut out = HashWriter::new(BufWriter::with_capacity(1 << 18, file.as_file()));
@@ -159,7 +159,7 @@ impl Cache {
         Ok(Descriptor { media_type: media_type.to_owned(), size, digest, ..Descriptor::default() })
     }
 
-    /// Points another name at what `reference` points at, all architectures together. `false` when it names nothing.
+    /// Points `new` at the target of `reference`, with all architectures. `false` if `reference` is not in the cache.
     pub fn tag(&self, reference: &str, new: &str) -> Result<bool> {
         let (from, to) = (expand_reference(reference), expand_reference(new));
         let mut found = false;

@@ -1,13 +1,12 @@
-//! The build context: a package's folder as a tree that is the same under every umask, owner and clock.
+//! The build context: a package's folder as a tree that does not depend on umask, owner or clock.
 
 use super::pattern::Ignore;
 use anyhow::{Context as _, Result};
 use filetree::{Children, Kind, Node, Tree};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
-/// Reads the folder `dir` (absolute). Everything belongs to 0:0 with mode 0755 or 0644 by its executable bit and the time
-/// `mtime`; symbolic links are kept as they are; what `.dockerignore` names is left out, and so are files and folders whose path does
-/// not pass `keep`.
+/// Reads the folder `dir` (absolute). All nodes get owner 0:0, mode 0755 or 0644 by their executable bit, and `mtime`. Symbolic
+/// links are kept. Leaves out paths that `.dockerignore` excludes or for which `keep` returns false.
 pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<Tree> {
     let ignore_path = dir.join(".dockerignore");
     let ignore = match std::fs::read_to_string(&ignore_path) {
@@ -15,7 +14,7 @@ pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Res
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
         Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", ignore_path.display())),
     };
-    // A folder that is ignored may hold what a later line takes back, so folders are dropped when they turn out empty.
+    // A later rule may include a file of an excluded folder, so an excluded folder is only dropped if it is empty.
     let mut tree = filetree::read_dir(dir, &mut |path, _| path.is_empty() || keep(&dir.join(OsStr::from_bytes(path))))?;
     let mut path = Vec::new();
     if let Kind::Dir(children) = &mut tree.root.kind {
@@ -25,7 +24,7 @@ pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Res
     Ok(tree)
 }
 
-/// Reads one of `extra-sources`, a folder or a file, and puts it at `destination` in the context.
+/// Reads an entry of `extra-sources`, a folder or a file, to `destination` in the context.
 pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<()> {
     let node = if source.is_dir() {
         read_context(source, mtime, keep)?.root
@@ -33,7 +32,7 @@ pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i
         let executable = std::os::unix::fs::PermissionsExt::mode(&source.metadata()?.permissions()) & 0o100 != 0;
         Node::file(if executable { 0o755 } else { 0o644 }, mtime, filetree::Content::of_path(source)?)
     };
-    context.insert(destination, node).with_context(|| format!("`{}` cannot be put at `{destination}`", source.display()))
+    context.insert(destination, node).with_context(|| format!("cannot add `{}` to the context at `{destination}`", source.display()))
 }
 
 fn drop_ignored(children: &mut Children, path: &mut Vec<u8>, ignore: &Ignore) {
@@ -64,7 +63,7 @@ fn make_plain(node: &mut Node, mtime: i64) {
         }
         Kind::Symlink(_) => 0o777,
         Kind::File { link, .. } => {
-            // Whether two files of a checkout share their bytes on disk is this machine's affair.
+            // Hard links in a checkout must not change the image.
             *link = None;
             if node.meta.mode & 0o100 == 0 { 0o644 } else { 0o755 }
         }

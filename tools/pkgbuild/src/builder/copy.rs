@@ -1,35 +1,35 @@
-//! What `COPY` does between two trees. The rules are BuildKit's: links on the way to the destination are followed inside the
-//! tree; a folder's content is copied, not the folder; a folder that is there keeps its metadata when it is the destination itself
-//! and takes the source's when it lies below; a file does not replace a folder, nor a folder a file.
+//! `COPY` between two trees, by BuildKit's rules: links on the way to the destination are followed inside the tree; a folder's
+//! content is copied, not the folder; an existing folder keeps its metadata if it is the destination itself, and takes the
+//! source's if it is below; a file cannot replace a folder, nor a folder a file.
 
 use super::pattern::{is_pattern, matches_name};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Kind, Meta, Node, Tree};
 use std::collections::HashMap;
 
-/// What changes on the way.
+/// Changes to the copied nodes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Changes {
     /// `--chmod`, for files and folders.
     pub(super) mode: Option<u32>,
     /// `--chown`.
     pub(super) owner: Option<(u32, u32)>,
-    /// Time of folders that are made on the way.
+    /// Modification time of created parent folders.
     pub(super) mtime: i64,
 }
 
-/// Numbers of hard links that no other tree of the build uses.
+/// Generates hard link ids that no other tree of the build uses.
 #[derive(Debug)]
 pub(super) struct Links(u64);
 
 impl Default for Links {
-    /// Far above what counts entries of an archive or inodes of a disk.
+    /// Above all tar entry counts and inode numbers.
     fn default() -> Self {
         Self(FIRST_LINK)
     }
 }
 
-/// Numbers from here on are the builder's.
+/// Ids from here on are the builder's.
 const FIRST_LINK: u64 = 1 << 62;
 
 impl Links {
@@ -38,8 +38,7 @@ impl Links {
         self.0
     }
 
-    /// Gives every hard link that got its number elsewhere one of ours. A step may then count its new links as it likes: they
-    /// cannot be taken for those of an image or of an earlier step.
+    /// Gives all foreign hard link ids of `node` builder ids, so that ids which a later step assigns cannot collide with them.
     pub(super) fn renumber(&mut self, node: &mut Node) {
         fn go(links: &mut Links, node: &mut Node, seen: &mut HashMap<u64, u64>) {
             match &mut node.kind {
@@ -52,16 +51,15 @@ impl Links {
     }
 }
 
-/// One thing to copy: its name, and the node that it is.
+/// A file or folder to copy.
 #[derive(Debug)]
 pub(super) struct Source<'t> {
-    /// What it is called when the destination is a folder.
+    /// Name in the destination, if that is a folder.
     pub(super) name: Vec<u8>,
-    /// The file or folder.
     pub(super) node: &'t Node,
 }
 
-/// Finds what `word` means in `tree`: one path, which must exist, or a pattern, which may match nothing.
+/// Finds `word` in `tree`: a path, which must exist, or a pattern, which may match nothing. `what` names the tree in errors.
 pub(super) fn find_sources<'t>(tree: &'t Tree, word: &str, what: &str) -> Result<Vec<Source<'t>>> {
     let parts: Vec<&str> = clean_parts(word);
     let mut found = vec![Vec::new()];
@@ -81,13 +79,13 @@ pub(super) fn find_sources<'t>(tree: &'t Tree, word: &str, what: &str) -> Result
     let wildcard = parts.iter().any(|part| is_pattern(part));
     let mut sources = Vec::new();
     for path in found {
-        // A chroot's look-up: a link cannot lead out of the tree, so one that points outside names nothing.
+        // Resolved as in a chroot: a link cannot point out of the tree.
         let at = tree.resolve(&path, true)?;
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
         match tree.get(&at) {
             Some(node) => sources.push(Source { name, node }),
             None if wildcard => {}
-            None => bail!("`{word}` is not in {what}"),
+            None => bail!("`{word}` does not exist in {what}"),
         }
     }
     Ok(sources)
@@ -97,7 +95,7 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
-/// The parts of a path, `..` stopping at the root.
+/// The parts of a path; `..` stops at the root.
 pub(super) fn clean_parts(path: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for part in path.split('/') {
@@ -110,7 +108,7 @@ pub(super) fn clean_parts(path: &str) -> Vec<&str> {
     parts
 }
 
-/// Copies `source` to `destination`, which is a clean path below the root. `into_folder`: it was written with a `/` at its end.
+/// Copies `source` to `destination`, a clean path below the root. `into_folder`: it was written with a trailing `/`.
 pub(super) fn copy_to(
     tree: &mut Tree,
     source: &Source<'_>,
@@ -127,7 +125,7 @@ pub(super) fn copy_to(
     match &source.node.kind {
         Kind::Dir(children) => {
             ensure_folder(tree, &at, changes)?;
-            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&at) else { bail!("`/{destination}` is no folder") };
+            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&at) else { bail!("`/{destination}` is not a folder") };
             copier.merge(children, into, &mut at)
         }
         _ => {
@@ -139,13 +137,15 @@ pub(super) fn copy_to(
                 None => (Vec::new(), at.clone()),
             };
             ensure_folder(tree, &parent, changes)?;
-            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&parent) else { bail!("`/{destination}` lies below a file") };
+            let Some(Node { kind: Kind::Dir(into), .. }) = tree.get_mut(&parent) else {
+                bail!("a parent of `/{destination}` is not a folder")
+            };
             copier.put(&name, source.node, into, &mut at)
         }
     }
 }
 
-/// Makes the folder `path`, whose links are resolved, and those above it, unless they are there.
+/// Creates the folder `path` (without links) and its parents, if missing.
 pub(super) fn ensure_folder(tree: &mut Tree, path: &[u8], changes: Changes) -> Result<()> {
     let (uid, gid) = changes.owner.unwrap_or_default();
     let mut at = &mut tree.root;
@@ -153,7 +153,7 @@ pub(super) fn ensure_folder(tree: &mut Tree, path: &[u8], changes: Changes) -> R
         let new = || Node { meta: Meta { uid, gid, ..Meta::root(0o755, changes.mtime) }, kind: Kind::Dir(Children::new()) };
         at = match &mut at.kind {
             Kind::Dir(children) => children.entry(part.to_vec()).or_insert_with(new),
-            _ => bail!("`/{}` lies below a file", String::from_utf8_lossy(path)),
+            _ => bail!("a parent of `/{}` is not a folder", String::from_utf8_lossy(path)),
         };
     }
     match at.kind {
@@ -165,7 +165,7 @@ pub(super) fn ensure_folder(tree: &mut Tree, path: &[u8], changes: Changes) -> R
 struct Copier<'l> {
     changes: Changes,
     links: &'l mut Links,
-    /// Hard links of the source, by their number there.
+    /// Builder ids of the source's hard links, by their ids there.
     seen: HashMap<u64, u64>,
 }
 
@@ -192,7 +192,7 @@ impl Copier<'_> {
                 Kind::Symlink(target) => {
                     let target = String::from_utf8_lossy(target);
                     bail!(
-                        "the folder `{0}` would replace a symbolic link to `{target}`\nhint: copy its content to where the link leads, in a COPY of its own",
+                        "the folder `{0}` would replace a symbolic link to `{target}`\nhint: copy its content to the link's target with a separate COPY",
                         place(path)
                     )
                 }
@@ -222,13 +222,13 @@ impl Copier<'_> {
     }
 }
 
-/// `--chmod=755`.
 pub(super) fn parse_mode(text: &str) -> Result<u32> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.with_context(|| format!("--chmod={text} is not understood\nhint: an octal number such as 755 is"))
+    mode.with_context(|| format!("--chmod={text} is not supported\nhint: use an octal number such as 755"))
 }
 
-/// `--chown=user[:group]`, names looked up in the tree. A user alone stands for the group of the same number.
+/// `--chown=user[:group]`; names are looked up in the tree's `/etc/passwd` and `/etc/group`. Without a group, the gid is the
+/// uid.
 pub(super) fn parse_owner(text: &str, tree: &Tree) -> Result<(u32, u32)> {
     let (user, group) = text.split_once(':').unwrap_or((text, text));
     let number = |name: &str, file: &str| -> Result<u32> {
@@ -242,7 +242,7 @@ pub(super) fn parse_owner(text: &str, tree: &Tree) -> Result<(u32, u32)> {
         };
         let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name));
         let field = line.and_then(|fields| fields.get(2)?.parse().ok());
-        field.with_context(|| format!("--chown={text}: `{name}` is not in /{file} of the stage", text = name))
+        field.with_context(|| format!("--chown={text}: `{name}` is not in the stage's /{file}", text = name))
     };
     let uid = number(user, "etc/passwd")?;
     let gid = if text.contains(':') { number(group, "etc/group")? } else { uid };

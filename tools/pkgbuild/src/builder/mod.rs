@@ -1,14 +1,14 @@
-//! Builds an image from a [`Dockerfile`](crate::dockerfile::Dockerfile) as a value: a configuration and a tree. It starts no process and
-//! touches no file but those of the context; commands and base images come from an [`Environment`].
+//! Builds an image from a [`Dockerfile`](crate::dockerfile::Dockerfile) as a value: a configuration and a tree. It starts no
+//! process and reads no file but those of the context; a [`BuildHost`] provides base images and runs commands.
 
 mod context;
 mod copy;
-mod environment;
+mod host;
 mod pattern;
 mod stage;
 
 pub use context::{add_source, read_context};
-pub use environment::{Environment, Mount, MountKind, Step};
+pub use host::{BuildHost, Mount, MountKind, Step};
 
 use crate::dockerfile::{Dockerfile, expand};
 use anyhow::{Context as _, Result, bail};
@@ -16,55 +16,59 @@ use filetree::Tree;
 use oci::Config;
 use std::collections::BTreeMap;
 
-/// Who else can build it.
-const HINT: &str = "hint: `--engine linuxkit` builds it with docker";
+/// Hint of errors about unsupported features.
+const HINT: &str = "hint: build it with docker: `--engine linuxkit`";
 
-/// Where commands are looked for when an image does not say.
+/// Default `PATH` of commands.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What to build.
+/// Input of a build.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The parsed Dockerfile.
     pub dockerfile: &'a Dockerfile,
-    /// What `COPY` sees.
+    /// Files for `COPY`.
     pub context: &'a Tree,
-    /// Architecture of the image, in Go's words: `amd64`, `arm64`, `riscv64`.
+    /// Architecture of the image, as in Go's `GOARCH`: `amd64`, `arm64`, `riscv64`.
     pub arch: &'a str,
     /// Architecture of this machine.
     pub build_arch: &'a str,
     /// Values for `ARG`.
     pub build_args: &'a BTreeMap<String, String>,
-    /// Labels put on top of those in the Dockerfile.
+    /// Labels that override those of the Dockerfile.
     pub labels: &'a BTreeMap<String, String>,
-    /// Time of what the build makes, and upper limit of what it runs leaves, in seconds since the epoch.
+    /// Mtime of files made by the builder, and upper limit for files made by commands: Unix timestamp.
     pub source_date_epoch: i64,
-    /// Whether `RUN` has the network.
+    /// Whether `RUN` has network access.
     pub network: bool,
-    /// Name of the stage to build; the last one when `None`.
+    /// Name of the stage to build; `None` is the last one.
     pub target: Option<&'a str>,
 }
 
-/// An image: the caller writes its tree as one layer.
+/// A built image; the caller writes the tree as one layer.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// What it runs, and its labels.
+    /// Image configuration.
     pub config: oci::Config,
     /// Its root file system.
     pub tree: Tree,
 }
 
-/// Builds the image. Only the stages that it needs are looked at.
-pub fn build(request: &Request<'_>, env: &dyn Environment) -> Result<Built> {
+/// Builds the image and the stages that it needs.
+pub fn build(request: &Request<'_>, host: &dyn BuildHost) -> Result<Built> {
     let file = request.dockerfile;
     let last = match request.target {
         None => file.stages.len() - 1,
-        Some(name) => {
-            file.find_stage(name, file.stages.len()).with_context(|| format!("{}: there is no stage `{name}` in it", file.path))?
-        }
+        Some(name) => file.find_stage(name, file.stages.len()).with_context(|| format!("{}: there is no stage `{name}`", file.path))?,
     };
-    let mut builder =
-        Builder { request, env, args: global_args(request), done: BTreeMap::new(), images: BTreeMap::new(), links: copy::Links::default() };
+    let mut builder = Builder {
+        request,
+        host,
+        args: global_args(request),
+        done: BTreeMap::new(),
+        images: BTreeMap::new(),
+        links: copy::Links::default(),
+    };
     let needed = file.needed_stages(last, &builder.args);
     for index in needed {
         let stage = builder.stage(index)?;
@@ -75,7 +79,7 @@ pub fn build(request: &Request<'_>, env: &dyn Environment) -> Result<Built> {
     Ok(Built { config, tree })
 }
 
-/// What every stage may use: the platforms, and `ARG`s before the first `FROM`.
+/// Variables of all stages: the platform, and `ARG`s before the first `FROM`.
 fn global_args(request: &Request<'_>) -> BTreeMap<String, String> {
     let (target, build) = (format!("linux/{}", request.arch), format!("linux/{}", request.build_arch));
     let epoch = request.source_date_epoch.to_string();
@@ -99,17 +103,17 @@ struct Finished {
     config: Config,
     tree: Tree,
     arch: String,
-    /// `ARG`s that it declared: a stage made from it has them too.
+    /// Its `ARG`s, which stages based on it inherit.
     args: BTreeMap<String, String>,
 }
 
 /// One build.
 struct Builder<'a> {
     request: &'a Request<'a>,
-    env: &'a dyn Environment,
+    host: &'a dyn BuildHost,
     args: BTreeMap<String, String>,
     done: BTreeMap<usize, Finished>,
-    /// Images that files were copied from, by reference and architecture.
+    /// Images used by `--from`, by reference and architecture.
     images: BTreeMap<(String, String), Tree>,
     links: copy::Links,
 }
@@ -127,7 +131,7 @@ impl Builder<'_> {
         Ok(stage.finish())
     }
 
-    /// What the `FROM` of a stage gives it.
+    /// The start of a stage, as its `FROM` says.
     fn base(&self, index: usize) -> Result<Finished> {
         let file = self.request.dockerfile;
         let from = &file.stages[index];
@@ -138,7 +142,7 @@ impl Builder<'_> {
         };
         let base = text(&from.base)?;
         if base.is_empty() {
-            bail!("FROM {} names no image: a variable in it is empty", from.base);
+            bail!("FROM {} names no image: a variable is empty", from.base);
         }
         if let Some(stage) = file.find_named(&base, index).and_then(|stage| self.done.get(&stage)) {
             return Ok(stage.clone());
@@ -146,25 +150,25 @@ impl Builder<'_> {
         if base == "scratch" {
             return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, args: BTreeMap::new() });
         }
-        let (config, tree) = self.env.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
+        let (config, tree) = self.host.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
         if config.other.get("OnBuild").and_then(|triggers| triggers.as_array()).is_some_and(|triggers| !triggers.is_empty()) {
-            bail!("FROM {base}: the image has ONBUILD instructions, which are not understood\n{HINT}");
+            bail!("FROM {base}: ONBUILD instructions of the image are not supported\n{HINT}");
         }
         Ok(Finished { config, tree, arch, args: BTreeMap::new() })
     }
 }
 
-/// What BuildKit gives an image that starts from nothing.
+/// BuildKit's configuration for `FROM scratch`.
 fn scratch_config() -> Config {
     Config { env: vec![format!("PATH={PATH}")], working_dir: "/".to_owned(), ..Config::default() }
 }
 
-/// The architecture in `linux/arm64`, `linux/arm/v7` or `arm64`.
+/// The architecture of `linux/arm64`, `linux/arm/v7` or `arm64`.
 fn arch_of(platform: &str) -> Result<String> {
     match platform.split('/').collect::<Vec<_>>()[..] {
         ["linux", arch] | ["linux", arch, _] if !arch.is_empty() => Ok(arch.to_owned()),
         [arch] if !arch.is_empty() && arch != "linux" => Ok(arch.to_owned()),
-        _ => bail!("--platform={platform} is not understood: it must be linux/ARCHITECTURE"),
+        _ => bail!("--platform={platform} is not supported: it must be linux/ARCHITECTURE"),
     }
 }
 

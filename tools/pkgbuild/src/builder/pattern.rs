@@ -1,12 +1,12 @@
-//! Patterns over paths: wildcards of `COPY` (Go's `filepath.Match`, a part at a time) and the lines of `.dockerignore`.
+//! Path patterns: wildcards of `COPY` (Go's `filepath.Match`, per path part) and `.dockerignore`.
 
-/// Whether the text has characters that mean something in a pattern.
+/// Whether the text contains wildcards.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Matches one name against one part of a pattern: `*`, `?`, `[a-z]`, `[^a]`, and `\` before a character that is meant.
-/// A pattern that is malformed matches nothing.
+/// Matches a name against one part of a pattern: `*`, `?`, `[a-z]`, `[^a]`, and `\` before a literal character. A malformed
+/// pattern matches nothing.
 pub(super) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.first(), name.first()) {
         (None, None) => true,
@@ -22,7 +22,7 @@ pub(super) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// After a `[`: whether `c` is in the class, and what follows it.
+/// Parses a class after `[`: whether it contains `c`, and the rest of the pattern.
 fn class(mut pattern: &[u8], c: u8) -> Option<(bool, &[u8])> {
     let negated = pattern.first() == Some(&b'^');
     if negated {
@@ -47,7 +47,7 @@ fn class(mut pattern: &[u8], c: u8) -> Option<(bool, &[u8])> {
     }
 }
 
-/// The lines of a `.dockerignore`.
+/// Rules of a `.dockerignore`.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
     rules: Vec<(bool, Vec<Vec<u8>>)>,
@@ -77,7 +77,7 @@ impl Ignore {
         Self { rules }
     }
 
-    /// Whether `path` is left out: the last line that matches it, or a folder above it, decides.
+    /// Whether `path` is excluded: decided by the last rule that matches it or a parent folder.
     pub(super) fn excludes(&self, path: &[u8]) -> bool {
         let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let matches = |rule: &[Vec<u8>]| (1..=parts.len()).any(|length| matches_path(rule, &parts[..length]));
@@ -85,7 +85,7 @@ impl Ignore {
     }
 }
 
-/// `**` stands for any number of parts, also none.
+/// `**` matches any number of parts, including none.
 fn matches_path(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
     match (pattern.split_first(), path.split_first()) {
         (None, None) => true,

@@ -1,9 +1,9 @@
-//! One stage while it is built: its configuration, its variables and its tree, changed an instruction at a time.
+//! A stage during its build: configuration, variables and tree, changed by one instruction after another.
 
 use super::{
     Builder, Finished, HINT, PATH,
     copy::{self, Changes, Source},
-    environment::{Mount, MountKind, Step},
+    host::{Mount, MountKind, Step},
 };
 use crate::dockerfile::{Command, Copy, Heredoc, Instruction, Item, MountFlag, Run, expand};
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +12,7 @@ use oci::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Build arguments that `RUN` sees without an `ARG`.
+/// Build arguments that `RUN` gets without `ARG`.
 const PROXIES: [&str; 10] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"];
 
@@ -23,7 +23,7 @@ pub(super) struct Stage<'b, 'a> {
     tree: Tree,
     arch: String,
     args: BTreeMap<String, String>,
-    /// This stage has a CMD of its own, which an ENTRYPOINT does not take away.
+    /// Whether this stage has its own CMD, which a later ENTRYPOINT does not clear.
     has_cmd: bool,
 }
 
@@ -76,13 +76,13 @@ impl<'b, 'a> Stage<'b, 'a> {
             Instruction::Add(copy) => self.copy(copy, true)?,
             Instruction::Run(run) => self.run(run, item.line)?,
             Instruction::Maintainer(_) => {}
-            Instruction::Healthcheck(_) => bail!("HEALTHCHECK is not understood\n{HINT}"),
-            Instruction::Onbuild(_) => bail!("ONBUILD is not understood\n{HINT}"),
+            Instruction::Healthcheck(_) => bail!("HEALTHCHECK is not supported\n{HINT}"),
+            Instruction::Onbuild(_) => bail!("ONBUILD is not supported\n{HINT}"),
         }
         Ok(())
     }
 
-    /// A word with its variables replaced: those of `ENV` go before those of `ARG`.
+    /// Expands the variables of a word; `ENV` overrides `ARG`.
     fn text(&self, word: &str) -> Result<String> {
         expand(word, self.builder.request.dockerfile.escape, &|name| {
             let in_env = self.config.env.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
@@ -105,7 +105,7 @@ impl<'b, 'a> Stage<'b, 'a> {
     }
 
     fn env(&mut self, pairs: &[(String, String)]) -> Result<()> {
-        // All values of one instruction see the variables before it.
+        // All values of one instruction use the variables before it.
         let expanded: Result<Vec<_>> = pairs.iter().map(|(name, value)| Ok((self.text(name)?, self.text(value)?))).collect();
         for (name, value) in expanded? {
             let pair = format!("{name}={value}");
@@ -127,7 +127,7 @@ impl<'b, 'a> Stage<'b, 'a> {
         Ok(())
     }
 
-    /// A path below the root of the stage, clean; relative ones start in the working directory.
+    /// A clean path relative to the stage's root; a relative `path` starts in the working directory.
     fn absolute(&self, path: &str) -> String {
         let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.config.working_dir) };
         copy::clean_parts(&joined).join("/")
@@ -153,13 +153,13 @@ impl<'b, 'a> Stage<'b, 'a> {
     fn copy(&mut self, copy: &Copy, add: bool) -> Result<()> {
         let name = if add { "ADD" } else { "COPY" };
         if let Some((flag, _)) = copy.flags.first() {
-            bail!("{name} --{flag} is not understood\n{HINT}");
+            bail!("{name} --{flag} is not supported\n{HINT}");
         }
         let sources: Vec<String> = copy.sources.iter().map(|word| self.source_word(word, copy)).collect::<Result<_>>()?;
         let written = self.text(&copy.destination)?;
         let into_folder = written.ends_with('/') || written == "." || written.ends_with("/.");
         if sources.len() > 1 && !into_folder {
-            bail!("{name} of more than one source needs a destination that ends with `/`, not `{written}`");
+            bail!("{name} with several sources needs a destination that ends with `/`, not `{written}`");
         }
         let destination = self.absolute(&written);
         let changes = Changes {
@@ -181,7 +181,7 @@ impl<'b, 'a> Stage<'b, 'a> {
             }
             let (tree, what) = self.builder.origin(from.as_deref(), self.index, &self.arch);
             let found = copy::find_sources(tree, word, &what).with_context(|| format!("{name} {word} {written}"))?;
-            // The borrow of the other tree ends before ours is changed.
+            // Ends the borrow of the source tree before the stage's tree changes.
             let found: Vec<(Vec<u8>, Node)> = found.into_iter().map(|source| (source.name, source.node.clone())).collect();
             for (file, node) in &found {
                 if add {
@@ -195,12 +195,12 @@ impl<'b, 'a> Stage<'b, 'a> {
         Ok(())
     }
 
-    /// A here-document's word stays as it is.
+    /// Expands a source; the name of a here-document is not expanded.
     fn source_word(&self, word: &str, copy: &Copy) -> Result<String> {
         if copy.heredocs.iter().any(|heredoc| heredoc.word == word) { Ok(word.to_owned()) } else { self.text(word) }
     }
 
-    /// Quotes mean nothing in a here-document, so they are escaped before variables are replaced.
+    /// In a here-document quotes are literal, so they are escaped before the expansion.
     fn heredoc_text(&self, heredoc: &Heredoc) -> Result<String> {
         if !heredoc.expand {
             return Ok(heredoc.body.clone());
@@ -216,7 +216,7 @@ impl<'b, 'a> Stage<'b, 'a> {
         self.text(&guarded)
     }
 
-    /// Makes sure that [`Builder::origin`] finds the image that `from` names, when it names one.
+    /// Fetches the image that `from` names, if it names one, for [`Builder::origin`].
     fn fetch_image(&mut self, from: Option<&str>) -> Result<()> {
         let Some(from) = from else { return Ok(()) };
         let key = (from.to_owned(), self.builder.request.arch.to_owned());
@@ -224,9 +224,9 @@ impl<'b, 'a> Stage<'b, 'a> {
             return Ok(());
         }
         if from.is_empty() || from == "scratch" {
-            bail!("--from={from} names neither a stage nor an image");
+            bail!("--from={from} is neither a stage nor an image");
         }
-        let (_, tree) = self.builder.env.base_image(from, &key.1).with_context(|| format!("--from={from}"))?;
+        let (_, tree) = self.builder.host.base_image(from, &key.1).with_context(|| format!("--from={from}"))?;
         self.builder.images.insert(key, tree);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl<'b, 'a> Stage<'b, 'a> {
             match (flag.as_str(), value.as_deref()) {
                 ("network", Some("none")) => network = false,
                 ("network", Some("default")) => {}
-                _ => bail!("RUN --{flag}{} is not understood\n{HINT}", value.as_ref().map(|value| format!("={value}")).unwrap_or_default()),
+                _ => bail!("RUN --{flag}{} is not supported\n{HINT}", value.as_ref().map(|value| format!("={value}")).unwrap_or_default()),
             }
         }
         let step = Step {
@@ -254,18 +254,18 @@ impl<'b, 'a> Stage<'b, 'a> {
         };
         self.builder.links.renumber(&mut self.tree.root);
         let before = self.tree.clone();
-        if !self.builder.env.builtin(&step, &mut self.tree)? {
-            if !self.builder.env.can_execute(&step.arch) {
+        if !self.builder.host.builtin(&step, &mut self.tree)? {
+            if !self.builder.host.can_execute(&step.arch) {
                 bail!(
-                    "this RUN needs programs of {}, and this machine is {}\nhint: a stage that only makes files can start with FROM --platform=$BUILDPLATFORM",
+                    "this RUN executes programs for {}, but this machine is {}\nhint: a stage that only makes files can start with FROM --platform=$BUILDPLATFORM",
                     step.arch,
                     request.build_arch
                 );
             }
             if !matches!(self.config.user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
-                bail!("a RUN as the user `{}` is not understood\n{HINT}", self.config.user);
+                bail!("RUN as the user `{}` is not supported\n{HINT}", self.config.user);
             }
-            self.builder.env.run(&step, &mut self.tree)?;
+            self.builder.host.run(&step, &mut self.tree)?;
         }
         clamp(&mut self.tree.root, Some(&before.root), request.source_date_epoch);
         Ok(())
@@ -276,17 +276,17 @@ impl<'b, 'a> Stage<'b, 'a> {
             (_, []) => return Ok(self.command_line(&run.command)),
             (Command::Shell(text), [only]) if *text == only.word => {
                 if only.body.starts_with("#!") {
-                    bail!("a RUN whose here-document names its interpreter is not understood\n{HINT}");
+                    bail!("RUN with a `#!` line in its here-document is not supported\n{HINT}");
                 }
                 only.body.clone()
             }
-            // The shell itself reads them, so they go with their opening words.
+            // The shell reads the here-documents, so they are passed on with their delimiters.
             (command, all) => all.iter().fold(format!("{command}\n"), |text, heredoc| format!("{text}{}{}\n", heredoc.body, heredoc.name)),
         };
         Ok([self.shell(), vec![text]].concat())
     }
 
-    /// `ENV` over `ARG` over the proxies that the caller gave.
+    /// `ENV` overrides `ARG`, which overrides the caller's proxies.
     fn run_env(&self) -> BTreeMap<String, String> {
         let given = &self.builder.request.build_args;
         let proxies = PROXIES.iter().filter_map(|name| given.get(*name).map(|value| ((*name).to_owned(), value.clone())));
@@ -312,46 +312,46 @@ impl<'b, 'a> Stage<'b, 'a> {
                 MountKind::Bind { node, writable }
             }
             "cache" | "tmpfs" => MountKind::Scratch,
-            other => bail!("RUN --mount=type={other} is not understood\n{HINT}"),
+            other => bail!("RUN --mount=type={other} is not supported\n{HINT}"),
         };
         Ok(Mount { target, kind })
     }
 }
 
 impl Builder<'_> {
-    /// The tree that `--from` means for stage `index`, and what messages call it.
+    /// The tree that `--from` refers to in stage `index`, and its name in error messages.
     fn origin(&self, from: Option<&str>, index: usize, arch: &str) -> (&Tree, String) {
         let Some(from) = from else { return (self.request.context, "the context".to_owned()) };
         let stage = self.request.dockerfile.find_stage(from, index).and_then(|stage| self.done.get(&stage));
         let image = || self.images.get(&(from.to_owned(), self.request.arch.to_owned()));
         match stage.map(|stage| &stage.tree).or_else(image) {
             Some(tree) => (tree, format!("`{from}`")),
-            // Needed stages come first and images are fetched, so this is never reached; an empty-handed answer names the cause.
-            None => (self.request.context, format!("the context, in place of `{from}` for {arch}")),
+            // Unreachable: needed stages are built first and images are fetched. If it happens, the error names the cause.
+            None => (self.request.context, format!("the context (`{from}` for {arch} was not found)")),
         }
     }
 }
 
 fn refuse_remote(word: &str) -> Result<()> {
     if word.contains("://") || word.starts_with("git@") {
-        bail!("ADD of an address is not understood: `{word}`\n{HINT}");
+        bail!("ADD of the URL `{word}` is not supported\n{HINT}");
     }
     Ok(())
 }
 
-/// `ADD` unpacks archives; a copy of one would be something else.
+/// `ADD` would unpack an archive, which is not implemented.
 fn refuse_archive(name: &[u8], node: &Node) -> Result<()> {
     let filetree::Kind::File { content, .. } = &node.kind else { return Ok(()) };
     let mut start = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(content.open()?, 512), &mut start)?;
     let compressed = [&b"\x1f\x8b\x08"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     if compressed.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar") {
-        bail!("ADD would unpack the archive `{}`, which is not understood\nhint: COPY copies it as it is", String::from_utf8_lossy(name));
+        bail!("ADD cannot unpack the archive `{}`\nhint: COPY copies it without unpacking", String::from_utf8_lossy(name));
     }
     Ok(())
 }
 
-/// No file that a step made or changed is younger than `epoch`.
+/// Limits the mtime of nodes that a step made or changed to `epoch`.
 fn clamp(node: &mut Node, before: Option<&Node>, epoch: i64) {
     if node.meta.mtime > epoch && before.is_none_or(|before| before.meta.mtime != node.meta.mtime) {
         node.meta.mtime = epoch;

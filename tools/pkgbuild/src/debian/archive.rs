@@ -1,9 +1,9 @@
-//! The archive image: its layout, making it, and finding packages in one.
+//! The archive image: its layout, building it, and reading packages from one.
 //!
 //! ```text
-//! /packages/ARCH/lock       the pins of what is there
-//! /packages/ARCH/*.deb      the packages, under their names in Debian's pool
-//! /bin/busybox, /bin/sh …   what the deploy script runs with, in docker
+//! /packages/ARCH/lock       pins of these packages
+//! /packages/ARCH/*.deb      packages, named as in Debian's pool
+//! /bin/busybox, /bin/sh …   for the deploy script in docker
 //! ```
 
 use super::{Fetched, Lock, Pin, download::digest, unpack::unpack};
@@ -11,33 +11,31 @@ use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Meta, Node, Tree};
 use std::{collections::BTreeMap, path::Path};
 
-/// The packages that a stage holds in `/packages/ARCH`.
+/// Packages of a stage in `/packages/ARCH`.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// What is in it.
+    /// Pins of the packages.
     pub lock: Lock,
-    /// The .deb of each package by name.
+    /// The .deb files by package name.
     pub debs: BTreeMap<String, Content>,
 }
 
 impl Archive {
-    /// The archive of `arch` (`amd64`, `arm64`) in a stage that started from an archive image.
+    /// The archive for `arch` (`amd64`, `arm64`) of a stage that is based on an archive image.
     pub fn from_tree(stage: &Tree, arch: &str) -> Result<Self> {
         let folder = format!("packages/{arch}");
         let Some(text) = file_in(stage, &format!("{folder}/lock")) else {
             let others = stage.get("packages").and_then(Node::children).into_iter().flat_map(|arches| arches.keys());
             let others: Vec<String> = others.map(|arch| String::from_utf8_lossy(arch).into_owned()).collect();
             let has = if others.is_empty() { "none".to_owned() } else { format!("one for {}", others.join(", ")) };
-            bail!(
-                "the stage has no archive of Debian packages for {arch} (`/{folder}`), but {has}\nhint: start it FROM the archive's image"
-            );
+            bail!("the stage has no Debian archive for {arch} (`/{folder}`), but {has}\nhint: base the stage on the archive image (FROM)");
         };
         let text = String::from_utf8(text.read_all()?).with_context(|| format!("`/{folder}/lock` is not text"))?;
         let lock = Lock::parse(&text, &format!("/{folder}/lock"))?;
         let mut debs = BTreeMap::new();
         for pin in lock.pins.values() {
             let path = format!("{folder}/{}", pin.file_name());
-            let content = file_in(stage, &path).with_context(|| format!("the archive image lacks `/{path}`, which its lock names"))?;
+            let content = file_in(stage, &path).with_context(|| format!("`/{path}` of the archive's lock is missing in the image"))?;
             debs.insert(pin.name.clone(), content.clone());
         }
         Ok(Self { lock, debs })
@@ -51,22 +49,22 @@ fn file_in<'t>(tree: &'t Tree, path: &str) -> Option<&'t Content> {
     }
 }
 
-/// How [`build_archive`] gets what it needs from outside.
+/// Options of [`build_archive`].
 pub struct ArchiveOptions<'a> {
-    /// Gets the files of a lock of a release and architecture: usually [`super::Store::fetch_all`].
+    /// Fetches the files of a lock for a release and architecture: usually [`super::Store::fetch_all`].
     pub fetch: &'a dyn Fn(&Lock, &str, &str) -> Result<Fetched>,
-    /// A folder with room for what is unpacked.
+    /// Folder for temporary files; holds the unpacked packages.
     pub spool: &'a Path,
     /// Modification time of generated files and of the packages.
     pub mtime: i64,
 }
 
-/// What `RUN eve-debian-archive.sh RELEASE` does, in process: from `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` of the stage
-/// (copied there by the Dockerfile) makes the image's root at `/archive` of the stage. Packages that the stage already has
-/// in `/packages/ARCH`, from an older archive image, are taken from there. Gives the warnings.
+/// `RUN eve-debian-archive.sh RELEASE` in process: builds the image's root at `/archive` of the stage from the lock
+/// `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` (copied there by the Dockerfile). Reuses packages in `/packages/ARCH` of the
+/// stage, from an older archive image. Returns warnings.
 pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Vec<String>> {
     let path = format!("etc/eve-debian/mirrors/{release}/{arch}.lock");
-    let text = file_in(stage, &path).with_context(|| format!("the stage has no `/{path}`: {release} is not pinned for {arch}"))?;
+    let text = file_in(stage, &path).with_context(|| format!("`/{path}` is missing in the stage: {release} has no lock for {arch}"))?;
     let lock = Lock::parse(&String::from_utf8(text.read_all()?)?, &format!("/{path}"))?;
     let (lock, debs, warnings) = gather(stage, lock, release, arch, options)?;
     let folder = format!("archive/packages/{arch}");
@@ -83,7 +81,7 @@ pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &Arch
 
 type Gathered = (Lock, BTreeMap<String, Content>, Vec<String>);
 
-/// The file of every pin, each with its digest checked: those of an older archive first, the others fetched.
+/// The file of each pin, with checked digest: from an older archive, else fetched.
 fn gather(stage: &Tree, mut lock: Lock, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Gathered> {
     let mut debs = BTreeMap::new();
     for pin in lock.pins.values() {
@@ -109,20 +107,24 @@ fn gather(stage: &Tree, mut lock: Lock, release: &str, arch: &str, options: &Arc
     Ok((lock, debs, fetched.warnings))
 }
 
-/// A damaged file of the store is taken away, so that the next run fetches it again.
+/// Deletes a damaged file of the store, so that the next run fetches it again.
 fn check(pin: &Pin, content: &Content, path: &Path) -> Result<()> {
     let found = digest(&mut content.open()?)?;
     if found != pin.sha256 {
         let _ = std::fs::remove_file(path);
-        bail!("the kept file of `{}` {} was damaged (SHA-256 {found}) and is deleted now\nhint: run it again", pin.name, pin.version);
+        bail!(
+            "the stored file of `{}` {} was damaged (SHA-256 {found}) and has been deleted\nhint: run the command again",
+            pin.name,
+            pin.version
+        );
     }
     Ok(())
 }
 
-/// busybox and its links, from the package of the same archive: `/etc/eve-debian/applets` lists the links.
+/// Adds busybox and its links (listed in `/etc/eve-debian/applets`) from the archive's own package.
 fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, options: &ArchiveOptions<'_>) -> Result<()> {
     let (Some(pin), Some(content)) = (lock.pins.get("busybox-static"), debs.get("busybox-static")) else {
-        bail!("the archive's lock has no busybox-static, which its image runs with");
+        bail!("the archive's lock has no busybox-static, which the image's scripts need");
     };
     let mut unpacked = Tree::new();
     unpack(&mut unpacked, &[(pin, content)], options.spool, 1, options.mtime)?;
@@ -134,7 +136,7 @@ fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, 
     };
     for name in applets.lines().map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('#')) {
         if name.contains('/') || name == ".." {
-            bail!("/etc/eve-debian/applets: `{name}` is no name of an applet");
+            bail!("/etc/eve-debian/applets: `{name}` is not an applet's name");
         }
         let link = Node { meta: Meta::root(0o777, options.mtime), kind: Kind::Symlink(b"busybox".to_vec()) };
         stage.insert(format!("archive/bin/{name}"), link)?;

@@ -1,4 +1,4 @@
-//! The two RUN lines that the native builder does in process, and how it recognizes them.
+//! The two RUN commands that the native builder executes in process, and their detection.
 
 use super::{ArchiveOptions, DeployOptions, Fetched, Lock, build_archive, deploy};
 use crate::builder::Step;
@@ -6,20 +6,20 @@ use anyhow::{Context as _, Result};
 use filetree::Tree;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Does deploy and archive steps: what an [`Environment::builtin`](crate::builder::Environment::builtin) hands its steps to.
+/// Executes deploy and archive steps, for [`BuildHost::builtin`](crate::builder::BuildHost::builtin).
 pub struct Builtins<'a> {
-    /// Gets the files of a lock of a release and architecture: usually [`super::Store::fetch_all`].
+    /// Fetches the files of a lock for a release and architecture: usually [`super::Store::fetch_all`].
     pub fetch: &'a (dyn Fn(&Lock, &str, &str) -> Result<Fetched> + Sync),
-    /// A folder with room for what is unpacked.
+    /// Folder for temporary files; holds the unpacked packages.
     pub spool: PathBuf,
-    /// How many packages are unpacked at a time.
+    /// Number of packages to unpack in parallel.
     pub jobs: usize,
-    /// Hears what a person must be told.
+    /// Called with warnings for the user.
     pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Builtins<'_> {
-    /// Does the step when it is one of ours, and says whether it was.
+    /// Executes the step if it is a builtin; returns whether it is.
     pub fn run(&self, step: &Step, stage: &mut Tree) -> Result<bool> {
         let Some((builtin, env)) = Builtin::parse(&step.command, &step.env) else { return Ok(false) };
         let mtime = step.source_date_epoch;
@@ -36,7 +36,7 @@ impl Builtins<'_> {
     }
 }
 
-/// A step that needs no shell.
+/// A step that is executed without a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Builtin {
     /// `[NAME=value …] eve-debian-deploy.sh`: see [`deploy`].
@@ -49,8 +49,8 @@ pub enum Builtin {
 }
 
 impl Builtin {
-    /// Recognizes the text after RUN, and gives the environment with the assignments before the command in it. Anything but
-    /// one plain command is `None`: a shell's work.
+    /// Parses the text after RUN; returns the builtin and `env` with the assignments before the command. `None` unless it is
+    /// one plain command.
     #[must_use]
     pub fn parse(command: &str, env: &BTreeMap<String, String>) -> Option<(Self, BTreeMap<String, String>)> {
         let mut words = words(command, env)?.into_iter().peekable();
@@ -73,8 +73,8 @@ impl Builtin {
     }
 }
 
-/// The words of a plain command: quotes and variables as a shell reads them, but no other character that a shell knows.
-/// A variable's value is one word, which is right for assignments and for nothing else here.
+/// Splits a plain command into words, with shell quotes and variables; `None` if it contains other shell syntax. A variable's
+/// value is always one word, which is right only in assignments.
 fn words(command: &str, env: &BTreeMap<String, String>) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,23 +1,23 @@
-//! Debian's control syntax (deb822, policy §5.1): stanzas of `Field: value`, and relations between packages (§7.1).
+//! Debian's control syntax (deb822, policy §5.1): stanzas of `Field: value`; relations between packages (§7.1).
 
 use super::version;
 use anyhow::{Context as _, Result, bail};
 use std::cmp::Ordering;
 
-/// One stanza: fields in their order, borrowed from the text. A value keeps the newlines between its lines, and comments there.
+/// A stanza: its fields in order, borrowed from the text. A value keeps its inner newlines and comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stanza<'a> {
     fields: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Stanza<'a> {
-    /// A field's value, by its name in any case.
+    /// A field's value; the name is case-insensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
-    /// A field that must be there and not be empty.
+    /// A required, non-empty field.
     pub fn need(&self, name: &str) -> Result<&'a str> {
         match self.get(name) {
             Some(value) if !value.is_empty() => Ok(value),
@@ -26,7 +26,7 @@ impl<'a> Stanza<'a> {
     }
 }
 
-/// The stanzas of `text`, one at a time. `file` is for messages: an error is `file:line: …` and ends the iteration.
+/// Iterates over the stanzas of `text`. An error is `file:line: …` and ends the iteration.
 pub fn stanzas<'a>(text: &'a str, file: &'a str) -> Stanzas<'a> {
     Stanzas { text, at: 0, line: 0, file }
 }
@@ -76,7 +76,7 @@ impl<'a> Iterator for Stanzas<'a> {
                 _ => {
                     self.at = self.text.len();
                     let shown: String = line.chars().take(60).collect();
-                    return Some(Err(anyhow::anyhow!("{}:{}: `{shown}` is no field of a control stanza", self.file, self.line)));
+                    return Some(Err(anyhow::anyhow!("{}:{}: `{shown}` is not a field of a control stanza", self.file, self.line)));
                 }
             }
         }
@@ -84,16 +84,16 @@ impl<'a> Iterator for Stanzas<'a> {
     }
 }
 
-/// `name (>= version)`: one package that a relation names.
+/// `name (>= version)`: a package in a relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
     /// Package name, without an architecture qualifier.
     pub name: String,
-    /// Operator and version, when the relation has them.
+    /// Operator and version, if given.
     pub version: Option<(Operator, String)>,
 }
 
-/// How a relation compares versions.
+/// Version comparison of a relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `<<`
@@ -109,7 +109,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// As it is written.
+    /// Its text.
     #[must_use]
     pub fn sign(self) -> &'static str {
         match self {
@@ -123,7 +123,7 @@ impl Operator {
 }
 
 impl Relation {
-    /// Whether a package of this name's `version` satisfies the relation.
+    /// Whether a package of this name with `version` satisfies the relation.
     #[must_use]
     pub fn accepts(&self, version: &str) -> bool {
         let Some((operator, wanted)) = &self.version else { return true };
@@ -137,14 +137,14 @@ impl Relation {
         }
     }
 
-    /// Whether a `Provides: name [(= provided)]` satisfies the relation: a versioned one needs a version (policy §7.5).
+    /// Whether `Provides: name [(= provided)]` satisfies the relation; a versioned relation needs a version (policy §7.5).
     #[must_use]
     pub fn accepts_provided(&self, provided: Option<&str>) -> bool {
         self.version.is_none() || provided.is_some_and(|version| self.accepts(version))
     }
 }
 
-/// Reads `a (>= 1) | b, c:any`: all of the outer list are needed, any of an inner one does.
+/// Parses `a (>= 1) | b, c:any`: all outer items are required, one of each inner list suffices.
 pub fn parse_relations(text: &str) -> Result<Vec<Vec<Relation>>> {
     let groups = text.split(',').map(str::trim).filter(|group| !group.is_empty());
     groups.map(|group| group.split('|').map(parse_relation).collect()).collect()
@@ -153,49 +153,49 @@ pub fn parse_relations(text: &str) -> Result<Vec<Vec<Relation>>> {
 fn parse_relation(text: &str) -> Result<Relation> {
     let text = text.trim();
     let (name, rest) = text.split_at(text.find([' ', '(', '[', '<', '\t', '\n']).unwrap_or(text.len()));
-    // `:any` and `:native` say which architectures may satisfy it; a lock has one architecture, so any of it may.
+    // `:any` and `:native` restrict the architecture; a lock has only one architecture.
     let name = match name.split_once(':') {
         Some((name, "any" | "native")) => name,
-        Some((_, qualifier)) => bail!("the relation `{text}` wants another architecture (`{qualifier}`), which no lock holds"),
+        Some((_, qualifier)) => bail!("the relation `{text}` needs another architecture (`{qualifier}`), which a lock cannot contain"),
         None => name,
     };
-    check_name(name).with_context(|| format!("the relation `{text}`"))?;
+    check_name(name).with_context(|| format!("invalid relation `{text}`"))?;
     let rest = rest.trim();
     if rest.is_empty() {
         return Ok(Relation { name: name.to_owned(), version: None });
     }
     let Some(inner) = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else {
-        bail!("the relation `{text}`: `{rest}` is no version restriction");
+        bail!("invalid relation `{text}`: `{rest}` is not a version restriction");
     };
     let inner = inner.trim();
     let (operator, version) = inner.split_at(inner.find(|c| !matches!(c, '<' | '>' | '=')).unwrap_or(inner.len()));
     let operator = match operator {
         "<<" => Operator::Earlier,
-        // `<` and `>` are old spellings of `<=` and `>=`.
+        // `<` and `>` are obsolete spellings of `<=` and `>=`.
         "<=" | "<" => Operator::EarlierEqual,
         "=" => Operator::Exactly,
         ">=" | ">" => Operator::LaterEqual,
         ">>" => Operator::Later,
-        other => bail!("the relation `{text}`: `{other}` is no operator"),
+        other => bail!("invalid relation `{text}`: `{other}` is not an operator"),
     };
-    check_version(version.trim()).with_context(|| format!("the relation `{text}`"))?;
+    check_version(version.trim()).with_context(|| format!("invalid relation `{text}`"))?;
     Ok(Relation { name: name.to_owned(), version: Some((operator, version.trim().to_owned())) })
 }
 
-/// A package's name: lower case letters, digits, `+`, `-`, `.`, two at least (policy §5.6.1).
+/// Checks a package name: lower-case letters, digits, `+`, `-`, `.`, at least two characters (policy §5.6.1).
 pub fn check_name(name: &str) -> Result<()> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.');
     if name.len() < 2 || !name.bytes().all(fine) || !name.as_bytes()[0].is_ascii_alphanumeric() {
-        bail!("`{name}` is no name of a Debian package");
+        bail!("`{name}` is not a valid Debian package name");
     }
     Ok(())
 }
 
-/// A version's characters (policy §5.6.12).
+/// Checks a version's characters (policy §5.6.12).
 pub fn check_version(version: &str) -> Result<()> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'~' | b':');
     if version.is_empty() || !version.bytes().all(fine) {
-        bail!("`{version}` is no Debian version");
+        bail!("`{version}` is not a valid Debian version");
     }
     Ok(())
 }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_is_no_stanza_is_named_with_its_line() {
         let error = stanzas("Package: a\n\nnonsense\n", "f").collect::<Result<Vec<_>>>().unwrap_err();
-        assert_eq!(error.to_string(), "f:3: `nonsense` is no field of a control stanza");
+        assert_eq!(error.to_string(), "f:3: `nonsense` is not a field of a control stanza");
         assert!(stanzas(" starts with a blank\n", "f").next().unwrap().is_err());
     }
 

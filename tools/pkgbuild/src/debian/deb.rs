@@ -1,21 +1,17 @@
-//! The .deb format (deb(5)): an `ar` of `debian-binary`, `control.tar*` and `data.tar*`. Reads what is in one; writes nothing
-//! but to a spool, and refuses what is not exactly of that form.
+//! Reads the .deb format (deb(5)): an `ar` archive of `debian-binary`, `control.tar*` and `data.tar*`. Writes file contents to
+//! a spool only; any deviation from the format is an error.
 
 use super::control::stanzas;
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Spool, Tree, entries_to_tree, read_tar_stream};
-use std::{
-    fs::File,
-    io::{BufReader, Read},
-    sync::Arc,
-};
+use std::io::{BufReader, Read};
 
-/// What a package says of itself, and its files.
+/// A package's control data and files.
 #[derive(Debug)]
 pub struct Deb {
-    /// The control stanza as it stands in the file.
+    /// The control stanza's text.
     pub control: String,
-    /// The files, as unpacking them into an empty root gives.
+    /// The files as unpacked into an empty root.
     pub files: Tree,
 }
 
@@ -27,23 +23,23 @@ impl Deb {
     }
 }
 
-/// The most memory that a decoder may take: what `xz -9` needs, and no more.
+/// Memory limit of the decoder in bytes: the need of `xz -9`.
 const XZ_MEMORY: u64 = 96 << 20;
-/// The most bytes of control.tar, unpacked: it holds scripts and lists.
+/// Size limit of the unpacked control.tar in bytes.
 const MAX_CONTROL: u64 = 64 << 20;
 
-/// Reads a .deb. The contents of its files, except those that `keep` refuses by path (`usr/share/man/x`), go to `spool`.
+/// Reads a .deb. `keep` selects files by path (`usr/share/man/x`). File contents are copied to `spool`.
 pub fn read_deb(file: &Content, spool: &mut Spool, keep: &dyn Fn(&[u8]) -> bool) -> Result<Deb> {
     let mut members = ar_members(file)?.into_iter();
-    let mut next = |what: &str| members.next().with_context(|| format!("there is no {what} in it"));
+    let mut next = |what: &str| members.next().with_context(|| format!("the member {what} is missing"));
     let (name, version) = next("debian-binary")?;
     if name != "debian-binary" || version.len() > 64 || !version.read_all()?.starts_with(b"2.") {
-        bail!("its first part, `{name}`, does not say that it is a .deb of format 2");
+        bail!("the first member, `{name}`, does not declare format 2 of .deb");
     }
     let (control_name, control) = next("control.tar")?;
     let control = read_control(&control_name, &control).with_context(|| control_name.clone())?;
     let (mut data_name, mut data) = next("data.tar")?;
-    // deb(5) reserves names with an underscore for what a reader may pass over.
+    // Readers ignore members whose name starts with an underscore (deb(5)).
     while data_name.starts_with('_') {
         (data_name, data) = next("data.tar")?;
     }
@@ -51,49 +47,34 @@ pub fn read_deb(file: &Content, spool: &mut Spool, keep: &dyn Fn(&[u8]) -> bool)
     Ok(Deb { control, files })
 }
 
-/// Names and contents of the members of an `ar` archive, in order.
+/// Names and contents of the members of an `ar` archive (ar(5)), in order.
 fn ar_members(file: &Content) -> Result<Vec<(String, Content)>> {
     let (header, end) = (60, file.len());
     let mut magic = [0; 8];
-    file.open()?.read_exact(&mut magic).ok().filter(|()| magic == *b"!<arch>\n").context("it is no ar archive")?;
+    file.open()?.read_exact(&mut magic).ok().filter(|()| magic == *b"!<arch>\n").context("the file is not an ar archive")?;
     let mut members = Vec::new();
     let mut at = 8;
     while at < end {
         if end - at < header {
-            bail!("it ends within the header of a part, at byte {at}");
+            bail!("the file ends within a member's header at byte {at}");
         }
-        let head = part(file, at, header)?.read_all()?;
+        let head = file.slice(at, header)?.read_all()?;
         let text = |from: usize, to: usize| std::str::from_utf8(&head[from..to]).map(str::trim_end).ok();
         let (Some(name), Some(size), b"`\n") = (text(0, 16), text(48, 58).and_then(|size| size.parse::<u64>().ok()), &head[58..]) else {
-            bail!("the header of a part, at byte {at}, is damaged");
+            bail!("the member's header at byte {at} is damaged");
         };
         at += header;
         if size > end - at {
-            bail!("it is cut off: `{name}` should have {size} bytes, {} are there", end - at);
+            bail!("the file is truncated: `{name}` has {} of {size} bytes", end - at);
         }
-        members.push((name.trim_end_matches('/').to_owned(), part(file, at, size)?));
-        // Parts begin at even offsets.
+        members.push((name.trim_end_matches('/').to_owned(), file.slice(at, size)?));
+        // Members start at even offsets.
         at += size + size % 2;
     }
     Ok(members)
 }
 
-/// `len` bytes of `content` from `offset` on, which must be inside it.
-fn part(content: &Content, offset: u64, len: u64) -> Result<Content> {
-    Ok(match content {
-        Content::Bytes(bytes) => {
-            let from = usize::try_from(offset)?;
-            Content::Bytes(bytes.get(from..from + usize::try_from(len)?).context("a part lies outside")?.into())
-        }
-        Content::Range { file, offset: start, .. } => Content::Range { file: file.clone(), offset: start + offset, len },
-        Content::Path { path, .. } => {
-            let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-            Content::Range { file: Arc::new(file), offset, len }
-        }
-    })
-}
-
-/// A reader of the tar in a member `control.tar*` or `data.tar*`.
+/// A decompressing reader of the member `control.tar*` or `data.tar*`.
 fn decode(name: &str, stem: &str, content: &Content) -> Result<Box<dyn Read>> {
     let reader = BufReader::with_capacity(64 << 10, content.open()?);
     Ok(match name.strip_prefix(stem) {
@@ -103,9 +84,9 @@ fn decode(name: &str, stem: &str, content: &Content) -> Result<Box<dyn Read>> {
             let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream))
         }
-        Some(".zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(reader).context("it is no zstd stream")?),
-        Some(other) => bail!("it is compressed in a way that is not known: `{other}`"),
-        None => bail!("`{stem}` should stand here"),
+        Some(".zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(reader).context("invalid zstd stream")?),
+        Some(other) => bail!("unknown compression `{other}`"),
+        None => bail!("expected the member `{stem}`"),
     })
 }
 
@@ -120,26 +101,25 @@ fn read_control(name: &str, content: &Content) -> Result<String> {
             return Ok(text);
         }
     }
-    bail!("there is no file `control` in it")
+    bail!("the file `control` is missing")
 }
 
 fn read_data(name: &str, content: &Content, spool: &mut Spool, keep: &dyn Fn(&[u8]) -> bool) -> Result<Tree> {
     let mut reader = decode(name, "data.tar", content)?;
     let mut entries = read_tar_stream(&mut reader, spool)?;
-    // The check at the end of a compressed stream is met only when all of it is read.
+    // The checksum at the end of a compressed stream is only checked if the stream is read to its end.
     std::io::copy(&mut reader, &mut std::io::sink())?;
     for entry in &entries {
         let climbs = |path: &[u8]| path.split(|b| *b == b'/').any(|part| part == b"..");
         if climbs(&entry.path) || matches!(&entry.kind, EntryKind::HardLink(target) if climbs(target)) {
-            bail!("`{}` leaves the package's tree", String::from_utf8_lossy(&entry.path));
+            bail!("the path `{}` contains `..`", String::from_utf8_lossy(&entry.path));
         }
     }
     entries.retain(|entry| {
         let path = clean(&entry.path);
         path.is_empty() || keep(&path)
     });
-    // A package's own links come from someone else: a file that goes through one must still land below the root, and does,
-    // since a tree resolves links inside itself.
+    // A package may contain links, but a tree resolves them inside itself. A member for the root must be a directory.
     entries.iter_mut().filter(|entry| clean(&entry.path).is_empty()).for_each(|entry| {
         entry.path.clear();
         if !matches!(entry.kind, EntryKind::Node(Kind::Dir(_))) {
@@ -149,7 +129,7 @@ fn read_data(name: &str, content: &Content, spool: &mut Spool, keep: &dyn Fn(&[u
     entries_to_tree(entries)
 }
 
-/// A member's path without `./` and the like.
+/// A member's path without `./` and empty parts.
 fn clean(path: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
     parts.join(&b'/')

@@ -1,32 +1,33 @@
-//! What `RUN eve-debian-deploy.sh` does, in process: the closure of `BUILD_PKGS` into the stage's root, that of `PKGS` into `/out`.
+//! `RUN eve-debian-deploy.sh` in process: unpacks the closure of `BUILD_PKGS` into the stage's root, and that of `PKGS` into
+//! `/out`.
 
 use super::{Archive, Pin, unpack::unpack};
 use anyhow::{Context as _, Result};
 use filetree::{Content, Kind, Node, Tree};
 use std::{collections::BTreeMap, path::Path};
 
-/// Where and how a deploy works.
+/// Options of [`deploy`].
 pub struct DeployOptions<'a> {
-    /// A folder with room for what is unpacked.
+    /// Folder for temporary files; holds the unpacked packages.
     pub spool: &'a Path,
-    /// How many packages are unpacked at a time, at least one.
+    /// Number of packages to unpack in parallel; at least one.
     pub jobs: usize,
-    /// Modification time of generated files (`/out` itself, the list of packages, the certificates' bundle).
+    /// Mtime of generated files (`/out` itself, list of packages, certificate bundle): Unix timestamp.
     pub mtime: i64,
 }
 
-/// What was unpacked, `name version` each, in byte order.
+/// Unpacked packages as `name version`, in byte order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deployed {
-    /// Into the stage's root.
+    /// In the stage's root.
     pub build: Vec<String>,
-    /// Into `/out`.
+    /// In `/out`.
     pub out: Vec<String>,
 }
 
-/// Unpacks packages of the stage's own archive (`/packages/ARCH`) into the stage, for `arch` (`amd64`, `arm64`). `env` is the
-/// environment of the RUN: `PKGS`, `PKGS_ARCH`, `BUILD_PKGS`, `BUILD_PKGS_ARCH`, and `DROP_PKGS`, `DROP_PKGS_ARCH`, names
-/// at which closures stop. A second deploy adds to the first.
+/// Unpacks packages of the stage's archive (`/packages/ARCH`) into the stage, for `arch` (`amd64`, `arm64`). Variables in
+/// `env`, the environment of the RUN: `PKGS`, `PKGS_ARCH`, `BUILD_PKGS`, `BUILD_PKGS_ARCH`; `DROP_PKGS` and `DROP_PKGS_ARCH`
+/// list packages that are left out of the closures. A second deploy adds to the first.
 pub fn deploy(stage: &mut Tree, arch: &str, env: &BTreeMap<String, String>, options: &DeployOptions<'_>) -> Result<Deployed> {
     let archive = Archive::from_tree(stage, arch)?;
     let names = |variable: &str| -> Vec<String> {
@@ -46,7 +47,7 @@ pub fn deploy(stage: &mut Tree, arch: &str, env: &BTreeMap<String, String>, opti
         unpack(root, &debs, options.spool, options.jobs, options.mtime)?;
         Ok(pins.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect())
     };
-    // What is unpacked into /out sees /out as its root, whatever links it holds.
+    // `/out` is the root of packages unpacked there, so their links stay inside it.
     let root = stage.remove("out").filter(|node| matches!(node.kind, Kind::Dir(_)));
     let mut out_tree = Tree { root: root.unwrap_or_else(|| Node::dir(0o755, options.mtime)) };
     let deployed = Deployed { build: into(stage, &build)?, out: into(&mut out_tree, &out)? };

@@ -1,5 +1,5 @@
-//! One file from one of several mirrors into a folder, whole and checked or not at all: resumed, repeated, and safe against
-//! another process that does the same.
+//! Downloads one file from several mirrors into a folder, atomically and checked: resumes, retries, and locks against other
+//! processes that download the same file.
 
 use super::http::{Client, without_login};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,45 +12,45 @@ use std::{
     time::Duration,
 };
 
-/// What to fetch, and how to know it.
+/// A file to download.
 pub(super) struct Job<'a> {
-    /// Whole addresses, best first.
+    /// URLs, best first.
     pub urls: Vec<String>,
-    /// What to call it in messages.
+    /// Name for messages.
     pub label: &'a str,
     pub sha256: &'a str,
     pub size: u64,
-    /// Where it goes. Beside it a `.part` file collects it.
+    /// Destination. A `.part` file next to it collects the bytes.
     pub path: PathBuf,
 }
 
-/// How a fetch ended well, or as a mirror may.
+/// Result of a download.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The file is at its place.
+    /// The file is at its destination.
     Here,
-    /// No mirror has it (any more).
+    /// No mirror has the file (any longer).
     Gone,
 }
 
-/// Why one try failed.
+/// Reason why an attempt failed.
 enum Failure {
-    /// The network's fault, or a passing state of the server: worth another try.
+    /// A network error, or a temporary error of the server: worth a retry.
     Passing(anyhow::Error),
-    /// What came is not what is pinned.
+    /// Length or digest differ from the pin.
     Wrong(anyhow::Error),
     Gone,
-    /// No use trying the same mirror again.
+    /// A retry on the same mirror is useless.
     Lasting(anyhow::Error),
 }
 
-/// Fetches a file. `waits` are the pauses before second, third … tries; `arrived` hears of bytes, with negative numbers when
-/// some are thrown away.
+/// Downloads a file. `waits`: pauses before the second, third … attempt. `arrived` gets the number of received bytes; negative
+/// if bytes are discarded.
 pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arrived: &dyn Fn(i64)) -> Result<Outcome> {
     let part_path = job.path.with_extension("part");
     let mut part = lock_part(&part_path).with_context(|| format!("cannot lock `{}`", part_path.display()))?;
     if is_there(&job.path, job.size) {
-        // Another process was quicker, and this part is a new, empty one.
+        // Another process has downloaded it, and this part file is new and empty.
         let _ = std::fs::remove_file(&part_path);
         arrived(i64::try_from(job.size)?);
         return Ok(Outcome::Here);
@@ -73,12 +73,12 @@ pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arriv
     }
     match last {
         None if gone > 0 => Ok(Outcome::Gone),
-        None => bail!("no mirror is known for {}", job.label),
+        None => bail!("there is no mirror for {}", job.label),
         Some(error) => Err(error.context(format!("cannot download {}", job.label))),
     }
 }
 
-/// Opens and locks a part. Another process may have renamed or removed it while this one waited: then there is a new one.
+/// Opens and locks the part file; repeats if another process has renamed or removed it meanwhile.
 fn lock_part(path: &Path) -> std::io::Result<File> {
     loop {
         let part = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -89,7 +89,7 @@ fn lock_part(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// Whether a whole file stands at `path`: only whole ones get there.
+/// Whether the complete file is at `path`: files get there by rename only.
 pub(super) fn is_there(path: &Path, size: u64) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }
@@ -111,7 +111,7 @@ fn from_mirror(
         };
         match (failure, waits.next()) {
             (Failure::Passing(_), Some(wait)) => std::thread::sleep(*wait),
-            // What was there before may have been the damaged half.
+            // The earlier bytes may be the damaged ones.
             (Failure::Wrong(_), Some(_)) if resumed => {}
             (failure, _) => return Err(failure),
         }
@@ -128,23 +128,23 @@ fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: 
         let response = client.get(url, have).map_err(Failure::Passing)?;
         match response.status {
             206 if response.range_start() == Some(have) && have > 0 => {}
-            // A server that knows no ranges sends it all.
+            // The server ignored the range.
             200 => have = empty(part, have, arrived)?,
             206 | 416 if have > 0 => {
                 empty(part, have, arrived)?;
-                return Err(Failure::Passing(anyhow!("`{shown}` was not resumed where it had stopped")));
+                return Err(Failure::Passing(anyhow!("`{shown}`: the server cannot resume the download")));
             }
             404 | 410 => return Err(Failure::Gone),
-            408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{shown}`: the server answers {}", response.status))),
-            other => return Err(Failure::Lasting(anyhow!("`{shown}`: the server answers {other}"))),
+            408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{shown}`: status {}", response.status))),
+            other => return Err(Failure::Lasting(anyhow!("`{shown}`: status {other}"))),
         }
         have = receive(response.body, have, job.size, part, arrived).map_err(|failure| match failure {
-            Failure::Passing(error) => Failure::Passing(error.context(format!("`{shown}` broke off"))),
+            Failure::Passing(error) => Failure::Passing(error.context(format!("the transfer of `{shown}` was interrupted"))),
             other => other,
         })?;
         if have > job.size {
             empty(part, have, arrived)?;
-            return Err(Failure::Wrong(anyhow!("`{shown}` is longer than the {} bytes that are pinned", job.size)));
+            return Err(Failure::Wrong(anyhow!("`{shown}` has more than the pinned {} bytes", job.size)));
         }
         if have < job.size {
             return Err(Failure::Passing(anyhow!("`{shown}` ended after {have} of {} bytes", job.size)));
@@ -153,7 +153,7 @@ fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: 
     let found = digest_of(part).map_err(Failure::Lasting)?;
     if found != job.sha256 {
         empty(part, have, arrived)?;
-        return Err(Failure::Wrong(anyhow!("`{shown}` has the SHA-256 {found} where {} is pinned", job.sha256)));
+        return Err(Failure::Wrong(anyhow!("`{shown}` has the SHA-256 {found}, not the pinned {}", job.sha256)));
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn empty(part: &File, have: u64, arrived: &dyn Fn(i64)) -> Result<u64, Failure> 
     Ok(0)
 }
 
-/// Appends the body until it ends or is one piece longer than it may be; gives the new length.
+/// Appends the body until it ends or exceeds `size`; returns the new length.
 fn receive(mut body: impl Read, mut have: u64, size: u64, part: &mut File, arrived: &dyn Fn(i64)) -> Result<u64, Failure> {
     let mut buffer = vec![0; 64 << 10];
     part.seek(SeekFrom::Start(have)).map_err(|error| Failure::Lasting(error.into()))?;
@@ -175,20 +175,20 @@ fn receive(mut body: impl Read, mut have: u64, size: u64, part: &mut File, arriv
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(Failure::Passing(error.into())),
         };
-        part.write_all(&buffer[..got]).map_err(|error| Failure::Lasting(anyhow!(error).context("cannot write what was downloaded")))?;
+        part.write_all(&buffer[..got]).map_err(|error| Failure::Lasting(anyhow!(error).context("cannot write the download")))?;
         have += got as u64;
         arrived(got as i64);
     }
     Ok(have)
 }
 
-/// SHA-256 of a whole file in hex.
+/// SHA-256 of the whole file in hex.
 pub(super) fn digest_of(file: &mut File) -> Result<String> {
     file.seek(SeekFrom::Start(0))?;
     digest(file)
 }
 
-/// SHA-256 of all that `reader` gives, in hex.
+/// SHA-256 of `reader`, read to its end, in hex.
 pub(super) fn digest(reader: &mut impl Read) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 << 10];

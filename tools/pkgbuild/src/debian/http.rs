@@ -1,6 +1,5 @@
-//! Just enough of an HTTP/1.1 client (RFC 9112) for mirrors: GET with an optional range, redirects, a proxy asked the way
-//! apt asks one (the whole address in the request line: proxies refuse CONNECT to port 80). One connection a request.
-//! There is no TLS: what is fetched is checked by digest.
+//! A minimal HTTP/1.1 client (RFC 9112) for mirrors: GET with an optional range, redirects, and proxies in absolute-form like
+//! apt (proxies refuse CONNECT to port 80). One connection per request. No TLS: the digests of all files are checked.
 
 use super::Proxy;
 use anyhow::{Context as _, Result, bail};
@@ -10,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a connection, or a pause within an answer, may take.
+/// Timeout of connecting and of each read.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most bytes of an answer's head.
+/// Size limit of a response's header in bytes.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_REDIRECTS: usize = 5;
 
@@ -25,7 +24,7 @@ struct Url {
     path: String,
 }
 
-/// An address as it may be shown: a password may stand in it.
+/// The URL without user and password, for messages.
 pub(super) fn without_login(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -38,18 +37,18 @@ pub(super) fn without_login(url: &str) -> String {
 impl Url {
     fn parse(url: &str) -> Result<Self> {
         let shown = without_login(url);
-        let Some(rest) = url.strip_prefix("http://") else { bail!("`{shown}` is no http:// address") };
+        let Some(rest) = url.strip_prefix("http://") else { bail!("`{shown}` is not an http:// URL") };
         if !url.bytes().all(|b| b.is_ascii_graphic()) {
-            bail!("`{shown}` holds characters that an address cannot have");
+            bail!("`{shown}` contains invalid characters");
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (login, server) = authority.rsplit_once('@').map_or((None, authority), |(login, server)| (Some(login.to_owned()), server));
         let (host, port) = match server.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().with_context(|| format!("the port of `{shown}`"))?),
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().with_context(|| format!("invalid port in `{shown}`"))?),
             _ => (server, 80),
         };
         if host.is_empty() {
-            bail!("`{shown}` names no host");
+            bail!("`{shown}` has no host");
         }
         let path = if path.is_empty() { "/" } else { path };
         Ok(Self { login, host: host.to_owned(), port, path: path.to_owned() })
@@ -60,14 +59,14 @@ impl Url {
     }
 }
 
-/// Makes requests.
+/// Sends requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
     proxy: Option<Url>,
     except: Vec<String>,
 }
 
-/// An answer: its head, and its body to be read.
+/// A response: parsed header, unread body.
 #[derive(Debug)]
 pub(super) struct Response {
     pub status: u16,
@@ -76,12 +75,12 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// A header's value by its lower case name.
+    /// A header's value; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first byte's position in a `Content-Range: bytes FIRST-LAST/SIZE`.
+    /// FIRST of `Content-Range: bytes FIRST-LAST/SIZE`.
     pub fn range_start(&self) -> Option<u64> {
         self.header("content-range")?.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
     }
@@ -94,17 +93,17 @@ impl Client {
             None => Url::parse(&format!("http://{given}")),
             Some(_) => Url::parse(given),
         });
-        // The address may hold a password: the message does not repeat it.
+        // The address may contain a password, so the message does not repeat it.
         let proxy_url = match url.transpose() {
             Ok(url) => url,
-            Err(_) => bail!("the proxy's address is not of the form http://[user:password@]host[:port]"),
+            Err(_) => bail!("the proxy's address does not have the form http://[user:password@]host[:port]"),
         };
         let except = proxy.except.as_deref().unwrap_or_default().split(',').map(|e| e.trim().to_owned()).filter(|e| !e.is_empty());
         Ok(Self { proxy: proxy_url, except: except.collect() })
     }
 
-    /// Asks for `url`, from byte `from` on when that is not zero, following redirects. Every failure here is one of the
-    /// network, and worth another try; what the server says is in the answer's status.
+    /// Requests `url`, from byte `from` on if that is not 0; follows redirects. Errors are network errors and worth a retry;
+    /// the server's errors are in the response's status.
     pub fn get(&self, url: &str, from: u64) -> Result<Response> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
@@ -134,11 +133,11 @@ impl Client {
                 head += &format!("{field}: Basic {}\r\n", base64(&percent_decode(login)));
             }
         }
-        (&stream).write_all((head + "\r\n").as_bytes()).context("the connection broke")?;
+        (&stream).write_all((head + "\r\n").as_bytes()).context("cannot send the request")?;
         read_head(stream)
     }
 
-    /// Whether `no_proxy` names the host: itself, a domain above it, or `*`.
+    /// Whether `no_proxy` contains the host, one of its parent domains, or `*`.
     fn is_direct(&self, host: &str) -> bool {
         self.except.iter().any(|entry| {
             let domain = entry.trim_start_matches("*.").trim_start_matches('.');
@@ -149,7 +148,7 @@ impl Client {
 
 fn connect(url: &Url) -> Result<TcpStream> {
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = (host, url.port).to_socket_addrs().with_context(|| format!("the host `{host}` cannot be found"))?;
+    let addresses = (host, url.port).to_socket_addrs().with_context(|| format!("cannot resolve the host `{host}`"))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -158,7 +157,7 @@ fn connect(url: &Url) -> Result<TcpStream> {
         }
     }
     match last {
-        Some(error) => Err(error).with_context(|| format!("cannot connect to `{host}`, port {}", url.port)),
+        Some(error) => Err(error).with_context(|| format!("cannot connect to `{host}` port {}", url.port)),
         None => bail!("the host `{host}` has no address"),
     }
 }
@@ -168,15 +167,15 @@ fn read_head(stream: TcpStream) -> Result<Response> {
     let mut head = (&mut reader).take(MAX_HEAD);
     let mut line = |what: &str| -> Result<String> {
         let mut bytes = Vec::new();
-        head.read_until(b'\n', &mut bytes).with_context(|| format!("no {what} came"))?;
+        head.read_until(b'\n', &mut bytes).with_context(|| format!("cannot read the response's {what}"))?;
         if bytes.pop() != Some(b'\n') {
-            bail!("the answer ended within its {what}");
+            bail!("the response ends within its {what}");
         }
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     };
     let first = line("status")?;
     let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).and_then(|code| code.parse().ok());
-    let status: u16 = status.with_context(|| format!("`{first}` is no answer of HTTP"))?;
+    let status: u16 = status.with_context(|| format!("`{first}` is not an HTTP response"))?;
     let mut headers = Vec::new();
     loop {
         let line = line("head")?;
@@ -191,12 +190,12 @@ fn read_head(stream: TcpStream) -> Result<Response> {
     if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
         response.body.rest = Rest::Chunks(0);
     } else if let Some(length) = response.header("content-length") {
-        response.body.rest = Rest::Bytes(length.parse().with_context(|| format!("the length `{length}` is no number"))?);
+        response.body.rest = Rest::Bytes(length.parse().with_context(|| format!("the length `{length}` is not a number"))?);
     }
     Ok(response)
 }
 
-/// The body of an answer. One that ends too early is an error of the kind `UnexpectedEof`.
+/// Body of a response. A premature end is an error of kind `UnexpectedEof`.
 #[derive(Debug)]
 pub(super) struct Body {
     reader: BufReader<TcpStream>,
@@ -207,7 +206,7 @@ pub(super) struct Body {
 enum Rest {
     Bytes(u64),
     UntilEnd,
-    /// Bytes left of the chunk at hand.
+    /// Bytes left in the current chunk.
     Chunks(u64),
     Nothing,
 }
@@ -217,7 +216,7 @@ impl Body {
         let mut bytes = Vec::new();
         (&mut self.reader).take(MAX_HEAD).read_until(b'\n', &mut bytes)?;
         if bytes.pop() != Some(b'\n') {
-            return Err(broken("the answer ended between two chunks"));
+            return Err(broken("the response ends between two chunks"));
         }
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
@@ -232,7 +231,7 @@ impl Read for Body {
         if let Rest::Chunks(0) = self.rest {
             let line = self.chunk_line()?;
             let size = line.split(';').next().unwrap_or_default().trim();
-            let size = u64::from_str_radix(size, 16).map_err(|_| broken("a chunk's size is damaged"))?;
+            let size = u64::from_str_radix(size, 16).map_err(|_| broken("invalid size of a chunk"))?;
             self.rest = if size == 0 { Rest::Nothing } else { Rest::Chunks(size) };
         }
         let left = match self.rest {
@@ -246,13 +245,13 @@ impl Read for Body {
         }
         let got = self.reader.read(&mut buffer[..most])?;
         if got == 0 {
-            return Err(broken("the connection closed before the end"));
+            return Err(broken("the connection was closed too early"));
         }
         let left = left - got as u64;
         self.rest = match self.rest {
             Rest::Chunks(_) => {
                 if left == 0 {
-                    // The line end that closes a chunk's data.
+                    // The line end after a chunk's data.
                     self.chunk_line()?;
                 }
                 Rest::Chunks(left)

@@ -1,17 +1,17 @@
-//! A mirror's list of packages (`dists/SUITE/main/binary-ARCH/Packages.xz`), reduced to what pins need.
+//! A mirror's package index (`dists/SUITE/main/binary-ARCH/Packages.xz`), reduced to the fields that pins need.
 
 use super::{Suite, control::stanzas, version};
 use anyhow::{Context as _, Result, bail};
 use std::{collections::BTreeMap, io::Read};
 
-/// One package as a mirror lists it. Relations are kept as text: few are ever read.
+/// A package in the index. Relations stay text, because few are ever parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// Name.
+    /// Package name.
     pub name: String,
-    /// Version.
+    /// Debian version.
     pub version: String,
-    /// Its architecture, or `all`.
+    /// Architecture, or `all`.
     pub arch: String,
     /// `Pre-Depends` and `Depends`, joined by a comma.
     pub depends: String,
@@ -25,17 +25,17 @@ pub struct Package {
     pub sha256: String,
 }
 
-/// The packages of one suite and architecture: of each name the latest version.
+/// The packages of one suite and architecture; only the latest version of each.
 #[derive(Clone, Debug)]
 pub struct Index {
-    /// Which suite.
+    /// Suite of the packages.
     pub suite: Suite,
-    /// By name.
+    /// Packages by name.
     pub packages: BTreeMap<String, Package>,
 }
 
 impl Index {
-    /// Reads an index's text a stanza at a time; `file` is for messages.
+    /// Reads an index incrementally; `file` is its name in messages.
     pub fn read(suite: Suite, mut text: impl Read, file: &str) -> Result<Self> {
         let mut index = Self { suite, packages: BTreeMap::new() };
         let mut pending: Vec<u8> = Vec::new();
@@ -43,7 +43,7 @@ impl Index {
         while more {
             let length = pending.len();
             more = text.by_ref().take(1 << 20).read_to_end(&mut pending).with_context(|| format!("cannot read {file}"))? > 0;
-            // Whole stanzas only: the rest waits for the next piece. The search looks again at the last byte that was there.
+            // Parses complete stanzas only. The search for their end starts at the last byte of the previous piece.
             let end = if more {
                 let from = length.saturating_sub(1);
                 pending[from..].windows(2).rposition(|two| two == b"\n\n").map_or(0, |at| from + at + 2)
@@ -71,7 +71,7 @@ impl Index {
             return Ok(());
         }
         let size = stanza.need("Size")?;
-        let Ok(size) = size.parse() else { bail!("the size of `{name}`, `{size}`, is no number") };
+        let Ok(size) = size.parse() else { bail!("the size `{size}` of `{name}` is not a number") };
         let depends: Vec<&str> = ["Pre-Depends", "Depends"].iter().filter_map(|field| stanza.get(field)).collect();
         let package = Package {
             name: name.to_owned(),
@@ -88,7 +88,7 @@ impl Index {
     }
 }
 
-/// Where a mirror keeps the index of `suite`, below its root.
+/// Path of the index of `suite` below a mirror's root.
 #[must_use]
 pub fn index_path(suite: Suite, release: &str, arch: &str) -> String {
     let ending = match suite {

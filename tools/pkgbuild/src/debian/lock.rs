@@ -1,5 +1,5 @@
-//! The lock: every .deb that the archive holds, and what each one needs, as a file that people read in diffs.
-//! A line a pin, in byte order: `name version arch sha256 size suite path depends…`; `#` begins a comment line.
+//! The lock: pins of all .deb files of the archive with their dependencies, as a text that can be reviewed as a diff. One pin
+//! per line, in byte order: `name version arch sha256 size suite path depends…`; `#` starts a comment line.
 
 use super::control::{check_name, check_version};
 use anyhow::{Context as _, Result, bail};
@@ -8,22 +8,22 @@ use std::{
     fmt::Write as _,
 };
 
-/// Which part of Debian's archive a pin comes from.
+/// The part of Debian's archive that a pin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Suite {
-    /// The release itself: changes at point releases only.
+    /// The release itself; changes only at point releases.
     Main,
     /// Updates between point releases.
     Updates,
-    /// The security archive, on mirrors of its own.
+    /// The security archive, which has its own mirrors.
     Security,
 }
 
 impl Suite {
-    /// All of them, longest lived first.
+    /// All suites, the longest-lived first.
     pub const ALL: [Self; 3] = [Self::Main, Self::Updates, Self::Security];
 
-    /// The word in a lock.
+    /// Its name in a lock.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -34,29 +34,29 @@ impl Suite {
     }
 }
 
-/// One .deb: what it is, how to know it, where it lies below a mirror's root, and which packages of the same lock it needs.
+/// One .deb: identity, digest, path below a mirror's root, and dependencies within the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// Package name.
     pub name: String,
-    /// Debian version, with its epoch.
+    /// Debian version, with epoch.
     pub version: String,
     /// Architecture of the package: the lock's, or `all`.
     pub arch: String,
-    /// SHA-256 of the file, 64 lower case hex digits.
+    /// SHA-256 of the file, 64 lower-case hex digits.
     pub sha256: String,
     /// Size of the file in bytes.
     pub size: u64,
-    /// Which archive.
+    /// Suite that contains the file.
     pub suite: Suite,
-    /// Path below the archive's root: `pool/…`.
+    /// Path below the archive's root, `pool/…`.
     pub path: String,
-    /// Names of packages in this lock: its dependencies, alternatives already chosen.
+    /// Dependencies: names of packages in this lock, alternatives already chosen.
     pub depends: Vec<String>,
 }
 
 impl Pin {
-    /// The file's name: the last part of `path`.
+    /// Last part of `path`.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
@@ -64,21 +64,21 @@ impl Pin {
 
     fn parse(line: &str) -> Result<Self> {
         let mut words = line.split_ascii_whitespace();
-        let mut next = |what: &str| words.next().with_context(|| format!("the pin ends before its {what}"));
+        let mut next = |what: &str| words.next().with_context(|| format!("the pin has no {what}"));
         let (name, version, arch) = (next("name")?, next("version")?, next("architecture")?);
         let (sha256, size, suite, path) = (next("sha256")?, next("size")?, next("suite")?, next("path")?);
         check_name(name)?;
         check_version(version)?;
-        check_name(arch).with_context(|| format!("`{arch}` is no architecture"))?;
+        check_name(arch).with_context(|| format!("`{arch}` is not an architecture"))?;
         let Some(suite) = Suite::ALL.into_iter().find(|known| known.word() == suite) else {
-            bail!("`{suite}` is no suite: main, updates or security");
+            bail!("`{suite}` is not a suite (main, updates, security)");
         };
         let pin = Self {
             name: name.to_owned(),
             version: version.to_owned(),
             arch: arch.to_owned(),
             sha256: sha256.to_owned(),
-            size: size.parse().with_context(|| format!("`{size}` is no size"))?,
+            size: size.parse().with_context(|| format!("`{size}` is not a size"))?,
             suite,
             path: path.to_owned(),
             depends: words.map(str::to_owned).collect(),
@@ -87,31 +87,31 @@ impl Pin {
         Ok(pin)
     }
 
-    /// What a file name, a digest or a path from outside must keep to before it is used in a folder of ours.
+    /// Checks digest and path, which may come from a mirror, before they are used as file names.
     pub(super) fn check(&self) -> Result<()> {
         if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            bail!("the digest of `{}`, `{}`, is no SHA-256 in hex", self.name, self.sha256);
+            bail!("the digest of `{}`, `{}`, is not a SHA-256 in hex", self.name, self.sha256);
         }
         let fine = |part: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_' | b'~' | b'%' | b':');
             !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain)
         };
         if !self.path.starts_with("pool/") || !self.path.ends_with(".deb") || !self.path.split('/').all(fine) {
-            bail!("the path of `{}`, `{}`, is not `pool/….deb`", self.name, self.path);
+            bail!("the path of `{}`, `{}`, does not have the form `pool/….deb`", self.name, self.path);
         }
         Ok(())
     }
 }
 
-/// The pins of one release and architecture, by package name.
+/// Pins of one release and architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// The pins; a name once.
+    /// Pins by package name.
     pub pins: BTreeMap<String, Pin>,
 }
 
 impl Lock {
-    /// Reads a lock's text. `file` is for messages: errors are `file:line: …`.
+    /// Parses a lock's text. Errors are `file:line: …`.
     pub fn parse(text: &str, file: &str) -> Result<Self> {
         let mut pins = BTreeMap::new();
         for (at, line) in text.lines().enumerate() {
@@ -135,13 +135,13 @@ impl Lock {
                 bail!("`{}` needs `{missing}`, which is not pinned", pin.name);
             }
             if !files.insert(pin.file_name()) {
-                bail!("two pins have a file named `{}`", pin.file_name());
+                bail!("two pins have the file name `{}`", pin.file_name());
             }
         }
         Ok(())
     }
 
-    /// The lock's text, with `header` (lines that begin with `#`) first.
+    /// The lock's text, after `header` (comment lines).
     #[must_use]
     pub fn to_text(&self, header: &str) -> String {
         let mut text = header.to_owned();
@@ -153,13 +153,13 @@ impl Lock {
         text
     }
 
-    /// The pins that unpacking `names` needs, those of the names included, in byte order. A name in `without` is neither
-    /// taken nor followed, pinned or not. Names that have no pin are one error, with what they may mean.
+    /// The pins of `names` and of all their dependencies, in byte order. Names in `without` are left out and
+    /// not followed. The error lists all names without a pin, with similar names.
     pub fn closure(&self, names: &[String], without: &[String]) -> Result<Vec<&Pin>> {
         let unknown: Vec<String> = names.iter().filter(|name| !self.pins.contains_key(*name)).map(|n| self.unknown(n)).collect();
         if !unknown.is_empty() {
             bail!(
-                "the Debian archive has no {}\nhint: add names to mirrors/<release>/packages of the archive's package and make its pins again",
+                "the Debian archive has no {}\nhint: add the names to mirrors/<release>/packages of the archive's package and update its lock",
                 unknown.join(", no ")
             );
         }
@@ -184,7 +184,7 @@ impl Lock {
     }
 }
 
-/// The known name that is fewest edits away, when those are no more than a third of its letters.
+/// The known name with the fewest edits, at most a third of the name's length.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = name.len() / 3;
     let near =
@@ -192,7 +192,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     near.min().filter(|(edits, _)| *edits <= most).map(|(_, other)| other)
 }
 
-/// Levenshtein's distance.
+/// Levenshtein distance.
 fn edits(left: &[u8], right: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, a) in left.iter().enumerate() {
@@ -233,14 +233,14 @@ mod tests {
     fn what_could_harm_is_refused_with_its_line() {
         let good = line("aa", "");
         let bad = [
-            (good.replace("pool/main/x/", "pool/../../x/"), "is not `pool/….deb`"),
-            (good.replace("pool/main/x/", "/etc/"), "is not `pool/….deb`"),
-            (good.replace("0a0a", "0A0a"), "no SHA-256"),
-            (good.replace(" 10 ", " -1 "), "no size"),
-            (good.replace(" main ", " contrib "), "no suite"),
-            (good.replace("aa 1:2-3", "aa 1;2"), "no Debian version"),
-            (line("../aa", ""), "no name"),
-            ("aa 1 amd64\n".to_owned(), "ends before its sha256"),
+            (good.replace("pool/main/x/", "pool/../../x/"), "does not have the form `pool/….deb`"),
+            (good.replace("pool/main/x/", "/etc/"), "does not have the form `pool/….deb`"),
+            (good.replace("0a0a", "0A0a"), "is not a SHA-256"),
+            (good.replace(" 10 ", " -1 "), "is not a size"),
+            (good.replace(" main ", " contrib "), "is not a suite"),
+            (good.replace("aa 1:2-3", "aa 1;2"), "is not a valid Debian version"),
+            (line("../aa", ""), "is not a valid Debian package name"),
+            ("aa 1 amd64\n".to_owned(), "has no sha256"),
             (good.clone() + &good, "pinned twice"),
             (line("aa", " zz"), "needs `zz`"),
         ];

@@ -1,11 +1,11 @@
-//! Where Debian's files can be had. No address stands in this repository: they come from the machine's own
-//! configuration of apt, as text, or from the caller.
+//! Mirrors of Debian's archives. This repository contains no address: they come from apt's configuration of the machine, or
+//! from the caller.
 
 use super::{Suite, control::stanzas, http::without_login};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// Roots of mirrors, without a final `/`, best first. Only `http://` ones are used: see [`Mirrors::roots`].
+/// Root URLs of mirrors, without a final `/`, best first. Only `http://` is usable, see [`Mirrors::roots`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrors {
     /// Mirrors of the main archive.
@@ -14,14 +14,14 @@ pub struct Mirrors {
     pub security: Vec<String>,
 }
 
-/// Suites of Debian's archive, by code name and by role.
+/// Names of Debian releases: code names and aliases.
 const SUITES: &[&str] =
     &["buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "oldoldstable", "testing", "unstable"];
 
 impl Mirrors {
-    /// Reads apt's source files: `(file name, text)` of sources.list, sources.list.d/*.list and *.sources. A mirror that the
-    /// caller names (knobs DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR) replaces what apt says. None found gives empty lists:
-    /// a build that has all its files needs none. A `.sources` file that is none is an error with its line.
+    /// Parses apt's source files, given as `(file name, text)`: sources.list, sources.list.d/*.list and *.sources. `debian` and
+    /// `security` (knobs DEBIAN_MIRROR, DEBIAN_SECURITY_MIRROR) replace apt's mirrors. The lists may be empty: a build with all
+    /// files in the store needs no mirror. A malformed `.sources` file is an error with its line.
     pub fn from_apt_sources(files: &[(String, String)], debian: Option<&str>, security: Option<&str>) -> Result<Self> {
         let mut mirrors = Self::default();
         for (name, text) in files {
@@ -35,13 +35,13 @@ impl Mirrors {
             if let Some(given) = given.map(str::trim).filter(|given| !given.is_empty()) {
                 *list = vec![given.trim_end_matches('/').to_owned()];
             }
-            // Repositories of others use Debian's suites too; Debian's own end in its archive's name. Plain http comes first.
+            // Third-party repositories use Debian's suite names, too; Debian's own URLs end in the archive's name.
             list.sort_by_key(|root| (!is_http(root), !root.ends_with("/debian") && !root.ends_with("/debian-security")));
         }
         Ok(mirrors)
     }
 
-    /// The usable mirrors of a suite, best first; none at all is an error that says what to set.
+    /// Usable mirrors of a suite, best first. Without any, the error says which knob to set.
     pub fn roots(&self, suite: Suite) -> Result<Vec<&str>> {
         let (list, knob, what) = match suite {
             Suite::Main | Suite::Updates => (&self.debian, "DEBIAN_MIRROR", "Debian's archive"),
@@ -51,16 +51,16 @@ impl Mirrors {
         if usable.is_empty() {
             let found = match list.first() {
                 Some(other) => {
-                    format!("`{}` cannot be used: only http:// can (every file's digest is pinned and checked)", without_login(other))
+                    format!("`{}` cannot be used: only http:// is supported (all digests are pinned and checked)", without_login(other))
                 }
-                None => "apt's sources name none".to_owned(),
+                None => "apt's sources contain none".to_owned(),
             };
-            bail!("no mirror of {what} is known: {found}\nhint: {knob}=http://host/path, the folder that holds `dists` and `pool`");
+            bail!("there is no mirror of {what}: {found}\nhint: set {knob}=http://host/path, the folder that contains `dists` and `pool`");
         }
         Ok(usable)
     }
 
-    /// `deb [options] URI suite component…`, a line each.
+    /// One-line format: `deb [options] URI suite component…`.
     fn add_lines(&mut self, text: &str) {
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default().trim();
@@ -110,7 +110,7 @@ impl Mirrors {
     }
 }
 
-/// The source files below apt's folder (`/etc/apt`), by name: what [`Mirrors::from_apt_sources`] takes. A machine without apt has none.
+/// Source files below apt's folder (`/etc/apt`) for [`Mirrors::from_apt_sources`]; empty on machines without apt.
 pub fn read_apt_sources(folder: &Path) -> Result<Vec<(String, String)>> {
     let mut paths: Vec<PathBuf> = Vec::new();
     if let Ok(entries) = std::fs::read_dir(folder.join("sources.list.d")) {
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn no_usable_mirror_says_what_to_set() {
         let error = Mirrors::default().roots(Suite::Security).unwrap_err().to_string();
-        assert!(error.contains("apt's sources name none\nhint: DEBIAN_SECURITY_MIRROR=http://"), "{error}");
+        assert!(error.contains("apt's sources contain none\nhint: set DEBIAN_SECURITY_MIRROR=http://"), "{error}");
         let secure = Mirrors { debian: vec!["https://a.example/debian".into()], security: Vec::new() };
-        assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// can"));
+        assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// is supported"));
         let secret = Mirrors { debian: vec!["https://me:s3cret@a.example/debian".into()], security: Vec::new() };
         assert!(!secret.roots(Suite::Main).unwrap_err().to_string().contains("s3cret"));
         assert!(Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).is_err());

@@ -1,8 +1,8 @@
-//! The Debian archive of a tree: pins of .deb files (`lock`, made by `pin` from a mirror's `index`), the `store` that
-//! downloads and keeps them, the archive image made from them, and the step that unpacks a closure of it into a stage.
-//! Nothing here runs a program of any package, so every architecture can be made on any machine, without root.
+//! The Debian archive of a tree: pins of .deb files (`lock`, computed by `pin` from a mirror's `index`), the `store` that
+//! downloads and keeps them, the archive image, and the step that unpacks a closure of it into a stage. It runs no program of
+//! any package, so it needs no root and works for every architecture on any machine.
 //!
-//! Which files are mirrors' addresses, folders and proxies is the caller's to say: nothing here looks at the machine.
+//! The caller gives mirrors, folders and proxies: nothing here inspects the machine.
 
 mod archive;
 mod builtin;
@@ -38,6 +38,6 @@ pub use update::{Updated, update_locks};
 pub use version::compare as compare_versions;
 pub use wanted::Wanted;
 
-/// Build arguments that the native builder gives to every package: the archive's first stage starts from nothing, where
-/// docker starts from a Debian image.
+/// Build arguments of the native builder for every package: the archive's first stage is based on `scratch`, with docker on a
+/// Debian image.
 pub const NATIVE_BUILD_ARGS: &[(&str, &str)] = &[("CACHE", "scratch")];

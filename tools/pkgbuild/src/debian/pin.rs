@@ -1,5 +1,5 @@
-//! From names that people want to a lock: the closure of their dependencies in a mirror's indexes. The choice among
-//! alternatives depends on the names and indexes alone, never on the order in which packages are met.
+//! Resolves wanted names to a lock: the closure of their dependencies in a mirror's indexes. The choice among alternatives
+//! depends on names and indexes only, not on the order of packages.
 
 use super::{
     Index, Lock, Pin, Suite, Wanted,
@@ -11,21 +11,22 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which version of a package to pin when several suites have one.
+/// Which version of a package to pin if several suites have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// The release's own, which stays on mirrors until the next point release at least; another suite's only where it is needed.
+    /// The release's version, which stays on mirrors until the next point release at least; another suite's only if a relation
+    /// needs it.
     #[default]
     Stable,
-    /// The latest, security updates first of all; such a file leaves the mirrors when it is superseded.
+    /// The latest version, including security updates; it leaves the mirrors when it is superseded.
     Latest,
 }
 
-/// The pins of everything that `wanted` names for `arch`, and of what that needs. All names and relations that cannot be had
-/// are one error. Conflicts between packages are not looked at: nothing is installed, only unpacked.
+/// Pins of all packages that `wanted` names for `arch`, and of their dependencies. The error lists all unknown names and
+/// unsatisfied relations. Conflicts are ignored: packages are unpacked, not installed.
 pub fn pin(wanted: &Wanted, arch: &str, indexes: &[Index], prefer: Prefer) -> Result<Lock> {
     let mut resolver = Resolver::new(wanted, arch, indexes, prefer);
-    // Each round that raises a version starts again, since what was chosen before may follow from the lower one.
+    // A raised version invalidates earlier choices, so each round starts again.
     loop {
         match resolver.resolve()? {
             Round::Done(lock) => return Ok(lock),
@@ -48,7 +49,7 @@ struct Resolver<'a> {
     prefer: Prefer,
     /// Packages taken from another suite than the preferred one because a relation needs it.
     raised: BTreeMap<String, Found<'a>>,
-    /// Names that packages provide, and those packages.
+    /// Packages that provide each name.
     providers: BTreeMap<String, BTreeSet<&'a str>>,
 }
 
@@ -67,7 +68,7 @@ impl<'a> Resolver<'a> {
         Self { names, dropped, indexes, prefer, raised: BTreeMap::new(), providers }
     }
 
-    /// The package that a name stands for now.
+    /// The current choice for a name.
     fn choose(&self, name: &str) -> Option<Found<'a>> {
         if let Some(raised) = self.raised.get(name) {
             return Some(*raised);
@@ -79,7 +80,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// All that the suites have under a name, longest lived first.
+    /// All versions of a name in the suites, the longest-lived suite first.
     fn versions(&self, name: &str) -> impl Iterator<Item = Found<'a>> {
         self.indexes.iter().filter_map(move |index| index.packages.get(name).map(|package| (index.suite, package)))
     }
@@ -98,7 +99,7 @@ impl<'a> Resolver<'a> {
         while let Some(name) = pending.pop() {
             let Some((suite, package)) = self.choose(name).filter(|_| !pins.contains_key(name)) else { continue };
             let mut depends: BTreeSet<&str> = BTreeSet::new();
-            for group in parse_relations(&package.depends).with_context(|| format!("what `{name}` depends on"))? {
+            for group in parse_relations(&package.depends).with_context(|| format!("invalid dependencies of `{name}`"))? {
                 match self.satisfy(&group) {
                     Answer::Nothing => {}
                     Answer::Package(needed) => drop(depends.insert(needed)),
@@ -118,8 +119,8 @@ impl<'a> Resolver<'a> {
         Ok(Round::Done(Lock { pins }))
     }
 
-    /// Chooses the package for one group of alternatives: a wanted one first, then the first that exists, then the first in
-    /// byte order that provides one of them.
+    /// Chooses the package for a group of alternatives: a wanted one, else the first that exists, else the first in byte order
+    /// that provides one.
     fn satisfy(&self, group: &[Relation]) -> Answer<'a> {
         if group.iter().any(|relation| self.dropped.contains(relation.name.as_str())) {
             return Answer::Nothing;
@@ -155,7 +156,7 @@ impl<'a> Resolver<'a> {
 }
 
 enum Answer<'a> {
-    /// A dependency that nothing has to satisfy.
+    /// The dependency was dropped by the list.
     Nothing,
     Package(&'a str),
     Raise(Found<'a>),
@@ -173,7 +174,7 @@ pub(super) fn make_pin(suite: Suite, package: &Package, depends: &BTreeSet<&str>
         path: package.path.clone(),
         depends: depends.iter().map(|name| (*name).to_owned()).collect(),
     };
-    pin.check().context("the mirror's index is not usable")?;
+    pin.check().context("the mirror's index is not valid")?;
     Ok(pin)
 }
 

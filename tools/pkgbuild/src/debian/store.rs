@@ -1,4 +1,4 @@
-//! The folder that keeps downloaded .deb files by digest, and how files get into it.
+//! The store: a folder of downloaded .deb files named by digest, and the downloads into it.
 
 use super::{
     Index, Lock, Mirrors, Pin, Suite,
@@ -22,76 +22,75 @@ use std::{
     time::Duration,
 };
 
-/// How many files are downloaded at a time: enough to fill a line, few enough for a mirror's patience.
+/// Number of parallel downloads: enough to saturate a line, few enough for a mirror.
 const AT_A_TIME: usize = 6;
 
-/// What a fetch may do.
+/// Restrictions of a fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Touch no network.
+    /// Do not use the network.
     pub offline: bool,
     /// A pin that has left the mirrors is an error.
     pub locked: bool,
 }
 
-/// An HTTP proxy, as the caller found it in its environment.
+/// An HTTP proxy, from the caller's environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// `http://[user:password@]host:port`.
     pub http: Option<String>,
-    /// Hosts that are asked directly, comma separated as in `no_proxy`.
+    /// Hosts to connect to directly, comma-separated as in `no_proxy`.
     pub except: Option<String>,
 }
 
-/// How far a fetch is: for a progress line.
+/// State of a fetch, for a progress line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Files that are complete.
+    /// Complete files.
     pub files_done: usize,
-    /// Files that had to be downloaded.
+    /// Files to download.
     pub files: usize,
-    /// Bytes that have arrived.
+    /// Received bytes.
     pub bytes_done: u64,
-    /// Bytes of all files that had to be downloaded.
+    /// Size of all files to download.
     pub bytes: u64,
 }
 
-/// What a fetch gave.
+/// Result of a fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
-    /// The lock as it was served: the given one, but for pins that had left the mirrors.
+    /// The given lock, with pins that had left the mirrors replaced.
     pub lock: Lock,
-    /// The file of each pin of `lock`, in its order.
+    /// The file of each pin of `lock`, in order.
     pub files: Vec<(Pin, PathBuf)>,
-    /// What a person must be told: each replaced pin, a sentence each.
+    /// One sentence for each replaced pin, for the user.
     pub warnings: Vec<String>,
 }
 
-/// A folder of .deb files named by digest. Many processes may use one at a time.
+/// A folder of .deb files named by digest. Several processes may use it at the same time.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
     client: Client,
-    /// Pauses before each further try of a file that failed for a passing reason.
+    /// Pauses before the retries of a download.
     waits: Vec<Duration>,
 }
 
 impl Store {
-    /// Opens the store in `folder` (absolute), making it when it is missing.
+    /// Opens the store in `folder` (absolute); creates it if missing.
     pub fn open(folder: &Path, proxy: &Proxy) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let waits = [300, 1500, 4000].map(Duration::from_millis).to_vec();
         Ok(Self { folder: folder.to_owned(), client: Client::new(proxy)?, waits })
     }
 
-    /// The same store with other pauses between tries.
     #[cfg(test)]
     pub(super) fn with_waits(mut self, waits: &[Duration]) -> Self {
         self.waits = waits.to_vec();
         self
     }
 
-    /// Where the file of `pin` is, when it is here.
+    /// Path of the file of `pin`, if it is in the store.
     #[must_use]
     pub fn find(&self, pin: &Pin) -> Option<PathBuf> {
         Some(self.path(&pin.sha256, "deb")).filter(|path| is_there(path, pin.size))
@@ -101,8 +100,8 @@ impl Store {
         self.folder.join(format!("{sha256}.{ending}"))
     }
 
-    /// Brings every file of `lock` (of `release`, `arch`) here, several at a time, each checked by digest before it gets its
-    /// name. `progress` is called from any thread.
+    /// Downloads all missing files of `lock` (for `release`, `arch`) in parallel; checks each digest before the file gets its
+    /// final name. `progress` is called from several threads.
     pub fn fetch_all(
         &self,
         lock: &Lock,
@@ -117,7 +116,7 @@ impl Store {
         let missing: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
         if policy.offline && !missing.is_empty() {
             bail!(
-                "offline, and {} of {} Debian packages were never downloaded: {}\nhint: run it once without --offline",
+                "{} of {} Debian packages are not in the store, and --offline forbids downloads: {}\nhint: run once without --offline",
                 missing.len(),
                 lock.pins.len(),
                 missing.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect::<Vec<_>>().join(", ")
@@ -128,21 +127,21 @@ impl Store {
             let names: Vec<String> = gone.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect();
             if policy.locked {
                 bail!(
-                    "pins have left the mirrors: {}\nhint: make new pins, or start the archive from an older image that still holds them",
+                    "pinned versions have left the mirrors: {}\nhint: update the lock, or base the archive on an older image that still contains them",
                     names.join(", ")
                 );
             }
             warnings = self.replace(&mut lock, &gone, release, arch, mirrors)?;
             let again: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
             if let Some(pin) = self.download_all(&again, mirrors, progress)?.first() {
-                bail!("the mirror lists `{}` {} but does not have it", pin.name, pin.version);
+                bail!("the mirror lists `{}` {} but does not have the file", pin.name, pin.version);
             }
         }
         let files = lock.pins.values().map(|pin| (pin.clone(), self.path(&pin.sha256, "deb"))).collect();
         Ok(Fetched { lock, files, warnings })
     }
 
-    /// Downloads some pins' files; gives those that no mirror has. After one failed, no further file is begun.
+    /// Downloads the files of some pins; returns the pins that no mirror has. Starts no further download after an error.
     fn download_all<'p>(&self, pins: &[&'p Pin], mirrors: &Mirrors, progress: &(dyn Fn(&Progress) + Sync)) -> Result<Vec<&'p Pin>> {
         let suites: BTreeSet<Suite> = pins.iter().map(|pin| pin.suite).collect();
         suites.iter().try_for_each(|suite| mirrors.roots(*suite).map(drop))?;
@@ -193,14 +192,14 @@ impl Store {
     }
 
     fn download_one(&self, pin: &Pin, mirrors: &Mirrors, arrived: &dyn Fn(i64)) -> Result<Outcome> {
-        // Every address is escaped where a path of the pool may need it: the plus and tilde of versions need not be.
+        // Paths in the pool need no escaping: `+` and `~` are allowed in URLs.
         let urls = mirrors.roots(pin.suite)?.iter().map(|root| format!("{root}/{}", pin.path)).collect();
         let label = format!("`{}` {}", pin.name, pin.version);
         let job = Job { urls, label: &label, sha256: &pin.sha256, size: pin.size, path: self.path(&pin.sha256, "deb") };
         download(&self.client, &job, &self.waits, arrived)
     }
 
-    /// Puts the mirrors' present versions in place of pins that have left; gives the sentences about it.
+    /// Replaces pins that have left the mirrors by the mirrors' current versions; returns a warning for each.
     fn replace(&self, lock: &mut Lock, gone: &[Pin], release: &str, arch: &str, mirrors: &Mirrors) -> Result<Vec<String>> {
         let known = Suite::ALL.into_iter().filter(|suite| mirrors.roots(*suite).is_ok());
         let indexes: Vec<Index> = known.map(|suite| self.fetch_index(suite, release, arch, mirrors)).collect::<Result<_>>()?;
@@ -208,11 +207,11 @@ impl Store {
         for old in gone {
             let all = indexes.iter().filter_map(|index| index.packages.get(&old.name).map(|package| (index.suite, package)));
             let Some((suite, package)) = all.max_by(|left, right| version::compare(&left.1.version, &right.1.version)) else {
-                bail!("`{}` {} has left the mirrors, and no other version is there\nhint: make new pins", old.name, old.version);
+                bail!("`{}` {} has left the mirrors, and they have no other version\nhint: update the lock", old.name, old.version);
             };
             let depends = old.depends.iter().map(String::as_str).collect();
             warnings.push(format!(
-                "`{}` {} has left the mirrors: {} is taken, so this build is not the one that was pinned, and its digest is the mirror's own word (--locked makes it an error)",
+                "`{}` {} has left the mirrors: {} replaces it. The build differs from the pinned one, and only the mirror vouches for the new digest (--locked makes this an error)",
                 old.name, old.version, package.version
             ));
             lock.pins.insert(old.name.clone(), make_pin(suite, package, &depends)?);
@@ -220,7 +219,8 @@ impl Store {
         Ok(warnings)
     }
 
-    /// The index of a suite, checked against the digest in the suite's Release file. That file's signature is not checked.
+    /// Fetches the index of a suite and checks it against the digest in the suite's Release file. That file's signature is not
+    /// checked.
     pub fn fetch_index(&self, suite: Suite, release: &str, arch: &str, mirrors: &Mirrors) -> Result<Index> {
         let path = index_path(suite, release, arch);
         let (dist, name) = path.split_at(path.find("/main/").unwrap_or(0));
@@ -232,7 +232,7 @@ impl Store {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("no mirror is known"))).with_context(|| format!("cannot fetch {path}"))
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no mirror"))).with_context(|| format!("cannot fetch {path}"))
     }
 
     fn fetch_index_from(&self, dist: &str, name: &str) -> Result<PathBuf> {
@@ -240,7 +240,7 @@ impl Store {
         let shown = without_login(&url);
         let response = self.client.get(&url, 0)?;
         if response.status != 200 {
-            bail!("`{shown}`: the server answers {}", response.status);
+            bail!("`{shown}`: status {}", response.status);
         }
         let mut text = String::new();
         response.body.take(16 << 20).read_to_string(&mut text).with_context(|| format!("cannot read `{shown}`"))?;
@@ -253,9 +253,9 @@ impl Store {
             bail!("`{shown}` does not list {name}");
         };
         if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            bail!("`{shown}` gives `{sha256}` as the digest of {name}");
+            bail!("`{shown}` contains the invalid digest `{sha256}` of {name}");
         }
-        let size = size.parse().with_context(|| format!("`{shown}` gives `{size}` as the size of {name}"))?;
+        let size = size.parse().with_context(|| format!("`{shown}` contains the invalid size `{size}` of {name}"))?;
         let path = self.path(sha256, "xz");
         let job = Job { urls: vec![format!("{dist}/{name}")], label: name, sha256, size, path: path.clone() };
         if !is_there(&path, size) && download(&self.client, &job, &self.waits, &|_| ())? == Outcome::Gone {

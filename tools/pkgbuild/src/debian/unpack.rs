@@ -1,4 +1,4 @@
-//! Many packages into one root: read in parallel, put together in order, without what a machine never reads.
+//! Unpacks many packages into one root: reads them in parallel, merges them in order, drops documentation and translations.
 
 use super::{
     Pin,
@@ -15,13 +15,13 @@ use std::{
     },
 };
 
-/// Folders of documentation and translations. `eve-debian-deploy.sh` has the same list.
+/// Dropped folders of `usr/share`. `eve-debian-deploy.sh` has the same list.
 const DROPPED: &[&str] = &["bash-completion", "bug", "doc-base", "groff", "info", "linda", "lintian", "locale", "man", "zsh"];
 
-/// Where unpacking says which packages are there: a control stanza a file, as scanners of images know it.
+/// Folder with the control stanza of each unpacked package, in the form that image scanners know.
 pub const STATUS: &str = "var/lib/dpkg/status.d";
 
-/// Whether a file of a package is unpacked. Of `usr/share/doc` the copyright files stay: whoever passes the image on needs them.
+/// Whether a file of a package is unpacked. Of `usr/share/doc` only copyright files are, which redistribution requires.
 #[must_use]
 pub fn is_kept(path: &[u8]) -> bool {
     let Some(rest) = path.strip_prefix(b"usr/share/") else { return true };
@@ -34,8 +34,8 @@ pub fn is_kept(path: &[u8]) -> bool {
     }
 }
 
-/// Unpacks packages into `root`, in the given order, with `jobs` of them being read at a time. What they hold is put in
-/// files of `spool`, a folder. A file that does not have its pin's digest, name or version is an error.
+/// Unpacks packages into `root` in the given order, reading up to `jobs` at a time; contents go to files in the folder `spool`.
+/// Fails if a file's digest, name, version or architecture differs from its pin.
 pub fn unpack(root: &mut Tree, debs: &[(&Pin, &Content)], spool: &Path, jobs: usize, mtime: i64) -> Result<()> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Deb>)>> = Mutex::default();
@@ -53,7 +53,9 @@ pub fn unpack(root: &mut Tree, debs: &[(&Pin, &Content)], spool: &Path, jobs: us
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.clamp(1, debs.len().max(1))).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a thread that unpacks packages failed"))?)
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| anyhow!("internal error: a thread panicked while unpacking packages"))?)
     })?;
     let mut read = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     read.sort_by_key(|(at, _)| *at);
@@ -70,13 +72,13 @@ pub fn unpack(root: &mut Tree, debs: &[(&Pin, &Content)], spool: &Path, jobs: us
 fn read_pinned(pin: &Pin, content: &Content, spool: &mut Spool) -> Result<Deb> {
     let found = digest(&mut content.open()?)?;
     if found != pin.sha256 {
-        bail!("its SHA-256 is {found} where {} is pinned", pin.sha256);
+        bail!("its SHA-256 is {found}, not the pinned {}", pin.sha256);
     }
     let deb = read_deb(content, spool, &is_kept)?;
     for (field, pinned) in [("Package", &pin.name), ("Version", &pin.version), ("Architecture", &pin.arch)] {
         let says = deb.field(field).unwrap_or("nothing");
         if says != pinned {
-            bail!("its {field} is `{says}` where `{pinned}` is pinned");
+            bail!("its {field} is `{says}`, not the pinned `{pinned}`");
         }
     }
     Ok(deb)
@@ -93,13 +95,13 @@ fn highest_link(tree: &Tree) -> Result<u64> {
     Ok(highest)
 }
 
-/// Lays a package over a root. A directory that meets a link to a directory goes where the link leads, as dpkg has it.
+/// Merges a package into a root. A directory that meets a link to a directory follows the link, as in dpkg.
 fn put(root: &mut Tree, files: &Tree, link: &mut u64) -> Result<()> {
     let first = *link;
     files.walk(&mut |path, node| {
         let mut node = Node { meta: node.meta.clone(), kind: kind_alone(&node.kind) };
         if let Kind::File { link: Some(own), .. } = &mut node.kind {
-            // Numbers of links are the package's own: here they follow those that the root already has.
+            // Link ids are unique only within a package, so they are shifted above those of the root.
             *own += first;
             *link = (*link).max(*own);
         }
@@ -110,7 +112,7 @@ fn put(root: &mut Tree, files: &Tree, link: &mut u64) -> Result<()> {
         match (path.is_empty(), root.get(&at).map(|there| &there.kind), &node.kind) {
             (true, ..) => Ok(()),
             (_, Some(Kind::Dir(_)), new) if !matches!(new, Kind::Dir(_)) => {
-                bail!("`{}` is a directory in another package", String::from_utf8_lossy(&at))
+                bail!("`{}` is a directory of another package", String::from_utf8_lossy(&at))
             }
             _ => root.insert(&at, node),
         }
@@ -124,7 +126,7 @@ fn kind_alone(kind: &Kind) -> Kind {
     }
 }
 
-/// The one thing that a maintainer script would have made and that programs need: the certificates in one file.
+/// Does the only maintainer script work that programs need: concatenates the certificates into one file.
 fn finish(root: &mut Tree, mtime: i64) -> Result<()> {
     let mut bundle = Vec::new();
     if let Some(folder) = root.get("usr/share/ca-certificates") {

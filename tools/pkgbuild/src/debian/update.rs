@@ -1,4 +1,4 @@
-//! Makes the locks of an archive package again: `mirrors/RELEASE/packages` in, `mirrors/RELEASE/ARCH.lock` out.
+//! Updates the locks of an archive package: reads `mirrors/RELEASE/packages`, writes `mirrors/RELEASE/ARCH.lock`.
 
 use super::{Index, Lock, Mirrors, Prefer, Store, Suite, Wanted, pin};
 use anyhow::{Context as _, Result};
@@ -7,23 +7,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The first lines of a lock.
+/// Header of a lock.
 const HEADER: &str =
     "# Made from `packages` by `cargo xtask pins`: not edited by hand.\n# name version arch sha256 size suite path depends…\n";
 
-/// A lock that was made again.
+/// An updated lock.
 #[derive(Clone, Debug)]
 pub struct Updated {
-    /// Its file.
+    /// Path of its file.
     pub path: PathBuf,
-    /// What it holds now.
+    /// New content.
     pub lock: Lock,
-    /// What is different, a line each: `+ name version`, `- name version`, `name old → new`.
+    /// Differences: `+ name version`, `- name version`, `name old → new`.
     pub changes: Vec<String>,
 }
 
-/// Makes the locks of `release` for `arches` in the archive's package folder (`pkg/debian`) from the mirrors' present indexes.
-/// All locks are made before the first is written; a lock that does not change keeps its file untouched.
+/// Computes the locks of `release` for `arches` in the archive's package folder (`pkg/debian`) from the mirrors' current
+/// indexes. Writes changed locks only, and only after all have been computed.
 pub fn update_locks(
     folder: &Path,
     release: &str,
@@ -39,10 +39,10 @@ pub fn update_locks(
     let make = |arch: &&str| -> Result<(Updated, String)> {
         let indexes: Vec<Index> =
             Suite::ALL.iter().map(|suite| store.fetch_index(*suite, release, arch, mirrors)).collect::<Result<_>>()?;
-        let lock = pin(&wanted, arch, &indexes, prefer).with_context(|| format!("{} for {arch}", list.display()))?;
+        let lock = pin(&wanted, arch, &indexes, prefer).with_context(|| format!("cannot resolve {} for {arch}", list.display()))?;
         let path = folder.join(format!("{arch}.lock"));
         let old = std::fs::read_to_string(&path).unwrap_or_default();
-        // A lock that cannot be read is about to be replaced: everything in the new one is a change then.
+        // An unreadable old lock counts as empty: all pins of the new one are changes.
         let changes = compare(&Lock::parse(&old, "").unwrap_or_default(), &lock);
         Ok((Updated { path, lock, changes }, old))
     };

@@ -1,8 +1,8 @@
-//! Order of Debian versions, as Debian policy §5.6.12 defines it.
+//! Order of Debian versions (policy §5.6.12).
 
 use std::cmp::Ordering;
 
-/// Compares two versions `[epoch:]upstream[-revision]`. Any two texts have an order; whether they are versions is not checked.
+/// Compares two versions `[epoch:]upstream[-revision]`. Defined for any texts; validity is not checked.
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Ordering {
     let (left_epoch, left_upstream, left_revision) = split(left);
@@ -12,7 +12,7 @@ pub fn compare(left: &str, right: &str) -> Ordering {
         .then_with(|| compare_part(left_revision, right_revision))
 }
 
-/// Epoch (without it, empty: which counts as zero), upstream version, revision (without it, empty: which counts as `0`).
+/// Epoch (empty counts as 0), upstream version, revision (empty counts as `0`).
 fn split(version: &str) -> (&str, &str, &str) {
     let version = version.trim();
     let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
@@ -20,7 +20,7 @@ fn split(version: &str) -> (&str, &str, &str) {
     (epoch, upstream, revision)
 }
 
-/// Alternating runs of non-digits and digits, until one differs.
+/// Compares alternating runs of non-digits and digits.
 fn compare_part(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left, right);
     while !left.is_empty() || !right.is_empty() {
@@ -37,12 +37,12 @@ fn compare_part(left: &str, right: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// Length of the run of digits, or of anything else, that `text` begins with.
+/// Length of the leading run of digits, or of non-digits.
 fn run(text: &str, of_digits: bool) -> usize {
     text.bytes().position(|b| b.is_ascii_digit() != of_digits).unwrap_or(text.len())
 }
 
-/// `~` sorts before the end of the text, the end before letters, letters before everything else.
+/// Order: `~`, end of the text, letters, everything else.
 fn compare_text(left: &str, right: &str) -> Ordering {
     let rank = |byte: Option<&u8>| match byte {
         None => 0,
@@ -57,7 +57,7 @@ fn compare_text(left: &str, right: &str) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// Decimal numbers of any length; none is zero.
+/// Compares decimal numbers of any length; the empty text is 0.
 fn digits(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
     left.len().cmp(&right.len()).then_with(|| left.cmp(right))

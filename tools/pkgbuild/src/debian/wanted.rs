@@ -1,4 +1,4 @@
-//! The list of packages that people want in the archive: what they write by hand.
+//! The hand-written list of packages for the archive.
 //!
 //! ```text
 //! # a comment
@@ -10,7 +10,7 @@
 use super::control::check_name;
 use anyhow::{Context as _, Result, bail};
 
-/// A list as it was read.
+/// A parsed list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     lines: Vec<Line>,
@@ -24,7 +24,7 @@ struct Line {
 }
 
 impl Wanted {
-    /// Reads a list; `file` is for messages: errors are `file:line: …`.
+    /// Parses a list. Errors are `file:line: …`.
     pub fn parse(text: &str, file: &str) -> Result<Self> {
         let mut lines = Vec::new();
         for (at, line) in text.lines().enumerate() {
@@ -36,13 +36,13 @@ impl Wanted {
         Ok(Self { lines })
     }
 
-    /// The names wanted for `arch`.
+    /// Names to include for `arch`.
     #[must_use]
     pub fn names(&self, arch: &str) -> Vec<&str> {
         self.select(arch, false)
     }
 
-    /// The names that no dependency may bring in for `arch`.
+    /// Names to drop from dependencies for `arch`.
     #[must_use]
     pub fn dropped(&self, arch: &str) -> Vec<&str> {
         self.select(arch, true)
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(wanted.dropped("amd64"), ["debconf"]);
         assert_eq!(wanted.dropped("arm64"), ["debconf", "perl"]);
         let error = format!("{:#}", Wanted::parse("kmod\ntwo words\n", "packages").unwrap_err());
-        assert_eq!(error, "packages:2: `two words` is no name of a Debian package");
+        assert_eq!(error, "packages:2: `two words` is not a valid Debian package name");
         assert!(Wanted::parse("kmod [amd64\n", "packages").is_err());
     }
 }

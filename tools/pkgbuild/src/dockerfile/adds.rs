@@ -1,17 +1,17 @@
-//! What a Dockerfile fetches from elsewhere by `ADD`, known before it is built.
+//! Finds the remote sources of `ADD` before a build.
 
 use super::{Dockerfile, Instruction, expand};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 
-/// Ways to fetch.
+/// URL schemes of remote sources.
 const SCHEMES: &[&str] = &["https://", "http://", "ftp://", "ftps://", "git://"];
 
 type Variables = BTreeMap<String, String>;
 
 impl Dockerfile {
-    /// The addresses that `ADD` fetches from in the stages that the last one needs, variables replaced, in the order of the file.
-    /// `predefined` are variables such as `TARGETARCH`. A git repository is `git://host/path#ref`, whatever it is written as.
+    /// URLs in the `ADD` instructions of the stages that the last one needs, variables expanded, in file order. `predefined`
+    /// are variables such as `TARGETARCH`. A git repository is returned as `git://host/path#ref`, whatever its scheme.
     pub fn remote_sources(&self, predefined: &[(&str, &str)]) -> Result<Vec<String>> {
         let global = self.global_args(predefined, &BTreeMap::new());
         let needed = self.needed_stages(self.stages.len() - 1, &global);
@@ -47,7 +47,7 @@ impl Dockerfile {
                 }
             }
             Instruction::Env(pairs) => {
-                // All values of one line see the variables as they were before it.
+                // All values of one instruction use the variables before it.
                 let before = variables.clone();
                 for (name, value) in pairs {
                     variables.insert(name.clone(), text(value, &before)?);
@@ -67,7 +67,7 @@ impl Dockerfile {
     }
 }
 
-/// `git://host/path#ref` of an address that means a git repository: its path ends in `.git`, or in `.git#ref`.
+/// `git://host/path#ref` of a git repository's URL: its path ends in `.git` or `.git#ref`.
 fn as_git(source: &str) -> Option<String> {
     let (scheme, rest) = source.split_once("://")?;
     let path = rest.split('#').next()?;

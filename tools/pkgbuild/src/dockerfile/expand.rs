@@ -1,9 +1,9 @@
-//! Variables in the words of an instruction: `$x`, `${x:-y}` and their kin, with the quoting rules of Dockerfiles.
+//! Expands variables in words: `$x`, `${x:-y}` etc., with Dockerfile quoting rules.
 
 use anyhow::{Result, bail};
 use std::{iter::Peekable, str::Chars};
 
-/// `word` with its quotes and escapes taken away and its variables replaced. A variable that `lookup` does not know is empty.
+/// Removes quotes and escapes of `word` and expands its variables. A variable unknown to `lookup` is empty.
 pub fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut expander = Expander { chars: word.chars().peekable(), escape, lookup, word };
     expander.until(None)
@@ -17,7 +17,7 @@ struct Expander<'a> {
 }
 
 impl Expander<'_> {
-    /// Up to `end`, which is taken too, or to the end of the word.
+    /// Expands up to `end`, which is consumed, or to the end of the word.
     fn until(&mut self, end: Option<char>) -> Result<String> {
         let mut out = String::new();
         while let Some(c) = self.chars.next() {
@@ -26,7 +26,7 @@ impl Expander<'_> {
                 '\'' => self.single_quoted(&mut out)?,
                 '"' => self.double_quoted(&mut out)?,
                 '$' => out.push_str(&self.variable()?),
-                // A lone escape at the end of a word means nothing.
+                // A lone escape at the end of a word is dropped.
                 c if c == self.escape => out.extend(self.chars.next()),
                 c => out.push(c),
             }
@@ -63,7 +63,7 @@ impl Expander<'_> {
         }
     }
 
-    /// After a `$`.
+    /// Expands a variable; the `$` is consumed.
     fn variable(&mut self) -> Result<String> {
         if self.chars.next_if_eq(&'{').is_none() {
             let name = self.name();
@@ -71,7 +71,7 @@ impl Expander<'_> {
         }
         let name = self.name();
         if name.is_empty() {
-            bail!("`{}` has a `${{` without a variable's name", self.word);
+            bail!("`{}` contains `${{` without a variable name", self.word);
         }
         let value = (self.lookup)(&name);
         let colon = self.chars.next_if_eq(&':').is_some();
@@ -95,11 +95,11 @@ impl Expander<'_> {
                 }
             }
             None => bail!("`{}` has no closing `}}`", self.word),
-            Some(other) => bail!("`{}`: `${{{name}{}{other}…}}` is not understood", self.word, if colon { ":" } else { "" }),
+            Some(other) => bail!("`{}`: `${{{name}{}{other}…}}` is not supported", self.word, if colon { ":" } else { "" }),
         }
     }
 
-    /// A name, a positional number or one special character, as the shell has them.
+    /// A name, a positional number or one special character, as in the shell.
     fn name(&mut self) -> String {
         let mut name = String::new();
         match self.chars.peek() {

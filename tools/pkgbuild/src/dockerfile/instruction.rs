@@ -1,4 +1,4 @@
-//! The instructions and what they hold.
+//! The instructions of a Dockerfile, and their parser.
 
 use super::{
     lines::Logical,
@@ -6,7 +6,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail};
 
-/// An instruction of a stage. Words are as written: the build expands them.
+/// An instruction of a stage. Words are unexpanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
     /// Names and defaults.
@@ -17,17 +17,17 @@ pub enum Instruction {
     Label(Vec<(String, String)>),
     /// Copies from the context, a stage or an image.
     Copy(Copy),
-    /// Like `COPY`, and fetches and unpacks.
+    /// Like `COPY`, but may fetch and unpack.
     Add(Copy),
-    /// A folder.
+    /// Working directory.
     Workdir(String),
-    /// Start of the command line.
+    /// First part of the command line.
     Entrypoint(Command),
     /// Rest of the command line.
     Cmd(Command),
     /// Runs a command in the stage.
     Run(Run),
-    /// The shell of later shell forms.
+    /// Shell of later shell forms.
     Shell(Vec<String>),
     /// `user[:group]`.
     User(String),
@@ -35,33 +35,33 @@ pub enum Instruction {
     Expose(Vec<String>),
     /// Paths.
     Volume(Vec<String>),
-    /// A signal.
+    /// Stop signal.
     StopSignal(String),
-    /// Recognized, not understood further.
+    /// Parsed, but not supported by the builder.
     Healthcheck(String),
-    /// Recognized, not understood further.
+    /// Parsed, but not supported by the builder.
     Onbuild(String),
-    /// An author; docker keeps it outside of the configuration.
+    /// Author; not part of the image configuration.
     Maintainer(String),
 }
 
 /// A command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A JSON array: executed as it is.
+    /// A JSON array: executed without a shell.
     Exec(Vec<String>),
-    /// A text for the shell.
+    /// Text for the shell.
     Shell(String),
 }
 
 /// A `RUN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What to run. With here-documents the text still has their `<<NAME` words.
+    /// The command. Its text includes the `<<NAME` words of here-documents.
     pub command: Command,
-    /// `--mount=`, each as key and value pairs.
+    /// Parsed `--mount=` flags.
     pub mounts: Vec<MountFlag>,
-    /// `--network=` and `--security=` and what else is written.
+    /// All other flags, such as `--network=`.
     pub flags: Vec<(String, Option<String>)>,
     /// Here-documents, in order.
     pub heredocs: Vec<Heredoc>,
@@ -75,7 +75,7 @@ pub struct MountFlag {
 }
 
 impl MountFlag {
-    /// The value of the first of `keys` that is given.
+    /// The value of the first given key of `keys`.
     #[must_use]
     pub fn get(&self, keys: &[&str]) -> Option<&str> {
         self.options.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, value)| value.as_str())
@@ -85,24 +85,24 @@ impl MountFlag {
 /// A here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heredoc {
-    /// The word that opened it, as written.
+    /// The opening word, unchanged.
     pub word: String,
     /// Its name, without quotes.
     pub name: String,
-    /// `<<-`: leading tabs are taken away; they already are in `body`.
+    /// `<<-`: leading tabs are removed (in `body` already).
     pub strip_tabs: bool,
-    /// Whether variables in the body are replaced: its name had no quotes.
+    /// Whether variables in the body are expanded: the name has no quotes.
     pub expand: bool,
-    /// The lines, each with its newline.
+    /// Lines with their newlines.
     pub body: String,
 }
 
 /// A `COPY` or `ADD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// What to copy: words, or `<<NAME` for a here-document.
+    /// Source words, or `<<NAME` of a here-document.
     pub sources: Vec<String>,
-    /// Where to.
+    /// Destination path, unexpanded.
     pub destination: String,
     /// `--from=`.
     pub from: Option<String>,
@@ -110,7 +110,7 @@ pub struct Copy {
     pub chmod: Option<String>,
     /// `--chown=`.
     pub chown: Option<String>,
-    /// Flags that are none of these three and not `--link`.
+    /// All other flags except `--link`.
     pub flags: Vec<(String, Option<String>)>,
     /// Here-documents, in order.
     pub heredocs: Vec<Heredoc>,
@@ -149,7 +149,7 @@ pub(super) fn parse(line: &Logical, escape: char) -> Result<Parsed> {
         "HEALTHCHECK" => Instruction::Healthcheck(one()),
         "ONBUILD" => Instruction::Onbuild(one()),
         "MAINTAINER" => Instruction::Maintainer(one()),
-        other => bail!("`{other}` is no instruction of a Dockerfile{}", did_you_mean(other)),
+        other => bail!("`{other}` is not a Dockerfile instruction{}", did_you_mean(other)),
     }))
 }
 
@@ -174,7 +174,7 @@ const KEYWORDS: [&str; 18] = [
     "MAINTAINER",
 ];
 
-/// The keyword that one letter more, less or other would give.
+/// A hint with the keyword that differs from `word` in one letter.
 fn did_you_mean(word: &str) -> String {
     let near = |a: &str, b: &str| {
         let front = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
@@ -193,7 +193,7 @@ fn parse_from(rest: &str, escape: char) -> Result<Parsed> {
     for (flag, value) in flags {
         match (flag.as_str(), value) {
             ("platform", Some(value)) => platform = Some(value),
-            _ => bail!("FROM does not know the flag --{flag}"),
+            _ => bail!("FROM has no flag --{flag}"),
         }
     }
     let words = split_words(&rest, escape);
@@ -205,7 +205,7 @@ fn parse_from(rest: &str, escape: char) -> Result<Parsed> {
     if let Some(name) = &name {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(good) {
-            bail!("`{name}` cannot name a stage: letters first, then letters, digits and - _ .");
+            bail!("invalid stage name `{name}`: it must start with a letter; letters, digits, - _ . may follow");
         }
     }
     Ok(Parsed::From { base: base.to_owned(), platform, name })
@@ -264,7 +264,7 @@ fn parse_copy(line: &Logical, escape: char) -> Result<Copy> {
             ("from", Some(value)) if line.keyword == "COPY" => copy.from = Some(value),
             ("chmod", Some(value)) => copy.chmod = Some(value),
             ("chown", Some(value)) => copy.chown = Some(value),
-            // Layers are not kept apart here, so a linked copy is a copy.
+            // The result has no layers, so a linked copy equals a copy.
             ("link", None) => {}
             ("link", Some(value)) if value == "true" || value == "false" => {}
             (_, value) => copy.flags.push((flag, value)),

@@ -1,4 +1,4 @@
-//! From physical lines to logical ones: parser directives, comments, continuations, here-documents.
+//! Joins physical lines to logical ones: parser directives, comments, continuations, here-documents.
 
 use super::{
     instruction::Heredoc,
@@ -6,22 +6,22 @@ use super::{
 };
 use anyhow::{Result, bail};
 
-/// What the first comment lines may say.
+/// Parser directives of the first comment lines.
 pub(super) struct Directives {
     pub(super) escape: char,
     pub(super) syntax: Option<String>,
 }
 
-/// An instruction as written, continuations joined and comments left out.
+/// An instruction with continuations joined and comments removed.
 #[derive(Debug)]
 pub(super) struct Logical {
     /// Its first line, counted from 1.
     pub(super) number: usize,
-    /// The keyword in upper case.
+    /// Keyword in upper case.
     pub(super) keyword: String,
-    /// What follows it, trimmed.
+    /// The text after it, trimmed.
     pub(super) rest: String,
-    /// The bodies of its here-documents, in order.
+    /// Its here-documents, in order.
     pub(super) heredocs: Vec<Heredoc>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn split(path: &str, text: &str) -> Result<(Directives, Vec<Logical>)
     Ok((directives, logical))
 }
 
-/// Directives are the comments of the form `# key=value` before anything else, each key once.
+/// Directives are comments `# key=value` before anything else, each key at most once.
 fn read_directives(path: &str, physical: &[&str]) -> Result<Directives> {
     let mut directives = Directives { escape: '\\', syntax: None };
     let mut seen = Vec::new();
@@ -68,19 +68,19 @@ fn read_directives(path: &str, physical: &[&str]) -> Result<Directives> {
             "escape" => match value {
                 "\\" => directives.escape = '\\',
                 "`" => directives.escape = '`',
-                _ => bail!("{path}:{}: the escape character can be \\ or `, not `{value}`", index + 1),
+                _ => bail!("{path}:{}: the escape character must be \\ or `, not `{value}`", index + 1),
             },
             _ => break,
         }
         if seen.contains(&key) {
-            bail!("{path}:{}: the directive `{key}` stands twice", index + 1);
+            bail!("{path}:{}: duplicate directive `{key}`", index + 1);
         }
         seen.push(key);
     }
     Ok(directives)
 }
 
-/// Takes the line at `at` and those that continue it; comments and empty lines among them vanish.
+/// Joins the line at `at` with its continuations; drops comments and empty lines in between.
 fn join_continuations(physical: &[&str], at: &mut usize, escape: char) -> String {
     let mut joined = String::new();
     let mut first = true;
@@ -101,13 +101,13 @@ fn join_continuations(physical: &[&str], at: &mut usize, escape: char) -> String
     joined
 }
 
-/// The line without its escape at the end; `None` when it has none there. Two escapes are one that is meant.
+/// The line without a trailing escape; `None` if it has none. Two escapes are a literal one.
 fn without_continuation(line: &str, escape: char) -> Option<&str> {
     let part = line.trim_end_matches([' ', '\t', '\r']).strip_suffix(escape)?;
     (!part.ends_with(escape)).then_some(part)
 }
 
-/// Recognizes `<<EOF`, `<<-EOF`, `3<<"EOF"` as a word of its own; gives it without a body.
+/// Parses `<<EOF`, `<<-EOF` or `3<<"EOF"`; the body is still empty.
 fn opening(word: &str) -> Option<Heredoc> {
     let after = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
     let (strip_tabs, name) = after.strip_prefix('-').map_or((false, after), |name| (true, name));
@@ -129,5 +129,5 @@ fn read_body(path: &str, number: usize, physical: &[&str], at: &mut usize, mut h
         heredoc.body.push_str(stripped);
         heredoc.body.push('\n');
     }
-    bail!("{path}:{number}: the here-document `{}` has no end", heredoc.name)
+    bail!("{path}:{number}: the end of the here-document `{}` is missing", heredoc.name)
 }

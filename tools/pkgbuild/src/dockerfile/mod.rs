@@ -1,5 +1,5 @@
-//! The Dockerfile dialect of packages, as data with line numbers. Nothing is expanded here except where [`expand`] is asked:
-//! what a variable means depends on the build. Reference: the "Dockerfile reference" of BuildKit.
+//! Parses the Dockerfile dialect of packages into data with line numbers. Words stay unexpanded (see [`expand`]), because
+//! variables depend on the build. Reference: BuildKit's "Dockerfile reference".
 
 mod adds;
 mod expand;
@@ -18,11 +18,11 @@ use std::path::Path;
 /// A parsed Dockerfile.
 #[derive(Clone, Debug)]
 pub struct Dockerfile {
-    /// How messages name it.
+    /// Name in messages.
     pub path: String,
-    /// The escape character: a backslash unless the first lines say otherwise.
+    /// Escape character: a backslash unless a directive changes it.
     pub escape: char,
-    /// The frontend that `# syntax=` asks for. It is kept and not used.
+    /// Frontend of `# syntax=`; unused.
     pub syntax: Option<String>,
     /// `ARG` before the first `FROM`.
     pub args: Vec<Arg>,
@@ -35,20 +35,20 @@ pub struct Dockerfile {
 pub struct Arg {
     /// Line of the instruction, counted from 1.
     pub line: usize,
-    /// The variable.
+    /// Name of the variable.
     pub name: String,
-    /// What it is when the build gives no value.
+    /// Default value, unexpanded.
     pub default: Option<String>,
 }
 
-/// What is between a `FROM` and the next.
+/// The instructions from a `FROM` to the next.
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// Line of the `FROM`, counted from 1.
     pub line: usize,
-    /// An image, an earlier stage or `scratch`, before expansion.
+    /// An image, an earlier stage or `scratch`, unexpanded.
     pub base: String,
-    /// `--platform=`, before expansion.
+    /// `--platform=`, unexpanded.
     pub platform: Option<String>,
     /// `AS name`, in lower case.
     pub name: Option<String>,
@@ -56,17 +56,17 @@ pub struct Stage {
     pub items: Vec<Item>,
 }
 
-/// An instruction and where it stands.
+/// An instruction with its line.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// Its first line, counted from 1.
     pub line: usize,
-    /// What it says.
+    /// Parsed instruction.
     pub instruction: Instruction,
 }
 
 impl Dockerfile {
-    /// Parses `text`, which errors call `path`. Errors begin with `path:line:`.
+    /// Parses `text`; `path` is its name in messages. Errors start with `path:line:`.
     pub fn parse(text: &str, path: &str) -> Result<Self> {
         let (directives, logical) = lines::split(path, text)?;
         let mut file =
@@ -82,24 +82,24 @@ impl Dockerfile {
                     (None, Instruction::Arg(args)) => {
                         file.args.extend(args.into_iter().map(|(name, default)| Arg { line: number, name, default }));
                     }
-                    (None, _) => bail!("{path}:{number}: the first instruction must be FROM; only ARG may stand before it"),
+                    (None, _) => bail!("{path}:{number}: the first instruction must be FROM; only ARG may precede it"),
                 },
             }
         }
         if file.stages.is_empty() {
-            bail!("{path}: there is no FROM in it");
+            bail!("{path}: there is no FROM instruction");
         }
         Ok(file)
     }
 
-    /// Reads and parses the file at `path`; errors call it `name`.
+    /// Reads and parses the file at `path`; `name` is its name in messages.
     pub fn read(path: &Path, name: &str) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| anyhow::anyhow!("{name}: cannot be read: {error}"))?;
-        let Ok(text) = String::from_utf8(bytes) else { bail!("{name}: it is not UTF-8") };
+        let bytes = std::fs::read(path).map_err(|error| anyhow::anyhow!("{name}: cannot read the file: {error}"))?;
+        let Ok(text) = String::from_utf8(bytes) else { bail!("{name}: the file is not UTF-8") };
         Self::parse(&text, name)
     }
 
-    /// The index of the stage that `name` means for the stage `before` (exclusive): a name, or a number.
+    /// Index of the stage `name` (a name or a number) as seen from stage `before` (exclusive).
     #[must_use]
     pub fn find_stage(&self, name: &str, before: usize) -> Option<usize> {
         let lower = name.to_lowercase();

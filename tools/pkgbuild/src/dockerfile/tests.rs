@@ -41,7 +41,7 @@ fn continuations_lose_their_comments_and_keep_their_spaces() {
     assert_eq!((items[0].0, items[1].0), (2, 7));
     // Two escapes at the end are no continuation.
     assert_eq!(self::items("RUN a \\\\\nCMD x\n").len(), 2);
-    // Nor is a backslash when the escape character is another one.
+    // Nor is a backslash if another escape character is set.
     let file = parse("# escape=`\nFROM scratch\nRUN a `\n b \\\nCMD c\n");
     assert_eq!(file.stages[0].items.len(), 2);
 }
@@ -106,8 +106,8 @@ fn variables_expand_as_docker_does() {
         ("${A", "`${A` has no closing `}`"),
         ("'a", "`'a` has no closing `'`"),
         ("${NO:?is needed}", "`${NO:?is needed}`: NO: is needed"),
-        ("${A%x}", "`${A%x}`: `${A%…}` is not understood"),
-        ("${}", "`${}` has a `${` without a variable's name"),
+        ("${A%x}", "`${A%x}`: `${A%…}` is not supported"),
+        ("${}", "`${}` contains `${` without a variable name"),
     ] {
         assert_eq!(expand(word, '\\', &lookup).unwrap_err().to_string(), message, "{word}");
     }
@@ -116,26 +116,26 @@ fn variables_expand_as_docker_does() {
 #[test]
 fn bad_files_are_refused_with_file_and_line() {
     for (text, message) in [
-        ("", "pkg/x/Dockerfile: there is no FROM in it"),
-        ("\nRUN x\n", "pkg/x/Dockerfile:2: the first instruction must be FROM; only ARG may stand before it"),
-        ("FROM a\nCOPPY b c\n", "pkg/x/Dockerfile:2: `COPPY` is no instruction of a Dockerfile\nhint: did you mean COPY?"),
-        ("FROM a\n\nFROBNICATE b\n", "pkg/x/Dockerfile:3: `FROBNICATE` is no instruction of a Dockerfile"),
+        ("", "pkg/x/Dockerfile: there is no FROM instruction"),
+        ("\nRUN x\n", "pkg/x/Dockerfile:2: the first instruction must be FROM; only ARG may precede it"),
+        ("FROM a\nCOPPY b c\n", "pkg/x/Dockerfile:2: `COPPY` is not a Dockerfile instruction\nhint: did you mean COPY?"),
+        ("FROM a\n\nFROBNICATE b\n", "pkg/x/Dockerfile:3: `FROBNICATE` is not a Dockerfile instruction"),
         ("FROM a b\n", "pkg/x/Dockerfile:1: FROM needs IMAGE or IMAGE AS NAME, not `a b`"),
-        ("FROM --arch=x a\n", "pkg/x/Dockerfile:1: FROM does not know the flag --arch"),
-        ("FROM a AS 1x\n", "pkg/x/Dockerfile:1: `1x` cannot name a stage: letters first, then letters, digits and - _ ."),
+        ("FROM --arch=x a\n", "pkg/x/Dockerfile:1: FROM has no flag --arch"),
+        ("FROM a AS 1x\n", "pkg/x/Dockerfile:1: invalid stage name `1x`: it must start with a letter; letters, digits, - _ . may follow"),
         ("FROM a\nCOPY b\n", "pkg/x/Dockerfile:2: COPY b needs a source and a destination"),
         ("FROM a\nENV A\n", "pkg/x/Dockerfile:2: ENV A has no value"),
-        ("FROM a\nENV A=1 B\n", "pkg/x/Dockerfile:2: ENV: `B` is not of the form NAME=value\nhint: a value with spaces needs quotes"),
+        ("FROM a\nENV A=1 B\n", "pkg/x/Dockerfile:2: ENV: `B` does not have the form NAME=value\nhint: quote values that contain spaces"),
         ("FROM a\nSHELL sh\n", "pkg/x/Dockerfile:2: SHELL needs a JSON array such as [\"/bin/sh\", \"-c\"], not `sh`"),
-        ("FROM a\nRUN <<EOF\nx\n", "pkg/x/Dockerfile:2: the here-document `EOF` has no end"),
-        ("# escape=x\nFROM a\n", "pkg/x/Dockerfile:1: the escape character can be \\ or `, not `x`"),
+        ("FROM a\nRUN <<EOF\nx\n", "pkg/x/Dockerfile:2: the end of the here-document `EOF` is missing"),
+        ("# escape=x\nFROM a\n", "pkg/x/Dockerfile:1: the escape character must be \\ or `, not `x`"),
         ("FROM a\nWORKDIR\n", "pkg/x/Dockerfile:2: WORKDIR needs an argument"),
     ] {
         assert_eq!(fails(text), message);
     }
 }
 
-/// Parses every Dockerfile below `pkg/` of the checkout that `EVE_CHECKOUT` names.
+/// Parses every Dockerfile below `pkg/` of the checkout `EVE_CHECKOUT`.
 #[test]
 #[ignore = "needs EVE_CHECKOUT, a checkout of lf-edge/eve"]
 fn all_dockerfiles_of_eve_parse() {

@@ -1,21 +1,21 @@
-//! What a Dockerfile needs from outside, known before it is built: images, and commands.
+//! Finds the images that a Dockerfile needs, before a build.
 
 use super::{Command, Dockerfile, Instruction, expand};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An image that a Dockerfile starts from or copies from.
+/// An image named in `FROM` or `--from`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageUse {
-    /// The reference, variables replaced.
+    /// The reference, variables expanded.
     pub reference: String,
-    /// Whether it is wanted for the building machine's architecture, not for the image's.
+    /// Whether it is needed for the build machine's architecture instead of the image's.
     pub on_build_machine: bool,
 }
 
-/// Architectures that an image may be asked for: a stage's name may end in one.
+/// Architectures to consider: names of stages may depend on them.
 const ARCHES: [&str; 3] = ["amd64", "arm64", "riscv64"];
 
-/// The platforms of a build for `arch`, with a stand-in for the building machine, so that it can be told when a `--platform` means it.
+/// Platform variables of a build for `arch`. `BUILD` marks the build machine, to detect which `--platform` refers to it.
 fn platforms(arch: &str) -> [(&'static str, String); 6] {
     [
         ("BUILDPLATFORM", "linux/BUILD".to_owned()),
@@ -28,14 +28,13 @@ fn platforms(arch: &str) -> [(&'static str, String); 6] {
 }
 
 impl Dockerfile {
-    /// The images that building the last stage needs, for any architecture, in order of their names, with the defaults of
-    /// global `ARG`s.
+    /// Images that the last stage needs, for any architecture, sorted, with the defaults of global `ARG`s.
     #[must_use]
     pub fn images(&self) -> Vec<ImageUse> {
         self.images_with(&BTreeMap::new())
     }
 
-    /// The same with values for `ARG`. A word that cannot be expanded is left out: the build tells why.
+    /// As [`Self::images`], with values for `ARG`. Skips words that cannot be expanded; the build reports them.
     #[must_use]
     pub fn images_with(&self, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
         let mut images = BTreeSet::new();
@@ -63,25 +62,13 @@ impl Dockerfile {
         }
     }
 
-    /// The texts of the `RUN`s that building the last stage executes, for any architecture.
-    pub fn run_commands(&self) -> impl Iterator<Item = String> {
-        let last = self.stages.len() - 1;
-        let needed = ARCHES.iter().flat_map(|arch| self.needed_stages(last, &self.args_for(arch, &BTreeMap::new())));
-        let needed: BTreeSet<usize> = needed.collect();
-        needed.into_iter().flat_map(|index| &self.stages[index].items).filter_map(|item| match &item.instruction {
-            Instruction::Run(run) => Some(run.command.to_string()),
-            _ => None,
-        })
-    }
-
     fn args_for(&self, arch: &str, build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let platforms = platforms(arch);
         let predefined: Vec<(&str, &str)> = platforms.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.global_args(&predefined, build_args)
     }
 
-    /// The stages that stage `last` needs, itself included, in the order of the file.
-    /// `args` are the global ones.
+    /// Stages that stage `last` needs, itself included, in file order. `args` are the global ones.
     pub(crate) fn needed_stages(&self, last: usize, args: &BTreeMap<String, String>) -> BTreeSet<usize> {
         let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
         let mut needed = BTreeSet::new();
@@ -99,7 +86,7 @@ impl Dockerfile {
         needed
     }
 
-    /// `ARG`s before the first `FROM` on top of `predefined`. A default that cannot be expanded is left as it is.
+    /// `ARG`s before the first `FROM`, added to `predefined`. A default that cannot be expanded is kept as text.
     pub(crate) fn global_args(&self, predefined: &[(&str, &str)], build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut values: BTreeMap<String, String> =
             predefined.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -115,13 +102,13 @@ impl Dockerfile {
         values
     }
 
-    /// The stage of that name before stage `before`. A number is no name here: `FROM 0` is an image.
+    /// The stage with that name before stage `before`. A number is no name: `FROM 0` is an image.
     pub(crate) fn find_named(&self, name: &str, before: usize) -> Option<usize> {
         self.find_stage(name, before).filter(|_| name.parse::<usize>().is_err())
     }
 }
 
-/// The stages or images that an instruction takes files from.
+/// Stages or images that an instruction copies or mounts from.
 fn sources_of(instruction: &Instruction) -> Vec<&str> {
     match instruction {
         Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),

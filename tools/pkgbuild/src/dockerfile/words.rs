@@ -1,8 +1,8 @@
-//! Words of an instruction, quotes and escapes kept: they are taken away by expansion.
+//! Splits instructions into words, keeping quotes and escapes for the expansion.
 
 use anyhow::{Result, bail};
 
-/// Splits at white space outside of quotes.
+/// Splits at white space outside quotes.
 pub(super) fn split_words(text: &str, escape: char) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -31,12 +31,12 @@ pub(super) fn split_words(text: &str, escape: char) -> Vec<String> {
     words
 }
 
-/// The strings of a JSON array; `None` when the text is none, which makes it a shell's.
+/// The strings of a JSON array; `None` for anything else (shell form).
 pub(super) fn json_array(text: &str) -> Option<Vec<String>> {
     text.trim_start().starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-/// `NAME=value …`, or the old form `NAME value with spaces`. Values keep their quotes.
+/// Parses `NAME=value …`, or the old form `NAME value with spaces`. Values keep their quotes.
 pub(super) fn name_values(rest: &str, escape: char, what: &str) -> Result<Vec<(String, String)>> {
     let words = split_words(rest, escape);
     let Some(first) = words.first() else { bail!("{what} needs at least one NAME=value") };
@@ -47,7 +47,7 @@ pub(super) fn name_values(rest: &str, escape: char, what: &str) -> Result<Vec<(S
     let mut pairs = Vec::new();
     for word in &words {
         let Some((name, value)) = word.split_once('=') else {
-            bail!("{what}: `{word}` is not of the form NAME=value\nhint: a value with spaces needs quotes")
+            bail!("{what}: `{word}` does not have the form NAME=value\nhint: quote values that contain spaces")
         };
         if name.is_empty() {
             bail!("{what}: `{word}` has no name before `=`");
@@ -57,7 +57,7 @@ pub(super) fn name_values(rest: &str, escape: char, what: &str) -> Result<Vec<(S
     Ok(pairs)
 }
 
-/// Takes the flags (`--name=value`, `--name`) off the front; gives them and the rest.
+/// Splits leading flags (`--name=value`, `--name`) from the rest.
 pub(super) fn take_flags(rest: &str, escape: char) -> (Vec<(String, Option<String>)>, String) {
     let mut flags = Vec::new();
     let mut rest = rest.trim_start();
@@ -91,7 +91,7 @@ fn first_word(text: &str, escape: char) -> (String, &str) {
     (text.to_owned(), "")
 }
 
-/// A flag's text without quotes and without escapes before white space; variables stay.
+/// A flag's text without quotes, and without escapes before white space; variables stay.
 fn unquoted(word: &str, escape: char) -> String {
     let mut plain = String::new();
     let mut chars = word.chars().peekable();

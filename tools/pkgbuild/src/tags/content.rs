@@ -1,4 +1,4 @@
-//! The hash of a dirty package's content: SHA-256 over the bytes of the files that git lists, in git's order.
+//! Hash of a dirty package's content: SHA-256 over the bytes of the files that git lists, in git's order.
 
 use super::{
     Place, objects,
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
 
-/// 64 hex digits. Tracked files come first, then untracked ones, each in byte order of their paths; names are not hashed.
+/// The hash as 64 hex digits. Tracked files first, then untracked ones, each in byte order; paths are not hashed.
 pub(super) fn hash(state: &TreeState, place: &Place) -> Result<String> {
     let (tracked, untracked) = listed(state, &place.package);
     let mut hash = Sha256::new();
@@ -24,14 +24,15 @@ pub(super) fn hash(state: &TreeState, place: &Place) -> Result<String> {
     Ok(objects::hex(&hash.finalize()))
 }
 
-/// What `git ls-files` lists in the package, each with how often, and what `git ls-files --others --exclude-standard` lists.
+/// The package's files in `git ls-files` with the number of their entries, and those in `git ls-files --others
+/// --exclude-standard`.
 fn listed<'s>(state: &'s TreeState, package: &'s [u8]) -> (BTreeMap<&'s [u8], usize>, Vec<&'s [u8]>) {
     let mut tracked: BTreeMap<&[u8], usize> = state.files_below(package).iter().map(|entry| (&*entry.path, 1)).collect();
     let mut untracked = Vec::new();
     for (path, change) in state.changes_below(package) {
         match change {
             Change::Untracked => untracked.push(path),
-            // The index holds a path in conflict once for each side.
+            // A path in conflict has several index entries.
             Change::Unmerged(stages) => drop(tracked.insert(path, *stages)),
             Change::Tracked { index: b'D', also_untracked, .. } => {
                 tracked.remove(path);
@@ -45,12 +46,12 @@ fn listed<'s>(state: &'s TreeState, package: &'s [u8]) -> (BTreeMap<&'s [u8], us
     (tracked, untracked)
 }
 
-/// Linuxkit reads git's list by lines, where git quotes such names, and then finds no file of the quoted name.
+/// Linuxkit reads git's list by lines, in which git quotes such names, so it does not find these files.
 fn is_quoted(path: &[u8]) -> bool {
     path.iter().any(|b| *b < b' ' || *b >= 0x7f || matches!(b, b'"' | b'\\'))
 }
 
-/// Directories, links and files that cannot be opened count for nothing.
+/// Adds a file's bytes; directories, links and unreadable files add nothing.
 fn add_file(hash: &mut Sha256, path: &Path) -> Result<()> {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());

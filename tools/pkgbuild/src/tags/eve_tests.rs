@@ -1,5 +1,5 @@
-//! Every tag of lf-edge/eve that was recorded from a real linuxkit. `EVE_CHECKOUT` is a repository that has the recorded
-//! commit (it is cloned, never changed), `EVE_TAGS_JSON` the recording.
+//! Compares all tags of lf-edge/eve with those recorded from a real linuxkit. `EVE_CHECKOUT` is a repository with the recorded
+//! commit (cloned, not changed), `EVE_TAGS_JSON` the recording.
 #![allow(clippy::unwrap_used)]
 
 use super::{
@@ -33,7 +33,7 @@ impl Checkout {
         self.dir.path()
     }
 
-    /// Only what the tags depend on is checked out: a stored copy may lack large files elsewhere.
+    /// Checks out only files that tags depend on: a stored copy may lack large files elsewhere.
     fn reset(&self) {
         let commit = &self.commit;
         sh(
@@ -48,7 +48,7 @@ impl Checkout {
         self.recorded[key].as_object().unwrap().clone().into_iter().collect()
     }
 
-    /// The two files that the original's Makefile generates.
+    /// The two files that EVE's Makefile generates.
     fn write_kernel_ymls(&self) {
         for (name, yml) in self.each("kernel-build-yml") {
             fs::write(self.root().join("pkg").join(name).join("build.yml"), yml.as_str().unwrap()).unwrap();
@@ -101,7 +101,7 @@ impl Checkout {
         }
     }
 
-    /// The table's names that are regular, with their architecture taken away.
+    /// Regular names of the table, without their architecture.
     fn check_tables(&self) {
         for (mode_name, mode) in self.each("parse_pkgs") {
             let Some(table) = mode["table"].as_object() else { continue };
@@ -110,7 +110,7 @@ impl Checkout {
                 self.write_kernel_ymls();
             }
             let now = state(self.root());
-            // The original's EVE_TAG is the id of an empty file, whatever the tree holds.
+            // EVE's EVE_TAG is always the id of an empty file.
             for (key, value) in table.iter().filter(|(key, _)| *key != "EVE_TAG") {
                 let name = key.trim_end_matches("_TAG").to_lowercase().replace('_', "-");
                 let dir = self.root().join("pkg").join(&name);

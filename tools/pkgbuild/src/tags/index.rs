@@ -1,4 +1,4 @@
-//! A checkout in which nothing that git tracks has changed, known without asking git (see the crate `gitindex`).
+//! The state of a checkout without changes to tracked files, without starting git (crate `gitindex`).
 
 use super::{
     objects::parse_id,
@@ -6,36 +6,36 @@ use super::{
 };
 use std::path::{Path, PathBuf};
 
-/// What is checked out, as `git log -1` tells it.
+/// The checked out commit, as from `git log -1`.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// The commit's id.
+    /// Commit id.
     pub commit: &'a str,
-    /// Its tree's id.
+    /// Tree id of the commit.
     pub tree: &'a str,
-    /// The branch; `HEAD` for none.
+    /// Branch, or `HEAD` if detached.
     pub branch: &'a str,
 }
 
-/// A checkout whose tracked files are as its index says.
+/// A checkout whose tracked files match its index.
 #[derive(Debug)]
 pub struct Clean(gitindex::Clean);
 
 impl Clean {
-    /// Files and folders that the index does not know, below the top: `git ls-files --others --exclude-standard` says which of them
-    /// git does not ignore either.
+    /// Untracked files and folders below the top, ignored ones included; `git ls-files --others --exclude-standard` tells them
+    /// apart.
     #[must_use]
     pub fn unknown(&self) -> &[PathBuf] {
         &self.0.unknown
     }
 
-    /// What is to be remembered until the next time, where it is not what was remembered.
+    /// Bytes to pass as `remembered` next time; `None` if they have not changed.
     #[must_use]
     pub fn remember(&self) -> Option<&[u8]> {
         self.0.remember.as_deref()
     }
 
-    /// What git says of it, without untracked files, when `head` is checked out; none when something else is staged.
+    /// The state without untracked files; `None` if the index differs from the commit `head`.
     #[must_use]
     pub fn state(self, head: &Head<'_>) -> Option<TreeState> {
         let Self(gitindex::Clean { root, trees, files, .. }) = self;
@@ -47,8 +47,8 @@ impl Clean {
     }
 }
 
-/// The checkout at `top` with the index in `git_dir`; none when something is changed or cannot be told so simply. `remembered`
-/// is what was to be remembered the last time: folders that have not changed since are not listed again.
+/// Compares the checkout at `top` with the index in `git_dir`; see [`gitindex::clean`]. `remembered` is [`Clean::remember`] of
+/// an earlier call.
 #[must_use]
 pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     gitindex::clean(top, git_dir, remembered).map(Clean)

@@ -1,8 +1,9 @@
-//! A package's tag as a function of what git says of the tree, equal to what `linuxkit pkg show-tag` gives. Two runs of git
-//! serve all packages: the caller makes them and hands their output to [`TreeState::parse`].
+//! Computes a package's tag from git's state, equal to `linuxkit pkg show-tag`. Two git commands serve all packages: the caller
+//! runs them and passes their output to [`TreeState::parse`].
 //!
-//! What linuxkit does (`src/cmd/linuxkit/pkglib`): the tree id of the package's folder at HEAD; with extra sources the SHA-1 of
-//! that id and theirs in hex, one after the other; when the folder has changes, `-dirty-` and the start of a SHA-256 over its files.
+//! linuxkit's rule (`src/cmd/linuxkit/pkglib`): the tree id of the package's folder at HEAD; with extra sources, the SHA-1 of
+//! that id and theirs in hex, concatenated; for a folder with changes, also `-dirty-` and the first digits of a SHA-256 of its
+//! files.
 
 mod content;
 mod index;
@@ -21,36 +22,36 @@ use std::{
     sync::Arc,
 };
 
-/// Digits of a dirty package's content hash in its tag.
+/// Digits of the content hash in a dirty tag.
 const DIRTY_DIGITS: usize = 7;
 
-/// What a person may set against what git says.
+/// Options that override git's state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
-    /// Instead of the tree id; hides dirtiness (`--hash`).
+    /// Replaces the tree id and hides dirtiness (`--hash`).
     pub hash: Option<&'a str>,
-    /// Instead of the organization in the build.yml (`--org`).
+    /// Replaces the organization of the build.yml (`--org`).
     pub org: Option<&'a str>,
-    /// `--dev`: the organization is this user, the hash is `dev` when none is given.
+    /// `--dev`: the organization is this user, and the default hash is `dev`.
     pub dev_user: Option<&'a str>,
-    /// Dirty whatever git says (`--force-dirty`).
+    /// Treat the package as dirty (`--force-dirty`).
     pub force_dirty: bool,
 }
 
-/// The name of a package's image.
+/// Name of a package's image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag {
     /// Organization.
     pub org: String,
-    /// Image.
+    /// Image name.
     pub image: String,
-    /// The hash without dirtiness: a tree id, or what was given instead.
+    /// The hash without the dirty suffix: a tree id, or the given hash.
     pub hash: String,
-    /// The digits after `-dirty-` when they are shown: never with a given hash.
+    /// The digits after `-dirty-`; `None` with a given hash.
     pub dirty: Option<String>,
-    /// Whether the package has uncommitted changes, shown or not.
+    /// Whether the package has uncommitted changes, shown in the tag or not.
     pub is_dirty: bool,
-    /// What stands after the colon: hash and dirtiness, put into the build.yml's template.
+    /// The tag after the colon: hash and dirty suffix in the build.yml's template.
     pub tag: String,
 }
 
@@ -61,13 +62,13 @@ impl fmt::Display for Tag {
 }
 
 impl Tag {
-    /// The full name, with the registry: `docker.io/…` unless the organization says another.
+    /// The full name with registry: `docker.io/…` unless the organization contains one.
     #[must_use]
     pub fn canonical(&self) -> String {
         oci::expand_reference(&self.to_string())
     }
 
-    /// Organization and image, without a tag.
+    /// Organization and image name, without tag.
     #[must_use]
     pub fn repository(&self) -> String {
         format!("{}/{}", self.org, self.image)
@@ -80,16 +81,17 @@ impl Tag {
 }
 
 /// The tag of the package in the folder `package` (absolute), described by its file `yml_name`. `root` is any folder of the
-/// checkout that `state` speaks of. Files are read only when the package is dirty.
+/// checkout of `state`. Reads files only if the package is dirty.
 pub fn package_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &str, options: &Options<'_>) -> Result<Tag> {
     let yml = BuildYml::read_names(&package.join(yml_name))?;
-    tag_of_yml(state, root, package, &yml, options).with_context(|| format!("package `{}` has no tag", package.display()))
+    tag_of_yml(state, root, package, &yml, options)
+        .with_context(|| format!("cannot compute the tag of the package `{}`", package.display()))
 }
 
-/// The same when the build.yml is read already.
+/// As [`package_tag`], for a parsed build.yml.
 pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml, options: &Options<'_>) -> Result<Tag> {
     let place = Place::find(root, package)?;
-    // Sources outside of git are an error even where a given hash makes their ids useless.
+    // Sources that git does not track are an error even if a given hash makes their ids unnecessary.
     let sources = source_ids(state, &place, package, yml, &|state, path| state.id_of(path))?;
     let is_dirty = options.force_dirty || state.is_dirty(&place.top, &place.package)?;
     let org = options.org.or(options.dev_user).unwrap_or(&yml.org).to_owned();
@@ -101,11 +103,11 @@ pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml
     Tag::new(yml, org, combine(own, &sources), digits, is_dirty)
 }
 
-/// The tag that the package will have once everything in it that git does not ignore is committed; for a clean package, its tag.
-/// Files are hashed as they are: attributes that convert line ends are not looked at.
+/// The tag of the package after committing everything in it that git does not ignore; for a clean package, its tag. Files are
+/// hashed unconverted: gitattributes are ignored.
 pub fn committed_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &str) -> Result<Tag> {
     let yml = BuildYml::read_names(&package.join(yml_name))?;
-    let context = || format!("package `{}` has no tag", package.display());
+    let context = || format!("cannot compute the tag of the package `{}`", package.display());
     let place = Place::find(root, package).with_context(context)?;
     let id_now = |state: &TreeState, path: &[u8]| objects::id_now(state, &place.top, path).ok().flatten().map(|id| objects::hex(&id));
     let sources = source_ids(state, &place, package, &yml, &id_now).with_context(context)?;
@@ -114,10 +116,10 @@ pub fn committed_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &
 }
 
 fn not_in_git(package: &Path) -> String {
-    format!("`{0}` is not in git\nhint: git add {0} && git commit", package.display())
+    format!("git does not track `{0}`\nhint: git add {0} && git commit", package.display())
 }
 
-/// Where the repository is, and where in it the package: names relative to the top, with `/` and without one at the end.
+/// Top of the repository, and the package's path relative to it (`/` between parts, none at the end).
 struct Place {
     top: PathBuf,
     package: Vec<u8>,
@@ -128,26 +130,26 @@ impl Place {
         let package = clean(package);
         let top = find_top(&package)?;
         if find_top(root)? != top {
-            bail!("it lies in another git repository than `{}`", root.display());
+            bail!("it is in another git repository than `{}`", root.display());
         }
         Ok(Self { package: below(&top, &package)?, top })
     }
 }
 
-/// The folder above `path`, or itself, that holds `.git`.
+/// The nearest ancestor of `path`, or itself, that contains `.git`.
 fn find_top(path: &Path) -> Result<PathBuf> {
     let top = path.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
-    Ok(top.with_context(|| format!("`{}` is in no git repository", path.display()))?.to_owned())
+    Ok(top.with_context(|| format!("`{}` is not in a git repository", path.display()))?.to_owned())
 }
 
-/// `path` as git names it below `top`; the top itself is the empty name.
+/// `path` relative to `top` in git's form; empty for the top.
 fn below(top: &Path, path: &Path) -> Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt as _;
-    let relative = path.strip_prefix(top).with_context(|| format!("`{}` lies outside of `{}`", path.display(), top.display()))?;
+    let relative = path.strip_prefix(top).with_context(|| format!("`{}` is outside `{}`", path.display(), top.display()))?;
     Ok(relative.as_os_str().as_bytes().to_vec())
 }
 
-/// The path without `.` and `..`, by its text alone as Go's `filepath.Clean` does it.
+/// The path without `.` and `..`, resolved textually like Go's `filepath.Clean`.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -162,8 +164,8 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// The files that tags speak of: those of git, and those that it would take. An editor's file that git ignores is in no tag, so it must
-/// be in no image of that tag either.
+/// The files that tags depend on: tracked ones, and untracked ones that git does not ignore. Ignored files, such as an
+/// editor's, are in no tag and so must not be in an image with that tag.
 #[derive(Clone, Debug)]
 pub struct Counted {
     top: PathBuf,
@@ -171,12 +173,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Of the checkout that `root` is in.
+    /// For the checkout that contains `root`.
     pub fn new(root: &Path, state: Arc<TreeState>) -> Result<Self> {
         Ok(Self { top: find_top(root)?, state })
     }
 
-    /// Whether the file `path` is one, or the folder holds one.
+    /// Whether `path` is such a file, or a folder that contains one.
     #[must_use]
     pub fn holds(&self, path: &Path) -> bool {
         below(&self.top, &clean(path)).is_ok_and(|name| self.state.covers(&name))
@@ -185,11 +187,11 @@ impl Counted {
 
 type IdOf<'f> = dyn Fn(&TreeState, &[u8]) -> Option<String> + 'f;
 
-/// The ids of the extra sources in hex, in the order of the build.yml.
+/// Ids of the extra sources in hex, in the order of the build.yml.
 fn source_ids(state: &TreeState, place: &Place, package: &Path, yml: &BuildYml, id_of: &IdOf<'_>) -> Result<Vec<String>> {
     let id = |(source, _): (&str, &str)| {
         let path = clean(&package.join(source));
-        let name = below(&place.top, &path).with_context(|| format!("`extra-sources`: `{source}`"))?;
+        let name = below(&place.top, &path).with_context(|| format!("invalid `extra-sources`: `{source}`"))?;
         id_of(state, &name).with_context(|| format!("`extra-sources`: {}", not_in_git(&path)))
     };
     yml.sources()?.into_iter().map(id).collect()

@@ -1,4 +1,4 @@
-//! Ids of git's objects, computed where git has none yet: blobs of the working tree and the trees above them.
+//! Computes ids of git objects that git has not stored: blobs of the working tree and the trees above them.
 
 use super::state::{Change, TreeState};
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +14,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) fn parse_id(text: &str) -> Result<Id> {
     let mut id = [0; 20];
     if text.len() != 40 || !text.is_ascii() {
-        bail!("`{text}` is no id of 40 hex digits\nhint: repositories with SHA-256 ids are not understood, here as in linuxkit");
+        bail!("`{text}` is not an id of 40 hex digits\nhint: like linuxkit, this does not support repositories with SHA-256 ids");
     }
     for (byte, at) in id.iter_mut().zip((0..40).step_by(2)) {
         *byte = u8::from_str_radix(&text[at..at + 2], 16)?;
@@ -22,24 +22,24 @@ pub(super) fn parse_id(text: &str) -> Result<Id> {
     Ok(id)
 }
 
-/// The id that git gives a file with these bytes, in hex.
+/// Git's blob id of these bytes, in hex.
 #[must_use]
 pub fn blob_id(bytes: &[u8]) -> String {
     hex(&sha1(&[format!("blob {}\0", bytes.len()).as_bytes(), bytes]))
 }
 
-/// Mode and blob of the file as it lies in the working tree; `None` when there is none (a folder is none).
+/// Mode and blob id of the file in the working tree; `None` if there is no file (a folder counts as none).
 pub(super) fn file_now(path: &Path) -> Result<Option<(u32, Id)>> {
     gitindex::objects::file_now(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
-/// The id that `path`, a folder or a file, has at HEAD, computed from its files.
+/// Id of the folder or file `path` at HEAD, computed from its files.
 pub(super) fn id_at_head(state: &TreeState, path: &[u8]) -> Option<Id> {
     let files: Vec<(&[u8], u32, Id)> = state.files_below(path).iter().map(|entry| (&*entry.path, entry.mode, entry.id)).collect();
     root_id(&files, path)
 }
 
-/// The id that `path`, a folder or a file, would have if everything below it that git does not ignore were committed now.
+/// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now.
 pub(super) fn id_now(state: &TreeState, top: &Path, path: &[u8]) -> Result<Option<Id>> {
     if state.changes_below(path).next().is_none()
         && let Some(id) = state.tree_id(path)
@@ -70,9 +70,9 @@ fn root_id(files: &[(&[u8], u32, Id)], path: &[u8]) -> Option<Id> {
     }
 }
 
-/// The id of the tree that holds `files`, which are in byte order and share their first `skip` bytes.
+/// Id of the tree that holds `files`, which are in byte order and share their first `skip` bytes.
 fn tree_id(files: &[(&[u8], u32, Id)], skip: usize) -> Id {
-    // Git sorts a folder as if its name ended with `/`, which is where its files sort too.
+    // Git sorts a folder as if its name ended with `/`; so do the paths of its files.
     let mut body = Vec::new();
     let mut rest = files;
     while let Some((path, mode, id)) = rest.first() {

@@ -1,4 +1,4 @@
-//! What git says of a tree: everything at HEAD with its id, and every change since.
+//! The state of a checkout as reported by git: ids of everything at HEAD, and all changes.
 
 use super::objects::{Id, hex, parse_id};
 use anyhow::{Context as _, Result, bail};
@@ -9,11 +9,11 @@ use std::{
     path::Path,
 };
 
-/// The first command, run anywhere in the checkout: all files and folders at HEAD. Another commit may stand in HEAD's place,
-/// with an empty status.
+/// First git command, run anywhere in the checkout: all files and folders at HEAD. For another commit, replace HEAD and pass an
+/// empty status.
 pub const LS_TREE: &[&str] = &["ls-tree", "-r", "-t", "-z", "--full-tree", "HEAD"];
 
-/// The second command: the branch, and all changes and untracked files.
+/// Second git command: the branch, all changes and untracked files.
 pub const STATUS: &[&str] = &["--no-optional-locks", "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames"];
 
 /// A file at HEAD.
@@ -24,43 +24,43 @@ pub(super) struct Entry {
     pub(super) id: Id,
 }
 
-/// How a path differs from HEAD.
+/// Difference of a path from HEAD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Git does not know it and does not ignore it.
+    /// Untracked and not ignored.
     Untracked,
-    /// Known to the index or to HEAD.
+    /// In the index or at HEAD.
     Tracked {
-        /// Index against HEAD: a letter of `git status`, `.` for none.
+        /// Index against HEAD: letter of `git status`, `.` for none.
         index: u8,
         /// Working tree against index.
         worktree: u8,
-        /// Mode and blob at HEAD, both zero when it is not there.
+        /// Mode and blob at HEAD; zero if it is not there.
         head: (u32, Id),
-        /// Git does not know it in the index, but it lies in the working tree (after `git rm --cached`).
+        /// Removed from the index but still in the working tree (`git rm --cached`).
         also_untracked: bool,
     },
-    /// A conflict; the index holds it this many times.
+    /// A conflict, with the number of its index entries.
     Unmerged(usize),
 }
 
-/// A checkout at one moment.
+/// Snapshot of a checkout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeState {
     commit: String,
     branch: String,
     trees: HashMap<Box<[u8]>, Id>,
-    /// In byte order of their paths, as the index has them.
+    /// Files at HEAD, in byte order of their paths.
     pub(super) files: Vec<Entry>,
     pub(super) changes: BTreeMap<Box<[u8]>, Change>,
 }
 
 impl TreeState {
-    /// Reads the output of [`LS_TREE`] and [`STATUS`].
+    /// Parses the output of [`LS_TREE`] and [`STATUS`].
     pub fn parse(ls_tree: &[u8], status: &[u8]) -> Result<Self> {
         let mut state = Self::default();
         for record in ls_tree.split(|b| *b == 0).filter(|record| !record.is_empty()) {
-            state.add_entry(record).with_context(|| format!("`git ls-tree` printed `{}`", String::from_utf8_lossy(record)))?;
+            state.add_entry(record).with_context(|| format!("cannot parse `{}` from `git ls-tree`", String::from_utf8_lossy(record)))?;
         }
         state.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let mut records = status.split(|b| *b == 0).filter(|record| !record.is_empty());
@@ -68,26 +68,26 @@ impl TreeState {
             let renamed_from = if record.starts_with(b"2 ") { records.next() } else { None };
             state
                 .add_status(record, renamed_from)
-                .with_context(|| format!("`git status` printed `{}`", String::from_utf8_lossy(record)))?;
+                .with_context(|| format!("cannot parse `{}` from `git status`", String::from_utf8_lossy(record)))?;
         }
         Ok(state)
     }
 
-    /// A checkout without a change, of all its files in byte order.
+    /// A checkout without changes; `files` in byte order.
     pub(super) fn unchanged(commit: &str, branch: &str, trees: HashMap<Box<[u8]>, Id>, files: Vec<Entry>) -> Self {
         Self { commit: commit.to_owned(), branch: branch.to_owned(), trees, files, changes: BTreeMap::new() }
     }
 
-    /// Adds what `git ls-files -z --others --exclude-standard` prints.
+    /// Adds the output of `git ls-files -z --others --exclude-standard`.
     pub fn add_untracked_files(&mut self, list: &[u8]) {
         list.split(|byte| *byte == 0).filter(|path| !path.is_empty()).for_each(|path| self.add_untracked(path));
     }
 
     fn add_entry(&mut self, record: &[u8]) -> Result<()> {
-        let tab = record.iter().position(|b| *b == b'\t').context("there is no tab in it")?;
+        let tab = record.iter().position(|b| *b == b'\t').context("there is no tab")?;
         let (head, path) = (std::str::from_utf8(&record[..tab])?, record[tab + 1..].into());
         let mut words = head.split(' ');
-        let (Some(mode), Some(kind), Some(id)) = (words.next(), words.next(), words.next()) else { bail!("it has too few words") };
+        let (Some(mode), Some(kind), Some(id)) = (words.next(), words.next(), words.next()) else { bail!("too few fields") };
         let id = parse_id(id)?;
         if kind == "tree" {
             self.trees.insert(path, id);
@@ -98,8 +98,8 @@ impl TreeState {
     }
 
     fn add_status(&mut self, record: &[u8], renamed_from: Option<&[u8]>) -> Result<()> {
-        let (kind, rest) = record.split_at_checked(2).context("it is too short")?;
-        // How many words stand between the kind and the path.
+        let (kind, rest) = record.split_at_checked(2).context("the record is too short")?;
+        // Number of fields between the type and the path.
         let words = match kind {
             b"# " => return self.add_header(std::str::from_utf8(rest)?),
             b"! " => return Ok(()),
@@ -110,10 +110,10 @@ impl TreeState {
             b"1 " => 7,
             b"2 " => 8,
             b"u " => 9,
-            _ => bail!("its kind is not known"),
+            _ => bail!("unknown type of record"),
         };
         let fields: Vec<&[u8]> = rest.splitn(words + 1, |b| *b == b' ').collect();
-        let (true, [index, worktree]) = (fields.len() == words + 1, fields[0]) else { bail!("it has too few words") };
+        let (true, [index, worktree]) = (fields.len() == words + 1, fields[0]) else { bail!("too few fields") };
         let path = fields[words];
         if kind == b"u " {
             let stages = fields[2..5].iter().filter(|mode| **mode != b"000000").count();
@@ -143,7 +143,7 @@ impl TreeState {
         match header.split_once(' ') {
             Some(("branch.oid", "(initial)")) => bail!("there is no commit yet"),
             Some(("branch.oid", id)) => self.commit = id.to_owned(),
-            // What `git rev-parse --abbrev-ref HEAD` says.
+            // Same as `git rev-parse --abbrev-ref HEAD`.
             Some(("branch.head", "(detached)")) => self.branch = "HEAD".to_owned(),
             Some(("branch.head", name)) => self.branch = name.to_owned(),
             _ => {}
@@ -151,32 +151,32 @@ impl TreeState {
         Ok(())
     }
 
-    /// The commit's id.
+    /// Id of the commit.
     #[must_use]
     pub fn commit(&self) -> &str {
         &self.commit
     }
 
-    /// The branch's name; `HEAD` when none is checked out.
+    /// Name of the branch; `HEAD` if detached.
     #[must_use]
     pub fn branch(&self) -> &str {
         &self.branch
     }
 
-    /// Tracked files with changes, by their paths below the top of the repository: what `git describe --dirty` looks at.
+    /// Tracked files with changes, by path below the top: the files that `git describe --dirty` considers.
     pub fn changed_tracked(&self) -> impl Iterator<Item = &Path> {
         let tracked = self.changes.iter().filter(|(_, change)| **change != Change::Untracked);
         tracked.map(|(path, _)| Path::new(OsStr::from_bytes(path)))
     }
 
-    /// Whether the tag of a package speaks of the file `path` (below the top of the repository) when it lies in the package, or of
-    /// something in the folder: git tracks it or would, were it told to. What git ignores is not covered.
+    /// Whether tags take account of the file or folder `path` (below the top): git tracks it or something in it, or would
+    /// without an ignore rule.
     #[must_use]
     pub fn covers(&self, path: &[u8]) -> bool {
         !self.files_below(path).is_empty() || self.changes_below(path).next().is_some()
     }
 
-    /// The id at HEAD, in hex, of the folder or file `path`; the empty path is the whole tree.
+    /// Id at HEAD in hex of the folder or file `path`; the empty path is the whole tree.
     #[must_use]
     pub fn id_of(&self, path: &[u8]) -> Option<String> {
         if path.is_empty() {
@@ -193,25 +193,25 @@ impl TreeState {
         self.files.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.files[at])
     }
 
-    /// The files at HEAD below `folder`, or the file of that name.
+    /// Files at HEAD below `folder`, or the file of that name.
     pub(super) fn files_below(&self, folder: &[u8]) -> &[Entry] {
         if folder.is_empty() {
             return &self.files;
         }
         let start = self.files.partition_point(|entry| *entry.path < *folder);
         let inside = |entry: &&Entry| is_below(&entry.path, folder);
-        // Names such as `a-b` sort between `a` and `a/b`.
+        // `a-b` sorts between `a` and `a/b`.
         let first = self.files[start..].partition_point(|entry| *entry.path < *[folder, b"/"].concat()) + start;
         let first = if self.files.get(start).is_some_and(|entry| *entry.path == *folder) { start } else { first };
         &self.files[first..first + self.files[first..].iter().take_while(inside).count()]
     }
 
-    /// The paths below `folder` that are not as they were committed, untracked ones included, relative to the top.
+    /// Changed and untracked paths below `folder`, relative to the top.
     pub fn changed_below<'s>(&'s self, folder: &'s Path) -> impl Iterator<Item = &'s Path> {
         self.changes_below(folder.as_os_str().as_bytes()).map(|(path, _)| Path::new(OsStr::from_bytes(path)))
     }
 
-    /// The changes below `folder`, or of the file of that name.
+    /// Changes below `folder`, or of the file of that name.
     pub(super) fn changes_below<'s>(&'s self, folder: &'s [u8]) -> impl Iterator<Item = (&'s [u8], &'s Change)> {
         let from: Box<[u8]> = folder.into();
         let range = self.changes.range(from..).take_while(move |(path, _)| path.starts_with(folder));
@@ -223,14 +223,14 @@ impl TreeState {
         for (path, change) in self.changes_below(folder) {
             let differs = match change {
                 Change::Untracked => true,
-                // A conflict that left the file as it was is no difference either.
+                // A conflict that left the file unchanged is no difference.
                 Change::Unmerged(_) => {
                     let head = self.file(path).map(|entry| (entry.mode, entry.id));
                     super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != head
                 }
-                // Added to the index and gone again: HEAD and the working tree agree.
+                // Added to the index and deleted again: HEAD and working tree are equal.
                 Change::Tracked { index: b'A', worktree: b'D', .. } => false,
-                // The index differs from both; a change that was staged and then undone is none.
+                // A staged change that was undone in the working tree is no difference.
                 Change::Tracked { index: b'M' | b'T', worktree: b'M' | b'T', head, .. } => {
                     super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != Some(*head)
                 }

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use std::{fs, process::Command};
 use tempfile::TempDir;
 
-/// Runs a shell script in `dir` with an environment of its own; gives what it printed.
+/// Runs a shell script in `dir` with its own environment; returns its output.
 pub(super) fn sh(dir: &Path, script: &str) -> String {
     let mut bash = Command::new("bash");
     bash.args(["-ec", script]).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
@@ -16,7 +16,7 @@ pub(super) fn sh(dir: &Path, script: &str) -> String {
 pub(super) fn state(dir: &Path) -> TreeState {
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
     let state = TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap();
-    // Whatever can be known without git is what git says, with a memory of how it looked before too.
+    // The state found without git must equal git's, also with remembered names.
     let remembered = fs::read(dir.join(REMEMBERED)).ok();
     let first = known(dir, &state, &git, None);
     assert!(first.is_none() || first.as_ref() == Some(&state), "{first:?}");
@@ -25,7 +25,7 @@ pub(super) fn state(dir: &Path) -> TreeState {
     state
 }
 
-/// Where a test keeps what is to be remembered of a checkout.
+/// File with the remembered names of a checkout.
 const REMEMBERED: &str = ".git/remembered";
 
 /// How often the state was known without git.
@@ -55,7 +55,7 @@ fn show(root: &Path, package: &str) -> String {
     tag(root, package, "build.yml", &Options::default()).map_or_else(|error| format!("{error:#}"), |tag| tag.to_string())
 }
 
-/// What linuxkit does, a git process at a time: the reference for [`show`].
+/// linuxkit's algorithm, one git process after another: the reference for [`show`].
 fn reference(root: &Path, package: &str, sources: &[&str]) -> String {
     let dir = root.join(package);
     let id = |path: &Path| {
@@ -84,7 +84,7 @@ fn reference(root: &Path, package: &str, sources: &[&str]) -> String {
     format!("org/eve-x:{hash}")
 }
 
-/// A repository with the package `pkg/x` and neighbours whose names sort around it.
+/// A repository with the package `pkg/x` and neighbors whose names sort around it.
 fn repository() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     sh(
@@ -202,14 +202,18 @@ fn what_git_does_not_know_has_no_tag() {
     let dir = repository();
     let root = dir.path();
     sh(root, "mkdir pkg/new; cp pkg/x/build.yml pkg/new; printf 'image: x\\nextra-sources:\\n  - ../none:/n\\n' > pkg/x/build-none.yml");
-    assert!(show(root, "pkg/new").contains("pkg/new` is not in git\nhint: git add "), "{}", show(root, "pkg/new"));
+    assert!(show(root, "pkg/new").contains("pkg/new`\nhint: git add "), "{}", show(root, "pkg/new"));
     let error = |yml| format!("{:#}", tag(root, "pkg/x", yml, &Options::default()).unwrap_err());
-    assert!(error("build-none.yml").contains("pkg/none` is not in git"), "{}", error("build-none.yml"));
+    assert!(
+        error("build-none.yml").contains("git does not track") && error("build-none.yml").contains("pkg/none`"),
+        "{}",
+        error("build-none.yml")
+    );
     assert!(error("build-absent.yml").contains("build-absent.yml`: No such file"), "{}", error("build-absent.yml"));
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("build.yml"), "image: x\n").unwrap();
     let error = package_tag(&state(root), root, outside.path(), "build.yml", &Options::default()).unwrap_err();
-    assert!(format!("{error:#}").ends_with("is in no git repository"), "{error:#}");
+    assert!(format!("{error:#}").ends_with("is not in a git repository"), "{error:#}");
 }
 
 #[test]
@@ -247,6 +251,6 @@ fn a_checkout_without_changes_is_known_without_git() {
         assert!(!is_known(), "{change}");
         sh(dir.path(), undo);
     }
-    // What was staged and taken back leaves an index that names no tree of it.
+    // After a change was staged and unstaged, the index has no cached tree ids.
     assert!(is_known());
 }

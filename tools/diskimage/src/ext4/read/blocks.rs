@@ -1,26 +1,26 @@
-//! Where a file's bytes lie: its extents, or the map of blocks of ext2 and ext3.
+//! Finds a file's blocks: extents, or block maps of ext2 and ext3.
 
 use super::{Inode, Reader, u16_at, u32_at};
 use anyhow::{Context as _, Result, bail};
 use std::io::{self, Read};
 
-/// Blocks that follow each other in the file and on the disk.
+/// Blocks that are contiguous in the file and on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    /// The first, counted in the file.
+    /// First block in the file.
     pub logical: u64,
-    /// The first, counted on the disk.
+    /// First block on the disk.
     pub physical: u64,
     pub count: u64,
 }
 
-/// Levels of a tree of extents. A map of blocks has three.
+/// Maximum depth of an extent tree. A block map has three levels.
 const MOST_LEVELS: u16 = 5;
 const EXTENTS_MAGIC: u16 = 0xf30a;
-/// An extent that is longer is one of this much less, whose blocks were never written: it reads as zeros.
+/// A longer extent is unwritten: its length is reduced by this, and it reads as zeros.
 const LONGEST_EXTENT: u16 = 0x8000;
 
-/// Collects runs, no more blocks of them than the file system has: nodes may lead to one another as they like.
+/// Collects runs, up to the number of blocks in the file system: damaged nodes may refer to each other.
 struct Runs {
     found: Vec<Run>,
     left: u64,
@@ -28,7 +28,7 @@ struct Runs {
 
 impl Runs {
     fn spend(&mut self, blocks: u64) -> Result<()> {
-        self.left = self.left.checked_sub(blocks).context("it has more blocks than the file system")?;
+        self.left = self.left.checked_sub(blocks).context("the file has more blocks than the file system")?;
         Ok(())
     }
 
@@ -36,7 +36,7 @@ impl Runs {
         self.spend(count)?;
         if let Some(last) = self.found.last_mut() {
             if logical < last.logical + last.count {
-                bail!("its blocks are not in order");
+                bail!("the file's blocks are not in order");
             }
             if (last.logical + last.count, last.physical.checked_add(last.count)) == (logical, Some(physical)) {
                 last.count += count;
@@ -49,9 +49,9 @@ impl Runs {
 }
 
 impl Reader<'_> {
-    /// The runs of a file, in the order of the file.
+    /// The runs of a file, in file order.
     pub(super) fn runs(&self, inode: &Inode) -> Result<Vec<Run>> {
-        // Twice: a node of the tree is a block too.
+        // Doubled, because tree nodes are blocks, too.
         let mut runs = Runs { found: Vec::new(), left: self.blocks.saturating_mul(2) };
         if inode.has(Inode::EXTENTS) {
             self.extents(&inode.block, MOST_LEVELS, &mut runs)?;
@@ -64,7 +64,7 @@ impl Reader<'_> {
     fn extents(&self, node: &[u8], levels: u16, runs: &mut Runs) -> Result<()> {
         let (magic, entries, depth) = (u16_at(node, 0), usize::from(u16_at(node, 2)), u16_at(node, 6));
         if magic != EXTENTS_MAGIC || depth > levels || 12 + entries * 12 > node.len() {
-            bail!("a node of its extents is damaged");
+            bail!("a node of the extent tree is damaged");
         }
         for entry in node[12..12 + entries * 12].chunks_exact(12) {
             if depth > 0 {
@@ -83,7 +83,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Twelve blocks, then one that lists blocks, one that lists such, and one that lists those.
+    /// Twelve direct blocks, then a single, a double and a triple indirect one.
     fn map(&self, inode: &Inode, runs: &mut Runs) -> Result<()> {
         let each = self.block / 4;
         let mut logical = 0;
@@ -113,7 +113,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads a file from its start to its end; what has no block is zeros.
+/// Sequential reader of a file; holes read as zeros.
 pub(super) struct Bytes<'r> {
     reader: &'r Reader<'r>,
     runs: std::iter::Peekable<std::vec::IntoIter<Run>>,
@@ -144,7 +144,7 @@ impl Read for Bytes<'_> {
             buffer.fill(0);
         } else if let Some(run) = self.runs.peek() {
             let offset = run.physical.checked_mul(block).and_then(|offset| offset.checked_add(self.at - start));
-            let offset = offset.ok_or_else(|| io::Error::other("a block lies nowhere"))?;
+            let offset = offset.ok_or_else(|| io::Error::other("a block number is out of range"))?;
             self.reader.read_at(buffer, offset).map_err(io::Error::other)?;
         }
         self.at += count as u64;

@@ -1,4 +1,4 @@
-//! Reads an ext2, ext3 or ext4 that somebody else made, as its journal leaves it: nothing in it is trusted, and nothing is written.
+//! Reads foreign ext2, ext3 and ext4 file systems, including their journals. All input is validated; nothing is written.
 
 mod blocks;
 mod journal;
@@ -21,15 +21,15 @@ use std::{
 const SUPERBLOCK: u64 = 1024;
 const MAGIC: u16 = 0xef53;
 const ROOT: u32 = 2;
-/// The most bytes of a directory.
+/// Size limit of a directory in bytes.
 const MOST_NAMES: u64 = 1 << 30;
 
-/// Features without which one cannot read; the others that are known change nothing for a reader.
+/// Incompatible features that affect a reader.
 const RECOVER: u32 = 0x4;
 const META_BG: u32 = 0x10;
 const SIXTY_FOUR: u32 = 0x80;
-/// Known: types in directories, recovery, groups of descriptors, extents, 64 bits, multiple mounts, flexible groups, attributes in
-/// inodes, seeds of checksums, large directories, data in inodes, encryption, names without case.
+/// Supported incompatible features: filetype, recover, meta_bg, extents, 64bit, mmp, flex_bg, ea_inode, metadata_csum_seed,
+/// large_dir, inline_data, encrypt, casefold.
 const KNOWN: u32 = 0x2 | RECOVER | META_BG | 0x40 | SIXTY_FOUR | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000;
 const SPARSE_SUPER: u32 = 0x1;
 const SPARSE_SUPER2: u32 = 0x200;
@@ -42,29 +42,29 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
 }
 
-/// A file system.
+/// An open file system.
 pub struct Reader<'s> {
     source: &'s dyn ReadAt,
     superblock: [u8; 1024],
-    /// Bytes of a block.
+    /// Size of a block in bytes.
     block: u64,
-    /// All of them.
+    /// Number of blocks.
     blocks: u64,
     /// Blocks whose newest content is in the journal.
     newer: HashMap<u64, Newer>,
     is_whole: bool,
 }
 
-/// A file's owner, size and place.
+/// An inode.
 struct Inode {
     mode: u16,
     meta: Meta,
     size: u64,
     names: u16,
     flags: u32,
-    /// Where its blocks are, or what is in place of that.
+    /// Block map, extent tree or inline data.
     block: [u8; 60],
-    /// All that is in it, where that lies in the inode itself.
+    /// Content of a file with inline data.
     inside: Option<Vec<u8>>,
 }
 
@@ -99,44 +99,44 @@ impl Inode {
     }
 }
 
-/// What is taken of a file's content: its path, its length, its bytes. None leaves the file out.
+/// Called for each file with path, size and content; returns the content to keep, or `None` to leave out the file.
 pub type Take<'t> = dyn FnMut(&[u8], u64, &mut dyn Read) -> Result<Option<Content>> + 't;
 
-/// A file that lies in a directory.
+/// An entry of a directory.
 pub(crate) struct Listed {
     pub name: Vec<u8>,
     pub directory: bool,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl<'s> Reader<'s> {
-    /// Whether `source` says that it is such a file system.
+    /// Whether `source` has the magic number of such a file system.
     #[must_use]
     pub fn fits(source: &dyn ReadAt) -> bool {
         read_array(source, SUPERBLOCK + 56).is_ok_and(|magic| u16::from_le_bytes(magic) == MAGIC)
     }
 
-    /// Reads the superblock in `source`.
+    /// Reads superblock and journal of `source`.
     pub fn open(source: &'s dyn ReadAt) -> Result<Self> {
         let superblock: [u8; 1024] = read_array(source, SUPERBLOCK)?;
         if u16_at(&superblock, 56) != MAGIC {
-            bail!("it is no ext2, ext3 or ext4");
+            bail!("not an ext2, ext3 or ext4 file system");
         }
         let log = u32_at(&superblock, 24);
         if log > 6 {
-            bail!("its blocks have 2^{} bytes", u64::from(log) + 10);
+            bail!("unsupported block size of 2^{} bytes", u64::from(log) + 10);
         }
         let mut reader = Self { source, superblock, block: 1024 << log, blocks: 0, newer: HashMap::new(), is_whole: false };
         reader.blocks = reader.number64(4, 336);
         if reader.blocks == 0 || reader.bytes() > source.size() {
-            bail!("it has {} blocks of {}, the image {} bytes", reader.blocks, reader.block, source.size());
+            bail!("invalid size: {} blocks of {} bytes in an image of {} bytes", reader.blocks, reader.block, source.size());
         }
         let unknown = reader.incompatible() & !KNOWN;
         if unknown != 0 {
-            bail!("it has features that are not known here: {unknown:#x}");
+            bail!("unsupported features {unknown:#x}");
         }
-        // A journal that cannot be read leaves what is without it.
+        // An unreadable journal is ignored; `is_whole` stays false.
         (reader.newer, reader.is_whole) = journal::newer_blocks(&reader).unwrap_or_default();
         let mut superblock = reader.superblock;
         reader.read_at(&mut superblock, SUPERBLOCK)?;
@@ -144,32 +144,32 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
-    /// Its label, at most 16 bytes.
+    /// Label, at most 16 bytes, padded with zeros.
     #[must_use]
     pub fn label(&self) -> &[u8] {
         &self.superblock[120..136]
     }
 
-    /// Its identity.
+    /// UUID.
     #[must_use]
     pub fn uuid(&self) -> Guid {
         Guid(self.superblock[104..120].iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
     }
 
-    /// Its size.
+    /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.blocks.saturating_mul(self.block)
     }
 
-    /// Bytes of its free blocks.
+    /// Free space in bytes.
     #[must_use]
     pub fn free(&self) -> u64 {
         self.number64(12, 344).saturating_mul(self.block)
     }
 
-    /// Whether all that was written is seen: not where it was not unmounted, and has its journal elsewhere or in a way that is not
-    /// understood here.
+    /// Whether all written data is visible. False if the file system was not unmounted and its journal is external or not
+    /// supported.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
@@ -183,13 +183,13 @@ impl<'s> Reader<'s> {
         self.field(96)
     }
 
-    /// A number whose upper half counts only with 64 bits.
+    /// A number whose upper half is valid only with the feature 64bit.
     fn number64(&self, low: usize, high: usize) -> u64 {
         let high = if self.incompatible() & SIXTY_FOUR == 0 { 0 } else { self.field(high) };
         u64::from(high) << 32 | u64::from(self.field(low))
     }
 
-    /// Bytes as they are after the journal.
+    /// Reads bytes, preferring the journal's content.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         if self.newer.is_empty() {
             return self.source.read_at(buffer, offset);
@@ -201,7 +201,7 @@ impl<'s> Reader<'s> {
             let (piece, rest) = buffer.split_at_mut(len);
             let newer = self.newer.get(&block);
             let place = newer.map_or(block, |newer| newer.block).checked_mul(self.block).and_then(|place| place.checked_add(inside));
-            self.source.read_at(piece, place.context("a block lies nowhere")?)?;
+            self.source.read_at(piece, place.context("a block number is out of range")?)?;
             if newer.is_some_and(|newer| newer.escaped) {
                 let start = Newer::START.iter().skip(usize::try_from(inside)?.min(4));
                 piece.iter_mut().zip(start).for_each(|(byte, magic)| *byte = *magic);
@@ -219,12 +219,12 @@ impl<'s> Reader<'s> {
 
     fn read_block(&self, block: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.block)?];
-        self.read_at(&mut bytes, block.checked_mul(self.block).context("a block lies nowhere")?)?;
+        self.read_at(&mut bytes, block.checked_mul(self.block).context("a block number is out of range")?)?;
         Ok(bytes)
     }
 
-    /// Where the descriptor of a group is: all in a row behind the superblock, or with `meta_bg` those of a block's worth of groups at
-    /// the start of the first of these.
+    /// Byte offset of a group's descriptor: in one table after the superblock, or with `meta_bg` at the start of each run of
+    /// groups whose descriptors fill a block.
     fn descriptor(&self, group: u64, size: u64) -> u64 {
         let first = u64::from(self.field(20));
         let (meta, index) = (group / (self.block / size), group % (self.block / size));
@@ -237,7 +237,7 @@ impl<'s> Reader<'s> {
         place.saturating_mul(self.block).saturating_add(index * size)
     }
 
-    /// Whether a group begins with a copy of the superblock.
+    /// Whether a group contains a copy of the superblock.
     fn has_superblock(&self, group: u64) -> bool {
         let is_power = |of: u64| {
             std::iter::successors(Some(of), |power| power.checked_mul(of)).take_while(|power| *power <= group).any(|power| power == group)
@@ -255,7 +255,7 @@ impl<'s> Reader<'s> {
         let wide = self.incompatible() & SIXTY_FOUR != 0;
         let descriptor = if wide { u64::from(u16_at(&self.superblock, 254)) } else { 32 };
         if descriptor < if wide { 64 } else { 32 } || descriptor > self.block {
-            bail!("its group descriptors have {descriptor} bytes");
+            bail!("unsupported group descriptors of {descriptor} bytes");
         }
         let (group, index) = (u64::from(index / per_group), u64::from(index % per_group));
         let place = self.descriptor(group, descriptor);
@@ -263,31 +263,31 @@ impl<'s> Reader<'s> {
         let high: [u8; 4] = if wide { self.read_array(place.saturating_add(40))? } else { [0; 4] };
         let table = u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(table));
         let start = table.checked_mul(self.block).and_then(|start| start.checked_add(index * u64::from(size)));
-        let start = start.context("an inode lies nowhere")?;
+        let start = start.context("the position of an inode is out of range")?;
         let bytes: [u8; 128] = self.read_array(start)?;
-        // The upper bits of the time are in what newer inodes have more.
+        // The upper bits of the time are in the fields after the first 128 bytes.
         let more: [u8; 32] = if size >= 160 { self.read_array(start + 128)? } else { [0; 32] };
         let has_time = u16_at(&more, 0) >= 12;
         let mut inode = Inode::parse(&bytes, if has_time { u32_at(&more, 8) } else { 0 });
         if inode.has(Inode::INLINE) {
             let mut rest = vec![0; usize::from(size) - 128];
             self.read_at(&mut rest, start + 128)?;
-            let len = usize::try_from(inode.size).ok().filter(|len| *len <= usize::from(size)).context("its size is damaged")?;
-            let mut inside = [&inode.block, more_inside(&rest).context("what it holds in its inode is damaged")?].concat();
+            let len = usize::try_from(inode.size).ok().filter(|len| *len <= usize::from(size)).context("the inode's size is damaged")?;
+            let mut inside = [&inode.block, more_inside(&rest).context("the inline data is damaged")?].concat();
             inside.resize(len, 0);
             inode.inside = Some(inside);
         }
         Ok(inode)
     }
 
-    /// The names in a directory with their inodes, but `.` and `..`.
+    /// Names and inodes of a directory, without `.` and `..`.
     fn names(&self, inode: &Inode, most: u64) -> Result<Vec<(Vec<u8>, u32)>> {
         if inode.size > most {
-            bail!("it is a directory of {} bytes", inode.size);
+            bail!("a directory has {} bytes, more than {most}", inode.size);
         }
         let mut bytes = Vec::new();
         let blocks: Vec<&[u8]> = if let Some(inside) = &inode.inside {
-            // The number of the directory above, then two parts.
+            // The parent's inode number, then two parts.
             let (first, second) = inside.split_at(inside.len().min(inode.block.len()));
             vec![first.get(4..).unwrap_or_default(), second]
         } else {
@@ -299,15 +299,15 @@ impl<'s> Reader<'s> {
             let mut at = 0;
             while at + 8 <= block.len() {
                 let (number, len, name_len) = (u32_at(block, at), usize::from(u16_at(block, at + 4)), usize::from(block[at + 6]));
-                // In blocks of 64 KiB the length of the last may be 0.
+                // With blocks of 64 KiB, the length of the last entry may be 0.
                 let len = if len == 0 { block.len() - at } else { len };
                 if len < 8 || at + len > block.len() || 8 + name_len > len {
-                    bail!("the entry at byte {at} of a block of it is damaged");
+                    bail!("the entry at byte {at} of a directory block is damaged");
                 }
                 let name = &block[at + 8..at + 8 + name_len];
                 if number != 0 && !matches!(name, b"" | b"." | b"..") {
                     if name.contains(&b'/') || name.contains(&0) {
-                        bail!("it holds the name `{}`", String::from_utf8_lossy(name));
+                        bail!("invalid file name `{}`", String::from_utf8_lossy(name));
                     }
                     names.push((name.to_vec(), number));
                 }
@@ -317,7 +317,7 @@ impl<'s> Reader<'s> {
         Ok(names)
     }
 
-    /// What is in the root directory, in byte order of the names.
+    /// Entries of the root directory, in byte order of the names.
     pub(crate) fn root(&self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for (name, number) in self.names(&self.inode(ROOT)?, 1 << 20)? {
@@ -328,8 +328,8 @@ impl<'s> Reader<'s> {
         Ok(listed)
     }
 
-    /// All files, with the contents that `take` gives them, and a sentence for each that is left out: encrypted ones, sockets, and
-    /// those that `take` refuses. Extended attributes are not read.
+    /// All files with the contents that `take` returns, and one sentence for each omitted file: encrypted files, sockets, and
+    /// files refused by `take`. Extended attributes are not read.
     pub fn tree(&self, take: &mut Take<'_>) -> Result<(Tree, Vec<String>)> {
         let mut walk =
             Walk { reader: self, tree: Tree::new(), left_out: Vec::new(), directories: HashSet::from([ROOT]), links: HashMap::new(), take };
@@ -340,7 +340,7 @@ impl<'s> Reader<'s> {
             let place = || format!("the directory `/{}`", String::from_utf8_lossy(&path));
             for (name, number) in self.names(&directory, MOST_NAMES).with_context(place)? {
                 let path = if path.is_empty() { name } else { [&path[..], b"/", &name].concat() };
-                let below = walk.add(&path, number).with_context(|| format!("`/{}`", String::from_utf8_lossy(&path)))?;
+                let below = walk.add(&path, number).with_context(|| format!("cannot read `/{}`", String::from_utf8_lossy(&path)))?;
                 pending.extend(below.map(|inode| (path, inode)));
             }
         }
@@ -348,8 +348,7 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// What of a content in the inode has no room in place of the blocks: the attribute `system.data`, in `rest` behind the first 128 bytes.
-/// None when it is damaged.
+/// The second part of inline data: attribute `system.data` in `rest`, the inode after its first 128 bytes. `None` if damaged.
 fn more_inside(rest: &[u8]) -> Option<&[u8]> {
     const ATTRIBUTES: u32 = 0xea02_0000;
     const SYSTEM: u8 = 7;
@@ -360,7 +359,7 @@ fn more_inside(rest: &[u8]) -> Option<&[u8]> {
         return Some(&[]);
     }
     let mut at = 0;
-    // An entry is 16 bytes and a name, filled up to four; four zeros are the end.
+    // An entry has 16 bytes and a name, padded to a multiple of four; four zeros end the list.
     while let Some(entry) = entries.get(at..at + 16).filter(|entry| entry[..4] != [0; 4]) {
         let name = entries.get(at + 16..at + 16 + usize::from(entry[0]))?;
         if entry[1] == SYSTEM && name == b"data" {
@@ -372,12 +371,12 @@ fn more_inside(rest: &[u8]) -> Option<&[u8]> {
     Some(&[])
 }
 
-/// A tree in the making.
+/// State of the walk over a tree.
 struct Walk<'w, 's> {
     reader: &'w Reader<'s>,
     tree: Tree,
     left_out: Vec<String>,
-    /// Those that were met: one in itself would have no end.
+    /// Visited directories, to detect loops.
     directories: HashSet<u32>,
     /// Contents of files with several names.
     links: HashMap<u32, Content>,
@@ -385,7 +384,7 @@ struct Walk<'w, 's> {
 }
 
 impl Walk<'_, '_> {
-    /// Adds a file; gives it back when it is a directory whose files are still to come.
+    /// Adds a file. Returns the inode of a directory, whose entries must still be added.
     fn add(&mut self, path: &[u8], number: u32) -> Result<Option<Inode>> {
         let inode = self.reader.inode(number)?;
         let device = || {
@@ -396,7 +395,7 @@ impl Walk<'_, '_> {
             _ if inode.has(Inode::ENCRYPTED) => return self.leave_out(path, "is encrypted"),
             1 => Kind::Fifo,
             2 => Kind::CharDevice { major: device().0, minor: device().1 },
-            4 if !self.directories.insert(number) => bail!("the directory has a second name"),
+            4 if !self.directories.insert(number) => bail!("the directory has a second parent"),
             4 => Kind::Dir(filetree::Children::new()),
             6 => Kind::BlockDevice { major: device().0, minor: device().1 },
             8 => match self.content(path, number, &inode)? {
@@ -405,7 +404,7 @@ impl Walk<'_, '_> {
             },
             10 => Kind::Symlink(self.target(&inode)?),
             12 => return self.leave_out(path, "is a socket"),
-            other => bail!("it is of the unknown kind {other}"),
+            other => bail!("unknown file type {other}"),
         };
         self.tree.insert(path, Node { meta: inode.meta.clone(), kind })?;
         Ok(inode.is_directory().then_some(inode))
@@ -430,11 +429,11 @@ impl Walk<'_, '_> {
         Ok(content)
     }
 
-    /// A link's target: short ones are in the inode.
+    /// Target of a symbolic link; short ones are in the inode.
     fn target(&self, inode: &Inode) -> Result<Vec<u8>> {
         const LONGEST: u64 = 4096;
         if inode.size > LONGEST {
-            bail!("its target has {} bytes", inode.size);
+            bail!("the target of the link has {} bytes, more than {LONGEST}", inode.size);
         }
         if let Some(inside) = &inode.inside {
             return Ok(inside.clone());

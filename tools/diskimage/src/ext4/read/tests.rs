@@ -1,4 +1,4 @@
-//! The reader against mkfs.ext2 to mkfs.ext4, our own writer, and damage.
+//! Reads file systems of mkfs.ext2 to mkfs.ext4, of our writer, and damaged ones.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
@@ -14,7 +14,7 @@ use std::{
     process::Command,
 };
 
-/// The largest file that a test reads.
+/// Size limit of files in these tests.
 const MOST: u64 = 6 << 30;
 
 fn read(source: &dyn ReadAt) -> Result<(Tree, Vec<String>)> {
@@ -27,7 +27,7 @@ fn read_file(path: &Path) -> (Tree, Vec<String>) {
     read(&FileImage::new(File::open(path).unwrap()).unwrap()).unwrap()
 }
 
-/// A folder with all kinds of files that an ordinary user can make, and the corners of sizes and places.
+/// A folder with all file types that an unprivileged user can create, and edge cases of sizes and positions.
 fn fill(folder: &Path) {
     for len in [0, 1, 59, 60, 61, 1023, 1024, 4096, 4097, 300_000] {
         fs::write(folder.join(format!("file{len}")), (0..len).map(|n| (n * 31 + len) as u8).collect::<Vec<u8>>()).unwrap();
@@ -43,7 +43,7 @@ fn fill(folder: &Path) {
     for n in 0..2000 {
         fs::write(folder.join(format!("many/a file with the number {n:05}")), n.to_string()).unwrap();
     }
-    // Many extents, and every level of a map of blocks.
+    // Many extents, and every level of a block map.
     let holes = File::create(folder.join("holes")).unwrap();
     for n in 0..700 {
         holes.write_all_at(format!("piece {n}").as_bytes(), n * 40_000).unwrap();
@@ -51,11 +51,11 @@ fn fill(folder: &Path) {
     for at in [5_u64 << 20, 70 << 20, 100 << 20] {
         holes.write_all_at(b"far", at).unwrap();
     }
-    // Up to a piece, for mkfs with inline_data forgets a hole at the end.
+    // Not up to a hole: mkfs with inline_data drops a hole at the end.
     holes.write_all_at(b"end", (100 << 20) + 12_345).unwrap();
 }
 
-/// Compares a tree with the folder that it came from.
+/// Compares a tree with its source folder.
 fn compare(tree: &Tree, folder: &Path, what: &str) {
     let mut count = 0;
     for entry in walkdir(folder) {
@@ -110,7 +110,7 @@ fn walkdir(folder: &Path) -> Vec<std::path::PathBuf> {
     all
 }
 
-/// Makes a file system of `folder` at `image`; says so where the program is missing.
+/// Makes a file system of `folder` at `image`; prints a message if the program is missing.
 fn make(words: &str, folder: &Path, image: &Path) -> bool {
     let _ = fs::remove_file(image);
     let mut words: Vec<&str> = words.split(' ').collect();
@@ -170,7 +170,7 @@ fn what_we_wrote_is_read() {
     .unwrap();
 }
 
-/// Runs commands of debugfs.
+/// Runs debugfs commands.
 fn debugfs(image: &Path, commands: &str) -> Option<String> {
     let list = image.with_extension("commands");
     fs::write(&list, commands).unwrap();
@@ -186,7 +186,7 @@ fn content(tree: &Tree, name: &str) -> Vec<u8> {
     }
 }
 
-/// Blocks in the journal count, unless they were revoked later, and as far as transactions were committed.
+/// Journal blocks are used if their transaction was committed and they were not revoked later.
 #[test]
 fn a_journal_is_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ fn a_journal_is_read() {
     for name in ["a", "b", "c"] {
         fs::write(folder.join(name), [b'0'; 5000]).unwrap();
     }
-    // What begins with the journal's own number is written there in another way.
+    // The journal escapes blocks that start with its magic number.
     let magic = [&Newer::START[..], &[b'1'; 4092]].concat();
     for (name, bytes) in [("magic", &magic[..]), ("three", &[b'2'; 12288])] {
         fs::write(dir.path().join(name), bytes).unwrap();
@@ -249,7 +249,7 @@ fn damage_is_an_error_and_no_more() {
     for _ in 0..3000 {
         let mut bytes = good.clone();
         for _ in 0..1 + next(4) {
-            // The superblock, the descriptors, the inodes, and all the rest.
+            // Superblock, descriptors, inodes, and everything else.
             let (start, len) = [(1024, 400), (4096, 64), (8192, 32 << 10), (0, good.len())][next(4)];
             bytes[start + next(len)] = [0, 1, 0x7f, 0xff, 2, 12][next(6)];
         }

@@ -1,4 +1,4 @@
-//! What is on installation media, and how foreign tools see it.
+//! Content of installation media, checked with foreign tools.
 
 use super::*;
 use crate::{disk as disks, gpt, read_at::read_array};
@@ -20,7 +20,7 @@ fn parts() -> Vec<(&'static str, &'static str)> {
     files
 }
 
-/// Runs a foreign tool; `None`, loudly, where it is missing.
+/// Runs a foreign tool; prints a message and returns `None` if it is missing.
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Ok(output) = command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output() else {
@@ -95,7 +95,7 @@ fn a_medium_is_told_from_another() {
     assert_ne!(first, uuid(&files, EPOCH));
     files.retain(|(name, _)| *name != "initrd.img");
     let error = installer::medium(Kind::Installer, &Parts::of_tree(tree(&files)), 0).unwrap_err().to_string();
-    assert_eq!(error, "there is no `initrd.img` among the parts, which the partition `installer` holds");
+    assert_eq!(error, "the part `initrd.img` for the partition `installer` is missing");
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn the_iso_has_the_parts_and_boots_from_their_efi() {
     write(IsoKind::Plain, &parts());
     assert_eq!(cat("/EFI/BOOT/grub.cfg"), "of the disk");
     let error = |files: &[(&str, &str)]| format!("{:#}", iso(IsoKind::Installer, &Parts::of_tree(tree(files)), 0).unwrap_err());
-    assert_eq!(error(&[("EFI/BOOT/x", "")]), "there is no `grub.cfg` among the parts, GRUB's configuration for the installer");
-    assert!(error(&[("EFI/BOOT/x", ""), ("grub.cfg", "")]).ends_with("there is no EFI/BOOT/BOOT*.EFI"));
+    assert_eq!(error(&[("EFI/BOOT/x", "")]), "the part `grub.cfg`, GRUB's configuration for the installer, is missing");
+    assert!(error(&[("EFI/BOOT/x", ""), ("grub.cfg", "")]).ends_with("the file EFI/BOOT/BOOT*.EFI is missing"));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_net_installer_is_a_tar_with_an_initrd_of_its_own() {
     assert_eq!(text, want);
     let missing = Parts::of_tree(tree(&[("ipxe.efi.cfg", "")]));
     let error = write_installer_net(&missing, 0, &mut Vec::new()).unwrap_err().to_string();
-    assert_eq!(error, "there is no `kernel` among the parts, which installer.net is made from");
+    assert_eq!(error, "the part `kernel` of installer.net is missing");
 }
 
 #[test]
@@ -177,5 +177,5 @@ fn a_usb_stick_has_what_was_asked_for() {
     assert_eq!(names, [("dump".into(), true), ("usb.json".into(), false)]);
     assert_eq!((entry.name.as_str(), reader.label().unwrap().as_str()), ("DevicePortConfig", "EVEDPC"));
     let error = usb_conf(&UsbConf::default(), USB_SIZE, 0).unwrap_err().to_string();
-    assert!(error.starts_with("a USB stick with nothing on it"), "{error}");
+    assert!(error.starts_with("the USB stick would be empty"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Contents of files: blocks, holes and fragments, read one block at a time.
+//! Reads file contents (blocks, holes, fragments) one block at a time.
 
 use super::Reader;
 use crate::squashfs::{
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-/// Where a file's content is.
+/// Location of a file's content.
 pub(super) struct FileBody {
     pub start: u64,
     pub size: u64,
@@ -20,14 +20,14 @@ pub(super) struct FileBody {
     pub sizes: Vec<u32>,
 }
 
-/// Reads one file from its start.
+/// Sequential reader of a file.
 pub(super) struct FileReader<'r> {
     reader: &'r Reader,
     file: &'r FileBody,
-    /// Index of the next block, and its position.
+    /// Index of the next block, and its offset.
     next: usize,
     at: u64,
-    /// Bytes that no block has given yet.
+    /// Bytes after the current block.
     left: u64,
     block: Vec<u8>,
     taken: usize,
@@ -41,23 +41,23 @@ impl Reader {
     fn data_block(&self, at: u64, size: u32) -> Result<Vec<u8>> {
         let limit = self.superblock.block_size as usize;
         let length = (size & !DATA_STORED) as usize;
-        ensure!(length <= limit, "a block of {length} bytes at {at}");
+        ensure!(length <= limit, "a block of {length} bytes at {at} exceeds the block size");
         let mut bytes = vec![0; length];
-        self.image.read_at(&mut bytes, at).context("a block beyond the image")?;
+        self.image.read_at(&mut bytes, at).context("a block exceeds the image")?;
         if size & DATA_STORED != 0 {
             return Ok(bytes);
         }
-        decompress(self.superblock.compressor, &bytes, limit).with_context(|| format!("the block at {at}"))
+        decompress(self.superblock.compressor, &bytes, limit).with_context(|| format!("cannot decompress the block at {at}"))
     }
 
-    /// A block of packed files; the last one is kept, because neighbours in a directory lie in one.
+    /// A fragment block. Caches the last one, because neighbors in a directory share one.
     fn fragment(&self, number: u32) -> Result<Arc<Vec<u8>>> {
         let mut last = self.last_fragment.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, block)) = last.as_ref().filter(|(last, _)| *last == number) {
             return Ok(block.clone());
         }
         let tables = &self.superblock.tables;
-        ensure!(number < tables.fragment_count, "fragment {number} of {}", tables.fragment_count);
+        ensure!(number < tables.fragment_count, "fragment {number} is not below {}", tables.fragment_count);
         let mut row = self.row(tables.fragments, u64::from(number), 16)?;
         let (start, size) = (row.u64()?, row.u32()?);
         let block = Arc::new(self.data_block(start, size)?);
@@ -77,14 +77,14 @@ impl FileReader<'_> {
                 block
             }
             None => {
-                ensure!(self.file.fragment != NONE32, "a file without its last bytes");
+                ensure!(self.file.fragment != NONE32, "a file has no fragment for its last bytes");
                 let block = self.reader.fragment(self.file.fragment)?;
                 let start = self.file.offset as usize;
-                let end = start.checked_add(length).filter(|end| *end <= block.len()).context("a file beyond its fragment block")?;
+                let end = start.checked_add(length).filter(|end| *end <= block.len()).context("a file exceeds its fragment block")?;
                 block[start..end].to_vec()
             }
         };
-        ensure!(self.block.len() == length, "a block of {} bytes instead of {length}", self.block.len());
+        ensure!(self.block.len() == length, "a block has {} bytes instead of {length}", self.block.len());
         self.taken = 0;
         self.next += 1;
         self.left -= length as u64;

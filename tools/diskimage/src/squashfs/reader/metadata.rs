@@ -1,4 +1,4 @@
-//! Metadata blocks of an image, a few kept decompressed, and a cursor through a stream of them that stays in its table.
+//! Reads metadata blocks, caches some of them, and provides cursors that stay inside a table.
 
 use super::{Reader, superblock::number};
 use crate::{
@@ -14,13 +14,13 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-/// Metadata blocks kept decompressed.
+/// Number of cached metadata blocks.
 const CACHED_BLOCKS: usize = 256;
 
 /// A decompressed block.
 pub(super) struct MetaBlock {
     bytes: Vec<u8>,
-    /// Position of the block behind it.
+    /// Offset of the next block.
     next: u64,
 }
 
@@ -33,21 +33,21 @@ pub(super) struct Cursor<'r> {
 }
 
 impl<'r> Cursor<'r> {
-    /// At `reference` (48 bits of block start, 16 of offset) in the table that takes the bytes `table` of the image.
+    /// A cursor at `reference` (48 bits of block offset, 16 of offset in the block) in the table at the image offsets `table`.
     pub(super) fn new(reader: &'r Reader, table: Range<u64>, reference: u64) -> Result<Self> {
-        let block = table.start.checked_add(reference >> 16).context("a reference beyond the image")?;
+        let block = table.start.checked_add(reference >> 16).context("a metadata reference exceeds the image")?;
         let offset = usize::try_from(reference & 0xffff)?;
-        ensure!(offset <= META_SIZE, "a reference to byte {offset} of a metadata block");
+        ensure!(offset <= META_SIZE, "a reference to byte {offset} exceeds a metadata block");
         Ok(Self { reader, table, block, offset })
     }
 
     pub(super) fn take(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(length.min(META_SIZE));
         while bytes.len() < length {
-            ensure!(self.table.contains(&self.block), "metadata at {}, outside of its table at {:?}", self.block, self.table);
+            ensure!(self.table.contains(&self.block), "metadata at {} is outside its table at {:?}", self.block, self.table);
             let block = self.reader.meta_block(self.block)?;
             if self.offset >= block.bytes.len() {
-                ensure!(!block.bytes.is_empty(), "an empty metadata block at {}", self.block);
+                ensure!(!block.bytes.is_empty(), "the metadata block at {} is empty", self.block);
                 self.offset -= block.bytes.len();
                 self.block = block.next;
                 continue;
@@ -78,13 +78,14 @@ impl Reader {
         if let Some(block) = blocks.get(&at) {
             return Ok(block.clone());
         }
-        let header = u16::from_le_bytes(read_array(self.image.as_ref(), at).with_context(|| format!("no metadata at {at}"))?);
+        let header = u16::from_le_bytes(read_array(self.image.as_ref(), at).with_context(|| format!("cannot read the metadata at {at}"))?);
         let length = usize::from(header & !META_STORED);
-        ensure!(length <= META_SIZE, "a metadata block of {length} bytes at {at}");
+        ensure!(length <= META_SIZE, "the metadata block at {at} has {length} bytes");
         let mut bytes = vec![0; length];
-        self.image.read_at(&mut bytes, at + 2).with_context(|| format!("the metadata at {at} is cut off"))?;
+        self.image.read_at(&mut bytes, at + 2).with_context(|| format!("the metadata at {at} is truncated"))?;
         if header & META_STORED == 0 {
-            bytes = decompress(self.superblock.compressor, &bytes, META_SIZE).with_context(|| format!("the metadata at {at}"))?;
+            bytes = decompress(self.superblock.compressor, &bytes, META_SIZE)
+                .with_context(|| format!("cannot decompress the metadata at {at}"))?;
         }
         if blocks.len() >= CACHED_BLOCKS {
             blocks.clear();
@@ -94,14 +95,14 @@ impl Reader {
         Ok(block)
     }
 
-    /// The place of a row in a table of metadata blocks whose positions stand at `table`.
+    /// A cursor at a row of a table in metadata blocks, whose offsets are listed at `table`.
     pub(super) fn row(&self, table: u64, number: u64, width: usize) -> Result<Cursor<'_>> {
         let per_block = (META_SIZE / width) as u64;
-        let position = table.checked_add(number / per_block * 8).context("a table beyond the image")?;
-        let block = u64::from_le_bytes(read_array(self.image.as_ref(), position).context("a table is cut off")?);
+        let position = table.checked_add(number / per_block * 8).context("a table exceeds the image")?;
+        let block = u64::from_le_bytes(read_array(self.image.as_ref(), position).context("a table is truncated")?);
         let offset = (number % per_block) * width as u64;
-        // The blocks of a table stand before their positions.
-        ensure!(block < table, "a table at {table} with a block at {block}");
+        // A table's blocks precede the list of their offsets.
+        ensure!(block < table, "the block at {block} of a table is not before its list at {table}");
         Cursor::new(self, block..table, offset)
     }
 }

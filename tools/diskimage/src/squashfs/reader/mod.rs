@@ -1,5 +1,5 @@
-//! Reads an image that may come from anybody: every length is bounded by what the format allows and by the image's size,
-//! every position by its table, and a directory that contains itself is an error.
+//! Reads untrusted images: every length is bounded by the format and the image's size, every position by its table, and a
+//! directory loop is an error.
 
 mod data;
 mod inode;
@@ -20,31 +20,31 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Bytes of a path, at most: Linux's limit.
+/// Maximum length of a path: Linux's limit.
 const MAX_PATH: usize = 4096;
-/// Bytes that the names, link targets and attributes of a walk may take in memory, together.
+/// Memory limit of a walk in bytes: names, link targets and attributes together.
 const MAX_NAMES: usize = 96 << 20;
-/// What an entry takes beside its names.
+/// Memory of an entry in addition to its names.
 const ENTRY_SIZE: usize = 128;
-/// Bytes of contents that [`Reader::subtree`] keeps in memory, at most.
+/// Limit of contents that [`Reader::subtree`] keeps in memory, in bytes.
 const MAX_IN_MEMORY: u64 = 128 << 20;
 
-/// One path of an image.
+/// A path of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Path from the root, without a leading `/`; the root itself is empty.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Type of the node.
     pub kind: EntryKind,
     /// Owner, permissions, times and extended attributes.
     pub meta: Meta,
-    /// Bytes of a file, or of a link's target.
+    /// Size in bytes of a file, or of a link's target.
     pub size: u64,
-    /// Number of its inode: equal for hard links.
+    /// Inode number; hard links share it.
     pub inode: u32,
 }
 
-/// What an entry is.
+/// Type of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
@@ -63,7 +63,7 @@ pub enum EntryKind {
     Socket,
 }
 
-/// An open image. It can be read from several threads.
+/// An open image. Several threads can read it.
 pub struct Reader {
     image: Box<dyn ReadAt>,
     superblock: Superblock,
@@ -72,34 +72,34 @@ pub struct Reader {
     last_fragment: Mutex<Option<(u32, Arc<Vec<u8>>)>>,
 }
 
-/// Keeps a file's content somewhere.
+/// Stores a file's content.
 type Keep<'k> = &'k mut dyn FnMut(data::FileReader<'_>, u64) -> Result<Content>;
 
 impl Reader {
-    /// Opens an image in a file.
+    /// Opens an image file.
     pub fn open(file: File) -> Result<Self> {
         Self::open_image(Box::new(FileImage::new(file)?))
     }
 
-    /// Opens an image anywhere.
+    /// Opens an image from any source.
     pub fn open_image(image: Box<dyn ReadAt>) -> Result<Self> {
         let superblock = superblock::read(image.as_ref())?;
         let mut reader = Self { image, superblock, ids: Vec::new(), meta_blocks: Mutex::default(), last_fragment: Mutex::default() };
         let tables = &reader.superblock.tables;
         let id = |number| reader.row(tables.ids, number, 4)?.u32();
-        reader.ids = (0..u64::from(tables.id_count)).map(id).collect::<Result<_>>().context("the table of owners is damaged")?;
+        reader.ids = (0..u64::from(tables.id_count)).map(id).collect::<Result<_>>().context("the id table is damaged")?;
         Ok(reader)
     }
 
-    /// What the superblock says.
+    /// Values of the superblock.
     #[must_use]
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
     }
 
-    /// Every path, directories before what is in them, in byte order of the names.
+    /// All paths: directories before their children, names in byte order.
     pub fn list(&self) -> Result<Vec<Entry>> {
-        let root = self.inode(self.superblock.root).context("the root of the image is damaged")?;
+        let root = self.inode(self.superblock.root).context("the root directory is damaged")?;
         let mut entries = Vec::new();
         self.walk(&root, &mut |path, inode| {
             let (kind, size) = match &inode.body {
@@ -113,29 +113,28 @@ impl Reader {
         Ok(entries)
     }
 
-    /// The content of one file; links are not followed. An error when it is larger than `most` bytes.
+    /// Content of a file; links are not followed. Fails if it has more than `most` bytes.
     pub fn read_file(&self, path: impl AsRef<[u8]>, most: u64) -> Result<Vec<u8>> {
         let name = String::from_utf8_lossy(path.as_ref()).into_owned();
-        let Body::File(file) = self.find(path.as_ref())?.body else { bail!("`{name}` of the image is no file") };
-        ensure!(file.size <= most, "`{name}` of the image has {} bytes, more than {most}", file.size);
+        let Body::File(file) = self.find(path.as_ref())?.body else { bail!("`{name}` in the image is not a file") };
+        ensure!(file.size <= most, "`{name}` in the image has {} bytes, more than {most}", file.size);
         let mut bytes = Vec::new();
-        self.open_file(&file).read_to_end(&mut bytes).with_context(|| format!("cannot read `{name}` of the image"))?;
+        self.open_file(&file).read_to_end(&mut bytes).with_context(|| format!("cannot read `{name}` in the image"))?;
         Ok(bytes)
     }
 
-    /// The directory at `path` and all below it, contents in memory: for small parts such as `EFI/BOOT`. More than
-    /// 128 MiB are an error.
+    /// The directory at `path` with contents in memory, for small parts such as `EFI/BOOT`. Fails above 128 MiB.
     pub fn subtree(&self, path: impl AsRef<[u8]>) -> Result<Tree> {
         let mut left = MAX_IN_MEMORY;
         self.tree_from(path.as_ref(), &mut |mut reader, size| {
-            left = left.checked_sub(size).with_context(|| format!("its files have more than {MAX_IN_MEMORY} bytes together"))?;
+            left = left.checked_sub(size).with_context(|| format!("the files exceed {MAX_IN_MEMORY} bytes in total"))?;
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes)?;
             Ok(Content::from(bytes))
         })
     }
 
-    /// The whole image, contents in `spool`.
+    /// The whole image, with contents in `spool`.
     pub fn tree(&self, spool: &mut Spool) -> Result<Tree> {
         self.tree_from(b"", &mut |mut reader, _| spool.add(&mut reader))
     }
@@ -143,7 +142,7 @@ impl Reader {
     fn tree_from(&self, path: &[u8], keep: Keep<'_>) -> Result<Tree> {
         let name = String::from_utf8_lossy(path).into_owned();
         let root = self.find(path)?;
-        ensure!(matches!(root.body, Body::Dir { .. }), "`{name}` of the image is no directory");
+        ensure!(matches!(root.body, Body::Dir { .. }), "`{name}` in the image is not a directory");
         let mut tree = Tree::new();
         let mut linked: HashMap<u32, Content> = HashMap::new();
         self.walk(&root, &mut |path, inode| {
@@ -153,7 +152,7 @@ impl Reader {
                     let content = match linked.get(&inode.number) {
                         Some(content) => content.clone(),
                         None => keep(self.open_file(file), file.size)
-                            .with_context(|| format!("cannot read `{}` of the image", String::from_utf8_lossy(path)))?,
+                            .with_context(|| format!("cannot read `{}` in the image", String::from_utf8_lossy(path)))?,
                     };
                     let link = (inode.links > 1).then_some(u64::from(inode.number));
                     if link.is_some() {
@@ -165,7 +164,7 @@ impl Reader {
                 Body::Other(EntryKind::CharDevice(major, minor)) => Kind::CharDevice { major: *major, minor: *minor },
                 Body::Other(EntryKind::BlockDevice(major, minor)) => Kind::BlockDevice { major: *major, minor: *minor },
                 Body::Other(EntryKind::Fifo) => Kind::Fifo,
-                Body::Other(_) => bail!("`{}` of the image is a socket: no tree can hold it", String::from_utf8_lossy(path)),
+                Body::Other(_) => bail!("`{}` in the image is a socket, which is not supported", String::from_utf8_lossy(path)),
             };
             tree.insert(path, Node { meta: inode.meta.clone(), kind })
         })?;
@@ -173,25 +172,25 @@ impl Reader {
     }
 
     fn find(&self, path: &[u8]) -> Result<Inode> {
-        let mut inode = self.inode(self.superblock.root).context("the root of the image is damaged")?;
+        let mut inode = self.inode(self.superblock.root).context("the root directory is damaged")?;
         let name = || String::from_utf8_lossy(path).into_owned();
         for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
             ensure!(matches!(inode.body, Body::Dir { .. }), "the image has no `{}`", name());
-            let children = self.children(&inode).with_context(|| format!("the way to `{}` is damaged", name()))?;
+            let children = self.children(&inode).with_context(|| format!("a parent directory of `{}` is damaged", name()))?;
             let reference = children.iter().find(|(name, _)| name == part).map(|(_, reference)| *reference);
             let reference = reference.with_context(|| format!("the image has no `{}`", name()))?;
-            inode = self.inode(reference).with_context(|| format!("the way to `{}` is damaged", name()))?;
+            inode = self.inode(reference).with_context(|| format!("cannot read an inode on the path `{}`", name()))?;
         }
         Ok(inode)
     }
 
-    /// Calls `visit` for `root` and all below it. What is above an inode is not kept on the stack, so depth costs nothing.
+    /// Calls `visit` for `root` and everything below it. Not recursive, so depth needs no stack.
     fn walk(&self, root: &Inode, visit: &mut dyn FnMut(&[u8], &Inode) -> Result<()>) -> Result<()> {
         let mut walk = Walk { reader: self, pending: Vec::new(), dirs: HashSet::new(), names_left: MAX_NAMES };
         visit(b"", root)?;
         walk.enter(b"", root)?;
         while let Some((path, reference)) = walk.pending.pop() {
-            let inode = self.inode(reference).with_context(|| format!("`{}` of the image is damaged", String::from_utf8_lossy(&path)))?;
+            let inode = self.inode(reference).with_context(|| format!("`{}` in the image is damaged", String::from_utf8_lossy(&path)))?;
             walk.count(inode.size_of_names())?;
             visit(&path, &inode)?;
             if matches!(inode.body, Body::Dir { .. }) {
@@ -202,7 +201,7 @@ impl Reader {
     }
 }
 
-/// What a walk still has to visit, the next one last.
+/// State of a walk; the next node is the last one.
 struct Walk<'r> {
     reader: &'r Reader,
     pending: Vec<(Vec<u8>, u64)>,
@@ -212,11 +211,11 @@ struct Walk<'r> {
 
 impl Walk<'_> {
     fn enter(&mut self, path: &[u8], inode: &Inode) -> Result<()> {
-        // Every directory has one parent; one that is met twice lies in itself, or pretends to be many.
-        ensure!(self.dirs.insert(inode.number), "it is in the image twice");
+        // A directory that is found twice contains itself, or simulates many directories.
+        ensure!(self.dirs.insert(inode.number), "it has two parents");
         for (name, reference) in self.reader.children(inode)?.into_iter().rev() {
             let length = path.len() + 1 + name.len();
-            ensure!(length < MAX_PATH, "a path of {length} bytes");
+            ensure!(length < MAX_PATH, "a path of {length} bytes exceeds {MAX_PATH}");
             self.count(ENTRY_SIZE + length)?;
             let below = if path.is_empty() { name } else { [path, b"/", &name].concat() };
             self.pending.push((below, reference));
@@ -224,10 +223,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Counts bytes that are kept in memory.
+    /// Accounts for bytes kept in memory.
     fn count(&mut self, bytes: usize) -> Result<()> {
         let left = self.names_left.checked_sub(bytes);
-        self.names_left = left.with_context(|| format!("the image has more than {MAX_NAMES} bytes of names"))?;
+        self.names_left = left.with_context(|| format!("the names in the image exceed {MAX_NAMES} bytes"))?;
         Ok(())
     }
 }

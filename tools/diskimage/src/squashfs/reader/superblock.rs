@@ -1,4 +1,4 @@
-//! The superblock, and what it promises: every table inside the image, in the order that the kernel too insists on.
+//! Reads the superblock and checks that all tables are inside the image, in the order that the kernel requires.
 
 use crate::{
     read_at::{ReadAt, read_array},
@@ -10,18 +10,18 @@ use crate::{
 use anyhow::{Context as _, Result, ensure};
 use std::ops::Range;
 
-/// What the superblock says.
+/// Values of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Superblock {
     /// Name of the compressor.
     pub compression: &'static str,
-    /// Bytes in a data block.
+    /// Size of a data block in bytes.
     pub block_size: u32,
     /// Number of inodes.
     pub inodes: u32,
-    /// Seconds since the epoch.
+    /// Creation time: Unix timestamp.
     pub mtime: u32,
-    /// Bytes used, without padding.
+    /// Size of the image in bytes, without padding.
     pub bytes_used: u64,
     #[serde(skip)]
     pub(super) compressor: u16,
@@ -31,7 +31,7 @@ pub struct Superblock {
     pub(super) tables: Tables,
 }
 
-/// Where the tables are.
+/// Offsets of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tables {
     pub inodes: Range<u64>,
@@ -40,7 +40,7 @@ pub(super) struct Tables {
     pub id_count: u16,
     pub fragments: u64,
     pub fragment_count: u32,
-    /// None when the image has no extended attributes.
+    /// `None` without extended attributes.
     pub xattrs: Option<u64>,
 }
 
@@ -52,14 +52,19 @@ pub(super) fn number(bytes: &[u8]) -> u64 {
 pub(super) fn read(image: &dyn ReadAt) -> Result<Superblock> {
     let bytes: [u8; SUPERBLOCK_SIZE as usize] = read_array(image, 0).context("the image is shorter than a squashfs superblock")?;
     let field = |at: usize, width: usize| number(&bytes[at..at + width]);
-    ensure!(field(0, 4) == u64::from(MAGIC), "this is no squashfs image");
-    ensure!(field(28, 2) == 4 && field(30, 2) == 0, "a squashfs of version {}.{}; only 4.0 is known", field(28, 2), field(30, 2));
+    ensure!(field(0, 4) == u64::from(MAGIC), "not a squashfs image");
+    ensure!(
+        field(28, 2) == 4 && field(30, 2) == 0,
+        "unsupported squashfs version {}.{}: only 4.0 is supported",
+        field(28, 2),
+        field(30, 2)
+    );
     let block_size = u32::try_from(field(12, 4))?;
-    ensure!(block_size.is_power_of_two() && (4096..=1 << 20).contains(&block_size), "a block size of {block_size}");
-    ensure!(field(22, 2) == u64::from(block_size.trailing_zeros()), "a block size of {block_size} and of 2^{}", field(22, 2));
+    ensure!(block_size.is_power_of_two() && (4096..=1 << 20).contains(&block_size), "invalid block size {block_size}");
+    ensure!(field(22, 2) == u64::from(block_size.trailing_zeros()), "the block sizes {block_size} and 2^{} differ", field(22, 2));
     let compressor = u16::try_from(field(20, 2))?;
     let bytes_used = field(40, 8);
-    ensure!(bytes_used <= image.size(), "the image should have {bytes_used} bytes, but has {}", image.size());
+    ensure!(bytes_used <= image.size(), "the image is truncated: {bytes_used} bytes expected, {} found", image.size());
     Ok(Superblock {
         compression: compress::name(compressor),
         block_size,
@@ -75,14 +80,14 @@ pub(super) fn read(image: &dyn ReadAt) -> Result<Superblock> {
 fn tables(field: &dyn Fn(usize, usize) -> u64, bytes_used: u64) -> Result<Tables> {
     let (ids, xattrs, inodes, dirs, fragments) = (field(48, 8), field(56, 8), field(64, 8), field(72, 8), field(80, 8));
     let fragment_count = u32::try_from(field(16, 4))?;
-    // Blocks of the fragment, export and owner tables stand between the directories and the owners' index.
+    // The fragment, export and id tables are between the directories and the id index.
     let order = [("inodes", inodes, dirs), ("directories", dirs, ids), ("owners", ids, bytes_used)];
     for (name, start, end) in order {
-        ensure!(start < end, "the table of {name} at {start} ends at {end}");
+        ensure!(start < end, "the table of {name} at {start} has no valid end ({end})");
     }
-    ensure!(inodes >= SUPERBLOCK_SIZE && ids < bytes_used, "the table of inodes at {inodes} lies in the superblock");
-    ensure!(fragment_count == 0 || (dirs..ids).contains(&fragments), "the table of fragments at {fragments} lies elsewhere");
-    ensure!(xattrs == NONE64 || (ids..bytes_used).contains(&xattrs), "the table of extended attributes at {xattrs} lies elsewhere");
+    ensure!(inodes >= SUPERBLOCK_SIZE && ids < bytes_used, "the table of inodes at {inodes} overlaps the superblock");
+    ensure!(fragment_count == 0 || (dirs..ids).contains(&fragments), "the table of fragments at {fragments} is out of range");
+    ensure!(xattrs == NONE64 || (ids..bytes_used).contains(&xattrs), "the table of extended attributes at {xattrs} is out of range");
     Ok(Tables {
         inodes: inodes..dirs,
         dirs: dirs..ids,

@@ -1,8 +1,8 @@
-//! What unsquashfs and the kernel say of our images, and what we say of mksquashfs's.
+//! unsquashfs and the kernel read our images; we read mksquashfs's.
 
 use super::*;
 
-/// A folder of this machine as a tree, with its extended attributes.
+/// A host folder as a tree, with extended attributes.
 fn folder_tree(path: &Path) -> Tree {
     fn attributes(path: &Path, node: &mut Node) {
         let mut names = [0; 4096];
@@ -48,7 +48,7 @@ fn unsquashfs_and_mksquashfs_agree_with_us() {
         assert_same(&read(&theirs), &tree, name);
         assert_eq!(Reader::open(File::open(&theirs).unwrap()).unwrap().superblock().compression, name);
     }
-    // The same numbers of everything, in the same words.
+    // All numbers are the same, in the same words.
     let ours = written(folder.path(), &tree, &options(Compressor::Xz { bcj: vec![] }, 2));
     stdout(Command::new("mksquashfs").arg(&extracted).arg(&theirs).args(["-noappend", "-quiet", "-no-progress", "-comp", "xz"]));
     let facts = |path: &Path| -> Vec<String> {
@@ -96,7 +96,7 @@ fn a_directory_of_ten_thousand() {
         let list = stdout(Command::new("unsquashfs").arg("-lln").arg(&image));
         assert_eq!(list.matches("squashfs-root/many/a name").count(), 10_000);
     }
-    // A look-up by name goes through the index, a listing does not.
+    // A lookup by name uses the index, a listing does not.
     mounted(&image, |place| {
         for number in 0..10_000 {
             let text = std::fs::read_to_string(place.join(format!("many/a name of some length, number {number}")));

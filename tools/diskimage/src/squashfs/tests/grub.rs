@@ -1,9 +1,9 @@
-//! GRUB boots from our images: its reader is the pickiest. What it cannot read at all, in mksquashfs's images neither:
-//! directories whose listing takes more than 64 KiB, because it keeps the size in 16 bits (2.06).
+//! GRUB, the most restrictive reader, reads our images. It cannot read directory listings above 64 KiB, not even mksquashfs's,
+//! because it stores the size in 16 bits (2.06).
 
 use super::*;
 
-/// What GRUB reads when it boots: a chained GRUB, a configuration, a kernel with another name, an initrd, files about blocks.
+/// Files that GRUB reads at boot: a chained GRUB, a configuration, a renamed kernel, an initrd; and files around block sizes.
 fn boot_tree() -> Tree {
     let mut tree = tree();
     let mut kernel = file([code(), noise(2 * BLOCK, 9)].concat());
@@ -42,7 +42,7 @@ fn grub_reads_it() {
         for name in paths {
             let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(&name) else { panic!("{name}") };
             let bytes = content.read_all().unwrap();
-            // grub-fstest makes no file for an empty one.
+            // grub-fstest creates no output file for an empty one.
             let out = folder.path().join("out");
             std::fs::write(&out, "").unwrap();
             stdout(Command::new("grub-fstest").arg(&path).args(["cp", &format!("/{name}"), out.to_str().unwrap()]));
@@ -55,7 +55,7 @@ fn grub_reads_it() {
     }
 }
 
-/// What `ls` prints: directories with a slash.
+/// Output of `ls`; directories end with a slash.
 fn names(tree: &Tree, path: &str) -> Vec<String> {
     let children = tree.get(path).unwrap().children().unwrap().iter();
     let line = |(name, child): (&Vec<u8>, &Node)| {

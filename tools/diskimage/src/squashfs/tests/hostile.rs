@@ -1,8 +1,8 @@
-//! Images that somebody damaged or made up: an error with a cause, never a panic, a loop or a full memory.
+//! Damaged and malicious images give errors, never a panic, an endless loop or exhausted memory.
 
 use super::*;
 
-/// A small image whose directories are stored as they are, because its names are noise and xz has much to add.
+/// A small image with uncompressed directories, because their names are random.
 fn small(folder: &Path) -> Vec<u8> {
     let mut tree = Tree::new();
     let (outer, inner) = (name(1), name(2));
@@ -14,12 +14,12 @@ fn small(folder: &Path) -> Vec<u8> {
     std::fs::read(written(folder, &tree, &options(Compressor::Xz { bcj: vec![] }, 1))).unwrap()
 }
 
-/// A long name that does not compress.
+/// A long, incompressible name.
 fn name(seed: u64) -> Vec<u8> {
     noise(200, seed).into_iter().filter(|byte| *byte != 0 && *byte != b'/').collect()
 }
 
-/// Reads all of it; gives the number of paths.
+/// Reads everything; returns the number of paths.
 fn open(folder: &Path, bytes: &[u8]) -> Result<usize> {
     let path = folder.join("damaged");
     std::fs::write(&path, bytes)?;
@@ -35,7 +35,7 @@ fn field(image: &[u8], at: usize) -> usize {
     usize::try_from(u64::from_le_bytes(image[at..at + 8].try_into().unwrap())).unwrap()
 }
 
-/// Offsets of the positions in the superblock: owners, attributes, inodes, directories, fragments, export.
+/// Offsets of the table positions in the superblock: ids, attributes, inodes, directories, fragments, export.
 const POSITIONS: [usize; 6] = [48, 56, 64, 72, 80, 88];
 
 #[test]
@@ -49,8 +49,8 @@ fn an_image_cut_off_at_any_table() {
     for length in lengths {
         let mut image = whole[..length].to_vec();
         let error = open(folder.path(), &image).unwrap_err().to_string();
-        assert!(length < 96 || error.starts_with(&format!("the image should have {used} bytes, but has")), "{length}: {error}");
-        // The same, with a superblock that says so.
+        assert!(length < 96 || error.starts_with(&format!("the image is truncated: {used} bytes expected,")), "{length}: {error}");
+        // The same with a matching superblock.
         if length >= 96 {
             image[40..48].copy_from_slice(&(length as u64).to_le_bytes());
             assert!(open(folder.path(), &image).is_err(), "cut to {length}");
@@ -67,7 +67,7 @@ fn any_byte_wrong() {
         for value in [0, 0xff, 0x80, whole[at] ^ 1] {
             let mut image = whole.clone();
             image[at] = value;
-            // An error or another list.
+            // Either an error or another list.
             let _ = open(folder.path(), &image);
         }
     }
@@ -86,11 +86,11 @@ fn a_directory_in_itself() {
     let mut image = small(folder.path());
     let inner = name(2);
     let entry = image.windows(inner.len()).rposition(|bytes| bytes == inner).unwrap() - 8;
-    // The entry of the innermost directory now names the root's inode.
+    // The innermost directory's entry now refers to the root inode.
     let root = field(&image, 32);
     image[entry..entry + 2].copy_from_slice(&u16::try_from(root).unwrap().to_le_bytes());
     let error = format!("{:#}", open(folder.path(), &image).unwrap_err());
-    assert!(error.starts_with("the directory `") && error.ends_with("is damaged: it is in the image twice"), "{error}");
+    assert!(error.starts_with("the directory `") && error.ends_with("is damaged: it has two parents"), "{error}");
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn names_that_lead_out() {
     let entry = whole.windows(inner.len()).rposition(|bytes| bytes == inner).unwrap();
     let mut image = whole.clone();
     image[entry + 3] = b'/';
-    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("an entry with an impossible name"));
-    // `d` stands on its side of the inner directory; the other side, and a dot, are not its place.
+    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("an entry has an invalid name"));
+    // `d` is correctly sorted; a name on the other side, and a dot, are errors.
     let position = whole.windows(9).rposition(|bytes| bytes[6..] == [0, 0, b'd']).unwrap();
     let mut image = whole.clone();
     image[position + 8] = b'.';
-    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("an entry with an impossible name"));
+    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("an entry has an invalid name"));
     image[position + 8] = if inner[0] > b'd' { 0xff } else { 1 };
-    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("entries out of order"));
+    assert!(format!("{:#}", open(folder.path(), &image).unwrap_err()).ends_with("the entries are not sorted"));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_block_that_grows_beyond_its_size() {
         let mut tree = Tree::new();
         tree.insert("a", file(vec![1; BLOCK])).unwrap();
         let mut image = std::fs::read(written(folder.path(), &tree, &options(compressor.clone(), 1))).unwrap();
-        // The same data in blocks half as large.
+        // The same data in blocks of half the size.
         image[12..16].copy_from_slice(&(BLOCK as u32 / 2).to_le_bytes());
         image[22..24].copy_from_slice(&16u16.to_le_bytes());
         assert!(open(folder.path(), &image).is_err(), "{compressor:?}");

@@ -1,4 +1,4 @@
-//! Trees with everything that the format can hold, and how they are compared.
+//! Trees with everything that the format supports, and their comparison.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod foreign;
@@ -16,10 +16,10 @@ use std::{
 };
 
 const BLOCK: usize = 128 << 10;
-/// Lengths around the borders of blocks.
+/// Lengths around block boundaries.
 const LENGTHS: [usize; 8] = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK, 3 * BLOCK + 5];
 
-/// Bytes that do not compress, the same every time.
+/// Reproducible incompressible bytes.
 fn noise(length: usize, mut seed: u64) -> Vec<u8> {
     (0..length)
         .map(|_| {
@@ -35,7 +35,7 @@ fn holes() -> Vec<u8> {
     bytes
 }
 
-/// Machine code: a piece of this very program.
+/// Machine code: a part of this program.
 fn code() -> Vec<u8> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let text = maps.lines().find(|line| line.contains(" r-xp ")).unwrap();
@@ -52,7 +52,7 @@ fn node(mode: u32, kind: Kind) -> Node {
     Node { meta: Meta::root(mode, 1_500_000_000), kind }
 }
 
-/// Every kind of node and of content.
+/// Every type of node and content.
 fn tree() -> Tree {
     let mut tree = Tree::new();
     tree.root.meta.mtime = 1_400_000_000;
@@ -79,7 +79,7 @@ fn tree() -> Tree {
     capable.meta.mode = 0o4755;
     capable.meta.xattrs.insert("user.note".into(), b"x".to_vec());
     put("bin/ping6", capable);
-    // A long value, which is written once, on every kind that may have it.
+    // A long value, stored once, on every node type that may have it.
     let long = |mut node: Node, name: &str| {
         node.meta.xattrs.insert(format!("trusted.{name}"), noise(700, 4));
         node
@@ -122,7 +122,7 @@ fn read(path: &Path) -> Tree {
     Reader::open(File::open(path).unwrap()).unwrap().tree(&mut spool).unwrap()
 }
 
-/// A line for each path: everything but the numbers that tell hard links; those are the first path's name.
+/// One line per path, with hard link ids replaced by their first path.
 fn describe(tree: &Tree) -> Vec<String> {
     let mut lines = Vec::new();
     let mut first: HashMap<u64, String> = HashMap::new();
@@ -147,7 +147,7 @@ fn sum(bytes: &[u8]) -> (usize, u64) {
     (bytes.len(), bytes.iter().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte))))
 }
 
-/// Fails with the first lines that differ, not with all of them.
+/// Fails with the first differing lines only.
 fn assert_same(left: &Tree, right: &Tree, what: &str) {
     let (left, right) = (describe(left), describe(right));
     let differ: Vec<_> = left.iter().zip(&right).filter(|(left, right)| left != right).take(5).collect();

@@ -1,4 +1,4 @@
-//! What is written is read, and depends on nothing but the tree and the options.
+//! Written images can be read, and depend on the tree and the options only.
 
 use super::*;
 use std::io::{Seek as _, Write as _};
@@ -12,7 +12,7 @@ fn what_is_written_is_read() {
         assert_same(&read(&path), &tree, &format!("{compressor:?}"));
         let reader = Reader::open(File::open(path).unwrap()).unwrap();
         assert_eq!(reader.read_file("twin-b", 5000).unwrap(), noise(5000, 1));
-        assert_eq!(reader.read_file("/twin-b", 4999).unwrap_err().to_string(), "`/twin-b` of the image has 5000 bytes, more than 4999");
+        assert_eq!(reader.read_file("/twin-b", 4999).unwrap_err().to_string(), "`/twin-b` in the image has 5000 bytes, more than 4999");
         assert_eq!(reader.read_file("link/d", 1).unwrap_err().to_string(), "the image has no `link/d`");
         assert_eq!(reader.superblock().mtime, 1_700_000_000);
         let links = reader.subtree("link").unwrap();
@@ -80,7 +80,7 @@ fn files_beyond_four_gibibytes() {
     let reader = Reader::open(File::open(&image).unwrap()).unwrap();
     assert_eq!(reader.list().unwrap()[1].size, size);
     let error = format!("{:#}", reader.subtree("").unwrap_err());
-    assert!(error.contains("more than 134217728 bytes together"), "{error}");
+    assert!(error.contains("exceed 134217728 bytes in total"), "{error}");
     if here("unsquashfs") {
         let list = stdout(Command::new("unsquashfs").arg("-lln").arg(&image));
         assert!(list.contains("4294967301"), "{list}");
@@ -103,20 +103,20 @@ fn what_the_format_cannot_hold_is_named() {
     };
     let mut acl = file("x");
     acl.meta.xattrs.insert("system.posix_acl_access".into(), vec![1]);
-    assert_eq!(error(acl), "`etc/it` has the extended attribute `system.posix_acl_access`, which squashfs cannot hold");
+    assert_eq!(error(acl), "`etc/it` has the extended attribute `system.posix_acl_access`, which squashfs does not support");
     assert_eq!(
         error(node(0o600, Kind::CharDevice { major: 5000, minor: 0 })),
-        "the device `etc/it` has the numbers 5000, 0; Linux takes 4095, 1048575 at most"
+        "the device `etc/it` has the numbers 5000, 0; Linux allows at most 4095, 1048575"
     );
-    assert_eq!(error(node(0o777, Kind::Symlink(vec![]))), "the link `etc/it` has a target of 0 bytes; Linux takes 1 to 4095");
-    assert_eq!(error(Node::file(0o644, 1 << 33, Content::from(""))), "the time of `etc/it` is beyond 2106, which squashfs cannot hold");
+    assert_eq!(error(node(0o777, Kind::Symlink(vec![]))), "the link `etc/it` has a target of 0 bytes; Linux allows 1 to 4095");
+    assert_eq!(error(Node::file(0o644, 1 << 33, Content::from(""))), "the time of `etc/it` is after 2106, the limit of squashfs");
     let gone = folder.path().join("gone");
     std::fs::write(&gone, "x").unwrap();
     let content = Content::of_path(&gone).unwrap();
     std::fs::remove_file(gone).unwrap();
-    assert_eq!(error(Node::file(0o644, 1, content)), "cannot read `etc/it` of the tree");
+    assert_eq!(error(Node::file(0o644, 1, content)), "cannot read the content of `etc/it`");
     let error = write(&Tree::new(), &Options { block_size: 5000, ..Options::default() }, &mut out).unwrap_err().to_string();
-    assert_eq!(error, "a squashfs block has a power of two from 4096 to 1048576 bytes, not 5000");
+    assert_eq!(error, "invalid squashfs block size of 5000 bytes: it must be a power of two from 4096 to 1048576");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_full_disk_ends_the_work_at_once() {
         tree.insert(number.to_string(), file(noise(BLOCK, number))).unwrap();
     }
     let Ok(mut full) = File::options().write(true).open("/dev/full") else { return eprintln!("SKIPPED: no /dev/full") };
-    // A device cannot be emptied, so the part behind that is called.
+    // A device cannot be truncated, so this calls the function after that step.
     let contents = dedup::Contents::of(&tree).unwrap();
     let error = blocks::write(&contents, &options(Compressor::Gzip, 2), &mut full, 0).err().unwrap();
     assert!(format!("{error:#}").starts_with("cannot write the image: No space left"), "{error:#}");

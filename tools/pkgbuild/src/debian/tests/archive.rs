@@ -1,4 +1,4 @@
-//! The archive and deploy steps in process, and the scripts that do the same in docker.
+//! The archive and deploy steps in process, compared with the scripts that do the same in docker.
 
 use super::*;
 use filetree::{Meta, Node};
@@ -12,7 +12,7 @@ fn tree(files: &[(&str, &str)]) -> Tree {
     tree
 }
 
-/// A little archive: names, what they need, and their files.
+/// A small archive: names, dependencies and files.
 fn packages() -> Vec<(Pin, Vec<u8>)> {
     let mut twins = tree(&[("usr/bin/app", "app"), ("usr/share/doc/app/copyright", "free"), ("usr/share/doc/app/README", "read")]);
     if let Some(Node { kind: Kind::File { link, .. }, .. }) = twins.get_mut("usr/bin/app") {
@@ -82,11 +82,11 @@ fn an_archive_is_made_and_made_again_from_itself() {
             "tmp 1777 dir",
         ]
     );
-    // A stage that starts from that image fetches nothing.
+    // A stage based on that image fetches nothing.
     let mut again = image.clone();
     assert!(build(&mut again, &|_, _, _| anyhow::bail!("not needed")).unwrap().is_empty());
     assert_eq!(list(&Tree { root: again.get("archive").unwrap().clone() }), list(&image));
-    // A damaged package of the older archive is fetched anew.
+    // A damaged package of the older archive is fetched again.
     again.insert("packages/amd64/lib_1_amd64.deb", Node::file(0o644, 0, Content::from("x"))).unwrap();
     let seen = std::cell::RefCell::new(Vec::new());
     let fetch = |lock: &Lock, _: &str, _: &str| {
@@ -102,17 +102,17 @@ fn a_missing_lock_or_damaged_store_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let options = ArchiveOptions { fetch: &|_, _, _| anyhow::bail!("no"), spool: folder.path(), mtime: 0 };
     let error = build_archive(&mut Tree::new(), "trixie", "riscv64", &options).unwrap_err().to_string();
-    assert!(error.contains("trixie is not pinned for riscv64"), "{error}");
+    assert!(error.contains("trixie has no lock for riscv64"), "{error}");
     let damaged = |lock: &Lock, _: &str, _: &str| {
         let fetched = fetched(folder.path(), lock);
         std::fs::write(&fetched.files[0].1, "junk")?;
         Ok(fetched)
     };
     let error = build(&mut Tree::new(), &damaged).unwrap_err().to_string();
-    assert!(error.contains("damaged") && error.contains("hint: run it again"), "{error}");
+    assert!(error.contains("damaged") && error.contains("hint: run the command again"), "{error}");
 }
 
-/// A stage that started from the archive image.
+/// A stage based on the archive image.
 fn stage() -> Tree {
     let mut stage = Tree::new();
     for (pin, bytes) in packages() {
@@ -159,7 +159,7 @@ fn package_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg/debian")
 }
 
-/// Writes a tree out, as the script sees it.
+/// Writes a tree to disk for the script.
 fn write_out(tree: &Tree, to: &Path) {
     tree.walk(&mut |path, node| {
         let path = to.join(std::str::from_utf8(path)?);
@@ -196,7 +196,7 @@ fn the_script_for_docker_does_the_same() {
         meta.mode &= 0o777;
         true
     });
-    // Only what was unpacked is compared: modes of the rest are this test's own.
+    // Compares unpacked files only: the modes of the others are set by this test.
     let unpacked = |tree: &Tree| -> String {
         let lines = list(tree);
         lines

@@ -1,4 +1,4 @@
-//! Reading .deb files: as dpkg-deb reads them, and hostile ones.
+//! Reads .deb files made by dpkg-deb, and hostile ones.
 
 use super::*;
 use filetree::{Meta, Node, Spool};
@@ -8,7 +8,7 @@ fn read(bytes: &[u8]) -> anyhow::Result<Deb> {
     read_deb(&Content::from(bytes.to_vec()), &mut spool, &|_| true)
 }
 
-/// A package's folder as dpkg-deb -b takes it.
+/// A package folder for `dpkg-deb -b`.
 fn source(folder: &Path) {
     let put = |path: &str, text: &str, mode: u32| {
         let path = folder.join(path);
@@ -46,7 +46,7 @@ fn dpkg_deb_unpacks_the_same() {
     }
 }
 
-/// Real packages, when this machine has some at hand.
+/// Real packages, if this machine has some.
 #[test]
 fn packages_of_this_machine_unpack_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,7 +66,7 @@ fn packages_of_this_machine_unpack_the_same() {
     }
 }
 
-/// A tar with one member of any name, which no honest writer makes.
+/// A tar with one member of any name.
 fn tar_of(entries: &[(&str, u8, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, kind, text) in entries {
@@ -104,7 +104,7 @@ fn nothing_leaves_the_tree() {
     ] {
         assert!(read(&deb_of(entries)).is_err(), "{entries:?}");
     }
-    // Links that lead out are followed as a chroot follows them, and absolute names are below the root.
+    // Links that lead out are followed as in a chroot, and absolute names are below the root.
     let deb = read(&deb_of(&[("out", b'2', "/../../tmp"), ("out/evil", b'0', "x"), ("/abs", b'0', "y")])).unwrap();
     assert!(deb.files.get("tmp/evil").is_some() && deb.files.get("abs").is_some());
     let mut root = Tree::new();
@@ -126,10 +126,10 @@ fn what_is_no_deb_is_refused() {
     let tar = tar_of(&[("./control", b'0', "Package: aa\n")]);
     for (members, message) in [
         (&[("debian-binary", &b"3.0\n"[..])][..], "format 2"),
-        (&[binary, ("control.tar.lz4", &tar)], "not known: `.lz4`"),
-        (&[binary, ("data.tar", &tar), ("control.tar", &tar)], "`control.tar` should stand here"),
-        (&[binary, ("control.tar", &tar_of(&[("x", b'0', "")]))], "no file `control`"),
-        (&[binary, ("control.tar", &tar), ("_extra", b"x")], "no data.tar"),
+        (&[binary, ("control.tar.lz4", &tar)], "unknown compression `.lz4`"),
+        (&[binary, ("data.tar", &tar), ("control.tar", &tar)], "expected the member `control.tar`"),
+        (&[binary, ("control.tar", &tar_of(&[("x", b'0', "")]))], "the file `control` is missing"),
+        (&[binary, ("control.tar", &tar), ("_extra", b"x")], "data.tar is missing"),
         (&[binary, ("control.tar", &tar), ("data.tar.xz", b"\xfd7zXZ\0junk")], "data.tar.xz"),
         (&[binary, ("control.tar", &tar), ("data.tar.gz", b"\x1f\x8bjunk")], "data.tar.gz"),
         (&[binary, ("control.tar", &tar), ("data.tar.zst", b"junk")], "data.tar.zst"),
@@ -139,7 +139,7 @@ fn what_is_no_deb_is_refused() {
     }
     let mut negative = good;
     negative[8 + 48..8 + 58].copy_from_slice(b"-4        ");
-    assert!(format!("{:#}", read(&negative).unwrap_err()).contains("header of a part, at byte 8"));
+    assert!(format!("{:#}", read(&negative).unwrap_err()).contains("member's header at byte 8"));
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn a_deb_must_be_what_its_pin_says() {
     let bytes = make_deb("aa", "1", "amd64", &Tree::new());
     let content = Content::from(bytes.clone());
     let try_pin = |pin: &Pin| format!("{:#}", unpack(&mut Tree::new(), &[(pin, &content)], &std::env::temp_dir(), 2, 0).unwrap_err());
-    assert_eq!(try_pin(&pin_of("bb", "1", &bytes, &[])), "cannot unpack `bb` 1: its Package is `aa` where `bb` is pinned");
-    assert_eq!(try_pin(&pin_of("aa", "2", &bytes, &[])), "cannot unpack `aa` 2: its Version is `1` where `2` is pinned");
+    assert_eq!(try_pin(&pin_of("bb", "1", &bytes, &[])), "cannot unpack `bb` 1: its Package is `aa`, not the pinned `bb`");
+    assert_eq!(try_pin(&pin_of("aa", "2", &bytes, &[])), "cannot unpack `aa` 2: its Version is `1`, not the pinned `2`");
     let mut pin = pin_of("aa", "1", &bytes, &[]);
     pin.sha256 = "00".repeat(32);
     assert!(try_pin(&pin).contains("its SHA-256 is "));

@@ -1,4 +1,4 @@
-//! Tests of several modules together, against a server of our own, against dpkg-deb, and against the scripts for docker.
+//! Tests of several modules together, with a test server, dpkg-deb, and the scripts for docker.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod archive;
@@ -10,7 +10,7 @@ use super::*;
 use filetree::{Content, Kind, Tree};
 use std::{path::Path, process::Command};
 
-/// Runs a foreign tool in `folder`; `None`, said aloud, when it is missing.
+/// Runs a tool in `folder`; prints a message and returns `None` if it is missing.
 fn tool(folder: &Path, argv: &[&str], env: &[(&str, &str)]) -> Option<String> {
     match Command::new(argv[0]).args(&argv[1..]).envs(env.iter().copied()).current_dir(folder).output() {
         Ok(output) if output.status.success() => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -22,7 +22,7 @@ fn tool(folder: &Path, argv: &[&str], env: &[(&str, &str)]) -> Option<String> {
     }
 }
 
-/// A tree as text, a line a node: what unpacking must get right.
+/// A tree as text, one line per node.
 fn list(tree: &Tree) -> String {
     let mut lines = String::new();
     tree.walk(&mut |path, node| {
@@ -40,7 +40,7 @@ fn list(tree: &Tree) -> String {
     lines
 }
 
-/// An `ar` archive of these members.
+/// An `ar` archive with these members.
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, content) in members {
@@ -51,7 +51,7 @@ fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A .deb without compression: the control stanza given, and the files of a tree.
+/// An uncompressed .deb of the given control stanza and tree.
 fn make_deb(name: &str, version: &str, arch: &str, files: &Tree) -> Vec<u8> {
     let mut control = Tree::new();
     let text = format!("Package: {name}\nVersion: {version}\nArchitecture: {arch}\nDescription: made for a test\n");

@@ -1,4 +1,4 @@
-//! What stands in pkg/debian of this repository: lists and locks that fit each other.
+//! Checks that the lists and locks in pkg/debian of this repository match.
 
 use super::*;
 
