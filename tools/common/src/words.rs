@@ -3,7 +3,7 @@
 use crate::error::usage;
 use anyhow::Result;
 
-/// Declares an enum whose values are a closed set of words: `as_str`, `Display` and `FromStr` use the word, `ALL` lists them.
+/// Declares an enum whose values are a closed set of words: `as_str`, `Display` and `FromStr` use the word, `WORDS` lists them.
 #[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -12,6 +12,9 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
+            /// All words, in their order.
+            pub const WORDS: &'static [&'static str] = &[$($text),+];
+
             /// The word for it on the command line and in file names.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -26,7 +29,7 @@ macro_rules! words {
         impl ::std::str::FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                match text { $($text => Ok(Self::$variant),)+ _ => Err(format!("`{text}` is none of {}", [$($text),+].join(", "))) }
+                match text { $($text => Ok(Self::$variant),)+ _ => Err(format!("`{text}` is none of {}", Self::WORDS.join(", "))) }
             }
         }
     };

@@ -1,7 +1,10 @@
 //! From what a person set (flags, `VAR=value` words, environment, `xtask.toml`) to one total, frozen value. This is the
 //! only place that knows of flags and environment variables; nothing below it reads the environment.
 
+mod formats;
 pub mod table;
+
+pub use formats::{Conversion, FORMATS, Format, ImageFormat, Reads};
 
 use anyhow::Result;
 use common::{Arch, PackageWork};
@@ -101,15 +104,6 @@ common::words! {
     RootfsFormat { /// squashfs, read-only and compressed.
         Squash = "squash", /// ext4, for the debugging of what writes to it.
         Ext4 = "ext4" }
-}
-common::words! {
-    /// A format of the live disk image.
-    ImageFormat { /// QEMU's.
-        Qcow2 = "qcow2", /// The disk's bytes.
-        Raw = "raw", /// VirtualBox's.
-        Vdi = "vdi", /// A Parallels bundle.
-        Parallels = "parallels", /// A tar.gz for Google's cloud.
-        Gcp = "gcp" }
 }
 common::words! {
     /// A compressor of the squashfs.

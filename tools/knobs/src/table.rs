@@ -96,7 +96,7 @@ pub const TABLE: &[Decl] = &[
         name: "IMAGE_FORMAT",
         aliases: &["IMG_FORMAT"],
         flag: "image-format",
-        kind: Kind::Choice(&["qcow2", "raw", "vdi", "parallels", "gcp"]),
+        kind: Kind::Choice(crate::ImageFormat::WORDS),
         default: "qcow2",
         help: "format of the live image",
         verbs: BUILD,

@@ -86,7 +86,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     };
     let conditions = conditions();
     eprintln!("{conditions}");
-    let scratch = ctx.dist().join("tmp");
+    let scratch = ctx.dist().spool();
     std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make `{}`", scratch.display()))?;
     let mut rows = Vec::new();
     for bench in chosen {

@@ -5,11 +5,11 @@ use checkout::{Checkout, context::Ctx};
 use child::{Need, Tool, docker};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use common::{display, display::short, error::usage};
-use executor::{Engine, Outcome, State};
+use executor::{Engine, Outcome, State, making};
 use knobs::ImageFormat;
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
-use plan::{Action, DiskJob, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal};
+use plan::{DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
 /// `live`: the disk in the format that the knobs say.
@@ -57,7 +57,7 @@ fn installer_goal(ctx: &Ctx) -> Goal {
     match ctx.knobs.text("INSTALLER_IMG_FORMAT") {
         "iso" => Goal::InstallerIso,
         "net" => Goal::InstallerNet,
-        _ if ctx.profile.templates.installer.is_some() => Goal::Disk(DiskKind::Installer),
+        _ if ctx.capabilities().installer_is_composed => Goal::Disk(DiskKind::Installer),
         _ => Goal::InstallerImg,
     }
 }
@@ -171,13 +171,20 @@ pub fn plan(ctx: &Ctx, tree: &Checkout, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
 }
 
-/// The engine that the person or the tree chose.
+/// The engine that the person or the tree chose, for a whole build of the tree.
 pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
-    match ctx.engine {
-        EngineKind::Native if ctx.profile.packages.published => Err(usage(format!(
+    if !ctx.capabilities().tree_can_be_built() {
+        return Err(usage(format!(
             "the native engine cannot build {}: its packages start from Alpine packages and a registry's images\nhint: leave --engine native away, or give --engine linuxkit",
             ctx.profile.tree.name
-        ))),
+        )));
+    }
+    engine_for_images(ctx, tree)
+}
+
+/// The same for images of files that are there already, which either engine makes for any tree.
+pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
+    match ctx.engine {
         EngineKind::Native => Ok(Box::new(NativeEngine::new(ctx, tree)?)),
         EngineKind::Linuxkit => Ok(Box::new(LinuxkitEngine::new(ctx)?)),
     }
@@ -186,11 +193,7 @@ pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
 /// How the executor runs for this tree.
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
-    executor::Options {
-        books: ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version()),
-        jobs: ctx.globals.jobs,
-        verbose: ctx.globals.verbose || ctx.knobs.verbose,
-    }
+    executor::Options { layout: ctx.layout(tree), jobs: ctx.globals.jobs, verbose: ctx.globals.verbose || ctx.knobs.verbose }
 }
 
 /// Plans and makes `goal`.
@@ -206,25 +209,24 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     }
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
-    refuse_early(ctx, &plan)?;
     let options = execution(ctx, tree);
+    let states = executor::survey(&plan, engine, &options)?;
+    let needs = needs(&plan, &states, engine)?;
     eprintln!("{} {} {} {}, {} engine", ctx.profile.tree.name, tree.version(), ctx.knobs.hv, ctx.knobs.arch, ctx.engine.as_str());
     if ctx.globals.dry_run {
-        return show(ctx, &plan, engine, &options);
+        return show(ctx, &plan, &states);
     }
     warn_of_old_bases(ctx, tree)?;
-    let folder = ctx.dist().join(ctx.knobs.arch.as_str()).join(tree.version());
-    if tree.is_dirty() && ctx.knobs.rootfs_version.is_none() && !folder.exists() {
+    if tree.is_dirty() && ctx.knobs.rootfs_version.is_none() && !options.layout.path().exists() {
         eprintln!("note: tracked files are changed, so this is another version, in a folder of its own; ROOTFS_VERSION=dev keeps to one");
     }
     if ctx.knobs.rstats && ctx.knobs.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
-    let states = executor::survey(&plan, engine, &options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &Outcome::default(), since);
     }
-    preflight(ctx, &plan, &states)?;
+    preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have made things while we waited, so the executor looks again.
     let outcome = executor::run(&plan, engine, &options)?;
@@ -234,7 +236,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
 /// Says when a package has changed and others still start from what it was: a Dockerfile names a base by its tag, so the change does
 /// nothing until somebody bumps it there.
 fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
-    if ctx.profile.packages.published {
+    if ctx.capabilities().packages_are_published {
         return Ok(());
     }
     for ((base, is_next), users) in tree.old_bases()? {
@@ -249,8 +251,7 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     Ok(())
 }
 
-fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<()> {
-    let states = executor::survey(plan, engine, options)?;
+fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
     let reason = |node: &plan::Node| states.get(&node.id)?.due().map(str::to_owned);
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
@@ -259,55 +260,26 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options
     Ok(())
 }
 
-/// What the native engine does not do is said before anything is made for it.
-fn refuse_early(ctx: &Ctx, plan: &Plan) -> Result<()> {
-    if ctx.engine == EngineKind::Native && plan.nodes.iter().any(|node| matches!(node.action, Action::MakeSbom { .. })) {
-        return Err(usage("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom"));
+/// The programs that the stale nodes will start; an error where the engine does not make one of them.
+pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<Need>> {
+    let mut needs: Vec<Need> = Vec::new();
+    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
+        for need in making(engine, &node.step)?.needs() {
+            if needs.iter().all(|known| known.tool != need.tool) {
+                needs.push(need.clone());
+            }
+        }
     }
-    Ok(())
+    Ok(needs)
 }
 
-/// All tools that the stale nodes will start, looked for at once; nothing is looked for when nothing is stale.
-pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
-    let mut needs = Vec::new();
-    let mut containers = false;
-    let mut want = |tool: Tool, purpose: String| {
-        if needs.iter().all(|need: &Need| need.tool != tool) {
-            needs.push(Need::new(tool, purpose));
-        }
-    };
-    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
-        match &node.action {
-            Action::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
-                want(Tool::QemuImg, format!("to convert the disk to {format}"));
-            }
-            Action::BuildPackage(_) | Action::ComposeRootfs { .. } | Action::ExportParts { .. } | Action::BuildEve(_)
-                if ctx.engine == EngineKind::Linuxkit =>
-            {
-                want(Tool::Linuxkit, "to build packages and root file systems".to_owned());
-                containers = true;
-            }
-            Action::PackRootfs { tool: Some(_), .. }
-            | Action::MakeConfig { tool: Some(_), .. }
-            | Action::MakeDisk(DiskJob { tool: Some(_), .. })
-            | Action::MakeIso { tool: Some(_), .. }
-            | Action::MakeStick(StickJob { tool: Some(_), .. })
-            | Action::MakeSbom { .. }
-                if ctx.engine == EngineKind::Linuxkit =>
-            {
-                containers = true;
-            }
-            _ => {}
-        }
+/// Looks for all programs at once; for none when nothing is stale.
+pub fn preflight(ctx: &Ctx, needs: &[Need]) -> Result<()> {
+    let any_version_serves = ctx.capabilities().tools_serve_in_any_version();
+    if !any_version_serves || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
+        super::doctor::ensure(ctx, needs)?;
     }
-    if containers {
-        needs.push(Need::new(Tool::Docker, "to run the steps of the linuxkit engine"));
-    }
-    // The original's tools do their work in any version, so the linuxkit engine does not ask for it.
-    if ctx.engine == EngineKind::Native || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
-        super::doctor::ensure(ctx, &needs)?;
-    }
-    if containers {
+    if needs.iter().any(|need| need.tool == Tool::Docker) {
         docker::daemon_version(&ctx.tools)?;
     }
     Ok(())
@@ -325,15 +297,13 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
     let mut artifacts = Vec::new();
     for id in &plan.goals {
         let Some(node) = plan.node(id) else { continue };
-        match &node.action {
-            Action::BuildPackage(job) => artifacts.push((id.to_string(), job.image.to_string(), None)),
-            _ if matches!(id, NodeId::Current | NodeId::Firmware) => {}
-            _ => {
-                for path in &node.outputs {
-                    let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-                    artifacts.push((id.to_string(), short(path, &ctx.root).to_string(), size));
-                }
-            }
+        if let Some(package) = node.step.package() {
+            artifacts.push((id.to_string(), package.image.to_string(), None));
+            continue;
+        }
+        for path in node.outputs.iter().filter(|_| !matches!(id, NodeId::Current | NodeId::Firmware)) {
+            let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+            artifacts.push((id.to_string(), short(path, &ctx.root).to_string(), size));
         }
     }
     if ctx.globals.json {

@@ -105,7 +105,7 @@ fn read(path: &Path) -> Result<Recording> {
 pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let path = |name: &str| arguments.get_one::<String>(name).map(std::path::absolute).transpose();
     let recordings = path("recordings")?.context("clap asks for it")?;
-    let work = path("work")?.unwrap_or_else(|| ctx.dist().join("conformance"));
+    let work = path("work")?.unwrap_or_else(|| ctx.dist().conformance());
     super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
     oracle.prepare(&path("eve")?.context("clap asks for it")?)?;

@@ -22,7 +22,7 @@ pub fn kernel_tag(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 
 /// `currentversion`: what `current` points to now, whatever a new build would be.
 pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current/installer/eve_version");
+    let path = ctx.dist().current(ctx.knobs.arch).part("eve_version");
     let text = std::fs::read_to_string(&path).with_context(|| {
         format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display())
     })?;
@@ -33,13 +33,13 @@ pub fn current_version(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 /// `current`.
 pub fn current(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let tree = ctx.tree()?;
-    let folder = ctx.dist().join(ctx.knobs.arch.as_str());
+    let link = ctx.dist().current_link(ctx.knobs.arch);
     if ctx.globals.dry_run {
-        println!("link {} to {}", short(&folder.join("current"), &ctx.root), tree.version());
+        println!("link {} to {}", short(&link, &ctx.root), tree.version());
         return Ok(());
     }
-    std::fs::create_dir_all(folder.join(tree.version()))?;
-    link_atomically(&folder.join("current"), Path::new(tree.version()))
+    std::fs::create_dir_all(ctx.layout(&tree).path())?;
+    link_atomically(&link, Path::new(tree.version()))
 }
 
 /// `summary`.

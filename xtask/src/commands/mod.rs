@@ -25,11 +25,13 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::environment::Environment;
 use clap::{ArgMatches, Command};
+use knobs::FORMATS;
 
 /// Runs a verb.
 type Run = fn(&Ctx, &ArgMatches) -> Result<()>;
 
 /// A verb of the command line.
+#[derive(Clone, Copy)]
 pub struct Verb {
     /// What is typed.
     pub name: &'static str,
@@ -80,13 +82,10 @@ pub fn verbs() -> impl Iterator<Item = &'static Verb> + Clone {
 }
 
 /// What makes artifacts, and what tells of them.
-const BUILDS: &[Verb] = &[
-    target("live", "build a disk image that boots: packages, root file system, configuration, disk", build::live),
-    shortcut("live-raw", "the same as a raw disk", build::live_disk, &[("IMAGE_FORMAT", "raw")]),
-    shortcut("live-qcow2", "the same as qcow2, for QEMU", build::live_disk, &[("IMAGE_FORMAT", "qcow2")]),
-    shortcut("live-vdi", "the same as vdi, for VirtualBox", build::live_disk, &[("IMAGE_FORMAT", "vdi")]),
-    shortcut("live-gcp", "the same as an archive for Google's cloud", build::live_disk, &[("IMAGE_FORMAT", "gcp")]),
-    shortcut("live-parallels", "the same as a bundle for Parallels Desktop", build::live_disk, &[("IMAGE_FORMAT", "parallels")]),
+const BUILDS: &[Verb] = &with_formats();
+
+/// The verbs after `live` and its formats.
+const OTHER_BUILDS: &[Verb] = &[
     target("installer-raw", "build a disk that installs EVE", build::installer_raw),
     target("installer-iso", "build an ISO that installs EVE", build::installer_iso),
     target("installer-net", "build a tar of what installs EVE over the network", build::installer_net),
@@ -110,6 +109,36 @@ const BUILDS: &[Verb] = &[
     target("kernel-yml", "make the build.yml of packages that have a template for it", build::kernel_yml),
     target("fullname-rootfs", "build the root file system under its versioned name", build::rootfs),
 ];
+
+/// What the verb of each format sets.
+const FORMAT_KNOBS: [(&str, &str); FORMATS.len()] = {
+    let mut knobs = [("IMAGE_FORMAT", ""); FORMATS.len()];
+    let mut at = 0;
+    while at < FORMATS.len() {
+        knobs[at].1 = FORMATS[at].format.as_str();
+        at += 1;
+    }
+    knobs
+};
+
+/// `live`, a verb for each of its formats, and the others.
+const fn with_formats() -> [Verb; 1 + FORMATS.len() + OTHER_BUILDS.len()] {
+    const SETS: &[(&str, &str)] = &FORMAT_KNOBS;
+    let live = target("live", "build a disk image that boots: packages, root file system, configuration, disk", build::live);
+    let mut verbs = [live; 1 + FORMATS.len() + OTHER_BUILDS.len()];
+    let mut at = 0;
+    while at < FORMATS.len() {
+        let (sets, _) = SETS.split_at(at).1.split_at(1);
+        verbs[1 + at] = shortcut(FORMATS[at].verb, FORMATS[at].help, build::live_disk, sets);
+        at += 1;
+    }
+    at = 0;
+    while at < OTHER_BUILDS.len() {
+        verbs[1 + FORMATS.len() + at] = OTHER_BUILDS[at];
+        at += 1;
+    }
+    verbs
+}
 
 /// What looks after the tree, the machine and this program.
 const UPKEEP: &[Verb] = &[

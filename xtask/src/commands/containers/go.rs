@@ -35,7 +35,7 @@ pub fn test(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let script = format!("gotestsum --jsonfile {results}.json --junitfile {results}.xml");
     if !ctx.globals.dry_run {
         check_patches(ctx)?;
-        std::fs::create_dir_all(ctx.dist().join(ctx.knobs.arch.as_str()))?;
+        std::fs::create_dir_all(ctx.dist().arch(ctx.knobs.arch))?;
     }
     run(ctx, &in_pillar(ctx, "testing pillar", &script, MODULE))
 }

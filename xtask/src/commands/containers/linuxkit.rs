@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use child::{Tool, git::Git, go, go_builder::Run};
 use clap::ArgMatches;
 use common::{Arch, artifact::write_atomically};
-use plan::{EngineKind, Pin};
+use plan::Pin;
 use std::path::{Path, PathBuf};
 
 fn pin(ctx: &Ctx, name: &str, version: &str, source: &str) -> Result<Pin> {
@@ -25,7 +25,7 @@ fn pin(ctx: &Ctx, name: &str, version: &str, source: &str) -> Result<Pin> {
 
 /// `build-tools`: nothing to do while the marker beside the program names the pinned commit.
 pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
-    if ctx.engine == EngineKind::Native && !ctx.profile.tools.contains_key("linuxkit") {
+    if !ctx.capabilities().linuxkit_keeps_images() && !ctx.profile.tools.contains_key("linuxkit") {
         println!("the native engine needs no linuxkit");
         return Ok(());
     }

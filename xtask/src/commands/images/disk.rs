@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
 use common::error::usage;
 use diskimage::eve::{INSTALLED, Kind};
-use plan::{Action, DiskJob, DiskKind, EngineKind};
+use plan::{DiskKind, steps::MakeDisk};
 use std::path::Path;
 
 const USAGE: &str = "makeflash [-C MIB] PARTS OUT [PARTITION…], for example: cargo xtask makeflash -C 350 dist/amd64/current/installer live.raw efi conf imga";
@@ -38,14 +38,14 @@ fn make(ctx: &Ctx, arguments: &ArgMatches, help: &str, tool: &str) -> Result<()>
     let out = needed_path(arguments, "out", help)?;
     let bytes = disk_size(arguments.get_one::<String>("C").map(String::as_str), &out, help)?;
     let mut words: Vec<String> = arguments.get_many::<String>("partitions").into_iter().flatten().cloned().collect();
-    let kind = kind(&words, ctx.engine == EngineKind::Native)?;
+    let kind = kind(&words, !ctx.capabilities().tools_run_in_containers)?;
     let mut asked = Asked::new(ctx)?;
     let tool = asked.tool(tool)?;
     if words.is_empty() && tool.is_none() {
         words = INSTALLED.iter().map(|kind| kind.word().to_owned()).collect();
     }
     let keep = !arguments.contains_id("C");
-    let job = DiskJob {
+    let step = MakeDisk {
         kind,
         parts,
         words,
@@ -58,7 +58,7 @@ fn make(ctx: &Ctx, arguments: &ArgMatches, help: &str, tool: &str) -> Result<()>
         out: out.clone(),
         tool,
     };
-    asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, Action::MakeDisk(job), &out);
+    asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, step, &out);
     asked.make(&out)
 }
 

@@ -83,10 +83,11 @@ fn find(ctx: &Ctx, name: &str, arch: &str) -> Result<(PathBuf, Option<PathBuf>)>
         return Ok((file, None));
     }
     let stem = if name == "installer" { "target" } else { name };
-    let folder = ctx.dist().join(arch).join("current");
+    let current = ctx.dist().current(arch.parse().map_err(|error: String| usage(error))?);
+    let folder = current.path();
     let places = ["qcow2", "raw", "img"].map(|format| folder.join(format!("{stem}.{format}")));
     let written =
-        ["qcow2", "raw"].map(|format| (folder.join(format!("run/{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
+        ["qcow2", "raw"].map(|format| (current.run().join(format!("{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
     if let Some((overlay, base)) = written.into_iter().find(|(overlay, base)| overlay.exists() && base.exists()) {
         return Ok((overlay, Some(base)));
     }

@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use clap::{ArgMatches, Command};
 use common::error::usage;
 use diskimage::recipes::IsoKind;
-use plan::Action;
+use plan::steps::{MakeIso, MakeNet};
 
 const ISO: &str = "makeiso PARTS OUT [installer], for example: cargo xtask makeiso dist/amd64/current/installer installer.iso installer";
 const NET: &str = "makenet PARTS OUT, for example: cargo xtask makenet dist/amd64/current/installer installer.net";
@@ -40,7 +40,7 @@ pub fn make_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     };
     let mut asked = Asked::new(ctx)?;
     let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
-    asked.add("iso", Action::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
+    asked.add("iso", MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
     asked.make(&out)
 }
 
@@ -50,6 +50,6 @@ pub fn make_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let out = needed_path(arguments, "out", NET)?;
     let mut asked = Asked::new(ctx)?;
     let epoch = asked.epoch();
-    asked.add("net", Action::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
+    asked.add("net", MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
     asked.make(&out)
 }

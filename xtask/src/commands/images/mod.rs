@@ -1,5 +1,5 @@
-//! The old helper scripts that make or read images: one file a verb. What makes an image is an action of the plan without the
-//! plan around it, so both engines do it with the code that targets run.
+//! The old helper scripts that make or read images: one file a verb. What makes an image is a step of the plan without the
+//! plan around it, so both engines make it with the code that targets run.
 
 mod adam;
 mod asked;

@@ -5,6 +5,7 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
 use clap::ArgMatches;
+use knobs::ImageFormat;
 use std::path::PathBuf;
 
 /// What goes up, and under which name.
@@ -24,7 +25,7 @@ impl Upload {
         let pinned = ctx.profile.tools.get("linuxkit").map_or(Dialect::Platforms, |pin| Dialect::of_pin(&pin.options));
         Ok(Self {
             name: knobs.optional("CLOUD_IMG_NAME").map_or_else(usual, str::to_owned),
-            archive: ctx.dist().join(knobs.arch.as_str()).join(tree.version()).join("live.img.tar.gz"),
+            archive: ctx.layout(&tree).live(ImageFormat::Gcp),
             linuxkit: Linuxkit::new(&ctx.tools, child::linuxkit::Settings { pinned, ..linuxkit::settings(&ctx.profile, knobs) }),
         })
     }

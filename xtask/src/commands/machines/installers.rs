@@ -10,7 +10,7 @@ use child::{Cmd, Tool, qemu_img::QemuImg};
 use clap::ArgMatches;
 use common::artifact::Pending;
 use filetree::{Content, Kind};
-use plan::{EngineKind, Goal};
+use plan::{DiskKind, Goal};
 use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 use vm::{Disk, Netboot, as_make::Disks};
 
@@ -34,7 +34,7 @@ pub fn run_target(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 /// `run-installer-raw`.
 pub fn run_raw(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    let image = place.build.join("installer.raw");
+    let image = place.build.disk(DiskKind::Installer);
     require(ctx, &image, "installer-raw")?;
     let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
     install(ctx, arguments, &place, Some(medium), None)
@@ -43,7 +43,7 @@ pub fn run_raw(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 /// `run-verification-raw`.
 pub fn run_verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    let image = place.current.join("verification.raw");
+    let image = place.current.disk(DiskKind::Verification);
     require(ctx, &image, "verification-raw")?;
     let medium = Disk::image(image, "raw", bus(ctx, arguments)?);
     install(ctx, arguments, &place, Some(medium), None)
@@ -52,7 +52,7 @@ pub fn run_verification(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 /// `run-installer-iso`.
 pub fn run_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    let image = place.build.join("installer.iso");
+    let image = place.build.installer_iso();
     require(ctx, &image, "installer-iso")?;
     install(ctx, arguments, &place, Some(Disk::cd(image)), None)
 }
@@ -60,11 +60,11 @@ pub fn run_iso(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 /// `run-installer-net`.
 pub fn run_net(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    let image = place.build.join("installer.net");
+    let image = place.build.installer_net();
     require(ctx, &image, "installer-net")?;
-    let folder = place.build.join("installer");
+    let folder = place.build.parts(DiskKind::Installer);
     if !ctx.globals.dry_run {
-        if ctx.engine == EngineKind::Linuxkit && !folder.join(IPXE).is_file() {
+        if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
             super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
         }
         unpack(&image, &folder)?;

@@ -9,7 +9,6 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use plan::EngineKind;
 use std::path::{Path, PathBuf};
 use vm::{Disk, as_make::Disks};
 
@@ -33,8 +32,8 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
         }
         None => {
             let format = qemu_format(ctx)?;
-            let image = place.current.join(format!("live.{format}"));
-            require(ctx, &image, &format!("live-{format}"))?;
+            let image = place.current.live(format);
+            require(ctx, &image, format.row().verb)?;
             (image, format.to_string(), false)
         }
     };
@@ -43,7 +42,7 @@ pub fn run(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     if ctx.globals.dry_run || is_given {
         return start(ctx, arguments, setup, vec![]);
     }
-    if ctx.engine == EngineKind::Linuxkit {
+    if ctx.capabilities().machines_are_as_make_had_them() {
         machine::ensure_tools(ctx, &setup, &[])?;
         overlay::ask_for_login(ctx, &place, &image, &format);
     } else {

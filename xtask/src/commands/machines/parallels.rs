@@ -6,11 +6,12 @@ use checkout::context::Ctx;
 use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::State};
 use clap::ArgMatches;
 use common::error::usage;
+use knobs::ImageFormat;
 
 /// `run-live-parallels`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    let bundle = place.build.join("live.parallels");
+    let bundle = place.build.live(ImageFormat::Parallels);
     require(ctx, &bundle, "live-parallels")?;
     let list = prlctl::list(&ctx.tools);
     let name = ctx.knobs.text("PARALLELS_VM_NAME");
@@ -31,7 +32,7 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 /// What brings the machine from `state` to running on the bundle.
 fn commands(ctx: &Ctx, place: &Place, state: Option<State>) -> Vec<Cmd> {
     let (tools, knobs) = (&ctx.tools, &ctx.knobs);
-    let bundle = place.build.join("live.parallels");
+    let bundle = place.build.live(ImageFormat::Parallels);
     let name = knobs.text("PARALLELS_VM_NAME");
     let machine = Machine { name, cpus: knobs.text("PARALLELS_CPUS"), memory: knobs.text("PARALLELS_MEMORY"), bundle: &bundle };
     let mut commands = Vec::new();
@@ -45,7 +46,7 @@ fn commands(ctx: &Ctx, place: &Place, state: Option<State>) -> Vec<Cmd> {
             commands.push(prlctl::set_up(tools, &machine, ["--device-set", "hdd0"]));
         }
         Some(State::Invalid) | None => {
-            commands.push(prlctl::create(tools, name, &ctx.dist().join(knobs.arch.as_str())));
+            commands.push(prlctl::create(tools, name, &ctx.dist().arch(knobs.arch)));
             commands.push(prlctl::set_up(tools, &machine, ["--device-add", "hdd"]));
             commands.extend(prlctl::set_networks(tools, name, knobs.ssh_port));
         }

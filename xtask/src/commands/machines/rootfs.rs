@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use clap::ArgMatches;
 use common::error::usage;
-use plan::{EngineKind, Goal};
+use plan::Goal;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
 /// `run-rootfs`.
 pub fn run_rootfs(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
     let place = place(ctx, "run-rootfs")?;
-    let image = place.build.join("installer/rootfs.img");
+    let image = place.build.part("rootfs.img");
     require(ctx, &image, "rootfs")?;
     let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
     let bus = bus(ctx, arguments)?;
@@ -44,7 +44,7 @@ pub fn run_grub(ctx: &Ctx, arguments: &ArgMatches) -> Result<()> {
 }
 
 fn place(ctx: &Ctx, target: &str) -> Result<Place> {
-    if ctx.engine == EngineKind::Native {
+    if !ctx.capabilities().machines_are_as_make_had_them() {
         return Err(usage(format!(
             "{target} needs a GRUB that is a part of its own ([parts] EFI of a profile) and the engine linuxkit: {} has it inside rootfs.img\n\
              hint: cargo xtask run boots all of it; lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
@@ -56,11 +56,11 @@ fn place(ctx: &Ctx, target: &str) -> Result<Place> {
 
 /// The folder `run/<name>` with a new copy of GRUB, and `settings` as its grub.cfg.
 fn volume(ctx: &Ctx, place: &Place, name: &str, settings: Option<&str>) -> Result<PathBuf> {
-    let volume = place.build.join("run").join(name);
+    let volume = place.build.run().join(name);
     if ctx.globals.dry_run {
         return Ok(volume);
     }
-    let efi = place.build.join("installer/EFI");
+    let efi = place.build.part("EFI");
     if !efi.is_dir() {
         super::super::build::build(ctx, &Goal::Parts(vec!["EFI"]))?;
     }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, vboxmanage};
 use clap::ArgMatches;
+use knobs::ImageFormat;
 use std::{thread, time::Duration};
 
 /// Waits between looks whether a machine has switched itself off: half a minute in all, which a guest that listens does in.
@@ -13,7 +14,7 @@ const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
 /// `run-live-vb`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let place = Place::find(ctx)?;
-    require(ctx, &place.build.join("live.vdi"), "live-vdi")?;
+    require(ctx, &place.build.live(ImageFormat::Vdi), "live-vdi")?;
     if ctx.globals.dry_run {
         show(&[vboxmanage::list(&ctx.tools, "vms")]);
         show(&commands(ctx, &place));
@@ -27,8 +28,8 @@ pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
 fn commands(ctx: &Ctx, place: &Place) -> Vec<Cmd> {
     let knobs = &ctx.knobs;
     let (name, cpus, memory) = (knobs.text("VB_VM_NAME"), knobs.text("VB_CPUS"), knobs.text("VB_MEMORY"));
-    let folder = ctx.dist().join(knobs.arch.as_str());
-    vboxmanage::create_and_start(&ctx.tools, name, cpus, memory, knobs.ssh_port, &place.build.join("live.vdi"), &folder)
+    let folder = ctx.dist().arch(knobs.arch);
+    vboxmanage::create_and_start(&ctx.tools, name, cpus, memory, knobs.ssh_port, &place.build.live(ImageFormat::Vdi), &folder)
 }
 
 /// Removes the machine of that name, once it is off; `second` is how long a second is.

@@ -6,29 +6,30 @@ use checkout::context::Ctx;
 use child::ssh;
 use clap::ArgMatches;
 use common::{artifact::Pending, display::short, error::usage};
+use plan::steps::CopyFiles;
 use std::path::PathBuf;
 
 /// Where the key is, or will be.
 pub fn path(ctx: &Ctx) -> PathBuf {
-    ctx.knobs.optional("SSH_KEY").map_or_else(|| ctx.dist().join("ssh.key"), |path| ctx.root.join(path))
+    ctx.knobs.optional("SSH_KEY").map_or_else(|| ctx.dist().ssh_key(), |path| ctx.root.join(path))
 }
 
 /// `ssh-key`.
 pub fn run(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let key = path(ctx);
-    let conf = ctx.dist().join("conf");
+    let conf = ctx.dist().conf();
     let cmd = ssh::keygen_command(&ctx.tools, &key)?;
     if ctx.globals.dry_run {
         println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.conf_dir, &ctx.root), short(&conf, &ctx.root));
         return Ok(());
     }
-    if key.exists() && !key.starts_with(ctx.dist()) {
+    if key.exists() && !key.starts_with(ctx.dist().path()) {
         return Err(usage(format!("`{}` exists, and is not made anew\nhint: remove it first, or name another by SSH_KEY", key.display())));
     }
     let mut public = key.clone().into_os_string();
     public.push(".pub");
     let public = PathBuf::from(public);
-    std::fs::create_dir_all(ctx.dist()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().display()))?;
+    std::fs::create_dir_all(ctx.dist().path()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().path().display()))?;
     for old in [&key, &public] {
         let _ = std::fs::remove_file(old);
     }
@@ -54,5 +55,5 @@ fn copy_configuration(ctx: &Ctx, to: &std::path::Path) -> Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_dir_all(to);
-    native::files::copy_files(std::slice::from_ref(&ctx.knobs.conf_dir), to)
+    native::files::copy_files(&CopyFiles { from: vec![ctx.knobs.conf_dir.clone()], to: to.to_owned() })
 }
