@@ -3,7 +3,7 @@
 use crate::Checkout;
 use child::{Tools, environment::Environment};
 use knobs::Knobs;
-use plan::{EngineKind, Profile};
+use plan::{Capabilities, Dist, EngineKind, Layout, Profile};
 use std::path::PathBuf;
 
 /// The options that stand before the verb.
@@ -44,8 +44,20 @@ pub struct Ctx {
 impl Ctx {
     /// `dist/`.
     #[must_use]
-    pub fn dist(&self) -> PathBuf {
-        self.root.join("dist")
+    pub fn dist(&self) -> Dist {
+        Dist::of(&self.root)
+    }
+
+    /// Where the build of `tree` lies.
+    #[must_use]
+    pub fn layout(&self, tree: &Checkout) -> Layout {
+        self.dist().version(self.knobs.arch, tree.version())
+    }
+
+    /// What the tree and its engine can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&self.profile, self.engine)
     }
 
     /// Reads git's facts of the tree.

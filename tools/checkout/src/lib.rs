@@ -27,7 +27,7 @@ use pkgbuild::{
     dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
 };
-use plan::{Composed, EngineKind, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
+use plan::{Capabilities, Composed, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
@@ -40,7 +40,6 @@ use std::{
 /// A tree as git sees it now.
 pub struct Checkout {
     root: PathBuf,
-    dist: PathBuf,
     profile: Profile,
     knobs: Knobs,
     version: String,
@@ -51,7 +50,7 @@ pub struct Checkout {
     state: Arc<TreeState>,
     describe: String,
     git: Git,
-    engine: EngineKind,
+    can: Capabilities,
     builder: (String, String),
     packages: RefCell<BTreeMap<String, PackageFacts>>,
     release: OnceCell<Release>,
@@ -72,7 +71,6 @@ impl Checkout {
         let version = ctx.knobs.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
         Ok(Self {
             root: ctx.root.clone(),
-            dist: ctx.dist(),
             profile: ctx.profile.clone(),
             knobs: ctx.knobs.clone(),
             version,
@@ -82,7 +80,7 @@ impl Checkout {
             state: Arc::new(state),
             describe: facts.describe,
             git,
-            engine: ctx.engine,
+            can: ctx.capabilities(),
             builder: ctx.environment.builder(),
             packages: RefCell::default(),
             release: OnceCell::new(),
@@ -308,7 +306,7 @@ impl Checkout {
     fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
         // Where images are in a registry, nobody asks what they were made from, unless packages are built one after the other.
         let path = dir.join("Dockerfile");
-        if self.profile.packages.published {
+        if self.can.packages_are_published {
             return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
         }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -382,10 +380,6 @@ impl Facts for Checkout {
         self.epoch
     }
 
-    fn dist(&self) -> &Path {
-        &self.dist
-    }
-
     fn package(&self, name: &str) -> Result<PackageFacts> {
         self.look_up(name)
     }
@@ -421,7 +415,7 @@ impl Facts for Checkout {
         }
         let tags = self.git.look_text(["tag"])?;
         let mut release = release::of_push(self.state.branch(), &self.describe, &tags, self.profile.tree.exact_releases);
-        if let Some(platform) = platform_name(&self.profile, &self.knobs) {
+        if let Some(platform) = platform_name(self.can, &self.knobs) {
             release.release = release.release.map(|name| format!("{name}-{platform}"));
         }
         if let Some(hash) = &self.knobs.eve_hash {
@@ -437,8 +431,8 @@ impl Facts for Checkout {
         &self.root
     }
 
-    fn uses_containers(&self) -> bool {
-        self.engine == EngineKind::Linuxkit
+    fn capabilities(&self) -> Capabilities {
+        self.can
     }
 
     fn folder_digest(&self, folder: &Path) -> Result<String> {
@@ -463,12 +457,12 @@ impl Facts for Checkout {
 fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
     let plain = version::version(facts, ctx.knobs.dev, ctx.profile.tree.exact_releases);
     let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.optional("KERNEL_TAG")?, kernel.prefix.as_str())));
-    version::with_platform(plain, kernel, platform_name(&ctx.profile, &ctx.knobs))
+    version::with_platform(plain, kernel, platform_name(ctx.capabilities(), &ctx.knobs))
 }
 
 /// The platform as it stands in names: none for the one that all have.
-fn platform_name<'k>(profile: &Profile, knobs: &'k Knobs) -> Option<&'k str> {
-    Some(knobs.platform.as_str()).filter(|platform| profile.tree.platforms && *platform != "generic")
+fn platform_name(can: Capabilities, knobs: &Knobs) -> Option<&str> {
+    Some(knobs.platform.as_str()).filter(|platform| can.platforms_have_names && *platform != "generic")
 }
 
 /// The build.yml of a package without variants: the template that makes it, where there is one.

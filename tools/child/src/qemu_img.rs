@@ -88,16 +88,20 @@ impl QemuImg {
         advise(cmd.arg(raw).arg(out).run())
     }
 
-    /// Writes the raw disk `raw` as `format` (`vdi`, `parallels`) to `out`, as a disk of `size` bytes.
-    pub fn convert_grown(&self, raw: &Path, format: &str, out: &Path, size: u64) -> Result<()> {
+    /// Writes the raw disk `raw` as `format` (`vdi`, `parallels`) with its `options` to `out`, as a disk of `size` bytes.
+    pub fn convert_grown(&self, raw: &Path, format: &str, options: &str, out: &Path, size: u64) -> Result<()> {
         // Formats without a resize of their own are made from a raw disk of that size: a sparse overlay of the raw one.
         let dir = out.parent().context("an image has a folder")?;
         let grown =
             tempfile::Builder::new().prefix(".grown-").suffix(".qcow2").tempfile_in(dir).context("cannot make a temporary image")?;
         self.create_overlay(raw, "raw", grown.path())?;
         self.resize_format(grown.path(), "qcow2", size)?;
-        let cmd = self.command(format!("converting {} to {format}", raw.display()))?;
-        advise(cmd.args(["convert", "-f", "qcow2", "-O", format, "-m", COROUTINES]).arg(grown.path()).arg(out).run())
+        let mut cmd = self.command(format!("converting {} to {format}", raw.display()))?;
+        cmd = cmd.args(["convert", "-f", "qcow2", "-O", format, "-m", COROUTINES]);
+        if !options.is_empty() {
+            cmd = cmd.args(["-o", options]);
+        }
+        advise(cmd.arg(grown.path()).arg(out).run())
     }
 
     /// The command that makes `out` an empty disk of `mebibytes`.
@@ -217,7 +221,7 @@ mod tests {
             assert!(tool.resize(&out, 1 << 20).is_err());
         }
         let vdi = dir.path().join("a.vdi");
-        tool.convert_grown(&raw, "vdi", &vdi, size).unwrap();
+        tool.convert_grown(&raw, "vdi", "", &vdi, size).unwrap();
         assert_eq!(info(&vdi), (json!("vdi"), json!(size)));
         assert_eq!(fs::metadata(&raw).unwrap().len(), 8 << 20);
         let back = dir.path().join("back.raw");

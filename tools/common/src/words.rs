@@ -3,7 +3,7 @@
 use crate::error::usage;
 use anyhow::Result;
 
-/// Declares an enum whose values are a closed set of words: `as_str`, `Display` and `FromStr` use the word, `ALL` lists them.
+/// Declares an enum whose values are a closed set of words: `as_str`, `Display` and `FromStr` use the word, `WORDS` lists them.
 #[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -32,7 +32,7 @@ macro_rules! words {
         impl ::std::str::FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                match text { $($text => Ok(Self::$variant),)+ _ => Err(format!("`{text}` is none of {}", [$($text),+].join(", "))) }
+                match text { $($text => Ok(Self::$variant),)+ _ => Err(format!("`{text}` is none of {}", Self::WORDS.join(", "))) }
             }
         }
     };

@@ -10,17 +10,16 @@ pub mod progress;
 mod schedule;
 pub mod stamp;
 
-pub use engine::Engine;
+pub use engine::{Engine, Making, making};
 pub use job::Job;
-pub use lock::{LOCK, lock_tree};
+pub use lock::lock_tree;
 
 use anyhow::{Context as _, Result};
 use common::display::seconds;
-use plan::{Action, Node, NodeId, PackageWork, Plan};
+use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -33,25 +32,15 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// Where a run keeps its books, and how it runs.
+/// Which build a run makes, and how it runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder of stamps and logs: `dist/<arch>/<version>`.
-    pub books: PathBuf,
+    /// The build, whose stamps and logs are kept.
+    pub layout: Layout,
     /// How many nodes at once.
     pub jobs: usize,
     /// Whether the tools' output is shown.
     pub verbose: bool,
-}
-
-impl Options {
-    fn stamp(&self, id: &NodeId) -> PathBuf {
-        self.books.join(".stamps").join(format!("{}.json", id.file_stem()))
-    }
-
-    fn log(&self, id: &NodeId) -> PathBuf {
-        self.books.join("logs").join(format!("{}.log", id.file_stem()))
-    }
 }
 
 /// Whether a node is up to date.
@@ -107,17 +96,14 @@ fn is_package(node: &Node) -> bool {
 }
 
 fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, options: &Options) -> Result<State> {
-    match &node.action {
-        Action::BuildPackage(job) if job.work != PackageWork::Build || job.force => return Ok(State::Stale("it was asked for".into())),
-        // It is not we who keep the image: what has it looks itself.
-        Action::BuildEve(_) => return Ok(State::Stale("it was asked for".into())),
-        Action::BuildPackage(job) => {
-            let missing = || State::Stale(format!("{} is not in the image cache", job.image));
-            return Ok(engine.package(job)?.map_or_else(missing, State::Fresh));
-        }
-        _ => {}
+    if node.step.is_always_due() {
+        return Ok(State::Stale("it was asked for".into()));
     }
-    let Some(stamp) = Stamp::read(&options.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
+    if let Some(package) = node.step.package() {
+        let missing = || State::Stale(format!("{} is not in the image cache", package.image));
+        return Ok(engine.find_package(package)?.map_or_else(missing, State::Fresh));
+    }
+    let Some(stamp) = Stamp::read(&options.layout.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
     Ok(stamp.stale(node, &needs).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
 }
 
@@ -153,9 +139,9 @@ pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Res
         scope.spawn(|| progress.animate());
         let result = nodes.iter().try_for_each(|node| {
             let since = Instant::now();
-            let job = Job::start(node, &options.log(&node.id), options.verbose, &progress)?;
+            let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, &progress)?;
             progress.start(&node.id.to_string(), "it was asked for");
-            engine.make(node, &job).with_context(|| format!("{} failed after {}", node.id, seconds(since.elapsed())))?;
+            engine::make(engine, node, &job).with_context(|| format!("{} failed after {}", node.id, seconds(since.elapsed())))?;
             outcome.warnings.extend(job.finish());
             outcome.made.push((node.id.clone(), since.elapsed()));
             progress.finish(&node.id.to_string(), None);
@@ -178,22 +164,21 @@ fn bring_up_to_date(
         State::Fresh(result) => return Ok((result, None)),
         State::Stale(reason) => reason,
     };
-    let job = Job::start(node, &options.log(&node.id), options.verbose, progress)?;
+    let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, progress)?;
     progress.start(&node.id.to_string(), &reason);
-    let stamp = options.stamp(&node.id);
+    let stamp = options.layout.stamp(&node.id);
     let before = Stamp::read(&stamp);
     // A node that fails half-way must not look finished because of an older stamp.
     let _ = std::fs::remove_file(&stamp);
-    engine.make(node, &job)?;
-    if let Action::BuildPackage(package) = &node.action {
-        // What another program has built it may keep where we do not look; then its name stands for it.
-        let digest = engine.package(package)?.unwrap_or_else(|| package.image.to_string());
+    engine::make(engine, node, &job)?;
+    if let Some(package) = node.step.package() {
+        // Another program may keep the image where we do not look; then the image's name stands for it.
+        let digest = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
         return Ok((digest, Some(job.finish())));
     }
     let record = Stamp::of(node, needs)?;
     record.write(&stamp)?;
-    if matches!(node.action, Action::CopyFiles { .. }) {
-        // A file that its folder has no more would go on into whatever takes the whole folder.
+    if node.step.owns_its_outputs() {
         before.iter().flat_map(|before| before.gone(&record)).for_each(|path| drop(std::fs::remove_file(path)));
     }
     Ok((record.result(), Some(job.finish())))

@@ -1,18 +1,14 @@
 //! One run at a time in a tree's `dist/`.
 
 use anyhow::{Context as _, Result};
-use std::{
-    fs::{File, TryLockError},
-    path::Path,
-};
-
-/// The name of the file in `dist/` that a build holds.
-pub const LOCK: &str = ".lock";
+use plan::Dist;
+use std::fs::{File, TryLockError};
 
 /// Takes the lock, waiting for another run if there is one; it is given back when the file is closed, also by a crash.
-pub fn lock_tree(dist: &Path) -> Result<File> {
-    std::fs::create_dir_all(dist).with_context(|| format!("cannot make the folder `{}`", dist.display()))?;
-    let path = dist.join(LOCK);
+pub fn lock_tree(dist: &Dist) -> Result<File> {
+    let folder = dist.path();
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    let path = dist.lock();
     let file = File::options()
         .create(true)
         .write(true)
@@ -21,7 +17,7 @@ pub fn lock_tree(dist: &Path) -> Result<File> {
         .with_context(|| format!("cannot open `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => eprintln!("another build runs in `{}`: waiting for it", dist.display()),
+        Err(TryLockError::WouldBlock) => eprintln!("another build runs in `{}`: waiting for it", folder.display()),
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock `{}`", path.display())),
     }
     file.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;

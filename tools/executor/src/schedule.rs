@@ -116,23 +116,35 @@ fn note(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plan::{Action, Need, PackageJob};
-    use std::{path::PathBuf, time::Duration};
+    use crate::Making;
+    use plan::{Layout, Need, steps};
+    use std::{any::Any, path::PathBuf, time::Duration};
 
     /// Writes small files slowly; the one called `broken` breaks.
     struct Slow;
 
-    impl Engine for Slow {
-        fn package(&self, _: &PackageJob) -> Result<Option<String>> {
-            Ok(None)
-        }
+    macro_rules! slow_engine {
+        ($($method:ident $step:ident,)*) => {
+            impl Engine for Slow {
+                fn find_package(&self, _: &steps::BuildPackage) -> Result<Option<String>> {
+                    Ok(None)
+                }
 
-        fn make(&self, node: &Node, _: &crate::Job<'_>) -> Result<()> {
+                $(fn $method<'e>(&'e self, step: &'e steps::$step) -> Result<Making<'e>> {
+                    write_slowly(step)
+                })*
+            }
+        };
+    }
+    plan::for_each_step!(slow_engine);
+
+    fn write_slowly(step: &dyn Any) -> Result<Making<'_>> {
+        let steps::WriteText { path, text } = step.downcast_ref().context("only texts")?;
+        Ok(Making::by(move |_| {
             std::thread::sleep(Duration::from_millis(20));
-            let Action::WriteText { path, text } = &node.action else { anyhow::bail!("only texts") };
             assert!(text != "broken", "a defect");
             Ok(std::fs::write(path, text)?)
-        }
+        }))
     }
 
     fn text(folder: &std::path::Path, name: &'static str, text: &str, needs: &[&'static str]) -> Node {
@@ -143,7 +155,7 @@ mod tests {
             inputs: vec![],
             needs,
             outputs: vec![path.clone()],
-            action: Action::WriteText { path, text: text.into() },
+            step: steps::WriteText { path, text: text.into() }.into(),
         }
     }
 
@@ -153,7 +165,7 @@ mod tests {
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
         let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
-        let options = Options { books: path.join("books"), jobs: 4, verbose: false };
+        let options = Options { layout: Layout::at(path.join("books")), jobs: 4, verbose: false };
         let outcome = run(&plan, &wanted, &Slow, &options)?;
         Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
     }

@@ -154,12 +154,12 @@ fn output(path: &Path) -> Result<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plan::{Action, Input, NodeId};
+    use plan::{Input, NodeId, steps::WriteText};
 
     fn node(path: &Path, value: &str) -> Node {
         Node {
             id: NodeId::Version,
-            action: Action::WriteText { path: path.to_owned(), text: String::new() },
+            step: WriteText { path: path.to_owned(), text: String::new() }.into(),
             inputs: vec![Input { name: "HV".into(), value: value.into() }],
             needs: vec![],
             outputs: vec![path.to_owned()],

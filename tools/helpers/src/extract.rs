@@ -91,10 +91,11 @@ fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
 /// The built disk, and the image below it: a machine that `run` started writes to an overlay beside the image.
 fn find_built(ctx: &Ctx, name: &str, arch: Arch) -> Result<(PathBuf, Option<PathBuf>)> {
     let stem = if name == "installer" { "target" } else { name };
-    let folder = ctx.dist().join(arch.as_str()).join("current");
+    let current = ctx.dist().current(arch);
+    let folder = current.path();
     let places = ["qcow2", "raw", "img"].map(|format| folder.join(format!("{stem}.{format}")));
     let written =
-        ["qcow2", "raw"].map(|format| (folder.join(format!("run/{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
+        ["qcow2", "raw"].map(|format| (current.run().join(format!("{stem}-{format}.qcow2")), folder.join(format!("{stem}.{format}"))));
     if let Some((overlay, base)) = written.into_iter().find(|(overlay, base)| overlay.exists() && base.exists()) {
         return Ok((overlay, Some(base)));
     }

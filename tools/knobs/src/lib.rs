@@ -4,6 +4,7 @@
 //! clap checks them. Reads no environment and no file itself.
 
 mod compat;
+mod formats;
 mod image;
 mod known;
 mod parse;
@@ -18,6 +19,8 @@ pub use run::{
     ToolKnobs, VirtualBoxKnobs,
 };
 
+pub use formats::{Conversion, FORMATS, Format, ImageFormat, Reads};
+
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use common::Arch;
@@ -28,15 +31,6 @@ common::words! {
     RootfsFormat { /// squashfs, read-only and compressed.
         Squash = "squash", /// ext4, for the debugging of what writes to it.
         Ext4 = "ext4" }
-}
-common::words! {
-    /// A format of the live disk image.
-    ImageFormat { /// QEMU's.
-        Qcow2 = "qcow2", /// The disk's bytes.
-        Raw = "raw", /// VirtualBox's.
-        Vdi = "vdi", /// A Parallels bundle.
-        Parallels = "parallels", /// A tar.gz for Google's cloud.
-        Gcp = "gcp" }
 }
 common::words! {
     /// A compressor of the squashfs.

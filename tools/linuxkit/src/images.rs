@@ -8,7 +8,10 @@ use executor::Job;
 use filetree::{Content, Node as FileNode, Tree};
 use knobs::Knobs;
 use native::{check_limit, files, link_beside};
-use plan::{Action, DiskJob, ImageRef, Node, NodeId, StickJob};
+use plan::{
+    ImageRef, Node, NodeId,
+    steps::{MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs},
+};
 use std::{fs::File, io::Write as _, path::Path};
 
 /// What a failed node may have left half made, under its final name because the tools were told that name.
@@ -59,8 +62,8 @@ pub(super) struct Containers<'e> {
     pub ours: bool,
 }
 
-pub(super) fn pack_rootfs(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::PackRootfs { tar, out, link, limit, tool, format, epoch, .. } = action else { bail!("this node packs nothing") };
+pub(super) fn pack_rootfs(at: &Containers<'_>, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
+    let PackRootfs { tar, out, link, limit, tool, format, epoch, .. } = step;
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let step = Step {
@@ -76,8 +79,8 @@ pub(super) fn pack_rootfs(at: &Containers<'_>, action: &Action, job: &Job<'_>) -
     link_beside(link.as_deref(), out)
 }
 
-pub(super) fn make_config(at: &Containers<'_>, root: &Path, action: &Action, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
-    let Action::MakeConfig { conf_dir, files, version, epoch, out, tool, .. } = action else { bail!("this node makes no configuration") };
+pub(super) fn make_config(at: &Containers<'_>, root: &Path, step: &MakeConfig, knobs: &Knobs, job: &Job<'_>) -> Result<()> {
+    let MakeConfig { conf_dir, files, version, epoch, out, tool, .. } = step;
     let tar = match files.as_slice() {
         [] => configuration_tar(conf_dir, root, *epoch)?,
         files => filetree::write_tar(&files::listed(conf_dir, files, *epoch)?, Vec::new())?,
@@ -120,7 +123,7 @@ fn configuration_tar(conf_dir: &Path, root: &Path, epoch: i64) -> Result<Vec<u8>
     filetree::write_tar(&tree, Vec::new())
 }
 
-pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> Result<()> {
+pub(super) fn make_disk(at: &Containers<'_>, disk: &MakeDisk, job: &Job<'_>) -> Result<()> {
     if let Some(board) = &disk.board {
         native::place_board(&disk.parts, board)?;
     }
@@ -152,8 +155,8 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &DiskJob, job: &Job<'_>) -> R
     })
 }
 
-pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::MakeIso { kind, tar, parts, out, tool, epoch } = action else { bail!("this node makes no ISO") };
+pub(super) fn make_iso(at: &Containers<'_>, step: &MakeIso, job: &Job<'_>) -> Result<()> {
+    let MakeIso { kind, tar, parts, out, tool, epoch } = step;
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let volumes = [(parts.as_path(), "/bits"), (out.as_path(), "/output.iso")];
@@ -176,7 +179,7 @@ pub(super) fn make_iso(at: &Containers<'_>, action: &Action, job: &Job<'_>) -> R
     check_written(out, "docker", |_| Ok(()))
 }
 
-pub(super) fn make_stick(at: &Containers<'_>, stick: &StickJob, job: &Job<'_>) -> Result<()> {
+pub(super) fn make_stick(at: &Containers<'_>, stick: &MakeStick, job: &Job<'_>) -> Result<()> {
     let tar = filetree::write_tar(&files::stick(stick)?.tree(stick.epoch)?, Vec::new())?;
     let device = format!("{}:/output.img", stick.out.display());
     let epoch = format!("SOURCE_DATE_EPOCH={}", stick.epoch);
@@ -200,8 +203,8 @@ pub(super) fn make_stick(at: &Containers<'_>, stick: &StickJob, job: &Job<'_>) -
     step.command(at.tools, &job.output())?.stdin_bytes(tar).run()
 }
 
-pub(super) fn make_sbom(at: &Containers<'_>, action: &Action, spool: &Path, job: &Job<'_>) -> Result<()> {
-    let Action::MakeSbom { tar, config, image, out } = action else { bail!("this node lists nothing") };
+pub(super) fn make_sbom(at: &Containers<'_>, step: &MakeSbom, spool: &Path, job: &Job<'_>) -> Result<()> {
+    let MakeSbom { tar, config, image, out } = step;
     let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
     let mut tree = filetree::entries_to_tree(filetree::read_tar_file(std::sync::Arc::new(file))?)?;
     // An ordinary user cannot make devices, and syft does not look at them.

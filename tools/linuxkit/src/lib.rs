@@ -6,16 +6,22 @@ mod images;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{
-    Output, Tools, docker, linuxkit::Dialect, linuxkit::EveCall, linuxkit::Linuxkit, linuxkit::PackageCall, linuxkit::Settings,
+    Tool, Tools, docker, linuxkit::Dialect, linuxkit::EveCall, linuxkit::Linuxkit, linuxkit::PackageCall, linuxkit::Settings,
     qemu_img::QemuImg,
 };
-use common::artifact::Pending;
-use executor::{Engine, Job};
+use common::artifact::{Pending, write_atomically};
+use executor::{Engine, Job, Making};
 use filetree::Spool;
 use knobs::{ImageFormat, Knobs};
 use native::files;
 use oci::Cache;
-use plan::{Action, EngineKind, EveJob, ImageRef, Node, PackageJob, Profile};
+use plan::{
+    Node, Profile,
+    steps::{
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, CopyFiles, ExportParts, Link, MakeConfig, MakeDisk, MakeIso, MakeNet,
+        MakePersist, MakeSbom, MakeStick, PackRootfs, ResolveYml, TakeOut, WriteText,
+    },
+};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -42,7 +48,7 @@ pub struct LinuxkitEngine {
 impl LinuxkitEngine {
     /// Looks at nothing yet.
     pub fn new(ctx: &Ctx) -> Result<Self> {
-        if ctx.engine != EngineKind::Linuxkit {
+        if !ctx.capabilities().tools_run_in_containers {
             bail!("{} needs --engine linuxkit", ctx.profile.tree.name);
         }
         let pinned = ctx.profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
@@ -50,8 +56,8 @@ impl LinuxkitEngine {
         Ok(Self {
             root: ctx.root.clone(),
             packages: ctx.profile.packages.folder.clone(),
-            ours: !ctx.profile.packages.published,
-            spool: ctx.dist().join("tmp"),
+            ours: !ctx.capabilities().packages_are_published,
+            spool: ctx.dist().spool(),
             tools: ctx.tools.clone(),
             knobs: ctx.knobs.clone(),
             pinned: Dialect::of_pin(pinned),
@@ -70,12 +76,8 @@ impl LinuxkitEngine {
         images::Containers { tools: &self.tools, ours: self.ours }
     }
 
-    fn output(job: &Job<'_>) -> Output {
-        job.output()
-    }
-
-    fn build_package(&self, package: &PackageJob, job: &Job<'_>) -> Result<()> {
-        let output = Self::output(job);
+    fn build(&self, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
+        let output = job.output();
         {
             let _dockerfile = package.dockerfile.as_ref().map(|text| Borrowed::write(package.dir.join("Dockerfile"), text)).transpose()?;
             self.in_own_cache(|cache| self.linuxkit().package(&package_call(package), &self.root, cache, &output))?;
@@ -106,9 +108,10 @@ impl LinuxkitEngine {
         fork.join()
     }
 
-    fn export(&self, package: &str, image: &ImageRef, entries: &[String], out: &Path, fetch: bool, job: &Job<'_>) -> Result<()> {
-        let output = Self::output(job);
-        if fetch {
+    fn export(&self, step: &ExportParts, job: &Job<'_>) -> Result<()> {
+        let ExportParts { package, image, out, .. } = step;
+        let output = job.output();
+        if step.fetch {
             self.in_own_cache(|cache| self.linuxkit().fetch_package(&self.packages.join(package), image.arch, &self.root, cache, &output))?;
         }
         std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
@@ -120,45 +123,43 @@ impl LinuxkitEngine {
             let entries = filetree::read_tar_stream(stream, &mut spool).and_then(filetree::entries_to_tree);
             entries.with_context(|| format!("`linuxkit` printed no tar while taking files out of {image}"))
         })?;
-        files::export(&tree, &image.to_string(), entries, out)
+        files::export(&tree, step)
     }
 
-    fn compose(&self, action: &Action, job: &Job<'_>) -> Result<()> {
-        let Action::ComposeRootfs { yml, arch, sources, kernel, update, out, .. } = action else { bail!("this node composes nothing") };
+    fn compose(&self, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
+        let ComposeRootfs { yml, arch, sources, kernel, update, out, .. } = step;
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = |path: &Path| images::check_written(path, "linuxkit", |file| filetree::read_tar_file(Arc::new(file)).map(drop));
         // A kernel that somebody put in is not what linuxkit would find in an older tar.
         if *update && kernel.is_none() && out.is_file() {
             let pending = Pending::new(out)?;
-            self.linuxkit().build(yml, *arch, sources, Some(out), pending.part(), &Self::output(job))?;
+            self.linuxkit().build(yml, *arch, sources, Some(out), pending.part(), &job.output())?;
             whole(pending.part())?;
             return pending.commit();
         }
-        self.linuxkit().build(yml, *arch, sources, None, out, &Self::output(job))?;
+        self.linuxkit().build(yml, *arch, sources, None, out, &job.output())?;
         whole(out)?;
         kernel.as_ref().map_or(Ok(()), |kernel| files::replace_kernel(out, kernel))
     }
 
-    fn convert(&self, action: &Action, job: &Job<'_>) -> Result<()> {
-        let Action::ConvertDisk { raw, format: ImageFormat::Qcow2, size_mib, compressed: true, out, .. } = action else {
-            return native::convert(action, &self.tools, job);
-        };
-        native::check_size(raw, size_mib << 20)?;
-        let tool = QemuImg::new(&self.tools, Self::output(job))?;
-        tool.convert_as_make_did(raw, out)?;
-        tool.resize_as_make_did(out, *size_mib)
+    /// A compressed qcow2 in the words of the old Makefile.
+    fn convert_as_make_did(&self, step: &ConvertDisk, job: &Job<'_>) -> Result<()> {
+        native::check_size(&step.raw, step.size_mib << 20)?;
+        let tool = QemuImg::new(&self.tools, job.output())?;
+        tool.convert_as_make_did(&step.raw, &step.out)?;
+        tool.resize_as_make_did(&step.out, step.size_mib)
     }
 
-    fn eve(&self, eve: &EveJob, job: &Job<'_>) -> Result<()> {
+    fn eve(&self, eve: &BuildEve, job: &Job<'_>) -> Result<()> {
         for (from, to) in &eve.copies {
             files::copy_file(from, to)?;
         }
-        files::write_text(&eve.context.join("Dockerfile"), &eve.dockerfile)?;
+        write_atomically(&eve.context.join("Dockerfile"), eve.dockerfile.as_bytes())?;
         for (tag, release) in &eve.calls {
             let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let EveJob { context, work, arch, force, .. } = eve;
+            let BuildEve { context, work, arch, force, .. } = eve;
             let call = EveCall { context, work: *work, tag, release: release.as_deref(), arch: *arch, force: *force };
-            self.linuxkit().eve(&call, &self.root, &Self::output(job))?;
+            self.linuxkit().eve(&call, &self.root, &job.output())?;
         }
         Ok(())
     }
@@ -181,7 +182,7 @@ fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings<'_> {
     }
 }
 
-fn package_call(job: &PackageJob) -> PackageCall<'_> {
+fn package_call(job: &BuildPackage) -> PackageCall<'_> {
     PackageCall {
         name: &job.name,
         dir: &job.dir,
@@ -201,7 +202,7 @@ struct Borrowed(PathBuf);
 
 impl Borrowed {
     fn write(path: PathBuf, text: &str) -> Result<Self> {
-        files::write_text(&path, text)?;
+        write_atomically(&path, text.as_bytes())?;
         Ok(Self(path))
     }
 }
@@ -212,44 +213,107 @@ impl Drop for Borrowed {
     }
 }
 
+/// A step that a tool image makes in a container.
+fn by_container<'e>(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Result<Making<'e>> {
+    Ok(Making::by(run).with(Tool::Docker, "to run the steps of the linuxkit engine"))
+}
+
+/// A step that linuxkit makes, which starts docker.
+fn by_linuxkit<'e>(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Result<Making<'e>> {
+    Ok(by_container(run)?.with(Tool::Linuxkit, "to build packages and root file systems"))
+}
+
 impl Engine for LinuxkitEngine {
-    fn package(&self, job: &PackageJob) -> Result<Option<String>> {
+    fn find_package(&self, package: &BuildPackage) -> Result<Option<String>> {
         let mut digests = Vec::new();
-        for arch in &job.platforms {
-            match self.cache.find(&job.image.reference, arch.as_str())? {
-                // What the native engine has made an old linuxkit would take for broken.
+        for arch in &package.platforms {
+            match self.cache.find(&package.image.reference, arch.as_str())? {
+                // An old linuxkit takes the layers that the native engine has written for broken.
                 Some(image) if image.layers.iter().any(oci::Layer::is_plain) && !self.linuxkit().reads_plain_layers() => return Ok(None),
                 Some(image) => digests.push(image.digest),
                 None => return Ok(None),
             }
         }
-        // docker's own store is not looked into: what must be there too is handed to it again.
-        Ok((!job.docker_load).then(|| digests.join(" ")))
+        // We cannot inspect docker's own store, so an image that must be there too is always handed to it again.
+        Ok((!package.docker_load).then(|| digests.join(" ")))
     }
 
-    fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
-        let result = match &node.action {
-            Action::WriteText { path, text } | Action::ResolveYml { out: path, text, .. } => files::write_text(path, text),
-            Action::Link { link, target } => files::link(link, target),
-            Action::MakePersist { out } => files::make_persist(out),
-            Action::CopyFiles { from, to } => files::copy_files(from, to),
-            Action::ExportParts { package, image, out, entries, fetch } => self.export(package, image, entries, out, *fetch, job),
-            Action::BuildPackage(package) => self.build_package(package, job),
-            Action::ComposeRootfs { .. } => self.compose(&node.action, job),
-            Action::PackRootfs { .. } => images::pack_rootfs(&self.containers(), &node.action, job),
-            Action::MakeConfig { .. } => images::make_config(&self.containers(), &self.root, &node.action, &self.knobs, job),
-            Action::MakeDisk(disk) => images::make_disk(&self.containers(), disk, job),
-            Action::MakeStick(stick) => images::make_stick(&self.containers(), stick, job),
-            Action::MakeIso { .. } => images::make_iso(&self.containers(), &node.action, job),
-            Action::MakeNet { iso, parts, epoch, out } => native::make_net(parts, iso.as_deref(), *epoch, out),
-            Action::TakeOut { tar, entry, out } => files::take_out(tar, entry, out),
-            Action::ConvertDisk { .. } => self.convert(&node.action, job),
-            Action::MakeSbom { .. } => images::make_sbom(&self.containers(), &node.action, &self.spool, job),
-            Action::BuildEve(eve) => self.eve(eve, job),
-        };
-        if result.is_err() {
-            images::remove_outputs(node);
+    fn clean_up(&self, failed: &Node) {
+        images::remove_outputs(failed);
+    }
+
+    fn write_text<'e>(&'e self, step: &'e WriteText) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::write_text(step)))
+    }
+
+    fn resolve_yml<'e>(&'e self, step: &'e ResolveYml) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::resolve_yml(step)))
+    }
+
+    fn link<'e>(&'e self, step: &'e Link) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::link(step)))
+    }
+
+    fn make_persist<'e>(&'e self, step: &'e MakePersist) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::make_persist(step)))
+    }
+
+    fn copy_files<'e>(&'e self, step: &'e CopyFiles) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::copy_files(step)))
+    }
+
+    fn take_out<'e>(&'e self, step: &'e TakeOut) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::take_out(step)))
+    }
+
+    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
+        Ok(Making::by(|_| native::make_net(step)))
+    }
+
+    fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
+        if step.format == ImageFormat::Qcow2 && step.compressed {
+            return Ok(Making::by(|job| self.convert_as_make_did(step, job)).with(Tool::QemuImg, "to convert the disk to qcow2"));
         }
-        result
+        Ok(native::convert(step, &self.tools))
+    }
+
+    fn export_parts<'e>(&'e self, step: &'e ExportParts) -> Result<Making<'e>> {
+        by_linuxkit(|job| self.export(step, job))
+    }
+
+    fn build_package<'e>(&'e self, step: &'e BuildPackage) -> Result<Making<'e>> {
+        by_linuxkit(|job| self.build(step, job))
+    }
+
+    fn compose_rootfs<'e>(&'e self, step: &'e ComposeRootfs) -> Result<Making<'e>> {
+        by_linuxkit(|job| self.compose(step, job))
+    }
+
+    fn build_eve<'e>(&'e self, step: &'e BuildEve) -> Result<Making<'e>> {
+        by_linuxkit(|job| self.eve(step, job))
+    }
+
+    fn pack_rootfs<'e>(&'e self, step: &'e PackRootfs) -> Result<Making<'e>> {
+        by_container(|job| images::pack_rootfs(&self.containers(), step, job))
+    }
+
+    fn make_config<'e>(&'e self, step: &'e MakeConfig) -> Result<Making<'e>> {
+        by_container(|job| images::make_config(&self.containers(), &self.root, step, &self.knobs, job))
+    }
+
+    fn make_disk<'e>(&'e self, step: &'e MakeDisk) -> Result<Making<'e>> {
+        by_container(|job| images::make_disk(&self.containers(), step, job))
+    }
+
+    fn make_stick<'e>(&'e self, step: &'e MakeStick) -> Result<Making<'e>> {
+        by_container(|job| images::make_stick(&self.containers(), step, job))
+    }
+
+    fn make_iso<'e>(&'e self, step: &'e MakeIso) -> Result<Making<'e>> {
+        by_container(|job| images::make_iso(&self.containers(), step, job))
+    }
+
+    fn make_sbom<'e>(&'e self, step: &'e MakeSbom) -> Result<Making<'e>> {
+        by_container(|job| images::make_sbom(&self.containers(), step, &self.spool, job))
     }
 }

@@ -1,23 +1,31 @@
 //! A raw disk in other formats, by qemu-img or in process; no hole of a sparse disk is read.
 
 use anyhow::{Context as _, Result, bail};
-use child::{Output, Tools, qemu_img::QemuImg};
+use child::{Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::Pending;
 use diskimage::{gcp, gpt::Guid, parallels};
-use executor::Job;
-use knobs::ImageFormat;
-use plan::Action;
+use executor::Making;
+use knobs::Conversion;
+use plan::steps::ConvertDisk;
 use std::{fs::File, path::Path};
 
-/// Makes the disk that the [`Action::ConvertDisk`] asks for.
-pub fn convert(action: &Action, tools: &Tools, job: &Job<'_>) -> Result<()> {
-    let Action::ConvertDisk { raw, format, size_mib, epoch, compressed, uuid, out } = action else { bail!("this node converts nothing") };
+/// How the raw disk becomes the format that `step` asks for.
+pub fn convert<'e>(step: &'e ConvertDisk, tools: &'e Tools) -> Making<'e> {
+    let making = Making::by(|job| write(step, tools, &job.output()));
+    match step.format.row().conversion.is_by_qemu_img() {
+        true => making.with(Tool::QemuImg, format!("to convert the disk to {}", step.format)),
+        false => making,
+    }
+}
+
+fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
+    let ConvertDisk { raw, format, size_mib, epoch, compressed, uuid, out } = step;
     let size = size_mib << 20;
     check_size(raw, size)?;
     let pending = Pending::new(out)?;
-    let tool = || QemuImg::new(tools, Output::default().with_log(job.log_path()));
-    match format {
-        ImageFormat::Qcow2 => {
+    let tool = || QemuImg::new(tools, output.clone());
+    match format.row().conversion {
+        Conversion::Qcow2 => {
             let tool = tool()?;
             if *compressed {
                 tool.convert_to_qcow2(raw, pending.part())?;
@@ -26,14 +34,14 @@ pub fn convert(action: &Action, tools: &Tools, job: &Job<'_>) -> Result<()> {
             }
             tool.resize(pending.part(), size)?;
         }
-        ImageFormat::Vdi => tool()?.convert_grown(raw, "vdi", pending.part(), size)?,
-        ImageFormat::Parallels => return bundle(&tool()?, raw, size, uuid, out),
-        ImageFormat::Gcp => {
+        Conversion::Grown { name, options } => tool()?.convert_grown(raw, name, options, pending.part(), size)?,
+        Conversion::Bundle => return bundle(&tool()?, raw, size, uuid, out),
+        Conversion::Archive => {
             let options = gcp::Options::new(size, u32::try_from(*epoch).unwrap_or(0));
             let layout = gcp::layout(File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?, &options)?;
             layout.write(&mut pending.create()?)?;
         }
-        ImageFormat::Raw => bail!("a raw disk is not converted"),
+        Conversion::None => bail!("a raw disk is not converted"),
     }
     pending.commit()
 }
@@ -62,7 +70,7 @@ fn bundle(tool: &QemuImg, raw: &Path, size: u64, uuid: &str, out: &Path) -> Resu
     let _ = std::fs::remove_dir_all(&part);
     let result = (|| {
         std::fs::create_dir_all(&part).with_context(|| format!("cannot make the folder `{}`", part.display()))?;
-        tool.convert_grown(raw, "parallels", &part.join(parallels::image_name(&stem)), size)?;
+        tool.convert_grown(raw, "parallels", "", &part.join(parallels::image_name(&stem)), size)?;
         std::fs::write(part.join(parallels::DESCRIPTOR), parallels::descriptor(&stem, size, disk)?)?;
         if out.exists() {
             std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the old `{}`", out.display()))?;

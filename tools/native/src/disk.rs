@@ -1,14 +1,17 @@
 //! Parts → disks and installers.
 
 use crate::{boards, files};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use common::artifact::Pending;
 use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
-use plan::{Action, DiskJob, DiskKind, StickJob};
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+use plan::{
+    DiskKind,
+    steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick},
+};
+use std::{fs::File, os::unix::fs::FileExt as _};
 
-pub(super) fn make_config(action: &Action) -> Result<()> {
-    let Action::MakeConfig { conf_dir, files, origin, epoch, out, .. } = action else { bail!("this node makes no configuration") };
+pub(super) fn make_config(step: &MakeConfig) -> Result<()> {
+    let MakeConfig { conf_dir, files, origin, epoch, out, .. } = step;
     let tree = match files.as_slice() {
         [] => rootfs::config_tree(conf_dir, origin, *epoch)?,
         files => recipes::config_tree_of_tar(files::listed(conf_dir, files, *epoch)?, origin, *epoch)?,
@@ -19,23 +22,23 @@ pub(super) fn make_config(action: &Action) -> Result<()> {
     pending.commit()
 }
 
-pub(super) fn make_disk(job: &DiskJob) -> Result<()> {
-    if let Some(board) = &job.board {
-        boards::place(&job.parts, board)?;
+pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
+    if let Some(board) = &step.board {
+        boards::place(&step.parts, board)?;
     }
-    let words = job.words.iter().flat_map(|word| word.split_whitespace());
+    let words = step.words.iter().flat_map(|word| word.split_whitespace());
     let kinds = words.map(str::parse).collect::<Result<Vec<eve::Kind>>>()?;
-    let parts = recipes::Parts::of_folder(&job.parts, job.kind != DiskKind::Live)?;
-    let layout = disk::layout(recipes::disk(&kinds, job.bytes, &parts, job.epoch)?)?;
-    let pending = Pending::new(&job.out)?;
-    if job.keep {
-        let image = tempfile::tempfile_in(job.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
+    let parts = recipes::Parts::of_folder(&step.parts, step.kind != DiskKind::Live)?;
+    let layout = disk::layout(recipes::disk(&kinds, step.bytes, &parts, step.epoch)?)?;
+    let pending = Pending::new(&step.out)?;
+    if step.keep {
+        let image = tempfile::tempfile_in(step.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
         layout.write(&image)?;
-        let (old, disk) = (File::open(&job.out).with_context(|| format!("cannot open `{}`", job.out.display()))?, pending.create()?);
+        let (old, disk) = (File::open(&step.out).with_context(|| format!("cannot open `{}`", step.out.display()))?, pending.create()?);
         let size = old.metadata()?.len();
-        disk.set_len(size).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
-        sparse::copy(&old, 0, size, &disk, 0).with_context(|| format!("cannot copy `{}`", job.out.display()))?;
-        write_partitions(image, &disk).with_context(|| format!("cannot write to the copy of `{}`", job.out.display()))?;
+        disk.set_len(size).with_context(|| format!("cannot copy `{}`", step.out.display()))?;
+        sparse::copy(&old, 0, size, &disk, 0).with_context(|| format!("cannot copy `{}`", step.out.display()))?;
+        write_partitions(image, &disk).with_context(|| format!("cannot write to the copy of `{}`", step.out.display()))?;
     } else {
         layout.write(&pending.create()?)?;
     }
@@ -58,15 +61,15 @@ fn write_partitions(image: File, disk: &File) -> Result<()> {
 const BACKUP: u64 = 33 * gpt::SECTOR;
 
 /// A stick's image; a block device is written over, so its old files cannot shine through.
-pub(super) fn make_stick(job: &StickJob) -> Result<()> {
-    let layout = disk::layout(recipes::usb_conf(&files::stick(job)?, job.bytes, job.epoch)?)?;
-    if job.device {
+pub(super) fn make_stick(step: &MakeStick) -> Result<()> {
+    let layout = disk::layout(recipes::usb_conf(&files::stick(step)?, step.bytes, step.epoch)?)?;
+    if step.device {
         let image = tempfile::tempfile().context("cannot make a temporary file")?;
         layout.write(&image)?;
-        let device = File::options().write(true).open(&job.out).with_context(|| format!("cannot write to `{}`", job.out.display()))?;
-        return write_over(&image, &device).with_context(|| format!("cannot write to `{}`", job.out.display()));
+        let device = File::options().write(true).open(&step.out).with_context(|| format!("cannot write to `{}`", step.out.display()))?;
+        return write_over(&image, &device).with_context(|| format!("cannot write to `{}`", step.out.display()));
     }
-    let pending = Pending::new(&job.out)?;
+    let pending = Pending::new(&step.out)?;
     layout.write(&pending.create()?)?;
     pending.commit()
 }
@@ -95,20 +98,20 @@ fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn make_iso(kind: recipes::IsoKind, parts: &Path, epoch: i64, out: &Path) -> Result<()> {
-    let layout = recipes::iso(kind, &recipes::Parts::of_folder(parts, true)?, epoch)?;
-    let pending = Pending::new(out)?;
+pub(super) fn make_iso(step: &MakeIso) -> Result<()> {
+    let layout = recipes::iso(step.kind, &recipes::Parts::of_folder(&step.parts, true)?, step.epoch)?;
+    let pending = Pending::new(&step.out)?;
     layout.write(&pending.create()?)?;
     pending.commit()
 }
 
 /// What a netboot fetches: the parts, or where one ISO holds them all that, with what boots it.
-pub fn make_net(parts: &Path, iso: Option<&Path>, epoch: i64, out: &Path) -> Result<()> {
-    let pending = Pending::new(out)?;
-    let parts = recipes::Parts::of_folder(parts, true)?;
-    match iso {
-        Some(iso) => recipes::write_iso_net(&parts, iso, epoch, &mut pending.create()?)?,
-        None => recipes::write_installer_net(&parts, epoch, &mut pending.create()?)?,
+pub fn make_net(step: &MakeNet) -> Result<()> {
+    let pending = Pending::new(&step.out)?;
+    let parts = recipes::Parts::of_folder(&step.parts, true)?;
+    match &step.iso {
+        Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, &mut pending.create()?)?,
+        None => recipes::write_installer_net(&parts, step.epoch, &mut pending.create()?)?,
     }
     pending.commit()
 }
@@ -125,7 +128,7 @@ mod tests {
         std::fs::write(&config, "{}").expect("config");
         std::fs::write(&device, vec![0xa5; 40 << 20]).expect("device");
         let (config, out) = (Some(config), device.clone());
-        make_stick(&StickJob { dump: true, identity: false, config, bytes: 40 << 20, out, device: true, epoch: 0, tool: None })
+        make_stick(&MakeStick { dump: true, identity: false, config, bytes: 40 << 20, out, device: true, epoch: 0, tool: None })
             .expect("stick");
         let disk = Disk::open(&device).expect("disk");
         let volume = disk.partition("DevicePortConfig").expect("partition").expect("there");

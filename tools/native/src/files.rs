@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use common::{artifact::Pending, artifact::link_atomically, artifact::write_atomically};
 use diskimage::recipes::UsbConf;
 use filetree::{Content, Kind, Node, Tree};
-use plan::StickJob;
+use plan::steps::{CopyFiles, ExportParts, Link, MakePersist, MakeStick, ResolveYml, TakeOut, WriteText};
 use std::{
     io::{Write as _, copy},
     os::unix::ffi::OsStrExt as _,
@@ -12,24 +12,30 @@ use std::{
 };
 
 /// Writes a small text file.
-pub fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_atomically(path, text.as_bytes())
+pub fn write_text(step: &WriteText) -> Result<()> {
+    write_atomically(&step.path, step.text.as_bytes())
 }
 
-/// Points the link `link` at `target`.
-pub fn link(link: &Path, target: &Path) -> Result<()> {
-    link_atomically(link, target)
+/// Writes a resolved yml.
+pub fn resolve_yml(step: &ResolveYml) -> Result<()> {
+    write_atomically(&step.out, step.text.as_bytes())
+}
+
+/// Points a link at its target.
+pub fn link(step: &Link) -> Result<()> {
+    link_atomically(&step.link, &step.target)
 }
 
 /// One mebibyte of zeros, as the original makes it: enough to trigger the first boot's formatting.
-pub fn make_persist(out: &Path) -> Result<()> {
-    let pending = Pending::new(out)?;
-    pending.create()?.write_all(&vec![0; 1 << 20]).with_context(|| format!("cannot write `{}`", out.display()))?;
+pub fn make_persist(step: &MakePersist) -> Result<()> {
+    let pending = Pending::new(&step.out)?;
+    pending.create()?.write_all(&vec![0; 1 << 20]).with_context(|| format!("cannot write `{}`", step.out.display()))?;
     pending.commit()
 }
 
-/// Copies what is in the folders `from`, links followed, over what is in `to`.
-pub fn copy_files(from: &[PathBuf], to: &Path) -> Result<()> {
+/// Copies the files below the folders, links followed, over those in the target folder.
+pub fn copy_files(step: &CopyFiles) -> Result<()> {
+    let CopyFiles { from, to } = step;
     for folder in from {
         for entry in walkdir::WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
@@ -52,7 +58,8 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// One file of a tar, by itself.
-pub fn take_out(tar: &Path, entry: &str, out: &Path) -> Result<()> {
+pub fn take_out(step: &TakeOut) -> Result<()> {
+    let TakeOut { tar, entry, out } = step;
     let tree = read_tree(tar)?;
     let Some(Kind::File { content, .. }) = tree.get(entry).map(|node| &node.kind) else {
         bail!("`{}` holds no file {entry}\nhint: linuxkit puts it there unless it is told `--no-sbom`", tar.display());
@@ -111,19 +118,20 @@ pub fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
 }
 
 /// What goes onto a USB stick.
-pub fn stick(job: &StickJob) -> Result<UsbConf> {
-    let config = job.config.as_deref().map(Content::of_path).transpose()?;
-    Ok(UsbConf { dump: job.dump, identity: job.identity, config })
+pub fn stick(step: &MakeStick) -> Result<UsbConf> {
+    let config = step.config.as_deref().map(Content::of_path).transpose()?;
+    Ok(UsbConf { dump: step.dump, identity: step.identity, config })
 }
 
-/// Puts `entries` of an image's root, files or whole folders, into `out`. `image` names it in errors.
-pub fn export(tree: &Tree, image: &str, entries: &[String], out: &Path) -> Result<()> {
+/// Puts the entries, files or whole folders, of the image's root file system `tree` into the folder of the parts.
+pub fn export(tree: &Tree, step: &ExportParts) -> Result<()> {
+    let ExportParts { image, entries, out, .. } = step;
     for entry in entries {
         let at = tree.resolve(entry, true)?;
         let Some(node) = tree.get(&at) else { bail!("{image} has no `/{entry}`, which belongs into {}", out.display()) };
         match &node.kind {
             Kind::File { content, .. } => write_content(content, &out.join(entry))?,
-            Kind::Dir(_) => export_folder(node, image, &out.join(entry))?,
+            Kind::Dir(_) => export_folder(node, &image.to_string(), &out.join(entry))?,
             _ => bail!("`/{entry}` of {image} is neither a file nor a folder"),
         }
     }

@@ -14,14 +14,20 @@ pub use convert::{check_size, convert};
 pub use disk::make_net;
 pub use rootfs::{check_limit, link_beside};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::Tools;
-use common::Arch;
-use executor::Engine;
-use executor::Job;
+use common::{Arch, error::usage};
+use executor::{Engine, Making};
 use oci::{Cache, Image};
-use plan::{Action, ImageRef, Node, PackageJob, PackageWork};
+use plan::{
+    ImageRef, PackageWork,
+    steps::{
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, CopyFiles, ExportParts, Link, MakeConfig, MakeDisk, MakeIso, MakeNet,
+        MakePersist, MakeSbom, MakeStick, PackRootfs, ResolveYml, TakeOut, WriteText,
+    },
+};
+
 /// The engine, for one tree.
 pub struct NativeEngine {
     cache: Cache,
@@ -53,39 +59,91 @@ impl NativeEngine {
     }
 }
 
+/// Why this engine does not make a step.
+fn refuse<'e>(why: impl Into<String>) -> Result<Making<'e>> {
+    Err(usage(why.into()))
+}
+
 impl Engine for NativeEngine {
-    fn package(&self, job: &PackageJob) -> Result<Option<String>> {
-        Ok(self.cache.find_whole(&job.image.reference, job.image.arch.as_str())?.map(|image| image.digest))
+    fn find_package(&self, package: &BuildPackage) -> Result<Option<String>> {
+        Ok(self.cache.find_whole(&package.image.reference, package.image.arch.as_str())?.map(|image| image.digest))
     }
 
-    fn make(&self, node: &Node, job: &Job<'_>) -> Result<()> {
-        match &node.action {
-            Action::WriteText { path, text } | Action::ResolveYml { out: path, text, .. } => files::write_text(path, text),
-            Action::Link { link, target } => files::link(link, target),
-            Action::MakePersist { out } => files::make_persist(out),
-            Action::CopyFiles { from, to } => files::copy_files(from, to),
-            Action::ExportParts { image, out, entries, .. } => files::export(&self.image(image)?.tree()?, &image.to_string(), entries, out),
-            Action::BuildPackage(package) => {
-                if package.work != PackageWork::Build {
-                    bail!("the native engine builds packages and does not {} them\nhint: --engine linuxkit", package.work);
-                }
-                let PackageJob { name, dir, image, build_yml, .. } = package;
-                self.packages.build(&self.cache, &packages::Package { name, dir, image, build_yml }, job)
-            }
-            Action::ComposeRootfs { .. } => rootfs::compose(self, &node.action, job),
-            Action::PackRootfs { .. } => rootfs::pack(&node.action, job),
-            Action::MakeConfig { .. } => disk::make_config(&node.action),
-            Action::MakeDisk(disk) => disk::make_disk(disk),
-            Action::MakeStick(stick) => disk::make_stick(stick),
-            Action::MakeIso { tar: Some(_), .. } => bail!("an ISO of the installer's own root file system is made by --engine linuxkit"),
-            Action::MakeIso { kind, parts, epoch, out, .. } => disk::make_iso(*kind, parts, *epoch, out),
-            Action::MakeNet { iso, parts, epoch, out } => disk::make_net(parts, iso.as_deref(), *epoch, out),
-            Action::TakeOut { tar, entry, out } => files::take_out(tar, entry, out),
-            Action::ConvertDisk { .. } => convert(&node.action, &self.tools, job),
-            Action::MakeSbom { .. } => bail!(
-                "the native engine lists no materials: syft runs in a container\nhint: `cargo xtask --engine linuxkit sbom` runs it with docker"
-            ),
-            Action::BuildEve(_) => bail!("the native engine does not build the image that holds everything\nhint: --engine linuxkit"),
+    fn write_text<'e>(&'e self, step: &'e WriteText) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::write_text(step)))
+    }
+
+    fn resolve_yml<'e>(&'e self, step: &'e ResolveYml) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::resolve_yml(step)))
+    }
+
+    fn link<'e>(&'e self, step: &'e Link) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::link(step)))
+    }
+
+    fn make_persist<'e>(&'e self, step: &'e MakePersist) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::make_persist(step)))
+    }
+
+    fn copy_files<'e>(&'e self, step: &'e CopyFiles) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::copy_files(step)))
+    }
+
+    fn take_out<'e>(&'e self, step: &'e TakeOut) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::take_out(step)))
+    }
+
+    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
+        Ok(Making::by(|_| make_net(step)))
+    }
+
+    fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
+        Ok(convert(step, &self.tools))
+    }
+
+    fn export_parts<'e>(&'e self, step: &'e ExportParts) -> Result<Making<'e>> {
+        Ok(Making::by(|_| files::export(&self.image(&step.image)?.tree()?, step)))
+    }
+
+    fn build_package<'e>(&'e self, step: &'e BuildPackage) -> Result<Making<'e>> {
+        if step.work != PackageWork::Build {
+            return refuse(format!("the native engine builds packages and does not {} them\nhint: --engine linuxkit", step.work));
         }
+        Ok(Making::by(|job| self.packages.build(&self.cache, step, job)))
+    }
+
+    fn compose_rootfs<'e>(&'e self, step: &'e ComposeRootfs) -> Result<Making<'e>> {
+        Ok(Making::by(|job| rootfs::compose(self, step, job)))
+    }
+
+    fn pack_rootfs<'e>(&'e self, step: &'e PackRootfs) -> Result<Making<'e>> {
+        Ok(Making::by(|job| rootfs::pack(step, job)))
+    }
+
+    fn make_config<'e>(&'e self, step: &'e MakeConfig) -> Result<Making<'e>> {
+        Ok(Making::by(|_| disk::make_config(step)))
+    }
+
+    fn make_disk<'e>(&'e self, step: &'e MakeDisk) -> Result<Making<'e>> {
+        Ok(Making::by(|_| disk::make_disk(step)))
+    }
+
+    fn make_stick<'e>(&'e self, step: &'e MakeStick) -> Result<Making<'e>> {
+        Ok(Making::by(|_| disk::make_stick(step)))
+    }
+
+    fn make_iso<'e>(&'e self, step: &'e MakeIso) -> Result<Making<'e>> {
+        if step.tar.is_some() {
+            return refuse("an ISO of the installer's own root file system is made by --engine linuxkit");
+        }
+        Ok(Making::by(|_| disk::make_iso(step)))
+    }
+
+    fn make_sbom<'e>(&'e self, _: &'e MakeSbom) -> Result<Making<'e>> {
+        refuse("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
+    }
+
+    fn build_eve<'e>(&'e self, _: &'e BuildEve) -> Result<Making<'e>> {
+        refuse("the native engine does not build the image that holds everything\nhint: --engine linuxkit")
     }
 }

@@ -16,7 +16,7 @@ use pkgbuild::{
     dockerfile::Dockerfile,
     tags::Counted,
 };
-use plan::ImageRef;
+use plan::steps::BuildPackage;
 use sandbox::Sandbox;
 use std::{
     collections::BTreeMap,
@@ -26,14 +26,6 @@ use std::{
 /// Time of what a package's build makes. A package is named by its content, so its bytes must not depend on the commit that
 /// happened to build it; this is the fixed time that linuxkit gives to generated files.
 const PACKAGE_EPOCH: i64 = 1_492_533_000;
-
-/// What to build.
-pub(super) struct Package<'a> {
-    pub name: &'a str,
-    pub dir: &'a Path,
-    pub image: &'a ImageRef,
-    pub build_yml: &'a str,
-}
 
 /// Everything that is the same for all packages of a run.
 pub(super) struct Builder {
@@ -57,7 +49,7 @@ impl Builder {
             tools: ctx.tools.clone(),
             origins: Origins::new(&ctx.knobs, &ctx.environment),
             downloads: ctx.environment.cache().join("debs"),
-            spool: ctx.dist().join("tmp"),
+            spool: ctx.dist().spool(),
             policy: Policy { offline: ctx.globals.offline, locked: ctx.globals.locked },
             host_arch: ctx.knobs.host_arch,
             epoch: PACKAGE_EPOCH,
@@ -69,10 +61,10 @@ impl Builder {
         })
     }
 
-    pub(super) fn build(&self, cache: &Cache, package: &Package<'_>, job: &Job<'_>) -> Result<()> {
+    pub(super) fn build(&self, cache: &Cache, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
-        let dockerfile = read_dockerfile(package.dir)?;
-        let yml = BuildYml::read(&package.dir.join(package.build_yml))?;
+        let dockerfile = read_dockerfile(&package.dir)?;
+        let yml = BuildYml::read(&package.dir.join(&package.build_yml))?;
         let context = self.context(package, &yml, job)?;
         let mut build_args: BTreeMap<String, String> =
             debian::NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -106,13 +98,13 @@ impl Builder {
     }
 
     /// The package's folder with its extra sources, and for a tool image the program that it holds.
-    fn context(&self, package: &Package<'_>, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
+    fn context(&self, package: &BuildPackage, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
         let keep = |path: &Path| self.counted.holds(path);
-        let mut context = builder::read_context(package.dir, self.epoch, &keep)?;
+        let mut context = builder::read_context(&package.dir, self.epoch, &keep)?;
         for (source, destination) in yml.sources()? {
             builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch, &keep)?;
         }
-        if self.tool_images.iter().any(|name| name == package.name) {
+        if self.tool_images.iter().any(|name| *name == package.name) {
             job.step("compiling eve-tools");
             let program = static_binary::build(&self.tools, &self.root, package.image.arch, &Output::default().with_log(job.log_path()))?;
             let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);

@@ -7,7 +7,7 @@ use compose::{Images, Options, Yml};
 use diskimage::{recipes, squashfs::Compressor};
 use executor::Job;
 use knobs::{Compression, RootfsFormat};
-use plan::Action;
+use plan::steps::{ComposeRootfs, PackRootfs};
 use std::{
     fs::File,
     io::{BufWriter, Write as _},
@@ -27,8 +27,8 @@ impl Images for CachedImages<'_> {
     }
 }
 
-pub(super) fn compose(native: &NativeEngine, action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::ComposeRootfs { yml, arch, sources, kernel, out, .. } = action else { bail!("this node composes nothing") };
+pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
+    let ComposeRootfs { yml, arch, sources, kernel, out, .. } = step;
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
     let pending = Pending::new(out)?;
@@ -44,9 +44,9 @@ pub(super) fn compose(native: &NativeEngine, action: &Action, job: &Job<'_>) -> 
     pending.commit()
 }
 
-/// rootfs.tar → rootfs.img and its versioned name, as the [`Action::PackRootfs`] says.
-pub(super) fn pack(action: &Action, job: &Job<'_>) -> Result<()> {
-    let Action::PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = action else { bail!("this node packs nothing") };
+/// rootfs.tar → rootfs.img and its versioned name.
+pub(super) fn pack(step: &PackRootfs, job: &Job<'_>) -> Result<()> {
+    let PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = step;
     let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
     let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
     let tree = filetree::entries_to_tree(entries)?;

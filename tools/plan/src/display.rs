@@ -1,7 +1,6 @@
 //! A plan as text, for programs, and as a graph.
 
-use super::{Action, Node, Plan};
-use knobs::{ImageFormat, RootfsFormat};
+use super::{Node, Plan};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -10,59 +9,8 @@ impl Node {
     #[must_use]
     pub fn describe(&self, root: &Path) -> String {
         let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
-        let step = match &self.action {
-            Action::WriteText { path, text } => format!("write `{}` to {}", text.trim_end(), short(path)),
-            Action::BuildPackage(job) => format!("{} {} as {}", job.work, short(&job.dir), job.image),
-            Action::ResolveYml { template, out, .. } => format!("fill in the tags of {}: {}", short(template), short(out)),
-            Action::ComposeRootfs { yml, images, out, .. } => {
-                format!("compose {} and {} images of this tree: {}", short(yml), images.len(), short(out))
-            }
-            Action::PackRootfs { tar, out, link, format, compression, limit, .. } => {
-                let most = if *limit == u64::MAX { String::new() } else { format!("at most {limit} bytes") };
-                let format = match format {
-                    RootfsFormat::Squash if most.is_empty() => format!("squashfs ({compression})"),
-                    RootfsFormat::Squash => format!("squashfs ({compression}, {most})"),
-                    RootfsFormat::Ext4 if most.is_empty() => "ext4".to_owned(),
-                    RootfsFormat::Ext4 => format!("ext4 ({most})"),
-                };
-                let link = link.as_ref().map_or_else(String::new, |link| format!(", linked as {}", short(link)));
-                format!("pack {} as {format}: {}{link}", short(tar), short(out))
-            }
-            Action::MakeConfig { conf_dir, files, origin, out, .. } => {
-                let what = if files.is_empty() { format!("{}/", short(conf_dir)) } else { files.join(", ") };
-                format!("pack {what} and {origin} as FAT, 1 MiB, label EVE: {}", short(out))
-            }
-            Action::MakePersist { out } => format!("write 1 MiB of zeros: {}", short(out)),
-            Action::ExportParts { image, out, entries, .. } => format!("take {} out of {image}: {}", entries.join(", "), short(out)),
-            Action::CopyFiles { from, to } => {
-                let from: Vec<String> = from.iter().map(|path| short(path)).collect();
-                format!("copy {} to {}", from.join(" and "), short(to))
-            }
-            Action::MakeDisk(job) => format!("partition a disk ({}) with {}: {}", job.words.join(" "), short(&job.parts), short(&job.out)),
-            Action::MakeStick(job) => {
-                let config = job.config.as_ref().map(|path| short(path));
-                let on = [job.dump.then(|| "dump/".to_owned()), job.identity.then(|| "identity/".to_owned()), config];
-                format!("make a USB stick with {}: {}", on.into_iter().flatten().collect::<Vec<_>>().join(", "), short(&job.out))
-            }
-            Action::MakeIso { parts, tar, out, .. } => {
-                format!("make an ISO that boots, of {}: {}", short(tar.as_ref().unwrap_or(parts)), short(out))
-            }
-            Action::TakeOut { tar, entry, out } => format!("take {entry} out of {}: {}", short(tar), short(out)),
-            Action::MakeNet { parts, out, .. } => format!("pack what a netboot needs, of {}: {}", short(parts), short(out)),
-            Action::ConvertDisk { raw, format, size_mib, out, .. } => match format {
-                ImageFormat::Gcp => format!("grow {} to {size_mib} MiB and archive it: {}", short(raw), short(out)),
-                other => format!("convert {} to {other}, {size_mib} MiB: {}", short(raw), short(out)),
-            },
-            Action::MakeSbom { tar, out, image, .. } => format!("list what is in {} by {image}: {}", short(tar), short(out)),
-            Action::BuildEve(job) => format!(
-                "{} {} as {}",
-                job.work,
-                short(&job.context),
-                job.calls.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>().join(", ")
-            ),
-            Action::Link { link, target } => format!("link {} to {}", short(link), target.display()),
-        };
-        match self.action.tool() {
+        let step = self.step.describe(&short);
+        match self.step.tool() {
             Some(tool) => format!("{step}, by {}", tool.reference),
             None => step,
         }

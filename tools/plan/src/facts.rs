@@ -1,6 +1,6 @@
 //! What a plan asks of the tree that it is made for.
 
-use crate::Profile;
+use crate::{Capabilities, Profile};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -64,8 +64,6 @@ pub trait Facts {
     fn epoch(&self) -> i64;
     /// The tree's root, absolute.
     fn root(&self) -> &Path;
-    /// `dist/`, absolute.
-    fn dist(&self) -> &Path;
     /// The package of this name, or an error with a near miss.
     fn package(&self, name: &str) -> Result<PackageFacts>;
     /// The text of a build.yml that is made from a template, which takes a look at the package's history.
@@ -84,6 +82,6 @@ pub trait Facts {
     fn release(&self) -> Result<Release>;
     /// The tree's profile.
     fn profile(&self) -> &Profile;
-    /// Whether images are made by the tree's tool containers rather than in process.
-    fn uses_containers(&self) -> bool;
+    /// What the tree and its engine can do.
+    fn capabilities(&self) -> Capabilities;
 }

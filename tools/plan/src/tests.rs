@@ -2,15 +2,15 @@
 //! `XTASK_BLESS=1 cargo test -p xtask golden` writes them anew; read the difference before you commit it.
 
 use super::*;
-use crate::Profile;
 use anyhow::{Result, bail};
-use knobs::{Knobs, RawKnobs, Source};
-use std::path::Path;
+use common::Arch;
+use knobs::{ImageFormat, Knobs, RawKnobs, Source};
+use std::path::{Path, PathBuf};
 
 /// A tree of packages that all have the same tag.
 struct Fake {
     profile: Profile,
-    uses_containers: bool,
+    engine: EngineKind,
 }
 
 impl Facts for Fake {
@@ -22,20 +22,16 @@ impl Facts for Fake {
         1_700_000_000
     }
 
-    fn dist(&self) -> &Path {
-        Path::new("/tree/dist")
-    }
-
     fn package(&self, name: &str) -> Result<PackageFacts> {
         let bases = match name {
             "debian" => vec![],
             "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
             "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
             "ring" => vec![("ring".to_owned(), false)],
-            _ if self.uses_containers => vec![],
+            _ if self.engine == EngineKind::Linuxkit => vec![],
             _ => bail!("there is no package `{name}`"),
         };
-        let templated = name == "kernel" && self.uses_containers;
+        let templated = name == "kernel" && self.engine == EngineKind::Linuxkit;
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
         Ok(PackageFacts {
             name: name.into(),
@@ -75,8 +71,8 @@ impl Facts for Fake {
         Path::new("/tree")
     }
 
-    fn uses_containers(&self) -> bool {
-        self.uses_containers
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&self.profile, self.engine)
     }
 
     fn folder_digest(&self, _: &Path) -> Result<String> {
@@ -95,11 +91,11 @@ impl Facts for Fake {
 fn facts() -> Fake {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join(crate::PROFILE)).expect("this tree's profile");
-    Fake { profile: Profile::parse(&text).expect("a valid profile").below(&root), uses_containers: false }
+    Fake { profile: Profile::parse(&text).expect("a valid profile").below(&root), engine: EngineKind::Native }
 }
 
 fn eve(name: &str) -> Fake {
-    Fake { profile: Profile::named(name, Path::new("/tree")), uses_containers: true }
+    Fake { profile: Profile::named(name, Path::new("/tree")), engine: EngineKind::Linuxkit }
 }
 
 fn knobs(hv: &str, arch: &str, format: &str) -> Knobs {

@@ -87,7 +87,7 @@ fn measure(ctx: &Ctx, asked: &Bench) -> Result<()> {
     };
     let conditions = conditions();
     eprintln!("{conditions}");
-    let scratch = ctx.dist().join("tmp");
+    let scratch = ctx.dist().spool();
     std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make `{}`", scratch.display()))?;
     let mut rows = Vec::new();
     for bench in chosen {

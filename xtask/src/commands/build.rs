@@ -5,23 +5,18 @@ use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use child::{Need, Tool, docker};
 use common::{display, display::short, error::usage};
-use executor::{Engine, Outcome, State};
-use knobs::{ImageFormat, InstallerFormat};
+use executor::{Engine, Outcome, State, making};
+use knobs::{FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
-use plan::{Action as Step, DiskJob, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, StickJob, plan_goal};
+use plan::{DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
-/// The targets, in the order of the help.
-pub const VERBS: &[Verb] = &[
-    target("live", "build a disk image that boots: packages, root file system, configuration, disk", |ctx| {
-        Ok(Goal::Live(ctx.knobs.image.image_format))
-    }),
-    target("live-raw", "the same as a raw disk", live_disk).sets(&[("IMAGE_FORMAT", "raw")]),
-    target("live-qcow2", "the same as qcow2, for QEMU", live_disk).sets(&[("IMAGE_FORMAT", "qcow2")]),
-    target("live-vdi", "the same as vdi, for VirtualBox", live_disk).sets(&[("IMAGE_FORMAT", "vdi")]),
-    target("live-gcp", "the same as an archive for Google's cloud", live_disk).sets(&[("IMAGE_FORMAT", "gcp")]),
-    target("live-parallels", "the same as a bundle for Parallels Desktop", live_disk).sets(&[("IMAGE_FORMAT", "parallels")]),
+/// The targets, in the order of the help: `live`, a verb for each of its formats, and the others.
+pub const VERBS: &[Verb] = &with_formats();
+
+/// The verbs after `live` and its formats.
+const OTHERS: &[Verb] = &[
     target("installer-raw", "build a disk that installs EVE", |_| Ok(Goal::Disk(DiskKind::Installer))),
     target("installer-iso", "build an ISO that installs EVE", |_| Ok(Goal::InstallerIso)),
     target("installer-net", "build a tar that installs EVE over the network", |_| Ok(Goal::InstallerNet)),
@@ -50,6 +45,39 @@ pub const VERBS: &[Verb] = &[
     target("fullname-rootfs", "build the root file system under its versioned name", |_| Ok(Goal::Rootfs)),
 ];
 
+/// The knob that the verb of each format sets.
+const FORMAT_KNOBS: [(&str, &str); FORMATS.len()] = {
+    let mut knobs = [("IMAGE_FORMAT", ""); FORMATS.len()];
+    let mut at = 0;
+    while at < FORMATS.len() {
+        knobs[at].1 = FORMATS[at].format.as_str();
+        at += 1;
+    }
+    knobs
+};
+
+const fn with_formats() -> [Verb; 1 + FORMATS.len() + OTHERS.len()] {
+    const SETS: &[(&str, &str)] = &FORMAT_KNOBS;
+    let live = target("live", "build a disk image that boots: packages, root file system, configuration, disk", live);
+    let mut verbs = [live; 1 + FORMATS.len() + OTHERS.len()];
+    let mut at = 0;
+    while at < FORMATS.len() {
+        let (sets, _) = SETS.split_at(at).1.split_at(1);
+        verbs[1 + at] = target(FORMATS[at].verb, FORMATS[at].help, live_disk).sets(sets);
+        at += 1;
+    }
+    at = 0;
+    while at < OTHERS.len() {
+        verbs[1 + FORMATS.len() + at] = OTHERS[at];
+        at += 1;
+    }
+    verbs
+}
+
+fn live(ctx: &Ctx) -> Result<Goal> {
+    Ok(Goal::Live(ctx.knobs.image.image_format))
+}
+
 fn live_disk(ctx: &Ctx) -> Result<Goal> {
     Ok(Goal::LiveDisk(ctx.knobs.image.image_format))
 }
@@ -59,7 +87,7 @@ fn installer(ctx: &Ctx) -> Result<Goal> {
     Ok(match ctx.knobs.image.installer_format {
         InstallerFormat::Iso => Goal::InstallerIso,
         InstallerFormat::Net => Goal::InstallerNet,
-        InstallerFormat::Raw if ctx.profile.templates.installer.is_some() => Goal::Disk(DiskKind::Installer),
+        InstallerFormat::Raw if ctx.capabilities().installer_is_composed => Goal::Disk(DiskKind::Installer),
         InstallerFormat::Raw => Goal::InstallerImg,
     })
 }
@@ -106,13 +134,20 @@ pub fn plan(ctx: &Ctx, tree: &Checkout, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
 }
 
-/// The engine that the person or the tree chose.
+/// The engine that the person or the tree chose, for a whole build of the tree.
 pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
-    match ctx.engine {
-        EngineKind::Native if ctx.profile.packages.published => Err(usage(format!(
+    if !ctx.capabilities().tree_can_be_built() {
+        return Err(usage(format!(
             "the native engine cannot build {}: its packages start from Alpine packages and a registry's images\nhint: leave --engine native away, or give --engine linuxkit",
             ctx.profile.tree.name
-        ))),
+        )));
+    }
+    engine_for_images(ctx, tree)
+}
+
+/// The same for images of files that are there already, which either engine makes for any tree.
+pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
+    match ctx.engine {
         EngineKind::Native => Ok(Box::new(NativeEngine::new(ctx, tree)?)),
         EngineKind::Linuxkit => Ok(Box::new(LinuxkitEngine::new(ctx)?)),
     }
@@ -121,11 +156,7 @@ pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
 /// How the executor runs for this tree.
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
-    executor::Options {
-        books: ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version()),
-        jobs: ctx.globals.jobs,
-        verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
-    }
+    executor::Options { layout: ctx.layout(tree), jobs: ctx.globals.jobs, verbose: ctx.globals.verbose || ctx.knobs.host.verbose }
 }
 
 /// Plans and makes `goal`.
@@ -141,8 +172,9 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     }
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
-    refuse_early(ctx, &plan)?;
     let options = execution(ctx, tree);
+    let states = executor::survey(&plan, engine, &options)?;
+    let needs = needs(&plan, &states, engine)?;
     eprintln!(
         "{} {} {} {}, {} engine",
         ctx.profile.tree.name,
@@ -152,21 +184,19 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
         ctx.engine.as_str()
     );
     if ctx.globals.dry_run {
-        return show(ctx, &plan, engine, &options);
+        return show(ctx, &plan, &states);
     }
     warn_of_old_bases(ctx, tree)?;
-    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version());
-    if tree.is_dirty() && ctx.knobs.image.rootfs_version.is_none() && !folder.exists() {
+    if tree.is_dirty() && ctx.knobs.image.rootfs_version.is_none() && !options.layout.path().exists() {
         eprintln!("note: tracked files are changed, so this is another version, in a folder of its own; ROOTFS_VERSION=dev keeps to one");
     }
     if ctx.knobs.image.rstats && ctx.knobs.image.dev {
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
-    let states = executor::survey(&plan, engine, &options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &Outcome::default(), since);
     }
-    preflight(ctx, &plan, &states)?;
+    preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have made things while we waited, so the executor looks again.
     let outcome = executor::run(&plan, engine, &options)?;
@@ -176,7 +206,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
 /// Says when a package has changed and others still start from what it was: a Dockerfile names a base by its tag, so the change does
 /// nothing until somebody bumps it there.
 fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
-    if ctx.profile.packages.published {
+    if ctx.capabilities().packages_are_published {
         return Ok(());
     }
     for ((base, is_next), users) in tree.old_bases()? {
@@ -191,8 +221,7 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     Ok(())
 }
 
-fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<()> {
-    let states = executor::survey(plan, engine, options)?;
+fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
     let reason = |node: &plan::Node| states.get(&node.id)?.due().map(str::to_owned);
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
@@ -201,55 +230,26 @@ fn show(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options
     Ok(())
 }
 
-/// What the native engine does not do is said before anything is made for it.
-fn refuse_early(ctx: &Ctx, plan: &Plan) -> Result<()> {
-    if ctx.engine == EngineKind::Native && plan.nodes.iter().any(|node| matches!(node.action, Step::MakeSbom { .. })) {
-        return Err(usage("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom"));
+/// The programs that the stale nodes will start; an error where the engine does not make one of them.
+pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<Need>> {
+    let mut needs: Vec<Need> = Vec::new();
+    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
+        for need in making(engine, &node.step)?.needs() {
+            if needs.iter().all(|known| known.tool != need.tool) {
+                needs.push(need.clone());
+            }
+        }
     }
-    Ok(())
+    Ok(needs)
 }
 
-/// All tools that the stale nodes will start, looked for at once; nothing is looked for when nothing is stale.
-pub fn preflight(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
-    let mut needs = Vec::new();
-    let mut containers = false;
-    let mut want = |tool: Tool, purpose: String| {
-        if needs.iter().all(|need: &Need| need.tool != tool) {
-            needs.push(Need::new(tool, purpose));
-        }
-    };
-    for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
-        match &node.action {
-            Step::ConvertDisk { format, .. } if *format != ImageFormat::Gcp => {
-                want(Tool::QemuImg, format!("to convert the disk to {format}"));
-            }
-            Step::BuildPackage(_) | Step::ComposeRootfs { .. } | Step::ExportParts { .. } | Step::BuildEve(_)
-                if ctx.engine == EngineKind::Linuxkit =>
-            {
-                want(Tool::Linuxkit, "to build packages and root file systems".to_owned());
-                containers = true;
-            }
-            Step::PackRootfs { tool: Some(_), .. }
-            | Step::MakeConfig { tool: Some(_), .. }
-            | Step::MakeDisk(DiskJob { tool: Some(_), .. })
-            | Step::MakeIso { tool: Some(_), .. }
-            | Step::MakeStick(StickJob { tool: Some(_), .. })
-            | Step::MakeSbom { .. }
-                if ctx.engine == EngineKind::Linuxkit =>
-            {
-                containers = true;
-            }
-            _ => {}
-        }
+/// Looks for all programs at once; for none when nothing is stale.
+pub fn preflight(ctx: &Ctx, needs: &[Need]) -> Result<()> {
+    let any_version_serves = ctx.capabilities().tools_serve_in_any_version();
+    if !any_version_serves || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
+        super::doctor::ensure(ctx, needs)?;
     }
-    if containers {
-        needs.push(Need::new(Tool::Docker, "to run the steps of the linuxkit engine"));
-    }
-    // The original's tools do their work in any version, so the linuxkit engine does not ask for it.
-    if ctx.engine == EngineKind::Native || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
-        super::doctor::ensure(ctx, &needs)?;
-    }
-    if containers {
+    if needs.iter().any(|need| need.tool == Tool::Docker) {
         docker::daemon_version(&ctx.tools)?;
     }
     Ok(())
@@ -267,15 +267,13 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<(
     let mut artifacts = Vec::new();
     for id in &plan.goals {
         let Some(node) = plan.node(id) else { continue };
-        match &node.action {
-            Step::BuildPackage(job) => artifacts.push((id.to_string(), job.image.to_string(), None)),
-            _ if matches!(id, NodeId::Current | NodeId::Firmware) => {}
-            _ => {
-                for path in &node.outputs {
-                    let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-                    artifacts.push((id.to_string(), short(path, &ctx.root).to_string(), size));
-                }
-            }
+        if let Some(package) = node.step.package() {
+            artifacts.push((id.to_string(), package.image.to_string(), None));
+            continue;
+        }
+        for path in node.outputs.iter().filter(|_| !matches!(id, NodeId::Current | NodeId::Firmware)) {
+            let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+            artifacts.push((id.to_string(), short(path, &ctx.root).to_string(), size));
         }
     }
     if ctx.globals.json {

@@ -4,6 +4,7 @@ use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::display::short;
+use plan::Dist;
 use std::path::{Path, PathBuf};
 
 /// What is removed.
@@ -22,11 +23,11 @@ impl Run for Clean {
 
 fn clean(ctx: &Ctx, old: bool) -> Result<()> {
     let dist = ctx.dist();
-    if !dist.exists() {
+    if !dist.path().exists() {
         return Ok(());
     }
     let _lock = executor::lock_tree(&dist)?;
-    let paths = if old { old_versions(&dist)? } else { entries(&dist)? };
+    let paths = if old { old_versions(dist.path())? } else { entries(dist.path())? };
     for path in &paths {
         if !ctx.globals.dry_run {
             let removed = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
@@ -45,7 +46,7 @@ fn clean(ctx: &Ctx, old: bool) -> Result<()> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.retain(|path| path.file_name().is_some_and(|name| name != executor::LOCK));
+    paths.retain(|path| path.file_name().is_some_and(|name| name != Dist::LOCK));
     paths.sort();
     Ok(paths)
 }
@@ -54,7 +55,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 fn old_versions(dist: &Path) -> Result<Vec<PathBuf>> {
     let mut old = Vec::new();
     for arch in entries(dist)? {
-        let Ok(current) = std::fs::read_link(arch.join("current")) else { continue };
+        let Ok(current) = std::fs::read_link(arch.join(Dist::CURRENT)) else { continue };
         let versions = entries(&arch)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink());
         old.extend(versions.filter(|path| path.file_name() != current.file_name()));
     }
@@ -72,7 +73,7 @@ mod tests {
             std::fs::create_dir_all(dist.path().join(name)).expect("folder");
         }
         std::os::unix::fs::symlink("2", dist.path().join("amd64/current")).expect("link");
-        std::fs::write(dist.path().join(executor::LOCK), "").expect("lock");
+        std::fs::write(dist.path().join(Dist::LOCK), "").expect("lock");
         assert_eq!(old_versions(dist.path()).expect("read"), [dist.path().join("amd64/1")]);
         assert_eq!(entries(dist.path()).expect("read").len(), 2);
     }

@@ -111,7 +111,7 @@ fn read(path: &Path) -> Result<Recording> {
 
 fn compare(ctx: &Ctx, asked: &Conformance) -> Result<()> {
     let recordings = std::path::absolute(&asked.recordings)?;
-    let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().join("conformance"));
+    let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().conformance());
     super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
     oracle.prepare(&std::path::absolute(&asked.eve)?)?;

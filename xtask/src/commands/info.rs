@@ -37,7 +37,7 @@ pub struct CurrentVersion {}
 
 impl Run for CurrentVersion {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current/installer/eve_version");
+        let path = ctx.dist().current(ctx.knobs.image.arch).part("eve_version");
         let text = std::fs::read_to_string(&path).with_context(|| {
             format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display())
         })?;
@@ -53,13 +53,13 @@ pub struct Current {}
 impl Run for Current {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let tree = ctx.tree()?;
-        let folder = ctx.dist().join(ctx.knobs.arch.as_str());
+        let link = ctx.dist().current_link(ctx.knobs.image.arch);
         if ctx.globals.dry_run {
-            println!("link {} to {}", short(&folder.join("current"), &ctx.root), tree.version());
+            println!("link {} to {}", short(&link, &ctx.root), tree.version());
             return Ok(());
         }
-        std::fs::create_dir_all(folder.join(tree.version()))?;
-        link_atomically(&folder.join("current"), Path::new(tree.version()))
+        std::fs::create_dir_all(ctx.layout(&tree).path())?;
+        link_atomically(&link, Path::new(tree.version()))
     }
 }
 

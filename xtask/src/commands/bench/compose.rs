@@ -8,11 +8,13 @@ use super::{
 };
 use anyhow::Result;
 use common::display::size;
+use plan::Composed;
 
 /// Of the yml of the last build; without one there is no row, and that is said.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
-    let name = format!("images/rootfs-{}.yml", setting.ctx.knobs.hv);
-    let Some(yml) = built(setting, &name) else {
+    let hv = &setting.ctx.knobs.hv;
+    let name = format!("images/rootfs-{hv}.yml");
+    let Some(yml) = built(setting, |layout| layout.yml(Composed::Rootfs, hv, "")) else {
         eprintln!("SKIPPED: rootfs.tar: there is no {name} of a last build\nhint: cargo xtask live");
         return Ok(Vec::new());
     };

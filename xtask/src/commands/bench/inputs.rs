@@ -3,22 +3,22 @@
 use super::setting::Setting;
 use anyhow::{Context as _, Result};
 use filetree::{Content, Node, Tree};
+use plan::{Composed, DiskKind, Layout};
 use std::{
     fs::File,
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
-/// A file of `dist/<arch>/current`, if there is one.
-pub fn built(setting: &Setting<'_>, name: &str) -> Option<PathBuf> {
-    let ctx = setting.ctx;
-    let path = ctx.dist().join(ctx.knobs.arch.as_str()).join("current").join(name);
+/// A file of the last build, if there is one.
+pub fn built(setting: &Setting<'_>, file: impl FnOnce(&Layout) -> PathBuf) -> Option<PathBuf> {
+    let path = file(&setting.ctx.dist().current(setting.ctx.knobs.arch));
     path.canonicalize().ok().filter(|path| path.is_file())
 }
 
 /// A tar of a root file system.
 pub fn tar(setting: &Setting<'_>) -> Result<PathBuf> {
-    match built(setting, "rootfs.tar") {
+    match built(setting, |layout| layout.tar(Composed::Rootfs, "")) {
         Some(path) => Ok(path),
         None => once(setting, "generated.tar", &|path| {
             let file = BufWriter::new(File::create(path)?);
@@ -30,7 +30,7 @@ pub fn tar(setting: &Setting<'_>) -> Result<PathBuf> {
 
 /// A root file system that a disk boots from.
 pub fn rootfs(setting: &Setting<'_>) -> Result<PathBuf> {
-    match built(setting, "installer/rootfs.img") {
+    match built(setting, |layout| layout.part("rootfs.img")) {
         Some(path) => Ok(path),
         None => {
             let tar = tar(setting)?;
@@ -41,7 +41,7 @@ pub fn rootfs(setting: &Setting<'_>) -> Result<PathBuf> {
 
 /// A raw disk.
 pub fn raw(setting: &Setting<'_>) -> Result<PathBuf> {
-    match built(setting, "live.raw") {
+    match built(setting, |layout| layout.disk(DiskKind::Live)) {
         Some(path) => Ok(path),
         None => {
             let rootfs = rootfs(setting)?;
@@ -53,7 +53,7 @@ pub fn raw(setting: &Setting<'_>) -> Result<PathBuf> {
 fn once(setting: &Setting<'_>, name: &str, make: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let path = setting.folder.join(name);
     if !path.exists() {
-        eprintln!("no build in {}: measuring with a generated file", setting.ctx.dist().display());
+        eprintln!("no build in {}: measuring with a generated file", setting.ctx.dist().path().display());
         make(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
     }
     Ok(path)

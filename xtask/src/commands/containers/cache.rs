@@ -8,7 +8,6 @@ use child::{docker, linuxkit::Linuxkit};
 use common::{artifact::Pending, error::usage};
 use knobs::ExportKnobs;
 use oci::Cache;
-use plan::EngineKind;
 use std::{io::BufWriter, path::Path};
 
 fn linuxkit(ctx: &Ctx) -> Linuxkit {
@@ -33,7 +32,7 @@ impl Run for Export {
 }
 
 fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<()> {
-    if ctx.engine == EngineKind::Linuxkit {
+    if ctx.capabilities().linuxkit_keeps_images() {
         return run_all(ctx, [linuxkit(ctx).export_command(image, name, out)?]);
     }
     if name.is_some() {
@@ -80,15 +79,16 @@ pub fn load_all(ctx: &Ctx) -> Result<()> {
 /// Loads the images of packages that are in the cache, and names the others.
 fn load_packages(ctx: &Ctx, names: &[String]) -> Result<()> {
     let tree = ctx.tree()?;
-    let listed = match ctx.engine {
-        EngineKind::Linuxkit => linuxkit(ctx).list_cache()?,
-        EngineKind::Native => Cache::open(&ctx.environment.linuxkit_cache())?.list()?.into_keys().collect::<Vec<_>>().join("\n"),
+    let by_linuxkit = ctx.capabilities().linuxkit_keeps_images();
+    let listed = match by_linuxkit {
+        true => linuxkit(ctx).list_cache()?,
+        false => Cache::open(&ctx.environment.linuxkit_cache())?.list()?.into_keys().collect::<Vec<_>>().join("\n"),
     };
     for name in names {
         let reference = tree.package_reference(name)?;
         let full = format!("docker.io/{reference}");
         if listed.split_whitespace().any(|word| word == full || word == reference) {
-            load_image(ctx, if ctx.engine == EngineKind::Linuxkit { &full } else { &reference })?;
+            load_image(ctx, if by_linuxkit { &full } else { &reference })?;
         } else {
             println!("Missing image {full} in cache");
         }

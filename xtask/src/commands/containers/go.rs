@@ -48,7 +48,7 @@ fn test_pillar(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
     let script = format!("gotestsum --jsonfile {results}.json --junitfile {results}.xml");
     if !ctx.globals.dry_run {
         check_patches(ctx)?;
-        std::fs::create_dir_all(ctx.dist().join(ctx.knobs.image.arch.as_str()))?;
+        std::fs::create_dir_all(ctx.dist().arch(ctx.knobs.image.arch))?;
     }
     run(ctx, knobs, &in_pillar(ctx, "testing pillar", &script, MODULE))
 }

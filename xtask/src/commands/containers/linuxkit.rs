@@ -7,7 +7,7 @@ use checkout::context::Ctx;
 use child::{Tool, git::Git, go, go_builder::Run as InBuilder};
 use common::{Arch, artifact::write_atomically};
 use knobs::{GoKnobs, ToolKnobs};
-use plan::{EngineKind, Pin};
+use plan::Pin;
 use std::path::{Path, PathBuf};
 
 fn pin(ctx: &Ctx, name: &str, version: Option<&String>, source: Option<&String>) -> Result<Pin> {
@@ -38,7 +38,7 @@ impl Run for BuildTools {
 }
 
 fn build_tools(ctx: &Ctx, knobs: &ToolKnobs, go: &GoKnobs) -> Result<()> {
-    if ctx.engine == EngineKind::Native && !ctx.profile.tools.contains_key("linuxkit") {
+    if !ctx.capabilities().linuxkit_keeps_images() && !ctx.profile.tools.contains_key("linuxkit") {
         println!("the native engine needs no linuxkit");
         return Ok(());
     }

@@ -10,7 +10,6 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::Cmd;
 use common::error::usage;
-use plan::EngineKind;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
@@ -33,7 +32,7 @@ pub const VERBS: &[Verb] = &[
 
 /// An error unless the tree is built by docker and linuxkit.
 fn wants_containers(ctx: &Ctx, what: &str) -> Result<()> {
-    if ctx.engine == EngineKind::Linuxkit {
+    if ctx.capabilities().tools_run_in_containers {
         return Ok(());
     }
     Err(usage(format!(

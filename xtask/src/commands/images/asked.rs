@@ -1,13 +1,11 @@
-//! An image that a person asks for by the names of its files: some nodes outside of any plan, made whatever there is.
+//! Runs a helper (makeflash, makeiso …) on files from the command line: its steps are always executed, and never stamped.
 
 use crate::commands::build;
 use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use common::display;
-use executor::{Engine, State};
-use linuxkit::LinuxkitEngine;
-use native::NativeEngine;
-use plan::{Action, EngineKind, Facts as _, Goal, ImageRef, Node, NodeId, Plan};
+use executor::State;
+use plan::{Facts as _, Goal, ImageRef, Layout, Node, NodeId, Plan, Step};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -35,15 +33,16 @@ impl<'c> Asked<'c> {
 
     /// Where files are put that nobody asked for.
     pub fn scratch(&self) -> PathBuf {
-        build::execution(self.ctx, &self.tree).books.join("scripts")
+        self.ctx.layout(&self.tree).scripts()
     }
 
     /// The tool image for an engine that works in containers. Where no registry has it, it is built first.
     pub fn tool(&mut self, package: &str) -> Result<Option<ImageRef>> {
-        if self.ctx.engine == EngineKind::Native {
+        let can = self.ctx.capabilities();
+        if !can.tools_run_in_containers {
             return Ok(None);
         }
-        if !self.ctx.profile.packages.published {
+        if !can.packages_are_published {
             let work = plan::PackageWork::Build;
             self.before = build::plan(self.ctx, &self.tree, &Goal::PackagesAlone(vec![package.to_owned()], work))?;
         }
@@ -51,12 +50,11 @@ impl<'c> Asked<'c> {
     }
 
     /// Adds a step with the name `name`. What it makes is removed when it fails, unless `out` is a device or was there before.
-    pub fn add(&mut self, name: &'static str, action: Action, out: &Path) {
+    pub fn add(&mut self, name: &'static str, step: impl Into<Step>, out: &Path) {
+        let step = step.into();
         let is_device = out.metadata().is_ok_and(|metadata| !metadata.is_file());
-        // A disk that was there before is changed in its place, and stays whatever happens.
-        let is_kept = matches!(&action, Action::MakeDisk(disk) if disk.keep);
-        let outputs = if is_device || is_kept { vec![] } else { vec![out.to_owned()] };
-        self.nodes.push(Node { id: NodeId::Asked(name), action, inputs: vec![], needs: vec![], outputs });
+        let outputs = if is_device || step.changes_in_place() { vec![] } else { vec![out.to_owned()] };
+        self.nodes.push(Node { id: NodeId::Asked(name), step, inputs: vec![], needs: vec![], outputs });
     }
 
     /// Makes it all; `out` is what the person asked for.
@@ -68,18 +66,15 @@ impl<'c> Asked<'c> {
             return Ok(());
         }
         let since = Instant::now();
-        let engine: Box<dyn Engine> = match ctx.engine {
-            EngineKind::Native => Box::new(NativeEngine::new(ctx, &tree)?),
-            EngineKind::Linuxkit => Box::new(LinuxkitEngine::new(ctx)?),
-        };
+        let engine = build::engine_for_images(ctx, &tree)?;
         let options = build::execution(ctx, &tree);
         let mut states = executor::survey(&before, engine.as_ref(), &options)?;
         states.extend(nodes.iter().map(|node| (node.id.clone(), State::Stale("it was asked for".to_owned()))));
         let all = Plan { nodes: [before.nodes.clone(), nodes.clone()].concat(), goals: vec![] };
-        build::preflight(ctx, &all, &states)?;
+        build::preflight(ctx, &build::needs(&all, &states, engine.as_ref())?)?;
         let _lock = executor::lock_tree(&ctx.dist())?;
         executor::run(&before, engine.as_ref(), &options)?;
-        let options = executor::Options { books: options.books.join("scripts"), ..options };
+        let options = executor::Options { layout: Layout::at(options.layout.scripts()), ..options };
         executor::run_always(&nodes, engine.as_ref(), &options)?;
         let size = display::size(out.metadata()?.len());
         println!("made: {}, {size} ({})", out.display(), display::seconds(since.elapsed()));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
 use diskimage::recipes;
-use plan::Action;
+use plan::steps;
 use std::path::PathBuf;
 
 const USAGE: &str = "makeconfig OUT VERSION FILE…, for example: cargo xtask makeconfig config.img 0.0.0-test conf/*";
@@ -35,8 +35,8 @@ impl Run for MakeConfig {
         let mut asked = Asked::new(ctx)?;
         let epoch = asked.epoch();
         let origin = recipes::origin_name(epoch, &version)?;
-        let action = Action::MakeConfig { conf_dir: here, files, version, origin, epoch, out: out.clone(), tool: asked.tool("mkconf")? };
-        asked.add("config.img", action, &out);
+        let step = steps::MakeConfig { conf_dir: here, files, version, origin, epoch, out: out.clone(), tool: asked.tool("mkconf")? };
+        asked.add("config.img", step, &out);
         asked.make(&out)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
 use diskimage::eve::{INSTALLED, Kind};
-use plan::{Action, DiskJob, DiskKind, EngineKind};
+use plan::{DiskKind, steps::MakeDisk};
 use std::path::{Path, PathBuf};
 
 const USAGE: &str = "makeflash [-C MIB] PARTS OUT [PARTITION…], for example: cargo xtask makeflash -C 350 dist/amd64/current/installer live.raw efi conf imga";
@@ -62,13 +62,13 @@ fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<(
         Some(mebibytes) => mebibytes << 20,
         None => present_size(&out, help)?,
     };
-    let kind = kind(&words, ctx.engine == EngineKind::Native)?;
+    let kind = kind(&words, !ctx.capabilities().tools_run_in_containers)?;
     let mut asked = Asked::new(ctx)?;
     let tool = asked.tool(tool)?;
     if words.is_empty() && tool.is_none() {
         words = INSTALLED.iter().map(|kind| kind.word().to_owned()).collect();
     }
-    let job = DiskJob {
+    let step = MakeDisk {
         kind,
         parts,
         words,
@@ -81,7 +81,7 @@ fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<(
         out: out.clone(),
         tool,
     };
-    asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, Action::MakeDisk(job), &out);
+    asked.add(if kind == DiskKind::Verification { "verification disk" } else { "disk" }, step, &out);
     asked.make(&out)
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use clap::ValueEnum;
 use diskimage::recipes::IsoKind;
-use plan::Action;
+use plan::steps;
 use std::path::PathBuf;
 
 const ISO: &str = "makeiso PARTS OUT [installer], for example: cargo xtask makeiso dist/amd64/current/installer installer.iso installer";
@@ -40,7 +40,7 @@ impl Run for MakeIso {
         };
         let mut asked = Asked::new(ctx)?;
         let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
-        asked.add("iso", Action::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
+        asked.add("iso", steps::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
         asked.make(&out)
     }
 }
@@ -61,7 +61,7 @@ impl Run for MakeNet {
         let out = required(self.out, NET)?;
         let mut asked = Asked::new(ctx)?;
         let epoch = asked.epoch();
-        asked.add("net", Action::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
+        asked.add("net", steps::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
         asked.make(&out)
     }
 }

@@ -7,7 +7,7 @@ use checkout::context::Ctx;
 use clap::ValueEnum;
 use common::{Arch, error::usage};
 use knobs::RootfsFormat;
-use plan::Action;
+use plan::steps::{ComposeRootfs, PackRootfs};
 use std::path::{Path, PathBuf};
 
 const TAR: &str = "makerootfs tar -y YML -t TAR [-a ARCH], for example: cargo xtask makerootfs tar -y rootfs.yml -t rootfs.tar";
@@ -90,12 +90,12 @@ fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
     // As in a tree, the yml's folder lies in the one that linuxkit is started in.
     let sources = yml.parent().and_then(Path::parent).or(yml.parent()).unwrap_or(yml).to_owned();
     let (yml, out_path) = (yml.to_owned(), out.to_owned());
-    let action = Action::ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, update: false, out: out_path };
-    asked.add("rootfs.tar", action, out);
+    let step = ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, update: false, out: out_path };
+    asked.add("rootfs.tar", step, out);
 }
 
 fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out: &Path) -> Result<()> {
-    let action = Action::PackRootfs {
+    let step = PackRootfs {
         tar: tar.to_owned(),
         out: out.to_owned(),
         link: None,
@@ -106,6 +106,6 @@ fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out:
         epoch: asked.epoch(),
         tool: asked.tool(&format!("mkrootfs-{format}"))?,
     };
-    asked.add("rootfs.img", action, out);
+    asked.add("rootfs.img", step, out);
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::error::usage;
 use diskimage::{inspect, recipes::USB_SIZE};
-use plan::{Action, StickJob};
+use plan::steps::MakeStick;
 use std::{
     fs::File,
     io::{Seek as _, SeekFrom, Write as _},
@@ -56,8 +56,8 @@ impl Run for MakeUsbConf {
         }
         let mut asked = Asked::new(ctx)?;
         let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-raw-efi")?);
-        let job = StickJob { dump, identity, config, bytes, out: out.clone(), device, epoch, tool };
-        asked.add("usb stick", Action::MakeStick(job), &out);
+        let step = MakeStick { dump, identity, config, bytes, out: out.clone(), device, epoch, tool };
+        asked.add("usb stick", step, &out);
         asked.make(&out)
     }
 }

@@ -27,7 +27,7 @@ fn run_services(ctx: &Ctx) -> Result<()> {
         )));
     }
     let tree = ctx.tree()?;
-    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str()).join(tree.version()).join("compose");
+    let folder = ctx.layout(&tree).compose();
     let file = folder.join("docker-compose.yml");
     if ctx.globals.dry_run {
         show(&docker_compose::commands(&ctx.tools, &file, &ctx.root));

@@ -4,7 +4,7 @@ use super::{super::Run, ensure, require, show, shown};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
-use knobs::CloudKnobs;
+use knobs::{CloudKnobs, ImageFormat};
 use std::path::PathBuf;
 
 /// What goes up, and under which name.
@@ -26,7 +26,7 @@ impl<'k> Upload<'k> {
         Ok(Self {
             cloud,
             name: cloud.image_name.clone().unwrap_or_else(usual),
-            archive: ctx.dist().join(image.arch.as_str()).join(tree.version()).join("live.img.tar.gz"),
+            archive: ctx.layout(&tree).live(ImageFormat::Gcp),
             linuxkit: Linuxkit::new(&ctx.tools, child::linuxkit::Settings { pinned, ..linuxkit::settings(&ctx.profile, &ctx.knobs) }),
         })
     }

@@ -10,7 +10,7 @@ use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu_img::QemuImg};
 use common::artifact::Pending;
 use filetree::{Content, Kind};
-use plan::{EngineKind, Goal};
+use plan::{DiskKind, Goal};
 use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 use vm::{Disk, Netboot, as_make::Disks};
 
@@ -49,7 +49,7 @@ pub struct RunInstallerRaw {
 impl Run for RunInstallerRaw {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let place = Place::find(ctx)?;
-        let image = place.build.join("installer.raw");
+        let image = place.build.disk(DiskKind::Installer);
         require(ctx, &image, "installer-raw")?;
         let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
         install(ctx, &self.machine, &place, Some(medium), None)
@@ -66,7 +66,7 @@ pub struct RunVerificationRaw {
 impl Run for RunVerificationRaw {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let place = Place::find(ctx)?;
-        let image = place.current.join("verification.raw");
+        let image = place.current.disk(DiskKind::Verification);
         require(ctx, &image, "verification-raw")?;
         let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
         install(ctx, &self.machine, &place, Some(medium), None)
@@ -83,7 +83,7 @@ pub struct RunInstallerIso {
 impl Run for RunInstallerIso {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let place = Place::find(ctx)?;
-        let image = place.build.join("installer.iso");
+        let image = place.build.installer_iso();
         require(ctx, &image, "installer-iso")?;
         install(ctx, &self.machine, &place, Some(Disk::cd(image)), None)
     }
@@ -99,11 +99,11 @@ pub struct RunInstallerNet {
 impl Run for RunInstallerNet {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let place = Place::find(ctx)?;
-        let image = place.build.join("installer.net");
+        let image = place.build.installer_net();
         require(ctx, &image, "installer-net")?;
-        let folder = place.build.join("installer");
+        let folder = place.build.parts(DiskKind::Installer);
         if !ctx.globals.dry_run {
-            if ctx.engine == EngineKind::Linuxkit && !folder.join(IPXE).is_file() {
+            if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
                 super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
             }
             unpack(&image, &folder)?;

@@ -9,7 +9,6 @@ use super::{
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
-use plan::EngineKind;
 use std::path::{Path, PathBuf};
 use vm::{Disk, as_make::Disks};
 
@@ -46,8 +45,8 @@ fn run_live(ctx: &Ctx, RunLive { machine: options, disk, fresh, .. }: &RunLive) 
         }
         None => {
             let format = qemu_format(ctx)?;
-            let image = place.current.join(format!("live.{format}"));
-            require(ctx, &image, &format!("live-{format}"))?;
+            let image = place.current.live(format);
+            require(ctx, &image, format.row().verb)?;
             (image, format.to_string(), false)
         }
     };
@@ -56,7 +55,7 @@ fn run_live(ctx: &Ctx, RunLive { machine: options, disk, fresh, .. }: &RunLive) 
     if ctx.globals.dry_run || is_given {
         return start(ctx, options, setup, vec![]);
     }
-    if ctx.engine == EngineKind::Linuxkit {
+    if ctx.capabilities().machines_are_as_make_had_them() {
         machine::ensure_tools(ctx, &setup, &[])?;
         overlay::ask_for_login(ctx, &place, &image, &format);
     } else {

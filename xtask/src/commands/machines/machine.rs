@@ -10,7 +10,7 @@ use clap::{
 };
 use common::{Arch, error::usage};
 use knobs::{ImageFormat, RunKnobs};
-use plan::{EngineKind, Goal};
+use plan::{Goal, Layout};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -56,26 +56,27 @@ fn parse_bus() -> impl TypedValueParser<Value = DiskBus> {
 /// last build, installers and what they install those of this version. Here, all are of one version.
 pub struct Place {
     /// `dist/<arch>/current`, or the folder of this version where nothing is current.
-    pub current: PathBuf,
+    pub current: Layout,
     /// The folder of the version.
-    pub build: PathBuf,
+    pub build: Layout,
 }
 
 impl Place {
     /// Looks.
     pub fn find(ctx: &Ctx) -> Result<Self> {
-        let arch = ctx.knobs.image.arch;
-        let folder = ctx.dist().join(arch.as_str());
-        if ctx.engine == EngineKind::Linuxkit {
-            let build = folder.join(ctx.tree()?.version());
-            let current = folder.join("current");
-            return Ok(Self { current: if current.is_dir() { current } else { build.clone() }, build });
+        let arch = ctx.knobs.arch;
+        let dist = ctx.dist();
+        if ctx.capabilities().machines_are_as_make_had_them() {
+            let build = ctx.layout(&ctx.tree()?);
+            let current = dist.current(arch);
+            return Ok(Self { current: if current.path().is_dir() { current } else { build.clone() }, build });
         }
         if arch == Arch::Riscv64 {
             return Err(usage("virtual machines of this tree run amd64 and arm64 images only, riscv64 boots on hardware"));
         }
-        let link = folder.join(ctx.knobs.image.rootfs_version.as_deref().unwrap_or("current"));
-        let found = link.canonicalize().map_err(|_| {
+        let version = ctx.knobs.rootfs_version.as_deref();
+        let link = version.map_or_else(|| dist.current_link(arch), |version| dist.version(arch, version).path().to_owned());
+        let found = link.canonicalize().map(Layout::at).map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
         Ok(Self { current: found.clone(), build: found })
@@ -83,32 +84,31 @@ impl Place {
 
     /// The log of what a tool says itself.
     pub fn log(&self, tool: &str) -> PathBuf {
-        self.current.join("logs").join(format!("run-{tool}.log"))
+        self.current.log(&format!("run-{tool}"))
     }
 
     /// The disk that installers install on.
     pub fn target(&self) -> PathBuf {
-        self.build.join("target.img")
+        self.build.target()
     }
 
     /// The folder of the firmware. On a tree of lf-edge/eve it is made when the last build has none.
     fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
-        let own = |folder: &Path| folder.join("installer/firmware");
-        let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
+        let files = ctx.profile.firmware_files(ctx.knobs.arch);
         let is_whole = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
-        let current = own(&self.current);
-        if ctx.engine == EngineKind::Native || ctx.globals.dry_run || is_whole(&current) {
+        let current = self.current.firmware();
+        if !ctx.capabilities().machines_are_as_make_had_them() || ctx.globals.dry_run || is_whole(&current) {
             return Ok(current);
         }
         super::super::build::build(ctx, &Goal::Firmware)?;
-        Ok(if is_whole(&current) { current } else { own(&self.build) })
+        Ok(if is_whole(&current) { current } else { self.build.firmware() })
     }
 }
 
 /// A format that QEMU boots from.
 pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
-    let format = ctx.knobs.image.image_format;
-    if matches!(format, ImageFormat::Gcp | ImageFormat::Parallels) {
+    let format = ctx.knobs.image_format;
+    if !format.row().boots_in_qemu {
         return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
     }
     Ok(format)
@@ -122,17 +122,17 @@ pub fn bus(ctx: &Ctx, options: &Options) -> DiskBus {
 /// A machine with `disks`, as the knobs and the options say. `words` is how the Makefile writes such disks down.
 pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, words: Disks) -> Result<Setup> {
     let (knobs, arch) = (&options.knobs, ctx.knobs.image.arch);
-    let as_make = (ctx.engine == EngineKind::Linuxkit).then(|| AsMake {
+    let as_make = ctx.capabilities().machines_are_as_make_had_them().then(|| AsMake {
         root: ctx.root.clone(),
-        dtb: (arch == Arch::Arm64).then(|| ctx.dist().join("arm64/dtb")),
-        kernel: (arch == Arch::Riscv64).then(|| place.current.join("installer/boot/u-boot.bin")),
+        dtb: (arch == Arch::Arm64).then(|| ctx.dist().device_tree()),
+        kernel: (arch == Arch::Riscv64).then(|| place.current.part("boot/u-boot.bin")),
         disks: words,
     });
     let conf_part = knobs.conf_part.as_ref().map(|folder| ctx.root.join(folder));
     if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(usage(format!("CONF_PART={}: there is no such folder", folder.display())));
     }
-    let tpm = if as_make.is_some() { place.current.join("swtpm") } else { place.build.join("swtpm") };
+    let tpm = if as_make.is_some() { place.current.swtpm() } else { place.build.swtpm() };
     let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?);
     Ok(Setup {
         no_accel: knobs.no_accel,
@@ -155,7 +155,7 @@ fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
     let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
     // Unless somebody says, what the tree has for the architecture: lf-edge/eve has no code for arm64, we have.
     let usual = || {
-        if ctx.engine == EngineKind::Linuxkit {
+        if ctx.capabilities().machines_are_as_make_had_them() {
             ctx.knobs.image.arch == Arch::Amd64
         } else {
             files.iter().any(|file| file == "OVMF_CODE.fd")
@@ -172,7 +172,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     let mut tools = vec![qemu::tool(ctx.knobs.image.arch)];
     tools.extend(more);
     tools.extend(setup.tpm.is_some().then_some(Tool::Swtpm));
-    if ctx.engine == EngineKind::Linuxkit {
+    if ctx.capabilities().tools_serve_in_any_version() {
         return ensure(ctx, &tools);
     }
     let needs: Vec<_> = tools.into_iter().map(child::Need::usual).collect();
@@ -189,7 +189,7 @@ pub fn start(ctx: &Ctx, options: &Options, setup: Setup, before: Vec<Cmd>) -> Re
     let more = if before.is_empty() { vec![] } else { vec![Tool::QemuImg] };
     ensure_tools(ctx, &setup, &more)?;
     super::run_all(before)?;
-    if ctx.engine == EngineKind::Native && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
+    if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
         eprintln!(
             "the machine gets a TPM, but Debian's kernel for arm64 has no driver for one of QEMU's (tpm_tis): the guest will say tpm=no"
         );

@@ -18,7 +18,7 @@ pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuI
 }
 
 fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
-    let dir = place.build.join("run");
+    let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let overlay = dir.join(format!("live-{format}.qcow2"));
     let note = dir.join(format!("live-{format}.base"));
@@ -27,7 +27,7 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
         return Ok(overlay);
     }
     if fresh {
-        remove_tree(&place.build.join("swtpm"))?;
+        remove_tree(&place.build.swtpm())?;
     }
     // The note goes first and comes last: an overlay without one is never used.
     remove(&note)?;
@@ -52,7 +52,7 @@ pub fn ask_for_login(ctx: &Ctx, place: &Place, image: &Path, format: &str) {
 
 fn add_switch(ctx: &Ctx, place: &Place, image: &Path, format: &str) -> Result<()> {
     let Some(patched) = getty::patch(image, format)? else { return Ok(()) };
-    let dir = place.build.join("run");
+    let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     if format != "raw" {
         return write_qcow2(&ctx.tools, place, &patched, &dir, image);
@@ -109,6 +109,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use child::{Tool, fake};
+    use plan::Layout;
 
     #[test]
     fn what_the_guest_wrote_is_kept_until_the_image_is_built_anew() {
@@ -122,7 +123,7 @@ mod tests {
         let tool = QemuImg::new(&tools, Output::default()).unwrap();
         let image = dir.path().join("live.vdi");
         fs::write(&image, "first").unwrap();
-        let place = Place { current: dir.path().to_owned(), build: dir.path().to_owned() };
+        let place = Place { current: Layout::at(dir.path()), build: Layout::at(dir.path()) };
         let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, fresh).unwrap();
         let overlay = ensure(false);
         fs::write(&overlay, "what the guest wrote").unwrap();

@@ -5,7 +5,7 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::State};
 use common::error::usage;
-use knobs::{ParallelsKnobs, PortKnobs};
+use knobs::{ImageFormat, ParallelsKnobs, PortKnobs};
 
 /// `run-live-parallels`.
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ impl Run for RunLiveParallels {
 
 fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
     let place = Place::find(ctx)?;
-    let bundle = place.build.join("live.parallels");
+    let bundle = place.build.live(ImageFormat::Parallels);
     require(ctx, &bundle, "live-parallels")?;
     let list = prlctl::list(&ctx.tools);
     let name = &asked.machine.name;
@@ -45,7 +45,7 @@ fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
 /// What brings the machine from `state` to running on the bundle.
 fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<State>) -> Vec<Cmd> {
     let tools = &ctx.tools;
-    let bundle = place.build.join("live.parallels");
+    let bundle = place.build.live(ImageFormat::Parallels);
     let ParallelsKnobs { name, cpus, memory } = &asked.machine;
     let (cpus, memory) = (cpus.to_string(), memory.to_string());
     let machine = Machine { name, cpus: &cpus, memory: &memory, bundle: &bundle };
@@ -60,7 +60,7 @@ fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<St
             commands.push(prlctl::set_up(tools, &machine, ["--device-set", "hdd0"]));
         }
         Some(State::Invalid) | None => {
-            commands.push(prlctl::create(tools, name, &ctx.dist().join(ctx.knobs.image.arch.as_str())));
+            commands.push(prlctl::create(tools, name, &ctx.dist().arch(ctx.knobs.image.arch)));
             commands.push(prlctl::set_up(tools, &machine, ["--device-add", "hdd"]));
             commands.extend(prlctl::set_networks(tools, name, asked.port.ssh_port));
         }

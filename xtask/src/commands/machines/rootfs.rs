@@ -9,7 +9,7 @@ use super::{
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
-use plan::{EngineKind, Goal};
+use plan::Goal;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,7 +34,7 @@ pub struct RunRootfs {
 impl Run for RunRootfs {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let place = place(ctx, "run-rootfs")?;
-        let image = place.build.join("installer/rootfs.img");
+        let image = place.build.part("rootfs.img");
         require(ctx, &image, "rootfs")?;
         let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
         let bus = bus(ctx, &self.machine);
@@ -60,7 +60,7 @@ impl Run for RunGrub {
 }
 
 fn place(ctx: &Ctx, target: &str) -> Result<Place> {
-    if ctx.engine == EngineKind::Native {
+    if !ctx.capabilities().machines_are_as_make_had_them() {
         return Err(usage(format!(
             "{target} needs a GRUB that is a part of its own ([parts] EFI of a profile) and the engine linuxkit: {} has it inside rootfs.img\n\
              hint: cargo xtask run boots all of it; lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
@@ -72,11 +72,11 @@ fn place(ctx: &Ctx, target: &str) -> Result<Place> {
 
 /// The folder `run/<name>` with a new copy of GRUB, and `settings` as its grub.cfg.
 fn volume(ctx: &Ctx, place: &Place, name: &str, settings: Option<&str>) -> Result<PathBuf> {
-    let volume = place.build.join("run").join(name);
+    let volume = place.build.run().join(name);
     if ctx.globals.dry_run {
         return Ok(volume);
     }
-    let efi = place.build.join("installer/EFI");
+    let efi = place.build.part("EFI");
     if !efi.is_dir() {
         super::super::build::build(ctx, &Goal::Parts(vec!["EFI"]))?;
     }

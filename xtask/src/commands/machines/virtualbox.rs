@@ -4,7 +4,7 @@ use super::{super::Run, ensure, machine::Place, require, run_all, show};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, vboxmanage};
-use knobs::{PortKnobs, VirtualBoxKnobs};
+use knobs::{ImageFormat, PortKnobs, VirtualBoxKnobs};
 use std::{thread, time::Duration};
 
 /// Waits between looks whether a machine has switched itself off: half a minute in all, which a guest that listens does in.
@@ -27,7 +27,7 @@ impl Run for RunLiveVb {
 
 fn run_in_virtualbox(ctx: &Ctx, asked: &RunLiveVb) -> Result<()> {
     let place = Place::find(ctx)?;
-    require(ctx, &place.build.join("live.vdi"), "live-vdi")?;
+    require(ctx, &place.build.live(ImageFormat::Vdi), "live-vdi")?;
     if ctx.globals.dry_run {
         show(&[vboxmanage::list(&ctx.tools, "vms")]);
         show(&commands(ctx, &place, asked));
@@ -39,9 +39,9 @@ fn run_in_virtualbox(ctx: &Ctx, asked: &RunLiveVb) -> Result<()> {
 }
 
 fn commands(ctx: &Ctx, place: &Place, RunLiveVb { machine, port }: &RunLiveVb) -> Vec<Cmd> {
-    let folder = ctx.dist().join(ctx.knobs.image.arch.as_str());
+    let folder = ctx.dist().arch(ctx.knobs.image.arch);
     let (cpus, memory) = (machine.cpus.to_string(), machine.memory.to_string());
-    vboxmanage::create_and_start(&ctx.tools, &machine.name, &cpus, &memory, port.ssh_port, &place.build.join("live.vdi"), &folder)
+    vboxmanage::create_and_start(&ctx.tools, &machine.name, &cpus, &memory, port.ssh_port, &place.build.live(ImageFormat::Vdi), &folder)
 }
 
 /// Removes the machine of that name, once it is off; `second` is how long a second is.

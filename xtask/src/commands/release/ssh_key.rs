@@ -7,11 +7,12 @@ use checkout::context::Ctx;
 use child::ssh;
 use common::{artifact::Pending, display::short, error::usage};
 use knobs::{KeyKnobs, PortKnobs};
+use plan::steps::CopyFiles;
 use std::path::{Path, PathBuf};
 
 /// Where the key is, or will be.
 pub fn path(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
-    knobs.ssh_key.as_ref().map_or_else(|| ctx.dist().join("ssh.key"), |path| ctx.root.join(path))
+    knobs.ssh_key.as_ref().map_or_else(|| ctx.dist().ssh_key(), |path| ctx.root.join(path))
 }
 
 /// `ssh-key`: where the key goes, and the port in the advice.
@@ -30,19 +31,19 @@ impl Run for SshKey {
 }
 
 fn make_key(ctx: &Ctx, key: &Path, port: u16) -> Result<()> {
-    let conf = ctx.dist().join("conf");
+    let conf = ctx.dist().conf();
     let cmd = ssh::keygen_command(&ctx.tools, key)?;
     if ctx.globals.dry_run {
         println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.image.conf_dir, &ctx.root), short(&conf, &ctx.root));
         return Ok(());
     }
-    if key.exists() && !key.starts_with(ctx.dist()) {
+    if key.exists() && !key.starts_with(ctx.dist().path()) {
         return Err(usage(format!("`{}` exists, and is not made anew\nhint: remove it first, or name another by SSH_KEY", key.display())));
     }
     let mut public = key.as_os_str().to_owned();
     public.push(".pub");
     let public = PathBuf::from(public);
-    std::fs::create_dir_all(ctx.dist()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().display()))?;
+    std::fs::create_dir_all(ctx.dist().path()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().path().display()))?;
     for old in [key, &public] {
         let _ = std::fs::remove_file(old);
     }
@@ -68,5 +69,5 @@ fn copy_configuration(ctx: &Ctx, to: &Path) -> Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_dir_all(to);
-    native::files::copy_files(std::slice::from_ref(&ctx.knobs.image.conf_dir), to)
+    native::files::copy_files(&CopyFiles { from: vec![ctx.knobs.image.conf_dir.clone()], to: to.to_owned() })
 }

@@ -1,17 +1,50 @@
 //! `eve`: the image that holds everything and can make any artifact of it anywhere.
 
-use super::{
-    super::{Action, Composed, DiskKind, EveJob, Need, Node, NodeId, PackageWork},
-    Planner, input, need,
+use super::{Describe, Short};
+use crate::{
+    Composed, DiskKind, Need, Node, NodeId, PackageWork,
+    planner::{Planner, input, need},
 };
 use anyhow::Result;
-use common::error::usage;
+use common::{Arch, error::usage};
+use std::path::PathBuf;
+
+/// The image that holds everything.
+#[derive(Clone, Debug)]
+pub struct BuildEve {
+    /// The folder of all artifacts: the build's context.
+    pub context: PathBuf,
+    /// Files that are copied into it: from, to.
+    pub copies: Vec<(PathBuf, PathBuf)>,
+    /// The Dockerfile's text.
+    pub dockerfile: String,
+    /// What is done.
+    pub work: PackageWork,
+    /// Tag and release of each call, in order.
+    pub calls: Vec<(String, Option<String>)>,
+    /// For which machine.
+    pub arch: Arch,
+    /// Build although the image exists.
+    pub force: bool,
+}
+
+impl Describe for BuildEve {
+    fn describe(&self, short: &Short<'_>) -> String {
+        let tags: Vec<&str> = self.calls.iter().map(|(tag, _)| tag.as_str()).collect();
+        format!("{} {} as {}", self.work, short(&self.context), tags.join(", "))
+    }
+
+    /// docker's store holds this image and we cannot inspect it.
+    fn is_always_due(&self) -> bool {
+        true
+    }
+}
 
 /// What the Makefile calls the default hypervisor: its images go without the hypervisor's name too.
 const DEFAULT_HV: &str = "kvm";
 
 impl Planner<'_> {
-    pub(super) fn eve(&mut self) -> Result<Vec<NodeId>> {
+    pub(crate) fn eve(&mut self) -> Result<Vec<NodeId>> {
         let profile = self.facts.profile();
         let Some(eve) = profile.eve.clone() else {
             return Err(usage(format!(
@@ -20,9 +53,9 @@ impl Planner<'_> {
             )));
         };
         let needs = self.artifacts()?;
-        let context = self.build_dir();
+        let context = self.layout.path().to_owned();
         let mut copies: Vec<_> = eve.copies.iter().map(|name| (eve.folder.join(name), context.join(name))).collect();
-        let composed = [Some(Composed::Rootfs), profile.templates.installer.as_ref().map(|_| Composed::Installer)];
+        let composed = [Some(Composed::Rootfs), self.can.installer_is_composed.then_some(Composed::Installer)];
         for yml in composed.into_iter().flatten().map(|of| self.yml_path(of)) {
             copies.push((yml.clone(), context.join(yml.file_name().unwrap_or_default())));
         }
@@ -34,15 +67,8 @@ impl Planner<'_> {
             inputs: vec![input("Dockerfile", &dockerfile)],
             needs,
             outputs: vec![],
-            action: Action::BuildEve(EveJob {
-                context,
-                copies,
-                dockerfile,
-                work,
-                calls,
-                arch: self.knobs.arch,
-                force: self.knobs.is_on("FORCE_BUILD"),
-            }),
+            step: BuildEve { context, copies, dockerfile, work, calls, arch: self.knobs.arch, force: self.knobs.is_on("FORCE_BUILD") }
+                .into(),
         });
         Ok(vec![self.current(&id), id])
     }
@@ -52,7 +78,7 @@ impl Planner<'_> {
         let mut ids = vec![self.firmware()?];
         // All at once: what lies in one package is one node.
         let mut entries = vec!["EFI", "initrd.img", "installer.img", "bsp-imx", "boot"];
-        if self.installer_is_composed() {
+        if self.can.installer_is_composed {
             entries.retain(|entry| *entry != "installer.img");
             ids.push(self.installer_img()?);
         }

@@ -1,0 +1,139 @@
+//! The formats of the live disk: the words of IMAGE_FORMAT, and a table with one row a format, which holds everything that the plan
+//! and the command line know of it. How an engine makes the bytes is in `tools/native/src/convert.rs`.
+
+common::words! {
+    /// A format of the live disk image.
+    ImageFormat { /// QEMU's.
+        Qcow2 = "qcow2", /// The disk's bytes.
+        Raw = "raw", /// VirtualBox's.
+        Vdi = "vdi", /// A Parallels bundle.
+        Parallels = "parallels", /// A tar.gz for Google's cloud.
+        Gcp = "gcp" }
+}
+
+/// One format of the live disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// Which.
+    pub format: ImageFormat,
+    /// The verb that makes it.
+    pub verb: &'static str,
+    /// The verb's line of help.
+    pub help: &'static str,
+    /// The name of the disk's file.
+    pub file: &'static str,
+    /// How the raw disk becomes it.
+    pub conversion: Conversion,
+    /// What goes into its bytes besides the raw disk and MEDIA_SIZE.
+    pub reads: &'static [Reads],
+    /// QEMU boots it, and can write to it.
+    pub boots_in_qemu: bool,
+}
+
+/// How a raw disk becomes another format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conversion {
+    /// It is the raw disk.
+    None,
+    /// To qcow2, compressed unless LIVE_UPDATE is on; qemu-img resizes the result.
+    Qcow2,
+    /// By `qemu-img convert -O NAME -o OPTIONS`, from a disk that has been grown to MEDIA_SIZE, for qemu-img cannot resize the result.
+    Grown {
+        /// qemu-img's name of the format.
+        name: &'static str,
+        /// qemu-img's options of the format; empty for none.
+        options: &'static str,
+    },
+    /// To a folder with the disk, by qemu-img, and its description.
+    Bundle,
+    /// To a compressed archive, in this process.
+    Archive,
+}
+
+impl Conversion {
+    /// Whether `qemu-img` is started.
+    #[must_use]
+    pub const fn is_by_qemu_img(self) -> bool {
+        !matches!(self, Self::None | Self::Archive)
+    }
+}
+
+/// A value that goes into the bytes of some formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The time of the commit.
+    Time,
+    /// PARALLELS_UUID.
+    ParallelsUuid,
+}
+
+/// All formats, in the order of the help.
+pub const FORMATS: &[Format] = &[
+    Format {
+        format: ImageFormat::Raw,
+        verb: "live-raw",
+        help: "the same as a raw disk",
+        file: "live.raw",
+        conversion: Conversion::None,
+        reads: &[],
+        boots_in_qemu: true,
+    },
+    Format {
+        format: ImageFormat::Qcow2,
+        verb: "live-qcow2",
+        help: "the same as qcow2, for QEMU",
+        file: "live.qcow2",
+        conversion: Conversion::Qcow2,
+        reads: &[],
+        boots_in_qemu: true,
+    },
+    Format {
+        format: ImageFormat::Vdi,
+        verb: "live-vdi",
+        help: "the same as vdi, for VirtualBox",
+        file: "live.vdi",
+        conversion: Conversion::Grown { name: "vdi", options: "" },
+        reads: &[],
+        boots_in_qemu: true,
+    },
+    Format {
+        format: ImageFormat::Gcp,
+        verb: "live-gcp",
+        help: "the same as an archive for Google's cloud",
+        file: "live.img.tar.gz",
+        conversion: Conversion::Archive,
+        reads: &[Reads::Time],
+        boots_in_qemu: false,
+    },
+    Format {
+        format: ImageFormat::Parallels,
+        verb: "live-parallels",
+        help: "the same as a bundle for Parallels Desktop",
+        file: "live.parallels",
+        conversion: Conversion::Bundle,
+        reads: &[Reads::ParallelsUuid],
+        boots_in_qemu: false,
+    },
+];
+
+impl ImageFormat {
+    /// The format's row.
+    #[must_use]
+    pub fn row(self) -> &'static Format {
+        FORMATS.iter().find(|row| row.format == self).expect("every format has a row; a test looks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_a_row_and_its_verb() {
+        assert_eq!(ImageFormat::WORDS.len(), FORMATS.len());
+        for word in ImageFormat::WORDS {
+            let row = word.parse::<ImageFormat>().expect("a format").row();
+            assert_eq!(row.verb, format!("live-{word}"));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the planning functions of all steps share. Each lies in its step's file below `steps/`.
+
+use crate::{Capabilities, Dist, Facts, ImageRef, Input, Layout, Need, Node, NodeId, Plan};
+use anyhow::Result;
+use knobs::Knobs;
+
+/// Makes a plan from knobs and facts of the tree.
+pub struct Planner<'p> {
+    pub knobs: &'p Knobs,
+    pub facts: &'p dyn Facts,
+    pub can: Capabilities,
+    pub dist: Dist,
+    pub layout: Layout,
+    pub plan: Plan,
+}
+
+/// An edge to the node `id`.
+pub fn need(id: &NodeId, reason: &'static str) -> Need {
+    Need { id: id.clone(), reason }
+}
+
+/// A fact that a node's result depends on.
+pub fn input(name: &str, value: impl ToString) -> Input {
+    Input { name: name.to_owned(), value: value.to_string() }
+}
+
+/// The tool's image as an input: another tool may make another artifact.
+pub fn tool_input(tool: Option<&ImageRef>) -> Option<Input> {
+    tool.map(|image| input("tool", &image.reference))
+}
+
+impl<'p> Planner<'p> {
+    pub fn new(knobs: &'p Knobs, facts: &'p dyn Facts) -> Self {
+        let dist = Dist::of(facts.root());
+        let layout = dist.version(knobs.arch, facts.version());
+        Self { knobs, facts, can: facts.capabilities(), dist, layout, plan: Plan::default() }
+    }
+
+    pub fn finish(self, goals: Vec<NodeId>) -> Plan {
+        Plan { goals, ..self.plan }
+    }
+
+    pub fn add(&mut self, node: Node) -> NodeId {
+        let id = node.id.clone();
+        self.plan.add(node);
+        id
+    }
+
+    /// The time that goes into an image for files that carry none.
+    pub fn time(&self) -> Input {
+        input("time", self.facts.epoch())
+    }
+
+    /// `0.0.0-main-1234abcd-kvm-amd64`.
+    pub fn full_version(&self) -> String {
+        format!("{}-{}-{}", self.facts.version(), self.knobs.hv, self.knobs.arch)
+    }
+
+    /// `-rt`, where PLATFORM is part of names; nothing elsewhere.
+    pub fn platform_suffix(&self) -> String {
+        self.can.platform_suffix(&self.knobs.platform)
+    }
+
+    /// The tool image that does a step in a container, and its node where this tree must build it first.
+    pub fn tool(&mut self, package: &str, needs: &mut Vec<Need>) -> Result<Option<ImageRef>> {
+        if !self.can.tools_run_in_containers {
+            return Ok(None);
+        }
+        if !self.can.packages_are_published {
+            needs.push(need(&self.package(package, self.knobs.host_arch, &mut Vec::new())?, "its image does the work"));
+        }
+        Ok(Some(ImageRef { reference: self.facts.package(package)?.plain, arch: self.knobs.host_arch }))
+    }
+}

@@ -1,0 +1,77 @@
+//! The live disk in the format that was asked for. What differs among the formats is in their table (`knobs::FORMATS`).
+
+use super::{Describe, Short};
+use crate::{
+    DiskKind, Node, NodeId,
+    planner::{Planner, input, need},
+};
+use anyhow::Result;
+use knobs::{Conversion, ImageFormat, Reads};
+use std::path::PathBuf;
+
+/// A disk in another format.
+#[derive(Clone, Debug)]
+pub struct ConvertDisk {
+    /// The raw disk.
+    pub raw: PathBuf,
+    /// Into what.
+    pub format: ImageFormat,
+    /// The disk's size in the end.
+    pub size_mib: u64,
+    /// The time of the commit, for a format that holds one.
+    pub epoch: i64,
+    /// Whether a format that can compress does.
+    pub compressed: bool,
+    /// The id of a Parallels disk.
+    pub uuid: String,
+    /// The image.
+    pub out: PathBuf,
+}
+
+impl Describe for ConvertDisk {
+    fn describe(&self, short: &Short<'_>) -> String {
+        let (raw, size_mib, out) = (short(&self.raw), self.size_mib, short(&self.out));
+        match self.format.row().conversion {
+            Conversion::Archive => format!("grow {raw} to {size_mib} MiB and archive it: {out}"),
+            _ => format!("convert {raw} to {}, {size_mib} MiB: {out}", self.format),
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// The live disk, the firmware that `run` boots it with, and the links.
+    pub(crate) fn live(&mut self, format: ImageFormat, with_firmware: bool) -> Result<Vec<NodeId>> {
+        let raw = self.disk(DiskKind::Live)?;
+        let mut goals = Vec::new();
+        if with_firmware {
+            goals.push(self.firmware()?);
+        }
+        let made = if format.row().conversion == Conversion::None { raw } else { self.converted(format, &raw) };
+        goals.push(self.current(&made));
+        goals.push(made);
+        Ok(goals)
+    }
+
+    fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> NodeId {
+        let out = self.layout.live(format);
+        let size_mib = self.knobs.media_size;
+        let uuid = self.knobs.text("PARALLELS_UUID").to_owned();
+        let mut inputs = vec![input("MEDIA_SIZE", size_mib)];
+        let compressed = !self.knobs.is_on("LIVE_UPDATE");
+        if !compressed {
+            inputs.push(input("LIVE_UPDATE", "y"));
+        }
+        inputs.extend(format.row().reads.iter().map(|reads| match reads {
+            Reads::Time => self.time(),
+            Reads::ParallelsUuid => input("PARALLELS_UUID", &uuid),
+        }));
+        let (raw_disk, epoch) = (self.layout.disk(DiskKind::Live), self.facts.epoch());
+        self.add(Node {
+            id: NodeId::Live(format),
+            inputs,
+            needs: vec![need(raw, "the disk")],
+            outputs: vec![out.clone()],
+            step: ConvertDisk { raw: raw_disk, format, size_mib, epoch, compressed, uuid, out }.into(),
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! Disks with a partition table: the live disk, the installer's, the verification's.
+
+use super::{Describe, Short};
+use crate::{
+    DiskKind, ImageRef, Need, Node, NodeId,
+    planner::{Planner, input, need, tool_input},
+};
+use anyhow::Result;
+use common::error::usage;
+use std::path::PathBuf;
+
+/// Parts → a disk with a partition table.
+#[derive(Clone, Debug)]
+pub struct MakeDisk {
+    /// Which.
+    pub kind: DiskKind,
+    /// The folder of the parts: rootfs.img, config.img, persist.img and more.
+    pub parts: PathBuf,
+    /// Which partitions, in order; a word may hold several names.
+    pub words: Vec<String>,
+    /// The disk's size.
+    pub bytes: u64,
+    /// The disk is there, and a tool container may look at what is on it.
+    pub keep: bool,
+    /// The tool container makes the file, as large as it must be.
+    pub grows: bool,
+    /// The platform, where the tool container is told.
+    pub platform: Option<String>,
+    /// The board, when its boot loader must be on the disk.
+    pub board: Option<String>,
+    /// Unix timestamp of the ESP's files.
+    pub epoch: i64,
+    /// The disk.
+    pub out: PathBuf,
+    /// mkimage-raw-efi and its like.
+    pub tool: Option<ImageRef>,
+}
+
+impl Describe for MakeDisk {
+    fn describe(&self, short: &Short<'_>) -> String {
+        format!("partition a disk ({}) with {}: {}", self.words.join(" "), short(&self.parts), short(&self.out))
+    }
+
+    fn tool(&self) -> Option<&ImageRef> {
+        self.tool.as_ref()
+    }
+
+    fn changes_in_place(&self) -> bool {
+        self.keep
+    }
+}
+
+/// Parts beside the root file system and the configuration that a disk takes where the tree has them, and those that it must have.
+const fn wanted_parts(kind: DiskKind, composed: bool) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        DiskKind::Installer if composed => (&["boot", "EFI", "bsp-imx"], &[]),
+        DiskKind::Live => (&["boot", "EFI", "bsp-imx"], &[]),
+        DiskKind::Installer => (&["boot", "EFI"], &["initrd.img", "installer.img"]),
+        DiskKind::Verification => (&["boot", "EFI", "bsp-imx"], &["initrd.img", "verification.img"]),
+    }
+}
+
+impl Planner<'_> {
+    /// What every disk and installer has: root file system, configuration, an empty /persist.
+    pub(crate) fn contents(&mut self) -> Result<Vec<Need>> {
+        Ok(vec![
+            need(&self.rootfs_img()?, "the content of IMGA, and of the ESP"),
+            need(&self.config_img()?, "the content of CONFIG"),
+            need(&self.persist_img(), "the start of P3"),
+        ])
+    }
+
+    /// All that must be there before the disk is made, but for its tool.
+    fn needs_of_disk(&mut self, kind: DiskKind) -> Result<Vec<Need>> {
+        let composed = kind == DiskKind::Installer && self.can.installer_is_composed;
+        let (some, all) = wanted_parts(kind, composed);
+        let mut needs = self.more_parts(some, all)?;
+        if composed {
+            needs.push(need(&self.installer_img()?, "the content of INSTALLER"));
+            needs.push(need(&self.config_img()?, "the content of CONFIG"));
+        } else {
+            needs.extend(self.contents()?);
+        }
+        needs.extend(self.platform().iter().map(|id| need(id, "it stands beside the parts")));
+        let files = self.files(kind, &needs);
+        needs.extend(files.iter().map(|files| need(files, "they lie beside the parts")));
+        Ok(needs)
+    }
+
+    /// A raw disk.
+    pub(crate) fn disk(&mut self, kind: DiskKind) -> Result<NodeId> {
+        let spec = self.disk_spec(kind)?;
+        let mut needs = self.needs_of_disk(kind)?;
+        let tool = if kind == DiskKind::Verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
+        let tool = self.tool(tool, &mut needs)?;
+        let out = self.layout.disk(kind);
+        let asked = self.knobs.optional("LIVE_PART_SPEC").filter(|_| kind == DiskKind::Live);
+        let words = asked.map_or(spec.parts, |words| words.split_whitespace().map(str::to_owned).collect());
+        let mut inputs =
+            vec![input("partitions", words.join(" ")), input("mebibytes", spec.mebibytes), input("grows", spec.grows), self.time()];
+        inputs.extend(tool_input(tool.as_ref()));
+        let board = self.board(kind)?;
+        inputs.extend(board.iter().map(|board| input("PLATFORM", board)));
+        Ok(self.add(Node {
+            id: NodeId::Disk(kind),
+            inputs,
+            needs,
+            outputs: vec![out.clone()],
+            step: MakeDisk {
+                kind,
+                parts: self.layout.parts(kind),
+                words,
+                bytes: spec.mebibytes << 20,
+                keep: false,
+                grows: spec.grows,
+                platform: self.can.platforms_have_names.then(|| self.knobs.platform.clone()),
+                board,
+                epoch: self.facts.epoch(),
+                out,
+                tool,
+            }
+            .into(),
+        }))
+    }
+
+    /// What the profile says of the disk.
+    fn disk_spec(&self, kind: DiskKind) -> Result<crate::profile::Disk> {
+        let profile = self.facts.profile();
+        let spec = match kind {
+            DiskKind::Live => Some(profile.live.clone()),
+            DiskKind::Installer => profile.installer.clone(),
+            DiskKind::Verification => profile.verification.clone(),
+        };
+        spec.ok_or_else(|| {
+            usage(format!(
+                "{} has no {word} disk: its profile has no [{word}]\nhint: lf-edge/eve {}has one: cargo xtask --root DIR {word}-raw",
+                profile.tree.name,
+                if kind == DiskKind::Verification { "of 2023 " } else { "" },
+                word = kind.as_str(),
+            ))
+        })
+    }
+
+    /// The board whose boot loader goes onto the disk: an i.MX that PLATFORM names.
+    fn board(&self, kind: DiskKind) -> Result<Option<String>> {
+        let Some(platform) = self.knobs.optional("PLATFORM").filter(|platform| *platform != "generic") else { return Ok(None) };
+        let has_none = kind == DiskKind::Installer && !self.can.installer_is_composed;
+        if has_none || !platform.contains("imx") {
+            return Ok(None);
+        }
+        if !self.facts.profile().parts.contains_key("bsp-imx") {
+            return Err(usage(format!("PLATFORM={platform}: {} has no package bsp-imx with boards", self.facts.profile().tree.name)));
+        }
+        Ok(Some(platform.to_owned()))
+    }
+}

@@ -1,0 +1,53 @@
+//! The installer for a netboot.
+
+use super::{Describe, Short};
+use crate::{
+    DiskKind, Node, NodeId,
+    planner::{Planner, need},
+};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Parts → a tar with what a netboot needs.
+#[derive(Clone, Debug)]
+pub struct MakeNet {
+    /// The ISO that is booted, where it holds everything.
+    pub iso: Option<PathBuf>,
+    /// The folder of the parts.
+    pub parts: PathBuf,
+    /// Unix timestamp for files that carry none.
+    pub epoch: i64,
+    /// The tar.
+    pub out: PathBuf,
+}
+
+impl Describe for MakeNet {
+    fn describe(&self, short: &Short<'_>) -> String {
+        format!("pack what a netboot needs, of {}: {}", short(&self.parts), short(&self.out))
+    }
+}
+
+impl Planner<'_> {
+    /// `installer.net`.
+    pub(crate) fn installer_net(&mut self) -> Result<NodeId> {
+        let mut needs;
+        let mut iso = None;
+        if self.can.installer_is_composed {
+            needs = self.more_parts(&["EFI"], &["initrd.img", "ipxe.efi"])?;
+            needs.push(need(&self.installer_iso()?, "what is booted"));
+            iso = Some(self.layout.installer_iso());
+        } else {
+            needs = self.more_parts(&["EFI"], &["initrd.img", "installer.img", "kernel"])?;
+            needs.extend(self.contents()?);
+        }
+        needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "iPXE's configuration")));
+        let (parts, epoch, out) = (self.layout.parts(DiskKind::Installer), self.facts.epoch(), self.layout.installer_net());
+        Ok(self.add(Node {
+            id: NodeId::InstallerNet,
+            inputs: vec![self.time()],
+            needs,
+            outputs: vec![out.clone()],
+            step: MakeNet { iso, parts, epoch, out }.into(),
+        }))
+    }
+}

@@ -1,0 +1,46 @@
+//! The bill of materials: a file of rootfs.tar where the tree puts it there, else made by syft.
+
+use super::{Describe, MakeSbom, Short};
+use crate::{
+    Composed, Node, NodeId,
+    planner::{Planner, input, need},
+};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// A file of a tar, by itself.
+#[derive(Clone, Debug)]
+pub struct TakeOut {
+    /// The tar.
+    pub tar: PathBuf,
+    /// The file's name in it.
+    pub entry: String,
+    /// The file.
+    pub out: PathBuf,
+}
+
+impl Describe for TakeOut {
+    fn describe(&self, short: &Short<'_>) -> String {
+        format!("take {} out of {}: {}", self.entry, short(&self.tar), short(&self.out))
+    }
+}
+
+impl Planner<'_> {
+    /// `rootfs.spdx.json`.
+    pub(crate) fn sbom(&mut self) -> Result<NodeId> {
+        let made = self.tar(Composed::Rootfs)?;
+        let tar = self.tar_path(Composed::Rootfs);
+        let named = self.knobs.optional("SBOM");
+        let out = named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path));
+        let (inputs, reason, step) = match self.facts.profile().sbom.clone() {
+            Some(entry) => (vec![input("entry", &entry)], "it lies in there", TakeOut { tar, entry, out: out.clone() }.into()),
+            None => {
+                let version = self.knobs.text("SYFT_VERSION");
+                let image = format!("docker.io/anchore/syft:{version}");
+                let config = self.facts.root().join(".syft.yaml");
+                (vec![input("syft", &image)], "the files", MakeSbom { tar, config, image, out: out.clone() }.into())
+            }
+        };
+        Ok(self.add(Node { id: NodeId::Sbom, inputs, needs: vec![need(&made, reason)], outputs: vec![out], step }))
+    }
+}
