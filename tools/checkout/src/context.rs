@@ -51,7 +51,7 @@ impl Ctx {
     /// Where the build of `tree` lies.
     #[must_use]
     pub fn layout(&self, tree: &Checkout) -> Layout {
-        self.dist().version(self.knobs.arch, tree.version())
+        self.dist().version(self.knobs.image.arch, tree.version())
     }
 
     /// What the tree and its engine can do.

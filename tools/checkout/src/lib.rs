@@ -68,7 +68,7 @@ impl Checkout {
             describe,
             dirty_since: dirty_since(&ctx.root, &state, commit_time),
         };
-        let version = ctx.knobs.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
+        let version = ctx.knobs.image.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
         Ok(Self {
             root: ctx.root.clone(),
             profile: ctx.profile.clone(),
@@ -145,8 +145,8 @@ impl Checkout {
 
     /// What `pkgs` builds, in its order.
     pub fn bulk_packages(&self) -> Result<Vec<String>> {
-        let (mut names, arch) = (self.package_names()?, self.knobs.arch);
-        names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.hv));
+        let (mut names, arch) = (self.package_names()?, self.knobs.image.arch);
+        names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.image.hv));
         let first = &self.profile.packages.first;
         names.sort_by_key(|name| (!first.contains(name), name.clone()));
         if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
@@ -172,8 +172,8 @@ impl Checkout {
         let dir = self.profile.packages.folder.join(name);
         let yml = self
             .variant(&dir, |knob| match knob {
-                VariantKnob::Dev => self.knobs.dev,
-                VariantKnob::Rstats => self.knobs.rstats,
+                VariantKnob::Dev => self.knobs.image.dev,
+                VariantKnob::Rstats => self.knobs.image.rstats,
             })
             .unwrap_or_else(|| plain_yml(&dir).to_owned());
         if name.is_empty() || name.contains('/') || !dir.is_dir() {
@@ -194,7 +194,7 @@ impl Checkout {
     /// The file that stands for build.yml in the package at `dir`, with these switches on.
     fn variant(&self, dir: &Path, is_on: impl Fn(VariantKnob) -> bool) -> Option<String> {
         let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.is_none_or(&is_on));
-        let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform));
+        let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform));
         names.into_iter().find(|yml| dir.join(yml).is_file())
     }
 
@@ -232,10 +232,10 @@ impl Checkout {
 
     /// The tag that stands for every package's own: EVE_HASH, or that of the release that is pushed.
     fn forced_hash(&self) -> Result<Option<String>> {
-        if self.knobs.eve_hash.is_none() && self.knobs.package_work() == PackageWork::Push {
+        if self.knobs.image.eve_hash.is_none() && self.knobs.packages.work == PackageWork::Push {
             return Ok(self.release()?.hash);
         }
-        Ok(self.knobs.eve_hash.clone())
+        Ok(self.knobs.image.eve_hash.clone())
     }
 
     /// The Dockerfile that a package's template gives, where the package has no other; linuxkit wants it beside the template.
@@ -277,23 +277,24 @@ impl Checkout {
 
     /// What follows an image's tag in templates.
     fn arch_suffix(&self) -> String {
-        let arch = self.knobs.optional("DOCKER_ARCH_TAG").unwrap_or(self.knobs.arch.as_str());
+        let arch = self.knobs.image.docker_arch_tag.as_deref().unwrap_or(self.knobs.image.arch.as_str());
         if self.profile.templates.every_arch { String::new() } else { format!("-{arch}") }
     }
 
     /// Words of templates that are no images, and what they stand for.
     fn words(&self) -> Vec<(&str, String)> {
-        let fill = |text: &String| text.replace("{hv}", &self.knobs.hv).replace("{platform}", &self.knobs.platform);
+        let fill = |text: &String| text.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform);
         let own = self.profile.templates.words.iter().map(|(word, text)| (word.as_str(), fill(text)));
-        [("EVE_VERSION", self.full_version(self.knobs.arch))].into_iter().chain(own).collect()
+        [("EVE_VERSION", self.full_version(self.knobs.image.arch))].into_iter().chain(own).collect()
     }
 
     /// The image of a kernel that is no package of this tree: as a person names it, else as the tree's file of variables does.
     pub fn kernel_tag(&self) -> Option<Result<String>> {
         let kernel = self.profile.kernel.as_ref()?;
-        let (arch, knobs) = (self.knobs.arch.as_str(), &self.knobs);
-        let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.platform.as_str())];
-        given.extend(["KERNEL_TAG", "KERNEL_CONFIG_FLAVOR"].into_iter().filter_map(|name| Some((name, knobs.optional(name)?))));
+        let (arch, knobs) = (self.knobs.image.arch.as_str(), &self.knobs);
+        let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.image.platform.as_str())];
+        given.extend(knobs.image.kernel_tag.iter().map(|tag| ("KERNEL_TAG", tag.as_str())));
+        given.extend(knobs.image.kernel_flavor.iter().map(|flavor| ("KERNEL_CONFIG_FLAVOR", flavor.as_str())));
         let tag = || {
             let tag = makefile::Makefile::read(&self.root, &kernel.makefile, &given)?.value("KERNEL_TAG")?;
             if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
@@ -367,7 +368,7 @@ impl Checkout {
     }
 
     fn full_version(&self, arch: Arch) -> String {
-        format!("{}-{}-{arch}", self.version, self.knobs.hv)
+        format!("{}-{}-{arch}", self.version, self.knobs.image.hv)
     }
 }
 
@@ -397,7 +398,7 @@ impl Facts for Checkout {
             }
         };
         let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        for patch in programs(patches, &self.root, &knobs.hv, &knobs.platform) {
+        for patch in programs(patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
             text = template::patch(&text, &patch)?;
         }
         let mut packages = BTreeSet::new();
@@ -418,10 +419,10 @@ impl Facts for Checkout {
         if let Some(platform) = platform_name(self.can, &self.knobs) {
             release.release = release.release.map(|name| format!("{name}-{platform}"));
         }
-        if let Some(hash) = &self.knobs.eve_hash {
+        if let Some(hash) = &self.knobs.image.eve_hash {
             release.hash = Some(hash.clone());
         }
-        if let Some(name) = self.knobs.optional("EVE_REL") {
+        if let Some(name) = self.knobs.packages.release.as_deref() {
             release.release = Some(name.to_owned());
         }
         Ok(self.release.get_or_init(|| release).clone())
@@ -455,14 +456,14 @@ impl Facts for Checkout {
 
 /// The version by the rules; a tree that tells platforms apart says which one it is for, and which kernel where that is not its own.
 fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
-    let plain = version::version(facts, ctx.knobs.dev, ctx.profile.tree.exact_releases);
-    let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.optional("KERNEL_TAG")?, kernel.prefix.as_str())));
+    let plain = version::version(facts, &ctx.knobs.image.snapshot_version, ctx.knobs.image.dev, ctx.profile.tree.exact_releases);
+    let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.image.kernel_tag.as_deref()?, kernel.prefix.as_str())));
     version::with_platform(plain, kernel, platform_name(ctx.capabilities(), &ctx.knobs))
 }
 
 /// The platform as it stands in names: none for the one that all have.
 fn platform_name(can: Capabilities, knobs: &Knobs) -> Option<&str> {
-    Some(knobs.platform.as_str()).filter(|platform| can.platforms_have_names && *platform != "generic")
+    Some(knobs.image.platform.as_str()).filter(|platform| can.platforms_have_names && *platform != "generic")
 }
 
 /// The build.yml of a package without variants: the template that makes it, where there is one.

@@ -19,14 +19,14 @@ pub struct GitFacts {
     pub dirty_since: Option<i64>,
 }
 
-/// The version: a release's tag, or `0.0.0-BRANCH-SHA8`, then `-dirty-DATE` and `-dev` where they are due. The date is that of
+/// The version: a release's tag, or `FIRST-BRANCH-SHA8` (`first` is EVE_SNAPSHOT_VERSION), then `-dirty-DATE` and `-dev` where they are due. The date is that of
 /// the newest change, not of the build, so the version stands still while the tree does.
 #[must_use]
-pub fn version(git: &GitFacts, dev: bool, exact: bool) -> String {
+pub fn version(git: &GitFacts, first: &str, dev: bool, exact: bool) -> String {
     let mut version = if is_release(&git.describe, exact) {
         git.describe.clone()
     } else {
-        format!("0.0.0-{}-{}", git.branch.replace('/', "_"), git.short_id)
+        format!("{first}-{}-{}", git.branch.replace('/', "_"), git.short_id)
     };
     if let Some(time) = git.dirty_since {
         let (day, hour, minute) = (date(time), time.rem_euclid(86400) / 3600, time.rem_euclid(3600) / 60);
@@ -76,11 +76,12 @@ mod tests {
 
     #[test]
     fn a_branch_a_release_and_what_is_added_to_both() {
-        assert_eq!(version(&facts(), false, false), "0.0.0-feature_x-1234abcd");
+        assert_eq!(version(&facts(), "0.0.0", false, false), "0.0.0-feature_x-1234abcd");
         let dirty = GitFacts { dirty_since: Some(1_700_000_000), ..facts() };
-        assert_eq!(version(&dirty, true, false), "0.0.0-feature_x-1234abcd-dirty-2023-11-14.22.13-dev");
+        assert_eq!(version(&dirty, "0.0.0", true, false), "0.0.0-feature_x-1234abcd-dirty-2023-11-14.22.13-dev");
+        assert_eq!(version(&facts(), "1.5.0", false, false), "1.5.0-feature_x-1234abcd");
         let release = GitFacts { describe: "10.1.0".into(), dirty_since: Some(1_700_000_000), ..facts() };
-        assert_eq!(version(&release, false, false), "10.1.0-dirty-2023-11-14.22.13");
+        assert_eq!(version(&release, "0.0.0", false, false), "10.1.0-dirty-2023-11-14.22.13");
     }
 
     #[test]

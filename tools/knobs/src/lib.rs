@@ -3,7 +3,6 @@
 //! line (flag or `VAR=value`), the environment, the tree's profile or the default, in this order; [`RawKnobs`] gathers the texts,
 //! clap checks them. Reads no environment and no file itself.
 
-mod compat;
 mod formats;
 mod image;
 mod known;

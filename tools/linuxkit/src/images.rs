@@ -86,7 +86,7 @@ pub(super) fn make_config(at: &Containers<'_>, root: &Path, step: &MakeConfig, k
         files => filetree::write_tar(&files::listed(conf_dir, files, *epoch)?, Vec::new())?,
     };
     drop(create(out)?);
-    let (version, arch) = (format!("ROOTFS_VERSION={version}"), format!("ZARCH={}", knobs.arch));
+    let (version, arch) = (format!("ROOTFS_VERSION={version}"), format!("ZARCH={}", knobs.image.arch));
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let mut options = vec!["-i", "--rm", "-e", &version, "-e", &arch];
     if at.ours {

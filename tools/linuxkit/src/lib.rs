@@ -116,7 +116,7 @@ impl LinuxkitEngine {
         }
         std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
-        let arch_tag = self.knobs.optional("DOCKER_ARCH_TAG").unwrap_or(image.arch.as_str());
+        let arch_tag = self.knobs.image.docker_arch_tag.as_deref().unwrap_or(image.arch.as_str());
         let cmd = self.linuxkit().export_filesystem(&image.reference, arch_tag, out, &output)?;
         let mut spool = Spool::new_in(&self.spool)?;
         let tree = cmd.read_with(|stream| {
@@ -175,10 +175,10 @@ pub fn settings<'k>(profile: &Profile, knobs: &'k Knobs) -> Settings<'k> {
 fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings<'_> {
     Settings {
         pinned,
-        progress: knobs.text("BUILDKIT_PROGRESS"),
-        arch: knobs.arch,
+        progress: &knobs.packages.progress,
+        arch: knobs.image.arch,
         verbose: knobs.host.verbose,
-        builders: knobs.optional("BUILDERS"),
+        builders: knobs.packages.builders.as_deref(),
     }
 }
 

@@ -32,7 +32,7 @@ pub fn tool_input(tool: Option<&ImageRef>) -> Option<Input> {
 impl<'p> Planner<'p> {
     pub fn new(knobs: &'p Knobs, facts: &'p dyn Facts) -> Self {
         let dist = Dist::of(facts.root());
-        let layout = dist.version(knobs.arch, facts.version());
+        let layout = dist.version(knobs.image.arch, facts.version());
         Self { knobs, facts, can: facts.capabilities(), dist, layout, plan: Plan::default() }
     }
 
@@ -53,12 +53,12 @@ impl<'p> Planner<'p> {
 
     /// `0.0.0-main-1234abcd-kvm-amd64`.
     pub fn full_version(&self) -> String {
-        format!("{}-{}-{}", self.facts.version(), self.knobs.hv, self.knobs.arch)
+        format!("{}-{}-{}", self.facts.version(), self.knobs.image.hv, self.knobs.image.arch)
     }
 
     /// `-rt`, where PLATFORM is part of names; nothing elsewhere.
     pub fn platform_suffix(&self) -> String {
-        self.can.platform_suffix(&self.knobs.platform)
+        self.can.platform_suffix(&self.knobs.image.platform)
     }
 
     /// The tool image that does a step in a container, and its node where this tree must build it first.

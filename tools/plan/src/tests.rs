@@ -124,7 +124,7 @@ fn golden_plans_of_live() {
     for hv in ["kvm", "xen", "acrn"] {
         for arch in ["amd64", "arm64", "riscv64"] {
             let knobs = knobs(hv, arch, "qcow2");
-            let plan = plan_goal(&Goal::Live(knobs.image_format), &knobs, &facts()).expect("a plan");
+            let plan = plan_goal(&Goal::Live(knobs.image.image_format), &knobs, &facts()).expect("a plan");
             check(&format!("live-{hv}-{arch}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
         }
     }

@@ -39,7 +39,7 @@ impl Run for CurrentVersion {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let path = ctx.dist().current(ctx.knobs.image.arch).part("eve_version");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.arch, path.display())
+            format!("nothing has been built for {}: `{}` is missing\nhint: cargo xtask live", ctx.knobs.image.arch, path.display())
         })?;
         print!("{text}");
         Ok(())

@@ -18,7 +18,7 @@ pub struct ScanOptions {
 
 /// Prints the addresses that the Dockerfiles fetch, a line each.
 pub fn print_remote_sources(ctx: &Ctx, options: &ScanOptions) -> Result<()> {
-    let arch = options.arch.as_deref().unwrap_or(ctx.knobs.arch.as_str());
+    let arch = options.arch.as_deref().unwrap_or(ctx.knobs.image.arch.as_str());
     let mut lines = String::new();
     for path in &options.dockerfiles {
         for source in sources(path, arch)? {
@@ -59,7 +59,7 @@ pub struct Options {
 /// Fetches the files, and prints a line of the manifest for each.
 pub fn collect_kernel_sources(ctx: &Ctx, options: &Options) -> Result<()> {
     let dockerfile = options.dockerfile.clone().unwrap_or_else(|| kernel_dockerfile(ctx));
-    let urls = sources(&dockerfile, ctx.knobs.arch.as_str())?;
+    let urls = sources(&dockerfile, ctx.knobs.image.arch.as_str())?;
     if urls.is_empty() {
         eprintln!("warning: {} fetches nothing by ADD", dockerfile.display());
     }
@@ -78,7 +78,7 @@ fn kernel_dockerfile(ctx: &Ctx) -> PathBuf {
 
 /// Fetches the sources of the tree's kernel below `top`, and returns the lines of the manifest.
 pub(super) fn collect_kernel(ctx: &Ctx, top: &Path, prefix: &str) -> Result<String> {
-    collect(ctx, &sources(&kernel_dockerfile(ctx), ctx.knobs.arch.as_str())?, top, Some(prefix), false)
+    collect(ctx, &sources(&kernel_dockerfile(ctx), ctx.knobs.image.arch.as_str())?, top, Some(prefix), false)
 }
 
 fn collect(ctx: &Ctx, urls: &[String], top: &Path, prefix: Option<&str>, tell: bool) -> Result<String> {

@@ -60,14 +60,14 @@ impl Planner<'_> {
             copies.push((yml.clone(), context.join(yml.file_name().unwrap_or_default())));
         }
         let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
-        let work = self.knobs.package_work();
+        let work = self.knobs.packages.work;
         let calls = self.eve_calls(work)?;
         let id = self.add(Node {
             id: NodeId::Eve,
             inputs: vec![input("Dockerfile", &dockerfile)],
             needs,
             outputs: vec![],
-            step: BuildEve { context, copies, dockerfile, work, calls, arch: self.knobs.arch, force: self.knobs.is_on("FORCE_BUILD") }
+            step: BuildEve { context, copies, dockerfile, work, calls, arch: self.knobs.image.arch, force: self.knobs.packages.force }
                 .into(),
         });
         Ok(vec![self.current(&id), id])
@@ -91,10 +91,10 @@ impl Planner<'_> {
 
     /// The tag and the release of each call: a push under a release's name is made twice for the default hypervisor.
     fn eve_calls(&self, work: PackageWork) -> Result<Vec<(String, Option<String>)>> {
-        let hv = &self.knobs.hv;
+        let hv = &self.knobs.image.hv;
         let release = match work {
             PackageWork::Push => self.facts.release()?.release,
-            _ => self.knobs.optional("EVE_REL").map(str::to_owned),
+            _ => self.knobs.packages.release.clone(),
         };
         let own = (format!("{}-{hv}", self.facts.version()), release.as_ref().map(|release| format!("{release}-{hv}")));
         let mut calls = vec![own];

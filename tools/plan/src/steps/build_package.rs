@@ -62,7 +62,7 @@ impl Planner<'_> {
             let before = self.facts.profile().packages.after.get(name).filter(|_| habits).cloned().unwrap_or_default();
             for name in before.iter().chain([name]) {
                 let id = match work {
-                    PackageWork::Build => self.package(name, self.knobs.arch, &mut Vec::new())?,
+                    PackageWork::Build => self.package(name, self.knobs.image.arch, &mut Vec::new())?,
                     work => self.publish(name, work)?,
                 };
                 if !goals.contains(&id) {
@@ -96,7 +96,7 @@ impl Planner<'_> {
     fn publish(&mut self, name: &str, work: PackageWork) -> Result<NodeId> {
         let package = self.facts.package(name)?;
         let needs = self.generated(&package)?;
-        self.package_node(package, self.knobs.arch, needs, work)
+        self.package_node(package, self.knobs.image.arch, needs, work)
     }
 
     fn bases(&mut self, package: &PackageFacts, arch: Arch, above: &mut Vec<String>) -> Result<Vec<Need>> {
@@ -131,10 +131,10 @@ impl Planner<'_> {
         let docker_load = self.can.tools_run_in_containers && (has(&sets.docker_load) || has(&sets.tool_images));
         let release = match work {
             PackageWork::Push => self.facts.release()?,
-            _ => Release { hash: None, release: self.knobs.optional("EVE_REL").map(str::to_owned) },
+            _ => Release { hash: None, release: self.knobs.packages.release.clone() },
         };
         let image = ImageRef { reference: package.reference.clone(), arch };
-        let options = self.knobs.text("LINUXKIT_OPTS").split_whitespace().map(str::to_owned).collect();
+        let options = self.knobs.packages.linuxkit_options.split_whitespace().map(str::to_owned).collect();
         Ok(self.add(Node {
             id: NodeId::Package(package.name.clone(), arch),
             inputs: vec![input("image", &image)],
@@ -150,10 +150,10 @@ impl Planner<'_> {
                 hash: release.hash.or(package.hash),
                 release: release.release,
                 options,
-                force: self.knobs.is_on("FORCE_BUILD"),
+                force: self.knobs.packages.force,
                 docker_load,
                 platforms,
-                prune: self.knobs.is_on("PRUNE"),
+                prune: self.knobs.packages.prune,
             }
             .into(),
         }))

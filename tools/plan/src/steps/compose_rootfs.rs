@@ -45,21 +45,21 @@ impl Planner<'_> {
         let (yml, packages) = self.yml(of)?;
         let mut needs = vec![need(&yml, "the list of images")];
         let mut images = Vec::new();
-        let builds_packages = !self.can.packages_are_published || self.knobs.is_on("ROOTFS_DEPS");
+        let builds_packages = !self.can.packages_are_published || self.knobs.image.rootfs_deps;
         for name in packages.iter().filter(|_| builds_packages) {
-            needs.push(need(&self.package(name, self.knobs.arch, &mut Vec::new())?, "an image in the yml"));
-            images.push(ImageRef { reference: self.facts.package(name)?.reference, arch: self.knobs.arch });
+            needs.push(need(&self.package(name, self.knobs.image.arch, &mut Vec::new())?, "an image in the yml"));
+            images.push(ImageRef { reference: self.facts.package(name)?.reference, arch: self.knobs.image.arch });
         }
         needs.extend(self.sources_of_files(of)?);
-        let mut inputs = vec![input("ZARCH", self.knobs.arch)];
-        let kernel = self.knobs.optional("KERNEL_IMAGE").filter(|_| of == Composed::Rootfs).map(|path| self.facts.root().join(path));
+        let mut inputs = vec![input("ZARCH", self.knobs.image.arch)];
+        let kernel = self.knobs.image.kernel_image.as_ref().filter(|_| of == Composed::Rootfs).map(|path| self.facts.root().join(path));
         if let Some(kernel) = &kernel {
             let digest = self.facts.file_digest(kernel).map_err(|error| usage(format!("KERNEL_IMAGE: {error:#}")))?;
             inputs.push(input("KERNEL_IMAGE", digest));
         }
         let out = self.tar_path(of);
-        let update = self.knobs.is_on("LIVE_UPDATE");
-        let (yml, arch, sources) = (self.yml_path(of), self.knobs.arch, self.sources());
+        let update = self.knobs.image.live_update;
+        let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources());
         Ok(self.add(Node {
             id: NodeId::Tar(of),
             inputs,

@@ -54,10 +54,10 @@ impl Planner<'_> {
 
     fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> NodeId {
         let out = self.layout.live(format);
-        let size_mib = self.knobs.media_size;
-        let uuid = self.knobs.text("PARALLELS_UUID").to_owned();
+        let size_mib = self.knobs.image.media_size;
+        let uuid = self.knobs.image.parallels_uuid.to_owned();
         let mut inputs = vec![input("MEDIA_SIZE", size_mib)];
-        let compressed = !self.knobs.is_on("LIVE_UPDATE");
+        let compressed = !self.knobs.image.live_update;
         if !compressed {
             inputs.push(input("LIVE_UPDATE", "y"));
         }

@@ -75,9 +75,9 @@ impl Planner<'_> {
         let facts = self.facts.package(package)?;
         let mut needs = self.generated(&facts)?;
         if !fetch {
-            needs.push(need(&self.package(package, self.knobs.arch, &mut Vec::new())?, "they lie in its image"));
+            needs.push(need(&self.package(package, self.knobs.image.arch, &mut Vec::new())?, "they lie in its image"));
         }
-        let image = ImageRef { reference: facts.plain, arch: self.knobs.arch };
+        let image = ImageRef { reference: facts.plain, arch: self.knobs.image.arch };
         Ok(self.add(Node {
             id,
             inputs: vec![input("image", &image), input("names", entries.join(" "))],
@@ -90,7 +90,7 @@ impl Planner<'_> {
     /// What a virtual machine boots with.
     pub(crate) fn firmware(&mut self) -> Result<NodeId> {
         let profile = self.facts.profile();
-        let (package, files) = (profile.firmware.package.clone(), profile.firmware_files(self.knobs.arch).to_vec());
+        let (package, files) = (profile.firmware.package.clone(), profile.firmware_files(self.knobs.image.arch).to_vec());
         self.part(NodeId::Firmware, &package, self.layout.firmware(), files)
     }
 }

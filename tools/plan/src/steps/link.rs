@@ -32,7 +32,7 @@ impl Planner<'_> {
 
     /// `dist/<arch>/current`, once `made` is there: what it leads to can be run.
     pub(crate) fn current(&mut self, made: &NodeId) -> NodeId {
-        let link = self.dist.current_link(self.knobs.arch);
+        let link = self.dist.current_link(self.knobs.image.arch);
         self.add(Node {
             id: NodeId::Current,
             inputs: vec![input("version", self.facts.version())],

@@ -46,7 +46,7 @@ impl Planner<'_> {
         let origin = recipes::origin_name(self.facts.epoch(), self.facts.version())?;
         let mut needs = vec![];
         let tool = self.tool("mkconf", &mut needs)?;
-        let conf_dir = self.knobs.conf_dir.clone();
+        let conf_dir = self.knobs.image.conf_dir.clone();
         let mut inputs = vec![
             input("CONF_DIR", conf_dir.display()),
             input("content of CONF_DIR", self.facts.folder_digest(&conf_dir)?),

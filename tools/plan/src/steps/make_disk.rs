@@ -94,7 +94,7 @@ impl Planner<'_> {
         let tool = if kind == DiskKind::Verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
         let tool = self.tool(tool, &mut needs)?;
         let out = self.layout.disk(kind);
-        let asked = self.knobs.optional("LIVE_PART_SPEC").filter(|_| kind == DiskKind::Live);
+        let asked = self.knobs.image.live_parts.as_deref().filter(|_| kind == DiskKind::Live);
         let words = asked.map_or(spec.parts, |words| words.split_whitespace().map(str::to_owned).collect());
         let mut inputs =
             vec![input("partitions", words.join(" ")), input("mebibytes", spec.mebibytes), input("grows", spec.grows), self.time()];
@@ -113,7 +113,7 @@ impl Planner<'_> {
                 bytes: spec.mebibytes << 20,
                 keep: false,
                 grows: spec.grows,
-                platform: self.can.platforms_have_names.then(|| self.knobs.platform.clone()),
+                platform: self.can.platforms_have_names.then(|| self.knobs.image.platform.clone()),
                 board,
                 epoch: self.facts.epoch(),
                 out,
@@ -143,7 +143,7 @@ impl Planner<'_> {
 
     /// The board whose boot loader goes onto the disk: an i.MX that PLATFORM names.
     fn board(&self, kind: DiskKind) -> Result<Option<String>> {
-        let Some(platform) = self.knobs.optional("PLATFORM").filter(|platform| *platform != "generic") else { return Ok(None) };
+        let platform = self.knobs.image.platform.as_str();
         let has_none = kind == DiskKind::Installer && !self.can.installer_is_composed;
         if has_none || !platform.contains("imx") {
             return Ok(None);

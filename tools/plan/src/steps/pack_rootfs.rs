@@ -62,11 +62,11 @@ impl Planner<'_> {
     /// The installer's own root file system.
     pub(crate) fn installer_img(&mut self) -> Result<NodeId> {
         let tar = self.tar(Composed::Installer)?;
-        let format = self.knobs.rootfs_format;
+        let format = self.knobs.image.rootfs_format;
         let mut needs = vec![need(&tar, "the files")];
         let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
         let out = self.layout.part("installer.img");
-        let mut inputs = vec![input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", self.knobs.compression), self.time()];
+        let mut inputs = vec![input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", self.knobs.image.compression), self.time()];
         inputs.extend(tool_input(tool.as_ref()));
         Ok(self.add(Node {
             id: NodeId::InstallerImg,
@@ -78,7 +78,7 @@ impl Planner<'_> {
                 out,
                 link: None,
                 format,
-                compression: self.knobs.compression,
+                compression: self.knobs.image.compression,
                 // It goes onto a stick of its own size.
                 limit: u64::MAX,
                 epoch: self.facts.epoch(),
@@ -92,16 +92,16 @@ impl Planner<'_> {
     pub(crate) fn rootfs_img(&mut self) -> Result<NodeId> {
         let version = self.version();
         let tar = self.tar(Composed::Rootfs)?;
-        let format = self.knobs.rootfs_format;
+        let format = self.knobs.image.rootfs_format;
         let mut needs = vec![need(&version, "the version stands beside the image"), need(&tar, "the files")];
         let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
         let out = self.layout.part("rootfs.img");
         let link = self.layout.part(&format!("rootfs-{}.{format}", self.full_version()));
-        let limit = self.facts.profile().rootfs_limit(&self.knobs.hv, &self.knobs.platform);
+        let limit = self.facts.profile().rootfs_limit(&self.knobs.image.hv, &self.knobs.image.platform);
         let mut inputs = vec![
             input("version", self.full_version()),
             input("ROOTFS_FORMAT", format),
-            input("ROOTFS_COMPRESSION", self.knobs.compression),
+            input("ROOTFS_COMPRESSION", self.knobs.image.compression),
             input("limit", limit),
             self.time(),
         ];
@@ -116,7 +116,7 @@ impl Planner<'_> {
                 out,
                 link: Some(link),
                 format,
-                compression: self.knobs.compression,
+                compression: self.knobs.image.compression,
                 limit,
                 epoch: self.facts.epoch(),
                 tool,

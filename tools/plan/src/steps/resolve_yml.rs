@@ -28,7 +28,7 @@ impl Describe for ResolveYml {
 impl Planner<'_> {
     /// Where the resolved yml of what is composed lies.
     pub(crate) fn yml_path(&self, of: Composed) -> PathBuf {
-        self.layout.yml(of, &self.knobs.hv, &self.platform_suffix())
+        self.layout.yml(of, &self.knobs.image.hv, &self.platform_suffix())
     }
 
     /// The resolved yml, and the packages that it names.

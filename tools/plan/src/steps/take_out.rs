@@ -30,12 +30,12 @@ impl Planner<'_> {
     pub(crate) fn sbom(&mut self) -> Result<NodeId> {
         let made = self.tar(Composed::Rootfs)?;
         let tar = self.tar_path(Composed::Rootfs);
-        let named = self.knobs.optional("SBOM");
+        let named = self.knobs.image.sbom.as_ref();
         let out = named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path));
         let (inputs, reason, step) = match self.facts.profile().sbom.clone() {
             Some(entry) => (vec![input("entry", &entry)], "it lies in there", TakeOut { tar, entry, out: out.clone() }.into()),
             None => {
-                let version = self.knobs.text("SYFT_VERSION");
+                let version = &self.knobs.image.syft_version;
                 let image = format!("docker.io/anchore/syft:{version}");
                 let config = self.facts.root().join(".syft.yaml");
                 (vec![input("syft", &image)], "the files", MakeSbom { tar, config, image, out: out.clone() }.into())

@@ -46,7 +46,7 @@ impl Planner<'_> {
             return None;
         }
         let path = self.layout.part("eve_platform");
-        let family = if self.knobs.platform.contains("imx8") { "imx8" } else { &self.knobs.platform };
+        let family = if self.knobs.image.platform.contains("imx8") { "imx8" } else { &self.knobs.image.platform };
         Some(self.text(NodeId::Platform, path, ("PLATFORM", family), format!("{family}\n")))
     }
 

@@ -12,7 +12,7 @@ use plan::Composed;
 
 /// Of the yml of the last build; without one there is no row, and that is said.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
-    let hv = &setting.ctx.knobs.hv;
+    let hv = &setting.ctx.knobs.image.hv;
     let name = format!("images/rootfs-{hv}.yml");
     let Some(yml) = built(setting, |layout| layout.yml(Composed::Rootfs, hv, "")) else {
         eprintln!("SKIPPED: rootfs.tar: there is no {name} of a last build\nhint: cargo xtask live");

@@ -22,7 +22,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let make = || Ok(rivals::make_plan(tools, eve, "live-gcp")?.measure()?.0);
     let make = Rival { name: "make -n live-gcp", tools: &[Tool::Linuxkit], run: &make };
     let yml = || Ok(setting.ourselves(eve)?.args(["bench", "--part", "yml"]).measure()?.0);
-    let script = || Ok(rivals::parse_pkgs(tools, eve, setting.ctx.knobs.arch.as_str())?.measure()?.0);
+    let script = || Ok(rivals::parse_pkgs(tools, eve, setting.ctx.knobs.image.arch.as_str())?.measure()?.0);
     let script = Rival { name: "tools/parse-pkgs.sh", tools: &[Tool::Linuxkit], run: &script };
     Ok(vec![
         setting.compare("lf-edge/eve: plan of live-gcp", ROUNDS, &plan, &make, BUDGET)?,

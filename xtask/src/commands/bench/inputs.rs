@@ -12,7 +12,7 @@ use std::{
 
 /// A file of the last build, if there is one.
 pub fn built(setting: &Setting<'_>, file: impl FnOnce(&Layout) -> PathBuf) -> Option<PathBuf> {
-    let path = file(&setting.ctx.dist().current(setting.ctx.knobs.arch));
+    let path = file(&setting.ctx.dist().current(setting.ctx.knobs.image.arch));
     path.canonicalize().ok().filter(|path| path.is_file())
 }
 

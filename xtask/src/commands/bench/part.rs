@@ -95,7 +95,7 @@ impl Images for Cached<'_> {
 fn compose(ctx: &Ctx, yml: &Path, out: &Path) -> Result<()> {
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
-    let arch = ctx.knobs.arch.as_str();
+    let arch = ctx.knobs.image.arch.as_str();
     let images = Cached { cache: Cache::open(&ctx.environment.linuxkit_cache())?, arch };
     let mut writer = BufWriter::with_capacity(1 << 20, create(out)?);
     compose::compose(&yml, &images, &compose::Options { arch: arch.to_owned(), ..Default::default() }, &mut writer)?;

@@ -62,7 +62,7 @@ impl Setting<'_> {
                 cmd = cmd.env(name, value);
             }
         }
-        Ok(cmd.env("HV", &ctx.knobs.hv).env("ZARCH", ctx.knobs.arch.as_str()))
+        Ok(cmd.env("HV", &ctx.knobs.image.hv).env("ZARCH", ctx.knobs.image.arch.as_str()))
     }
 
     /// Our part of a comparison in a process of its own, see `part`.

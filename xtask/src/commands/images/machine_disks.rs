@@ -33,7 +33,7 @@ impl Run for ExtractPersist {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let file = absolute_path(&self.disk).with_context(|| format!("`{}` is no path", self.disk))?;
         let disk = if file.exists() && !file.is_dir() { Source::File(file) } else { Source::Built(self.disk) };
-        extract::extract_persist(ctx, &PersistOptions { disk, arch: self.arch.unwrap_or(ctx.knobs.arch), out: self.out })
+        extract::extract_persist(ctx, &PersistOptions { disk, arch: self.arch.unwrap_or(ctx.knobs.image.arch), out: self.out })
     }
 }
 

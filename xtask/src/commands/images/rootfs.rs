@@ -70,12 +70,12 @@ impl Work {
 impl Run for MakeRootfs {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let work = Work::new(self.mode, self.yml, self.tar, self.image)?;
-        let format = self.format.unwrap_or(ctx.knobs.rootfs_format);
+        let format = self.format.unwrap_or(ctx.knobs.image.rootfs_format);
         let mut asked = Asked::new(ctx)?;
         let between = asked.scratch().join("rootfs.tar");
         let tar = work.tar.unwrap_or_else(|| between.clone());
         if let Some(yml) = &work.yml {
-            compose(&mut asked, yml, self.arch.unwrap_or(ctx.knobs.arch), &tar);
+            compose(&mut asked, yml, self.arch.unwrap_or(ctx.knobs.image.arch), &tar);
         }
         let Some(image) = &work.image else { return asked.make(&tar) };
         pack(ctx, &mut asked, &tar, format, image)?;
@@ -100,7 +100,7 @@ fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out:
         out: out.to_owned(),
         link: None,
         format,
-        compression: ctx.knobs.compression,
+        compression: ctx.knobs.image.compression,
         // The partition that it may not exceed is nothing that the script knew.
         limit: u64::MAX,
         epoch: asked.epoch(),

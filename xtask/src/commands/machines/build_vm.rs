@@ -28,7 +28,7 @@ const PACK: &str = "apk add cloud-utils > /dev/null 2>&1 && cloud-localds --disk
 
 /// The machine's disk.
 fn disk(ctx: &Ctx) -> PathBuf {
-    ctx.dist().build_vm(ctx.knobs.arch)
+    ctx.dist().build_vm(ctx.knobs.image.arch)
 }
 
 /// `run-build-vm`.
@@ -72,7 +72,7 @@ fn build(ctx: &Ctx, options: &Options, knobs: &BuildVmKnobs) -> Result<()> {
     let source = source(ctx, knobs);
     let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", disk.display()));
     let (original, active) = (beside(".orig"), beside(".active"));
-    let seed = ctx.dist().build_vm_settings(ctx.knobs.arch);
+    let seed = ctx.dist().build_vm_settings(ctx.knobs.image.arch);
     let place = Place::find(ctx)?;
     let bus = bus(ctx, options);
     let machine = || {

@@ -64,7 +64,7 @@ pub struct Place {
 impl Place {
     /// Looks.
     pub fn find(ctx: &Ctx) -> Result<Self> {
-        let arch = ctx.knobs.arch;
+        let arch = ctx.knobs.image.arch;
         let dist = ctx.dist();
         if ctx.capabilities().machines_are_as_make_had_them() {
             let build = ctx.layout(&ctx.tree()?);
@@ -74,7 +74,7 @@ impl Place {
         if arch == Arch::Riscv64 {
             return Err(usage("virtual machines of this tree run amd64 and arm64 images only, riscv64 boots on hardware"));
         }
-        let version = ctx.knobs.rootfs_version.as_deref();
+        let version = ctx.knobs.image.rootfs_version.as_deref();
         let link = version.map_or_else(|| dist.current_link(arch), |version| dist.version(arch, version).path().to_owned());
         let found = link.canonicalize().map(Layout::at).map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
@@ -94,7 +94,7 @@ impl Place {
 
     /// The folder of the firmware. On a tree of lf-edge/eve it is made when the last build has none.
     fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
-        let files = ctx.profile.firmware_files(ctx.knobs.arch);
+        let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
         let is_whole = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
         let current = self.current.firmware();
         if !ctx.capabilities().machines_are_as_make_had_them() || ctx.globals.dry_run || is_whole(&current) {
@@ -107,7 +107,7 @@ impl Place {
 
 /// A format that QEMU boots from.
 pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
-    let format = ctx.knobs.image_format;
+    let format = ctx.knobs.image.image_format;
     if !format.row().boots_in_qemu {
         return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
     }

@@ -74,7 +74,7 @@ fn require(ctx: &Ctx, path: &Path, target: &str) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let arch = if ctx.knobs.arch == ctx.knobs.host_arch { String::new() } else { format!(" --zarch {}", ctx.knobs.arch) };
+    let arch = if ctx.knobs.image.arch == ctx.knobs.host_arch { String::new() } else { format!(" --zarch {}", ctx.knobs.image.arch) };
     let root = if ctx.capabilities().packages_are_published { format!(" --root {}", ctx.root.display()) } else { String::new() };
     let target = if target == "live-qcow2" { "live" } else { target };
     let text = format!("`{}` has not been made\nhint: cargo xtask{root} {target}{arch}", path.display());
