@@ -1,4 +1,4 @@
-//! What runs in the Go builder.
+//! Verbs that run in the container with the tree's Go.
 
 use super::{super::sources::typed::Arguments, wants_containers};
 use anyhow::{Context as _, Result};
@@ -9,7 +9,7 @@ use common::error::usage;
 use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
-/// Where sources without a module of their own are seen.
+/// The module path at which the builder mounts sources that are no module.
 const NO_MODULE: &str = "dummy";
 
 fn run(ctx: &Ctx, what: &Run<'_>) -> Result<()> {
@@ -102,7 +102,7 @@ impl Arguments for Proto {
     }
 }
 
-/// The API's sources in one language: what was generated before goes first.
+/// Generates the API's sources in one language, in place of the old ones.
 fn generate(ctx: &Ctx, language: &str) -> Result<()> {
     wants_containers(ctx, "proto")?;
     let options = match language {
@@ -118,7 +118,7 @@ fn generate(ctx: &Ctx, language: &str) -> Result<()> {
         return run(ctx, &generating);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    // git tracks what was generated, so it comes back when nothing takes its place.
+    // git tracks the generated sources, so restore the old ones if generating fails.
     let old = tempfile::Builder::new().prefix(".old-").tempdir_in(ctx.root.join("api")).context("cannot make a folder in api")?;
     move_folders(&folder, old.path())?;
     let generated = run(ctx, &generating);

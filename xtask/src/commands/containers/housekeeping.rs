@@ -1,4 +1,4 @@
-//! docker's images that nobody needs, and the checker of the whole tree.
+//! Verbs that list and remove old docker images, and that check the whole tree.
 
 use super::{run_all, wants_containers};
 use anyhow::{Context as _, Result};
@@ -13,7 +13,7 @@ pub fn old_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// `docker-image-clean`: never an image that is the only one of its name.
+/// `docker-image-clean`: keeps at least one image of each name.
 pub fn clean_images(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let ids = find_old_images(ctx, &Options::default())?;
     if ids.is_empty() {

@@ -1,4 +1,4 @@
-//! Tools that the tree pins by commit and builds from source.
+//! Verbs that build tools from source, at the commit that the tree pins.
 
 use super::{run_all, wants_containers};
 use anyhow::{Context as _, Result, bail};
@@ -43,7 +43,7 @@ pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     let built = build(ctx, &pin)?;
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
     common::artifact::install_program(&built.1, &program)?;
-    // Markers of other versions go first: with two of them, nobody knew which one is here.
+    // Remove the markers of other versions first: two markers would not tell which version is installed.
     for entry in std::fs::read_dir(&bin)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linuxkit.")) {
@@ -55,7 +55,7 @@ pub fn build_tools(ctx: &Ctx, _: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Fetches exactly the pinned commit into a fresh folder and builds it; the folder goes with the first value.
+/// Fetches exactly the pinned commit into a new folder and builds it. The folder is removed when the first value is dropped.
 fn build(ctx: &Ctx, pin: &Pin) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::Builder::new().prefix("linuxkit-").tempdir().context("cannot make a temporary folder")?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.path().to_owned());

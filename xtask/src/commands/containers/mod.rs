@@ -1,4 +1,4 @@
-//! What is done by or to containers: the Go builder, linuxkit and its cache, docker's images, generators and checkers.
+//! Verbs that run containers or change docker's images: the Go builder, linuxkit and its cache, generators and checkers.
 
 mod cache;
 mod go;
@@ -18,9 +18,9 @@ pub const VERBS: &[Verb] = &[
     verb("gosources", "install go-sources-and-licenses in build-tools/bin", no_arguments, linuxkit::gosources),
     verb("cache-export", "export an image of the cache to a file", no_arguments, cache::export),
     typed::<cache::Load>("cache-export-docker-load", "export an image of the cache and load it into docker"),
-    verb("cache-export-docker-load-all", "the same for all images that docker runs", no_arguments, cache::load_all),
-    verb("docker-old-images", "list docker's images that are not of the tree's present state", no_arguments, housekeeping::old_images),
-    verb("docker-image-clean", "remove them", no_arguments, housekeeping::clean_images),
+    verb("cache-export-docker-load-all", "load all images that docker runs from the cache into docker", no_arguments, cache::load_all),
+    verb("docker-old-images", "list docker's images of this tree that do not belong to its present state", no_arguments, housekeeping::old_images),
+    verb("docker-image-clean", "remove docker's images of this tree that do not belong to its present state", no_arguments, housekeeping::clean_images),
     verb("yetus", "check the tree with Apache Yetus", no_arguments, housekeeping::yetus),
     verb("test-pillar", "run the tests of pkg/pillar", no_arguments, go::test),
     verb("test-images-patches", "check that every patch of the image templates applies", no_arguments, go::test_patches),
