@@ -12,11 +12,11 @@ use typed::typed;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    typed::<ymls::ParsePkgs>("parse-pkgs", "print the image of each template name, or a file with the names replaced"),
+    typed::<ymls::ParsePkgs>("parse-pkgs", "print each template name's image, or a file with the names replaced"),
     typed::<ymls::ComposeImageYml>("compose-image-yml", "apply an image template's patch and write the image's version into it"),
     verb("kernel-build-yml", "write the build.yml of packages that have a template for it", no_arguments, ymls::kernel_build_yml),
     typed::<ymls::UpdateComponentSha>("update-component-sha", "write another hash or tag wherever the tree names an image"),
-    typed::<versions::OldImages>("oldimages", "list docker's images of this tree that do not belong to its present state"),
+    typed::<versions::OldImages>("oldimages", "list this tree's docker images whose tag is out of date"),
     typed::<versions::GetImgVersion>("getimgversion", "print the version inside an image"),
     target("collected_sources", "collect the sources of what is in the root file system", collected::target),
     typed::<collected::CollectSources>("collect-sources", "collect the sources of what is in the tar of a root file system"),
@@ -27,7 +27,7 @@ pub const VERBS: &[Verb] = &[
     typed::<fetched::GetAlpinePkgSource>("get-alpine-pkg-source", "collect the sources of an image's Alpine packages"),
     typed::<fetched::GetKernelSource>("get-kernel-source", "collect the sources that a kernel's Dockerfile fetches"),
     typed::<fetched::DockerfileAddScanner>("dockerfile-add-scanner", "list the addresses that Dockerfiles fetch with ADD"),
-    typed::<fetched::GoSumToSrc>("go-sum-to-src", "collect the sources of the modules in go.sum lines, from standard input"),
+    typed::<fetched::GoSumToSrc>("go-sum-to-src", "collect the sources of modules in go.sum lines on standard input"),
     typed::<versions::GoPkgPseudoVersion>("go-pkg-pseudo-version", "print the version that Go gives the checked-out commit of a module"),
     verb("sbom_info", "print where the bill of materials is", no_arguments, collected::sbom_info),
     verb("collected_sources_info", "print where the collected sources are", no_arguments, collected::collected_sources_info),
