@@ -1,4 +1,4 @@
-//! What runs in the Go builder.
+//! Verbs that run in the container with the tree's Go.
 
 use super::wants_containers;
 use crate::commands::Run;
@@ -10,7 +10,7 @@ use knobs::{GoKnobs, ProtoKnobs};
 use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
-/// Where sources without a module of their own are seen.
+/// The module path at which the builder mounts sources that are no module.
 const NO_MODULE: &str = "dummy";
 
 fn run(ctx: &Ctx, knobs: &GoKnobs, what: &InBuilder<'_>) -> Result<()> {
@@ -151,7 +151,7 @@ fn generate(ctx: &Ctx, knobs: &GoKnobs, language: &str) -> Result<()> {
         return run(ctx, knobs, &generating);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    // git tracks what was generated, so it comes back when nothing takes its place.
+    // git tracks the generated sources, so restore the old ones if generating fails.
     let old = tempfile::Builder::new().prefix(".old-").tempdir_in(ctx.root.join("api")).context("cannot make a folder in api")?;
     move_folders(&folder, old.path())?;
     let generated = run(ctx, knobs, &generating);

@@ -1,4 +1,4 @@
-//! docker's images that nobody needs, and the checker of the whole tree.
+//! Verbs that list and remove old docker images, and that check the whole tree.
 
 use super::{run_all, wants_containers};
 use anyhow::{Context as _, Result};

@@ -1,4 +1,4 @@
-//! Tools that the tree pins by commit and builds from source.
+//! Verbs that build tools from source, at the commit that the tree pins.
 
 use super::{run_all, wants_containers};
 use crate::commands::Run;
@@ -56,7 +56,7 @@ fn build_tools(ctx: &Ctx, knobs: &ToolKnobs, go: &GoKnobs) -> Result<()> {
     let built = build(ctx, go, &pin)?;
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make the folder `{}`", bin.display()))?;
     common::artifact::install_program(&built.1, &program)?;
-    // Markers of other versions go first: with two of them, nobody knew which one is here.
+    // Remove the markers of other versions first: two markers would not tell which version is installed.
     for entry in std::fs::read_dir(&bin)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linuxkit.")) {

@@ -1,4 +1,4 @@
-//! What is done by or to containers: the Go builder, linuxkit and its cache, docker's images, generators and checkers.
+//! Verbs that run containers or change docker's images: the Go builder, linuxkit and its cache, generators and checkers.
 
 mod cache;
 mod go;
@@ -17,9 +17,9 @@ pub const VERBS: &[Verb] = &[
     verb::<linuxkit::GoSources>("gosources", "install go-sources-and-licenses in build-tools/bin"),
     verb::<cache::Export>("cache-export", "export an image of the cache to a file"),
     verb::<cache::Load>("cache-export-docker-load", "export an image of the cache and load it into docker"),
-    simple("cache-export-docker-load-all", "the same for all images that docker runs", cache::load_all),
-    simple("docker-old-images", "list docker's images that are not of the tree's present state", housekeeping::old_images),
-    simple("docker-image-clean", "remove them", housekeeping::clean_images),
+    simple("cache-export-docker-load-all", "load all images that docker runs from the cache into docker", cache::load_all),
+    simple("docker-old-images", "list this tree's docker images whose tag is out of date", housekeeping::old_images),
+    simple("docker-image-clean", "remove this tree's docker images whose tag is out of date", housekeeping::clean_images),
     simple("yetus", "check the tree with Apache Yetus", housekeeping::yetus),
     verb::<go::TestPillar>("test-pillar", "run the tests of pkg/pillar"),
     simple("test-images-patches", "check that every patch of the image templates applies", go::test_patches),

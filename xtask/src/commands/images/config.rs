@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 const USAGE: &str = "makeconfig OUT VERSION FILE…, for example: cargo xtask makeconfig config.img 0.0.0-test conf/*";
 
-/// make config.img of files
+/// make config.img from files
 #[derive(clap::Args)]
 pub struct MakeConfig {
     /// the image to write

@@ -28,7 +28,7 @@ struct DiskArguments {
     partitions: Vec<String>,
 }
 
-/// make a disk of the parts in a folder
+/// make a disk from the parts in a folder
 #[derive(clap::Args)]
 pub struct MakeFlash {
     #[command(flatten)]
@@ -41,7 +41,7 @@ impl Run for MakeFlash {
     }
 }
 
-/// make a disk that installs and checks, of the parts in a folder
+/// make a disk that installs and checks, from the parts in a folder
 #[derive(clap::Args)]
 pub struct MakeVerification {
     #[command(flatten)]

@@ -17,7 +17,7 @@ enum Kind {
     Installer,
 }
 
-/// make an ISO of the parts in a folder
+/// make an ISO from the parts in a folder
 #[derive(clap::Args)]
 pub struct MakeIso {
     /// a folder with EFI/ and all other files of the ISO
@@ -45,7 +45,7 @@ impl Run for MakeIso {
     }
 }
 
-/// make a tar for a netboot of the parts in a folder
+/// make a tar for a netboot from the parts in a folder
 #[derive(clap::Args)]
 pub struct MakeNet {
     /// a folder with kernel, initrd.img, installer.img, rootfs.img, config.img, persist.img, ipxe.efi.cfg

@@ -37,7 +37,7 @@ impl Run for ExtractPersist {
     }
 }
 
-/// print the summaries that machines left on a verification's disk, and write them to the current folder
+/// print and save the summaries on the disk of a verification
 #[derive(clap::Args)]
 pub struct ExtractVerificationInfo {
     /// the disk image or device that a machine was verified with

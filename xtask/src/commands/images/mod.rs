@@ -17,18 +17,18 @@ use std::path::{Path, PathBuf};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<rootfs::MakeRootfs>("makerootfs", "make rootfs.tar of a yml, or rootfs.img of a yml or a tar"),
-    verb::<disk::MakeFlash>("makeflash", "make a disk of the parts in a folder"),
-    verb::<disk::MakeVerification>("makeverification", "make a disk that installs and checks, of the parts in a folder"),
-    verb::<config::MakeConfig>("makeconfig", "make config.img of files"),
-    verb::<installer::MakeIso>("makeiso", "make an ISO of the parts in a folder"),
-    verb::<installer::MakeNet>("makenet", "make a tar for a netboot of the parts in a folder"),
+    verb::<rootfs::MakeRootfs>("makerootfs", "make rootfs.tar from a yml, or rootfs.img from a yml or a tar"),
+    verb::<disk::MakeFlash>("makeflash", "make a disk from the parts in a folder"),
+    verb::<disk::MakeVerification>("makeverification", "make a disk that installs and checks, from the parts in a folder"),
+    verb::<config::MakeConfig>("makeconfig", "make config.img from files"),
+    verb::<installer::MakeIso>("makeiso", "make an ISO from the parts in a folder"),
+    verb::<installer::MakeNet>("makenet", "make a tar for a netboot from the parts in a folder"),
     verb::<stick::MakeUsbConf>("makeusbconf", "make a USB stick for a device's port configuration or its dumps"),
     verb::<machine_disks::ParallelsDisk>("parallels-disk", "write the description of a disk in its Parallels bundle"),
     verb::<machine_disks::ExtractPersist>("extract-persist", "take /persist out of a disk, without mounting it"),
     verb::<machine_disks::ExtractVerificationInfo>(
         "extract-verification-info",
-        "print the summaries that machines left on a verification's disk, and write them to the current folder",
+        "print and save the summaries on the disk of a verification",
     ),
     verb::<devices::SingleUseInstaller>(
         "eve-gen-single-use-installer",

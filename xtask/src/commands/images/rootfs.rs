@@ -23,7 +23,7 @@ enum Mode {
     ImageFromTar,
 }
 
-/// make rootfs.tar of a yml, or rootfs.img of a yml or a tar
+/// make rootfs.tar from a yml, or rootfs.img from a yml or a tar
 #[derive(clap::Args)]
 pub struct MakeRootfs {
     /// tar (yml to tar), image (yml to image), imagefromtar (tar to image)

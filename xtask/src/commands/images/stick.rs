@@ -22,7 +22,7 @@ pub struct MakeUsbConf {
     /// make a folder `dump`: the device writes its state there
     #[arg(short = 'd')]
     dump: bool,
-    /// make a folder `identity`: the device writes its certificates and serial numbers there
+    /// make a folder `identity`: the device writes its certificate and serial number there
     #[arg(short = 'i')]
     identity: bool,
     /// the port configuration, usb.json

@@ -109,7 +109,7 @@ impl Run for DockerfileAddScanner {
     }
 }
 
-/// collect the sources of the modules in go.sum lines, from standard input
+/// collect the sources of modules in go.sum lines on standard input
 #[derive(clap::Args)]
 pub struct GoSumToSrc {
     /// name each module and archive

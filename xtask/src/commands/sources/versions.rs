@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use helpers::{image_version, old_images, sources::go_pseudo_version};
 use std::path::PathBuf;
 
-/// list docker's images of this tree that do not belong to its present state
+/// list this tree's docker images whose tag is out of date
 #[derive(clap::Args)]
 pub struct OldImages {
     /// list only these images, such as lfedge/eve-pillar [default: all]

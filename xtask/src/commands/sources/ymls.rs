@@ -8,7 +8,7 @@ use common::error::usage;
 use helpers::{compose_image_yml, kernel_build_yml, parse_pkgs, update_component_sha};
 use std::path::PathBuf;
 
-/// print the image of each template name, or a file with the names replaced
+/// print each template name's image, or a file with the names replaced
 #[derive(clap::Args)]
 pub struct ParsePkgs {
     /// print this file with its NAME_TAG words replaced by images [default: print the table]
