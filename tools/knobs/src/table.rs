@@ -274,7 +274,7 @@ pub const TABLE: &[Decl] = &[
         "gosources-version",
         Kind::Text,
         "",
-        &["gosources"],
+        &["build-tools", "gosources"],
         "commit of go-sources-and-licenses; the tree's pin when unset",
     ),
     decl("HTTP_PROXY", "http-proxy", Kind::Secret, "", GO, "proxy for plain HTTP, also inside builder images"),

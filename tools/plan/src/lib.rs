@@ -3,13 +3,15 @@
 
 mod display;
 mod facts;
+pub mod pins;
 mod profile;
 mod targets;
 #[cfg(test)]
 mod tests;
 
 pub use facts::{Composed, Facts, PackageFacts, Release};
-pub use profile::{Detect, FILE as PROFILE, Pin, Profile, Value};
+pub use pins::Pin;
+pub use profile::{Detect, FILE as PROFILE, Profile, Value};
 pub use targets::{Goal, plan_goal};
 
 use common::Arch;

@@ -1,9 +1,9 @@
 //! What is done by or to containers: the Go builder, linuxkit and its cache, docker's images, generators and checkers.
 
+pub mod build_tools;
 mod cache;
 mod go;
 mod housekeeping;
-mod linuxkit;
 
 use super::{Verb, no_arguments, verb};
 use anyhow::Result;
@@ -14,8 +14,8 @@ use plan::EngineKind;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("build-tools", "install the linuxkit that the tree pins, in build-tools/bin", no_arguments, linuxkit::build_tools),
-    verb("gosources", "install go-sources-and-licenses in build-tools/bin", no_arguments, linuxkit::gosources),
+    verb("build-tools", "build the tools that the tree pins, in build-tools/bin", build_tools::arguments, build_tools::run),
+    verb("gosources", "build go-sources-and-licenses in build-tools/bin", no_arguments, build_tools::gosources),
     verb("cache-export", "export an image of the cache to a file", no_arguments, cache::export),
     verb("cache-export-docker-load", "export an image of the cache and load it into docker", cache::load_arguments, cache::load),
     verb("cache-export-docker-load-all", "the same for all images that docker runs", no_arguments, cache::load_all),
