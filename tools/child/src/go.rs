@@ -88,7 +88,8 @@ impl Program<'_> {
     #[must_use]
     pub fn module(&self) -> Option<PathBuf> {
         let sources = self.sources();
-        let found = sources.ancestors().take_while(|folder| folder.starts_with(self.checkout)).find(|folder| folder.join("go.mod").is_file());
+        let found =
+            sources.ancestors().take_while(|folder| folder.starts_with(self.checkout)).find(|folder| folder.join("go.mod").is_file());
         found.map(Path::to_owned)
     }
 

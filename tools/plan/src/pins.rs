@@ -65,7 +65,8 @@ pub fn check_repository(repository: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "[a]\nrepository = \"https://example.org/a\"\ncommit = \"0123456789abcdef0123456789abcdef01234567\"\npackage = \"cmd/a\"\n";
+    const GOOD: &str =
+        "[a]\nrepository = \"https://example.org/a\"\ncommit = \"0123456789abcdef0123456789abcdef01234567\"\npackage = \"cmd/a\"\n";
 
     #[test]
     fn this_repository_has_its_pins() {

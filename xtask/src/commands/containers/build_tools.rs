@@ -246,11 +246,16 @@ fn build_in_container(ctx: &Ctx, program: &Program<'_>, repository: &str) -> Res
     let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
     let up = "../".repeat(package.split('/').filter(|part| *part != ".").count());
     let modules = program.modules_option();
-    let script =
-        format!("unset GOFLAGS; cd {package} && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o {up}{name} {modules} .");
+    let script = format!("unset GOFLAGS; cd {package} && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o {up}{name} {modules} .");
     let step = format!("building {name}");
-    let run =
-        Run { step: &step, script: &script, sources: checkout.to_owned(), module: place_in_container(name, repository), bin: None, interactive: false };
+    let run = Run {
+        step: &step,
+        script: &script,
+        sources: checkout.to_owned(),
+        module: place_in_container(name, repository),
+        bin: None,
+        interactive: false,
+    };
     super::go::go_builder(ctx).run(&run)
 }
 
