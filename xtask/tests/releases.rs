@@ -24,7 +24,7 @@ impl Clone {
         made.write(
             "xtask.toml",
             "[tree]\nname = \"small\"\nengine = \"linuxkit\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 1\n\
-             [live]\nparts = [\"efi\"]\n[firmware]\npackage = \"uefi\"\nfiles = []\n[tools.linuxkit]\nversion = \"0\"\nsource = \"nowhere\"\n",
+             [live]\nparts = [\"efi\"]\n[firmware]\npackage = \"uefi\"\nfiles = []\n[tools.linuxkit]\ncommit = \"0\"\nrepository = \"nowhere\"\npackage = \"src/cmd/linuxkit\"\n",
         );
         made.write("conf/server", "example.org\n");
         made.write("conf/authorized_keys", "");
@@ -212,7 +212,7 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     // A stand-in for Go: the program that it builds is its source.
     let bin = clone.folder.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
-    let go = "#!/bin/sh\n[ \"$1\" = version ] && { echo go version go1.22.0; exit; }\necho $* > \"$HOME/go-calls\"\n[ -n \"$GOFLAGS\" ] && exit 9\ncp main.go \"$4\"\n";
+    let go = "#!/bin/sh\n[ \"$1\" = version ] && { echo go version go1.22.0; exit; }\necho $* > \"$HOME/go-calls\"\n[ -n \"$GOFLAGS\" ] && exit 9\ncp main.go \"$5\"\n";
     common::script(&bin.join("go"), go);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
     let source_knob = format!("LINUXKIT_SOURCE={}", source.display());

@@ -1,9 +1,9 @@
 //! Finds and reads the profile of a tree: its own `xtask.toml`, or the profile that ships with this program and whose files
 //! the tree has.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use common::error::usage;
-use plan::{Detect, PROFILE, Profile};
+use plan::{Detect, PROFILE, Profile, pins};
 use std::path::{Path, PathBuf};
 
 /// The names in `list` with `{hv}` and `{platform}` filled in, below `root`, as far as they are there.
@@ -13,8 +13,22 @@ pub fn programs(list: &[String], root: &Path, hv: &str, platform: &str) -> Vec<P
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Reads the profile of the tree at `root`: its own, else the first shipped one whose files the tree has.
+/// Reads the profile of the tree at `root`: its own, else the first shipped one whose files the tree has. The tree's
+/// `build-tools/tools.toml` takes the place of a shipped profile's tools.
 pub fn read_profile(root: &Path) -> Result<Profile> {
+    let mut profile = read_settings(root)?;
+    let path = root.join(pins::FILE);
+    if path.is_file() {
+        if root.join(PROFILE).is_file() && !profile.tools.is_empty() {
+            bail!("`{}` and [tools] in {PROFILE} both pin tools\nhint: keep {}", path.display(), pins::FILE);
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        profile.tools = pins::parse(&text).with_context(|| format!("`{}` is not valid", path.display()))?;
+    }
+    Ok(profile)
+}
+
+fn read_settings(root: &Path) -> Result<Profile> {
     let path = root.join(PROFILE);
     if !path.is_file() {
         let shipped = Profile::shipped().find(|profile| fits(&profile.detect, root));

@@ -50,6 +50,13 @@ impl Git {
         cmd.args(["clone", "--quiet", "--bare", "--", url]).arg(folder)
     }
 
+    /// Makes a repository in the folder of this git, fetches one commit of `url` without its history, and checks it out.
+    pub fn fetch_commit(&self, url: &str, commit: &str) -> Result<()> {
+        self.change("making a repository", ["init", "-q"])?;
+        self.change(&format!("fetching {commit} of {url}"), ["fetch", "-q", "--depth", "1", url, commit])?;
+        self.change(&format!("checking {commit} out"), ["checkout", "-q", "FETCH_HEAD"])
+    }
+
     /// Runs a command that changes the checkout. What it asks a person (for a signature's passphrase) it asks at our terminal.
     pub fn change(&self, step: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
         Cmd::new(&self.program, &self.base).named("git").step(step).dir(&self.root).args(args).run()

@@ -1,8 +1,12 @@
 //! go: fetches the source of modules and installs programs from them. Nothing of the current folder's own module is touched.
 
-use super::{Cmd, Tool, Tools};
+use super::{
+    Cmd, Tool, Tools,
+    table::Version,
+    version::{self, Found},
+};
 use crate::environment::Environment;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -62,16 +66,94 @@ pub fn install_command(tools: &Tools, environment: &Environment, offline: bool, 
     Ok(cmd.env("GOBIN", bin).env("GO111MODULE", "on").env("CGO_ENABLED", "0"))
 }
 
-/// The command that builds the vendored program in the folder `sources` as `out`.
-pub fn build_command(tools: &Tools, environment: &Environment, sources: &Path, out: &Path) -> Result<Cmd> {
-    let cmd = go(tools, environment, false)?.step("building linuxkit").dir(sources).env_remove("GOFLAGS");
-    Ok(cmd.env("GO111MODULE", "on").env("CGO_ENABLED", "0").args(["build", "-mod=vendor", "-o"]).arg(out).arg("."))
+/// A program to be built from a checkout of its repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'p> {
+    /// How it is called in messages.
+    pub name: &'p str,
+    /// The checkout.
+    pub checkout: &'p Path,
+    /// The program's folder below it.
+    pub package: &'p str,
+}
+
+impl Program<'_> {
+    /// The folder of its sources.
+    #[must_use]
+    pub fn sources(&self) -> PathBuf {
+        self.checkout.join(self.package)
+    }
+
+    /// The folder of its module: the nearest one with a go.mod, not above the checkout.
+    #[must_use]
+    pub fn module(&self) -> Option<PathBuf> {
+        let sources = self.sources();
+        let found =
+            sources.ancestors().take_while(|folder| folder.starts_with(self.checkout)).find(|folder| folder.join("go.mod").is_file());
+        found.map(Path::to_owned)
+    }
+
+    /// `-mod=vendor` where the repository holds the modules that it needs; else exactly those of its go.sum are fetched.
+    #[must_use]
+    pub fn modules_option(&self) -> &'static str {
+        let vendored = self.module().is_some_and(|module| module.join("vendor/modules.txt").is_file());
+        if vendored { "-mod=vendor" } else { "-mod=readonly" }
+    }
+
+    /// Fails when this machine's Go is older than the program's go.mod asks for. A person who sets GOTOOLCHAIN lets Go fetch another one.
+    pub fn check_version(&self, tools: &Tools, environment: &Environment) -> Result<()> {
+        let Some(path) = self.module().map(|module| module.join("go.mod")) else { return Ok(()) };
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let Some(needed) = parse_go_line(&text) else { return Ok(()) };
+        match version::find(tools, Tool::Go) {
+            Found::Version(here) if here < needed && environment.get("GOTOOLCHAIN").is_none() => bail!(
+                "{} needs Go {} or later, and Go {} is here\nhint: a newer Go in XTASK_TOOL_GO=…; since 1.21 Go fetches one itself with GOTOOLCHAIN=auto",
+                self.name,
+                version::show(needed),
+                version::show(here)
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The command that builds it as `out`: the same bytes in every folder, and with no toolchain but the one that is here.
+    pub fn build_command(&self, tools: &Tools, environment: &Environment, offline: bool, out: &Path) -> Result<Cmd> {
+        let cmd = go(tools, environment, offline)?.step(format!("building {}", self.name)).dir(self.sources()).env_remove("GOFLAGS");
+        let cmd = if environment.get("GOTOOLCHAIN").is_none() { cmd.env("GOTOOLCHAIN", "local") } else { cmd };
+        let cmd = cmd.env("GO111MODULE", "on").env("CGO_ENABLED", "0").args(["build", "-trimpath", self.modules_option(), "-o"]);
+        Ok(cmd.arg(out).arg("."))
+    }
+}
+
+/// The version of Go that a go.mod asks for.
+fn parse_go_line(text: &str) -> Option<Version> {
+    text.lines().find_map(|line| version::parse(line.strip_prefix("go ")?.trim()))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{super::fake, *};
+
+    #[test]
+    fn a_program_belongs_to_the_nearest_module() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkout = folder.path().join("checkout");
+        std::fs::create_dir_all(checkout.join("v2/cmd/a")).unwrap();
+        std::fs::create_dir_all(checkout.join("v2/vendor")).unwrap();
+        std::fs::write(folder.path().join("go.mod"), "go 9.9\n").unwrap();
+        let program = Program { name: "a", checkout: &checkout, package: "v2/cmd/a" };
+        assert_eq!((program.module(), program.modules_option()), (None, "-mod=readonly"));
+        std::fs::write(checkout.join("v2/go.mod"), "module a\n\ngo 1.23.4 // so\ntoolchain go1.24.6\n").unwrap();
+        std::fs::write(checkout.join("v2/vendor/modules.txt"), "").unwrap();
+        assert_eq!((program.module(), program.modules_option()), (Some(checkout.join("v2")), "-mod=vendor"));
+        fake::tool(folder.path(), Tool::Go, "echo go version go1.23.3 linux/amd64");
+        let tools = fake::tools(folder.path());
+        let error = program.check_version(&tools, &Environment::default()).unwrap_err().to_string();
+        assert!(error.starts_with("a needs Go 1.23.4 or later, and Go 1.23.3 is here\nhint: "), "{error}");
+        fake::tool(folder.path(), Tool::Go, "echo go version go1.30 linux/amd64");
+        program.check_version(&tools, &Environment::default()).unwrap();
+    }
 
     #[test]
     fn a_module_is_where_go_says() {

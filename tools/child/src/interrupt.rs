@@ -1,7 +1,7 @@
 //! Ctrl-C and friends: the process groups of all running children end before we do, and a second time is not waited for.
 //! Only `install` changes anything of the process, and only `main` calls it; tests and libraries run without.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 /// How many children can be known to the signal handler at once; more still die by their death signal.
 const SLOTS: usize = 256;
@@ -11,8 +11,14 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// When the first signal came, in milliseconds of the monotonic clock.
 static SINCE: AtomicI64 = AtomicI64::new(0);
 
+/// How many hold on: see [`Hold`].
+static HOLDS: AtomicUsize = AtomicUsize::new(0);
+
 /// Seconds in which commands may fail and temporary files go away after the first signal.
 const GRACE: u32 = 2;
+
+/// The same while somebody holds on.
+const GRACE_HELD: u32 = 10;
 
 /// Milliseconds in which a further signal is the same wish: the terminal asks us, and so does `make` or `timeout` above us.
 const SAME: i64 = 500;
@@ -36,6 +42,32 @@ impl Drop for Registered {
     }
 }
 
+/// While it lives, a first signal does not end us even when no child runs: for work with files outside of `dist/` that must be removed.
+/// That work asks [`is_interrupted`] between its steps.
+#[derive(Debug)]
+pub struct Hold(());
+
+impl Hold {
+    /// Holds on.
+    #[must_use]
+    pub fn new() -> Self {
+        HOLDS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        HOLDS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Whether a person or the system has asked us to stop.
 #[must_use]
 pub fn is_interrupted() -> bool {
@@ -43,7 +75,7 @@ pub fn is_interrupted() -> bool {
 }
 
 /// Handles SIGINT, SIGTERM and SIGHUP: the first one ends all children, so that what waits for them fails and cleans up;
-/// when that takes over two seconds, or at a second one, or when nothing was running, we die of the signal.
+/// when that takes over two seconds (see [`Hold`]), or at a second one, or when nothing was running, we die of the signal.
 #[allow(unsafe_code)]
 pub fn install() {
     for (signal, handler) in
@@ -69,13 +101,14 @@ extern "C" fn on_signal(signal: i32) {
     }
     SINCE.store(now, Ordering::SeqCst);
     let children = kill_groups(if again { libc::SIGKILL } else { libc::SIGTERM });
-    if again || !children {
+    let held = HOLDS.load(Ordering::SeqCst) > 0;
+    if again || !children && !held {
         die(signal);
     }
     // SAFETY: alarm is async-signal-safe.
     #[allow(unsafe_code)]
     unsafe {
-        libc::alarm(GRACE);
+        libc::alarm(if held { GRACE_HELD } else { GRACE });
     }
 }
 

@@ -367,7 +367,7 @@ pub const TABLE: &[(Tool, Info)] = &[
             version_args: &["version"],
             version_after: "go version go",
             optional: true,
-            ..row("go", "fetch the sources of Go modules", packages(&["golang-go"], &["golang"], &["go"]), &[])
+            ..row("go", "build tools from source, and fetch the sources of Go modules", packages(&["golang-go"], &["golang"], &["go"]), &[])
         },
     ),
     (

@@ -10,8 +10,10 @@ extern crate common;
 
 pub mod adam;
 pub mod artifact_paths;
+pub mod build_tools;
 pub mod compose_image_yml;
 pub mod extract;
+pub mod go_builder;
 pub mod image_version;
 pub mod kernel_build_yml;
 pub mod old_images;

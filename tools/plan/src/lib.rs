@@ -7,6 +7,7 @@ mod facts;
 mod goal;
 mod layout;
 mod node;
+pub mod pins;
 mod planner;
 mod profile;
 pub mod steps;
@@ -18,7 +19,8 @@ pub use facts::{Composed, Facts, PackageFacts, Release};
 pub use goal::{Goal, plan_goal};
 pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
-pub use profile::{Detect, FILE as PROFILE, Pin, Profile, Value, VariantKnob};
+pub use pins::Pin;
+pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
 pub use steps::{Describe, Step};
 
 pub use common::PackageWork;

@@ -1,6 +1,7 @@
 //! What is particular to a tree, as data: `xtask.toml` in its root, or for trees that have none a profile that ships with us
 //! and is found by the files that such a tree has. docs/profiles.md explains the keys.
 
+use crate::pins::Pins;
 use anyhow::Result;
 use common::Arch;
 use serde::Deserialize;
@@ -47,9 +48,9 @@ pub struct Profile {
     pub eve: Option<Eve>,
     /// Where the bill of materials lies in rootfs.tar; syft makes one where it does not.
     pub sbom: Option<String>,
-    /// Pinned tools that are built from source.
+    /// Pinned tools that are built from source; `build-tools/tools.toml` of the tree, where it has one.
     #[serde(default)]
-    pub tools: BTreeMap<String, Pin>,
+    pub tools: Pins,
     /// Values of knobs.
     #[serde(default)]
     pub knobs: BTreeMap<String, Value>,
@@ -264,20 +265,6 @@ pub struct Eve {
     pub tag: Option<String>,
     /// Files of that folder that the image needs beside the artifacts.
     pub copies: Vec<String>,
-}
-
-/// `[tools.NAME]`: a tool that is built from source.
-#[allow(dead_code, reason = "build-tools reads it")]
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pin {
-    /// The commit.
-    pub version: String,
-    /// The repository.
-    pub source: String,
-    /// How this linuxkit reads its options, for a build that tells no version: `go`, `gnu` or `platforms`.
-    #[serde(default)]
-    pub options: String,
 }
 
 /// A knob's value as a profile may write it.

@@ -22,14 +22,13 @@ const RENAMED: &[(&str, &[&str], &str)] = &[
     ("installer.tar", &["installertar"], ""),
     ("initrd.img", &["initrd"], ""),
     ("verification.raw", &["verification-raw"], ""),
-    ("linuxkit", &["build-tools"], ""),
-    ("build-tools/bin/linuxkit", &["build-tools"], ""),
-    ("build-tools/bin/go-sources-and-licenses", &["gosources"], ""),
+    ("linuxkit", &["build-tools", "linuxkit"], ""),
 ];
 
 /// Families: what an old name begins and ends with, the verb that takes the middle, and the argument's name for help.
 const FAMILIES: &[(&str, &str, &str, &str)] = &[
     ("pkg/", "", "pkg", "NAME"),
+    ("build-tools/bin/", "", "build-tools", "TOOL"),
     ("", "-cache-export-docker-load", "cache-export-docker-load", "NAME"),
     ("", "-show-tag", "show-tag", "NAME"),
     ("eve-", "", "pkg", "NAME"),
@@ -68,7 +67,7 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
 
 /// Old names that a near miss may have meant, besides the verbs.
 pub fn old_names() -> impl Iterator<Item = &'static str> {
-    RENAMED.iter().map(|(old, ..)| *old).chain(["pkg/", "eve-", "-show-tag"])
+    RENAMED.iter().map(|(old, ..)| *old).chain(["pkg/", "build-tools/bin/", "eve-", "-show-tag"])
 }
 
 /// What an old target is now, for `make --help TARGET`.
@@ -112,6 +111,9 @@ mod tests {
             ("grub-show-tag", "show-tag grub"),
             ("rootfs.tar", "rootfstar"),
             ("show-tag", "show-tag"),
+            ("linuxkit", "build-tools linuxkit"),
+            ("build-tools", "build-tools"),
+            ("build-tools/bin/manifest-tool", "build-tools manifest-tool"),
             ("live-raw", "live-raw"),
             ("rootfs-acrn", "rootfs-acrn"),
             ("rootfs-tools-kvm", "rootfs --hv tools-kvm"),

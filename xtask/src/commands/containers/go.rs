@@ -4,8 +4,9 @@ use super::wants_containers;
 use crate::commands::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::go_builder::{GoBuilder, Run as InBuilder, Settings};
+use child::go_builder::Run as InBuilder;
 use common::error::usage;
+use helpers::go_builder::go_builder;
 use knobs::{GoKnobs, ProtoKnobs};
 use std::path::{Path, PathBuf};
 
@@ -210,23 +211,4 @@ fn diagram(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
                   && cp ~/protodot/generated/devconfig.* ./api/images && dot ./api/images/devconfig.dot -Tpng -o ./api/images/devconfig.png";
     let sources = ctx.root.clone();
     run(ctx, knobs, &InBuilder { step: "drawing the API", script, sources, module: "api", bin: None, interactive: false })
-}
-
-/// The container in which the tree's Go code is built.
-pub(super) fn go_builder<'c>(ctx: &'c Ctx, knobs: &GoKnobs) -> GoBuilder<'c> {
-    let host = &ctx.knobs.host;
-    let proxies = [
-        ("http_proxy", &host.http_proxy),
-        ("https_proxy", &host.https_proxy),
-        ("no_proxy", &host.no_proxy),
-        ("all_proxy", &host.all_proxy),
-    ];
-    let settings = Settings {
-        home: ctx.environment.home(),
-        arch: ctx.knobs.image.arch,
-        go_version: knobs.go_version.clone(),
-        image_exists: knobs.build.as_deref() == Some("local"),
-        proxies: proxies.into_iter().filter_map(|(inside, knob)| Some((inside, knob.clone()?))).collect(),
-    };
-    GoBuilder::new(&ctx.tools, &ctx.root, settings)
 }

@@ -1,9 +1,9 @@
 //! Verbs that run containers or change docker's images: the Go builder, linuxkit and its cache, generators and checkers.
 
+mod build_tools;
 mod cache;
 mod go;
 mod housekeeping;
-mod linuxkit;
 
 use super::{Verb, simple, verb};
 use anyhow::Result;
@@ -13,8 +13,8 @@ use common::error::usage;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<linuxkit::BuildTools>("build-tools", "install the linuxkit that the tree pins, in build-tools/bin"),
-    verb::<linuxkit::GoSources>("gosources", "install go-sources-and-licenses in build-tools/bin"),
+    verb::<build_tools::BuildTools>("build-tools", "build the tools that the tree pins, in build-tools/bin"),
+    verb::<build_tools::GoSources>("gosources", "build go-sources-and-licenses in build-tools/bin"),
     verb::<cache::Export>("cache-export", "export an image of the cache to a file"),
     verb::<cache::Load>("cache-export-docker-load", "export an image of the cache and load it into docker"),
     simple("cache-export-docker-load-all", "load all images that docker runs from the cache into docker", cache::load_all),

@@ -6,9 +6,10 @@ use checkout::context::Ctx;
 use common::{display::short, error::usage};
 use helpers::{
     artifact_paths::{collected_sources_path, sbom_path},
+    build_tools::Settings,
     sources::{collect, go_modules, manifests},
 };
-use knobs::ToolKnobs;
+use knobs::{GoKnobs, ToolKnobs};
 use plan::{Composed, Goal, NodeId};
 use std::path::{Path, PathBuf};
 
@@ -45,19 +46,21 @@ impl Run for CollectSources {
 pub struct CollectedSources {
     #[command(flatten)]
     tools: ToolKnobs,
+    #[command(flatten)]
+    go: GoKnobs,
 }
 
 impl Run for CollectedSources {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        build_and_collect(ctx, self.tools.gosources_version.as_deref())
+        build_and_collect(ctx, &Settings { tools: &self.tools, go: &self.go })
     }
 }
 
-fn build_and_collect(ctx: &Ctx, gosources: Option<&str>) -> Result<()> {
-    go_modules::check_installable(ctx)?;
+fn build_and_collect(ctx: &Ctx, settings: &Settings<'_>) -> Result<()> {
+    go_modules::check(ctx, settings)?;
     build::build(ctx, &Goal::RootfsTar)?;
     if ctx.globals.dry_run {
-        return go_modules::show_install(ctx, gosources);
+        return go_modules::show(ctx, settings);
     }
     let tree = ctx.tree()?;
     let out = collected_sources_path(ctx, &tree);
@@ -68,7 +71,7 @@ fn build_and_collect(ctx: &Ctx, gosources: Option<&str>) -> Result<()> {
         println!("up to date: {}", short(&out, &ctx.root));
         return Ok(());
     }
-    go_modules::ensure_installed(ctx, gosources)?;
+    go_modules::ensure(ctx, settings)?;
     collect::collect_sources(ctx, &collect::Options { rootfs_tar: rootfs.clone(), out: Some(out.clone()) })?;
     println!("made: {}", short(&out, &ctx.root));
     Ok(())

@@ -1,0 +1,333 @@
+//! `build-tools`: the tools that the tree pins, built from source into build-tools/bin in the specification's five steps: a temporary
+//! folder, `git init` in it, the pinned commit alone, the build, and the folder removed whatever happened.
+
+use crate::go_builder::go_builder;
+use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{
+    Cmd, Need, Output, Tool,
+    git::Git,
+    go::{self, Program},
+    go_builder::Run,
+    interrupt::{Hold, is_interrupted},
+    provide,
+};
+use common::{
+    Arch,
+    artifact::{install_program, write_atomically},
+    display::short,
+    error::{did_you_mean, usage},
+};
+use knobs::{GoKnobs, InstallTools, ToolKnobs};
+use plan::pins;
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+/// The knobs of a build: commits and repositories that replace pins, and the container that builds where this machine has no Go.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'k> {
+    /// Commits and repositories.
+    pub tools: &'k ToolKnobs,
+    /// The container.
+    pub go: &'k GoKnobs,
+}
+
+impl Settings<'_> {
+    /// The knob that replaces the commit of the tool `name`, with its value, and the repository that replaces its own.
+    fn replace(&self, name: &str) -> (&'static str, Option<&String>, Option<&String>) {
+        match name {
+            "linuxkit" => ("LINUXKIT_VERSION", self.tools.linuxkit_version.as_ref(), self.tools.linuxkit_source.as_ref()),
+            "go-sources-and-licenses" => ("GOSOURCES_VERSION", self.tools.gosources_version.as_ref(), None),
+            _ => ("", None, None),
+        }
+    }
+}
+
+/// The folder with the Dockerfile of the Go builder, in trees that have one.
+const GO_BUILDER: &str = "build-tools/src/scripts";
+
+/// A tool to be built.
+#[derive(Debug)]
+struct Job<'c> {
+    name: &'c str,
+    repository: String,
+    commit: String,
+    /// The program's folder; none for a module that `go install` builds.
+    package: Option<&'c str>,
+    bin: PathBuf,
+}
+
+impl<'c> Job<'c> {
+    /// The pin of `name` with the knobs of a person.
+    fn new(ctx: &'c Ctx, settings: &Settings<'_>, name: &str) -> Result<Self> {
+        let Some((name, pin)) = ctx.profile.tools.get_key_value(name) else {
+            let known = || ctx.profile.tools.keys().map(String::as_str);
+            let hint = did_you_mean(name, known()).map_or_else(
+                || match known().collect::<Vec<_>>().join(", ") {
+                    none if none.is_empty() => format!("[{name}] in {} pins it", pins::FILE),
+                    known => format!("the tools are {known}"),
+                },
+                |near| format!("did you mean {near}?"),
+            );
+            return Err(usage(format!("{} has no pin of {name}\nhint: {hint}", ctx.profile.tree.name)));
+        };
+        let (knob, commit, repository) = settings.replace(name);
+        let job = Self {
+            name,
+            repository: repository.unwrap_or(&pin.repository).clone(),
+            commit: commit.unwrap_or(&pin.commit).clone(),
+            package: pin.package.as_deref(),
+            bin: ctx.root.join("build-tools/bin"),
+        };
+        pins::check_repository(&job.repository).map_err(|error| usage(format!("{name}: {error}")))?;
+        if job.commit.starts_with('-') {
+            return Err(usage(format!("{knob}={} is no commit", job.commit)));
+        }
+        Ok(job)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.bin.join(self.name)
+    }
+
+    /// The empty file whose name says which commit the program was built from.
+    fn marker(&self) -> PathBuf {
+        self.bin.join(format!("{}.{}", self.name, self.commit.replace('/', "-")))
+    }
+
+    /// Whether the program is there, and built from this commit. `go install` leaves no marker.
+    fn is_up_to_date(&self) -> bool {
+        self.program().is_file() && (self.package.is_none() || self.marker().is_file())
+    }
+
+    /// `go install`, for a module.
+    fn install_command(&self, ctx: &Ctx) -> Result<Cmd> {
+        let module = format!("{}@{}", self.repository, self.commit);
+        go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &module, &self.bin)
+    }
+}
+
+/// Builds the named tools; without a name, all that are built from a commit.
+pub fn build_tools(ctx: &Ctx, settings: &Settings<'_>, named: &[String]) -> Result<()> {
+    if !named.is_empty() {
+        return build_named(ctx, settings, named.iter().map(String::as_str).collect());
+    }
+    let all = ctx.profile.tools.iter().filter(|(_, pin)| pin.package.is_some()).map(|(name, _)| name.as_str());
+    let all: Vec<&str> = all.collect();
+    if all.is_empty() {
+        println!("{} pins no tools: there is nothing to build", ctx.profile.tree.name);
+    }
+    build_named(ctx, settings, all)
+}
+
+fn build_named(ctx: &Ctx, settings: &Settings<'_>, names: Vec<&str>) -> Result<()> {
+    let jobs: Vec<Job<'_>> = names.into_iter().map(|name| Job::new(ctx, settings, name)).collect::<Result<_>>()?;
+    let place = |job: &Job<'_>| format!("{} at {}", short(&job.program(), &ctx.root), job.commit);
+    let (done, due): (Vec<_>, Vec<_>) = jobs.into_iter().partition(Job::is_up_to_date);
+    for job in &done {
+        println!("up to date: {}", place(job));
+    }
+    if ctx.globals.dry_run {
+        return due.iter().try_for_each(|job| show(ctx, job));
+    }
+    preflight(ctx, &due)?;
+    for job in &due {
+        make(ctx, settings, job)?;
+        println!("made: {}", place(job));
+    }
+    Ok(())
+}
+
+/// Fails unless the tree pins this tool.
+pub fn check_pin(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+    Job::new(ctx, settings, name).map(drop)
+}
+
+/// Builds one tool for another command, whose standard output is its own.
+pub fn ensure(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+    let job = Job::new(ctx, settings, name)?;
+    preflight(ctx, std::slice::from_ref(&job))?;
+    make(ctx, settings, &job)
+}
+
+/// Prints what [`ensure`] would do.
+pub fn show_pin(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+    show(ctx, &Job::new(ctx, settings, name)?)
+}
+
+fn show(ctx: &Ctx, job: &Job<'_>) -> Result<()> {
+    match job.package {
+        None => println!("{}", job.install_command(ctx)?),
+        Some(package) => println!(
+            "{}: fetch {} of {} into a temporary folder, build {package}, install it as {}",
+            job.name,
+            job.commit,
+            job.repository,
+            short(&job.program(), &ctx.root)
+        ),
+    }
+    Ok(())
+}
+
+/// Whether the tree's container builds, because this machine has no Go.
+fn uses_container(ctx: &Ctx) -> bool {
+    ctx.tools.find(Tool::Go).is_err() && ctx.root.join(GO_BUILDER).is_dir()
+}
+
+/// All that is missing is named before anything is fetched.
+fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
+    let names: Vec<&str> = due.iter().map(|job| job.name).collect();
+    let names = names.join(", ");
+    let mut needs = Vec::new();
+    if due.iter().any(|job| job.package.is_some()) {
+        needs.push(Need::new(Tool::Git, format!("to fetch the sources of {names}")));
+    }
+    // `go install` runs on this machine in any case.
+    if !due.is_empty() && (!uses_container(ctx) || due.iter().any(|job| job.package.is_none())) {
+        needs.push(Need::new(Tool::Go, format!("to build {names}")));
+    } else if !due.is_empty() {
+        needs.push(Need::new(Tool::Docker, format!("to build {names} in the Go builder")));
+    }
+    let far = |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
+    if let Some(job) = due.iter().find(far).filter(|_| ctx.globals.offline) {
+        return Err(usage(format!("--offline: {} must be fetched from {}", job.name, job.repository)));
+    }
+    let installs = ctx.knobs.host.install_tools == InstallTools::Auto;
+    provide::ensure(&ctx.tools, &needs, installs, &Output::to(|line| eprintln!("install | {line}")))
+}
+
+/// The five steps. One at a time in a tree: two would write the same temporary name in build-tools/bin.
+fn make(ctx: &Ctx, settings: &Settings<'_>, job: &Job<'_>) -> Result<()> {
+    let _hold = Hold::new();
+    let _lock = lock(&ctx.root)?;
+    let Some(package) = job.package else {
+        std::fs::create_dir_all(&job.bin).with_context(|| format!("cannot make the folder `{}`", job.bin.display()))?;
+        return job.install_command(ctx)?.run();
+    };
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    fetch(ctx, job, folder.path())?;
+    let built = build(ctx, settings, &Program { name: job.name, checkout: folder.path(), package }, &job.repository)?;
+    check_interrupt()?;
+    install(job, &built)?;
+    folder.close().with_context(|| format!("cannot remove the temporary folder of {}", job.name))
+}
+
+/// Fetches exactly the pinned commit into `folder`, and applies the tree's patches for linuxkit.
+fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
+    eprintln!("{}: fetching {} of {}", job.name, job.commit, job.repository);
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.to_owned());
+    git.fetch_commit(&job.repository, &job.commit)?;
+    if job.name == "linuxkit" {
+        for patch in patches(&ctx.root.join("tools/linuxkit/patches"))? {
+            git.change(&format!("applying {}", patch.display()), ["apply", &patch.display().to_string()])?;
+        }
+    }
+    check_interrupt()
+}
+
+/// Builds the program inside its checkout, and says where it is.
+fn build(ctx: &Ctx, settings: &Settings<'_>, program: &Program<'_>, repository: &str) -> Result<PathBuf> {
+    if !program.sources().is_dir() {
+        bail!("this commit of {repository} is no {}: it has no folder {}", program.name, program.package);
+    }
+    eprintln!("{}: building {}", program.name, program.package);
+    let built = program.checkout.join(program.name);
+    if uses_container(ctx) {
+        build_in_container(ctx, settings, program, repository)?;
+    } else {
+        program.check_version(&ctx.tools, &ctx.environment)?;
+        program.build_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &built)?.run()?;
+    }
+    if !built.is_file() {
+        bail!("go ended well, but made no {}", program.name);
+    }
+    Ok(built)
+}
+
+fn build_in_container(ctx: &Ctx, settings: &Settings<'_>, program: &Program<'_>, repository: &str) -> Result<()> {
+    let Program { name, package, checkout } = *program;
+    // A program for this machine, not for the container's system.
+    let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
+    let up = "../".repeat(package.split('/').filter(|part| *part != ".").count());
+    let modules = program.modules_option();
+    let script = format!("unset GOFLAGS; cd {package} && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o {up}{name} {modules} .");
+    let step = format!("building {name}");
+    let run = Run {
+        step: &step,
+        script: &script,
+        sources: checkout.to_owned(),
+        module: place_in_container(name, repository),
+        bin: None,
+        interactive: false,
+    };
+    go_builder(ctx, settings.go).run(&run)
+}
+
+/// Where the container sees the sources: by the repository's address where that can be a path.
+fn place_in_container<'n>(name: &'n str, repository: &'n str) -> &'n str {
+    let address = repository.split_once("://").map(|(_, rest)| rest.trim_end_matches(".git"));
+    let is_path = |text: &&str| !text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+    address.filter(is_path).unwrap_or(name)
+}
+
+/// Puts the program in its place. Markers go first: a marker beside another commit's program would be believed.
+fn install(job: &Job<'_>, built: &Path) -> Result<()> {
+    let prefix = format!("{}.", job.name);
+    for entry in std::fs::read_dir(&job.bin).into_iter().flatten() {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+        }
+    }
+    install_program(built, &job.program())?;
+    write_atomically(&job.marker(), b"")
+}
+
+fn check_interrupt() -> Result<()> {
+    if is_interrupted() { Err(anyhow::anyhow!("interrupted")) } else { Ok(()) }
+}
+
+/// Held while the file is open. It is the tree's folder itself: nothing is left of it, and a build that holds `dist/` can still build a tool.
+fn lock(root: &Path) -> Result<File> {
+    let folder = File::open(root).with_context(|| format!("cannot open `{}`", root.display()))?;
+    match folder.try_lock() {
+        Ok(()) => return Ok(folder),
+        Err(TryLockError::WouldBlock) => eprintln!("another build-tools runs in `{}`: waiting for it", root.display()),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock `{}`", root.display())),
+    }
+    folder.lock().with_context(|| format!("cannot lock `{}`", root.display()))?;
+    Ok(folder)
+}
+
+/// The patches of the tree, in their order.
+fn patches(folder: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_container_sees_sources_below_their_address() {
+        for (repository, place) in [
+            ("https://github.com/linuxkit/linuxkit.git", "github.com/linuxkit/linuxkit"),
+            ("https://me@example.org:8080/linuxkit", "linuxkit"),
+            ("/srv/linuxkit", "linuxkit"),
+            ("file:///srv/linuxkit.git", "linuxkit"),
+        ] {
+            assert_eq!(place_in_container("linuxkit", repository), place);
+        }
+    }
+}
