@@ -132,14 +132,12 @@ impl Cmd {
     }
 
     /// Sets a variable whose value is shown nowhere: not by `Display`, and not where the tool prints it.
-    #[allow(dead_code, reason = "the registry login of the engine linuxkit needs it")]
     pub fn secret_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Secret(value.as_ref().to_owned()));
         self
     }
 
     /// Takes a variable out of the base environment.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Remove);
         self
@@ -152,14 +150,12 @@ impl Cmd {
     }
 
     /// Standard input is the file `path`; it is empty otherwise.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stdin::File(path.into());
         self
     }
 
     /// Standard input is `bytes`. They are shown nowhere.
-    #[allow(dead_code, reason = "the engine linuxkit needs it")]
     pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stdin::Bytes(bytes.into());
         self

@@ -148,14 +148,12 @@ impl QemuImg {
     }
 
     /// What is in `image`. Its format is guessed, so that is for looking, not for trusting.
-    #[allow(dead_code, reason = "`inspect` of formats that we do not read ourselves")]
     pub fn info(&self, image: &Path) -> Result<Info> {
         let text = self.command(format!("looking at {}", image.display()))?.args(["info", "--output=json"]).arg(image).stdout()?;
         parse_info(&text).with_context(|| format!("cannot understand qemu-img's words about {}", image.display()))
     }
 
     /// Checks the consistency of the qcow2 `image`.
-    #[allow(dead_code, reason = "tests look at images with it")]
     pub fn check(&self, image: &Path) -> Result<()> {
         self.command(format!("checking {}", image.display()))?.args(["check", "-q", "-f", "qcow2"]).arg(image).run()
     }
@@ -235,7 +233,7 @@ mod tests {
     fn real_images_keep_their_bytes_and_get_their_size() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         let Ok(tool) = QemuImg::new(&tools, Output::default()) else {
-            eprintln!("SKIPPED: qemu-img is missing");
+            skips::missing("qemu-img", "qemu-utils");
             return;
         };
         let dir = tempfile::tempdir().unwrap();

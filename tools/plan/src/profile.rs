@@ -257,7 +257,6 @@ pub struct Eve {
 }
 
 /// `[tools.NAME]`: a tool that is built from source.
-#[allow(dead_code, reason = "build-tools reads it")]
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
