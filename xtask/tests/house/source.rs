@@ -309,8 +309,7 @@ mod tests {
 
     fn program_words(text: &str) -> Vec<String> {
         let source = Source::new("a/src/b.rs", text);
-        let words = source.program().filter_map(|(_, token)| token.ident().map(str::to_owned)).collect();
-        words
+        source.program().filter_map(|(_, token)| token.ident().map(str::to_owned)).collect()
     }
 
     /// The planted violation of all rules at once: a rule that sees only what stands before the first test is blind.
