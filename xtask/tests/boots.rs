@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, has, repository, scratch, skip_boots, skipped, tool};
+use common::{Xtask, repository, scratch, skip_boots, tool, wants};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -22,13 +22,12 @@ const LIMIT: &str = "420";
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Whether boots can run here; says loudly when not.
-fn ready(test: &str, qemu: &str) -> bool {
+fn ready(qemu: &str) -> bool {
     if let Some(why) = skip_boots() {
-        skipped(test, why);
+        skips::skipped(why);
         return false;
     }
-    if !has(qemu) {
-        skipped(test, &format!("{qemu} is not on this machine (cargo xtask doctor --install)"));
+    if !wants(qemu, if qemu == "qemu-system-x86_64" { "qemu-system-x86" } else { "qemu-system-arm" }) {
         return false;
     }
     true
@@ -97,7 +96,7 @@ fn free_port() -> u16 {
 
 #[test]
 fn boots_from_ahci_without_a_tpm() {
-    if ready("boots_from_ahci_without_a_tpm", "qemu-system-x86_64") {
+    if ready("qemu-system-x86_64") {
         let line = boot("amd64", &disk(&image("amd64"), "ahci"), "ahci", &["--disk-bus", "ahci"]);
         assert!(line.contains("tpm=no persist=new"), "{line}");
     }
@@ -105,9 +104,9 @@ fn boots_from_ahci_without_a_tpm() {
 
 #[test]
 fn boots_from_nvme_with_a_tpm() {
-    if ready("boots_from_nvme_with_a_tpm", "qemu-system-x86_64") {
-        if !has("swtpm") {
-            return skipped("boots_from_nvme_with_a_tpm", "swtpm is not on this machine (cargo xtask doctor --install)");
+    if ready("qemu-system-x86_64") {
+        if !wants("swtpm", "swtpm") {
+            return;
         }
         let line = boot("amd64", &disk(&image("amd64"), "nvme"), "nvme", &["--disk-bus", "nvme", "--tpm"]);
         assert!(line.contains("tpm=yes persist=new"), "{line}");
@@ -116,7 +115,7 @@ fn boots_from_nvme_with_a_tpm() {
 
 #[test]
 fn keeps_its_data_and_lets_its_owner_in_on_virtio() {
-    if !ready("keeps_its_data_and_lets_its_owner_in_on_virtio", "qemu-system-x86_64") {
+    if !ready("qemu-system-x86_64") {
         return;
     }
     let disk = disk(&image("amd64"), "virtio");
@@ -142,7 +141,7 @@ fn keeps_its_data_and_lets_its_owner_in_on_virtio() {
 
 #[test]
 fn arm64_is_built_here_and_boots() {
-    if ready("arm64_is_built_here_and_boots", "qemu-system-aarch64") {
+    if ready("qemu-system-aarch64") {
         let line = boot("arm64", &disk(&image("arm64"), "arm64"), "arm64", &[]);
         assert!(line.contains("persist=new"), "{line}");
     }

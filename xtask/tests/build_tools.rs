@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, git, has, repository, skipped};
+use common::{Xtask, git, repository, wants};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -241,8 +241,8 @@ fn what_cannot_be_built_is_said_before_anything_is_fetched() {
 
 #[test]
 fn a_real_go_makes_the_same_bytes_twice() {
-    if !has("go") {
-        return skipped("a_real_go_makes_the_same_bytes_twice", "go is not on this machine (Debian: golang-go)");
+    if !wants("go", "golang-go") {
+        return;
     }
     let place = Place::new("exit 1\n");
     let build = || {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Xtask, git, scratch, skipped};
+use common::{Xtask, git, scratch};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ struct Eve {
 
 fn eve(test: &str) -> Option<Eve> {
     let (Some(from), Some(recordings)) = (std::env::var_os("EVE_CHECKOUT"), std::env::var_os("EVE_CONFORMANCE")) else {
-        skipped(test, "EVE_CHECKOUT and EVE_CONFORMANCE name no checkout of lf-edge/eve and no recordings of it");
+        skips::skipped("EVE_CHECKOUT and EVE_CONFORMANCE name no checkout of lf-edge/eve and no recordings of it");
         return None;
     };
     let recordings = PathBuf::from(recordings);

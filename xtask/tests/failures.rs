@@ -226,7 +226,7 @@ fn a_full_disk_is_an_error_and_leaves_nothing_broken() {
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
     if !mounted {
-        return common::skipped("a_full_disk_is_an_error_and_leaves_nothing_broken", "only root mounts a small disk");
+        return skips::skipped("only root mounts a small disk");
     }
     let result = std::panic::catch_unwind(|| {
         let (code, error) = tree.error(&["live-raw"]);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, git, has, init, repository, skipped, tool};
+use common::{Xtask, git, init, repository, tool, wants};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
@@ -76,8 +76,8 @@ fn old_helpers_are_one_line_that_forwards() {
         scripts.push(path.to_string_lossy().into_owned());
     }
     assert!(scripts.len() >= 12, "{scripts:?}");
-    if !has("shellcheck") {
-        return skipped("old_helpers_are_one_line_that_forwards", "shellcheck is not on this machine (cargo xtask doctor --install)");
+    if !wants("shellcheck", "shellcheck") {
+        return;
     }
     tool("shellcheck", &scripts.iter().map(String::as_str).collect::<Vec<_>>());
 }
@@ -223,8 +223,8 @@ fn images_get_their_tags_everywhere_or_nowhere() {
 
 #[test]
 fn a_kernels_sources_are_fetched_whole_or_not_at_all() {
-    if !has("curl") {
-        return skipped("a_kernels_sources_are_fetched_whole_or_not_at_all", "curl is not on this machine");
+    if !wants("curl", "curl") {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     small_tree(folder.path());
@@ -253,8 +253,8 @@ fn a_kernels_sources_are_fetched_whole_or_not_at_all() {
 
 #[test]
 fn alpine_sources_are_checked_by_their_digests() {
-    if !has("curl") {
-        return skipped("alpine_sources_are_checked_by_their_digests", "curl is not on this machine");
+    if !wants("curl", "curl") {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let (root, aports) = (folder.path().join("tree"), folder.path().join("aports"));
@@ -311,8 +311,8 @@ fn alpine_sources_are_checked_by_their_digests() {
 
 #[test]
 fn all_sources_of_an_image_are_one_archive() {
-    if !has("curl") {
-        return skipped("all_sources_of_an_image_are_one_archive", "curl is not on this machine");
+    if !wants("curl", "curl") {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tree");

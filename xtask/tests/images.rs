@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, clone_tree, has, repository, scratch, skip_boots, skipped, tool};
+use common::{Xtask, clone_tree, repository, scratch, skip_boots, tool, wants};
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -15,10 +15,10 @@ use std::{
 const VERSION: &str = "image-test";
 
 /// The folder of a whole build of this repository, made once; none when whole builds are switched off.
-fn built(test: &str) -> Option<&'static Path> {
+fn built() -> Option<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(why) = skip_boots() {
-        skipped(test, why);
+        skips::skipped(why);
         return None;
     }
     Some(FOLDER.get_or_init(|| {
@@ -31,20 +31,10 @@ fn live() -> Xtask {
     Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args(["live"])
 }
 
-/// Whether a foreign tool is here; says loudly when a check is left out.
-fn wants(test: &str, program: &str) -> bool {
-    let there = has(program);
-    if !there {
-        skipped(test, &format!("{program} is not on this machine (cargo xtask doctor --install)"));
-    }
-    there
-}
-
 #[test]
 fn the_disk_has_the_original_table() {
-    let test = "the_disk_has_the_original_table";
-    let Some(folder) = built(test) else { return };
-    if !wants(test, "sgdisk") {
+    let Some(folder) = built() else { return };
+    if !wants("sgdisk", "gdisk") {
         return;
     }
     let raw = folder.join("live.raw");
@@ -79,23 +69,22 @@ fn the_disk_has_the_original_table() {
 
 #[test]
 fn the_file_systems_are_sound() {
-    let test = "the_file_systems_are_sound";
-    let Some(folder) = built(test) else { return };
+    let Some(folder) = built() else { return };
     let config = folder.join("installer/config.img");
-    if wants(test, "fsck.vfat") {
+    if wants("fsck.vfat", "dosfstools") {
         tool("fsck.vfat", &["-n", config.to_str().unwrap()]);
     }
-    if wants(test, "mdir") {
+    if wants("mdir", "mtools") {
         let list = tool("mdir", &["-b", "-i", config.to_str().unwrap(), "::"]);
         assert!(list.contains("origin.") && list.contains("grub.cfg"), "{list}");
     }
-    if wants(test, "unsquashfs") {
+    if wants("unsquashfs", "squashfs-tools") {
         let list = tool("unsquashfs", &["-l", folder.join("installer/rootfs.img").to_str().unwrap()]);
         for path in ["/boot/kernel", "/EFI/BOOT/BOOTX64.EFI", "/containers/onboot/", "/etc/eve-release"] {
             assert!(list.contains(path), "{path} is missing");
         }
     }
-    if wants(test, "qemu-img") {
+    if wants("qemu-img", "qemu-utils") {
         let image = folder.join("live.qcow2");
         tool("qemu-img", &["check", "-q", image.to_str().unwrap()]);
         let info = tool("qemu-img", &["info", image.to_str().unwrap()]);
@@ -105,17 +94,16 @@ fn the_file_systems_are_sound() {
 
 #[test]
 fn the_kernel_mounts_what_we_wrote() {
-    let test = "the_kernel_mounts_what_we_wrote";
-    let Some(folder) = built(test) else { return };
+    let Some(folder) = built() else { return };
     if !rustix_is_root() {
-        return skipped(test, "only root mounts");
+        return skips::skipped("only root mounts");
     }
     let place = scratch().join("mnt");
     std::fs::create_dir_all(&place).unwrap();
     for image in ["installer/rootfs.img", "installer/config.img"] {
         let mounted = Command::new("mount").args(["-o", "loop,ro"]).arg(folder.join(image)).arg(&place).status().unwrap();
         if !mounted.success() {
-            skipped(test, "this kernel has no loop device or lacks the file system");
+            skips::skipped("this kernel has no loop device or lacks the file system");
             continue;
         }
         let entries = walk(&place);
@@ -146,8 +134,7 @@ fn walk(folder: &Path) -> usize {
 
 #[test]
 fn a_second_run_does_nothing() {
-    let test = "a_second_run_does_nothing";
-    if built(test).is_none() {
+    if built().is_none() {
         return;
     }
     // A tool that fails when it is started proves that none is.
@@ -159,7 +146,7 @@ fn a_second_run_does_nothing() {
 
 #[test]
 fn inspect_shows_the_disk_in_the_qcow2() {
-    let Some(folder) = built("inspect_shows_the_disk_in_the_qcow2") else { return };
+    let Some(folder) = built() else { return };
     let table = Xtask::new(&repository()).args(["inspect"]).args([folder.join("live.qcow2")]).ok();
     for word in ["EFI System", "IMGA", "CONFIG", "squashfs"] {
         assert!(table.contains(word), "no {word}:\n{table}");
@@ -175,8 +162,7 @@ fn digests(root: &Path) -> Vec<String> {
 
 #[test]
 fn another_folder_user_umask_and_locale_give_the_same_bytes() {
-    let test = "another_folder_user_umask_and_locale_give_the_same_bytes";
-    if built(test).is_none() {
+    if built().is_none() {
         return;
     }
     let program = env!("CARGO_BIN_EXE_xtask");

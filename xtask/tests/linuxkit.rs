@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, clone_tree, scratch, skip_boots, skipped};
+use common::{Xtask, clone_tree, scratch, skip_boots};
 use std::{
     fs::{self, File},
     os::unix::fs::symlink,
@@ -21,7 +21,7 @@ struct Daemon {
 
 impl Daemon {
     /// `None`, loudly, where there can be none.
-    fn start(test: &str, folder: &Path) -> Option<Self> {
+    fn start(folder: &Path) -> Option<Self> {
         let host = format!("unix://{}", folder.join("socket").display());
         let log = File::create(folder.join("log")).unwrap();
         let mut command = Command::new("dockerd");
@@ -31,7 +31,7 @@ impl Daemon {
         command.args(["--host", &host, "--bridge=none", "--iptables=false", "--storage-driver=vfs"]).stdin(Stdio::null());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let Ok(process) = command.stdout(log.try_clone().unwrap()).stderr(log).spawn() else {
-            skipped(test, "dockerd is not on this machine; as root, apt-get install docker.io iptables");
+            skips::missing("dockerd", "docker.io iptables");
             return None;
         };
         let mut daemon = Self { process, host };
@@ -44,7 +44,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        skipped(test, &format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
+        skips::skipped(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
         None
     }
 }
@@ -68,13 +68,12 @@ fn stand_in(folder: &Path) -> PathBuf {
 
 #[test]
 fn live_by_docker_and_linuxkit_has_the_bytes_of_the_native_engine() {
-    let test = "live_by_docker_and_linuxkit_has_the_bytes_of_the_native_engine";
     if let Some(why) = skip_boots() {
-        return skipped(test, why);
+        return skips::skipped(why);
     }
     // Not below the target folder: the socket's path must be short.
     let folder = tempfile::tempdir().unwrap();
-    let Some(daemon) = Daemon::start(test, folder.path()) else { return };
+    let Some(daemon) = Daemon::start(folder.path()) else { return };
     let bin = stand_in(&folder.path().join("bin"));
     let home = std::env::var("HOME").unwrap_or_default();
     let cache = std::env::var("LINUXKIT_CACHE").unwrap_or_else(|_| format!("{home}/.linuxkit/cache"));

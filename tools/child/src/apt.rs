@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_package_of_no_archive_is_replaced_in_the_same_transaction() {
         if !is_root() {
-            eprintln!("SKIPPED: only root may install");
+            skips::skipped("only root may install");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

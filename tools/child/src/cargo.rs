@@ -1,8 +1,11 @@
 //! cargo: runs the tests and the checks of this repository.
 
-use super::{Tool, Tools, cmd::Cmd};
+use super::{Output, Tool, Tools, cmd::Cmd};
 use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// cargo in the workspace.
 pub struct Cargo {
@@ -29,5 +32,81 @@ impl Cargo {
     /// Runs cargo with its output on our terminal.
     pub fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Result<()> {
         variables.iter().fold(self.command(args), |command, (name, value)| command.env(name, value)).foreground().run()
+    }
+
+    /// Runs `cargo test` and shows each line of its output at once; what the tests' programs said of themselves, and whether all went well.
+    pub fn test(&self, args: &[&str], variables: &[(&str, String)]) -> Result<(TestResults, bool)> {
+        let results = Arc::new(Mutex::new(TestResults::default()));
+        let reader = Arc::clone(&results);
+        let output = Output::to(move |line| {
+            println!("{line}");
+            reader.lock().unwrap_or_else(PoisonError::into_inner).read(line);
+        });
+        let command = variables.iter().fold(self.command(&["test"]).args(args), |command, (name, value)| command.env(name, value));
+        let good = command.output(&output).status_ok()?;
+        let results = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((results, good))
+    }
+}
+
+/// What all test programs of a run say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestResults {
+    /// Tests that passed; those that skip themselves count here, for libtest knows no third state.
+    pub passed: usize,
+    /// Tests that failed.
+    pub failed: usize,
+    /// Their names.
+    pub failures: Vec<String>,
+    /// Tests under `#[ignore]`, which did not run, with the reasons that they give.
+    pub ignored: Vec<String>,
+}
+
+impl TestResults {
+    /// Takes a line of libtest's output.
+    fn read(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            for count in counts.split([';', '.']) {
+                match count.trim().split_once(' ') {
+                    Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
+                    Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
+                    _ => {}
+                }
+            }
+        } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|test| test.rsplit_once(" ... ")) {
+            match outcome.split_once(", ") {
+                _ if outcome == "FAILED" => self.failures.push(name.to_owned()),
+                Some(("ignored", why)) => self.ignored.push(format!("{name}: {why}")),
+                _ if outcome == "ignored" => self.ignored.push(name.to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libtest_says_is_counted_over_all_programs() {
+        let text = "\n\
+            running 4 tests\n\
+            test a::b ... ok\n\
+            test a::c ... FAILED\n\
+            test a::d ... ignored, needs EVE_CHECKOUT, a checkout\n\
+            test a::e ... ignored\n\
+            test result: FAILED. 1 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.03s\n\
+            test src/lib.rs - f (line 3) ... ok\n\
+            test result: ok. 20 passed; 0 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.50s\n";
+        let mut results = TestResults::default();
+        text.lines().for_each(|line| results.read(line));
+        let expected = TestResults {
+            passed: 21,
+            failed: 1,
+            failures: vec!["a::c".to_owned()],
+            ignored: vec!["a::d: needs EVE_CHECKOUT, a checkout".to_owned(), "a::e".to_owned()],
+        };
+        assert_eq!(results, expected);
     }
 }

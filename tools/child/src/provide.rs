@@ -143,7 +143,7 @@ mod tests {
         if apt::is_root() {
             ensure(&tools, &needs, true, &Output::default()).unwrap();
         } else {
-            eprintln!("SKIPPED: only root may install");
+            skips::skipped("only root may install");
         }
     }
 }

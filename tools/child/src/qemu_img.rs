@@ -193,7 +193,7 @@ mod tests {
     fn real_images_keep_their_bytes_and_get_their_size() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         let Ok(tool) = QemuImg::new(&tools, Output::default()) else {
-            eprintln!("SKIPPED: qemu-img is missing");
+            skips::missing("qemu-img", "qemu-utils");
             return;
         };
         let dir = tempfile::tempdir().unwrap();

@@ -126,7 +126,7 @@ mod tests {
     fn a_daemon_that_nobody_came_to_ends_with_its_value() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         if tools.find(Tool::Swtpm).is_err() || !Path::new("/proc/self/comm").exists() {
-            eprintln!("SKIPPED: swtpm or /proc is missing");
+            skips::missing("swtpm or /proc", "swtpm");
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -146,7 +146,7 @@ mod tests {
     fn a_real_tpm_answers_the_socket_that_it_was_handed_and_keeps_its_state() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         if tools.find(Tool::Swtpm).is_err() {
-            eprintln!("SKIPPED: swtpm is missing");
+            skips::missing("swtpm", "swtpm");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

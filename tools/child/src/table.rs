@@ -23,6 +23,13 @@ pub enum Tool {
     Xorriso,
     Genimage,
     Shellcheck,
+    Isoinfo,
+    Sfdisk,
+    GrubFstest,
+    Cpio,
+    Skopeo,
+    Busybox,
+    Make,
     Docker,
     Dockerd,
     Linuxkit,
@@ -263,6 +270,63 @@ pub const TABLE: &[(Tool, Info)] = &[
         },
     ),
     (
+        Tool::Isoinfo,
+        Info {
+            optional: true,
+            version_after: "isoinfo ",
+            ..row("isoinfo", "read ISO images", packages(&["genisoimage"], &["genisoimage"], &["cdrtools"]), &[Test])
+        },
+    ),
+    (
+        Tool::Sfdisk,
+        Info {
+            optional: true,
+            version_after: "util-linux ",
+            ..row("sfdisk", "print partition tables", packages(&["fdisk"], &["util-linux"], &[]), &[Test])
+        },
+    ),
+    (
+        Tool::GrubFstest,
+        Info {
+            optional: true,
+            version_after: "grub-fstest (GRUB) ",
+            ..row("grub-fstest", "read squashfs as the boot loader does", packages(&["grub-common"], &["grub2-tools-extra"], &[]), &[Test])
+        },
+    ),
+    (
+        Tool::Cpio,
+        Info {
+            optional: true,
+            version_after: "cpio (GNU cpio) ",
+            ..row("cpio", "read the installer's initrd", packages(&["cpio"], &["cpio"], &["cpio"]), &[Test])
+        },
+    ),
+    (
+        Tool::Skopeo,
+        Info {
+            optional: true,
+            version_after: "version ",
+            ..row("skopeo", "read the image cache", packages(&["skopeo"], &["skopeo"], &["skopeo"]), &[Test])
+        },
+    ),
+    (
+        Tool::Busybox,
+        Info {
+            optional: true,
+            version_args: &["--help"],
+            version_after: "BusyBox v",
+            ..row("busybox", "run the scripts of pkg/ in the guest's shell", packages(&["busybox-static"], &["busybox"], &[]), &[Test])
+        },
+    ),
+    (
+        Tool::Make,
+        Info {
+            optional: true,
+            version_after: "GNU Make ",
+            ..row("make", "test the Makefile that forwards to us", packages(&["make"], &["make"], &["make"]), &[Test])
+        },
+    ),
+    (
         Tool::Docker,
         Info {
             optional: true,
@@ -342,7 +406,7 @@ pub const TABLE: &[(Tool, Info)] = &[
         Info {
             optional: true,
             version_after: "curl ",
-            ..row("curl", "fetch the build machine's disk image", packages(&["curl"], &["curl"], &["curl"]), &[])
+            ..row("curl", "fetch the build machine's disk image", packages(&["curl"], &["curl"], &["curl"]), &[Test])
         },
     ),
     (
@@ -367,7 +431,12 @@ pub const TABLE: &[(Tool, Info)] = &[
             version_args: &["version"],
             version_after: "go version go",
             optional: true,
-            ..row("go", "build tools from source, and fetch the sources of Go modules", packages(&["golang-go"], &["golang"], &["go"]), &[])
+            ..row(
+                "go",
+                "build tools from source, and fetch the sources of Go modules",
+                packages(&["golang-go"], &["golang"], &["go"]),
+                &[For::Test],
+            )
         },
     ),
     (

@@ -123,7 +123,7 @@ mod tests {
         if all.iter().map(|extent| extent.len).sum::<u64>() < 1 << 20 {
             assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
         } else {
-            eprintln!("SKIPPED: the temporary folder's file system knows no holes");
+            skips::skipped("the temporary folder's file system knows no holes");
         }
     }
 

@@ -33,7 +33,7 @@ impl Docker {
         command.args(["--host", &host, "--bridge=none", "--iptables=false", "--storage-driver=vfs"]);
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         let Ok(daemon) = command.stdout(log.try_clone().unwrap()).stderr(log).spawn() else {
-            eprintln!("SKIPPED: `dockerd` is missing; install docker.io iptables");
+            skips::missing("dockerd", "docker.io iptables");
             return None;
         };
         let mut docker = Self { daemon, host };
@@ -46,7 +46,7 @@ impl Docker {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        eprintln!("SKIPPED: the docker daemon does not come up:\n{}", fs::read_to_string(folder.join("log")).unwrap());
+        skips::skipped(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
         None
     }
 
@@ -135,7 +135,7 @@ fn check_installers(docker: &Docker, folder: &Path, parts: &Path) {
 #[test]
 fn the_images_make_the_librarys_bytes() {
     if std::env::var("XTASK_TEST_DOCKER").as_deref() != Ok("y") {
-        eprintln!("SKIPPED: XTASK_TEST_DOCKER=y runs the tool images in docker");
+        skips::skipped("it runs the tool images in docker: `cargo xtask test` does, or XTASK_TEST_DOCKER=y");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

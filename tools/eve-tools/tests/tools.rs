@@ -231,7 +231,7 @@ fn an_image_larger_than_its_partition_is_refused() {
 #[test]
 fn a_full_disk_leaves_nothing_half_made() {
     if !Path::new("/usr/bin/prlimit").exists() {
-        eprintln!("SKIPPED: `prlimit` is missing; install util-linux");
+        skips::missing("prlimit", "util-linux");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

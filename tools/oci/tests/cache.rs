@@ -301,7 +301,7 @@ fn foreign_tools_read_it() {
     cache.export_docker_archive("a/b:1", "amd64", fs::File::create(&archive).unwrap()).unwrap();
     let run = |tool: &str, args: &[&str]| Command::new(tool).args(args).stdin(Stdio::null()).output();
     if run("skopeo", &["--version"]).is_err() {
-        eprintln!("SKIPPED: skopeo is not installed; it would read the cache and the archive");
+        skips::missing("skopeo", "skopeo");
     } else {
         for place in [
             format!("oci:{}:docker.io/a/b:1", cache.dir().display()),
@@ -319,7 +319,7 @@ fn foreign_tools_read_it() {
         }
     }
     if !run("docker", &["info"]).is_ok_and(|info| info.status.success()) {
-        eprintln!("SKIPPED: no docker daemon answers; `docker load` would take the archive");
+        skips::skipped("no docker daemon answers; `docker load` would take the archive");
         return;
     }
     let loaded = run("docker", &["load", "--input", &archive.to_string_lossy()]).unwrap();

@@ -168,7 +168,7 @@ mod tests {
         if tools.find(Tool::QemuAmd64).is_ok() {
             assert_eq!(probe(&tools, Arch::Amd64, Accel::Tcg).unwrap(), Ok(()));
         } else {
-            eprintln!("SKIPPED: qemu-system-x86_64 is missing");
+            skips::missing("qemu-system-x86_64", "qemu-system-x86");
         }
         if tools.find(Tool::QemuArm64).is_ok() {
             // Not as `probe` would: under TCG our machine has EL2, where `hvc` does not lead to PSCI as it does under KVM.
@@ -179,7 +179,7 @@ mod tests {
             let cmd = qemu::command(&tools, Arch::Arm64).unwrap().args(words).arg(&rom).timeout(Duration::from_secs(60));
             assert_eq!(qemu::probe_outcome(cmd, 0), Ok(()));
         } else {
-            eprintln!("SKIPPED: qemu-system-aarch64 is missing");
+            skips::missing("qemu-system-aarch64", "qemu-system-arm");
         }
     }
 }

@@ -247,7 +247,10 @@ const DTB: &str = "eve.dtb";
 enum Tpm {
     None,
     Ours(Box<Running>),
-    Daemon(#[allow(dead_code, reason = "held until the machine ends")] swtpm::Daemon),
+    Daemon {
+        /// Dropping it ends the daemon, so it is held until the machine ends.
+        _held: swtpm::Daemon,
+    },
 }
 
 struct Prepared {
@@ -314,7 +317,7 @@ fn prepare_as_make(
 ) -> Result<Prepared> {
     let spec = spec(setup, accel, setup.firmware.clone(), setup.tpm.as_deref().map(swtpm::daemon_socket), Serial::Pipes, None);
     let start_tpm = || match &setup.tpm {
-        Some(state) => swtpm::start_daemon(tools, state, output).map(Tpm::Daemon),
+        Some(state) => swtpm::start_daemon(tools, state, output).map(|daemon| Tpm::Daemon { _held: daemon }),
         None => Ok(Tpm::None),
     };
     let qemu = |step: String| anyhow::Ok(qemu::command(tools, setup.arch)?.step(step).dir(&make.root).output(output));

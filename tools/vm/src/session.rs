@@ -212,7 +212,7 @@ mod tests {
     fn a_real_machine_with_all_devices_and_a_tpm_starts_prints_and_is_switched_off() {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         if tools.find(Tool::QemuAmd64).is_err() || tools.find(Tool::Swtpm).is_err() {
-            eprintln!("SKIPPED: qemu-system-x86_64 or swtpm is missing");
+            skips::missing("qemu-system-x86_64 and swtpm", "qemu-system-x86 swtpm");
             return;
         }
         for bus in DiskBus::ALL {

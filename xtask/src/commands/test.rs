@@ -1,9 +1,17 @@
-//! `test`: everything that must hold, boots included. CI calls this and nothing else.
+//! `test`: everything that must hold, boots included. CI calls this and nothing else. At its end stands what ran, what failed, and every
+//! test that was skipped, with the reason: libtest counts a test that skips itself as one that passed, and hides what it says.
 
 use super::{Run, doctor};
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::cargo::Cargo;
+use child::{
+    apt::{self, Manager},
+    cargo::{Cargo, TestResults},
+};
+use std::path::PathBuf;
+
+/// The variable that tells the tests where to write what they skip; tools/skips writes the lines.
+const SKIPS: &str = "XTASK_TEST_SKIPS";
 
 /// Which tests run.
 #[derive(clap::Args)]
@@ -26,31 +34,161 @@ impl Run for Test {
 fn run_tests(ctx: &Ctx, quick: bool, filters: &[String]) -> Result<()> {
     doctor::provide_for_tests(ctx)?;
     let cargo = Cargo::new(&ctx.tools, &ctx.root)?;
-    if filters.is_empty() {
-        check_form(&cargo)?;
-    }
+    let mut skips = if filters.is_empty() { check_form(&cargo)? } else { Vec::new() };
     let boots = if quick { "n" } else { "y" };
+    let file = file_of_skips(ctx)?;
     // Everything that fails is told in one run, not the first alone.
-    let mut words = vec!["test", "--release", "--workspace", "--no-fail-fast"];
+    let mut words = vec!["--release", "--workspace", "--no-fail-fast"];
     if !filters.is_empty() {
         words.push("--");
         words.extend(filters.iter().map(String::as_str));
     }
-    cargo.run(&words, &[("XTASK_TEST_BOOTS", boots.to_owned()), ("XTASK_TEST_DOCKER", boots.to_owned())])
+    let variables = [("XTASK_TEST_BOOTS", boots), ("XTASK_TEST_DOCKER", boots), (SKIPS, &file.path().to_string_lossy())];
+    let (results, good) = cargo.test(&words, &variables.map(|(name, value)| (name, value.to_owned())))?;
+    skips.extend(parse_skips(&std::fs::read_to_string(file.path()).context("cannot read what the tests skipped")?));
+    print!("{}", summary(&results, &skips));
+    if !good {
+        bail!("{}", if results.failed == 0 { "the tests did not all run: see above".to_owned() } else { failures(&results) });
+    }
+    let in_ci = ctx.environment.get("CI") == Some("true");
+    let can_install = apt::is_root() && Manager::find(&ctx.tools) == Some(Manager::Apt);
+    refuse_skips(&skips, in_ci && can_install)
 }
 
-/// Formatting and lints, where their tools came with the toolchain.
-fn check_form(cargo: &Cargo) -> Result<()> {
-    let checks: [(&str, &[&str]); 2] = [
-        ("fmt", &["fmt", "--all", "--check"]),
-        ("clippy", &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+/// A file below the target folder, removed at the end, that the tests write to.
+fn file_of_skips(ctx: &Ctx) -> Result<tempfile::NamedTempFile> {
+    let target = ctx.environment.get("CARGO_TARGET_DIR").map_or_else(|| ctx.root.join("target"), PathBuf::from);
+    std::fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+    let file = tempfile::Builder::new().prefix("skips-").tempfile_in(&target);
+    file.with_context(|| format!("cannot make a file in {}", target.display()))
+}
+
+/// Formatting and lints, where their tools came with the toolchain; those that were skipped.
+fn check_form(cargo: &Cargo) -> Result<Vec<Skip>> {
+    let checks: [(&str, &[&str], &str); 2] = [
+        ("fmt", &["fmt", "--all", "--check"], "rustfmt"),
+        ("clippy", &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], "clippy"),
     ];
-    for (name, words) in checks {
+    let mut skips = Vec::new();
+    for (name, words, component) in checks {
         if cargo.has(name) {
             cargo.run(words, &[])?;
         } else {
-            eprintln!("SKIPPED: cargo {name} is not installed (rustup component add {})", if name == "fmt" { "rustfmt" } else { name });
+            let why = format!("it is not installed (rustup component add {component})");
+            skips.push(Skip { test: format!("cargo {name}"), why, packages: Vec::new() });
         }
     }
-    Ok(())
+    Ok(skips)
+}
+
+/// A test that left something out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Skip {
+    test: String,
+    why: String,
+    /// Debian's packages that it wants; none when no package would help.
+    packages: Vec<String>,
+}
+
+/// What the tests wrote: test, reason and packages a line, separated by tabs. Each is told once, however often a test says it.
+fn parse_skips(text: &str) -> Vec<Skip> {
+    let mut skips: Vec<Skip> = text.lines().map(parse_skip).collect();
+    skips.sort_unstable();
+    skips.dedup();
+    skips
+}
+
+fn parse_skip(line: &str) -> Skip {
+    let mut words = line.splitn(3, '\t');
+    let mut next = || words.next().unwrap_or_default();
+    Skip { test: next().to_owned(), why: next().to_owned(), packages: next().split_whitespace().map(str::to_owned).collect() }
+}
+
+/// The last lines of a run.
+fn summary(results: &TestResults, skips: &[Skip]) -> String {
+    let (passed, failed, ignored) = (results.passed, results.failed, results.ignored.len());
+    let mut text = format!("\n{} tests ran: {passed} passed, {failed} failed; {ignored} are ignored\n", passed + failed);
+    for test in &results.ignored {
+        text.push_str(&format!("  IGNORED {test}\n"));
+    }
+    if skips.is_empty() {
+        text.push_str("no test was skipped\n");
+    } else {
+        text.push_str(&format!("skipped, wholly or in part, and counted as passed: {}\n", skips.len()));
+    }
+    for skip in skips {
+        text.push_str(&format!("  SKIPPED {}: {}\n", skip.test, skip.why));
+    }
+    text
+}
+
+/// The error that names the tests that failed.
+fn failures(results: &TestResults) -> String {
+    let tests = if results.failed == 1 { "test has" } else { "tests have" };
+    format!("{} {tests} failed: {}", results.failed, results.failures.join(", "))
+}
+
+/// Where this machine `could` install what tests want, skipping them is a failure.
+fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
+    let needless: Vec<&Skip> = skips.iter().filter(|skip| could && !skip.packages.is_empty()).collect();
+    if needless.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = needless.iter().flat_map(|skip| &skip.packages).map(String::as_str).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let tests: Vec<String> = needless.iter().map(|skip| format!("{}: {}", skip.test, skip.why)).collect();
+    bail!(
+        "CI=true, and what these tests want can be installed here:\n{}\nhint: {}",
+        tests.join("\n"),
+        Manager::Apt.command_line(&packages, true)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Written by what the tests call, read by us.
+    fn written() -> Vec<Skip> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("skips");
+        for _ in 0..2 {
+            skips::append(&file, "fat::tests::x (tools/diskimage/src/fat/tests.rs)", "`mdir` is not on this machine", "mtools dosfstools");
+        }
+        skips::append(&file, "apt::tests::y (tools/child/src/apt.rs)", "only root may install", "");
+        assert_eq!(SKIPS, skips::VARIABLE);
+        parse_skips(&std::fs::read_to_string(file).unwrap())
+    }
+
+    #[test]
+    fn the_last_lines_name_every_skip() {
+        let results = TestResults { passed: 21, failed: 0, failures: Vec::new(), ignored: vec!["a::d: needs EVE_CHECKOUT".to_owned()] };
+        let expected = "\n21 tests ran: 21 passed, 0 failed; 1 are ignored\n  IGNORED a::d: needs EVE_CHECKOUT\n\
+            skipped, wholly or in part, and counted as passed: 2\n  \
+              SKIPPED apt::tests::y (tools/child/src/apt.rs): only root may install\n  \
+              SKIPPED fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n";
+        assert_eq!(summary(&results, &written()), expected);
+        assert!(summary(&results, &[]).ends_with("\nno test was skipped\n"));
+    }
+
+    #[test]
+    fn a_skip_that_ci_could_have_served_is_a_failure() {
+        refuse_skips(&written(), false).unwrap();
+        refuse_skips(&written()[..1], true).unwrap();
+        let error = common::error::render(&refuse_skips(&written(), true).unwrap_err());
+        assert_eq!(
+            error,
+            "error: CI=true, and what these tests want can be installed here:\n  \
+               fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n\
+             hint: apt-get install -y --no-install-recommends dosfstools mtools\n"
+        );
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        let one = TestResults { failed: 1, failures: vec!["a::b".to_owned()], ..TestResults::default() };
+        assert_eq!(failures(&one), "1 test has failed: a::b");
+    }
 }

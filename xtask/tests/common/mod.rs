@@ -28,15 +28,20 @@ pub fn skip_boots() -> Option<&'static str> {
     }
 }
 
-/// Says loudly that a test does nothing, and why.
-pub fn skipped(test: &str, why: &str) {
-    eprintln!("SKIPPED: {test}: {why}");
-}
-
 /// Whether a program is on the PATH or among the system's tools.
 pub fn has(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).is_file())
+}
+
+/// The same; when it is not there, writes down that the test is skipped. Debian's `packages` have it.
+#[track_caller]
+pub fn wants(program: &str, packages: &str) -> bool {
+    let there = has(program);
+    if !there {
+        skips::missing(program, packages);
+    }
+    there
 }
 
 /// The program with a cleared environment: PATH, HOME and what a test adds.

@@ -15,7 +15,7 @@ fn foreign(program: &str, arguments: &[&str], image: &Path, stdin: &str) -> Opti
     let mut command = Command::new(program);
     command.args(arguments).arg(image).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
-        eprintln!("SKIPPED: `{program}` is missing; install gdisk, fdisk");
+        skips::missing(program, "gdisk fdisk");
         return None;
     };
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();

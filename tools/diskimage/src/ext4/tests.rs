@@ -79,7 +79,7 @@ fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let Ok(output) = command.env("LC_ALL", "C").env("TZ", "UTC").env("PATH", path).output() else {
-        eprintln!("SKIPPED: `{name}` is missing; install e2fsprogs");
+        skips::missing(&name, "e2fsprogs");
         return None;
     };
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -98,7 +98,7 @@ fn mounted(image: &Path, folder: &Path, look: impl FnOnce(&Path) + std::panic::U
     fs::create_dir_all(&at).unwrap();
     let mount = Command::new("mount").args(["-t", "ext4", "-o", "loop,ro"]).arg(image).arg(&at).output();
     if !mount.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the kernel cannot mount here: {mount:?}");
+        skips::skipped(&format!("the kernel cannot mount ext4 here: {mount:?}"));
         return;
     }
     let result = std::panic::catch_unwind(|| look(&at));

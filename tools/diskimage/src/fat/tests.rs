@@ -54,7 +54,7 @@ fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1").env("TZ", "UTC").output();
     let Ok(output) = output else {
-        eprintln!("SKIPPED: `{name}` is missing; install dosfstools, mtools");
+        skips::missing(&name, "dosfstools mtools");
         return None;
     };
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -134,7 +134,7 @@ fn check_kernel(image: &Path, tree: &Tree, folder: &Path) {
     std::fs::create_dir_all(&at).unwrap();
     let mount = Command::new("mount").args(["-t", "vfat", "-o", "loop,ro,utf8"]).arg(image).arg(&at).output();
     if !mount.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the kernel cannot mount here: {mount:?}");
+        skips::skipped(&format!("the kernel cannot mount FAT here: {mount:?}"));
         return;
     }
     let result = std::panic::catch_unwind(|| check_folder(&at, tree, |_| true));

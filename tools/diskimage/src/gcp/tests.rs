@@ -64,7 +64,7 @@ fn gnu_tar_unpacks_the_same_disk() {
         std::fs::write(folder.path().join("disk.tar.gz"), &bytes).unwrap();
         let listed = Command::new("tar").args(["-tvzf", "disk.tar.gz"]).env("TZ", "UTC").current_dir(folder.path()).output();
         let Ok(listed) = listed.map(|output| String::from_utf8(output.stdout).unwrap()) else {
-            eprintln!("SKIPPED: `tar` is missing");
+            skips::missing("tar", "tar");
             return;
         };
         assert_eq!(

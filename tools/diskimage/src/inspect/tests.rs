@@ -56,7 +56,7 @@ fn a_live_disk_raw_and_inside_a_qcow2() {
     let report = inspect(&raw).unwrap();
     check_golden("inspect-live.txt", &report.to_string());
     let Ok(output) = Command::new("qemu-img").args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).args([&raw, &qcow2]).output() else {
-        eprintln!("SKIPPED: `qemu-img` is missing; install qemu-utils");
+        skips::missing("qemu-img", "qemu-utils");
         return;
     };
     assert!(output.status.success(), "{output:?}");
@@ -228,7 +228,7 @@ fn what_mke2fs_makes_is_listed() {
         let mut command = std::process::Command::new("mke2fs");
         command.args(["-q", "-t", kind, "-L", "P3", "-d"]).arg(folder.path()).arg(path.path());
         let Ok(output) = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output() else {
-            eprintln!("SKIPPED: `mke2fs` is missing; install e2fsprogs");
+            skips::missing("mke2fs", "e2fsprogs");
             return;
         };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

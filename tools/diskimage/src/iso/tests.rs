@@ -73,7 +73,7 @@ fn write(tree: &Tree, efi: Option<fat::Layout>, path: &Path) -> Layout {
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Ok(output) = command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output() else {
-        eprintln!("SKIPPED: `{name}` is missing; install xorriso genisoimage");
+        skips::missing(&name, "xorriso genisoimage");
         return None;
     };
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -86,7 +86,7 @@ fn mounted(image: &Path, folder: &Path, look: impl FnOnce(&Path) + std::panic::U
     fs::create_dir_all(&at).unwrap();
     let mount = Command::new("mount").args(["-t", "iso9660", "-o", "loop,ro"]).arg(image).arg(&at).output();
     if !mount.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the kernel cannot mount here, xorriso unpacks: {mount:?}");
+        skips::skipped(&format!("the kernel cannot mount ISO 9660 here, xorriso unpacks: {mount:?}"));
         let to = folder.join("unpacked");
         let _ = fs::remove_dir_all(&to);
         if foreign(Command::new("xorriso").args(["-osirrox", "on", "-indev"]).arg(image).args(["-extract", "/"]).arg(&to)).is_some() {

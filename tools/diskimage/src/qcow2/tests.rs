@@ -28,7 +28,7 @@ fn qemu_img(folder: &Path, arguments: &[&str]) -> bool {
             true
         }
         Err(_) => {
-            eprintln!("SKIPPED: `qemu-img` is missing; install qemu-utils");
+            skips::missing("qemu-img", "qemu-utils");
             false
         }
     }

@@ -118,7 +118,7 @@ fn make(words: &str, folder: &Path, image: &Path) -> bool {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let done = Command::new(program).args(["-q", "-F", "-d"]).arg(folder).args(&words).arg(image).arg("2G").env("PATH", path).output();
     let Ok(output) = done else {
-        eprintln!("SKIPPED: `{program}` is missing; install e2fsprogs");
+        skips::missing(program, "e2fsprogs");
         return false;
     };
     assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));

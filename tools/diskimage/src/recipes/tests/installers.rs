@@ -24,7 +24,7 @@ fn parts() -> Vec<(&'static str, &'static str)> {
 fn foreign(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Ok(output) = command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output() else {
-        eprintln!("SKIPPED: `{name}` is missing");
+        skips::missing(&name, if name == "isoinfo" { "genisoimage" } else { "tar" });
         return None;
     };
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -148,7 +148,7 @@ fn the_net_installer_is_a_tar_with_an_initrd_of_its_own() {
     assert_eq!(fs::read_to_string(folder.path().join("kernel")).unwrap(), "kernel");
     let script = "gzip -dc initrd.bits | cpio -idm --quiet && find media | sort && cat media/root-rw/boot/.uuid media/root-rw/config.img";
     if Command::new("cpio").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: `cpio` is missing");
+        skips::missing("cpio", "cpio");
         return;
     }
     let text = foreign(Command::new("sh").args(["-c", script]).current_dir(folder.path())).unwrap();

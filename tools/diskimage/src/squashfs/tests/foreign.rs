@@ -65,7 +65,7 @@ fn mounted(image: &Path, look: impl FnOnce(&Path)) {
     std::fs::create_dir_all(&place).unwrap();
     let mount = Command::new("mount").args(["-t", "squashfs", "-o", "loop,ro"]).arg(image).arg(&place).output();
     if !mount.is_ok_and(|output| output.status.success()) {
-        return eprintln!("SKIPPED: this kernel does not mount squashfs here, or we are not root");
+        return skips::skipped("this kernel does not mount squashfs here, or we are not root");
     }
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&place)));
     stdout(Command::new("umount").arg(&place));

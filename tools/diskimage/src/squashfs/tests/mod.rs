@@ -157,7 +157,7 @@ fn assert_same(left: &Tree, right: &Tree, what: &str) {
 fn here(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     if !there {
-        eprintln!("SKIPPED: {program} is not on this machine (cargo xtask doctor --install)");
+        skips::missing(program, if program == "grub-fstest" { "grub-common" } else { "squashfs-tools" });
     }
     there
 }
@@ -165,7 +165,7 @@ fn here(program: &str) -> bool {
 fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED: only root can make devices and owners");
+        skips::skipped("only root can make devices and owners");
     }
     root
 }

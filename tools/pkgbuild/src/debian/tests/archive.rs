@@ -177,11 +177,11 @@ fn write_out(tree: &Tree, to: &Path) {
 fn the_script_for_docker_does_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let Some(busybox) = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()) else {
-        eprintln!("SKIPPED: busybox is missing, so eve-debian-deploy.sh was not run");
+        skips::missing("busybox", "busybox-static");
         return;
     };
     if !tool(folder.path(), &[busybox, "--list"], &[]).unwrap().lines().any(|applet| applet == "ar") {
-        eprintln!("SKIPPED: this busybox has no ar (Debian's busybox-static has), so eve-debian-deploy.sh was not run");
+        skips::skipped("this busybox has no ar; Debian's busybox-static has");
         return;
     }
     let env = [("PKGS", "lib"), ("PKGS_amd64", "app"), ("BUILD_PKGS", "busybox-static odd"), ("DROP_PKGS", "nothing")];

@@ -55,7 +55,7 @@ fn packages_of_this_machine_unpack_the_same() {
         |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "deb") && path.metadata().is_ok_and(|m| m.len() < 2 << 20);
     let debs: Vec<_> = kept.filter(small).take(5).collect();
     if debs.is_empty() {
-        eprintln!("SKIPPED: apt keeps no packages here, so no real one was compared with dpkg-deb");
+        skips::skipped("apt keeps no packages here, so no real one was compared with dpkg-deb");
     }
     for (at, path) in debs.iter().enumerate() {
         let to = at.to_string();

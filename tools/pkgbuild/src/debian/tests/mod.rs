@@ -16,7 +16,7 @@ fn tool(folder: &Path, argv: &[&str], env: &[(&str, &str)]) -> Option<String> {
         Ok(output) if output.status.success() => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(output) => panic!("{argv:?} failed: {}", String::from_utf8_lossy(&output.stderr)),
         Err(_) => {
-            eprintln!("SKIPPED: `{}` is missing, so nothing was compared with it", argv[0]);
+            skips::missing(argv[0], if argv[0] == "shellcheck" { "shellcheck" } else { "dpkg" });
             None
         }
     }
