@@ -9,8 +9,8 @@ mod look;
 mod makefile;
 mod profile;
 mod release;
-mod table;
 mod template;
+mod template_images;
 mod version;
 
 pub use profile::{is_tree, programs, read_profile};

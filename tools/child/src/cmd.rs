@@ -1,12 +1,12 @@
 //! One command line as a value: what to start, with which environment, where its output goes. Its `Display` can be pasted
-//! into a shell. How it then lives and dies is in `process`; which program stands behind a tool's name is in `table`.
+//! into a shell. How it then lives and dies is in `process`; which program stands behind a tool's name is in `known_tools`.
 //!
 //! The crate duct starts the child and connects its streams. We add what duct does not have: a command line to paste, a
 //! process group that ends as a whole, a death signal, live output with its last lines in the error, and hidden secrets.
 
 use super::{
     failure::{Exit, Failure},
-    process::{self, Console, Event, Running},
+    process::{self, Event, Pipes, Running},
     usage::Usage,
 };
 use anyhow::Result;
@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The environment that children start with, unless a command changes it.
-pub type Environment = Arc<BTreeMap<OsString, OsString>>;
+pub type Variables = Arc<BTreeMap<OsString, OsString>>;
 
 /// Takes one line of a tool's output, without its end, at the moment it is printed. Called from another thread.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -71,7 +71,7 @@ pub struct Cmd {
     pub(super) step: Option<String>,
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
-    pub(super) base: Environment,
+    pub(super) base: Variables,
     pub(super) changes: BTreeMap<OsString, Change>,
     pub(super) dir: Option<PathBuf>,
     pub(super) stdin: Stdin,
@@ -84,7 +84,7 @@ pub struct Cmd {
 
 impl Cmd {
     /// Starts `program` with the variables of `base` and no others.
-    pub fn new(program: impl Into<PathBuf>, base: &Environment) -> Self {
+    pub fn new(program: impl Into<PathBuf>, base: &Variables) -> Self {
         let program = program.into();
         Self {
             name: program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned(),
@@ -267,10 +267,10 @@ impl Cmd {
     }
 
     /// Starts it in the background with its standard input and output in our hands; standard error goes to the output.
-    pub fn spawn_console(self) -> Result<(Running, Console)> {
+    pub fn spawn_console(self) -> Result<(Running, Pipes)> {
         let (stdin, input) = io::pipe()?;
         let (output, stdout) = io::pipe()?;
-        Ok((process::start(self, Some(stdin), Some(stdout))?, Console { input, output }))
+        Ok((process::start(self, Some(stdin), Some(stdout))?, Pipes { input, output }))
     }
 
     /// The values that must not be shown.
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt as _;
 
-    fn base() -> Environment {
+    fn base() -> Variables {
         Arc::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("DROP".into(), "x".into())]))
     }
 

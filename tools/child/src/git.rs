@@ -1,6 +1,6 @@
 //! git: reads facts of a checkout, and changes one where a command is for that.
 
-use super::cmd::{Cmd, Environment};
+use super::cmd::{Cmd, Variables};
 use anyhow::{Context as _, Result};
 use std::{
     ffi::OsStr,
@@ -11,14 +11,14 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Git {
     program: PathBuf,
-    base: Environment,
+    base: Variables,
     root: PathBuf,
 }
 
 impl Git {
     /// The git at `program`, in the checkout at `root`.
     #[must_use]
-    pub fn new(program: PathBuf, base: &Environment, root: PathBuf) -> Self {
+    pub fn new(program: PathBuf, base: &Variables, root: PathBuf) -> Self {
         Self { program, base: base.clone(), root }
     }
 
@@ -39,13 +39,13 @@ impl Git {
     }
 
     /// Copies the history at `url` into the new folder, without files; what comes back is git in there.
-    pub fn clone_history(program: PathBuf, base: &Environment, url: &str, folder: &Path) -> Result<Self> {
+    pub fn clone_history(program: PathBuf, base: &Variables, url: &str, folder: &Path) -> Result<Self> {
         Self::clone_command(&program, base, url, folder).run()?;
         Ok(Self::new(program, base, folder.to_owned()))
     }
 
     /// The command that does it.
-    pub fn clone_command(program: &Path, base: &Environment, url: &str, folder: &Path) -> Cmd {
+    pub fn clone_command(program: &Path, base: &Variables, url: &str, folder: &Path) -> Cmd {
         let cmd = Cmd::new(program, base).named("git").step(format!("copying the history of {url}"));
         cmd.args(["clone", "--quiet", "--bare", "--", url]).arg(folder)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Cmd, Tool, Tools,
-    table::Version,
+    known_tools::Version,
     version::{self, Found},
 };
 use crate::environment::Environment;
@@ -68,7 +68,7 @@ pub fn install_command(tools: &Tools, environment: &Environment, offline: bool, 
 
 /// A program to be built from a checkout of its repository.
 #[derive(Clone, Copy, Debug)]
-pub struct Program<'p> {
+pub struct GoProgram<'p> {
     /// How it is called in messages.
     pub name: &'p str,
     /// The checkout.
@@ -77,7 +77,7 @@ pub struct Program<'p> {
     pub package: &'p str,
 }
 
-impl Program<'_> {
+impl GoProgram<'_> {
     /// The folder of its sources.
     #[must_use]
     pub fn sources(&self) -> PathBuf {
@@ -142,7 +142,7 @@ mod tests {
         std::fs::create_dir_all(checkout.join("v2/cmd/a")).unwrap();
         std::fs::create_dir_all(checkout.join("v2/vendor")).unwrap();
         std::fs::write(folder.path().join("go.mod"), "go 9.9\n").unwrap();
-        let program = Program { name: "a", checkout: &checkout, package: "v2/cmd/a" };
+        let program = GoProgram { name: "a", checkout: &checkout, package: "v2/cmd/a" };
         assert_eq!((program.module(), program.modules_option()), (None, "-mod=readonly"));
         std::fs::write(checkout.join("v2/go.mod"), "module a\n\ngo 1.23.4 // so\ntoolchain go1.24.6\n").unwrap();
         std::fs::write(checkout.join("v2/vendor/modules.txt"), "").unwrap();

@@ -46,7 +46,7 @@ fn name_of(text: &str, number: u32) -> Option<String> {
 
 /// What is run in the container, and on what.
 #[derive(Clone, Debug)]
-pub struct Run<'r> {
+pub struct InBuilder<'r> {
     /// To stand after "while" in an error.
     pub step: &'r str,
     /// A shell's script.
@@ -120,7 +120,7 @@ impl<'c> GoBuilder<'c> {
     }
 
     /// The command that runs `run`.
-    pub fn command(&self, run: &Run<'_>) -> Result<Cmd> {
+    pub fn command(&self, run: &InBuilder<'_>) -> Result<Cmd> {
         let volume = |outside: &Path, inside: &str| format!("{}:{inside}:z", outside.display());
         let sources = format!("/go/src/{}", run.module);
         let bin = run.bin.clone().unwrap_or_else(|| self.root.join(".go/bin"));
@@ -145,7 +145,7 @@ impl<'c> GoBuilder<'c> {
     }
 
     /// Builds the image unless it exists, makes the folders that docker would make as root, and runs `run`.
-    pub fn run(&self, run: &Run<'_>) -> Result<()> {
+    pub fn run(&self, run: &InBuilder<'_>) -> Result<()> {
         if let Some(cmd) = self.image_command()? {
             cmd.run()?;
         }

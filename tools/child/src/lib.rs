@@ -1,5 +1,5 @@
 //! The programs of others. This folder is the only place where processes start: `cmd` is a command line, `process` its life,
-//! `table` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
+//! `known_tools` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
 
 pub mod adam;
 pub mod apt;
@@ -17,6 +17,7 @@ pub mod go;
 pub mod go_builder;
 pub mod go_sources;
 pub mod interrupt;
+pub mod known_tools;
 mod lines;
 pub mod linuxkit;
 pub mod linuxkit_gcp;
@@ -31,15 +32,14 @@ pub mod rivals;
 pub mod ssh;
 pub mod static_binary;
 pub mod swtpm;
-pub mod table;
 pub mod usage;
 pub mod vboxmanage;
 pub mod version;
 
-pub use cmd::{Cmd, Environment, Output};
+pub use cmd::{Cmd, Output, Variables};
 pub use failure::{Exit, Failure};
+pub use known_tools::{For, Tool};
 pub use process::Running;
-pub use table::{For, Tool};
 
 use anyhow::Result;
 use common::error::missing_tool;
@@ -93,7 +93,7 @@ const OVERRIDE: &str = "XTASK_TOOL_";
 pub struct Tools {
     overrides: BTreeMap<Tool, PathBuf>,
     search: OsString,
-    base: Environment,
+    base: Variables,
 }
 
 impl Tools {
@@ -144,7 +144,7 @@ impl Tools {
 
     /// The environment that children start with.
     #[must_use]
-    pub fn environment(&self) -> &Environment {
+    pub fn environment(&self) -> &Variables {
         &self.base
     }
 
@@ -178,14 +178,14 @@ impl Tools {
 
 /// A tool that work to come will start, and what for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Need {
+pub struct ToolNeed {
     /// Which one.
     pub tool: Tool,
     /// A phrase that begins with "to": `to convert the disk to qcow2`.
     pub purpose: String,
 }
 
-impl Need {
+impl ToolNeed {
     /// `tool` is needed `purpose`.
     pub fn new(tool: Tool, purpose: impl Into<String>) -> Self {
         Self { tool, purpose: purpose.into() }

@@ -29,7 +29,7 @@ use std::{
 };
 
 /// The two ends of a background child's standard streams.
-pub struct Console {
+pub struct Pipes {
     /// What it reads; closed when dropped.
     pub input: PipeWriter,
     /// What it prints.
@@ -295,7 +295,7 @@ fn close_on_exec() {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::cmd::{Environment, Output};
+    use crate::cmd::{Output, Variables};
     use std::{
         collections::BTreeMap,
         fs,
@@ -304,7 +304,7 @@ mod tests {
     };
 
     fn sh(script: &str) -> Cmd {
-        let base: Environment = Arc::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
+        let base: Variables = Arc::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
         Cmd::new("/bin/sh", &base).named("tool").args(["-c", script])
     }
 
@@ -354,7 +354,7 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(20));
         assert_eq!(sh("echo '  a '; echo noise >&2").stdout().unwrap(), "  a");
         assert!(sh("printf '\\377'").stdout().is_err());
-        let cannot = Cmd::new("/nowhere/prog", &Environment::default()).run().unwrap_err();
+        let cannot = Cmd::new("/nowhere/prog", &Variables::default()).run().unwrap_err();
         assert!(format!("{cannot:#}").starts_with("cannot start `prog`\ncommand: /nowhere/prog: No such file"), "{cannot:#}");
     }
 

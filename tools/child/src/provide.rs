@@ -1,7 +1,7 @@
 //! Which of the tools that are needed serve, the one error that names all that do not, and their installation.
 
 use super::{
-    For, Need, Output, Tool, Tools,
+    For, Output, Tool, ToolNeed, Tools,
     apt::{self, Manager},
     version::{self, Found},
 };
@@ -29,7 +29,7 @@ impl State {
 /// Looks at each of `wanted` once, all at the same time, and gives them in the table's order.
 #[must_use]
 pub fn survey(tools: &Tools, wanted: &[Tool]) -> Vec<State> {
-    let listed = super::table::TABLE.iter().map(|(tool, _)| *tool).filter(|tool| wanted.contains(tool));
+    let listed = super::known_tools::TABLE.iter().map(|(tool, _)| *tool).filter(|tool| wanted.contains(tool));
     std::thread::scope(|scope| {
         let asked: Vec<_> = listed.map(|tool| (tool, scope.spawn(move || version::find(tools, tool)))).collect();
         let answer = |(tool, thread): (Tool, std::thread::ScopedJoinHandle<'_, Found>)| State {
@@ -41,14 +41,14 @@ pub fn survey(tools: &Tools, wanted: &[Tool]) -> Vec<State> {
 }
 
 /// Nothing when all of `needs` are met; one error that names all that are not.
-pub fn check(tools: &Tools, needs: &[Need]) -> Result<()> {
+pub fn check(tools: &Tools, needs: &[ToolNeed]) -> Result<()> {
     let wanted: Vec<Tool> = needs.iter().map(|need| need.tool).collect();
     let lacking: Vec<State> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).collect();
     if lacking.is_empty() { Ok(()) } else { Err(missing_tool(describe(&lacking, needs))) }
 }
 
 /// The same, after installing what is missing where that needs no question: as root, with apt, and when `install` says so.
-pub fn ensure(tools: &Tools, needs: &[Need], install: bool, output: &Output) -> Result<()> {
+pub fn ensure(tools: &Tools, needs: &[ToolNeed], install: bool, output: &Output) -> Result<()> {
     let wanted: Vec<Tool> = needs.iter().map(|need| need.tool).collect();
     let missing: Vec<Tool> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).map(|state| state.tool).collect();
     if install && !missing.is_empty() && apt::is_root() && Manager::find(tools) == Some(Manager::Apt) {
@@ -68,15 +68,15 @@ pub fn install_missing(tools: &Tools, missing: &[Tool], output: &Output) -> Resu
 
 /// Every tool that `occasions` want, with what it is for.
 #[must_use]
-pub fn usual_needs(occasions: &[For]) -> Vec<Need> {
+pub fn usual_needs(occasions: &[For]) -> Vec<ToolNeed> {
     let mut tools: Vec<Tool> = occasions.iter().flat_map(|occasion| Tool::needed_for(*occasion)).collect();
     tools.sort_unstable();
     tools.dedup();
-    tools.into_iter().map(Need::usual).collect()
+    tools.into_iter().map(ToolNeed::usual).collect()
 }
 
 /// A sentence for each tool, and one hint for all.
-fn describe(lacking: &[State], needs: &[Need]) -> String {
+fn describe(lacking: &[State], needs: &[ToolNeed]) -> String {
     let mut purposes: BTreeMap<Tool, Vec<&str>> = BTreeMap::new();
     for need in needs {
         let known = purposes.entry(need.tool).or_default();
@@ -113,10 +113,10 @@ mod tests {
         fake::tool(dir.path(), Tool::Git, "echo git version 2.47.3");
         fake::tool(dir.path(), Tool::QemuImg, "echo qemu-img version 4.2.1");
         let needs = [
-            Need::usual(Tool::Git),
-            Need::new(Tool::QemuImg, "to convert the disk to qcow2"),
-            Need::new(Tool::Unshare, "to run the build steps of pkg/a"),
-            Need::new(Tool::Unshare, "to run the build steps of pkg/b"),
+            ToolNeed::usual(Tool::Git),
+            ToolNeed::new(Tool::QemuImg, "to convert the disk to qcow2"),
+            ToolNeed::new(Tool::Unshare, "to run the build steps of pkg/a"),
+            ToolNeed::new(Tool::Unshare, "to run the build steps of pkg/b"),
         ];
         let error = common::error::render(&check(&fake::tools(dir.path()), &needs).unwrap_err());
         let (head, hint) = error.rsplit_once("hint: ").unwrap();
@@ -138,7 +138,7 @@ mod tests {
             git.display()
         );
         fake::program(dir.path(), "apt-get", &script);
-        let (tools, needs) = (fake::tools(dir.path()), [Need::usual(Tool::Git)]);
+        let (tools, needs) = (fake::tools(dir.path()), [ToolNeed::usual(Tool::Git)]);
         assert!(ensure(&tools, &needs, false, &Output::default()).is_err() && !git.exists());
         if apt::is_root() {
             ensure(&tools, &needs, true, &Output::default()).unwrap();

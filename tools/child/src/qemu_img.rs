@@ -2,7 +2,7 @@
 
 use super::{
     Cmd, Failure, Output, Tool, Tools,
-    table::Version,
+    known_tools::Version,
     version::{self, Found},
 };
 use anyhow::{Context as _, Result};

@@ -2,7 +2,7 @@
 
 use super::{
     Output, Tool, Tools,
-    table::{Info, Version},
+    known_tools::{Info, Version},
 };
 use std::{
     fmt,

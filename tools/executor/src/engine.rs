@@ -2,13 +2,13 @@
 
 use crate::Job;
 use anyhow::Result;
-use child::{Need, Tool};
+use child::{Tool, ToolNeed};
 use plan::{Node, Step, steps};
 
 /// How an engine makes one step: the programs that it starts, and the work itself. Made before anything is run, so that all missing
 /// programs are reported at once.
 pub struct Making<'e> {
-    needs: Vec<Need>,
+    needs: Vec<ToolNeed>,
     run: Box<dyn FnOnce(&Job<'_>) -> Result<()> + 'e>,
 }
 
@@ -21,13 +21,13 @@ impl<'e> Making<'e> {
     /// The same; it starts `tool`.
     #[must_use]
     pub fn with(mut self, tool: Tool, purpose: impl Into<String>) -> Self {
-        self.needs.push(Need::new(tool, purpose));
+        self.needs.push(ToolNeed::new(tool, purpose));
         self
     }
 
     /// The programs that it starts.
     #[must_use]
-    pub fn needs(&self) -> &[Need] {
+    pub fn needs(&self) -> &[ToolNeed] {
         &self.needs
     }
 }

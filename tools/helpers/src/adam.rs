@@ -8,7 +8,7 @@ use common::error::usage;
 use std::path::PathBuf;
 
 /// What to ask adam.
-pub enum Request {
+pub enum AdamRequest {
     /// Print the device's configuration.
     GetConfig,
     /// Set the device's configuration to that in the file.
@@ -22,7 +22,7 @@ pub enum Request {
 /// What to ask, and about which device.
 pub struct Options {
     /// What to ask.
-    pub request: Request,
+    pub request: AdamRequest,
     /// The device; none means the only one that adam knows.
     pub uuid: Option<String>,
 }
@@ -30,10 +30,10 @@ pub struct Options {
 impl Options {
     fn command(&self, adam: &Adam, uuid: &str) -> Result<Cmd> {
         match &self.request {
-            Request::GetConfig => adam.config(uuid),
-            Request::SetConfig(file) => adam.set_config(uuid, file),
-            Request::Logs => adam.told("logs", uuid),
-            Request::Info => adam.told("info", uuid),
+            AdamRequest::GetConfig => adam.config(uuid),
+            AdamRequest::SetConfig(file) => adam.set_config(uuid, file),
+            AdamRequest::Logs => adam.told("logs", uuid),
+            AdamRequest::Info => adam.told("info", uuid),
         }
     }
 }

@@ -5,10 +5,10 @@ use crate::go_builder::go_builder;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{
-    Cmd, Need, Output, Tool,
+    Cmd, Output, Tool, ToolNeed,
     git::Git,
-    go::{self, Program},
-    go_builder::Run,
+    go::{self, GoProgram},
+    go_builder::InBuilder,
     interrupt::{Hold, is_interrupted},
     provide,
 };
@@ -27,14 +27,14 @@ use std::{
 
 /// The knobs of a build: commits and repositories that replace pins, and the container that builds where this machine has no Go.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings<'k> {
+pub struct ToolSettings<'k> {
     /// Commits and repositories.
     pub tools: &'k ToolKnobs,
     /// The container.
     pub go: &'k GoKnobs,
 }
 
-impl Settings<'_> {
+impl ToolSettings<'_> {
     /// The knob that replaces the commit of the tool `name`, with its value, and the repository that replaces its own.
     fn replace(&self, name: &str) -> (&'static str, Option<&String>, Option<&String>) {
         match name {
@@ -61,7 +61,7 @@ struct Job<'c> {
 
 impl<'c> Job<'c> {
     /// The pin of `name` with the knobs of a person.
-    fn new(ctx: &'c Ctx, settings: &Settings<'_>, name: &str) -> Result<Self> {
+    fn new(ctx: &'c Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<Self> {
         let Some((name, pin)) = ctx.profile.tools.get_key_value(name) else {
             let known = || ctx.profile.tools.keys().map(String::as_str);
             let hint = did_you_mean(name, known()).map_or_else(
@@ -110,7 +110,7 @@ impl<'c> Job<'c> {
 }
 
 /// Builds the named tools; without a name, all that are built from a commit.
-pub fn build_tools(ctx: &Ctx, settings: &Settings<'_>, named: &[String]) -> Result<()> {
+pub fn build_tools(ctx: &Ctx, settings: &ToolSettings<'_>, named: &[String]) -> Result<()> {
     if !named.is_empty() {
         return build_named(ctx, settings, named.iter().map(String::as_str).collect());
     }
@@ -122,7 +122,7 @@ pub fn build_tools(ctx: &Ctx, settings: &Settings<'_>, named: &[String]) -> Resu
     build_named(ctx, settings, all)
 }
 
-fn build_named(ctx: &Ctx, settings: &Settings<'_>, names: Vec<&str>) -> Result<()> {
+fn build_named(ctx: &Ctx, settings: &ToolSettings<'_>, names: Vec<&str>) -> Result<()> {
     let jobs: Vec<Job<'_>> = names.into_iter().map(|name| Job::new(ctx, settings, name)).collect::<Result<_>>()?;
     let place = |job: &Job<'_>| format!("{} at {}", short(&job.program(), &ctx.root), job.commit);
     let (done, due): (Vec<_>, Vec<_>) = jobs.into_iter().partition(Job::is_up_to_date);
@@ -141,19 +141,19 @@ fn build_named(ctx: &Ctx, settings: &Settings<'_>, names: Vec<&str>) -> Result<(
 }
 
 /// Fails unless the tree pins this tool.
-pub fn check_pin(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+pub fn check_pin(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<()> {
     Job::new(ctx, settings, name).map(drop)
 }
 
 /// Builds one tool for another command, whose standard output is its own.
-pub fn ensure(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+pub fn ensure(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<()> {
     let job = Job::new(ctx, settings, name)?;
     preflight(ctx, std::slice::from_ref(&job))?;
     make(ctx, settings, &job)
 }
 
 /// Prints what [`ensure`] would do.
-pub fn show_pin(ctx: &Ctx, settings: &Settings<'_>, name: &str) -> Result<()> {
+pub fn show_pin(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<()> {
     show(ctx, &Job::new(ctx, settings, name)?)
 }
 
@@ -182,13 +182,13 @@ fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
     let names = names.join(", ");
     let mut needs = Vec::new();
     if due.iter().any(|job| job.package.is_some()) {
-        needs.push(Need::new(Tool::Git, format!("to fetch the sources of {names}")));
+        needs.push(ToolNeed::new(Tool::Git, format!("to fetch the sources of {names}")));
     }
     // `go install` runs on this machine in any case.
     if !due.is_empty() && (!uses_container(ctx) || due.iter().any(|job| job.package.is_none())) {
-        needs.push(Need::new(Tool::Go, format!("to build {names}")));
+        needs.push(ToolNeed::new(Tool::Go, format!("to build {names}")));
     } else if !due.is_empty() {
-        needs.push(Need::new(Tool::Docker, format!("to build {names} in the Go builder")));
+        needs.push(ToolNeed::new(Tool::Docker, format!("to build {names} in the Go builder")));
     }
     let far = |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
     if let Some(job) = due.iter().find(far).filter(|_| ctx.globals.offline) {
@@ -199,7 +199,7 @@ fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
 }
 
 /// The five steps. One at a time in a tree: two would write the same temporary name in build-tools/bin.
-fn make(ctx: &Ctx, settings: &Settings<'_>, job: &Job<'_>) -> Result<()> {
+fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
     let _hold = Hold::new();
     let _lock = lock(&ctx.root)?;
     let Some(package) = job.package else {
@@ -208,7 +208,7 @@ fn make(ctx: &Ctx, settings: &Settings<'_>, job: &Job<'_>) -> Result<()> {
     };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     fetch(ctx, job, folder.path())?;
-    let built = build(ctx, settings, &Program { name: job.name, checkout: folder.path(), package }, &job.repository)?;
+    let built = build(ctx, settings, &GoProgram { name: job.name, checkout: folder.path(), package }, &job.repository)?;
     check_interrupt()?;
     install(job, &built)?;
     folder.close().with_context(|| format!("cannot remove the temporary folder of {}", job.name))
@@ -228,7 +228,7 @@ fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
 }
 
 /// Builds the program inside its checkout, and says where it is.
-fn build(ctx: &Ctx, settings: &Settings<'_>, program: &Program<'_>, repository: &str) -> Result<PathBuf> {
+fn build(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<PathBuf> {
     if !program.sources().is_dir() {
         bail!("this commit of {repository} is no {}: it has no folder {}", program.name, program.package);
     }
@@ -246,15 +246,15 @@ fn build(ctx: &Ctx, settings: &Settings<'_>, program: &Program<'_>, repository: 
     Ok(built)
 }
 
-fn build_in_container(ctx: &Ctx, settings: &Settings<'_>, program: &Program<'_>, repository: &str) -> Result<()> {
-    let Program { name, package, checkout } = *program;
+fn build_in_container(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<()> {
+    let GoProgram { name, package, checkout } = *program;
     // A program for this machine, not for the container's system.
     let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
     let up = "../".repeat(package.split('/').filter(|part| *part != ".").count());
     let modules = program.modules_option();
     let script = format!("unset GOFLAGS; cd {package} && GOOS={os} GO111MODULE=on CGO_ENABLED=0 go build -o {up}{name} {modules} .");
     let step = format!("building {name}");
-    let run = Run {
+    let run = InBuilder {
         step: &step,
         script: &script,
         sources: checkout.to_owned(),

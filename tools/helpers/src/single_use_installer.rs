@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// What kind of installer to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum MediumFormat {
     /// A disk image.
     Raw,
     /// An ISO.
@@ -30,7 +30,7 @@ pub struct Options {
     /// The tag of lfedge/eve: VERSION-HV-ARCH.
     pub tag: String,
     /// What kind of installer.
-    pub format: Format,
+    pub format: MediumFormat,
     /// The installer to write.
     pub out: PathBuf,
     /// The controller's domain name.
@@ -72,8 +72,8 @@ impl Request {
             }
         }
         let work = match options.format {
-            Format::Raw => "installer_raw",
-            Format::Iso => "installer_iso",
+            MediumFormat::Raw => "installer_raw",
+            MediumFormat::Iso => "installer_iso",
         };
         Ok(Self { tag: options.tag.clone(), work, out: options.out.clone(), files })
     }

@@ -26,26 +26,26 @@ pub struct Profile {
     #[serde(default)]
     pub detect: Detect,
     /// Its packages.
-    pub packages: Packages,
+    pub packages: PackagesTable,
     /// Its templates.
-    pub templates: Templates,
+    pub templates: TemplatesTable,
     /// The kernel that is no package of the tree, where that is so.
-    pub kernel: Option<Kernel>,
+    pub kernel: Option<KernelTable>,
     /// The root file system.
-    pub rootfs: Rootfs,
+    pub rootfs: RootfsTable,
     /// The live disk.
-    pub live: Disk,
+    pub live: DiskTable,
     /// The installer's disk, where there is one.
-    pub installer: Option<Disk>,
+    pub installer: Option<DiskTable>,
     /// The verification disk, where there is one.
-    pub verification: Option<Disk>,
+    pub verification: Option<DiskTable>,
     /// Files and folders that lie in packages and belong beside rootfs.img: name → package.
     #[serde(default)]
     pub parts: BTreeMap<String, String>,
     /// The virtual machine's firmware.
-    pub firmware: Firmware,
+    pub firmware: FirmwareTable,
     /// The image that holds everything, where there is one.
-    pub eve: Option<Eve>,
+    pub eve: Option<EveTable>,
     /// Where the bill of materials lies in rootfs.tar; syft makes one where it does not.
     pub sbom: Option<String>,
     /// Pinned tools that are built from source; `build-tools/tools.toml` of the tree, where it has one.
@@ -89,7 +89,7 @@ pub struct Detect {
 /// `[packages]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Packages {
+pub struct PackagesTable {
     /// Their folder.
     pub folder: PathBuf,
     /// The package that others start from, if the tree has one.
@@ -157,7 +157,7 @@ fn default_variants() -> Vec<Variant> {
 /// `[kernel]`: where the name of the kernel's image stands.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kernel {
+pub struct KernelTable {
     /// A file of make variables, read with ZARCH and PLATFORM.
     pub makefile: String,
     /// How the image's name begins, which the version of an image with another kernel leaves out.
@@ -167,7 +167,7 @@ pub struct Kernel {
 /// `[templates]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Templates {
+pub struct TemplatesTable {
     /// The root file system's.
     pub rootfs: PathBuf,
     /// The installer's, where that is composed as a root file system is.
@@ -198,7 +198,7 @@ pub struct Templates {
 /// `[rootfs]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rootfs {
+pub struct RootfsTable {
     /// The most bytes of a rootfs.img.
     pub limit: u64,
     /// Others for some hypervisors and platforms; the first that fits counts.
@@ -221,7 +221,7 @@ pub struct Limit {
 /// `[live]`, `[installer]`, `[verification]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Disk {
+pub struct DiskTable {
     /// The words for the partitioner, in order. A word may hold several names.
     pub parts: Vec<String>,
     /// The size of the disk's file before it grows, in MiB.
@@ -245,7 +245,7 @@ const fn default_disk() -> u64 {
 /// `[firmware]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Firmware {
+pub struct FirmwareTable {
     /// The package.
     pub package: String,
     /// Its files at the root of that package.
@@ -258,7 +258,7 @@ pub struct Firmware {
 /// `[eve]`: the image that holds everything and runs anywhere.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Eve {
+pub struct EveTable {
     /// The package's folder.
     pub folder: PathBuf,
     /// The image's name behind `EVE_TAG`, when templates have that name.

@@ -3,7 +3,7 @@
 use super::{Action, Run, Verb, target, verb};
 use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
-use child::{Need, Tool, docker};
+use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
 use executor::{Engine, Outcome, State, making};
 use knobs::{FORMATS, ImageFormat, InstallerFormat};
@@ -231,8 +231,8 @@ fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> 
 }
 
 /// The programs that the stale nodes will start; an error where the engine does not make one of them.
-pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<Need>> {
-    let mut needs: Vec<Need> = Vec::new();
+pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<ToolNeed>> {
+    let mut needs: Vec<ToolNeed> = Vec::new();
     for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
         for need in making(engine, &node.step)?.needs() {
             if needs.iter().all(|known| known.tool != need.tool) {
@@ -244,7 +244,7 @@ pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine)
 }
 
 /// Looks for all programs at once; for none when nothing is stale.
-pub fn preflight(ctx: &Ctx, needs: &[Need]) -> Result<()> {
+pub fn preflight(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
     let any_version_serves = ctx.capabilities().tools_serve_in_any_version();
     if !any_version_serves || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
         super::doctor::ensure(ctx, needs)?;

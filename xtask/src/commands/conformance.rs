@@ -4,7 +4,7 @@
 use super::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::{Need, Tool, oracle::Oracle};
+use child::{Tool, ToolNeed, oracle::Oracle};
 use common::error::usage;
 use regex::Regex;
 use serde::Deserialize;
@@ -112,7 +112,7 @@ fn read(path: &Path) -> Result<Recording> {
 fn compare(ctx: &Ctx, asked: &Conformance) -> Result<()> {
     let recordings = std::path::absolute(&asked.recordings)?;
     let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().conformance());
-    super::doctor::ensure(ctx, &[Need::new(Tool::Python, "to run the harness")])?;
+    super::doctor::ensure(ctx, &[ToolNeed::new(Tool::Python, "to run the harness")])?;
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
     oracle.prepare(&std::path::absolute(&asked.eve)?)?;
     let only = Regex::new(&asked.only).map_err(|error| usage(error.to_string()))?;

@@ -4,7 +4,7 @@
 use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{For, Need, Output, Tool, apt, apt::Manager, provide, provide::State, qemu, version::Found};
+use child::{For, Output, Tool, ToolNeed, apt, apt::Manager, provide, provide::State, qemu, version::Found};
 use common::error::missing_tool;
 use knobs::InstallTools;
 use vm::accel;
@@ -59,7 +59,7 @@ fn check_machine(ctx: &Ctx, word: &str, install: bool) -> Result<()> {
 }
 
 /// Fails before any work, naming all tools of `needs` that are missing, unless they can be installed without a question.
-pub fn ensure(ctx: &Ctx, needs: &[Need]) -> Result<()> {
+pub fn ensure(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
     provide::ensure(&ctx.tools, needs, ctx.knobs.host.install_tools == InstallTools::Auto, &talk())
 }
 

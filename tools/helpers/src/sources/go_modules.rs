@@ -1,7 +1,7 @@
 //! Collects the sources of Go modules with the program go-sources-and-licenses: the modules that the tree's go.mod files name,
 //! and those recorded in the programs of an image. Installs that program at the tree's pin.
 
-use crate::build_tools::{self, Settings};
+use crate::build_tools::{self, ToolSettings};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, Tools, go_sources::Found, go_sources::collect_command};
@@ -20,7 +20,7 @@ fn tools(ctx: &Ctx) -> Tools {
 }
 
 /// Prints how the tool would be built.
-pub fn show(ctx: &Ctx, settings: &Settings<'_>) -> Result<()> {
+pub fn show(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
     if is_there(ctx) { Ok(()) } else { build_tools::show_pin(ctx, settings, NAME) }
 }
 
@@ -30,12 +30,12 @@ fn is_there(ctx: &Ctx) -> bool {
 }
 
 /// Fails when the tool is neither there nor can be built for this tree.
-pub fn check(ctx: &Ctx, settings: &Settings<'_>) -> Result<()> {
+pub fn check(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
     if is_there(ctx) { Ok(()) } else { build_tools::check_pin(ctx, settings, NAME) }
 }
 
 /// Builds the tool unless it is there.
-pub fn ensure(ctx: &Ctx, settings: &Settings<'_>) -> Result<()> {
+pub fn ensure(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
     if is_there(ctx) { Ok(()) } else { build_tools::ensure(ctx, settings, NAME) }
 }
 

@@ -124,7 +124,7 @@ impl Planner<'_> {
     }
 
     /// What the profile says of the disk.
-    fn disk_spec(&self, kind: DiskKind) -> Result<crate::profile::Disk> {
+    fn disk_spec(&self, kind: DiskKind) -> Result<crate::profile::DiskTable> {
         let profile = self.facts.profile();
         let spec = match kind {
             DiskKind::Live => Some(profile.live.clone()),

@@ -3,7 +3,7 @@
 use crate::commands::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use helpers::build_tools::{Settings, build_tools};
+use helpers::build_tools::{ToolSettings, build_tools};
 use knobs::{GoKnobs, ToolKnobs};
 
 /// `build-tools [NAME…]`.
@@ -20,7 +20,7 @@ pub struct BuildTools {
 
 impl Run for BuildTools {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        build_tools(ctx, &Settings { tools: &self.tools, go: &self.go }, &self.names)
+        build_tools(ctx, &ToolSettings { tools: &self.tools, go: &self.go }, &self.names)
     }
 }
 
@@ -35,6 +35,6 @@ pub struct GoSources {
 
 impl Run for GoSources {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        build_tools(ctx, &Settings { tools: &self.tools, go: &self.go }, &["go-sources-and-licenses".to_owned()])
+        build_tools(ctx, &ToolSettings { tools: &self.tools, go: &self.go }, &["go-sources-and-licenses".to_owned()])
     }
 }

@@ -4,7 +4,7 @@ use super::wants_containers;
 use crate::commands::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::go_builder::Run as InBuilder;
+use child::go_builder::InBuilder;
 use common::error::usage;
 use helpers::go_builder::go_builder;
 use knobs::{GoKnobs, ProtoKnobs};

@@ -9,8 +9,8 @@ use child::environment::Environment;
 use clap::ValueEnum;
 use common::error::usage;
 use helpers::{
-    adam::{self, Request},
-    single_use_installer::{self, Format, Onboarding},
+    adam::{self, AdamRequest},
+    single_use_installer::{self, MediumFormat, Onboarding},
 };
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ pub struct SingleUseInstaller {
     out: Option<PathBuf>,
     /// raw or iso
     #[arg(short = 'f', default_value = "raw", value_parser = installer_format)]
-    format: Format,
+    format: MediumFormat,
 }
 
 impl SingleUseInstaller {
@@ -73,10 +73,10 @@ fn path_or_empty(text: &str) -> std::io::Result<PathBuf> {
     if text.is_empty() { Ok(PathBuf::new()) } else { absolute_path(text) }
 }
 
-fn installer_format(text: &str) -> Result<Format, &'static str> {
+fn installer_format(text: &str) -> Result<MediumFormat, &'static str> {
     match text {
-        "raw" | "" => Ok(Format::Raw),
-        "iso" => Ok(Format::Iso),
+        "raw" | "" => Ok(MediumFormat::Raw),
+        "iso" => Ok(MediumFormat::Iso),
         _ => Err("it is none of raw, iso"),
     }
 }
@@ -106,10 +106,10 @@ pub struct Adam {
 impl Run for Adam {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let request = match (self.what, self.file) {
-            (Some(What::Setconf), Some(file)) => Request::SetConfig(file),
-            (Some(What::Getconf), None) => Request::GetConfig,
-            (Some(What::Logs), None) => Request::Logs,
-            (Some(What::Info), None) => Request::Info,
+            (Some(What::Setconf), Some(file)) => AdamRequest::SetConfig(file),
+            (Some(What::Getconf), None) => AdamRequest::GetConfig,
+            (Some(What::Logs), None) => AdamRequest::Logs,
+            (Some(What::Info), None) => AdamRequest::Info,
             _ => return Err(usage(format!("usage: {ADAM}"))),
         };
         adam::ask_adam(ctx, &adam::Options { request, uuid: self.uuid })

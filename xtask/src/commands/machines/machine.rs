@@ -175,7 +175,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     if ctx.capabilities().tools_serve_in_any_version() {
         return ensure(ctx, &tools);
     }
-    let needs: Vec<_> = tools.into_iter().map(child::Need::usual).collect();
+    let needs: Vec<_> = tools.into_iter().map(child::ToolNeed::usual).collect();
     super::super::doctor::ensure(ctx, &needs)
 }
 

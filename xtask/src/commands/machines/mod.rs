@@ -15,7 +15,7 @@ mod virtualbox;
 use super::{Verb, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Cmd, Need, Output, Tool};
+use child::{Cmd, Output, Tool, ToolNeed};
 use std::path::Path;
 
 /// The verbs of this family.
@@ -63,7 +63,7 @@ fn shown() -> Output {
 /// An error where one of `tools` is missing. Versions are asked for only when that may lead to an installation.
 fn ensure(ctx: &Ctx, tools: &[Tool]) -> Result<()> {
     if tools.iter().any(|tool| ctx.tools.find(*tool).is_err()) {
-        let needs: Vec<Need> = tools.iter().map(|tool| Need::usual(*tool)).collect();
+        let needs: Vec<ToolNeed> = tools.iter().map(|tool| ToolNeed::usual(*tool)).collect();
         super::doctor::ensure(ctx, &needs)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use common::{display::short, error::usage};
 use helpers::{
     artifact_paths::{collected_sources_path, sbom_path},
-    build_tools::Settings,
+    build_tools::ToolSettings,
     sources::{collect, go_modules, manifests},
 };
 use knobs::{GoKnobs, ToolKnobs};
@@ -52,11 +52,11 @@ pub struct CollectedSources {
 
 impl Run for CollectedSources {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        build_and_collect(ctx, &Settings { tools: &self.tools, go: &self.go })
+        build_and_collect(ctx, &ToolSettings { tools: &self.tools, go: &self.go })
     }
 }
 
-fn build_and_collect(ctx: &Ctx, settings: &Settings<'_>) -> Result<()> {
+fn build_and_collect(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
     go_modules::check(ctx, settings)?;
     build::build(ctx, &Goal::RootfsTar)?;
     if ctx.globals.dry_run {
