@@ -8,7 +8,8 @@ common::words! {
         Raw = "raw", /// VirtualBox's.
         Vdi = "vdi", /// A Parallels bundle.
         Parallels = "parallels", /// A tar.gz for Google's cloud.
-        Gcp = "gcp" }
+        Gcp = "gcp", /// VMware's, compressed.
+        Vmdk = "vmdk" }
 }
 
 /// One format of the live disk.
@@ -112,6 +113,16 @@ pub const FORMATS: &[Format] = &[
         file: "live.parallels",
         conversion: Conversion::Bundle,
         reads: &[Reads::ParallelsUuid],
+        boots_in_qemu: false,
+    },
+    Format {
+        format: ImageFormat::Vmdk,
+        verb: "live-vmdk",
+        help: "the same as a compressed vmdk, for VMware",
+        file: "live.vmdk",
+        conversion: Conversion::Grown { name: "vmdk", options: "subformat=streamOptimized" },
+        reads: &[],
+        // QEMU cannot write to it.
         boots_in_qemu: false,
     },
 ];

@@ -1,11 +1,13 @@
 //! A raw disk in other formats, by qemu-img or in process; no hole of a sparse disk is read.
 
+mod vmdk;
+
 use anyhow::{Context as _, Result, bail};
 use child::{Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::Pending;
 use diskimage::{gcp, gpt::Guid, parallels};
 use executor::Making;
-use knobs::Conversion;
+use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
 use std::{fs::File, path::Path};
 
@@ -34,7 +36,10 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
             }
             tool.resize(pending.part(), size)?;
         }
-        Conversion::Grown { name, options } => tool()?.convert_grown(raw, name, options, pending.part(), size)?,
+        Conversion::Grown { name, options } => {
+            tool()?.convert_grown(raw, name, options, pending.part(), size)?;
+            pin(step, pending.part())?;
+        }
         Conversion::Bundle => return bundle(&tool()?, raw, size, uuid, out),
         Conversion::Archive => {
             let options = gcp::Options::new(size, u32::try_from(*epoch).unwrap_or(0));
@@ -44,6 +49,14 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
         Conversion::None => bail!("a raw disk is not converted"),
     }
     pending.commit()
+}
+
+/// Replaces the random values that qemu-img writes into some formats.
+fn pin(step: &ConvertDisk, part: &Path) -> Result<()> {
+    match step.format {
+        ImageFormat::Vmdk => vmdk::pin(part, step.format.row().file),
+        _ => Ok(()),
+    }
 }
 
 /// A disk does not shrink below what its partitions take.
@@ -87,7 +100,7 @@ fn bundle(tool: &QemuImg, raw: &Path, size: u64, uuid: &str, out: &Path) -> Resu
 mod tests {
     use super::*;
     use common::digest::sha256_of;
-    use knobs::{FORMATS, ImageFormat};
+    use knobs::FORMATS;
     use std::{io::Write as _, os::unix::fs::FileExt as _, path::PathBuf};
 
     /// Size of the disks in MiB, the raw one's and theirs.
