@@ -1,5 +1,6 @@
 //! A raw disk in other formats, by qemu-img or in process; no hole of a sparse disk is read.
 
+mod vhd;
 mod vmdk;
 
 use anyhow::{Context as _, Result, bail};
@@ -54,6 +55,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
 /// Replaces the random values that qemu-img writes into some formats.
 fn pin(step: &ConvertDisk, part: &Path) -> Result<()> {
     match step.format {
+        ImageFormat::Vhd => vhd::pin(part, step.epoch),
         ImageFormat::Vmdk => vmdk::pin(part, step.format.row().file),
         _ => Ok(()),
     }
