@@ -8,7 +8,9 @@ common::words! {
         Raw = "raw", /// VirtualBox's.
         Vdi = "vdi", /// A Parallels bundle.
         Parallels = "parallels", /// A tar.gz for Google's cloud.
-        Gcp = "gcp" }
+        Gcp = "gcp", /// VMware's, compressed.
+        Vmdk = "vmdk", /// Azure's, of a fixed size.
+        Vhd = "vhd" }
 }
 
 /// One format of the live disk.
@@ -112,6 +114,26 @@ pub const FORMATS: &[Format] = &[
         file: "live.parallels",
         conversion: Conversion::Bundle,
         reads: &[Reads::ParallelsUuid],
+        boots_in_qemu: false,
+    },
+    Format {
+        format: ImageFormat::Vmdk,
+        verb: "live-vmdk",
+        help: "the same as a compressed vmdk, for VMware",
+        file: "live.vmdk",
+        conversion: Conversion::Grown { name: "vmdk", options: "subformat=streamOptimized" },
+        reads: &[],
+        // QEMU cannot write to it.
+        boots_in_qemu: false,
+    },
+    Format {
+        format: ImageFormat::Vhd,
+        verb: "live-vhd",
+        help: "the same as a fixed vhd, for Azure",
+        file: "live.vhd",
+        // Without force_size the disk gets a size that cylinders, heads and sectors can express.
+        conversion: Conversion::Grown { name: "vpc", options: "subformat=fixed,force_size=on" },
+        reads: &[Reads::Time],
         boots_in_qemu: false,
     },
 ];
