@@ -240,6 +240,27 @@ fn what_cannot_be_built_is_said_before_anything_is_fetched() {
 }
 
 #[test]
+fn without_a_go_the_trees_container_builds() {
+    let place = Place::new(BUILDS);
+    place.write("tree/build-tools/src/scripts/Dockerfile", "FROM scratch\n");
+    place.write("source/vendor/modules.txt", "");
+    let commit = place.commit("vendored");
+    place.pin("hello", &commit);
+    // The volume of the sources is the one that ends in the tool's name inside.
+    let docker = "#!/bin/sh\n[ \"$1\" = --version ] && { echo Docker version 28.0.0; exit; }\n[ $1 = run ] || exit 0\n\
+        for word; do case \"$word\" in *:/go/src/hello:z) cp \"${word%%:*}/cmd/hello/main.go\" \"${word%%:*}/hello\";; esac; done\n\
+        echo \"$word\" >> @/calls\n";
+    let here = place.path("tree").parent().unwrap().display().to_string();
+    common::script(&place.path("bin/docker-told"), &docker.replace("@/", &format!("{here}/")));
+    let built = place.xtask(&["build-tools"]).env("XTASK_TOOL_GO", "/nowhere/go").env("XTASK_TOOL_DOCKER", place.path("bin/docker-told"));
+    assert_eq!(built.ok(), format!("made: build-tools/bin/hello at {commit}\n"));
+    let script = "unset GOFLAGS; cd cmd/hello && GOOS=linux GO111MODULE=on CGO_ENABLED=0 go build -o ../../hello -mod=vendor .";
+    assert_eq!(place.calls().last().map(String::as_str), Some(script));
+    assert_eq!(place.installed(), ["hello".to_owned(), format!("hello.{commit}")]);
+    assert!(place.leftovers().is_empty());
+}
+
+#[test]
 fn a_real_go_makes_the_same_bytes_twice() {
     if !wants("go", "golang-go") {
         return;
