@@ -20,19 +20,18 @@ pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
 /// The overview as a command of clap's, for printing.
 #[must_use]
 pub fn overview() -> Command {
-    let command = Command::new(NAME)
+    // The documentation of the options' struct would be taken for what the program is.
+    Options::augment_args(Command::new(NAME))
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
         .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or behind the verb:\n{options}{after-help}\n")
         .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
         .term_width(0)
-        .after_help(families());
-    Options::augment_args(command)
+        .after_help(families())
 }
 
-/// Prints the overview. Options without a verb do nothing, so a person who typed some wants to know what there is.
-pub fn print_overview(_: &[String]) -> Result<()> {
+/// Prints the overview.
+pub fn print_overview() {
     print!("{}", overview().render_help());
-    Ok(())
 }
 
 /// Prints the help that clap has made of `--help`; any other error becomes one of ours.

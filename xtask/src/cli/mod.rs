@@ -39,7 +39,8 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
     if rest.is_empty() || before.iter().any(|word| word == "--help" || word == "-h") {
-        return help::print_overview(&before);
+        help::print_overview();
+        return Ok(());
     }
     let name = rest.remove(0);
     let verb = verbs().find(|verb| verb.name == name).ok_or_else(|| refuse::unknown_verb(&name))?;
