@@ -1,6 +1,6 @@
 //! What an engine tells while it makes a node: a log in a file, progress, warnings.
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use anyhow::{Context as _, Result};
 use child::Output;
 use plan::Node;
@@ -17,12 +17,12 @@ pub struct Job<'p> {
     path: PathBuf,
     log: Mutex<File>,
     verbose: bool,
-    progress: &'p Progress,
+    progress: &'p ProgressLine,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'p> Job<'p> {
-    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p Progress) -> Result<Self> {
+    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p ProgressLine) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }

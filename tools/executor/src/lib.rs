@@ -25,7 +25,7 @@ use std::{
 
 /// What a run did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RunSummary {
     /// Nodes that were made, with the time each took, in the order of their ends.
     pub made: Vec<(NodeId, Duration)>,
     /// What the nodes warned of.
@@ -122,19 +122,19 @@ fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
 }
 
 /// Makes what is not up to date. The caller holds the tree's lock.
-pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let states = survey(plan, engine, options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
-        return Ok(Outcome::default());
+        return Ok(RunSummary::default());
     }
     schedule::run(plan, &wanted(plan, &states), engine, options)
 }
 
 /// Makes `nodes` in their order whatever there is, and keeps no stamps: for what a person asks for by the names of its files.
 /// The caller holds the tree's lock.
-pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<Outcome> {
-    let progress = progress::Progress::new(nodes.len());
-    let mut outcome = Outcome::default();
+pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
+    let progress = progress::ProgressLine::new(nodes.len());
+    let mut outcome = RunSummary::default();
     std::thread::scope(|scope| {
         scope.spawn(|| progress.animate());
         let result = nodes.iter().try_for_each(|node| {
@@ -158,7 +158,7 @@ fn bring_up_to_date(
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
     options: &Options,
-    progress: &progress::Progress,
+    progress: &progress::ProgressLine,
 ) -> Result<(String, Option<Vec<String>>)> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
         State::Fresh(result) => return Ok((result, None)),

@@ -12,7 +12,7 @@ use std::{
 const TICK: Duration = Duration::from_millis(200);
 
 /// The display of one run. All methods may be called from any thread.
-pub struct Progress {
+pub struct ProgressLine {
     state: Mutex<State>,
     woken: Condvar,
     terminal: bool,
@@ -26,7 +26,7 @@ struct State {
     drawn: bool,
 }
 
-impl Progress {
+impl ProgressLine {
     /// For `total` nodes.
     #[must_use]
     pub fn new(total: usize) -> Self {
@@ -69,7 +69,7 @@ impl Progress {
         self.draw(&mut state);
     }
 
-    /// Draws until [`Progress::close`]; returns at once where there is no terminal.
+    /// Draws until [`ProgressLine::close`]; returns at once where there is no terminal.
     pub fn animate(&self) {
         let mut state = self.lock();
         while self.terminal && !state.closed {

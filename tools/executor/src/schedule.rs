@@ -1,6 +1,6 @@
 //! Order and parallelism: a node starts when all that it needs is done; the first failure stops new starts.
 
-use super::{Options, Outcome, bring_up_to_date, progress::Progress};
+use super::{Options, RunSummary, bring_up_to_date, progress::ProgressLine};
 use crate::Engine;
 use anyhow::{Context as _, Result};
 use common::display::{seconds, size};
@@ -17,7 +17,7 @@ struct Books {
     started: BTreeSet<NodeId>,
     results: BTreeMap<NodeId, String>,
     running: usize,
-    outcome: Outcome,
+    outcome: RunSummary,
     failure: Option<anyhow::Error>,
 }
 
@@ -25,12 +25,12 @@ struct Shared<'p> {
     nodes: Vec<&'p Node>,
     books: Mutex<Books>,
     changed: Condvar,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
-pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
-    let progress = Progress::new(nodes.len());
+    let progress = ProgressLine::new(nodes.len());
     let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
     std::thread::scope(|scope| {
         scope.spawn(|| shared.progress.animate());

@@ -19,7 +19,7 @@ pub use facts::{Composed, Facts, PackageFacts, Release};
 pub use goal::{Goal, plan_goal};
 pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
-pub use pins::Pin;
+pub use pins::ToolPin;
 pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
 pub use steps::{Describe, Step};
 

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 pub const FILE: &str = "build-tools/tools.toml";
 
 /// The tools of a tree by name, which is also the program's name.
-pub type Pins = BTreeMap<String, Pin>;
+pub type Pins = BTreeMap<String, ToolPin>;
 
 /// One tool.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pin {
+pub struct ToolPin {
     /// The git repository; the path of a Go module where `package` is unset.
     pub repository: String,
     /// The commit; for a Go module any version that `go install` takes.
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<Pins> {
 }
 
 /// What the types do not say. The name and the folder become paths, and git takes a word with a dash for an option.
-fn check(name: &str, pin: &Pin) -> Result<()> {
+fn check(name: &str, pin: &ToolPin) -> Result<()> {
     if name.is_empty() || !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') || name.starts_with('-') {
         bail!("`{name}` is no name of a tool: it has small letters, digits and dashes");
     }
