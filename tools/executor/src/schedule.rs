@@ -2,7 +2,7 @@
 
 use super::{Options, RunSummary, bring_up_to_date, progress::ProgressLine};
 use crate::Engine;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use common::display::{seconds, size};
 use plan::{Node, NodeId, Plan};
 use std::{
@@ -108,6 +108,7 @@ fn note(node: &Node) -> String {
 mod tests {
     use super::*;
     use crate::Making;
+    use anyhow::Context as _;
     use plan::{Layout, Need, steps};
     use std::{any::Any, path::PathBuf, time::Duration};
 
