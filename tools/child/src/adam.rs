@@ -1,4 +1,4 @@
-//! adam: the small controller that runs beside EVE in tests. Only its administration of devices is used.
+//! adam, the small controller that runs beside EVE in tests: its commands that administer devices.
 
 use super::{Cmd, Tool, Tools};
 use anyhow::Result;
@@ -7,13 +7,13 @@ use std::path::Path;
 /// Where adam listens when it runs on this machine.
 const LOCAL: &str = "https://localhost:6000";
 
-/// adam's words about devices.
+/// adam's commands about devices.
 pub struct Adam {
     tools: Tools,
 }
 
 impl Adam {
-    /// Starts nothing yet.
+    /// adam as `tools` finds it; starts no process.
     #[must_use]
     pub fn new(tools: &Tools) -> Self {
         Self { tools: tools.clone() }
@@ -39,13 +39,13 @@ impl Adam {
         Ok(self.device("setting a device's configuration")?.args(["config", "set", "--uuid", uuid, "--config-path"]).arg(path))
     }
 
-    /// Prints what a device tells: `logs` or `info`.
-    pub fn told(&self, what: &str, uuid: &str) -> Result<Cmd> {
-        Ok(self.device("reading what a device told")?.args([what, "--uuid", uuid]))
+    /// Prints messages that a device sent: `logs` or `info`.
+    pub fn messages(&self, what: &str, uuid: &str) -> Result<Cmd> {
+        Ok(self.device("reading a device's messages")?.args([what, "--uuid", uuid]))
     }
 }
 
-/// The ids in what `list` prints, a line each.
+/// Parses the output of `list`: one id per line.
 #[must_use]
 pub fn parse_list(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()

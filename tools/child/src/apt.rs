@@ -1,6 +1,6 @@
-//! The machine's package manager: which one it is, the one command that installs tools, and running it.
+//! This machine's package manager: finds it, builds its install command for tools, and runs that command.
 
-use super::{Cmd, Failure, Output, Tool, Tools};
+use super::{Cmd, Output, Tool, Tools, failure, known_tools::Packages};
 use anyhow::{Context as _, Result, bail};
 use std::{collections::BTreeSet, path::Path};
 
@@ -16,13 +16,13 @@ pub enum Manager {
 }
 
 impl Manager {
-    /// The one that `tools` has.
+    /// The first package manager whose program `tools` finds.
     #[must_use]
     pub fn find(tools: &Tools) -> Option<Self> {
         [Self::Apt, Self::Dnf, Self::Brew].into_iter().find(|manager| tools.helper(manager.program()).is_ok())
     }
 
-    /// Its program.
+    /// The name of its program.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Manager {
         }
     }
 
-    /// Whether it installs for root alone.
+    /// Whether only root may install with it.
     #[must_use]
     pub const fn needs_root(self) -> bool {
         !matches!(self, Self::Brew)
@@ -46,27 +46,27 @@ impl Manager {
         }
     }
 
-    /// The packages of `tools`, each once, sorted.
+    /// The packages that contain `tools`, sorted, without duplicates.
     #[must_use]
     pub fn packages(self, tools: &[Tool]) -> Vec<&'static str> {
-        let names = |tool: Tool| match self {
-            Self::Apt => tool.info().packages.debian,
-            Self::Dnf => tool.info().packages.fedora,
-            Self::Brew => tool.info().packages.brew,
+        let names = |packages: &Packages| match self {
+            Self::Apt => packages.debian,
+            Self::Dnf => packages.fedora,
+            Self::Brew => packages.brew,
         };
-        let mut packages: BTreeSet<&str> = tools.iter().flat_map(|tool| names(*tool)).copied().collect();
-        // Debian's qemu packages of two releases break each other: apt takes a qemu-utils away unless it is asked for both.
+        let mut packages: BTreeSet<&str> = tools.iter().flat_map(|tool| names(&tool.info().packages)).copied().collect();
+        // qemu packages of two Debian releases conflict: apt would remove an installed qemu-utils unless both are requested.
         if self == Self::Apt && packages.iter().any(|package| package.starts_with("qemu-")) && packages.contains("qemu-system-x86") {
             packages.insert("qemu-utils");
         }
         packages.into_iter().collect()
     }
 
-    /// What a person types to install `packages`.
+    /// The shell command that installs `packages`, for hints.
     #[must_use]
     pub fn command_line(self, packages: &[&str], root: bool) -> String {
         let words = match self {
-            // The guard against removals is for runs that nobody watches.
+            // Without --no-remove: a person who types the command sees what apt would remove.
             Self::Apt => "install -y --no-install-recommends".to_owned(),
             _ => self.words().join(" "),
         };
@@ -75,7 +75,7 @@ impl Manager {
     }
 }
 
-/// How the packages of `tools` are installed here, as far as the file system tells; for the hints of errors.
+/// The hint of an error that says how to install `tools` here. Chooses the package manager by files that exist, because it has no `Tools`.
 #[must_use]
 pub fn install_hint(tools: &[Tool]) -> String {
     let manager = [("/usr/bin/apt-get", Manager::Apt), ("/usr/bin/dnf", Manager::Dnf)]
@@ -86,7 +86,7 @@ pub fn install_hint(tools: &[Tool]) -> String {
     if tools.contains(&Tool::Linuxkit) {
         let first = if packages.is_empty() { String::new() } else { format!("{}; then ", manager.command_line(&packages, is_root())) };
         return format!(
-            "{first}cargo xtask build-tools, which builds the linuxkit that the tree pins (--root DIR goes before it as before this)"
+            "{first}cargo xtask build-tools, which builds the linuxkit that the tree pins (put --root DIR before build-tools if you used it here)"
         );
     }
     if packages.is_empty() {
@@ -95,14 +95,14 @@ pub fn install_hint(tools: &[Tool]) -> String {
     format!("cargo xtask doctor --install, or: {}", manager.command_line(&packages, is_root()))
 }
 
-/// Whether we may install.
+/// Whether this process runs as root.
 #[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Installs `packages` in one transaction. Nothing else is removed for them; an installed package that no archive knows
-/// and that stands in the way (qemu-utils of a backport) is replaced by the archive's version, which is said.
+/// Installs `packages` in one transaction and removes no other package. If an installed package that is in no archive (qemu-utils of a
+/// backport) conflicts, replaces it with the archive's version and prints that.
 pub fn install(tools: &Tools, manager: Manager, packages: &[&str], output: &Output) -> Result<()> {
     if manager.needs_root() && !is_root() {
         bail!("only root may install packages\nhint: {}", manager.command_line(packages, false));
@@ -121,13 +121,13 @@ pub fn install(tools: &Tools, manager: Manager, packages: &[&str], output: &Outp
     if !apt(&["--simulate"], &wanted)?.output(&Output::default()).status_ok()? {
         tools.helper("apt-get")?.arg("update").step("updating apt's lists").output(output).run()?;
         if !apt(&["--simulate"], &wanted)?.output(&Output::default()).status_ok()? {
-            wanted = pin_strangers(tools, packages, output)?;
+            wanted = pin_to_archive(tools, packages, output)?;
             extra.push("--allow-downgrades");
         }
     }
     match apt(&extra, &wanted)?.run() {
-        // A list may be older than the archive: the package that it names is gone.
-        Err(error) if error.downcast_ref::<Failure>().is_some_and(is_stale) => {
+        // apt's lists may be older than the archive and name files that it has deleted.
+        Err(error) if ["404  Not Found", "Unable to fetch some archives"].iter().any(|text| failure::said(&error, text)) => {
             tools.helper("apt-get")?.arg("update").step("updating apt's lists").output(output).run()?;
             apt(&extra, &wanted)?.run()
         }
@@ -135,23 +135,18 @@ pub fn install(tools: &Tools, manager: Manager, packages: &[&str], output: &Outp
     }
 }
 
-/// apt's words for a download that its lists promise and the archive no longer has.
-fn is_stale(failure: &Failure) -> bool {
-    failure.tail.iter().any(|line| line.contains("404  Not Found") || line.contains("Unable to fetch some archives"))
-}
-
-/// `packages`, with the archive's version for those that are installed in a version that no archive has.
-fn pin_strangers(tools: &Tools, packages: &[&str], output: &Output) -> Result<Vec<String>> {
+/// `packages`, with `=VERSION` of the archive for each that is installed in a version that no archive has.
+fn pin_to_archive(tools: &Tools, packages: &[&str], output: &Output) -> Result<Vec<String>> {
     let mut wanted = Vec::new();
     for &package in packages {
         let query = tools.helper("dpkg-query")?.args(["-W", "-f", "${db:Status-Status} ${Version}", package]);
         let installed = query.stdout().unwrap_or_default();
-        let table = tools.helper("apt-cache")?.args(["madison", package]).stdout().context("cannot ask apt for versions")?;
-        let versions = parse_madison(&table);
+        let listed = tools.helper("apt-cache")?.args(["madison", package]).stdout().context("cannot ask apt for versions")?;
+        let versions = parse_madison(&listed);
         wanted.push(match (installed.strip_prefix("installed "), versions.first()) {
             (Some(here), Some(version)) if !versions.contains(&here) => {
                 if let Some(sink) = &output.sink {
-                    sink(&format!("{package} {here} is in no archive of this machine and in the way: installing {version} in its place"));
+                    sink(&format!("{package} {here} is in no archive of this machine and conflicts: replacing it with {version}"));
                 }
                 format!("{package}={version}")
             }
@@ -161,9 +156,9 @@ fn pin_strangers(tools: &Tools, packages: &[&str], output: &Output) -> Result<Ve
     Ok(wanted)
 }
 
-/// The versions in `apt-cache madison`, newest first: `name | version | archive` a line.
-fn parse_madison(table: &str) -> Vec<&str> {
-    table.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).collect()
+/// The versions in the output of `apt-cache madison`, newest first: `name | version | archive` per line.
+fn parse_madison(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).collect()
 }
 
 #[cfg(test)]

@@ -15,26 +15,27 @@ pub struct Cargo {
 }
 
 impl Cargo {
-    /// The cargo that runs us, or that of the PATH.
+    /// cargo as `tools` finds it, in the workspace `root`.
     pub fn new(tools: &Tools, root: &Path) -> Result<Self> {
         Ok(Self { program: tools.find(Tool::Cargo)?, tools: tools.clone(), root: root.to_owned() })
     }
 
-    fn command(&self, args: &[&str]) -> Cmd {
-        Cmd::new(&self.program, self.tools.environment()).named("cargo").dir(&self.root).args(args)
+    fn command(&self, args: &[&str], variables: &[(&str, String)]) -> Cmd {
+        let cmd = Cmd::new(&self.program, self.tools.environment()).named("cargo").dir(&self.root).args(args);
+        variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value))
     }
 
     /// Whether a subcommand such as `clippy` is installed.
     pub fn has(&self, subcommand: &str) -> bool {
-        self.command(&[subcommand, "--version"]).status_ok().unwrap_or(false)
+        self.command(&[subcommand, "--version"], &[]).status_ok().unwrap_or(false)
     }
 
-    /// Runs cargo with its output on our terminal.
+    /// Runs cargo on our terminal.
     pub fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Result<()> {
-        variables.iter().fold(self.command(args), |command, (name, value)| command.env(name, value)).foreground().run()
+        self.command(args, variables).foreground().run()
     }
 
-    /// Runs `cargo test` and shows each line of its output at once; what the tests' programs said of themselves, and whether all went well.
+    /// Runs `cargo test` and prints each line of its output at once. Returns the counts, and whether cargo succeeded.
     pub fn test(&self, args: &[&str], variables: &[(&str, String)]) -> Result<(TestResults, bool)> {
         let results = Arc::new(Mutex::new(TestResults::default()));
         let reader = Arc::clone(&results);
@@ -42,28 +43,27 @@ impl Cargo {
             println!("{line}");
             reader.lock().unwrap_or_else(PoisonError::into_inner).read(line);
         });
-        let command = variables.iter().fold(self.command(&["test"]).args(args), |command, (name, value)| command.env(name, value));
-        let good = command.output(&output).status_ok()?;
+        let good = self.command(&["test"], variables).args(args).output(&output).status_ok()?;
         let results = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok((results, good))
     }
 }
 
-/// What all test programs of a run say.
+/// The results of all test programs of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestResults {
-    /// Tests that passed; those that skip themselves count here, for libtest knows no third state.
+    /// Tests that passed. A test that skips itself counts as passed, because libtest has no third state.
     pub passed: usize,
     /// Tests that failed.
     pub failed: usize,
     /// Their names.
     pub failures: Vec<String>,
-    /// Tests under `#[ignore]`, which did not run, with the reasons that they give.
+    /// Tests with `#[ignore]`, which did not run, and their reasons.
     pub ignored: Vec<String>,
 }
 
 impl TestResults {
-    /// Takes a line of libtest's output.
+    /// Counts one line of libtest's output.
     fn read(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             for count in counts.split([';', '.']) {

@@ -1,11 +1,11 @@
-//! One command line as a value: what to start, with which environment, where its output goes. Its `Display` can be pasted
-//! into a shell. How it then lives and dies is in `process`; which program stands behind a tool's name is in `known_tools`.
+//! A command line as a value: the program, its arguments, its environment, and the destination of its output. Its `Display` can be
+//! pasted into a shell. `process` starts it and waits for it; `known_tools` maps a tool to its program.
 //!
-//! The crate duct starts the child and connects its streams. We add what duct does not have: a command line to paste, a
-//! process group that ends as a whole, a death signal, live output with its last lines in the error, and hidden secrets.
+//! The crate duct starts the child and connects its streams. This crate adds: a command line to paste, a process group that ends as a
+//! whole, a death signal, live output with its last lines in the error, and hidden secrets.
 
 use super::{
-    failure::{Exit, Failure},
+    failure::{Exit, exit_of},
     process::{self, Event, Pipes, Running},
     usage::Usage,
 };
@@ -17,7 +17,7 @@ use std::{
     io::{self, Read},
     os::fd::OwnedFd,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -25,10 +25,10 @@ use std::{
 /// The environment that children start with, unless a command changes it.
 pub type Variables = Arc<BTreeMap<OsString, OsString>>;
 
-/// Takes one line of a tool's output, without its end, at the moment it is printed. Called from another thread.
+/// Called with each line of a tool's output, without its end, as soon as the tool prints it; from another thread.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Where a tool's lines go while it runs. The last lines are kept for the error in any case.
+/// Where a tool's output lines go while it runs. An error shows the last lines in any case.
 #[derive(Clone, Default)]
 pub struct Output {
     pub(super) sink: Option<LineSink>,
@@ -36,13 +36,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Lines go to `sink`, which may put the node's name before them.
+    /// Passes each line to `sink`.
     #[must_use]
     pub fn to(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { sink: Some(Arc::new(sink)), log: None }
     }
 
-    /// Lines are appended to the file `log` too, after a line with the command itself. Its folder is made.
+    /// Also appends the command and the lines to the file `log`, and creates its folder.
     #[must_use]
     pub fn with_log(mut self, log: impl Into<PathBuf>) -> Self {
         self.log = Some(log.into());
@@ -63,9 +63,9 @@ pub(super) enum Stdin {
     Bytes(Vec<u8>),
 }
 
-/// A program about to be started. Build it, then end it with [`run`](Cmd::run), [`status_ok`](Cmd::status_ok),
-/// [`stdout`](Cmd::stdout) or [`spawn`](Cmd::spawn).
-#[must_use = "a command does nothing until it is ended by run, status_ok, stdout or spawn"]
+/// A command line to run. Build it, then call [`run`](Cmd::run), [`status_ok`](Cmd::status_ok), [`stdout`](Cmd::stdout) or
+/// [`spawn`](Cmd::spawn).
+#[must_use = "a command does nothing until run, status_ok, stdout or spawn is called"]
 pub struct Cmd {
     pub(super) name: String,
     pub(super) step: Option<String>,
@@ -83,7 +83,7 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// Starts `program` with the variables of `base` and no others.
+    /// A command for `program` whose environment is `base` and nothing else.
     pub fn new(program: impl Into<PathBuf>, base: &Variables) -> Self {
         let program = program.into();
         Self {
@@ -103,13 +103,13 @@ impl Cmd {
         }
     }
 
-    /// How errors call the program: `git` rather than the path of a stand-in.
+    /// The program's name in errors: `git`, not the path of a replacement.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// What the command is run for, to stand after "while" in errors: `making live.qcow2`.
+    /// What the command does; errors print it after "while": `making live.qcow2`.
     pub fn step(mut self, step: impl Into<String>) -> Self {
         self.step = Some(step.into());
         self
@@ -133,13 +133,13 @@ impl Cmd {
         self
     }
 
-    /// Sets a variable whose value is shown nowhere: not by `Display`, and not where the tool prints it.
+    /// Sets a variable whose value is hidden in `Display` and in the tool's output.
     pub fn secret_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Secret(value.as_ref().to_owned()));
         self
     }
 
-    /// Takes a variable out of the base environment.
+    /// Removes a variable of the base environment.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.changes.insert(name.as_ref().to_owned(), Change::Remove);
         self
@@ -151,25 +151,25 @@ impl Cmd {
         self
     }
 
-    /// Standard input is the file `path`; it is empty otherwise.
+    /// Standard input is the file `path`. The default is an empty input.
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stdin::File(path.into());
         self
     }
 
-    /// Standard input is `bytes`. They are shown nowhere.
+    /// Standard input is `bytes`, which no output shows.
     pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stdin::Bytes(bytes.into());
         self
     }
 
-    /// Where the lines of its output go: both streams for [`run`](Cmd::run), standard error alone where standard output is read.
+    /// Where its output lines go: those of both streams with [`run`](Cmd::run), only standard error if standard output is read.
     pub fn output(mut self, output: &Output) -> Self {
         self.output = output.clone();
         self
     }
 
-    /// Ends it and fails after `limit`. Counts for the endings that wait.
+    /// Ends it after `limit` and fails. [`spawn`](Cmd::spawn) ignores this.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -181,34 +181,41 @@ impl Cmd {
         self
     }
 
-    /// Leaves `fd` open in the child, under the same number.
+    /// Keeps `fd` open in the child, with the same number.
     pub fn keep_fd(mut self, fd: OwnedFd) -> Self {
         self.fds.push(fd);
         self
     }
 
-    /// Gives the child our terminal: its three streams are ours and so is its process group.
+    /// Runs it on our terminal: it shares our standard streams and our process group.
     pub fn foreground(mut self) -> Self {
         self.foreground = true;
         self
     }
 
-    /// Runs it; false when it ends with a status other than 0. Being killed by a signal or running out of time is an error.
+    /// Runs it; false if it exits with a status other than 0. A signal or a timeout is an error.
     pub fn status_ok(self) -> Result<bool> {
         let Err(error) = self.run() else { return Ok(true) };
-        match error.downcast_ref::<Failure>() {
-            Some(Failure { exit: Exit::Status(_), .. }) => Ok(false),
-            _ => Err(error),
-        }
+        if let Some(Exit::Status(_)) = exit_of(&error) { Ok(false) } else { Err(error) }
     }
 
-    /// Runs it; it must end with status 0. Both output streams go, in order, to where [`output`](Cmd::output) says.
+    /// Runs it; returns the lines of both output streams, in order, and how it ended.
+    pub fn lines(self) -> (Vec<String>, Result<()>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let output = Output::to(move |line| sink.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()));
+        let ended = self.output(&output).run();
+        let lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+        (lines, ended)
+    }
+
+    /// Runs it; a status other than 0 is an error. Both output streams go, in order, to [`output`](Cmd::output).
     pub fn run(self) -> Result<()> {
         let limit = self.timeout;
         self.spawn()?.succeed(limit)
     }
 
-    /// Runs it; gives what it printed on standard output, without white space at the end. It must be UTF-8.
+    /// Runs it; returns its standard output, which must be UTF-8, without white space at the end.
     pub fn stdout(self) -> Result<String> {
         let name = self.name.clone();
         let mut text =
@@ -217,18 +224,17 @@ impl Cmd {
         Ok(text)
     }
 
-    /// Runs it; gives what it printed on standard output.
+    /// Runs it; returns its standard output.
     pub fn stdout_bytes(self) -> Result<Vec<u8>> {
         self.read_with(read_all)
     }
 
-    /// Runs it while `read` reads its standard output, so that nothing large is held in memory. A failure of the tool goes
-    /// before the error that it causes in `read`.
+    /// Runs it while `read` reads its standard output as a stream. If both the tool and `read` fail, returns the tool's error.
     pub fn read_with<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         Ok(self.read_and_measure(read)?.1)
     }
 
-    /// Runs it, which must end with status 0; gives what it used, and what it printed on standard output, held in memory.
+    /// Runs it; a status other than 0 is an error. Returns the time and memory that it used, and its standard output.
     pub fn measure(self) -> Result<(Usage, Vec<u8>)> {
         self.read_and_measure(read_all)
     }
@@ -238,12 +244,12 @@ impl Cmd {
         let (output, stdout) = io::pipe()?;
         let mut running = process::start(self, None, Some(stdout))?;
         let events = running.events.0.clone();
-        let mut output = Seen { inner: output, ended: false };
+        let mut output = EndReader { inner: output, ended: false };
         let (result, saw_end, given_up) = thread::scope(|scope| {
             let wait = scope.spawn(|| running.finish(limit));
             let result = read(&mut output);
             let saw_end = output.ended;
-            // A reader that leaves early closes the pipe, and the tool gets SIGPIPE at its next word.
+            // If `read` returned early, closing the pipe ends the tool with SIGPIPE at its next write.
             drop(output);
             if result.is_err() {
                 let _ = events.send(Event::Unread);
@@ -253,7 +259,7 @@ impl Cmd {
         let given_up = given_up.map_err(|_| anyhow::anyhow!("the thread that waits for a tool has panicked"))??;
         match running.ended {
             Some(Exit::Status(0)) => {}
-            // A tool that gets SIGPIPE after the reader saw the end has broken in the middle.
+            // SIGPIPE is expected if `read` stopped before the end of the output; otherwise it is a failure of the tool.
             Some(Exit::Signal(libc::SIGPIPE)) if !saw_end => {}
             _ if given_up => {}
             _ => return Err(running.failure().into()),
@@ -261,19 +267,19 @@ impl Cmd {
         Ok((running.used, result?))
     }
 
-    /// Starts it in the background. It is killed when the value is dropped, or when the thread that started it ends.
+    /// Starts it in the background. Dropping the value kills it, and so does the end of the thread that started it.
     pub fn spawn(self) -> Result<Running> {
         process::start(self, None, None)
     }
 
-    /// Starts it in the background with its standard input and output in our hands; standard error goes to the output.
+    /// Starts it in the background and returns pipes to its standard input and output; standard error goes to [`output`](Cmd::output).
     pub fn spawn_console(self) -> Result<(Running, Pipes)> {
         let (stdin, input) = io::pipe()?;
         let (output, stdout) = io::pipe()?;
         Ok((process::start(self, Some(stdin), Some(stdout))?, Pipes { input, output }))
     }
 
-    /// The values that must not be shown.
+    /// The values that must be hidden.
     pub(super) fn secrets(&self) -> Vec<String> {
         let secrets = self.changes.values().filter_map(|change| match change {
             Change::Secret(value) if !value.is_empty() => Some(value.to_string_lossy().into_owned()),
@@ -297,7 +303,7 @@ impl fmt::Display for Cmd {
         for (name, change) in &self.changes {
             match change {
                 Change::Set(value) => write!(f, "{}={} ", quote(name), quote(value))?,
-                // The person who pastes it has the secret in a variable of the same name.
+                // Whoever pastes the command must set a variable of the same name.
                 Change::Secret(_) => write!(f, "{0}=\"${0}\" ", name.to_string_lossy())?,
                 Change::Remove => {}
             }
@@ -314,13 +320,13 @@ impl fmt::Display for Cmd {
     }
 }
 
-/// A reader that remembers whether the end was reached.
-struct Seen {
+/// A reader that remembers whether it reached the end.
+struct EndReader {
     inner: io::PipeReader,
     ended: bool,
 }
 
-impl Read for Seen {
+impl Read for EndReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.ended |= count == 0 && !buffer.is_empty();
@@ -334,7 +340,7 @@ fn read_all(reader: &mut dyn Read) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `word` as a shell reads it back: bare where that is safe, in quotes otherwise, `$'…'` for bytes that are not UTF-8.
+/// Quotes `word` for a shell if it needs quotes; `$'…'` for bytes that are not UTF-8.
 #[must_use]
 pub fn quote(word: &OsStr) -> String {
     let bytes = word.as_encoded_bytes();

@@ -1,35 +1,35 @@
-//! curl: one file from somewhere: a large one to be looked at while it comes, or a source to be kept.
+//! curl: downloads a file to its standard output or to a path.
 
 use super::{Cmd, Failure, Output, Tool, Tools};
 use anyhow::Result;
 use std::path::Path;
 
-/// The protocols that a source may be fetched by.
+/// The protocols that a download may use.
 const SCHEMES: &[&str] = &["https", "http", "ftp"];
 
-/// Why a server gave no file, for those reasons that a later try or another mirror can cure.
+/// Why a server refused a download. The caller tries later or another mirror after the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It has no such file.
+    /// Status 404.
     NotFound,
-    /// It was asked too often.
+    /// Status 429.
     TooManyRequests,
     /// Anything else.
     Other,
 }
 
-/// Whether curl fetches such an address.
+/// Whether `url` has one of the allowed protocols.
 #[must_use]
 pub fn fetches(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
 
-/// The command that prints what is at `uri`. With `--fail`, an error page does not become a disk.
+/// The command that writes the file at `uri` to standard output. With `--fail`, a server's error page is not taken for the file.
 pub fn fetch(tools: &Tools, uri: &str, output: &Output) -> Cmd {
     tools.cmd_unchecked(Tool::Curl).step(format!("fetching {uri}")).args(["--fail", "-L", uri]).output(output)
 }
 
-/// The command that writes what is at `url` to `out`.
+/// The command that writes the file at `url` to `out`.
 pub fn download_command(tools: &Tools, url: &str, out: &Path) -> Result<Cmd> {
     let protocols = format!("={}", SCHEMES.join(","));
     let cmd = tools.cmd(Tool::Curl)?.step(format!("fetching {url}"));
@@ -37,18 +37,16 @@ pub fn download_command(tools: &Tools, url: &str, out: &Path) -> Result<Cmd> {
     Ok(cmd.arg("--output").arg(out).arg(url))
 }
 
-/// Why the download that failed with `error` did.
+/// Why the server refused the download that failed with `error`.
 #[must_use]
 pub fn refusal(error: &anyhow::Error) -> Refusal {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    let said =
-        |code: &str| failure.is_some_and(|failure| failure.tail.iter().any(|line| line.contains("returned error") && line.ends_with(code)));
-    if said("404") {
-        Refusal::NotFound
-    } else if said("429") {
-        Refusal::TooManyRequests
-    } else {
-        Refusal::Other
+    let code =
+        failure.and_then(|failure| failure.tail.iter().find_map(|line| line.split_once("returned error")?.1.split_whitespace().last()));
+    match code {
+        Some("404") => Refusal::NotFound,
+        Some("429") => Refusal::TooManyRequests,
+        _ => Refusal::Other,
     }
 }
 

@@ -1,17 +1,17 @@
-//! docker-compose: the microservices of a tree as containers of this machine. It is a program of its own, or a plugin of docker.
+//! docker-compose, a program of its own or a plugin of docker: runs the microservices of a tree as containers of this machine.
 
 use super::{Cmd, Tool, Tools};
 use std::path::Path;
 
-/// What `storage-init` is told to do first, instead of finding a disk: the configuration is the tree's.
+/// The script that `storage-init` runs instead of looking for a disk: it copies the tree's configuration.
 const SETTLE: &str = "rm -rf /run/* /config/* ; cp -Lr /conf/* /config/ ; echo IMGA > /run/eve.id";
 
-/// The two commands, one after the other: the configuration put into its volume, then all services.
+/// The two commands to run in order: copy the configuration into its volume, then start all services.
 pub fn commands(tools: &Tools, file: &Path, root: &Path) -> [Cmd; 2] {
     let command = |step: &str| {
-        let cmd = match tools.find(Tool::DockerCompose) {
-            Err(_) if tools.find(Tool::Docker).is_ok() => tools.cmd_unchecked(Tool::Docker).arg("compose"),
-            _ => tools.cmd_unchecked(Tool::DockerCompose),
+        let cmd = match tool(tools) {
+            Tool::Docker => tools.cmd_unchecked(Tool::Docker).arg("compose"),
+            own => tools.cmd_unchecked(own),
         };
         cmd.step(step).arg("-f").arg(file).arg("--project-directory").arg(root).dir(root)
     };
@@ -21,7 +21,7 @@ pub fn commands(tools: &Tools, file: &Path, root: &Path) -> [Cmd; 2] {
     ]
 }
 
-/// Which of the two programs must be here.
+/// The program that is needed: docker if it is here and docker-compose is not.
 #[must_use]
 pub fn tool(tools: &Tools) -> Tool {
     match tools.find(Tool::DockerCompose) {

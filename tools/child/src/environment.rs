@@ -1,4 +1,4 @@
-//! The process's environment, read once. Nothing else in the program reads it; children get what their tool's module chooses.
+//! The environment of this process, read once. No other file reads it; each tool's module chooses what its children get.
 
 use anyhow::Result;
 use common::error::usage;
@@ -7,26 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A snapshot of the environment and of what follows from it.
+/// A snapshot of the environment, and values computed from it.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// The process's own; variables that are not text are left out.
+    /// That of this process, without variables that are not UTF-8.
     #[must_use]
     pub fn of_process() -> Self {
         Self { variables: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect() }
     }
 
-    /// A variable; an empty one counts as not set.
+    /// A variable; an empty one counts as unset.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A variable, also when it is empty.
+    /// A variable, even if it is empty.
     #[must_use]
     pub fn get_raw(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
@@ -37,29 +37,28 @@ impl Environment {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The home folder, or the root of the file system when there is none.
+    /// The home folder; `/` if HOME is unset.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         PathBuf::from(self.get("HOME").unwrap_or("/"))
     }
 
-    /// Our own cache: `$XDG_CACHE_HOME/eve-xtask`.
+    /// The cache folder of xtask: `$XDG_CACHE_HOME/eve-xtask`.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.get("XDG_CACHE_HOME").map_or_else(|| self.home().join(".cache"), PathBuf::from).join("eve-xtask")
     }
 
-    /// linuxkit's cache of images, which we share with it.
+    /// linuxkit's image cache, which xtask uses too.
     #[must_use]
     pub fn linuxkit_cache(&self) -> PathBuf {
         self.get("LINUXKIT_CACHE").map_or_else(|| self.home().join(".linuxkit/cache"), PathBuf::from)
     }
 
-    /// Seconds since the epoch that artifacts are dated with, when the caller fixed them: no more than 32 bits, as in the images' formats.
+    /// The Unix timestamp for artifacts, if the caller sets one; at most 32 bits, as in the image formats.
     pub fn source_date_epoch(&self) -> Result<Option<i64>> {
-        let Some(text) = self.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
-        let seconds = text.parse::<u32>();
-        seconds.map(|seconds| Some(seconds.into())).map_err(|_| {
+        let Some(text) = self.get("SOURCE_DATE_EPOCH") else { return Ok(None) };
+        text.parse::<u32>().map(|seconds| Some(seconds.into())).map_err(|_| {
             usage(format!(
                 "SOURCE_DATE_EPOCH={text}: it is seconds since 1970, 0 to {}\nhint: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
                 u32::MAX
@@ -67,7 +66,7 @@ impl Environment {
         })
     }
 
-    /// Who builds, and on which machine, for what must say so.
+    /// The names of the user and of the machine, for a kernel that records them.
     #[must_use]
     pub fn builder(&self) -> (String, String) {
         let user = self.get("USER").or_else(|| self.get("LOGNAME")).unwrap_or("unknown").to_owned();
@@ -76,7 +75,7 @@ impl Environment {
         (user, host.to_owned())
     }
 
-    /// The folder of the tree when cargo started us and nobody named one: the workspace's.
+    /// The workspace's folder, if cargo started us: the default of `--root`.
     #[must_use]
     pub fn workspace(&self) -> Option<PathBuf> {
         self.get("CARGO_MANIFEST_DIR").and_then(|folder| Path::new(folder).parent().map(Path::to_owned))

@@ -1,16 +1,16 @@
-//! The image lfedge/eve as a program: a container that makes an installer, with files laid over its configuration.
+//! The image lfedge/eve as a program: its container makes an installer from EVE's configuration and the files of a volume.
 
 use super::{Cmd, Tool, Tools};
 use anyhow::Result;
 
-/// The commands of one container's life, in the order of its life.
+/// The docker commands for one container, in the order in which they run.
 pub struct EveImage<'t> {
     tools: &'t Tools,
     image: String,
 }
 
 impl<'t> EveImage<'t> {
-    /// The image with this tag.
+    /// For the image with this tag.
     #[must_use]
     pub fn new(tools: &'t Tools, tag: &str) -> Self {
         Self { tools, image: format!("lfedge/eve:{tag}") }
@@ -20,12 +20,12 @@ impl<'t> EveImage<'t> {
         Ok(self.tools.cmd(Tool::Docker)?.step(step))
     }
 
-    /// Makes a volume and prints its name.
+    /// Creates a volume and prints its name.
     pub fn create_volume(&self) -> Result<Cmd> {
         Ok(self.docker("making a volume for the configuration")?.args(["volume", "create"]))
     }
 
-    /// Makes the container, which will do `work`, and prints its id. It looks for a configuration only where a volume is.
+    /// Creates a container that will do `work`, and prints its id. EVE reads a configuration only if a `volume` is given.
     pub fn create(&self, volume: Option<&str>, work: &str) -> Result<Cmd> {
         let mut cmd = self.docker("making the container of EVE")?.arg("create");
         if let Some(volume) = volume {
@@ -34,12 +34,12 @@ impl<'t> EveImage<'t> {
         Ok(cmd.args([self.image.as_str(), work]))
     }
 
-    /// Puts the files of a tar into the volume.
+    /// Extracts a tar into the volume.
     pub fn copy_in(&self, container: &str, tar: Vec<u8>) -> Result<Cmd> {
         Ok(self.docker("copying the configuration")?.args(["cp", "-"]).arg(format!("{container}:/in")).stdin_bytes(tar))
     }
 
-    /// Runs the container; the installer comes out of its standard output.
+    /// Runs the container, which writes the installer to its standard output.
     pub fn start(&self, container: &str) -> Result<Cmd> {
         Ok(self.docker("making the installer")?.args(["start", "-a", container]))
     }

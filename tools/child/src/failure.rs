@@ -1,4 +1,4 @@
-//! How a command ended, and the error that tells of it.
+//! How a command ended, and the error of a command that failed.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ pub enum Exit {
     Signal(i32),
     /// Killed by us after this time.
     TimedOut(Duration),
-    /// Killed because a person stopped us.
+    /// Killed because xtask got a signal.
     Interrupted,
 }
 
@@ -47,20 +47,20 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     names.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
 }
 
-/// A tool that did not succeed. Find it in a chain with `downcast_ref` to turn a known failure into advice.
+/// A command that failed. [`said`] and [`exit_of`] find it in an error chain, to recognize known failures.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The tool's name.
     pub tool: String,
-    /// What it was run for, if that was said.
+    /// What it was doing, if the caller said so.
     pub step: Option<String>,
     /// How it ended.
     pub exit: Exit,
-    /// Its last lines, oldest first, secrets taken out.
+    /// The last lines of its output, oldest first, without secrets.
     pub tail: Vec<String>,
-    /// The command, to be pasted into a shell.
+    /// The command, quoted for a shell.
     pub command: String,
-    /// The file with all its lines.
+    /// The log file with all its lines.
     pub log: Option<PathBuf>,
 }
 
@@ -80,3 +80,23 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl Failure {
+    /// Whether one of the last lines contains `text`.
+    #[must_use]
+    pub fn said(&self, text: &str) -> bool {
+        self.tail.iter().any(|line| line.contains(text))
+    }
+}
+
+/// Whether `error` is a command's failure, and one of its last lines contains `text`.
+#[must_use]
+pub fn said(error: &anyhow::Error, text: &str) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.said(text))
+}
+
+/// How the command ended, if `error` is a command's failure.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Option<Exit> {
+    error.downcast_ref::<Failure>().map(|failure| failure.exit)
+}

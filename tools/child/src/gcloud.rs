@@ -1,10 +1,9 @@
-//! gcloud: whether an image is in Google's cloud already. linuxkit does the rest.
+//! gcloud: looks for an image in Google's cloud. linuxkit uploads it and starts machines.
 
-use super::{Cmd, Output, Tool, Tools};
+use super::{Cmd, Tool, Tools};
 use anyhow::{Context as _, Result};
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// The command that lists the image `name`; `project` is the option as linuxkit has it, with one dash.
+/// The command that lists the image `name`. `project` is linuxkit's option, with one dash.
 pub fn list_image(tools: &Tools, project: &str, name: &str) -> Cmd {
     let mut words = vec!["compute".to_owned(), "images".to_owned(), "list".to_owned()];
     words.extend(project.split_whitespace().map(gnu));
@@ -17,22 +16,14 @@ fn gnu(word: &str) -> String {
     if word.starts_with('-') && !word.starts_with("--") { format!("-{word}") } else { word.to_owned() }
 }
 
-/// Whether the cloud has it.
+/// Whether the cloud has the image `name`.
 pub fn has_image(tools: &Tools, project: &str, name: &str) -> Result<bool> {
-    // That there is none is said on standard error.
-    let said = Arc::new(Mutex::new(String::new()));
-    let seen = Arc::clone(&said);
-    let output = Output::to(move |line| {
-        let mut said = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        said.push_str(line);
-        said.push('\n');
-    });
-    list_image(tools, project, name).output(&output).run().context("cannot ask Google's cloud\nhint: gcloud auth login")?;
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(is_listed(&said))
+    let (lines, ended) = list_image(tools, project, name).lines();
+    ended.context("cannot ask Google's cloud\nhint: gcloud auth login")?;
+    Ok(is_listed(&lines.join("\n")))
 }
 
-/// From what the list prints, both streams.
+/// Parses the list: gcloud prints on standard error if it is empty.
 fn is_listed(text: &str) -> bool {
     !text.lines().any(|line| line.trim_start().starts_with("Listed 0 items"))
 }

@@ -1,35 +1,21 @@
-//! go: fetches the source of modules and installs programs from them. Nothing of the current folder's own module is touched.
+//! go: downloads modules, and installs and builds programs from their sources. It never uses a go.mod of the current folder.
 
-use super::{
-    Cmd, Tool, Tools,
-    known_tools::Version,
-    version::{self, Found},
-};
-use crate::environment::Environment;
+use super::{Cmd, Tool, Tools, environment::Environment, known_tools::Version, version, version::Found};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Settings of a person's Go that say where modules come from and where they are kept.
-const SETTINGS: &[&str] = &[
-    "GOPATH",
-    "GOMODCACHE",
-    "GOCACHE",
-    "GOPROXY",
-    "GOPRIVATE",
-    "GONOPROXY",
-    "GONOSUMDB",
-    "GOSUMDB",
-    "GOINSECURE",
-    "GOFLAGS",
-    "GOTOOLCHAIN",
+/// Variables of the caller that say where Go gets modules and where it keeps them.
+const SETTINGS: &[&[&str]] = &[
+    &["GOPATH", "GOMODCACHE", "GOCACHE", "GOFLAGS", "GOTOOLCHAIN"],
+    &["GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOINSECURE"],
 ];
 
-/// A module in the cache.
+/// A module in Go's module cache.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Module {
-    /// Its path: `github.com/spf13/cobra`.
+    /// Its import path: `github.com/spf13/cobra`.
     pub path: String,
     /// Its version.
     pub version: String,
@@ -38,23 +24,20 @@ pub struct Module {
 }
 
 fn go(tools: &Tools, environment: &Environment, offline: bool) -> Result<Cmd> {
-    let cmd = tools.cmd(Tool::Go)?;
-    let cmd = SETTINGS.iter().fold(cmd, |cmd, name| match environment.get(name) {
-        Some(value) => cmd.env(name, value),
-        None => cmd,
-    });
-    // What is in the module cache can be had without the network.
+    let set = SETTINGS.iter().copied().flatten().filter_map(|name| Some((name, environment.get(name)?)));
+    let cmd = set.fold(tools.cmd(Tool::Go)?, |cmd, (name, value)| cmd.env(name, value));
+    // Offline, Go still reads its module cache.
     Ok(if offline { cmd.env("GOPROXY", "off") } else { cmd })
 }
 
-/// The command that fetches `module@version` into the cache, and tells where it is.
+/// The command that downloads `module@version` into the module cache and prints its place.
 pub fn download_command(tools: &Tools, environment: &Environment, offline: bool, module: &str) -> Result<Cmd> {
     let cmd = go(tools, environment, offline)?.step(format!("fetching the module {module}"));
-    // In the root folder there is no go.mod that could change, or that could replace the module.
+    // In `/` no go.mod can replace the module or be changed.
     Ok(cmd.dir("/").args(["mod", "download", "-json", module]))
 }
 
-/// Fetches a module.
+/// Downloads `module@version` into the module cache.
 pub fn download(tools: &Tools, environment: &Environment, offline: bool, module: &str) -> Result<Module> {
     let text = download_command(tools, environment, offline, module)?.stdout()?;
     serde_json::from_str(&text).with_context(|| format!("`go mod download -json {module}` printed something unexpected"))
@@ -69,7 +52,7 @@ pub fn install_command(tools: &Tools, environment: &Environment, offline: bool, 
 /// A program to be built from a checkout of its repository.
 #[derive(Clone, Copy, Debug)]
 pub struct GoProgram<'p> {
-    /// How it is called in messages.
+    /// Its name in messages.
     pub name: &'p str,
     /// The checkout.
     pub checkout: &'p Path,
@@ -84,7 +67,7 @@ impl GoProgram<'_> {
         self.checkout.join(self.package)
     }
 
-    /// The folder of its module: the nearest one with a go.mod, not above the checkout.
+    /// The folder of its module: the nearest one with a go.mod, inside the checkout.
     #[must_use]
     pub fn module(&self) -> Option<PathBuf> {
         let sources = self.sources();
@@ -93,21 +76,21 @@ impl GoProgram<'_> {
         found.map(Path::to_owned)
     }
 
-    /// `-mod=vendor` where the repository holds the modules that it needs; else exactly those of its go.sum are fetched.
+    /// `-mod=vendor` if the repository contains the modules that it needs; otherwise Go downloads exactly those of go.sum.
     #[must_use]
     pub fn modules_option(&self) -> &'static str {
         let vendored = self.module().is_some_and(|module| module.join("vendor/modules.txt").is_file());
         if vendored { "-mod=vendor" } else { "-mod=readonly" }
     }
 
-    /// Fails when this machine's Go is older than the program's go.mod asks for. A person who sets GOTOOLCHAIN lets Go fetch another one.
+    /// An error if this machine's Go is older than the program's go.mod requires. Skipped if GOTOOLCHAIN is set: Go may fetch a newer one.
     pub fn check_version(&self, tools: &Tools, environment: &Environment) -> Result<()> {
         let Some(path) = self.module().map(|module| module.join("go.mod")) else { return Ok(()) };
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let Some(needed) = parse_go_line(&text) else { return Ok(()) };
         match version::find(tools, Tool::Go) {
             Found::Version(here) if here < needed && environment.get("GOTOOLCHAIN").is_none() => bail!(
-                "{} needs Go {} or later, and Go {} is here\nhint: a newer Go in XTASK_TOOL_GO=…; since 1.21 Go fetches one itself with GOTOOLCHAIN=auto",
+                "{} needs Go {} or later, but Go {} is here\nhint: XTASK_TOOL_GO=/path/to/a/newer/go, or since Go 1.21 GOTOOLCHAIN=auto to let Go download one",
                 self.name,
                 version::show(needed),
                 version::show(here)
@@ -116,7 +99,7 @@ impl GoProgram<'_> {
         }
     }
 
-    /// The command that builds it as `out`: the same bytes in every folder, and with no toolchain but the one that is here.
+    /// The command that builds it as `out`: reproducible in every folder, with this machine's toolchain only.
     pub fn build_command(&self, tools: &Tools, environment: &Environment, offline: bool, out: &Path) -> Result<Cmd> {
         let cmd = go(tools, environment, offline)?.step(format!("building {}", self.name)).dir(self.sources()).env_remove("GOFLAGS");
         let cmd = if environment.get("GOTOOLCHAIN").is_none() { cmd.env("GOTOOLCHAIN", "local") } else { cmd };
@@ -125,7 +108,7 @@ impl GoProgram<'_> {
     }
 }
 
-/// The version of Go that a go.mod asks for.
+/// The version of Go that the text of a go.mod requires.
 fn parse_go_line(text: &str) -> Option<Version> {
     text.lines().find_map(|line| version::parse(line.strip_prefix("go ")?.trim()))
 }
@@ -150,7 +133,7 @@ mod tests {
         fake::tool(folder.path(), Tool::Go, "echo go version go1.23.3 linux/amd64");
         let tools = fake::tools(folder.path());
         let error = program.check_version(&tools, &Environment::default()).unwrap_err().to_string();
-        assert!(error.starts_with("a needs Go 1.23.4 or later, and Go 1.23.3 is here\nhint: "), "{error}");
+        assert!(error.starts_with("a needs Go 1.23.4 or later, but Go 1.23.3 is here\nhint: "), "{error}");
         fake::tool(folder.path(), Tool::Go, "echo go version go1.30 linux/amd64");
         program.check_version(&tools, &Environment::default()).unwrap();
     }

@@ -1,11 +1,11 @@
-//! The container in which lf-edge/eve's Go code is built, tested and generated: its image, and the one way of running it.
+//! The container in which lf-edge/eve builds, tests and generates Go code: builds its image and runs commands in it.
 
 use super::{Cmd, Output, Tool, Tools};
 use anyhow::{Context as _, Result};
 use common::Arch;
 use std::path::{Path, PathBuf};
 
-/// The user inside, who is the user outside, so that files belong to them.
+/// The user in the container: the same as outside, so that this user owns the files that the container writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     name: String,
@@ -15,7 +15,7 @@ pub struct User {
 }
 
 impl User {
-    /// Whoever runs us. On macOS docker maps files by itself, and the Makefile took fixed names.
+    /// The user that runs xtask. On macOS, where docker maps owners itself, the Makefile's fixed names.
     #[must_use]
     pub fn current() -> Self {
         if cfg!(target_os = "macos") {
@@ -28,14 +28,14 @@ impl User {
         Self { name, group, uid, gid }
     }
 
-    /// The name of the builder's image for this user.
+    /// The name of this user's builder image.
     #[must_use]
     pub fn image(&self) -> String {
         format!("eve-build-{}", self.name.to_lowercase())
     }
 }
 
-/// The name with this number in a file of the form of passwd(5) or group(5).
+/// The name with the id `number` in a file with the format of passwd(5) or group(5).
 fn name_of(text: &str, number: u32) -> Option<String> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -44,47 +44,43 @@ fn name_of(text: &str, number: u32) -> Option<String> {
     })
 }
 
-/// What is run in the container, and on what.
+/// A script to run in the container, and its sources.
 #[derive(Clone, Debug)]
 pub struct InBuilder<'r> {
-    /// To stand after "while" in an error.
+    /// What it does; errors print it after "while".
     pub step: &'r str,
-    /// A shell's script.
+    /// The script, for bash.
     pub script: &'r str,
     /// The folder of the sources.
     pub sources: PathBuf,
-    /// Where they are seen inside, below `/go/src`.
+    /// Where the container sees them, below `/go/src`.
     pub module: &'r str,
-    /// Where programs are installed; `.go/bin` of the tree when unset.
+    /// Where programs are installed; the default is `.go/bin` of the tree.
     pub bin: Option<PathBuf>,
-    /// Whether a person types into it.
+    /// Whether it gets a terminal.
     pub interactive: bool,
 }
 
-/// The builder for one tree.
+/// The builder of the tree at `root`.
 pub struct GoBuilder<'c> {
     tools: &'c Tools,
     root: &'c Path,
     user: User,
-    home: PathBuf,
-    arch: Arch,
-    go_version: String,
-    image_exists: bool,
-    proxies: Vec<(&'static str, String)>,
+    settings: Settings,
 }
 
-/// How the builder's image is made.
+/// Settings of the builder's image and of its containers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The home folder of the person, whose caches the container shares.
+    /// The user's home folder, which the container mounts for its caches.
     pub home: PathBuf,
     /// The architecture to build for.
     pub arch: Arch,
     /// The version of Go.
     pub go_version: String,
-    /// Whether the image exists and is not to be built.
+    /// Do not build the image: it exists.
     pub image_exists: bool,
-    /// Proxies inside: variable and URI.
+    /// Variables and URIs of the proxies.
     pub proxies: Vec<(&'static str, String)>,
 }
 
@@ -92,19 +88,18 @@ impl<'c> GoBuilder<'c> {
     /// For the tree at `root`.
     #[must_use]
     pub fn new(tools: &'c Tools, root: &'c Path, settings: Settings) -> Self {
-        let Settings { home, arch, go_version, image_exists, proxies } = settings;
-        Self { tools, root, user: User::current(), home, arch, go_version, image_exists, proxies }
+        Self { tools, root, user: User::current(), settings }
     }
 
-    /// The command that builds the image; none when a person says that it exists.
+    /// The command that builds the image; none if the settings say that it exists.
     pub fn image_command(&self) -> Result<Option<Cmd>> {
-        if self.image_exists {
+        if self.settings.image_exists {
             return Ok(None);
         }
         let mut cmd = self.tools.cmd(Tool::Docker)?.step("building the Go builder's image").dir(self.root).arg("build");
         let User { name, group, uid, gid } = &self.user;
         for argument in [
-            format!("GOVER={}", self.go_version),
+            format!("GOVER={}", self.settings.go_version),
             format!("USER={name}"),
             format!("GROUP={group}"),
             format!("UID={uid}"),
@@ -112,8 +107,8 @@ impl<'c> GoBuilder<'c> {
         ] {
             cmd = cmd.arg("--build-arg").arg(argument);
         }
-        for (inside, value) in &self.proxies {
-            // A proxy's address may hold a password: docker takes the value from the environment.
+        for (inside, value) in &self.settings.proxies {
+            // A proxy's URI may contain a password, so docker reads the value from its environment.
             cmd = cmd.args(["--build-arg", inside]).secret_env(inside, value);
         }
         Ok(Some(cmd.arg("-t").arg(self.user.image()).arg("build-tools/src/scripts").output(&Output::default())))
@@ -134,17 +129,17 @@ impl<'c> GoBuilder<'c> {
             volume(&run.sources, &sources),
             volume(&bin, "/go/bin"),
             volume(self.root, "/eve"),
-            volume(&self.home, &format!("/home/{}", self.user.name)),
+            volume(&self.settings.home, &format!("/home/{}", self.user.name)),
         ] {
             cmd = cmd.arg("-v").arg(volume);
         }
         cmd = cmd.args(["-e", "GOOS", "-e", "GOARCH", "-e", "CGO_ENABLED", "-e", "BUILD=local"]).arg(self.user.image());
         cmd = cmd.args(["bash", "--noprofile", "--norc", "-c", run.script]);
-        cmd = cmd.env("GOOS", "linux").env("GOARCH", "").env("CGO_ENABLED", "1").env("ZARCH", self.arch.as_str());
+        cmd = cmd.env("GOOS", "linux").env("GOARCH", "").env("CGO_ENABLED", "1").env("ZARCH", self.settings.arch.as_str());
         Ok(cmd.foreground())
     }
 
-    /// Builds the image unless it exists, makes the folders that docker would make as root, and runs `run`.
+    /// Builds the image unless it exists, creates the folders that docker would create as root, and runs `run`.
     pub fn run(&self, run: &InBuilder<'_>) -> Result<()> {
         if let Some(cmd) = self.image_command()? {
             cmd.run()?;

@@ -1,9 +1,9 @@
-//! Ctrl-C and friends: the process groups of all running children end before we do, and a second time is not waited for.
-//! Only `install` changes anything of the process, and only `main` calls it; tests and libraries run without.
+//! SIGINT, SIGTERM and SIGHUP: the first one ends the process groups of all children before xtask ends, the second ends xtask at once.
+//! Only `install` changes this process, and only `main` calls it; tests and libraries run without it.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
-/// How many children can be known to the signal handler at once; more still die by their death signal.
+/// How many children the signal handler knows at once. Further ones still get a death signal when xtask ends.
 const SLOTS: usize = 256;
 static GROUPS: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -11,23 +11,23 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// When the first signal came, in milliseconds of the monotonic clock.
 static SINCE: AtomicI64 = AtomicI64::new(0);
 
-/// How many hold on: see [`Hold`].
+/// How many [`Hold`] values exist.
 static HOLDS: AtomicUsize = AtomicUsize::new(0);
 
-/// Seconds in which commands may fail and temporary files go away after the first signal.
+/// Seconds after the first signal for commands to fail and for temporary files to be removed.
 const GRACE: u32 = 2;
 
-/// The same while somebody holds on.
+/// The same while a [`Hold`] exists.
 const GRACE_HELD: u32 = 10;
 
-/// Milliseconds in which a further signal is the same wish: the terminal asks us, and so does `make` or `timeout` above us.
+/// A second signal within this many milliseconds counts as the first: both the terminal and a parent such as `make` may send one.
 const SAME: i64 = 500;
 
-/// A child's process group, known to the signal handler for as long as this lives.
+/// A child's process group that the signal handler knows while this value exists.
 pub(super) struct Registered(Option<&'static AtomicI32>);
 
 impl Registered {
-    /// Registers the group with the leader `pid`.
+    /// Registers the process group that `pid` leads.
     pub(super) fn new(pid: i32) -> Self {
         let free = |slot: &&AtomicI32| slot.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         Self(GROUPS.iter().find(free))
@@ -42,13 +42,13 @@ impl Drop for Registered {
     }
 }
 
-/// While it lives, a first signal does not end us even when no child runs: for work with files outside of `dist/` that must be removed.
-/// That work asks [`is_interrupted`] between its steps.
+/// While a value exists, the first signal does not end xtask even if no child runs: for work that must remove files outside `dist/`.
+/// That work must check [`is_interrupted`] between its steps.
 #[derive(Debug)]
 pub struct Hold(());
 
 impl Hold {
-    /// Holds on.
+    /// Delays the end of xtask.
     #[must_use]
     pub fn new() -> Self {
         HOLDS.fetch_add(1, Ordering::SeqCst);
@@ -68,20 +68,20 @@ impl Drop for Hold {
     }
 }
 
-/// Whether a person or the system has asked us to stop.
+/// Whether one of the signals has arrived.
 #[must_use]
 pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Handles SIGINT, SIGTERM and SIGHUP: the first one ends all children, so that what waits for them fails and cleans up;
-/// when that takes over two seconds (see [`Hold`]), or at a second one, or when nothing was running, we die of the signal.
+/// Installs the handlers. The first signal ends all children, so that their callers fail and clean up. xtask dies of the signal if that
+/// takes over two seconds (ten with a [`Hold`]), at a second signal, or if no child is running.
 #[allow(unsafe_code)]
 pub fn install() {
     for (signal, handler) in
         [(libc::SIGINT, on_signal as extern "C" fn(i32)), (libc::SIGTERM, on_signal), (libc::SIGHUP, on_signal), (libc::SIGALRM, on_alarm)]
     {
-        // SAFETY: the action is fully initialized, and the handlers call async-signal-safe functions only.
+        // SAFETY: the action is fully initialized, and the handlers call only async-signal-safe functions.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as *const () as usize;
@@ -119,7 +119,7 @@ extern "C" fn on_alarm(_: i32) {
 
 #[allow(unsafe_code)]
 fn milliseconds() -> i64 {
-    // SAFETY: the structure is plain and the call async-signal-safe.
+    // SAFETY: all-zero bytes are a valid timespec, and the call is async-signal-safe.
     let time = unsafe {
         let mut time: libc::timespec = std::mem::zeroed();
         libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
@@ -128,7 +128,7 @@ fn milliseconds() -> i64 {
     time.tv_sec as i64 * 1000 + time.tv_nsec as i64 / 1_000_000
 }
 
-/// Signals every registered group; whether there was one.
+/// Signals every registered group; returns whether there was one.
 #[allow(unsafe_code)]
 fn kill_groups(signal: i32) -> bool {
     let mut any = false;
@@ -136,7 +136,7 @@ fn kill_groups(signal: i32) -> bool {
         let pid = slot.load(Ordering::SeqCst);
         if pid > 0 {
             any = true;
-            // SAFETY: kill is async-signal-safe; a group that has just ended makes it fail, which is as good.
+            // SAFETY: kill is async-signal-safe. It fails for a group that has just ended, which is fine.
             unsafe {
                 libc::kill(-pid, signal);
             }
@@ -145,7 +145,7 @@ fn kill_groups(signal: i32) -> bool {
     any
 }
 
-/// Ends us the way the signal would have, so that the shell sees it.
+/// Ends xtask by the signal's default action, so that the shell sees the signal.
 #[allow(unsafe_code)]
 fn die(signal: i32) {
     // SAFETY: signal and raise are async-signal-safe.

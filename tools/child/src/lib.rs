@@ -1,5 +1,6 @@
-//! The programs of others. This folder is the only place where processes start: `cmd` is a command line, `process` its life,
-//! `known_tools` says what each tool is for and since when it can do it, and one module a tool knows its arguments and its output.
+//! Starts programs of others; no other crate starts a process (except the sandbox's inner half) or reads the environment. `cmd` is a
+//! command line, `process` runs it, `known_tools` lists the tools with purpose and least version, `provide` checks and installs them, and
+//! one module per tool builds its arguments and parses its output. Decides nothing about builds. Depends on `common` only.
 
 pub mod adam;
 pub mod apt;
@@ -51,44 +52,23 @@ use std::{
     sync::Arc,
 };
 
-/// Variables of ours that children get too. Everything else of a person's environment stays outside the build.
-const PASSED_ON: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TERM",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-    "SSH_AUTH_SOCK",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
-    "DOCKER_HOST",
-    "CARGO_HOME",
-    "CARGO_TARGET_DIR",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
+/// Variables that children inherit. All others are hidden from builds.
+const INHERITED: &[&[&str]] = &[
+    &["PATH", "HOME", "USER", "LOGNAME", "TERM", "TMPDIR"],
+    &["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"],
+    &["SSH_AUTH_SOCK", "SSL_CERT_DIR", "SSL_CERT_FILE"],
+    &["DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"],
+    &["CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"],
+    &["http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"],
 ];
 
-/// Folders that hold system tools and are missing from an ordinary user's PATH on Debian.
+/// Folders of system tools that are missing from an ordinary user's PATH on Debian.
 const SYSTEM_DIRS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
-/// What a variable that names another program for a tool begins with: `XTASK_TOOL_QEMU_IMG=/opt/bin/qemu-img`.
+/// Prefix of the variables that replace a tool's program: `XTASK_TOOL_QEMU_IMG=/opt/bin/qemu-img`.
 const OVERRIDE: &str = "XTASK_TOOL_";
 
-/// Where the tools are, and the environment that they start with.
+/// Finds the tools and holds the environment in which they start.
 #[derive(Clone, Debug)]
 pub struct Tools {
     overrides: BTreeMap<Tool, PathBuf>,
@@ -97,9 +77,8 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// From the variables that we were started with: PATH, those that are passed on, and `XTASK_TOOL_<NAME>` for single tools.
-    /// With `all`, children get every variable but those that `hide` names: docker, linuxkit and the clouds' tools have more
-    /// settings than anybody can list.
+    /// From the variables of this process: PATH, the inherited ones, and `XTASK_TOOL_<NAME>` for single tools. With `all`, children
+    /// inherit every variable except those that `hide` selects: the settings of docker, linuxkit and the clouds' tools are too many to list.
     #[must_use]
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, all: bool, hide: &dyn Fn(&str) -> bool) -> Self {
         let mut base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("TZ".into(), "UTC".into())]);
@@ -108,7 +87,9 @@ impl Tools {
             let text = name.to_string_lossy();
             if let Some(tool) = text.strip_prefix(OVERRIDE).and_then(Tool::from_variable) {
                 overrides.insert(tool, PathBuf::from(value));
-            } else if PASSED_ON.contains(&text.as_ref()) || all && !hide(&text) && !["LANG", "TZ", "LC_ALL"].contains(&text.as_ref()) {
+            } else if INHERITED.concat().contains(&text.as_ref())
+                || all && !hide(&text) && !["LANG", "TZ", "LC_ALL"].contains(&text.as_ref())
+            {
                 base.insert(name, value);
             }
         }
@@ -120,7 +101,7 @@ impl Tools {
         Self { overrides, search, base: Arc::new(base) }
     }
 
-    /// The tools in `path` alone, separated as in PATH: what a test without the machine's own tools wants.
+    /// Finds tools only in `path`, a list as in PATH: for tests that must not use this machine's tools.
     #[must_use]
     pub fn only_in(path: impl Into<OsString>) -> Self {
         let path = path.into();
@@ -128,58 +109,56 @@ impl Tools {
         Self { overrides: BTreeMap::new(), search: path, base: Arc::new(base) }
     }
 
-    /// The same with `program` in the place of `tool`.
+    /// Uses `program` as `tool`.
     #[must_use]
     pub fn with(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
         self.overrides.insert(tool, program.into());
         self
     }
 
-    /// The same with `program` in the place of `tool`, unless the environment named another.
+    /// Uses `program` as `tool`, unless the environment names another program.
     #[must_use]
     pub fn prefer(mut self, tool: Tool, program: impl Into<PathBuf>) -> Self {
         self.overrides.entry(tool).or_insert_with(|| program.into());
         self
     }
 
-    /// The environment that children start with.
+    /// The environment in which children start.
     #[must_use]
     pub fn environment(&self) -> &Variables {
         &self.base
     }
 
-    /// The program behind `tool`.
+    /// The path of the program of `tool`.
     pub fn find(&self, tool: Tool) -> Result<PathBuf, Missing> {
-        let found = match self.overrides.get(&tool) {
-            Some(program) => which::which_in(program, Some(&self.search), Path::new("/")),
-            None => which::which_in(tool.info().binary, Some(&self.search), Path::new("/")),
-        };
-        found.map_err(|_| Missing { tool, place: self.overrides.get(&tool).cloned() })
+        let place = self.overrides.get(&tool);
+        let program = place.map_or(Path::new(tool.info().binary), PathBuf::as_path);
+        which::which_in(program, Some(&self.search), "/").map_err(|_| Missing { tool, place: place.cloned() })
     }
 
-    /// A command that runs `tool`, or would if it were here: a dry run shows command lines on machines without the tool too.
+    /// A command that runs `tool`, even if it is missing: a dry run prints command lines on machines without the tool.
     pub fn cmd_unchecked(&self, tool: Tool) -> Cmd {
         let program = self.find(tool).unwrap_or_else(|_| PathBuf::from(tool.info().binary));
         Cmd::new(program, &self.base).named(tool.info().name)
     }
 
-    /// A command that runs a program of the system that is no tool of ours to talk about: its package manager.
+    /// A command that runs a program of the system that is not in the table of tools, such as a package manager.
     pub fn helper(&self, program: &str) -> Result<Cmd> {
-        let found = which::which_in(program, Some(&self.search), Path::new("/"));
+        let found = which::which_in(program, Some(&self.search), "/");
         found.map(|path| Cmd::new(path, &self.base)).map_err(|_| missing_tool(format!("`{program}` is not on this machine")))
     }
 
-    /// A command that runs `tool`.
+    /// A command that runs `tool`; an error if it is missing.
     pub fn cmd(&self, tool: Tool) -> Result<Cmd> {
         let program = self.find(tool).map_err(|missing| missing_tool(missing.to_string()))?;
         Ok(Cmd::new(program, &self.base).named(tool.info().name))
     }
 }
 
-/// A tool that work to come will start, and what for.
+/// A tool that a later step will start, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolNeed {
-    /// Which one.
+    /// The tool.
     pub tool: Tool,
     /// A phrase that begins with "to": `to convert the disk to qcow2`.
     pub purpose: String,
@@ -191,7 +170,7 @@ impl ToolNeed {
         Self { tool, purpose: purpose.into() }
     }
 
-    /// `tool`, for what it is always for.
+    /// `tool` for the purpose in its row.
     #[must_use]
     pub fn usual(tool: Tool) -> Self {
         Self::new(tool, format!("to {}", tool.info().purpose))
@@ -201,9 +180,9 @@ impl ToolNeed {
 /// A tool that is not on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Which one.
+    /// The tool.
     pub tool: Tool,
-    /// The program that an override names in its place.
+    /// The path that an `XTASK_TOOL_…` variable gives for it.
     pub place: Option<PathBuf>,
 }
 
@@ -225,7 +204,7 @@ impl fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 pub mod fake {
-    //! Tools that are scripts, for tests.
+    //! Scripts that stand in for tools, for tests.
     #![allow(clippy::unwrap_used)]
     use super::{Tool, Tools};
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
@@ -242,7 +221,7 @@ pub mod fake {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The tools in `dir`, and nothing else but what a shell script needs.
+    /// The tools in `dir`, with a PATH on which shell scripts find the usual commands.
     pub fn tools(dir: &Path) -> Tools {
         let mut tools = Tools::only_in(dir);
         let base = std::sync::Arc::make_mut(&mut tools.base);

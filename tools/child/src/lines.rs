@@ -1,4 +1,4 @@
-//! A tool's output as lines: to the sink, to the log, the last ones kept for an error, secrets taken out of all of them.
+//! Splits a tool's output into lines, hides secrets in them, and passes them to the sink and the log; keeps the last ones for an error.
 
 use super::cmd::{LineSink, Output};
 use anyhow::{Context as _, Result};
@@ -11,10 +11,10 @@ use std::{
 
 /// Lines that an error shows.
 const TAIL: usize = 20;
-/// A line longer than this is broken: memory must not grow with a tool that prints none.
+/// A longer line is split, so that memory does not grow if a tool never ends its line.
 const LONGEST: usize = 16 << 10;
 
-/// The last lines of a tool.
+/// The last lines of a tool's output.
 #[derive(Default)]
 pub(super) struct Tail(VecDeque<String>);
 
@@ -60,7 +60,7 @@ impl Lines {
             line = line.replace(secret.as_str(), "***");
         }
         if let Some(log) = &mut self.log {
-            // A full disk must not stop the tool here: what it makes on that disk fails with a better message.
+            // On a full disk the tool's own output fails with a better message than this log.
             let _ = writeln!(log, "{line}");
         }
         if let Some(sink) = &self.sink {
@@ -72,7 +72,7 @@ impl Lines {
     }
 }
 
-/// Reads to the end. A carriage return ends a line as well: progress meters print one after each step.
+/// Reads to the end. A carriage return ends a line too, because progress meters print one after each step.
 pub(super) fn pump(mut reader: PipeReader, mut lines: Lines) {
     let mut buffer = [0; 8192];
     let mut line = Vec::new();

@@ -1,27 +1,24 @@
-//! linuxkit: packages, root file systems, and what is in its cache. Its options changed twice: until 2022 it read them in Go's way
-//! (`-arch`), then in GNU's (`--arch`), and since 1.5.3 `cache export` wants a platform instead of an architecture.
+//! linuxkit: builds packages and root file systems, and lists and exports its cache. The syntax of its options changed twice: until 2022
+//! Go's (`-arch`), then GNU's (`--arch`); since 1.5.3 `cache export` takes a platform instead of an architecture.
 
 use super::{Cmd, Output, Tool, Tools};
 use anyhow::Result;
 use common::{Arch, PackageWork};
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::path::Path;
 
-/// How a version of linuxkit reads its options.
+/// The syntax of linuxkit's options, which depends on its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Go's: one dash.
     Go,
     /// GNU's: two dashes.
     Gnu,
-    /// The same, and `cache export --platform`.
+    /// Two dashes, and `cache export --platform`.
     Platforms,
 }
 
 impl Dialect {
-    /// From what `linuxkit version` prints; a build from source may tell no number, and then the tree says what its pin is.
+    /// Parses the output of `linuxkit version`. A build from source may print no number; then it is `pinned`, the dialect of the tree's pin.
     #[must_use]
     pub fn of_version(text: &str, pinned: Self) -> Self {
         let number = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<u32>().ok());
@@ -37,7 +34,7 @@ impl Dialect {
         }
     }
 
-    /// The word of a tree's profile for the linuxkit that it pins.
+    /// Parses `options` of a tree's pin of linuxkit.
     #[must_use]
     pub fn of_pin(word: &str) -> Self {
         match word {
@@ -52,33 +49,30 @@ impl Dialect {
     }
 }
 
-/// The variable that names the folder of its images.
+/// The variable that names the folder of linuxkit's cache.
 const CACHE: &str = "LINUXKIT_CACHE";
 
-/// linuxkit, ready to be told things.
+/// Runs linuxkit with one set of settings.
 #[derive(Clone)]
 pub struct Linuxkit {
     tools: Tools,
     dialect: Dialect,
-    progress: String,
-    arch: Arch,
-    verbose: bool,
-    builders: Option<String>,
+    settings: Settings,
 }
 
-/// How linuxkit is called, whatever it is told to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'s> {
+/// Settings of every call of linuxkit.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// The dialect of the tree's pin, for a linuxkit that prints no version number.
     pub pinned: Dialect,
-    /// BuildKit's word for how it shows a build's progress.
-    pub progress: &'s str,
+    /// How BuildKit shows a build's progress.
+    pub progress: String,
     /// The architecture of the image.
     pub arch: Arch,
     /// Whether linuxkit prints what it does.
     pub verbose: bool,
     /// Remote builders: `PLATFORM=CONTEXT[,PLATFORM=CONTEXT…]`.
-    pub builders: Option<&'s str>,
+    pub builders: Option<String>,
 }
 
 /// A call of `linuxkit pkg` for one package.
@@ -92,11 +86,11 @@ pub struct PackageCall<'c> {
     pub work: PackageWork,
     /// The name of the build.yml.
     pub build_yml: &'c str,
-    /// The tag instead of linuxkit's own.
+    /// A tag that replaces linuxkit's own.
     pub hash: Option<&'c str>,
-    /// The release's tag that a pushed image gets too.
+    /// The release's tag, a second tag of a pushed image.
     pub release: Option<&'c str>,
-    /// Options that replace the last two, unless empty.
+    /// Options that replace `hash` and `release`, unless empty.
     pub options: &'c [String],
     /// Build although the image exists.
     pub force: bool,
@@ -106,7 +100,7 @@ pub struct PackageCall<'c> {
     pub platforms: &'c [Arch],
 }
 
-/// A call of `linuxkit pkg` for the image that holds every artifact.
+/// A call of `linuxkit pkg` for the image that contains every artifact.
 #[derive(Clone, Copy, Debug)]
 pub struct EveCall<'c> {
     /// The folder with the Dockerfile and all artifacts.
@@ -115,7 +109,7 @@ pub struct EveCall<'c> {
     pub work: PackageWork,
     /// The image's tag.
     pub tag: &'c str,
-    /// The release's tag that a pushed image gets too.
+    /// The release's tag, a second tag of a pushed image.
     pub release: Option<&'c str>,
     /// The architecture.
     pub arch: Arch,
@@ -124,70 +118,47 @@ pub struct EveCall<'c> {
 }
 
 impl Linuxkit {
-    /// Asks the linuxkit of this machine for its version, which decides the dialect.
+    /// Runs `linuxkit version`, which determines the dialect.
     #[must_use]
-    pub fn new(tools: &Tools, settings: Settings<'_>) -> Self {
+    pub fn new(tools: &Tools, settings: Settings) -> Self {
         let text = tools.cmd(Tool::Linuxkit).and_then(|cmd| cmd.arg("version").stdout()).unwrap_or_default();
-        Self {
-            tools: tools.clone(),
-            dialect: Dialect::of_version(&text, settings.pinned),
-            progress: settings.progress.to_owned(),
-            arch: settings.arch,
-            verbose: settings.verbose,
-            builders: settings.builders.map(str::to_owned),
-        }
+        Self { tools: tools.clone(), dialect: Dialect::of_version(&text, settings.pinned), settings }
     }
 
-    /// How the linuxkit that is here reads its options.
+    /// The dialect of this machine's linuxkit.
     pub(super) const fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// Whether it reads images whose layers are not compressed, which it does since 1.3.
+    /// Whether it reads images with uncompressed layers, which it does since 1.3.
     #[must_use]
     pub fn reads_plain_layers(&self) -> bool {
         self.dialect == Dialect::Platforms
     }
 
-    /// The command that writes an image of the cache to the file `out`, under another name where one is given.
+    /// The command that exports an image of the cache to the file `out`, under another `name` if given.
     pub fn export_command(&self, image: &str, name: Option<&str>, out: &Path) -> Result<Cmd> {
         let cmd = self.command(format!("exporting {image}"), &Output::default())?.args(["cache", "export"]);
-        let cmd = cmd.args(self.export_arch(self.arch.as_str())).arg(self.dialect.dash("outfile")).arg(out);
+        let cmd = cmd.args(self.export_arch(self.settings.arch.as_str())).arg(self.dialect.dash("outfile")).arg(out);
         let cmd = name.into_iter().fold(cmd, |cmd, name| cmd.arg(self.dialect.dash("name")).arg(name));
         Ok(cmd.arg(image))
     }
 
-    /// What is in the cache, as linuxkit lists it on either stream.
+    /// The output of `linuxkit cache ls`, of both streams: versions differ.
     pub fn list_cache(&self) -> Result<String> {
-        let lines = Arc::new(Mutex::new(String::new()));
-        let seen = Arc::clone(&lines);
-        let sink = Output::to(move |line| {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.push_str(line);
-            seen.push('\n');
-        });
-        self.command("listing the cache".to_owned(), &sink)?.args(["cache", "ls"]).run()?;
-        let listed = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(listed.clone())
+        let (lines, ended) = self.command("listing the cache".to_owned(), &Output::default())?.args(["cache", "ls"]).lines();
+        ended?;
+        Ok(lines.into_iter().map(|line| line + "\n").collect())
     }
 
     pub(super) fn command(&self, step: String, output: &Output) -> Result<Cmd> {
-        Ok(self
-            .tools
-            .cmd(Tool::Linuxkit)?
-            .step(step)
-            .env("BUILDKIT_PROGRESS", &self.progress)
-            .env("CGO_ENABLED", "1")
-            .env("GOOS", "linux")
-            .env("ZARCH", self.arch.as_str())
-            .output(output))
+        let cmd = self.tools.cmd(Tool::Linuxkit)?.step(step).output(output).env("BUILDKIT_PROGRESS", &self.settings.progress);
+        Ok(cmd.env("CGO_ENABLED", "1").env("GOOS", "linux").env("ZARCH", self.settings.arch.as_str()))
     }
 
     /// Builds, pushes or lists a package of the tree at `root`, with images in `cache`.
     pub fn package(&self, call: &PackageCall<'_>, root: &Path, cache: &Path, output: &Output) -> Result<()> {
-        let mut words: Vec<String> = Vec::new();
-        words.extend(self.verbose.then(|| "-v".to_owned()));
-        words.extend(["pkg".to_owned(), call.work.to_string()]);
+        let mut words: Vec<String> = self.pkg(call.work);
         if call.options.is_empty() {
             words.extend(call.hash.iter().flat_map(|hash| ["--hash", hash]).map(str::to_owned));
             words.extend(call.release.iter().flat_map(|release| ["--release", release]).map(str::to_owned));
@@ -198,7 +169,7 @@ impl Linuxkit {
             words.extend(call.force.then(|| "--force".to_owned()));
             words.extend(call.docker_load.then(|| "--docker".to_owned()));
             words.extend(["--platforms".to_owned(), platforms(call.platforms)]);
-            words.extend(self.builders.iter().flat_map(|builders| ["--builders".to_owned(), builders.clone()]));
+            words.extend(self.settings.builders.iter().flat_map(|builders| ["--builders".to_owned(), builders.clone()]));
         }
         words.extend([self.dialect.dash("build-yml"), call.build_yml.to_owned()]);
         let dir = call.dir.strip_prefix(root).unwrap_or(call.dir);
@@ -206,42 +177,41 @@ impl Linuxkit {
         self.command(step, output)?.env(CACHE, cache).args(words).arg(dir).dir(root).run()
     }
 
-    /// Sees to it that the image of a package is in `cache`: fetched when the registry has it, else built.
+    /// Puts the image of a package into `cache`: fetches it if the registry has it, otherwise builds it.
     pub fn fetch_package(&self, dir: &Path, arch: Arch, root: &Path, cache: &Path, output: &Output) -> Result<()> {
         let dir = dir.strip_prefix(root).unwrap_or(dir);
         let cmd = self.command(format!("fetching or building {}", dir.display()), output)?;
         cmd.env(CACHE, cache).args(["pkg", "build", "--pull", "--platforms", &platforms(&[arch])]).arg(dir).dir(root).run()
     }
 
-    /// Builds or pushes the image that holds every artifact.
+    /// The first arguments of a call of `linuxkit pkg`.
+    fn pkg(&self, work: PackageWork) -> Vec<String> {
+        let verbose = self.settings.verbose.then(|| "-v".to_owned());
+        verbose.into_iter().chain(["pkg".to_owned(), work.to_string()]).collect()
+    }
+
+    /// Builds or pushes the image that contains every artifact.
     pub fn eve(&self, call: &EveCall<'_>, root: &Path, output: &Output) -> Result<()> {
-        let mut words: Vec<String> = Vec::new();
-        words.extend(self.verbose.then(|| "-v".to_owned()));
-        words.extend(["pkg".to_owned(), call.work.to_string(), "--platforms".to_owned(), platforms(&[call.arch])]);
-        words.extend([
-            "--hash-path".to_owned(),
-            root.display().to_string(),
-            "--hash".to_owned(),
-            call.tag.to_owned(),
-            "--docker".to_owned(),
-        ]);
+        let mut words = self.pkg(call.work);
+        words.extend(["--platforms".to_owned(), platforms(&[call.arch]), "--hash-path".to_owned(), root.display().to_string()]);
+        words.extend(["--hash", call.tag, "--docker"].map(str::to_owned));
         words.extend(call.release.iter().flat_map(|release| ["--release", release]).map(str::to_owned));
         words.extend(call.force.then(|| "--force".to_owned()));
         self.command(format!("{} eve as {}", gerund(call.work), call.tag), output)?.args(words).arg(call.context).dir(root).run()
     }
 
-    /// yml → tar. `yml` is told relative to `dir`, when it lies there. What is in the tar `old` need not be looked up again.
+    /// Composes `yml` into the tar `out`. linuxkit runs in `dir` and gets a relative path of `yml` if possible; it reuses files of the tar `old`.
     pub fn build(&self, yml: &Path, arch: Arch, dir: &Path, old: Option<&Path>, out: &Path, output: &Output) -> Result<()> {
         let words = ["build".to_owned(), self.dialect.dash("docker"), self.dialect.dash("arch"), arch.to_string()];
         let name = yml.strip_prefix(dir).unwrap_or(yml);
-        // `-o` is an option of one letter's length in both dialects, but GNU's way of reading calls it `--o`.
+        // linuxkit has no short option `-o` in GNU syntax: the option's long name is `o`.
         let out_option = if self.dialect == Dialect::Go { "-o" } else { "--o" };
         let cmd = self.command(format!("composing {}", name.display()), output)?.args(words).arg(out_option).arg(out);
         let cmd = old.into_iter().fold(cmd, |cmd, old| cmd.arg(self.dialect.dash("input-tar")).arg(old));
         cmd.arg(name).dir(dir).run()
     }
 
-    /// The command that prints the files of an image of the cache as a tar.
+    /// The command that writes the files of an image of the cache to standard output, as a tar.
     pub fn export_filesystem(&self, reference: &str, arch_tag: &str, dir: &Path, output: &Output) -> Result<Cmd> {
         let words = [self.dialect.dash("format"), "filesystem".to_owned(), self.dialect.dash("outfile"), "-".to_owned()];
         let cmd = self.command(format!("taking files out of {reference}"), output)?.args(["cache", "export"]);
@@ -255,7 +225,7 @@ impl Linuxkit {
         }
     }
 
-    /// Removes what its builder keeps.
+    /// Removes the cache of linuxkit's builder.
     pub fn prune(&self, output: &Output) -> Result<()> {
         self.command("pruning the builder".to_owned(), output)?.args(["pkg", "builder", "prune"]).run()
     }

@@ -1,32 +1,25 @@
-//! linuxkit in Google's cloud: an image goes up, a machine is started from it.
+//! linuxkit in Google's cloud: uploads an image and starts a machine from it.
 
-use super::{
-    Cmd, Output,
-    linuxkit::{Dialect, Linuxkit},
-};
+use super::{Cmd, Output, linuxkit::Dialect, linuxkit::Linuxkit};
 use anyhow::Result;
 use std::path::Path;
 
 impl Linuxkit {
-    /// The command that uploads `archive` as the image `name`. Options are the knobs' own words.
+    /// The command that uploads `archive` as the image `name`. `project` and `bucket` are options, as in the knobs.
     pub fn push_gcp(&self, name: &str, project: &str, bucket: &str, archive: &Path, output: &Output) -> Result<Cmd> {
         let cmd = self.command(format!("uploading {name}"), output)?.args(["push", "gcp"]);
         let cmd = cmd.arg(self.dialect().dash("nested-virt")).arg(self.dialect().dash("img-name")).arg(name);
-        Ok(cmd.args(self.spell(project)).args(self.spell(bucket)).arg(archive))
+        Ok(cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), bucket)).arg(archive))
     }
 
     /// The command that starts a machine from the image `name` and shows its console.
     pub fn run_gcp(&self, name: &str, project: &str, instance: &str, output: &Output) -> Result<Cmd> {
         let cmd = self.command(format!("running {name}"), output)?.args(["run", "gcp"]);
-        Ok(cmd.args(self.spell(project)).args(self.spell(instance)).arg(name))
-    }
-
-    /// A person's options in the dialect of the linuxkit that is here.
-    fn spell(&self, options: &str) -> Vec<String> {
-        spell(self.dialect(), options)
+        Ok(cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), instance)).arg(name))
     }
 }
 
+/// `options` with the dashes of `dialect`.
 fn spell(dialect: Dialect, options: &str) -> Vec<String> {
     let word = |word: &str| match word.strip_prefix("--").or_else(|| word.strip_prefix('-')) {
         Some(option) if !option.is_empty() => dialect.dash(option),

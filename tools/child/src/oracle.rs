@@ -1,14 +1,11 @@
-//! The conformance harness: a Python program outside of this repository that runs a command under recording stand-ins for all tools
-//! on a checkout of lf-edge/eve, and compares two recordings.
+//! The conformance harness, a Python program outside this repository: it runs a command in a checkout of lf-edge/eve, records the calls
+//! of all tools by replacing them, and compares two recordings.
 
-use super::{Cmd, Output, Tool, Tools};
+use super::{Cmd, Exit, Tool, Tools, failure::exit_of};
 use anyhow::{Context as _, Result, bail};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::path::{Path, PathBuf};
 
-/// The harness, with a folder of its own to work in.
+/// The harness and its working folder.
 pub struct Oracle {
     tools: Tools,
     program: PathBuf,
@@ -16,11 +13,11 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// `folder` holds `oracle.py` and the recordings; `work` gets the checkout that is reset before every run.
+    /// `folder` contains `oracle.py` and the recordings. The harness creates a checkout in `work` and resets it before every run.
     pub fn new(tools: &Tools, folder: &Path, work: &Path) -> Result<Self> {
         let program = folder.join("oracle.py");
         if !program.is_file() {
-            bail!("there is no harness in `{}`: it has no oracle.py", folder.display());
+            bail!("`{}` contains no oracle.py, so it is no conformance harness", folder.display());
         }
         std::fs::create_dir_all(work).with_context(|| format!("cannot make the folder `{}`", work.display()))?;
         Ok(Self { tools: tools.clone(), program, work: work.to_owned() })
@@ -36,7 +33,7 @@ impl Oracle {
         self.work.join("eve2023")
     }
 
-    /// Makes the checkout from the git repository `eve` unless it is there.
+    /// Creates the checkout from the git repository `eve` unless it exists.
     pub fn prepare(&self, eve: &Path) -> Result<()> {
         if self.checkout().is_dir() {
             return Ok(());
@@ -44,25 +41,26 @@ impl Oracle {
         self.command("making a checkout to test on".into())?.arg("prepare").arg(eve).run()
     }
 
-    /// Runs `words` as the scenario `name` has it, with `make` for the make of its preparation, and records it in `out`.
+    /// Runs the command `words` as the scenario `name` and records it in `out`. The scenario's preparation uses `make`.
     pub fn exec(&self, name: &str, make: &str, words: &[String], out: &Path) -> Result<()> {
         let cmd = self.command(format!("running the scenario {name}"))?.args(["exec", "2023", name, "--make", make, "--out"]);
         cmd.arg(out).arg("--").args(words).run()
     }
 
-    /// The differences between two recordings, a line each: `missing: …` and `extra: …`.
+    /// The differences between two recordings, one per line: `missing: …` or `extra: …`.
     pub fn differences(&self, wanted: &Path, made: &Path) -> Result<Vec<String>> {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&lines);
-        let sink = Output::to(move |line| seen.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()));
-        // Its status says whether they differ, which its lines say too.
-        self.command("comparing two recordings".into())?.arg("calls").arg(wanted).arg(made).output(&sink).status_ok()?;
-        let mut lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut lines, ended) = self.command("comparing two recordings".into())?.arg("calls").arg(wanted).arg(made).lines();
+        // The status is not 0 if the recordings differ, which the lines say too.
+        if let Err(error) = ended
+            && !matches!(exit_of(&error), Some(Exit::Status(_)))
+        {
+            return Err(error);
+        }
         if !lines.last().is_some_and(|line| line.contains("calls wanted")) {
             bail!("the harness could not compare `{}`: {}", made.display(), lines.last().map_or("it said nothing", String::as_str));
         }
         lines.retain(|line| line.starts_with("missing:") || line.starts_with("extra:"));
-        // The harness pads the shorter word.
+        // The harness pads `extra:` to the width of `missing:`.
         Ok(lines.iter().map(|line| line.replacen("extra:   ", "extra: ", 1)).collect())
     }
 }

@@ -1,9 +1,9 @@
-//! prlctl and prlsrvctl: machines of Parallels Desktop.
+//! prlctl and prlsrvctl: commands for machines of Parallels Desktop, and the parser of its list.
 
 use super::{Cmd, Tool, Tools};
 use std::path::Path;
 
-/// What a machine gets besides its disk.
+/// The settings of a new machine.
 pub struct Machine<'m> {
     /// Its name.
     pub name: &'m str,
@@ -15,14 +15,14 @@ pub struct Machine<'m> {
     pub bundle: &'m Path,
 }
 
-/// A machine that Parallels knows.
+/// The state of a machine that Parallels knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum MachineState {
     /// Its files are gone or broken.
     Invalid,
-    /// It runs, in some way.
+    /// Running, starting or suspended.
     Active,
-    /// It does not.
+    /// Switched off.
     Stopped,
 }
 
@@ -30,22 +30,22 @@ fn prlctl(tools: &Tools, verb: &str, name: &str) -> Cmd {
     tools.cmd_unchecked(Tool::Prlctl).step(format!("telling Parallels Desktop to {verb} {name}")).args([verb, name])
 }
 
-/// All machines.
+/// The command that lists all machines.
 pub fn list(tools: &Tools) -> Cmd {
     tools.cmd_unchecked(Tool::Prlctl).step("looking for machines").args(["list", "-a"])
 }
 
-/// The state of the machine `name`, from what [`list`] prints: id, state, address, name, which may hold blanks.
+/// The state of the machine `name` in the output of [`list`]: id, state, address and name, which may contain blanks.
 #[must_use]
-pub fn parse_state(text: &str, name: &str) -> Option<State> {
+pub fn parse_state(text: &str, name: &str) -> Option<MachineState> {
     text.lines().find_map(|line| {
         let (_, rest) = cut(line)?;
         let (state, rest) = cut(rest)?;
         let (_, found) = cut(rest)?;
         (found.trim_end() == name).then_some(match state {
-            "invalid" => State::Invalid,
-            "stopped" => State::Stopped,
-            _ => State::Active,
+            "invalid" => MachineState::Invalid,
+            "stopped" => MachineState::Stopped,
+            _ => MachineState::Active,
         })
     })
 }
@@ -56,29 +56,29 @@ fn cut(text: &str) -> Option<(&str, &str)> {
     Some((word, rest.trim_start()))
 }
 
-/// Forgets a machine.
+/// The command that removes a machine from Parallels' list.
 pub fn unregister(tools: &Tools, name: &str) -> Cmd {
     prlctl(tools, "unregister", name)
 }
 
-/// Pulls its plug.
+/// The command that switches it off at once.
 pub fn kill(tools: &Tools, name: &str) -> Cmd {
     prlctl(tools, "stop", name).arg("--kill")
 }
 
-/// Switches it on.
+/// The command that starts it.
 pub fn start(tools: &Tools, name: &str) -> Cmd {
     prlctl(tools, "start", name)
 }
 
-/// Makes one without a disk below `folder`.
+/// The command that creates one without a disk below `folder`.
 pub fn create(tools: &Tools, name: &str, folder: &Path) -> Cmd {
     let mut folder = folder.as_os_str().to_owned();
     folder.push("/");
     prlctl(tools, "create", name).args(["--distribution", "ubuntu", "--no-hdd", "--dst"]).arg(folder)
 }
 
-/// Gives a machine its disk (`disk`: how, in prlctl's words), processors and memory.
+/// The command that sets a machine's disk, processors and memory. `disk` are prlctl's options before the disk.
 pub fn set_up(tools: &Tools, machine: &Machine<'_>, disk: [&str; 2]) -> Cmd {
     prlctl(tools, "set", machine.name)
         .args(disk)
@@ -88,23 +88,13 @@ pub fn set_up(tools: &Tools, machine: &Machine<'_>, disk: [&str; 2]) -> Cmd {
         .args(["--cpus", machine.cpus, "--memsize", machine.memory])
 }
 
-/// The commands that give a new machine EVE's two networks, ssh behind `port` of this machine.
+/// The commands that give a new machine EVE's two networks and forward `port` of this machine to its ssh.
 pub fn set_networks(tools: &Tools, name: &str, port: u16) -> Vec<Cmd> {
     let net = |network: &str| {
-        prlctl(tools, "set", name).args([
-            "--device-add",
-            "net",
-            "--type",
-            "shared",
-            "--adapter-type",
-            "virtio",
-            "--ipadd",
-            network,
-            "--dhcp",
-            "yes",
-        ])
+        let cmd = prlctl(tools, "set", name).args(["--device-add", "net", "--type", "shared", "--adapter-type", "virtio"]);
+        cmd.args(["--ipadd", network, "--dhcp", "yes"])
     };
-    let forward = tools.cmd_unchecked(Tool::Prlsrvctl).step(format!("leading port {port} to {name}"));
+    let forward = tools.cmd_unchecked(Tool::Prlsrvctl).step(format!("forwarding port {port} to {name}"));
     vec![
         prlctl(tools, "set", name).args(["--device-del", "net0"]),
         net("192.168.1.0/24"),
@@ -123,9 +113,9 @@ mod tests {
                     {3b1f29f1-9cd5-4c0a-8a73-4a8a6c1d2b7e}  running      10.211.55.3     EVE_Live 2\n\
                     {a54ee92e-2e2f-4e2b-9c39-0a5c2f0f5d11}  stopped      -               EVE_Live\n\
                     {0000}  invalid  -  Gone\n";
-        assert_eq!(parse_state(text, "EVE_Live"), Some(State::Stopped));
-        assert_eq!(parse_state(text, "EVE_Live 2"), Some(State::Active));
-        assert_eq!(parse_state(text, "Gone"), Some(State::Invalid));
+        assert_eq!(parse_state(text, "EVE_Live"), Some(MachineState::Stopped));
+        assert_eq!(parse_state(text, "EVE_Live 2"), Some(MachineState::Active));
+        assert_eq!(parse_state(text, "Gone"), Some(MachineState::Invalid));
         assert_eq!(parse_state(text, "EVE"), None);
         assert_eq!(parse_state("", "EVE"), None);
     }

@@ -1,5 +1,5 @@
-//! The life of a child: its start, its lines while it runs, and its end. The crate duct starts it, connects its streams and
-//! takes its status; this file adds what duct cannot do, each with a line that says so. What to start is said by `Cmd`.
+//! Starts a child from a `Cmd`, waits for it, and kills it. The crate duct starts it, connects its streams and takes its status; a comment
+//! marks each function that duct lacks and this file adds.
 
 use super::{
     cmd::{Change, Cmd, Stdin},
@@ -30,27 +30,27 @@ use std::{
 
 /// The two ends of a background child's standard streams.
 pub struct Pipes {
-    /// What it reads; closed when dropped.
+    /// Its standard input; dropping this closes it.
     pub input: PipeWriter,
-    /// What it prints.
+    /// Its standard output.
     pub output: PipeReader,
 }
 
-/// How long a child may go on after SIGTERM; then it gets SIGKILL.
+/// Time between SIGTERM and SIGKILL.
 const AFTER_TERM: Duration = Duration::from_secs(5);
 
-/// How long a tool may go on after the reader of its output has failed; then it gets SIGTERM.
+/// Time between the failure of the reader of a tool's output and SIGTERM.
 const AFTER_READER: Duration = Duration::from_secs(1);
 
-/// What wakes [`Running::finish`].
+/// An event that [`Running::finish`] waits for.
 pub(super) enum Event {
-    /// The child has ended and its status has not been taken yet, so that its number still belongs to it.
+    /// The child has ended. Its status has not been taken yet, so its process id is still its own.
     Ended(io::Result<Usage>),
     /// The reader of its output has failed.
     Unread,
 }
 
-/// A child in the background. Dropping it kills its whole group and waits.
+/// A child in the background. Dropping it kills its process group and waits for its end.
 pub struct Running {
     handle: Handle,
     pid: Pid,
@@ -65,13 +65,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// The lines that it printed last.
+    /// The last lines of its output.
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 
-    /// How it ended, if it has.
+    /// How it ended; none while it runs.
     pub fn try_wait(&mut self) -> Result<Option<Exit>> {
         if let Ok(Event::Ended(used)) = self.events.1.try_recv() {
             self.reap(used)?;
@@ -79,49 +79,49 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Waits for its end; one other than status 0 is an error. After `limit` it is asked to end, and killed when it does not.
+    /// Waits for its end; an end other than status 0 is an error. After `limit` it gets SIGTERM, and then SIGKILL.
     pub fn wait_at_most(&mut self, limit: Duration) -> Result<()> {
         self.succeed(Some(limit))
     }
 
-    /// Kills it and whatever it started, and waits for that.
+    /// Kills it and its process group, and waits for its end.
     pub fn kill(&mut self) {
         if self.ended.is_none() {
             self.signal(Signal::KILL);
-            // Nothing more can be done about a child that does not even let itself be waited for.
+            // There is no remedy if even waiting fails.
             let _ = self.finish(None);
         }
     }
 
-    /// The error that tells how it ended and what it said last.
+    /// An error with its end and its last lines.
     #[must_use]
     pub fn failure(&self) -> Failure {
         Failure { exit: self.ended.unwrap_or(Exit::Interrupted), tail: self.tail(), ..self.failure.clone() }
     }
 
-    /// Waits for its end, which must be status 0. After `limit` it is asked to end, and killed when it does not.
+    /// [`wait_at_most`](Self::wait_at_most), or without a limit.
     pub(super) fn succeed(&mut self, limit: Option<Duration>) -> Result<()> {
         self.finish(limit)?;
         if self.ended == Some(Exit::Status(0)) { Ok(()) } else { Err(self.failure().into()) }
     }
 
-    /// Signals the child, whose status must not have been taken: afterwards its number may belong to another process.
+    /// Signals the child. Its status must not have been taken, or its process id may belong to another process.
     fn signal(&self, signal: Signal) {
-        // duct's kill() reaches the child only: signal its group. It fails only when nothing is left to be signalled.
+        // duct's kill() signals only the child, not its group. This fails only if no process is left.
         let _ = match self.own_group {
             true => rustix::process::kill_process_group(self.pid, signal),
             false => rustix::process::kill_process(self.pid, signal),
         };
     }
 
-    /// Takes the status of the child, which has ended.
+    /// Takes the status of the child after its end.
     fn reap(&mut self, used: io::Result<Usage>) -> Result<()> {
         if self.own_group {
-            // duct leaves the child's own children running: kill them, or they hold our pipes open and outlive the command.
+            // duct leaves the child's own children running. Kill them, or they keep our pipes open and outlive the command.
             self.signal(Signal::KILL);
         }
         let taken = used.and_then(|used| Ok((used, self.handle.wait()?.status)));
-        // If that failed, `Drop` must not wait for another message about the end: none will come.
+        // Even if that failed: `Drop` must not wait for a second message about the end.
         self.ended = Some(Exit::Interrupted);
         let (used, status) = taken.with_context(|| format!("cannot wait for `{}`", self.failure.tool))?;
         self.used = used;
@@ -129,19 +129,19 @@ impl Running {
         let exit = status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or(0)), Exit::Status);
         self.ended = Some(if exit != Exit::Status(0) && interrupt::is_interrupted() { Exit::Interrupted } else { exit });
         for thread in self.threads.drain(..) {
-            // A sink that panics loses lines, not the command's result.
+            // If a sink panics, only its lines are lost, not the command's result.
             let _ = thread.join();
         }
         Ok(())
     }
 
-    /// Waits for the end. The child is signalled `limit` after the call or `AFTER_READER` after [`Event::Unread`], whichever
-    /// is first; whether it was the second.
+    /// Waits for the end. Signals the child after `limit`, or `AFTER_READER` after [`Event::Unread`] if that is earlier; returns whether it
+    /// did the latter.
     pub(super) fn finish(&mut self, limit: Option<Duration>) -> Result<bool> {
         if self.ended.is_some() {
             return Ok(false);
         }
-        // duct's wait_timeout() takes the status, and with it our right to signal the group: wait for a message instead.
+        // duct's wait_timeout() takes the status, after which the group must not be signalled: wait for a message instead.
         let mut wait = limit.unwrap_or(Duration::MAX);
         let mut signals = [(Signal::TERM, AFTER_TERM), (Signal::KILL, Duration::MAX)].into_iter();
         let (mut unread, mut signalled_unread) = (false, None);
@@ -173,7 +173,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts `cmd`. Without `stdout`, both streams go into one pipe, so that their lines keep their order.
+/// Starts `cmd`. Without `stdout`, both output streams share one pipe, which keeps the order of their lines.
 pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<PipeWriter>) -> Result<Running> {
     let shown = cmd.to_string();
     let tail = Arc::new(Mutex::new(Tail::default()));
@@ -188,7 +188,7 @@ pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<Pipe
         };
         expression = match stdin {
             Some(stdin) => expression.stdin_file(stdin),
-            None => feed(&expression, &mut cmd)?,
+            None => connect_stdin(&expression, &mut cmd)?,
         };
         threads.push(thread::spawn(move || pump(reader, lines)));
     }
@@ -198,7 +198,7 @@ pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<Pipe
     let events = mpsc::channel();
     let ended = events.0.clone();
     threads.push(thread::spawn(move || {
-        // The send fails when `Running` is gone, and then nobody needs the message.
+        // The send fails if `Running` was dropped; then nobody needs the message.
         let _ = ended.send(Event::Ended(usage::wait_without_reaping(pid, started)));
     }));
     let own_group = !cmd.foreground;
@@ -208,7 +208,7 @@ pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<Pipe
     Ok(Running { handle, pid, own_group, registered, threads, events, tail, failure, ended: None, used: Usage::default() })
 }
 
-/// The program, its words, its environment and its folder, with the hook that duct calls before it starts the child.
+/// duct's expression for the program, arguments, environment and folder of `cmd`, with a hook that runs before the start.
 fn prepare(cmd: &mut Cmd) -> Expression {
     let mut variables = (*cmd.base).clone();
     for (name, change) in &cmd.changes {
@@ -219,7 +219,7 @@ fn prepare(cmd: &mut Cmd) -> Expression {
     }
     let (own_group, umask, kept) = (!cmd.foreground, cmd.umask, Arc::new(std::mem::take(&mut cmd.fds)));
     let expression = duct::cmd(cmd.program.as_os_str(), &cmd.args).full_env(variables).unchecked().before_spawn(move |command| {
-        hook_birth(command, own_group, umask, Arc::clone(&kept));
+        hook_start(command, own_group, umask, Arc::clone(&kept));
         Ok(())
     });
     match &cmd.dir {
@@ -228,8 +228,7 @@ fn prepare(cmd: &mut Cmd) -> Expression {
     }
 }
 
-/// Connects standard input.
-fn feed(expression: &Expression, cmd: &mut Cmd) -> Result<Expression> {
+fn connect_stdin(expression: &Expression, cmd: &mut Cmd) -> Result<Expression> {
     Ok(match &mut cmd.stdin {
         Stdin::Null => expression.stdin_null(),
         Stdin::File(path) => {
@@ -241,17 +240,17 @@ fn feed(expression: &Expression, cmd: &mut Cmd) -> Result<Expression> {
     })
 }
 
-/// What duct has no methods for: the child gets a process group and, between fork and exec, a death signal, its file creation
-/// mask, and of our file descriptors only the three standard streams and those in `kept`.
+/// Settings that duct has no methods for: a process group and, between fork and exec, a death signal, the file creation mask, and of our
+/// file descriptors only the standard streams and `kept`.
 #[allow(unsafe_code)]
-fn hook_birth(command: &mut Command, own_group: bool, umask: Option<u32>, kept: Arc<Vec<OwnedFd>>) {
+fn hook_start(command: &mut Command, own_group: bool, umask: Option<u32>, kept: Arc<Vec<OwnedFd>>) {
     #[cfg(target_os = "linux")]
     let us = rustix::process::getpid();
     let hook = move || {
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // We may have died between fork and prctl: nobody would send the signal then.
+            // If xtask died between fork and prctl, nobody would send the signal.
             if rustix::process::getppid() != Some(us) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
@@ -268,14 +267,14 @@ fn hook_birth(command: &mut Command, own_group: bool, umask: Option<u32>, kept: 
     if own_group {
         command.process_group(0);
     }
-    // SAFETY: the hook makes system calls only, all async-signal-safe, and allocates nothing.
+    // SAFETY: the hook makes only async-signal-safe system calls and does not allocate.
     unsafe {
         command.pre_exec(hook);
     }
 }
 
-/// Marks every file descriptor after the standard streams to be closed at exec: the program that started us may have left some
-/// open, and a build step must not get them.
+/// Marks every file descriptor after the standard streams to be closed at exec: a build step must not get descriptors that xtask
+/// inherited.
 #[allow(unsafe_code)]
 fn close_on_exec() {
     // SAFETY: system calls on plain numbers.
@@ -284,7 +283,7 @@ fn close_on_exec() {
         if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
             return;
         }
-        // Linux before 5.11 and other systems have no such call. The limit can be a thousand million: look at the first 65,536.
+        // Linux before 5.11 and other systems have no such call. The limit can be 10^9, so mark only the first 65,536.
         for fd in 3..libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 16) {
             libc::fcntl(fd as i32, libc::F_SETFD, libc::FD_CLOEXEC);
         }
@@ -312,12 +311,12 @@ mod tests {
         error.downcast_ref().unwrap()
     }
 
-    /// Whether a process runs; a zombie that nobody has waited for yet does not.
+    /// Whether a process runs; a zombie does not.
     fn runs(pid: &str) -> bool {
         fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
-    /// Whether a process that was killed is gone; the kernel takes a moment for it.
+    /// Whether a killed process disappears within some seconds.
     fn is_gone(pid: &str) -> bool {
         (0..500).any(|_| {
             thread::sleep(Duration::from_millis(10));
@@ -457,6 +456,7 @@ mod tests {
         io::BufReader::new(reader).read_line(&mut line).unwrap();
         assert_eq!(line, "through\n");
     }
+
     #[test]
     fn a_descriptor_that_was_left_open_does_not_reach_the_child() {
         let file = fs::File::open("/dev/null").unwrap();

@@ -1,24 +1,20 @@
-//! Which of the tools that are needed serve, the one error that names all that do not, and their installation.
+//! Checks the tools that steps need, reports all missing or outdated ones in one error, and installs them.
 
-use super::{
-    For, Output, Tool, ToolNeed, Tools,
-    apt::{self, Manager},
-    version::{self, Found},
-};
+use super::{For, Output, Tool, ToolNeed, Tools, apt, apt::Manager, version, version::Found};
 use anyhow::Result;
 use common::error::missing_tool;
 use std::collections::BTreeMap;
 
-/// What is here of one tool.
+/// Whether one tool is here, and in which version.
 #[derive(Clone, Debug)]
-pub struct State {
-    /// Which tool.
+pub struct ToolState {
+    /// The tool.
     pub tool: Tool,
-    /// What was found.
+    /// The result of the search.
     pub found: Found,
 }
 
-impl State {
+impl ToolState {
     /// Whether it is here and new enough.
     #[must_use]
     pub fn serves(&self) -> bool {
@@ -26,28 +22,28 @@ impl State {
     }
 }
 
-/// Looks at each of `wanted` once, all at the same time, and gives them in the table's order.
+/// Asks each of `wanted` for its version, in parallel; returns them in the order of the table, without duplicates.
 #[must_use]
-pub fn survey(tools: &Tools, wanted: &[Tool]) -> Vec<State> {
-    let listed = super::known_tools::TABLE.iter().map(|(tool, _)| *tool).filter(|tool| wanted.contains(tool));
+pub fn survey(tools: &Tools, wanted: &[Tool]) -> Vec<ToolState> {
+    let listed = Tool::ALL.iter().copied().filter(|tool| wanted.contains(tool));
     std::thread::scope(|scope| {
         let asked: Vec<_> = listed.map(|tool| (tool, scope.spawn(move || version::find(tools, tool)))).collect();
-        let answer = |(tool, thread): (Tool, std::thread::ScopedJoinHandle<'_, Found>)| State {
+        let answer = |(tool, thread): (Tool, std::thread::ScopedJoinHandle<'_, Found>)| ToolState {
             tool,
-            found: thread.join().unwrap_or_else(|_| Found::Unknown("the look at it has panicked".to_owned())),
+            found: thread.join().unwrap_or_else(|_| Found::Unknown("asking for its version panicked".to_owned())),
         };
         asked.into_iter().map(answer).collect()
     })
 }
 
-/// Nothing when all of `needs` are met; one error that names all that are not.
+/// One error that names every tool of `needs` that is missing or outdated.
 pub fn check(tools: &Tools, needs: &[ToolNeed]) -> Result<()> {
     let wanted: Vec<Tool> = needs.iter().map(|need| need.tool).collect();
-    let lacking: Vec<State> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).collect();
+    let lacking: Vec<ToolState> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).collect();
     if lacking.is_empty() { Ok(()) } else { Err(missing_tool(describe(&lacking, needs))) }
 }
 
-/// The same, after installing what is missing where that needs no question: as root, with apt, and when `install` says so.
+/// [`check`], after installing missing tools if `install` is set, xtask runs as root, and apt is here.
 pub fn ensure(tools: &Tools, needs: &[ToolNeed], install: bool, output: &Output) -> Result<()> {
     let wanted: Vec<Tool> = needs.iter().map(|need| need.tool).collect();
     let missing: Vec<Tool> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).map(|state| state.tool).collect();
@@ -57,26 +53,24 @@ pub fn ensure(tools: &Tools, needs: &[ToolNeed], install: bool, output: &Output)
     if missing.is_empty() { Ok(()) } else { check(tools, needs) }
 }
 
-/// Installs the packages of `missing` in one transaction. Nothing happens when no package has any of them.
+/// Installs the packages of `missing` in one transaction. Does nothing if no package contains any of them.
 pub fn install_missing(tools: &Tools, missing: &[Tool], output: &Output) -> Result<()> {
     let Some(manager) = Manager::find(tools) else {
-        return Err(missing_tool("neither apt-get nor dnf nor brew is on this machine: the tools cannot be installed for you"));
+        return Err(missing_tool("cannot install the tools: neither apt-get nor dnf nor brew is on this machine"));
     };
     let packages = manager.packages(missing);
     if packages.is_empty() { Ok(()) } else { apt::install(tools, manager, &packages, output) }
 }
 
-/// Every tool that `occasions` want, with what it is for.
+/// Every tool that one of `work` needs, with its purpose.
 #[must_use]
-pub fn usual_needs(occasions: &[For]) -> Vec<ToolNeed> {
-    let mut tools: Vec<Tool> = occasions.iter().flat_map(|occasion| Tool::needed_for(*occasion)).collect();
-    tools.sort_unstable();
-    tools.dedup();
-    tools.into_iter().map(ToolNeed::usual).collect()
+pub fn usual_needs(work: &[For]) -> Vec<ToolNeed> {
+    let is_needed = |tool: &Tool| tool.info().needs.iter().any(|need| work.contains(need));
+    Tool::ALL.iter().copied().filter(is_needed).map(ToolNeed::usual).collect()
 }
 
-/// A sentence for each tool, and one hint for all.
-fn describe(lacking: &[State], needs: &[ToolNeed]) -> String {
+/// A sentence per tool, and one hint for all.
+fn describe(lacking: &[ToolState], needs: &[ToolNeed]) -> String {
     let mut purposes: BTreeMap<Tool, Vec<&str>> = BTreeMap::new();
     for need in needs {
         let known = purposes.entry(need.tool).or_default();

@@ -1,9 +1,8 @@
-//! QEMU's system emulators: which one runs a guest, and what their known failures mean. What words they get is `vm::argv`'s.
+//! QEMU's system emulators: the program for each architecture, probes, and advice for known failures. `vm::argv` builds the arguments.
 
-use super::{Cmd, Exit, Failure, Output, Tool, Tools};
+use super::{Cmd, Exit, Failure, Tool, Tools, failure::exit_of};
 use anyhow::Result;
 use common::Arch;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// The emulator for guests of `arch`.
 #[must_use]
@@ -15,46 +14,40 @@ pub const fn tool(arch: Arch) -> Tool {
     }
 }
 
-/// A command that runs it.
+/// A command that runs the emulator for `arch`.
 pub fn command(tools: &Tools, arch: Arch) -> Result<Cmd> {
     tools.cmd(tool(arch))
 }
 
-/// The same on a machine that may not have it, to be shown.
+/// [`command`] for printing, even if the emulator is missing.
 pub fn command_unchecked(tools: &Tools, arch: Arch) -> Cmd {
     tools.cmd_unchecked(tool(arch))
 }
 
-/// Runs a guest that ends QEMU with `wanted`; what QEMU said where it did not.
+/// Runs a guest that must end QEMU with the status `wanted`; the error is QEMU's message.
 pub fn probe_outcome(cmd: Cmd, wanted: i32) -> Result<(), String> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&lines);
-    let output = Output::to(move |line| seen.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()));
-    let exit = match cmd.output(&output).run() {
+    let (mut lines, ended) = cmd.lines();
+    let exit = match ended {
         Ok(()) => Exit::Status(0),
-        Err(error) => match error.downcast_ref::<Failure>() {
-            Some(failure) => failure.exit,
-            None => return Err(format!("{error:#}")),
-        },
+        Err(error) => exit_of(&error).ok_or_else(|| format!("{error:#}"))?,
     };
     if exit == Exit::Status(wanted) {
         return Ok(());
     }
-    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    let telling = |line: &&String| ["error", "failed", "cannot", "could not"].iter().any(|word| line.to_lowercase().contains(word));
-    Err(lines.iter().find(telling).cloned().unwrap_or_else(|| exit.to_string()))
+    lines.retain(|line| ["error", "failed", "cannot", "could not"].iter().any(|word| line.to_lowercase().contains(word)));
+    Err(lines.into_iter().next().unwrap_or_else(|| exit.to_string()))
 }
 
-/// What to do about a failure, where that is known.
+/// Adds advice to a known failure.
 #[must_use]
 pub fn advise(failure: Failure) -> anyhow::Error {
-    let said = |what: &str| failure.tail.iter().any(|line| line.contains(what));
+    let said = |text: &str| failure.said(text);
     let advice = if said("Could not set up host forwarding rule") {
-        Some("the port for ssh is taken on this machine\nhint: --ssh-port N, or SSH_PORT=N")
+        Some("another program uses the port for ssh on this machine\nhint: --ssh-port N, or SSH_PORT=N")
     } else if said("\"write\" lock") {
         Some("the disk is in use\nhint: is another virtual machine running on it?")
     } else if said("Cannot allocate memory") || said("cannot set up guest memory") {
-        Some("this machine has not that much memory to give\nhint: --memory N, or QEMU_MEMORY=N, in MiB")
+        Some("this machine does not have enough memory for the virtual machine\nhint: --memory N, or QEMU_MEMORY=N, in MiB")
     } else {
         None
     };

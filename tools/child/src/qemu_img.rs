@@ -1,29 +1,25 @@
-//! qemu-img: a raw disk into other formats.
+//! qemu-img: converts raw disks to other formats, and creates and resizes images.
 
-use super::{
-    Cmd, Failure, Output, Tool, Tools,
-    known_tools::Version,
-    version::{self, Found},
-};
+use super::{Cmd, Output, Tool, Tools, failure, known_tools::Version, version, version::Found};
 use anyhow::{Context as _, Result};
 use std::{cell::OnceCell, path::Path};
 
 /// The first with compression_type=zstd.
 const ZSTD_SINCE: Version = [5, 1, 0];
-/// Requests under way at once; more brought nothing on two cores, and the buffers count as our memory.
+/// Parallel requests. More were no faster on two cores, and their buffers count as our memory.
 const COROUTINES: &str = "8";
 
 /// How the clusters of a qcow2 are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// Ten times as fast as zlib at the same size; read by QEMU 5.1 and later.
+    /// Ten times as fast as zlib at the same size; QEMU 5.1 and later read it.
     #[default]
     Zstd,
-    /// Read by everything that reads qcow2.
+    /// Every program that reads qcow2 reads it.
     Zlib,
 }
 
-/// qemu-img.
+/// qemu-img, with the destination of its output.
 pub struct QemuImg {
     tools: Tools,
     output: Output,
@@ -31,13 +27,13 @@ pub struct QemuImg {
 }
 
 impl QemuImg {
-    /// Looks for it. An error when it is missing.
+    /// An error if qemu-img is missing.
     pub fn new(tools: &Tools, output: Output) -> Result<Self> {
         drop(tools.cmd(Tool::QemuImg)?);
         Ok(Self { tools: tools.clone(), output, version: OnceCell::new() })
     }
 
-    /// Its version, asked for once and only where it matters. A development build tells no number: it is taken for a new one.
+    /// Its version, asked for once, when a command depends on it. A development build, which prints no number, counts as new.
     fn version(&self) -> Version {
         *self.version.get_or_init(|| match version::find(&self.tools, Tool::QemuImg) {
             Found::Version(version) => version,
@@ -49,101 +45,98 @@ impl QemuImg {
         Ok(self.tools.cmd(Tool::QemuImg)?.step(step).output(&self.output))
     }
 
+    fn convert(&self, from: &Path, to: &str, options: &[&str], image: &Path, out: &Path) -> Result<()> {
+        let cmd = self.command(format!("converting {} to {to}", from.display()))?;
+        advise(cmd.arg("convert").args(options).arg(image).arg(out).run())
+    }
+
     /// Writes the raw disk `raw` as a compressed qcow2 to `out`.
     pub fn convert_to_qcow2(&self, raw: &Path, out: &Path) -> Result<()> {
         let compression = if self.version() >= ZSTD_SINCE { Compression::Zstd } else { Compression::Zlib };
         self.convert_to_qcow2_with(raw, out, compression)
     }
 
-    /// The same without compression: for an image that is soon made again, so that the time is never won back.
+    /// The same without compression, for an image that will soon be rebuilt: compressing would cost more time than it saves.
     pub fn convert_plain(&self, raw: &Path, out: &Path) -> Result<()> {
-        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
-        advise(cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-m", COROUTINES]).arg(raw).arg(out).run())
+        self.convert(raw, "qcow2", &["-f", "raw", "-O", "qcow2", "-m", COROUTINES], raw, out)
     }
 
-    /// The same in the words of the old Makefile: zlib, in one thread.
+    /// The same with the old Makefile's arguments: zlib, in one thread.
     pub fn convert_as_make_did(&self, raw: &Path, out: &Path) -> Result<()> {
-        let cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
-        advise(cmd.args(["convert", "-c", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(out).run())
+        self.convert(raw, "qcow2", &["-c", "-f", "raw", "-O", "qcow2"], raw, out)
     }
 
-    /// [`resize`](Self::resize) in the words of the old Makefile.
+    /// [`resize`](Self::resize) with the old Makefile's arguments.
     pub fn resize_as_make_did(&self, image: &Path, mebibytes: u64) -> Result<()> {
         let cmd = self.command(format!("making {} a disk of {mebibytes} MiB", image.display()))?;
         advise(cmd.arg("resize").arg(image).arg(format!("{mebibytes}M")).run())
     }
 
-    /// The same, compressed as told. Holes stay holes. Not with `-W`: half the time again, and other bytes every time, as
-    /// clusters then lie in the order in which they happen to be ready.
+    /// The same with this compression. Holes stay holes. Without `-W`, which would halve the time, but write the clusters in the order
+    /// in which they are ready: other bytes every time.
     pub fn convert_to_qcow2_with(&self, raw: &Path, out: &Path, compression: Compression) -> Result<()> {
         let option = match compression {
             Compression::Zstd => "compression_type=zstd",
             Compression::Zlib => "compression_type=zlib",
         };
-        let mut cmd = self.command(format!("converting {} to qcow2", raw.display()))?;
-        cmd = cmd.args(["convert", "-f", "raw", "-O", "qcow2", "-c", "-m", COROUTINES]);
+        let mut options = vec!["-f", "raw", "-O", "qcow2", "-c", "-m", COROUTINES];
         if self.version() >= ZSTD_SINCE {
-            cmd = cmd.args(["-o", option]);
+            options.extend(["-o", option]);
         }
-        advise(cmd.arg(raw).arg(out).run())
+        self.convert(raw, "qcow2", &options, raw, out)
     }
 
     /// Writes the raw disk `raw` as `format` (`vdi`, `parallels`) with its `options` to `out`, as a disk of `size` bytes.
     pub fn convert_grown(&self, raw: &Path, format: &str, options: &str, out: &Path, size: u64) -> Result<()> {
-        // Formats without a resize of their own are made from a raw disk of that size: a sparse overlay of the raw one.
+        // qemu-img cannot resize these formats, so convert from a larger disk: an overlay of the raw one.
         let dir = out.parent().context("an image has a folder")?;
         let grown =
             tempfile::Builder::new().prefix(".grown-").suffix(".qcow2").tempfile_in(dir).context("cannot make a temporary image")?;
         self.create_overlay(raw, "raw", grown.path())?;
-        self.resize_format(grown.path(), "qcow2", size)?;
-        let mut cmd = self.command(format!("converting {} to {format}", raw.display()))?;
-        cmd = cmd.args(["convert", "-f", "qcow2", "-O", format, "-m", COROUTINES]);
+        self.resize(grown.path(), size)?;
+        let mut words = vec!["-f", "qcow2", "-O", format, "-m", COROUTINES];
         if !options.is_empty() {
-            cmd = cmd.args(["-o", options]);
+            words.extend(["-o", options]);
         }
-        advise(cmd.arg(grown.path()).arg(out).run())
+        self.convert(raw, format, &words, grown.path(), out)
     }
 
-    /// The command that makes `out` an empty disk of `mebibytes`.
+    /// The command that creates the empty disk `out`.
     pub fn create_command(tools: &Tools, format: &str, out: &Path, mebibytes: u64) -> Cmd {
         let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making the disk {}", out.display()));
         cmd.args(["create", "-f", format]).arg(out).arg(format!("{mebibytes}M"))
     }
 
-    /// The command that makes `image` a disk of `size`, in qemu-img's words.
+    /// The command that resizes the disk of `image` to `size`, as qemu-img writes it: `20G`.
     pub fn resize_command(tools: &Tools, image: &Path, size: &str) -> Cmd {
         let cmd = tools.cmd_unchecked(Tool::QemuImg).step(format!("making {} a disk of {size}", image.display()));
         cmd.arg("resize").arg(image).arg(size)
     }
 
-    /// Makes the qcow2 `out`, which stands on `base` of the format `format` and takes what is written from then on.
+    /// Creates the qcow2 `out`, an overlay of `base` in the format `format`: writes go to the overlay.
     pub fn create_overlay(&self, base: &Path, format: &str, out: &Path) -> Result<()> {
         let base = std::path::absolute(base)?;
         let cmd = self.command(format!("making an image on top of {}", base.display()))?;
         advise(cmd.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(out).run())
     }
 
-    /// Makes the qcow2 `image` a disk of `size` bytes. Smaller than it is, is refused by qemu-img.
+    /// Grows the disk of the qcow2 `image` to `size` bytes. qemu-img refuses to shrink it.
     pub fn resize(&self, image: &Path, size: u64) -> Result<()> {
-        self.resize_format(image, "qcow2", size)
-    }
-
-    fn resize_format(&self, image: &Path, format: &str, size: u64) -> Result<()> {
         let cmd = self.command(format!("making {} a disk of {} MiB", image.display(), size >> 20))?;
-        advise(cmd.args(["resize", "-q", "-f", format]).arg(image).arg(size.to_string()).run())
+        advise(cmd.args(["resize", "-q", "-f", "qcow2"]).arg(image).arg(size.to_string()).run())
     }
 }
 
-/// Known failures with what to do about them.
+/// Adds advice to known failures.
 fn advise(result: Result<()>) -> Result<()> {
     result.map_err(|error| {
-        let said = |what: &str| error.downcast_ref::<Failure>().is_some_and(|failure| failure.tail.iter().any(|line| line.contains(what)));
+        let said = |text: &str| failure::said(&error, text);
         if said("Failed to get \"write\" lock") || said("Failed to get shared \"write\" lock") {
             error.context("the image is in use by another process\nhint: is a virtual machine running on it?")
         } else if said("No space left on device") {
             error.context("the disk is full")
         } else if said("Use the --shrink option") {
-            error.context("the disk would become smaller than what is in it\nhint: a larger --media-size")
+            error.context("the disk would become smaller than its contents\nhint: a larger --media-size")
         } else {
             error
         }

@@ -1,4 +1,4 @@
-//! `eve-tools` as a static binary, which the tool images hold: compiled by cargo, and looked at before anyone trusts it.
+//! Compiles `eve-tools` with cargo to a static binary for the tool images, and checks that it is static.
 
 use super::{Cmd, Output, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
@@ -11,9 +11,8 @@ use std::{
 /// The crate, and the name of its program.
 const NAME: &str = "eve-tools";
 
-/// Compiles the program for `arch`, which must be this machine's, in the workspace `root`; gives its absolute path. cargo
-/// decides what has to be done; its output goes to `output`. The target folder is our own, because other flags would
-/// otherwise throw away everything that is compiled for xtask.
+/// Compiles the program for `arch`, which must be this machine's, in the workspace `root`; returns its absolute path. It has a target
+/// folder of its own, because its flags would make cargo compile everything of xtask again.
 pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<PathBuf> {
     let cargo = || -> Result<Cmd> { Ok(tools.cmd(Tool::Cargo)?.dir(root)) };
     let host = parse_host(&cargo()?.args(["--version", "--verbose"]).stdout()?)?;
@@ -22,7 +21,7 @@ pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<
     cargo()?
         .args(["build", "--release", "--locked", "--package", NAME, "--target", &host, "--target-dir"])
         .arg(&target_dir)
-        // With --target the flags stay away from build scripts and procedural macros, which cannot be static.
+        // With --target cargo does not use the flags for build scripts and procedural macros, which cannot be static.
         .env("CARGO_ENCODED_RUSTFLAGS", flags(tools))
         .step("compiling the program of the tool images")
         .output(output)
@@ -33,8 +32,8 @@ pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<
     Ok(program)
 }
 
-/// Static linking, and one name for the folder with the sources of foreign crates, whose paths stand in the program's messages:
-/// it must not depend on who compiles it. In this variable flags are separated by a character that no path holds.
+/// Links statically, and replaces the path of cargo's sources, which the program's messages contain, so that the program does not depend
+/// on the user who compiles it. `\x1f` separates the flags in CARGO_ENCODED_RUSTFLAGS.
 fn flags(tools: &Tools) -> OsString {
     let variable = |name: &str| tools.environment().get(OsStr::new(name)).map(PathBuf::from);
     let mut flags = OsString::from("-C\x1ftarget-feature=+crt-static");
@@ -49,7 +48,7 @@ fn flags(tools: &Tools) -> OsString {
 /// The `host: ` line of `cargo --version --verbose`.
 fn parse_host(text: &str) -> Result<String> {
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("`cargo --version --verbose` does not say what host it is for")?.trim().to_owned())
+    Ok(host.context("`cargo --version --verbose` prints no `host: ` line")?.trim().to_owned())
 }
 
 fn check_host(host: &str, arch: Arch) -> Result<()> {
@@ -61,7 +60,7 @@ fn check_host(host: &str, arch: Arch) -> Result<()> {
         other => other,
     };
     if !system.contains("linux") {
-        bail!("the program of the tool images runs on Linux, and cargo here compiles for {host}");
+        bail!("the program of the tool images runs on Linux, but cargo here compiles for {host}");
     }
     if arch.as_str() != own {
         bail!(
@@ -71,7 +70,7 @@ fn check_host(host: &str, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// Whether `elf` is a program for 64 bits that needs no loader (ELF-64 Object File Format 1.5: header and program headers).
+/// An error unless `elf` is a 64-bit program that needs no loader (ELF-64 Object File Format 1.5: header and program headers).
 fn check_static(elf: &[u8]) -> Result<()> {
     const INTERPRETER: u32 = 3;
     let number = |at: usize, len: usize| -> Result<usize> {
@@ -80,7 +79,7 @@ fn check_static(elf: &[u8]) -> Result<()> {
     };
     // Class 2 is 64 bits, data 1 is little-endian.
     if !elf.starts_with(b"\x7fELF\x02\x01") {
-        bail!("it is no ELF program of 64 bits");
+        bail!("it is not a 64-bit ELF program");
     }
     let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
     for index in 0..count {
@@ -99,7 +98,7 @@ mod tests {
     use crate::fake;
     use std::sync::Mutex;
 
-    /// A header and program headers of these types.
+    /// An ELF file with program headers of these types.
     fn elf(types: &[u32]) -> Vec<u8> {
         let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
         bytes.resize(64, 0);
@@ -146,7 +145,7 @@ mod tests {
         let seen = std::sync::Arc::clone(&lines);
         let output = Output::to(move |line| seen.lock().unwrap().push(line.to_owned()));
         let error = build(&fake::tools(folder.path()), folder.path(), Arch::Amd64, &output).unwrap_err();
-        assert!(format!("{error:#}").contains("it is no ELF program of 64 bits"), "{error:#}");
+        assert!(format!("{error:#}").contains("it is not a 64-bit ELF program"), "{error:#}");
         let root = folder.path().display();
         let line = format!(
             "build --release --locked --package eve-tools --target x86_64-unknown-linux-gnu --target-dir {root}/target/static; -C\x1ftarget-feature=+crt-static"

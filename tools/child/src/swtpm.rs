@@ -1,21 +1,19 @@
-//! swtpm, a TPM 2 behind a socket. It is handed a socket that listens already, so that nobody waits for it.
+//! swtpm, a TPM 2 behind a socket. It gets a socket that already listens, so that no caller has to wait for its start.
 
 use super::{Cmd, Failure, Output, Running, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
 use std::{
     fs,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::net::UnixListener,
-    },
+    os::fd::{AsRawFd as _, OwnedFd},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
 };
 
-/// The longest path of a socket, which the kernel's structure gives.
+/// The longest path of a socket: the size of the kernel's structure.
 const LONGEST_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
-/// Starts a TPM that keeps its state in `state` (made when it is missing) and is driven through `socket`. It ends with the
-/// connection, and is killed when the value is dropped.
+/// Starts a TPM with its state in the folder `state` (created if missing) and its control channel at `socket`. It ends when the connection
+/// closes or the value is dropped.
 pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Result<Running> {
     fs::create_dir_all(state).with_context(|| format!("cannot make the TPM's folder {}", state.display()))?;
     let listener = OwnedFd::from(listen(socket)?);
@@ -31,19 +29,19 @@ pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Res
         .spawn()
 }
 
-/// A TPM that went into the background by itself, as lf-edge/eve's Makefile starts it: its socket listens when its command has
-/// ended. It ends with QEMU's connection; where QEMU never came, with this value.
+/// A TPM started with `--daemon`, as lf-edge/eve's Makefile does: its socket listens when the command returns. It ends when QEMU's
+/// connection closes or this value is dropped.
 pub struct Daemon {
     pid_file: PathBuf,
 }
 
-/// The socket in the folder of a [`Daemon`]'s state.
+/// The socket of a [`Daemon`], in the folder of its state.
 #[must_use]
 pub fn daemon_socket(state: &Path) -> PathBuf {
     state.join("swtpm-sock")
 }
 
-/// The command that starts one.
+/// The command that starts a [`Daemon`].
 pub fn daemon_command(tools: &Tools, state: &Path) -> Cmd {
     let (state, socket) = (state.display(), daemon_socket(state));
     tools
@@ -54,7 +52,7 @@ pub fn daemon_command(tools: &Tools, state: &Path) -> Cmd {
         .args(["--log", &format!("file={state}/swtpm.log,level=20"), "--pid", &format!("file={state}/swtpm.pid"), "--tpm2"])
 }
 
-/// Starts one that keeps its state in `state`, which is made when it is missing.
+/// Starts a [`Daemon`] with its state in the folder `state`, which is created if missing.
 pub fn start_daemon(tools: &Tools, state: &Path, output: &Output) -> Result<Daemon> {
     fs::create_dir_all(state).with_context(|| format!("cannot make the TPM's folder {}", state.display()))?;
     check_length(&daemon_socket(state))?;
@@ -68,11 +66,11 @@ pub fn start_daemon(tools: &Tools, state: &Path, output: &Output) -> Result<Daem
 impl Drop for Daemon {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // It removes the file when it ends by itself.
+        // swtpm removes the file when it ends by itself.
         let Some(pid) = fs::read_to_string(&self.pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return };
         let is_it = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "swtpm");
         if is_it && pid > 1 {
-            // SAFETY: plain system call; the process is a swtpm that wrote this file.
+            // SAFETY: a system call without pointers; the process is a swtpm that wrote this file.
             unsafe {
                 libc::kill(pid, libc::SIGTERM);
             }
@@ -80,32 +78,32 @@ impl Drop for Daemon {
     }
 }
 
-/// An error where the path of a socket is longer than the kernel takes.
+/// An error if the path of a socket is longer than the kernel allows.
 pub fn check_length(path: &Path) -> Result<()> {
     let length = path.as_os_str().len();
     if length > LONGEST_PATH {
         bail!(
-            "a socket cannot be at {}: its path has {length} bytes, {LONGEST_PATH} at most\nhint: a shorter TMPDIR, or a tree with a shorter path",
+            "cannot make a socket at {}: its path has {length} bytes, the limit is {LONGEST_PATH}\nhint: a shorter TMPDIR, or a tree with a shorter path",
             path.display()
         );
     }
     Ok(())
 }
 
-/// A socket at `path` that listens.
+/// A listening socket at `path`.
 pub fn listen(path: &Path) -> Result<UnixListener> {
     check_length(path)?;
     UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
 }
 
-/// What to do about a failure, where that is known.
+/// Adds advice to a known failure.
 #[must_use]
 pub fn advise(failure: Failure) -> anyhow::Error {
-    let denied = failure.tail.iter().any(|line| line.contains("Permission denied") || line.contains("Operation not permitted"));
+    let denied = failure.said("Permission denied") || failure.said("Operation not permitted");
     let error = anyhow::Error::from(failure);
     if denied {
         return error.context(
-            "swtpm may not use its folder\nhint: AppArmor of some systems forbids it: ln -s /etc/apparmor.d/usr.bin.swtpm /etc/apparmor.d/disable/ && \
+            "swtpm may not access its folder\nhint: if AppArmor forbids it: ln -s /etc/apparmor.d/usr.bin.swtpm /etc/apparmor.d/disable/ && \
              apparmor_parser -R /etc/apparmor.d/usr.bin.swtpm",
         );
     }

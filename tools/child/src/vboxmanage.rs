@@ -1,48 +1,48 @@
-//! VBoxManage: machines of VirtualBox.
+//! VBoxManage: commands for machines of VirtualBox, and the parser of its list.
 
 use super::{Cmd, Tool, Tools};
 use std::path::Path;
 
-/// The controller that our machines have their disk on.
+/// The controller of our machines' disk.
 const CONTROLLER: &str = "SATA Controller";
 
 fn manage(tools: &Tools, step: &str, verb: &str, name: &str) -> Cmd {
     tools.cmd_unchecked(Tool::VBoxManage).step(format!("{step} the machine {name}")).args([verb, name])
 }
 
-/// Lists machines: `vms` for all, `runningvms` for those that run.
+/// The command that lists machines: `vms` for all, `runningvms` for those that run.
 pub fn list(tools: &Tools, which: &str) -> Cmd {
     tools.cmd_unchecked(Tool::VBoxManage).step("looking for machines").args(["list", which])
 }
 
-/// Whether [`list`] names the machine: a line is its name in quotes, and its id in braces.
+/// Whether the output of [`list`] contains the machine: each line is a name in quotes and an id in braces.
 #[must_use]
 pub fn parse_has(text: &str, name: &str) -> bool {
     text.lines().filter_map(|line| line.trim_end().strip_prefix('"')?.rsplit_once("\" {")).any(|(found, _)| found == name)
 }
 
-/// Presses its power button.
+/// The command that presses its power button.
 pub fn press_power(tools: &Tools, name: &str) -> Cmd {
     manage(tools, "switching off", "controlvm", name).arg("acpipowerbutton")
 }
 
-/// Pulls its plug.
+/// The command that switches it off at once.
 pub fn power_off(tools: &Tools, name: &str) -> Cmd {
     manage(tools, "switching off", "controlvm", name).arg("poweroff")
 }
 
-/// Takes the disk out of it: what is in a machine is deleted with it.
+/// The command that detaches its disk, because deleting a machine deletes attached disks.
 pub fn detach_disk(tools: &Tools, name: &str) -> Cmd {
     let place = ["--storagectl", CONTROLLER, "--port", "0", "--device", "0", "--medium", "none"];
     manage(tools, "taking the disk out of", "storageattach", name).args(place)
 }
 
-/// Deletes it and its folder.
+/// The command that deletes it and its folder.
 pub fn delete(tools: &Tools, name: &str) -> Cmd {
     manage(tools, "deleting", "unregistervm", name).arg("--delete")
 }
 
-/// The commands that make a machine with the disk `vdi` below `folder`, and switch it on.
+/// The commands that create a machine with the disk `vdi` below `folder`, and start it.
 pub fn create_and_start(tools: &Tools, name: &str, cpus: &str, memory: &str, port: u16, vdi: &Path, folder: &Path) -> Vec<Cmd> {
     let modify = || manage(tools, "setting up", "modifyvm", name);
     let mut base = folder.as_os_str().to_owned();

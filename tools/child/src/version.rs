@@ -1,28 +1,21 @@
-//! Which version of a tool is here, and whether it is new enough.
+//! Asks tools for their versions, and compares them with the least version in the table.
 
-use super::{
-    Output, Tool, Tools,
-    known_tools::{Info, Version},
-};
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use super::{Exit, Tool, Tools, failure::exit_of, known_tools::Info, known_tools::Version};
+use std::{fmt, time::Duration};
 
-/// A tool that has not told its version by then hangs.
+/// A tool that has not printed its version by then hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What was found of a tool.
+/// The result of the search for a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing.
+    /// It is not here.
     Missing,
-    /// It is there and does not start, or says nothing that looks like its version.
+    /// It is here, but does not start or prints no version; with the reason.
     Unknown(String),
-    /// It is there; its version does not matter.
+    /// It is here and has no way to print its version.
     Present,
-    /// This version.
+    /// It is here in this version.
     Version(Version),
 }
 
@@ -38,7 +31,7 @@ impl fmt::Display for Found {
 }
 
 impl Found {
-    /// Whether it serves, by the table's minimum.
+    /// Whether it is here in the least version of `info`, or later.
     #[must_use]
     pub fn serves(&self, info: &Info) -> bool {
         match (self, info.minimum.and_then(|(text, _)| parse(text))) {
@@ -50,7 +43,7 @@ impl Found {
     }
 }
 
-/// `7.2.22`; a last zero is left out.
+/// `7.2.22`, or `7.2` if the last number is 0.
 #[must_use]
 pub fn show(version: Version) -> String {
     match version {
@@ -79,7 +72,7 @@ pub fn parse(text: &str) -> Option<Version> {
     Some(version)
 }
 
-/// The version in what a tool printed: the numbers after the first `after` that has some behind it.
+/// The version in a tool's output: the numbers after the first `after` that numbers follow.
 #[must_use]
 pub fn parse_output(text: &str, after: &str) -> Option<Version> {
     text.match_indices(after).find_map(|(at, _)| parse(text[at + after.len()..].trim_start_matches('v')))
@@ -93,20 +86,12 @@ pub fn find(tools: &Tools, tool: Tool) -> Found {
     if info.version_args.is_empty() {
         return Found::Present;
     }
-    // Some print it on standard error, and some end with a status of 1 after it.
-    let lines = Arc::new(Mutex::new(String::new()));
-    let seen = Arc::clone(&lines);
-    let output = Output::to(move |line| {
-        let mut text = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        text.push_str(line);
-        text.push('\n');
-    });
-    let ended = cmd.args(info.version_args).output(&output).timeout(PATIENCE).status_ok();
-    let text = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    match (parse_output(&text, info.version_after), ended) {
+    // Some tools print it on standard error, and some exit with status 1.
+    let (lines, ended) = cmd.args(info.version_args).timeout(PATIENCE).lines();
+    match (parse_output(&lines.join("\n"), info.version_after), ended) {
         (Some(version), _) => Found::Version(version),
-        (None, Err(error)) => Found::Unknown(error.to_string()),
-        (None, Ok(_)) => Found::Unknown(format!("`{}` does not tell its version: {}", info.name, text.lines().next().unwrap_or("nothing"))),
+        (None, Err(error)) if !matches!(exit_of(&error), Some(Exit::Status(_))) => Found::Unknown(error.to_string()),
+        _ => Found::Unknown(format!("`{}` prints no version: {}", info.name, lines.first().map_or("nothing", String::as_str))),
     }
 }
 
@@ -118,7 +103,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_what_the_tools_print() {
-        // As captured on Debian 12 and, for docker and linuxkit, from their releases.
+        // Captured on Debian 12; for docker and linuxkit from their releases.
         for (tool, text, version) in [
             (Tool::Git, "git version 2.47.3\n", [2, 47, 3]),
             (Tool::Git, "git version 2.39.3 (Apple Git-146)\n", [2, 39, 3]),
@@ -156,7 +141,7 @@ mod tests {
             (found.serves(tool.info()), found)
         };
         assert_eq!(state(Tool::QemuImg), (false, Found::Version([4, 2, 1])));
-        assert_eq!(state(Tool::Git), (false, Found::Unknown("`git` does not tell its version: gurgle".into())));
+        assert_eq!(state(Tool::Git), (false, Found::Unknown("`git` prints no version: gurgle".into())));
         assert_eq!(state(Tool::Xorriso), (false, Found::Missing));
         assert_eq!(state(Tool::Ssh), (true, Found::Version([9, 2, 0])));
         let killed = state(Tool::Swtpm);

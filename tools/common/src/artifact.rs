@@ -1,4 +1,4 @@
-//! Files that appear under their names only when they are whole.
+//! Files that get their final names only when they are complete.
 
 use anyhow::{Context as _, Result};
 use std::{
@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// An artifact in the making: written as `.NAME.part` in its own folder, renamed by [`Pending::commit`], removed when
-/// dropped before. The executor holds the tree's lock, so a part that is left over belongs to a dead run and is overwritten.
+/// An unfinished artifact `NAME`, written to `.NAME.part` in the same folder. [`Pending::commit`] renames it; dropping it before that removes
+/// it. The executor holds the tree's lock, so an existing part was left by a dead run and is removed.
 #[derive(Debug)]
 pub struct Pending {
     part: PathBuf,
@@ -17,7 +17,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Makes the folder and clears the way for the part.
+    /// Creates the folder and removes an old part.
     pub fn new(path: &Path) -> Result<Self> {
         let folder = path.parent().context("an artifact has a folder")?;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -27,26 +27,21 @@ impl Pending {
         Ok(Self { part, path: path.to_owned(), done: false })
     }
 
-    /// The temporary name, for a tool that writes the file itself.
+    /// The temporary path, for a tool that writes the file itself.
     #[must_use]
     pub fn part(&self) -> &Path {
         &self.part
     }
 
-    /// The part as a new, empty file to read and write.
+    /// Creates the part as an empty file, open for reading and writing.
     pub fn create(&self) -> Result<File> {
-        File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&self.part)
-            .with_context(|| format!("cannot write `{}`", self.part.display()))
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&self.part);
+        file.with_context(|| format!("cannot write `{}`", self.part.display()))
     }
 
-    /// Gives the whole artifact its name.
+    /// Renames the complete artifact to its final name.
     pub fn commit(mut self) -> Result<()> {
-        std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot put `{}` in its place", self.path.display()))?;
+        std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot rename a complete file to `{}`", self.path.display()))?;
         self.done = true;
         Ok(())
     }
@@ -60,7 +55,7 @@ impl Drop for Pending {
     }
 }
 
-/// Removes what is there of a part, a folder too. Whoever writes it next finds out when it could not be.
+/// Removes a part, which may be a folder. Ignores errors: the next write to the part reports them.
 fn remove(part: &Path) {
     let _ = if part.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         std::fs::remove_dir_all(part)
@@ -69,7 +64,7 @@ fn remove(part: &Path) {
     };
 }
 
-/// Copies a program to `path`, where it may be run.
+/// Copies a program to `path` and makes it executable.
 pub fn install_program(program: &Path, path: &Path) -> Result<()> {
     let pending = Pending::new(path)?;
     std::fs::copy(program, pending.part()).with_context(|| format!("cannot install `{}`", path.display()))?;
@@ -77,14 +72,14 @@ pub fn install_program(program: &Path, path: &Path) -> Result<()> {
     pending.commit()
 }
 
-/// Writes a small file as a whole.
+/// Writes a small file in one step: readers see the old or the new content.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let pending = Pending::new(path)?;
     pending.create()?.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
     pending.commit()
 }
 
-/// Points the link `link` at `target`, in one step.
+/// Creates or replaces the symbolic link `link` to `target` in one step.
 pub fn link_atomically(link: &Path, target: &Path) -> Result<()> {
     let pending = Pending::new(link)?;
     std::os::unix::fs::symlink(target, pending.part()).with_context(|| format!("cannot link `{}`", link.display()))?;

@@ -1,10 +1,10 @@
-//! SHA-256 of files, and digests as text.
+//! The SHA-256 of a file, and bytes as hex digits.
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::{fs::File, io::Read as _, path::Path};
 
-/// The sha256 of a file's content, in hex.
+/// The SHA-256 of a file's content, in hex.
 pub fn sha256_of(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
     let mut hash = Sha256::new();
@@ -18,7 +18,7 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
-/// Lower-case hex digits.
+/// `bytes` as lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

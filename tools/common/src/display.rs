@@ -1,8 +1,8 @@
-//! Durations, sizes and paths as a person reads them.
+//! Durations, sizes and paths as text for people.
 
 use std::{path::Path, time::Duration};
 
-/// A duration for people: `0.04 s`, `12 s`, `3 min 5 s`.
+/// A duration: `0.04 s`, `12 s`, `3 min 5 s`.
 #[must_use]
 pub fn seconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -15,7 +15,7 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// A size for people: `512 B`, `1.0 MiB`.
+/// A size: `512 B`, `1.0 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -28,7 +28,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} GiB")
 }
 
-/// `path` below `root` in short.
+/// `path` relative to `root`, if it is below it.
 #[must_use]
 pub fn short<'p>(path: &'p Path, root: &Path) -> std::path::Display<'p> {
     path.strip_prefix(root).unwrap_or(path).display()

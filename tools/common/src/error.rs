@@ -1,17 +1,17 @@
-//! The one error type at the door: a kind with its exit code, hints, and the printer. Inside, errors are `anyhow`'s.
+//! The error type of `main`: a kind with its exit code, hints, and the printer. All other code uses `anyhow`'s errors, which contain it.
 
 use std::fmt;
 
-/// What went wrong, as far as a script that calls us must tell it apart.
+/// The kinds of errors that a calling script can tell apart by the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Anything without a kind of its own.
+    /// Any other error.
     Failed,
-    /// The words on the command line, or a knob's value.
+    /// A wrong command line or knob value.
     Usage,
-    /// A tool that is not on this machine.
+    /// A missing tool.
     MissingTool,
-    /// Anything at all, for one who called us as make.
+    /// Any error of `cargo xtask make`.
     Make,
 }
 
@@ -28,7 +28,7 @@ impl Kind {
     }
 }
 
-/// An error with a kind. Put it anywhere in an `anyhow` chain; the outermost one decides.
+/// An error with a kind, anywhere in an `anyhow` chain; the outermost one determines the exit code.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -43,20 +43,20 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A mistake in what the person typed or set, with what to type instead after `\nhint: `.
+/// A mistake in the command line or a setting. `message` may end with `\nhint: ` and the correction.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Error { kind: Kind::Usage, message: message.into() }.into()
 }
 
-/// Tools that are missing.
+/// Missing tools.
 pub fn missing_tool(message: impl Into<String>) -> anyhow::Error {
     Error { kind: Kind::MissingTool, message: message.into() }.into()
 }
 
-/// The same error, with make's exit code for failures.
+/// `error` with make's exit code for failures.
 #[must_use]
 pub fn as_make(error: anyhow::Error) -> anyhow::Error {
-    // An empty message is not shown.
+    // `render` skips an empty message.
     error.context(Error { kind: Kind::Make, message: String::new() })
 }
 
@@ -66,7 +66,7 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Failed, |error| error.kind)
 }
 
-/// The text for the person: `error:`, the causes below it, each thing said once, hints last.
+/// The text to print: `error:`, the causes without repetitions, and the hints last.
 #[must_use]
 pub fn render(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -82,7 +82,7 @@ pub fn render(error: &anyhow::Error) -> String {
                 None => plain.push(line),
             }
         }
-        // What a tool or a damaged file brings into a message must not reach the terminal as its commands.
+        // Control characters from a tool or a damaged file must not reach the terminal.
         let plain: String =
             plain.join("\n  ").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();
         if plain.is_empty() || last.contains(&plain) {
@@ -99,7 +99,7 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// The candidate that `word` most likely meant, if one is near enough to be worth naming.
+/// The candidate that is most similar to `word`, if one is similar enough.
 pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     candidates
         .into_iter()
@@ -109,7 +109,7 @@ pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str
         .map(|(_, candidate)| candidate)
 }
 
-/// Optimal string alignment: edits and swaps of neighbours.
+/// Optimal string alignment distance: counts edits and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];

@@ -1,7 +1,7 @@
-//! What several crates of this workspace share: errors with a kind and a hint, architectures, files that appear under
-//! their final name only when they are whole, digests, and sizes and times as text. Depends on no other crate of ours.
+//! Shared by the crates of this workspace: errors with a kind and hints, architectures, files that get their final names only when complete,
+//! digests, and sizes and durations as text. Knows nothing of trees, knobs or tools. Depends on no other crate of ours.
 
-/// As in std, but a closed standard error (`cargo xtask live 2>&1 | head -3`) does not end a build.
+/// std's `eprint!`, which does not panic if standard error is closed (`cargo xtask live 2>&1 | head -3`).
 #[macro_export]
 macro_rules! eprint {
     ($($words:tt)*) => {{
@@ -9,7 +9,7 @@ macro_rules! eprint {
     }};
 }
 
-/// See `eprint!`.
+/// std's `eprintln!`, see `eprint!`.
 #[macro_export]
 macro_rules! eprintln {
     ($($words:tt)*) => {

@@ -1,9 +1,9 @@
-//! Enums that stand for a closed set of words, and the one that every crate needs: the processor architecture.
+//! The macro `words!` for enums whose values are words, and the two such enums that many crates need.
 
 use crate::error::usage;
 use anyhow::Result;
 
-/// Declares an enum whose values are a closed set of words: `as_str`, `Display` and `FromStr` use the word, `WORDS` lists them.
+/// Declares an enum with a word for each value: `as_str`, `Display` and `FromStr` use the word, `WORDS` lists all words.
 #[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -46,27 +46,27 @@ words! {
         Riscv64 = "riscv64" }
 }
 words! {
-    /// What is done with a package.
-    PackageWork { /// It is built, unless its image exists.
-        Build = "build", /// It is built and goes to the registry.
-        Push = "push", /// The registry's index of its architectures is made.
+    /// What to do with a package.
+    PackageWork { /// Build it, unless its image exists.
+        Build = "build", /// Build it and push its image to the registry.
+        Push = "push", /// Push the registry's index of its architectures.
         Manifest = "manifest" }
 }
 
 impl Arch {
-    /// The word for the machine that we run on; amd64 on one that EVE does not know, which [`Arch::host`] refuses.
+    /// The word for this machine's architecture; amd64 if EVE does not support it, which [`Arch::host`] reports.
     #[must_use]
     pub fn host_word() -> &'static str {
         Self::host().unwrap_or(Self::Amd64).as_str()
     }
 
-    /// The machine that we run on; an error on one that EVE does not know.
+    /// This machine's architecture; an error if EVE does not support it.
     pub fn host() -> Result<Self> {
         match std::env::consts::ARCH {
             "x86_64" => Ok(Self::Amd64),
             "aarch64" => Ok(Self::Arm64),
             "riscv64" => Ok(Self::Riscv64),
-            other => Err(usage(format!("this machine is {other}: EVE is built on x86_64, aarch64 and riscv64"))),
+            other => Err(usage(format!("this machine is {other}, but EVE can be built only on x86_64, aarch64 and riscv64"))),
         }
     }
 }

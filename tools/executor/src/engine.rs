@@ -1,14 +1,14 @@
-//! How steps are made: natively in this process, or by docker and linuxkit.
+//! The trait of an engine, which makes steps: natively in this process, or with docker and linuxkit.
 
 use crate::Job;
 use anyhow::Result;
 use child::{Tool, ToolNeed};
 use plan::{Node, Step, steps};
 
-/// The work of a step; what it tells goes to the job.
+/// The work of a step, which reports to its job.
 type Work<'e> = dyn FnOnce(&Job<'_>) -> Result<()> + 'e;
 
-/// How an engine makes one step: the programs that it starts, and the work itself. Made before anything is run, so that all missing
+/// How an engine makes one step: the programs that it starts, and the work. Created for all steps before any runs, so that all missing
 /// programs are reported at once.
 pub struct Making<'e> {
     needs: Vec<ToolNeed>,
@@ -16,19 +16,19 @@ pub struct Making<'e> {
 }
 
 impl<'e> Making<'e> {
-    /// By `run`, which leaves the step's outputs under their names.
+    /// The step is made by `run`, which must write all its outputs.
     pub fn by(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Self {
         Self { needs: vec![], run: Box::new(run) }
     }
 
-    /// The same; it starts `tool`.
+    /// Adds a program that `run` starts.
     #[must_use]
     pub fn with(mut self, tool: Tool, purpose: impl Into<String>) -> Self {
         self.needs.push(ToolNeed::new(tool, purpose));
         self
     }
 
-    /// The programs that it starts.
+    /// The programs that `run` starts.
     #[must_use]
     pub fn needs(&self) -> &[ToolNeed] {
         &self.needs
@@ -37,13 +37,13 @@ impl<'e> Making<'e> {
 
 macro_rules! define_engine {
     ($($method:ident $step:ident,)*) => {
-        /// One way of making steps. Every step has a method. An error of it says why this engine cannot make the step; it is shown
-        /// before anything is made.
+        /// An engine, with one method per step. A method's error says why the engine cannot make the step, and is printed before anything
+        /// is made.
         pub trait Engine: Sync {
-            /// The digest of a package's image when it exists already, for all architectures that are asked for.
+            /// The digest of a package's image, if it exists for all requested architectures.
             fn find_package(&self, package: &steps::BuildPackage) -> Result<Option<String>>;
 
-            /// Removes what a failed node may have left half made under a final name.
+            /// Removes incomplete outputs that a failed node may have left under final names.
             fn clean_up(&self, _failed: &Node) {}
 
             $(
@@ -60,7 +60,7 @@ macro_rules! define_engine {
 }
 plan::for_each_step!(define_engine);
 
-/// Makes `node`: afterwards its outputs stand under their names. What it has to tell goes to `job`.
+/// Makes `node`, all its outputs. Logs and progress go to `job`.
 pub fn make(engine: &dyn Engine, node: &Node, job: &Job<'_>) -> Result<()> {
     let result = making(engine, &node.step).and_then(|making| (making.run)(job));
     if result.is_err() {

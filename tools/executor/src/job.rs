@@ -1,6 +1,6 @@
-//! What an engine tells while it makes a node: a log in a file, progress, warnings.
+//! A node that is being made: its log file, its progress and its warnings.
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use anyhow::{Context as _, Result};
 use child::Output;
 use plan::Node;
@@ -11,55 +11,55 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// One node in the making.
+/// A node that is being made.
 pub struct Job<'p> {
     name: String,
     path: PathBuf,
     log: Mutex<File>,
     verbose: bool,
-    progress: &'p Progress,
+    progress: &'p ProgressLine,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'p> Job<'p> {
-    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p Progress) -> Result<Self> {
+    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p ProgressLine) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
-        // The tools that the node starts append to the same file.
+        // Tools that the node starts append to the same file.
         let _ = std::fs::remove_file(path);
         let log =
             File::options().create(true).append(true).open(path).with_context(|| format!("cannot write the log `{}`", path.display()))?;
         Ok(Self { name: node.id.to_string(), path: path.to_owned(), log: Mutex::new(log), verbose, progress, warnings: Mutex::default() })
     }
 
-    /// The log's path, for a message.
+    /// The path of the log, for messages.
     #[must_use]
     pub fn log_path(&self) -> &Path {
         &self.path
     }
 
-    /// A line for the log; shown too when the person asked to see the tools.
+    /// Writes a line to the log, and prints it if the tools' output is shown.
     pub fn log(&self, line: &str) {
-        // A log that cannot be written must not stop the build.
+        // A failed write to the log must not stop the build.
         let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
         if self.verbose {
             self.progress.line(&format!("{}: {line}", self.name));
         }
     }
 
-    /// Where a tool's output goes that this node starts: to the log.
+    /// The output of the tools that this node starts: the log.
     #[must_use]
     pub fn output(&self) -> Output {
         Output::default().with_log(&self.path)
     }
 
-    /// How far the node is.
+    /// Shows how far the node is.
     pub fn step(&self, detail: &str) {
         self.progress.step(&self.name, detail);
     }
 
-    /// Something that the person must see although the build goes on.
+    /// Prints a warning, and repeats it at the end of the build.
     pub fn warn(&self, line: &str) {
         self.log(&format!("warning: {line}"));
         self.progress.line(&format!("warning: {}: {line}", self.name));

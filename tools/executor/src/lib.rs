@@ -1,4 +1,6 @@
-//! Runs a plan: finds what is up to date, runs the rest in order and in parallel, keeps logs and stamps.
+//! Runs a plan: finds the nodes that are not up to date and makes them, in order and in parallel; writes logs and stamps, holds the lock of
+//! `dist/` and shows progress. How a step is made is left to an engine (`tools/native`, `tools/linuxkit`). Depends on `plan`, `child` and
+//! `common`.
 
 #[macro_use]
 extern crate common;
@@ -23,21 +25,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// Nodes that were made, with the time each took, in the order of their ends.
+pub struct RunSummary {
+    /// The nodes that were made and the time each took, in the order in which they ended.
     pub made: Vec<(NodeId, Duration)>,
-    /// What the nodes warned of.
+    /// The warnings of the nodes.
     pub warnings: Vec<String>,
 }
 
-/// Which build a run makes, and how it runs.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The build, whose stamps and logs are kept.
+    /// The build's folder, with its stamps and logs.
     pub layout: Layout,
-    /// How many nodes at once.
+    /// How many nodes run at once.
     pub jobs: usize,
     /// Whether the tools' output is shown.
     pub verbose: bool,
@@ -46,14 +48,14 @@ pub struct Options {
 /// Whether a node is up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is, with this result.
+    /// It is up to date, with this result.
     Fresh(String),
     /// It must be made, for this reason.
     Stale(String),
 }
 
 impl State {
-    /// Why it must be made; none when it is up to date.
+    /// Why it must be made; none if it is up to date.
     #[must_use]
     pub fn due(&self) -> Option<&str> {
         match self {
@@ -63,7 +65,7 @@ impl State {
     }
 }
 
-/// The state of every node, without making anything: a node whose needs must be made counts as stale.
+/// The state of every node. Makes nothing: a node counts as stale if one of its needs must be made.
 pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTreeMap<NodeId, State>> {
     let mut states: BTreeMap<NodeId, State> = BTreeMap::new();
     for node in &plan.nodes {
@@ -81,7 +83,7 @@ pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTr
         states.insert(node.id.clone(), state);
     }
     let wanted = wanted(plan, &states);
-    // What nobody waits for (the base of a package that exists) need not be made, though it is not there.
+    // A missing node that nothing waits for, such as the base of a package that exists, need not be made.
     for (id, state) in &mut states {
         if !wanted.contains(id) && matches!(state, State::Stale(_)) {
             *state = State::Fresh(String::new());
@@ -90,7 +92,7 @@ pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTr
     Ok(states)
 }
 
-/// A package is content under its own name: when its image exists, what it was made from does not matter.
+/// A package's tag depends on its content: if the image exists, its inputs need not be compared.
 fn is_package(node: &Node) -> bool {
     matches!(node.id, NodeId::Package(..))
 }
@@ -107,7 +109,7 @@ fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, o
     Ok(stamp.stale(node, &needs).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
 }
 
-/// The nodes that the goals wait for: all that they need, but not what a finished package was made from.
+/// The goals and everything that they need, except the needs of packages that exist.
 fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
     let mut wanted = BTreeSet::new();
     let mut pending: Vec<&NodeId> = plan.goals.iter().collect();
@@ -121,20 +123,19 @@ fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
     wanted
 }
 
-/// Makes what is not up to date. The caller holds the tree's lock.
-pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+/// Makes the nodes that are not up to date. The caller must hold the tree's lock.
+pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let states = survey(plan, engine, options)?;
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
-        return Ok(Outcome::default());
+        return Ok(RunSummary::default());
     }
     schedule::run(plan, &wanted(plan, &states), engine, options)
 }
 
-/// Makes `nodes` in their order whatever there is, and keeps no stamps: for what a person asks for by the names of its files.
-/// The caller holds the tree's lock.
-pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<Outcome> {
-    let progress = progress::Progress::new(nodes.len());
-    let mut outcome = Outcome::default();
+/// Makes all `nodes` in order, without stamps: for helpers that work on files from the command line. The caller must hold the tree's lock.
+pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
+    let progress = progress::ProgressLine::new(nodes.len());
+    let mut outcome = RunSummary::default();
     std::thread::scope(|scope| {
         scope.spawn(|| progress.animate());
         let result = nodes.iter().try_for_each(|node| {
@@ -152,13 +153,13 @@ pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Res
     })
 }
 
-/// Makes one node if it must be, given the results of what it needs; gives its result and whether it was made.
+/// Makes one node if it is not up to date, given the results of its needs. Returns its result, and its warnings if it was made.
 fn bring_up_to_date(
     node: &Node,
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
     options: &Options,
-    progress: &progress::Progress,
+    progress: &progress::ProgressLine,
 ) -> Result<(String, Option<Vec<String>>)> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
         State::Fresh(result) => return Ok((result, None)),
@@ -168,11 +169,11 @@ fn bring_up_to_date(
     progress.start(&node.id.to_string(), &reason);
     let stamp = options.layout.stamp(&node.id);
     let before = Stamp::read(&stamp);
-    // A node that fails half-way must not look finished because of an older stamp.
+    // Without this, a node that fails half-way would look complete because of its old stamp.
     let _ = std::fs::remove_file(&stamp);
     engine::make(engine, node, &job)?;
     if let Some(package) = node.step.package() {
-        // Another program may keep the image where we do not look; then the image's name stands for it.
+        // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
         let digest = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
         return Ok((digest, Some(job.finish())));
     }

@@ -1,4 +1,4 @@
-//! What a person sees while nodes run: one live line on a terminal, plain lines elsewhere, the last line in both.
+//! Shows progress while nodes run: one live line on a terminal, plain lines elsewhere.
 
 use common::display::seconds;
 use std::{
@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the live line is drawn again.
+/// How often the live line is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The display of one run. All methods may be called from any thread.
-pub struct Progress {
+/// The progress of one run. All methods may be called from any thread.
+pub struct ProgressLine {
     state: Mutex<State>,
     woken: Condvar,
     terminal: bool,
@@ -26,7 +26,7 @@ struct State {
     drawn: bool,
 }
 
-impl Progress {
+impl ProgressLine {
     /// For `total` nodes.
     #[must_use]
     pub fn new(total: usize) -> Self {
@@ -34,7 +34,7 @@ impl Progress {
         Self { state: Mutex::new(state), woken: Condvar::new(), terminal: std::io::stderr().is_terminal() }
     }
 
-    /// A node starts; `why` is the reason that it does.
+    /// A node starts; `why` is the reason.
     pub fn start(&self, name: &str, why: &str) {
         let mut state = self.lock();
         state.running.insert(name.to_owned(), (Instant::now(), String::new()));
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// A node ended; `note` tells what it made.
+    /// A node ended; `note` describes its result.
     pub fn finish(&self, name: &str, note: Option<&str>) {
         let mut state = self.lock();
         state.done += 1;
@@ -62,14 +62,14 @@ impl Progress {
         self.draw(&mut state);
     }
 
-    /// A line that stays.
+    /// Prints a permanent line.
     pub fn line(&self, text: &str) {
         let mut state = self.lock();
         self.say(&mut state, text);
         self.draw(&mut state);
     }
 
-    /// Draws until [`Progress::close`]; returns at once where there is no terminal.
+    /// Redraws until [`ProgressLine::close`]; returns at once without a terminal.
     pub fn animate(&self) {
         let mut state = self.lock();
         while self.terminal && !state.closed {
@@ -81,7 +81,7 @@ impl Progress {
         }
     }
 
-    /// Ends the display and clears the live line.
+    /// Ends the redrawing and clears the live line.
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -109,15 +109,12 @@ impl Progress {
         if !self.terminal || state.closed || state.running.is_empty() {
             return;
         }
-        let running: Vec<String> = state
-            .running
-            .iter()
-            .map(|(name, (since, detail))| {
-                let detail = if detail.is_empty() { String::new() } else { format!(" {detail},") };
-                format!("{name}{detail} {}", seconds(since.elapsed()))
-            })
-            .collect();
-        // The width is cut, not wrapped: a wrapped line cannot be drawn over.
+        let describe = |(name, (since, detail)): (&String, &(Instant, String))| {
+            let detail = if detail.is_empty() { String::new() } else { format!(" {detail},") };
+            format!("{name}{detail} {}", seconds(since.elapsed()))
+        };
+        let running: Vec<String> = state.running.iter().map(describe).collect();
+        // Cut to 78 characters, because a line that the terminal wraps cannot be redrawn.
         let text: String = format!("[{}/{}] {}", state.done, state.total, running.join(" | ")).chars().take(78).collect();
         eprint!("\r\x1b[K{text}");
         let _ = std::io::stderr().flush();

@@ -1,8 +1,8 @@
-//! Order and parallelism: a node starts when all that it needs is done; the first failure stops new starts.
+//! Starts nodes in parallel, each after all nodes that it needs; after the first failure it starts no more.
 
-use super::{Options, Outcome, bring_up_to_date, progress::Progress};
+use super::{Options, RunSummary, bring_up_to_date, progress::ProgressLine};
 use crate::Engine;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use common::display::{seconds, size};
 use plan::{Node, NodeId, Plan};
 use std::{
@@ -16,8 +16,7 @@ use std::{
 struct Books {
     started: BTreeSet<NodeId>,
     results: BTreeMap<NodeId, String>,
-    running: usize,
-    outcome: Outcome,
+    outcome: RunSummary,
     failure: Option<anyhow::Error>,
 }
 
@@ -25,12 +24,12 @@ struct Shared<'p> {
     nodes: Vec<&'p Node>,
     books: Mutex<Books>,
     changed: Condvar,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
-pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<Outcome> {
+pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
-    let progress = Progress::new(nodes.len());
+    let progress = ProgressLine::new(nodes.len());
     let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
     std::thread::scope(|scope| {
         scope.spawn(|| shared.progress.animate());
@@ -41,10 +40,7 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
         shared.progress.close();
     });
     let books = shared.books.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match books.failure {
-        Some(failure) => Err(failure),
-        None => Ok(books.outcome),
-    }
+    books.failure.map_or(Ok(books.outcome), Err)
 }
 
 impl Shared<'_> {
@@ -52,7 +48,7 @@ impl Shared<'_> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a node that can start; none when all are done or one has failed.
+    /// Waits for a node that can start; none if all are done or one has failed.
     fn next(&self, wanted: &BTreeSet<NodeId>) -> Option<(&Node, BTreeMap<String, String>)> {
         let mut books = self.lock();
         loop {
@@ -65,7 +61,6 @@ impl Shared<'_> {
             });
             if let Some(node) = ready {
                 books.started.insert(node.id.clone());
-                books.running += 1;
                 let results = node.needs.iter().filter_map(|need| Some((need.id.to_string(), books.results.get(&need.id)?.clone())));
                 return Some((node, results.collect()));
             }
@@ -77,11 +72,10 @@ impl Shared<'_> {
 fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) {
     while let Some((node, needs)) = shared.next(wanted) {
         let since = Instant::now();
-        // A panic must not leave the others waiting for this node.
+        // After a panic the other threads must not wait for this node.
         let made = catch_unwind(AssertUnwindSafe(|| bring_up_to_date(node, needs, engine, options, &shared.progress)));
-        let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step broke: this is a defect of xtask")));
+        let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step panicked: this is a bug in xtask")));
         let mut books = shared.lock();
-        books.running -= 1;
         match result {
             Ok((result, made)) => {
                 books.results.insert(node.id.clone(), result);
@@ -94,17 +88,14 @@ fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, opt
             }
             Err(error) => {
                 let failed = format!("{} failed after {}", node.id, seconds(since.elapsed()));
-                let error = Err::<(), _>(error).context(failed);
-                if let Err(error) = error {
-                    books.failure.get_or_insert(error);
-                }
+                books.failure.get_or_insert(error.context(failed));
             }
         }
         shared.changed.notify_all();
     }
 }
 
-/// What a node made, in a few words.
+/// A note about a node's result.
 fn note(node: &Node) -> String {
     let bytes: Option<u64> = node.outputs.iter().map(|path| path.symlink_metadata().ok().filter(|m| m.is_file()).map(|m| m.len())).sum();
     match bytes {
@@ -117,10 +108,11 @@ fn note(node: &Node) -> String {
 mod tests {
     use super::*;
     use crate::Making;
+    use anyhow::Context as _;
     use plan::{Layout, Need, steps};
     use std::{any::Any, path::PathBuf, time::Duration};
 
-    /// Writes small files slowly; the one called `broken` breaks.
+    /// Writes small files slowly; panics at the text `broken`.
     struct Slow;
 
     macro_rules! slow_engine {
@@ -174,6 +166,6 @@ mod tests {
     fn nodes_wait_for_each_other_and_a_broken_one_ends_it_all() {
         assert_eq!(outcome("fine").expect("made"), ["a", "b", "c"]);
         let error = format!("{:#}", outcome("broken").expect_err("broken"));
-        assert!(error.starts_with("a failed after") && error.ends_with("the step broke: this is a defect of xtask"), "{error}");
+        assert!(error.starts_with("a failed after") && error.ends_with("the step panicked: this is a bug in xtask"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! What a node was made from, kept beside its artifacts as readable JSON, and the comparison that says why it must be
-//! made again.
+//! The stamp of a node: what it was made from, as JSON beside its artifacts. Comparing it with the node tells why the node must be made
+//! again.
 
 use anyhow::{Context as _, Result};
 use common::{
@@ -15,35 +15,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The record of one made node.
+/// The record of a node that was made.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// The node's own inputs by name.
     inputs: BTreeMap<String, String>,
-    /// The results of the nodes that it needed, by name.
+    /// The results of the nodes that it needs, by name.
     needs: BTreeMap<String, String>,
-    /// Its files.
+    /// Its output files.
     outputs: BTreeMap<PathBuf, Output>,
 }
 
-/// A file as it was when it was made.
+/// The state of an output file when it was made.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Output {
     /// Bytes.
     size: u64,
-    /// Nanoseconds since the epoch; together with the size it tells whether anybody touched the file.
+    /// Nanoseconds since the epoch; with the size it tells whether the file was changed later.
     mtime: i128,
     /// `sha256:…` of the content, or `link:TARGET`.
     digest: String,
 }
 
 impl Stamp {
-    /// The stamp at `path`; none when it is missing or not readable as one.
+    /// The stamp at `path`; none if it is missing or invalid.
     pub fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
-    /// Records `node`, whose files have just been made from `needs`.
+    /// The stamp of `node`, whose files have just been made from the results `needs`.
     pub fn of(node: &Node, needs: BTreeMap<String, String>) -> Result<Self> {
         let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
         let outputs = node.outputs.iter().map(|path| Ok((path.clone(), output(path)?))).collect::<Result<_>>()?;
@@ -55,7 +55,7 @@ impl Stamp {
         write_atomically(path, &serde_json::to_vec_pretty(self)?)
     }
 
-    /// One digest that stands for all files of the node.
+    /// One digest over all files of the node.
     #[must_use]
     pub fn result(&self) -> String {
         let mut hash = Sha256::new();
@@ -68,14 +68,14 @@ impl Stamp {
         format!("sha256:{}", hex(&hash.finalize()))
     }
 
-    /// Why `node` must be made again although this stamp exists; none when it is up to date.
+    /// Why `node` must be made again; none if it is up to date.
     #[must_use]
     pub fn stale(&self, node: &Node, needs: &BTreeMap<String, String>) -> Option<String> {
         let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
         difference(&self.inputs, &inputs, true).or_else(|| difference(&self.needs, needs, false)).or_else(|| self.changed_output(node))
     }
 
-    /// Files of this stamp that `next` has not.
+    /// Files of this stamp that are not in `next`.
     pub fn gone<'s>(&'s self, next: &'s Self) -> impl Iterator<Item = &'s Path> {
         self.outputs.keys().filter(|path| !next.outputs.contains_key(*path)).map(PathBuf::as_path)
     }
@@ -96,7 +96,7 @@ impl Stamp {
     }
 }
 
-/// The first difference between two sets of values, as a sentence.
+/// A sentence about the first difference between two sets of values.
 fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, show: bool) -> Option<String> {
     for (name, value) in new {
         match old.get(name) {
@@ -109,7 +109,7 @@ fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, sh
     old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is gone"))
 }
 
-/// Size and time of a file, or of all that is below a folder: what tells that somebody touched it.
+/// Size and time of a file, or of everything below a folder, to detect changes.
 fn look(path: &Path, metadata: &std::fs::Metadata) -> (u64, i128) {
     if !metadata.is_dir() {
         return (metadata.len(), mtime(metadata));

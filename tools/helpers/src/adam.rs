@@ -32,8 +32,8 @@ impl Options {
         match &self.request {
             AdamRequest::GetConfig => adam.config(uuid),
             AdamRequest::SetConfig(file) => adam.set_config(uuid, file),
-            AdamRequest::Logs => adam.told("logs", uuid),
-            AdamRequest::Info => adam.told("info", uuid),
+            AdamRequest::Logs => adam.messages("logs", uuid),
+            AdamRequest::Info => adam.messages("info", uuid),
         }
     }
 }

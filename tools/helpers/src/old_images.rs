@@ -35,12 +35,12 @@ pub fn find_old_images(ctx: &Ctx, options: &Options) -> Result<Vec<String>> {
 }
 
 /// The ids to remove. `images` come in docker's order, the newest first.
-fn choose(images: &[docker::Image], present: &BTreeSet<String>, names: &[String]) -> Vec<String> {
-    let mut by_name: BTreeMap<&str, Vec<&docker::Image>> = BTreeMap::new();
+fn choose(images: &[docker::ImageRow], present: &BTreeSet<String>, names: &[String]) -> Vec<String> {
+    let mut by_name: BTreeMap<&str, Vec<&docker::ImageRow>> = BTreeMap::new();
     for image in images {
         by_name.entry(&image.repository).or_default().push(image);
     }
-    let is_present = |image: &&docker::Image| {
+    let is_present = |image: &&docker::ImageRow| {
         let reference = format!("{}:{}", image.repository, image.tag);
         present.contains(&reference) || reference.rsplit_once('-').is_some_and(|(plain, _)| present.contains(plain))
     };
@@ -71,8 +71,8 @@ fn choose(images: &[docker::Image], present: &BTreeSet<String>, names: &[String]
 mod tests {
     use super::*;
 
-    fn image(repository: &str, tag: &str, id: &str) -> docker::Image {
-        docker::Image { repository: repository.into(), tag: tag.into(), id: id.into() }
+    fn image(repository: &str, tag: &str, id: &str) -> docker::ImageRow {
+        docker::ImageRow { repository: repository.into(), tag: tag.into(), id: id.into() }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The formats of the live disk: the words of IMAGE_FORMAT, and a table with one row a format, which holds everything that the plan
-//! and the command line know of it. How an engine makes the bytes is in `tools/native/src/convert.rs`.
+//! The formats of the live disk: the values of IMAGE_FORMAT, and a table with one row per format for the plan and the command line. The
+//! engines convert the disk: `tools/native/src/convert.rs`.
 
 common::words! {
     /// A format of the live disk image.
@@ -16,37 +16,37 @@ common::words! {
 /// One format of the live disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
-    /// Which.
+    /// The format.
     pub format: ImageFormat,
-    /// The verb that makes it.
+    /// The verb that builds it.
     pub verb: &'static str,
     /// The verb's line of help.
     pub help: &'static str,
     /// The name of the disk's file.
     pub file: &'static str,
-    /// How the raw disk becomes it.
+    /// How the raw disk is converted.
     pub conversion: Conversion,
-    /// What goes into its bytes besides the raw disk and MEDIA_SIZE.
+    /// Values that its bytes depend on, besides the raw disk and MEDIA_SIZE.
     pub reads: &'static [Reads],
-    /// QEMU boots it, and can write to it.
+    /// QEMU boots it and can write to it.
     pub boots_in_qemu: bool,
 }
 
-/// How a raw disk becomes another format.
+/// How a raw disk is converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conversion {
-    /// It is the raw disk.
+    /// Not at all.
     None,
-    /// To qcow2, compressed unless LIVE_UPDATE is on; qemu-img resizes the result.
+    /// To qcow2 with qemu-img, which also resizes the result; compressed unless LIVE_UPDATE is on.
     Qcow2,
-    /// By `qemu-img convert -O NAME -o OPTIONS`, from a disk that has been grown to MEDIA_SIZE, for qemu-img cannot resize the result.
+    /// With `qemu-img convert -O NAME -o OPTIONS`, from a disk grown to MEDIA_SIZE before, because qemu-img cannot resize the result.
     Grown {
         /// qemu-img's name of the format.
         name: &'static str,
         /// qemu-img's options of the format; empty for none.
         options: &'static str,
     },
-    /// To a folder with the disk, by qemu-img, and its description.
+    /// To a folder with the disk, converted by qemu-img, and its description.
     Bundle,
     /// To a compressed archive, in this process.
     Archive,
@@ -60,10 +60,10 @@ impl Conversion {
     }
 }
 
-/// A value that goes into the bytes of some formats.
+/// A value that the bytes of some formats depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// The time of the commit.
+    /// The commit's time.
     Time,
     /// PARALLELS_UUID.
     ParallelsUuid,
@@ -131,7 +131,7 @@ pub const FORMATS: &[Format] = &[
         verb: "live-vhd",
         help: "the same as a fixed vhd, for Azure",
         file: "live.vhd",
-        // Without force_size the disk gets a size that cylinders, heads and sectors can express.
+        // Without force_size qemu-img rounds the size up to whole cylinders.
         conversion: Conversion::Grown { name: "vpc", options: "subformat=fixed,force_size=on" },
         reads: &[Reads::Time],
         boots_in_qemu: false,
@@ -142,7 +142,7 @@ impl ImageFormat {
     /// The format's row.
     #[must_use]
     pub fn row(self) -> &'static Format {
-        FORMATS.iter().find(|row| row.format == self).expect("every format has a row; a test looks")
+        FORMATS.iter().find(|row| row.format == self).expect("a test checks that every format has a row")
     }
 }
 

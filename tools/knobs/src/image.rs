@@ -1,13 +1,14 @@
-//! What is built: the image, its packages, and how this machine gets at what it needs.
+//! The knobs of the image, of packages, and of this machine.
 
-use crate::{Compression, ImageFormat, InstallerFormat, RootfsFormat, VerificationFormat, parse};
+use crate::known::{OPTIONS, SECRET, SWITCH, complete};
+use crate::{Compression, ImageFormat, InstallTools, InstallerFormat, RootfsFormat, VerificationFormat, parse};
 use clap::Args;
 use common::{Arch, PackageWork};
 use std::path::PathBuf;
 
-/// Content and form of the image.
+/// Contents and format of the image.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs of the image")]
+#[command(next_help_heading = "Knobs of the image", mut_args = complete)]
 pub struct ImageKnobs {
     /// version of the image; from git when unset
     #[arg(id = "ROOTFS_VERSION", long = "rootfs-version", value_name = "TEXT", value_parser = parse::version)]
@@ -34,12 +35,12 @@ pub struct ImageKnobs {
     #[arg(id = "MEDIA_SIZE", long = "media-size", value_name = "MIB", default_value = "32768", value_parser = parse::number(1, 16 << 20))]
     pub media_size: u64,
     /// development build: packages that have a build-dev.yml use it, and the version ends in -dev
-    #[arg(id = "DEV", long = "dev", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    #[arg(id = "DEV", long = "dev", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub dev: bool,
-    /// tag for every package instead of its own
+    /// tag that replaces every package's own
     #[arg(id = "EVE_HASH", long = "eve-hash", value_name = "TEXT")]
     pub eve_hash: Option<String>,
-    /// what `installer` makes: a disk, an ISO, or a tar for a network boot
+    /// format of `installer`: a disk, an ISO, or a tar for a network boot
     #[arg(id = "INSTALLER_IMG_FORMAT", long = "installer-image-format", value_name = "WORD", default_value = "raw", value_parser = parse::word::<InstallerFormat>(InstallerFormat::WORDS))]
     pub installer_format: InstallerFormat,
     /// format of the verification image
@@ -48,10 +49,10 @@ pub struct ImageKnobs {
     /// board or variant of the image, such as imx8mq_evk; generic when unset
     #[arg(id = "PLATFORM", long = "platform", value_name = "TEXT", default_value = "generic")]
     pub platform: String,
-    /// image of the kernel, for a tree that takes its kernel from another repository
+    /// image of the kernel, on trees whose kernel is built in another repository
     #[arg(id = "KERNEL_TAG", long = "kernel-tag", value_name = "TEXT")]
     pub kernel_tag: Option<String>,
-    /// configuration of that kernel, as in the names of its images
+    /// configuration of that kernel, part of its image's tag
     #[arg(id = "KERNEL_CONFIG_FLAVOR", long = "kernel-config-flavor", value_name = "TEXT")]
     pub kernel_flavor: Option<String>,
     /// kernel file that replaces the one in rootfs.tar, to try it
@@ -60,50 +61,50 @@ pub struct ImageKnobs {
     /// partitions of the live disk, such as `efi conf imga`; the tree's own when unset
     #[arg(id = "LIVE_PART_SPEC", long = "live-part-spec", value_name = "TEXT")]
     pub live_parts: Option<String>,
-    /// quick round during development: an ext4 root file system made from what changed, on an uncompressed disk
-    #[arg(id = "LIVE_UPDATE", long = "live-update", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    /// fast rebuild during development: an ext4 root file system that reuses the previous rootfs.tar, on an uncompressed disk
+    #[arg(id = "LIVE_UPDATE", long = "live-update", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub live_update: bool,
     /// build the packages of the root file system before it, instead of fetching their images
-    #[arg(id = "ROOTFS_DEPS", long = "rootfs-deps", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    #[arg(id = "ROOTFS_DEPS", long = "rootfs-deps", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub rootfs_deps: bool,
-    /// packages that have a build-rstats.yml use it, to watch resources at run time
-    #[arg(id = "RSTATS", long = "rstats", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    /// packages that have a build-rstats.yml use it: they measure their use of resources at run time
+    #[arg(id = "RSTATS", long = "rstats", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub rstats: bool,
-    /// architecture at the end of image tags; ZARCH when unset
+    /// architecture at the end of image tags in templates; ZARCH when unset
     #[arg(id = "DOCKER_ARCH_TAG", long = "docker-arch-tag", value_name = "TEXT")]
     pub docker_arch_tag: Option<String>,
-    /// first part of the version of a build that is no release
+    /// first part of the version, unless the commit is a release
     #[arg(id = "EVE_SNAPSHOT_VERSION", long = "snapshot-version", value_name = "TEXT", default_value = "0.0.0", value_parser = parse::version)]
     pub snapshot_version: String,
     /// id of the disk in a Parallels bundle
     #[arg(id = "PARALLELS_UUID", long = "parallels-uuid", value_name = "UUID", default_value = "{5fbaabe3-6958-40ff-92a7-860e329aab41}")]
     pub parallels_uuid: String,
-    /// file of the bill of materials; rootfs.spdx.json beside rootfs.img when unset
+    /// path of the bill of materials; rootfs.spdx.json beside rootfs.img when unset
     #[arg(id = "SBOM", long = "sbom-file", value_name = "PATH")]
     pub sbom: Option<PathBuf>,
-    /// version of syft, which lists the bill of materials
+    /// version of syft, which writes the bill of materials
     #[arg(id = "SYFT_VERSION", long = "syft-version", value_name = "TEXT", default_value = "v0.78.0")]
     pub syft_version: String,
 }
 
-/// What is done with packages, and how linuxkit is called for it.
+/// How packages are built, and how linuxkit is called for that.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs of packages")]
+#[command(next_help_heading = "Knobs of packages", mut_args = complete)]
 pub struct PackageKnobs {
-    /// what is done with a package
+    /// build packages, push them too, or push only the registry's index of their architectures
     #[arg(id = "LINUXKIT_PKG_TARGET", long = "pkg-target", value_name = "WORD", default_value = "build", value_parser = parse::word::<PackageWork>(PackageWork::WORDS))]
     pub work: PackageWork,
     /// options of `linuxkit pkg` that replace --hash and --release
-    #[arg(id = "LINUXKIT_OPTS", long = "linuxkit-opts", value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    #[arg(id = "LINUXKIT_OPTS", long = "linuxkit-opts", value_name = OPTIONS, default_value = "")]
     pub linuxkit_options: String,
     /// release tag for pushed packages; from git when unset
     #[arg(id = "EVE_REL", long = "eve-rel", value_name = "TEXT")]
     pub release: Option<String>,
-    /// build packages although their images exist
-    #[arg(id = "FORCE_BUILD", long = "force-build", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::force)]
+    /// build packages even if their images exist
+    #[arg(id = "FORCE_BUILD", long = "force-build", value_name = SWITCH, default_value = "n", value_parser = parse::force)]
     pub force: bool,
     /// remove docker's dangling images after each package, also those of other projects
-    #[arg(id = "PRUNE", long = "prune", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    #[arg(id = "PRUNE", long = "prune", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub prune: bool,
     /// linuxkit's remote builders: PLATFORM=CONTEXT[,PLATFORM=CONTEXT…]
     #[arg(id = "BUILDERS", long = "builders", value_name = "TEXT")]
@@ -113,9 +114,9 @@ pub struct PackageKnobs {
     pub progress: String,
 }
 
-/// Where this machine gets packages and tools from, and how much it tells.
+/// Where this machine gets packages and tools, and how much it prints.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs of this machine")]
+#[command(next_help_heading = "Knobs of this machine", mut_args = complete)]
 pub struct HostKnobs {
     /// URI of the Debian archive; from the machine's apt sources when unset
     #[arg(id = "DEBIAN_MIRROR", long = "debian-mirror", value_name = "URI")]
@@ -123,25 +124,25 @@ pub struct HostKnobs {
     /// URI of Debian's security archive; from the machine's apt sources when unset
     #[arg(id = "DEBIAN_SECURITY_MIRROR", long = "debian-security-mirror", value_name = "URI")]
     pub debian_security_mirror: Option<String>,
-    /// auto: install a missing tool if we are root and apt is here; never: name it only
-    #[arg(id = "INSTALL_TOOLS", long = "install-tools", value_name = "WORD", default_value = "auto", value_parser = parse::word::<crate::InstallTools>(crate::InstallTools::WORDS))]
-    pub install_tools: crate::InstallTools,
+    /// auto: install missing tools if run as root on a machine with apt; never: only report them
+    #[arg(id = "INSTALL_TOOLS", long = "install-tools", value_name = "WORD", default_value = "auto", value_parser = parse::word::<InstallTools>(InstallTools::WORDS))]
+    pub install_tools: InstallTools,
     /// container tool of the linuxkit engine: docker, or podman by name
     #[arg(id = "DOCKER", long = "docker", value_name = "TEXT", default_value = "docker")]
     pub docker: String,
     /// proxy for plain HTTP, also inside builder images
-    #[arg(id = "HTTP_PROXY", long = "http-proxy", value_name = "SECRET")]
+    #[arg(id = "HTTP_PROXY", long = "http-proxy", value_name = SECRET)]
     pub http_proxy: Option<String>,
     /// proxy for HTTPS, also inside builder images
-    #[arg(id = "HTTPS_PROXY", long = "https-proxy", value_name = "SECRET")]
+    #[arg(id = "HTTPS_PROXY", long = "https-proxy", value_name = SECRET)]
     pub https_proxy: Option<String>,
     /// hosts that need no proxy
     #[arg(id = "NO_PROXY", long = "no-proxy", value_name = "TEXT")]
     pub no_proxy: Option<String>,
-    /// proxy for everything else
-    #[arg(id = "ALL_PROXY", long = "all-proxy", value_name = "SECRET")]
+    /// proxy for all other protocols
+    #[arg(id = "ALL_PROXY", long = "all-proxy", value_name = SECRET)]
     pub all_proxy: Option<String>,
-    /// show the tools' own output while they run
-    #[arg(id = "V", long = "verbose-tools", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    /// print the tools' own output while they run
+    #[arg(id = "V", long = "verbose-tools", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub verbose: bool,
 }

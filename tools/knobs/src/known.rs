@@ -1,4 +1,4 @@
-//! All knobs as data: for the reference page, completion, near misses and `summary`. Built from the groups' own declarations.
+//! All knobs as data, built from the declarations of the groups: for the reference page, completion, near misses and `summary`.
 
 use crate::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, Knobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,
@@ -47,18 +47,18 @@ pub struct MoreKnobs {
     pub tools: ToolKnobs,
 }
 
-/// One knob, as its declaration says.
+/// One knob, built from its declaration.
 #[derive(Clone, Debug)]
 pub struct Knob {
-    /// Its name in the environment, after `make` and in `xtask.toml`: the old Makefile's where it had one.
+    /// Its name in the environment, in `VAR=value` and in `xtask.toml`: the old Makefile's variable if it had one.
     pub name: String,
-    /// Further names that mean the same.
+    /// Other names for it.
     pub aliases: Vec<String>,
     /// Its flag, without `--`.
     pub flag: String,
-    /// The values that it takes, in words.
+    /// Its values, for people.
     pub values: String,
-    /// Its default; empty when it is unset or depends on the machine.
+    /// Its default; empty if it has none or one that depends on the machine.
     pub default: String,
     /// One line of help.
     pub help: String,
@@ -71,9 +71,10 @@ impl Knob {
         let values = match hint.as_str() {
             _ if !words.is_empty() => words.join(", "),
             SWITCH => "y, n".to_owned(),
-            SECRET => "text, shown nowhere".to_owned(),
+            SECRET => "text, never printed".to_owned(),
             "MIB" => "MiB".to_owned(),
             "N" => "number".to_owned(),
+            OPTIONS => "text".to_owned(),
             other => other.to_lowercase(),
         };
         let default = arg.get_default_values().first().filter(|_| !arg.is_hide_default_value_set());
@@ -87,7 +88,7 @@ impl Knob {
         }
     }
 
-    /// Its name and its further names.
+    /// Its name and aliases.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
     }
@@ -97,13 +98,24 @@ impl Knob {
 pub(crate) const SWITCH: &str = "y|n";
 /// The value name of a text that no output may show.
 pub(crate) const SECRET: &str = "SECRET";
+/// The value name of options for another program.
+pub(crate) const OPTIONS: &str = "OPTIONS";
 
-/// The word that stands for the value in the help of `arg`.
+/// Adds the settings that all knobs with the same value name have.
+pub(crate) fn complete(arg: Arg) -> Arg {
+    match value_name(&arg).as_str() {
+        SWITCH => arg.num_args(0..=1).require_equals(true).default_missing_value("y"),
+        OPTIONS => arg.allow_hyphen_values(true),
+        _ => arg,
+    }
+}
+
+/// The value name in the help of `arg`.
 pub(crate) fn value_name(arg: &Arg) -> String {
     arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Whether an argument of a command is a knob: their ids are old variables, in capitals.
+/// Whether an argument of a command is a knob: the ids of knobs are upper-case variables.
 pub(crate) fn is_knob(arg: &Arg) -> bool {
     arg.get_id().as_str().starts_with(|c: char| c.is_ascii_uppercase())
 }

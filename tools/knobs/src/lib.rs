@@ -1,7 +1,7 @@
-//! Every knob that a person may set: its type, default, help, flag and old name stand together in one field of a group, such as
-//! [`ImageKnobs`] or [`RunKnobs`], and commands flatten the groups that they use. A value comes from the target's name, the command
-//! line (flag or `VAR=value`), the environment, the tree's profile or the default, in this order; [`RawKnobs`] gathers the texts,
-//! clap checks them. Reads no environment and no file itself.
+//! Declares, checks and freezes the knobs. One field of a group, such as [`ImageKnobs`], declares a knob's type, default, help, flag and old
+//! name; commands flatten the groups that they use. A value comes from the target's name, the command line (flag or `VAR=value`), the
+//! environment, the tree's profile or the default, in this order: [`RawKnobs`] collects the texts, clap checks them. Reads no environment
+//! and no file itself. Depends on `common` only.
 
 mod formats;
 mod image;
@@ -28,18 +28,18 @@ use std::{fmt, path::Path};
 common::words! {
     /// A file system of rootfs.img.
     RootfsFormat { /// squashfs, read-only and compressed.
-        Squash = "squash", /// ext4, for the debugging of what writes to it.
+        Squash = "squash", /// ext4, writable, for debugging.
         Ext4 = "ext4" }
 }
 common::words! {
     /// A compressor of the squashfs.
-    Compression { /// Small.
-        Xz = "xz", /// Fast.
+    Compression { /// Smaller.
+        Xz = "xz", /// Faster.
         Gzip = "gzip" }
 }
 
 common::words! {
-    /// What installs EVE.
+    /// A format of the installer.
     InstallerFormat { /// A disk.
         Raw = "raw", /// A CD, or a stick.
         Iso = "iso", /// A tar for a network boot.
@@ -51,13 +51,13 @@ common::words! {
         Raw = "raw" }
 }
 common::words! {
-    /// What happens when a tool is missing.
-    InstallTools { /// It is installed, if we are root and apt is here.
-        Auto = "auto", /// It is named in an error.
+    /// What to do about a missing tool.
+    InstallTools { /// Install it, if xtask runs as root and apt is here.
+        Auto = "auto", /// Report it in an error.
         Never = "never" }
 }
 
-/// The knobs that every command of a tree takes, because its version, tags and plans depend on them. Total, checked, and never changed.
+/// The knobs of every command that works on a tree, because its version, tags and plans depend on them. Checked, and never changed.
 #[derive(Args, Clone)]
 pub struct Knobs {
     /// The image.
@@ -72,20 +72,20 @@ pub struct Knobs {
     /// This machine's own architecture, which is no knob.
     #[arg(skip = Arch::Amd64)]
     pub host_arch: Arch,
-    /// Value and source of every knob of the command, for `summary`.
+    /// The value and source of each of the command's knobs, for `summary`.
     #[arg(skip)]
     pub origins: Vec<Origin>,
 }
 
 impl Knobs {
-    /// The knobs among `matches` of `command`, into which `raw` was injected. `root` is the tree's root.
+    /// The knobs in `matches` of `command`, which got `raw` by [`RawKnobs::inject`]. `root` is the tree's root.
     pub fn of_matches(command: &Command, matches: &ArgMatches, raw: &RawKnobs, root: &Path) -> Result<Self> {
         let mut knobs = Self::from_arg_matches(matches).map_err(|error| refuse(&error, command, raw))?;
         knobs.host_arch = Arch::host()?;
         knobs.origins = origins(command, matches, raw)?;
         knobs.image.conf_dir = root.join(&knobs.image.conf_dir);
         if knobs.image.live_update {
-            // The next round writes into the file system of this one, so it must be writable.
+            // The next build writes into the file system of this one, so it must be writable.
             knobs.image.rootfs_format = RootfsFormat::Ext4;
         }
         Ok(knobs)
@@ -98,7 +98,7 @@ impl Knobs {
         Self::of_matches(&command, &matches, raw, root)
     }
 
-    /// Where the value of the knob `name` came from.
+    /// The source of the value of the knob `name`.
     #[must_use]
     pub fn source(&self, name: &str) -> Source {
         self.origins.iter().find(|origin| origin.name == name).map_or(Source::Default, |origin| origin.source)
@@ -106,7 +106,7 @@ impl Knobs {
 }
 
 impl fmt::Debug for Knobs {
-    /// Values as `summary` shows them, so that no secret gets into a message.
+    /// The values as `summary` shows them, without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.origins).finish()
     }

@@ -1,9 +1,9 @@
-//! Parsers of knobs' values, for clap. An error says what the knob takes; which knob it is, and who set it, the caller adds.
+//! clap's parsers of knob values. An error names the allowed values; the caller adds the knob and the value's source.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
 
-/// One word of a closed set that was declared by `common::words!`.
+/// One word of an enum declared with `common::words!`.
 pub fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err = String> + Clone + Send + Sync + 'static,
@@ -33,16 +33,16 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The same, or linuxkit's option, which the old Makefile took as the value of `FORCE_BUILD`.
+/// Yes or no, or `--force`: the old Makefile passed the value of `FORCE_BUILD` to linuxkit.
 pub fn force(text: &str) -> Result<bool, String> {
     if text == "--force" { Ok(true) } else { switch(text) }
 }
 
-/// A version: it becomes the name of a folder and a part of image names.
+/// A version: it becomes the name of a folder and part of image names.
 pub fn version(text: &str) -> Result<String, String> {
     let is_odd = |c: char| !c.is_ascii_alphanumeric() && !"._-+".contains(c);
     if text.starts_with(['.', '-']) || text.contains(is_odd) || text == "current" {
-        return Err("a version names a folder and images: letters, digits, `.`, `_`, `-` and `+`, no leading `.` or `-`, and not `current`, which is the link to the last one".to_owned());
+        return Err("a version is part of names of a folder and of images: letters, digits, `.`, `_`, `-` and `+`, no leading `.` or `-`, and not `current`, which is the link to the last build".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The texts that a person set, where each came from, and how clap is given them.
+//! The values that a person set, as text with their sources, and how they are passed to clap.
 
 use crate::known::{SECRET, SWITCH, all, find, is_knob, value_name};
 use anyhow::Result;
@@ -10,7 +10,7 @@ use clap::{
 use common::error::{did_you_mean, usage};
 use std::{error::Error as _, fmt};
 
-/// Where a knob's value came from, the strongest first.
+/// The source of a knob's value, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -22,7 +22,7 @@ pub enum Source {
     Environment,
     /// `xtask.toml` or the tree's profile.
     File,
-    /// Nobody set it.
+    /// Not set.
     Default,
 }
 
@@ -38,24 +38,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// A knob's value and where it came from, as a person may see it: the value of a secret is `(hidden)`, that of an unset knob is empty.
+/// A knob's value and its source, for printing: the value of a secret is `(hidden)`, that of an unset knob is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The knob's own name.
+    /// The knob's name, not an alias.
     pub name: String,
-    /// The value in its one spelling.
+    /// The value; `y` or `n` for a switch.
     pub value: String,
-    /// Where it came from.
+    /// Its source.
     pub source: Source,
 }
 
-/// What was set as text, by the knobs' own names; not checked yet.
+/// The values that were set, by the knobs' names, as unchecked text.
 #[derive(Clone, Debug, Default)]
 pub struct RawKnobs(Vec<Origin>);
 
 impl RawKnobs {
-    /// Sets a knob by any of its names. A source set earlier wins, so set the strongest first; two different values from one source
-    /// are refused.
+    /// Sets a knob by any of its names. The first source wins, so set in order of precedence. Two different values from one source are an
+    /// error.
     pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
         let Some(knob) = find(name) else {
             let hint = did_you_mean(name, all().iter().map(|knob| knob.name.as_str()))
@@ -72,7 +72,7 @@ impl RawKnobs {
         }
     }
 
-    /// Takes every knob out of `lookup` (the environment of the process, or a test's).
+    /// Sets every knob that `lookup` returns, the environment of the process or of a test.
     pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
         for name in all().iter().flat_map(|knob| knob.names()) {
             if let Some(value) = lookup(name) {
@@ -82,19 +82,19 @@ impl RawKnobs {
         Ok(())
     }
 
-    /// What was set for the knob of this own name.
+    /// The value that was set for the knob `name`, which is not an alias.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Origin> {
         self.0.iter().find(|origin| origin.name == name)
     }
 
-    /// Every knob that was set.
+    /// All values that were set.
     pub fn iter(&self) -> impl Iterator<Item = &Origin> {
         self.0.iter()
     }
 
-    /// Makes what was set the defaults of the knobs that `command` takes. An empty text means unset, as it does to make; on the command
-    /// line an empty switch is off.
+    /// Turns the set values into the defaults of `command`'s knobs. An empty text means unset, as in make; an empty switch on the command
+    /// line means off.
     #[must_use]
     pub fn inject(&self, mut command: Command) -> Command {
         let set: Vec<(clap::Id, String)> =
@@ -116,13 +116,13 @@ impl RawKnobs {
     }
 }
 
-/// Whether a value is not to be shown: an address may hold a password.
+/// Whether a value must be hidden: a URI may contain a password.
 fn is_secret(kind: &str, value: &str) -> bool {
     kind == SECRET || value.contains("://") && value.contains('@')
 }
 
 fn two_values(name: &str, old: &str, new: &str, source: Source) -> anyhow::Error {
-    let kind = find(name).map_or("", |knob| if knob.values.contains("nowhere") { SECRET } else { "" });
+    let kind = find(name).map_or("", |knob| if knob.values.contains("never printed") { SECRET } else { "" });
     let values = match is_secret(kind, old) || is_secret(kind, new) {
         true => "two values".to_owned(),
         false => format!("`{old}` and to `{new}`"),
@@ -130,7 +130,7 @@ fn two_values(name: &str, old: &str, new: &str, source: Source) -> anyhow::Error
     usage(format!("{name} is set to {values} by the {source}"))
 }
 
-/// Value and source of every knob that `command` takes.
+/// The value and source of each of `command`'s knobs.
 pub fn origins(command: &Command, matches: &ArgMatches, raw: &RawKnobs) -> Result<Vec<Origin>> {
     command.get_arguments().filter(|arg| is_knob(arg)).map(|arg| origin(arg, matches, raw)).collect()
 }
@@ -157,7 +157,7 @@ fn origin(arg: &Arg, matches: &ArgMatches, raw: &RawKnobs) -> Result<Origin> {
     Ok(Origin { name: name.to_owned(), value, source })
 }
 
-/// clap's error about a value, in this program's words: the knob or option, its value, who set it, what it takes, and what to type.
+/// Rewrites clap's error about a value: the knob or option, its value and source, the allowed values, and what to type.
 #[must_use]
 pub fn refuse(error: &clap::Error, command: &Command, raw: &RawKnobs) -> anyhow::Error {
     let text = |kind| match error.get(kind) {
@@ -198,7 +198,7 @@ pub fn refuse(error: &clap::Error, command: &Command, raw: &RawKnobs) -> anyhow:
     }
 }
 
-/// Another error of clap's: its sentence, and its tips as hints.
+/// Any other error of clap: its sentence, with its tips as hints.
 fn plain(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut sentence = Vec::new();

@@ -1,41 +1,42 @@
-//! Where images run, and what else single commands take.
+//! The knobs of machines that run an image, and those of single commands.
 
+use crate::known::{OPTIONS, SECRET, SWITCH, complete};
 use crate::parse;
 use clap::Args;
 use std::path::PathBuf;
 
 /// The virtual machine in QEMU.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs of the virtual machine")]
+#[command(next_help_heading = "Knobs of the virtual machine", mut_args = complete)]
 pub struct RunKnobs {
     /// give the virtual machine a TPM
-    #[arg(id = "TPM", long = "tpm", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    #[arg(id = "TPM", long = "tpm", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub tpm: bool,
     /// do not use hardware acceleration
-    #[arg(id = "NOACCEL", long = "no-accel", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", default_value = "n", value_parser = parse::switch)]
+    #[arg(id = "NOACCEL", long = "no-accel", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub no_accel: bool,
     /// memory of the virtual machine: 128 to 1048576 MiB
     #[arg(id = "QEMU_MEMORY", long = "memory", value_name = "MIB", default_value = "4096", value_parser = parse::number(128, 1 << 20))]
     pub memory: u64,
-    /// folder that the virtual machine sees as a FAT disk
+    /// folder to attach to the virtual machine as a FAT disk
     #[arg(id = "CONF_PART", long = "conf-part", value_name = "PATH")]
     pub conf_part: Option<PathBuf>,
-    /// firmware as flash with variables; y on amd64, n elsewhere when unset
-    #[arg(id = "PFLASH", long = "pflash", value_name = "y|n", num_args = 0..=1, require_equals = true, default_missing_value = "y", value_parser = parse::switch)]
+    /// pass the firmware as flash memory with variables; y on amd64 and n elsewhere when unset
+    #[arg(id = "PFLASH", long = "pflash", value_name = SWITCH, value_parser = parse::switch)]
     pub pflash: Option<bool>,
-    /// tap device of this machine that is bridged to the guest's first network card
+    /// tap device of this machine to connect to the guest's first network card
     #[arg(id = "TAP", long = "tap", value_name = "TEXT")]
     pub tap: Option<String>,
-    /// The way to its ssh server.
+    /// The port of its ssh server.
     #[command(flatten)]
     pub port: PortKnobs,
 }
 
-/// The way to the virtual machine's ssh server.
+/// The port of the virtual machine's ssh server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Knobs of the virtual machine")]
 pub struct PortKnobs {
-    /// port of this machine that leads to the guest's ssh: 1 to 65535
+    /// port of this machine to forward to the guest's ssh: 1 to 65535
     #[arg(id = "SSH_PORT", long = "ssh-port", value_name = "PORT", default_value = "2222", value_parser = parse::port)]
     pub ssh_port: u16,
 }
@@ -44,17 +45,17 @@ pub struct PortKnobs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Knobs")]
 pub struct KeyKnobs {
-    /// key for ssh; dist/ssh.key, where `ssh-key` puts it, or ssh.key in CONF_DIR when unset
+    /// private key for ssh; dist/ssh.key (made by `ssh-key`) or ssh.key in CONF_DIR when unset
     #[arg(id = "SSH_KEY", long = "ssh-key-file", value_name = "PATH")]
     pub ssh_key: Option<PathBuf>,
 }
 
 /// Ports that ssh forwards.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs")]
+#[command(next_help_heading = "Knobs", mut_args = complete)]
 pub struct ProxyKnobs {
-    /// ports to forward, as ssh's options
-    #[arg(id = "SSH_PROXY", long = "ssh-proxy", value_name = "TEXT", default_value = "-L6000:localhost:6000", allow_hyphen_values = true)]
+    /// ports to forward: options of ssh
+    #[arg(id = "SSH_PROXY", long = "ssh-proxy", value_name = OPTIONS, default_value = "-L6000:localhost:6000")]
     pub ssh_proxy: String,
 }
 
@@ -90,31 +91,19 @@ pub struct VirtualBoxKnobs {
 
 /// The machine in Google's cloud.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs of the cloud")]
+#[command(next_help_heading = "Knobs of the cloud", mut_args = complete)]
 pub struct CloudKnobs {
     /// name of the image in the cloud; from the version when unset
     #[arg(id = "CLOUD_IMG_NAME", long = "cloud-image-name", value_name = "TEXT")]
     pub image_name: Option<String>,
-    /// project, as linuxkit's option
-    #[arg(
-        id = "CLOUD_PROJECT",
-        long = "cloud-project",
-        value_name = "TEXT",
-        default_value = "-project lf-edge-eve",
-        allow_hyphen_values = true
-    )]
+    /// project: an option of linuxkit
+    #[arg(id = "CLOUD_PROJECT", long = "cloud-project", value_name = OPTIONS, default_value = "-project lf-edge-eve")]
     pub project: String,
-    /// bucket, as linuxkit's option
-    #[arg(id = "CLOUD_BUCKET", long = "cloud-bucket", value_name = "TEXT", default_value = "-bucket eve-live", allow_hyphen_values = true)]
+    /// bucket: an option of linuxkit
+    #[arg(id = "CLOUD_BUCKET", long = "cloud-bucket", value_name = OPTIONS, default_value = "-bucket eve-live")]
     pub bucket: String,
-    /// instance, as linuxkit's options
-    #[arg(
-        id = "CLOUD_INSTANCE",
-        long = "cloud-instance",
-        value_name = "TEXT",
-        default_value = "-zone us-west1-a -machine n1-standard-1",
-        allow_hyphen_values = true
-    )]
+    /// instance: options of linuxkit
+    #[arg(id = "CLOUD_INSTANCE", long = "cloud-instance", value_name = OPTIONS, default_value = "-zone us-west1-a -machine n1-standard-1")]
     pub instance: String,
 }
 
@@ -122,18 +111,18 @@ pub struct CloudKnobs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Knobs of the build machine")]
 pub struct BuildVmKnobs {
-    /// URI of the build machine's disk image; Ubuntu's for ZARCH when unset
+    /// URI of the build machine's disk image; Ubuntu's image for ZARCH when unset
     #[arg(id = "BUILD_VM_SRC", long = "build-vm-src", value_name = "URI")]
     pub source: Option<String>,
     /// public key that may log in to the build machine
     #[arg(id = "BUILD_VM_SSH_PUB_KEY", long = "build-vm-ssh-pub-key", value_name = "TEXT")]
     pub public_key: Option<String>,
-    /// token with which the build machine registers as a runner
-    #[arg(id = "BUILD_VM_GH_TOKEN", long = "build-vm-gh-token", value_name = "SECRET")]
+    /// token that registers the build machine as a GitHub runner
+    #[arg(id = "BUILD_VM_GH_TOKEN", long = "build-vm-gh-token", value_name = SECRET)]
     pub token: Option<String>,
 }
 
-/// An image of linuxkit's cache to be exported.
+/// The image of linuxkit's cache to export.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Knobs")]
 pub struct ExportKnobs {
@@ -155,7 +144,7 @@ pub struct GoKnobs {
     /// version of Go in the builder image
     #[arg(id = "GOVER", long = "gover", value_name = "TEXT", default_value = "1.20.1")]
     pub go_version: String,
-    /// `local`: the Go builder image exists, do not build it
+    /// `local`: do not build the Go builder image, it exists
     #[arg(id = "BUILD", long = "build", value_name = "TEXT")]
     pub build: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Images by the tree's tool containers: what goes in by volumes and standard input, and a look at what came out.
 
 use anyhow::{Context as _, Result, bail};
-use child::{Tools, docker::Step};
+use child::{Tools, docker::ContainerStep};
 use common::artifact::Pending;
 use diskimage::recipes::IsoKind;
 use executor::Job;
@@ -66,7 +66,7 @@ pub(super) fn pack_rootfs(at: &Containers<'_>, step: &PackRootfs, job: &Job<'_>)
     let PackRootfs { tar, out, link, limit, tool, format, epoch, .. } = step;
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
-    let step = Step {
+    let step = ContainerStep {
         step: format!("packing the root file system as {format}"),
         options: if at.ours { &["-i", "--rm", "-e", &epoch] } else { &["-i", "--rm", "-v", "/dev:/dev", "--privileged"] },
         volumes: &[(out, "/rootfs.img")],
@@ -92,7 +92,7 @@ pub(super) fn make_config(at: &Containers<'_>, root: &Path, step: &MakeConfig, k
     if at.ours {
         options.extend(["-e", &epoch]);
     }
-    let step = Step {
+    let step = ContainerStep {
         step: "making config.img".into(),
         options: &options,
         volumes: &[(out, "/config.img")],
@@ -141,7 +141,7 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &MakeDisk, job: &Job<'_>) -> 
     };
     let mut options = vec!["--rm"];
     options.extend(told.iter().flat_map(|told| ["-e", told]));
-    let step = Step {
+    let step = ContainerStep {
         step: format!("partitioning {}.raw", disk.kind.as_str()),
         options: &options,
         volumes: &[(&disk.parts, "/parts"), (&disk.out, "/output.img")],
@@ -160,7 +160,7 @@ pub(super) fn make_iso(at: &Containers<'_>, step: &MakeIso, job: &Job<'_>) -> Re
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let volumes = [(parts.as_path(), "/bits"), (out.as_path(), "/output.iso")];
-    let step = Step {
+    let step = ContainerStep {
         step: format!("making {}", out.file_name().unwrap_or_default().display()),
         options: match tar {
             Some(_) => &["-i", "--rm", "-e", "VOLUME_LABEL=EVEISO"],
@@ -190,7 +190,7 @@ pub(super) fn make_stick(at: &Containers<'_>, stick: &MakeStick, job: &Job<'_>) 
     if stick.device {
         options.extend(["--device", &device]);
     }
-    let step = Step {
+    let step = ContainerStep {
         step: format!("making the USB stick {}", stick.out.display()),
         options: &options,
         volumes: if stick.device { &[] } else { &[(&stick.out, "/output.img")] },
@@ -212,7 +212,7 @@ pub(super) fn make_sbom(at: &Containers<'_>, step: &MakeSbom, spool: &Path, job:
     let folder = tempfile::Builder::new().prefix(".tmp").tempdir().context("cannot make a temporary folder")?;
     std::fs::create_dir_all(spool)?;
     files::write_tree(&tree, folder.path())?;
-    let step = Step {
+    let step = ContainerStep {
         step: "listing what is in the root file system".into(),
         options: &[],
         volumes: &[(folder.path(), "/rootdir:ro"), (config, "/syft.yaml:ro")],

@@ -167,18 +167,18 @@ impl LinuxkitEngine {
 
 /// How linuxkit is called for a tree with this profile and these knobs.
 #[must_use]
-pub fn settings<'k>(profile: &Profile, knobs: &'k Knobs) -> Settings<'k> {
+pub fn settings(profile: &Profile, knobs: &Knobs) -> Settings {
     let pinned = profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
     settings_of(Dialect::of_pin(pinned), knobs)
 }
 
-fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings<'_> {
+fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings {
     Settings {
         pinned,
-        progress: &knobs.packages.progress,
+        progress: knobs.packages.progress.clone(),
         arch: knobs.image.arch,
         verbose: knobs.host.verbose,
-        builders: knobs.packages.builders.as_deref(),
+        builders: knobs.packages.builders.clone(),
     }
 }
 

@@ -1,14 +1,14 @@
-//! A plan as text, for programs, and as a graph.
+//! A plan as text, as JSON, and as a graph.
 
 use super::{Node, Plan};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 impl Node {
-    /// One line: what the node does, with paths below `root` shortened.
+    /// One line that describes the node's step, with paths relative to `root`.
     #[must_use]
     pub fn describe(&self, root: &Path) -> String {
-        let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let short = |path: &Path| common::display::short(path, root).to_string();
         let step = self.step.describe(&short);
         match self.step.tool() {
             Some(tool) => format!("{step}, by {}", tool.reference),
@@ -18,7 +18,7 @@ impl Node {
 }
 
 impl Plan {
-    /// The plan as text, a node a paragraph: what it does, why (`reason` per node), what it needs.
+    /// The plan as text, one paragraph per node: its step, its needs, and the `reason` why it must be made.
     #[must_use]
     pub fn to_text(&self, root: &Path, reason: &dyn Fn(&Node) -> Option<String>) -> String {
         let mut text = String::new();
@@ -35,7 +35,7 @@ impl Plan {
         text
     }
 
-    /// The plan for programs: a list of nodes in their order, `due` with the reason or null, paths absolute.
+    /// The plan as JSON: the list of nodes in order; `due` is the reason or null, paths are absolute.
     #[must_use]
     pub fn to_json(&self, root: &Path, reason: &dyn Fn(&Node) -> Option<String>) -> serde_json::Value {
         let node = |node: &Node| {

@@ -1,17 +1,17 @@
-//! What a person can ask for, and which planning function answers it.
+//! The goals that can be planned, and the planning function of each.
 
 use crate::{Composed, DiskKind, Facts, PackageWork, Plan, planner::Planner};
 use anyhow::Result;
 use knobs::{ImageFormat, Knobs};
 
-/// What a person can ask for, without its knobs.
+/// A goal, without its knobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Some packages for the target architecture.
     Packages(Vec<String>, PackageWork),
-    /// The same without what the tree builds before them though no Dockerfile says so.
+    /// The same, without the packages that the profile's `after` adds.
     PackagesAlone(Vec<String>, PackageWork),
-    /// build.yml of packages that have a template for it.
+    /// The build.yml of packages that have a template for it.
     BuildYmls(Vec<String>),
     /// `rootfs.tar`.
     RootfsTar,
@@ -19,15 +19,15 @@ pub enum Goal {
     Rootfs,
     /// `config.img`.
     Config,
-    /// Files of packages beside `rootfs.img`, by the names that the profile gives them.
+    /// Files of packages beside `rootfs.img`, by their names in the profile.
     Parts(Vec<&'static str>),
-    /// What a virtual machine boots with.
+    /// The firmware of virtual machines.
     Firmware,
-    /// The live disk in one format, with what a virtual machine boots it with.
+    /// The live disk in one format, with the firmware of virtual machines.
     Live(ImageFormat),
-    /// The live disk in one format, as a target names it.
+    /// The live disk in one format, for a target such as `live-gcp`; with the firmware unless that is in a registry.
     LiveDisk(ImageFormat),
-    /// A raw disk that installs.
+    /// The raw disk of the installer or the verification.
     Disk(DiskKind),
     /// `installer.iso`.
     InstallerIso,
@@ -39,7 +39,7 @@ pub enum Goal {
     InstallerTar,
     /// The bill of materials.
     Sbom,
-    /// The image that holds everything.
+    /// The image that contains all artifacts.
     Eve,
 }
 
@@ -56,7 +56,7 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::Parts(entries) => planner.parts(entries)?,
         Goal::Firmware => vec![planner.firmware()?],
         Goal::Live(format) => planner.live(*format, true)?,
-        // Where firmware is fetched from a registry, a disk that is named for another use goes without.
+        // A disk for another use needs no firmware; do not fetch it from a registry.
         Goal::LiveDisk(format) => planner.live(*format, !facts.capabilities().packages_are_published)?,
         Goal::Disk(kind) => planner.then_current(|planner| planner.disk(*kind))?,
         Goal::InstallerIso => planner.then_current(Planner::installer_iso)?,

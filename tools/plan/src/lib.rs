@@ -1,5 +1,6 @@
-//! The plan: a graph of nodes, each of which makes named artifacts from named inputs. A pure value: it is printed, drawn
-//! and run, and nothing in here starts a process or writes a file.
+//! Computes plans. A plan is a graph of nodes, each of which makes artifacts from named inputs; the same value is printed, drawn and run.
+//! Also reads profiles of trees and computes the paths below `dist/`. Starts no process and reads or writes no file: `tools/checkout`
+//! provides the facts, `tools/executor` runs the plan. Depends on `knobs`, `common` and `diskimage` (sizes and names).
 
 mod capabilities;
 mod display;
@@ -19,28 +20,15 @@ pub use facts::{Composed, Facts, PackageFacts, Release};
 pub use goal::{Goal, plan_goal};
 pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
-pub use pins::Pin;
+pub use pins::ToolPin;
 pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
 pub use steps::{Describe, Step};
 
 pub use common::PackageWork;
 
-/// Which engine makes the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineKind {
-    /// In this process.
-    Native,
-    /// By docker and linuxkit.
-    Linuxkit,
-}
-
-impl EngineKind {
-    /// The word on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Linuxkit => "linuxkit",
-        }
-    }
+common::words! {
+    /// The engine that makes the nodes.
+    EngineKind { /// In this process.
+        Native = "native", /// With docker and linuxkit.
+        Linuxkit = "linuxkit" }
 }

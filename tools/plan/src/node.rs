@@ -1,47 +1,32 @@
-//! The graph: nodes with their names, what goes into them and what they need.
+//! The graph: nodes with their ids, inputs, needs and outputs.
 
 use crate::{Composed, Step};
 use common::Arch;
 use knobs::ImageFormat;
 use std::{fmt, path::PathBuf};
 
-/// A disk with several of EVE's parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DiskKind {
-    /// EVE itself.
-    Live,
-    /// What installs it.
-    Installer,
-    /// What installs and checks it.
-    Verification,
+common::words! {
+    /// The kinds of raw disks.
+    DiskKind { /// It runs EVE.
+        Live = "live", /// It installs EVE.
+        Installer = "installer", /// It installs EVE and checks it.
+        Verification = "verification" }
 }
 
-impl DiskKind {
-    /// The word in file names.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Installer => "installer",
-            Self::Verification => "verification",
-        }
-    }
-}
-
-/// A node's name.
+/// A node's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeId {
     /// `installer/eve_version`.
     Version,
     /// A package of the tree for one architecture.
     Package(String, Arch),
-    /// A package's build.yml that is made from a template.
+    /// A package's build.yml that is generated from a template.
     BuildYml(String),
-    /// `installer/eve_platform`, where the tree tells platforms apart.
+    /// `installer/eve_platform`, on trees with platforms in names.
     Platform,
     /// A resolved linuxkit yml.
     Yml(Composed),
-    /// `rootfs.tar` and its like.
+    /// `rootfs.tar` or `installer.tar`.
     Tar(Composed),
     /// `installer/rootfs.img`.
     RootfsImg,
@@ -51,11 +36,11 @@ pub enum NodeId {
     PersistImg,
     /// The installer's own root file system, `installer/installer.img`.
     InstallerImg,
-    /// Files of a package that lie beside `rootfs.img`.
+    /// Files of a package, copied beside `rootfs.img`.
     Parts(String),
-    /// What the virtual machine boots with.
+    /// The firmware of virtual machines.
     Firmware,
-    /// Files of the tree that lie beside a disk's parts.
+    /// Files of the tree, copied beside a disk's parts.
     Files(DiskKind),
     /// A raw disk.
     Disk(DiskKind),
@@ -67,11 +52,11 @@ pub enum NodeId {
     InstallerNet,
     /// The bill of materials.
     Sbom,
-    /// The image that holds everything.
+    /// The image that contains all artifacts.
     Eve,
     /// The link `dist/<arch>/current`.
     Current,
-    /// What a person asked for by the names of its files, with a helper's name.
+    /// The step of a helper, which works on files from the command line; with the helper's name.
     Asked(&'static str),
 }
 
@@ -104,14 +89,14 @@ impl fmt::Display for NodeId {
 }
 
 impl NodeId {
-    /// The name as part of a file name: of the node's log and stamp.
+    /// The id in the file names of the node's log and stamp.
     #[must_use]
     pub fn file_stem(&self) -> String {
         self.to_string().replace('/', "-").replace([' ', '[', ']'], "_").trim_end_matches('_').replace("__", "_")
     }
 }
 
-/// An image of a package: `org/image:tag` and for which machine.
+/// An image of a package: `org/image:tag` and the architecture.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageRef {
     /// The reference without an architecture.
@@ -121,62 +106,62 @@ pub struct ImageRef {
 }
 
 impl fmt::Display for ImageRef {
-    /// The form in resolved ymls: `org/image:tag-arch`.
+    /// As in resolved ymls: `org/image:tag-arch`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.reference, self.arch)
     }
 }
 
-/// An edge: what a node needs from another one, and why.
+/// An edge: a node needs another one, for a reason.
 #[derive(Clone, Debug)]
 pub struct Need {
     /// The other node.
     pub id: NodeId,
-    /// What for.
+    /// The reason.
     pub reason: &'static str,
 }
 
-/// A fact that a node's result depends on and that no other node makes.
+/// A value that a node's result depends on and that is not the output of another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// What it is: `HV`, `conf/`.
+    /// Its name: `HV`, `conf/`.
     pub name: String,
-    /// Its value or digest.
+    /// Its value, or a digest of it.
     pub value: String,
 }
 
-/// A step with its place in the graph.
+/// A node of the graph.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its name.
+    /// Its id.
     pub id: NodeId,
-    /// What it does.
+    /// The step that makes it.
     pub step: Step,
-    /// What it depends on.
+    /// The values that it depends on.
     pub inputs: Vec<Input>,
-    /// Which nodes come first.
+    /// The nodes that must be made before it.
     pub needs: Vec<Need>,
-    /// The files it makes; a package makes none, its result is in the image cache.
+    /// The files that it makes. A package makes none: its image goes into the image cache.
     pub outputs: Vec<PathBuf>,
 }
 
-/// The nodes that a goal takes, each after those that it needs.
+/// The nodes of a goal.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In an order in which they can run.
+    /// The nodes, each after those that it needs.
     pub nodes: Vec<Node>,
-    /// The node that was asked for, last.
+    /// The nodes that were requested; the last one is the main result.
     pub goals: Vec<NodeId>,
 }
 
 impl Plan {
-    /// The node with this name.
+    /// The node with this id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == *id)
     }
 
-    /// Has the goals' packages built although their images exist.
+    /// Makes the goals' packages be built even if their images exist.
     pub fn force_goals(&mut self) {
         for node in &mut self.nodes {
             if let (true, Step::BuildPackage(package)) = (self.goals.contains(&node.id), &mut node.step) {
@@ -185,7 +170,7 @@ impl Plan {
         }
     }
 
-    /// Adds a node unless it is there already; what it needs must have been added before.
+    /// Adds a node unless it exists; its needs must have been added before.
     pub fn add(&mut self, node: Node) {
         if self.node(&node.id).is_none() {
             debug_assert!(node.needs.iter().all(|need| self.node(&need.id).is_some()), "{} comes before what it needs", node.id);

@@ -1,4 +1,4 @@
-//! Tools that are built from source at a commit: the rows of `build-tools/tools.toml`, and of `[tools]` in a shipped profile.
+//! Tools built from source at a pinned commit: the sections of `build-tools/tools.toml`, and of `[tools]` in a shipped profile.
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 /// The file below a tree's root.
 pub const FILE: &str = "build-tools/tools.toml";
 
-/// The tools of a tree by name, which is also the program's name.
-pub type Pins = BTreeMap<String, Pin>;
+/// The tools of a tree, by the name of their program.
+pub type Pins = BTreeMap<String, ToolPin>;
 
 /// One tool.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pin {
-    /// The git repository; the path of a Go module where `package` is unset.
+pub struct ToolPin {
+    /// The git repository; the path of a Go module if `package` is unset.
     pub repository: String,
-    /// The commit; for a Go module any version that `go install` takes.
+    /// The commit; for a Go module any version that `go install` accepts.
     pub commit: String,
-    /// The folder of the program below the repository's root. Unset in profiles only: then `go install` fetches and builds the module.
+    /// The folder of the program below the repository's root. Only shipped profiles may leave it out: then `go install` builds the module.
     pub package: Option<String>,
-    /// How this linuxkit reads its options, for a build that tells no version: `go`, `gnu` or `platforms`.
+    /// The syntax of linuxkit's options, for a linuxkit that prints no version: `go`, `gnu` or `platforms`.
     #[serde(default)]
     pub options: String,
 }
@@ -34,8 +34,8 @@ pub fn parse(text: &str) -> Result<Pins> {
     Ok(pins)
 }
 
-/// What the types do not say. The name and the folder become paths, and git takes a word with a dash for an option.
-fn check(name: &str, pin: &Pin) -> Result<()> {
+/// Checks the values. The name and the folder become parts of paths, and git would take a word that starts with a dash for an option.
+fn check(name: &str, pin: &ToolPin) -> Result<()> {
     if name.is_empty() || !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') || name.starts_with('-') {
         bail!("`{name}` is no name of a tool: it has small letters, digits and dashes");
     }
@@ -53,7 +53,7 @@ fn check(name: &str, pin: &Pin) -> Result<()> {
     Ok(())
 }
 
-/// Fails for a repository that git would take for something else.
+/// An error for a repository that git would take for an option.
 pub fn check_repository(repository: &str) -> Result<()> {
     if repository.is_empty() || repository.starts_with('-') {
         bail!("repository = \"{repository}\" is no git repository");

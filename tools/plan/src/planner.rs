@@ -1,8 +1,9 @@
-//! What the planning functions of all steps share. Each lies in its step's file below `steps/`.
+//! The state and helpers that the planning functions share. Each planning function is in its step's file below `steps/`.
 
-use crate::{Capabilities, Dist, Facts, ImageRef, Input, Layout, Need, Node, NodeId, Plan};
+use crate::{Capabilities, Dist, Facts, ImageRef, Input, Layout, Need, Node, NodeId, Plan, Step};
 use anyhow::Result;
 use knobs::Knobs;
+use std::path::PathBuf;
 
 /// Makes a plan from knobs and facts of the tree.
 pub struct Planner<'p> {
@@ -19,12 +20,12 @@ pub fn need(id: &NodeId, reason: &'static str) -> Need {
     Need { id: id.clone(), reason }
 }
 
-/// A fact that a node's result depends on.
+/// An input of a node.
 pub fn input(name: &str, value: impl ToString) -> Input {
     Input { name: name.to_owned(), value: value.to_string() }
 }
 
-/// The tool's image as an input: another tool may make another artifact.
+/// The tool's image as an input: another image may make another artifact.
 pub fn tool_input(tool: Option<&ImageRef>) -> Option<Input> {
     tool.map(|image| input("tool", &image.reference))
 }
@@ -40,13 +41,20 @@ impl<'p> Planner<'p> {
         Plan { goals, ..self.plan }
     }
 
-    pub fn add(&mut self, node: Node) -> NodeId {
-        let id = node.id.clone();
-        self.plan.add(node);
+    /// Adds a node to the plan unless it exists, and returns its id.
+    pub fn add(
+        &mut self,
+        id: NodeId,
+        inputs: Vec<Input>,
+        needs: Vec<Need>,
+        outputs: impl IntoIterator<Item = PathBuf>,
+        step: impl Into<Step>,
+    ) -> NodeId {
+        self.plan.add(Node { id: id.clone(), step: step.into(), inputs, needs, outputs: outputs.into_iter().collect() });
         id
     }
 
-    /// The time that goes into an image for files that carry none.
+    /// The input for the timestamp of files that carry none.
     pub fn time(&self) -> Input {
         input("time", self.facts.epoch())
     }
@@ -56,12 +64,12 @@ impl<'p> Planner<'p> {
         format!("{}-{}-{}", self.facts.version(), self.knobs.image.hv, self.knobs.image.arch)
     }
 
-    /// `-rt`, where PLATFORM is part of names; nothing elsewhere.
+    /// [`Capabilities::platform_suffix`] of PLATFORM.
     pub fn platform_suffix(&self) -> String {
         self.can.platform_suffix(&self.knobs.image.platform)
     }
 
-    /// The tool image that does a step in a container, and its node where this tree must build it first.
+    /// The tool image whose container does a step, if the engine uses containers. If this tree must build the image, adds that to `needs`.
     pub fn tool(&mut self, package: &str, needs: &mut Vec<Need>) -> Result<Option<ImageRef>> {
         if !self.can.tools_run_in_containers {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! What is particular to a tree, as data: `xtask.toml` in its root, or for trees that have none a profile that ships with us
-//! and is found by the files that such a tree has. docs/profiles.md explains the keys.
+//! The profile of a tree: its peculiarities as data, from `xtask.toml` in its root, or for trees without one a profile that ships with
+//! xtask and is chosen by the tree's files. docs/profiles.md explains the keys.
 
 use crate::pins::Pins;
 use anyhow::Result;
@@ -13,42 +13,42 @@ use std::{
 /// The file's name in a tree's root.
 pub const FILE: &str = "xtask.toml";
 
-/// Profiles of trees that know nothing of us, the most particular first.
+/// The profiles that ship with xtask, the most specific first.
 const SHIPPED: &[&str] = &[include_str!("../profiles/eve-2023.toml"), include_str!("../profiles/eve.toml")];
 
-/// A tree's profile. Paths are absolute once it was read.
+/// A tree's profile. [`Profile::below`] makes its paths absolute.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// The tree and who builds it.
+    /// The tree and its default engine.
     pub tree: TreeTable,
-    /// How a tree that is meant is known.
+    /// The files by which a shipped profile is chosen.
     #[serde(default)]
     pub detect: Detect,
     /// Its packages.
     pub packages: PackagesTable,
     /// Its templates.
     pub templates: TemplatesTable,
-    /// The kernel that is no package of the tree, where that is so.
+    /// The kernel, if it is not a package of the tree.
     pub kernel: Option<KernelTable>,
     /// The root file system.
     pub rootfs: RootfsTable,
     /// The live disk.
     pub live: DiskTable,
-    /// The installer's disk, where there is one.
+    /// The installer's disk, if the tree has one.
     pub installer: Option<DiskTable>,
-    /// The verification disk, where there is one.
+    /// The verification disk, if the tree has one.
     pub verification: Option<DiskTable>,
-    /// Files and folders that lie in packages and belong beside rootfs.img: name → package.
+    /// Files and folders that are copied from packages beside rootfs.img: name → package.
     #[serde(default)]
     pub parts: BTreeMap<String, String>,
     /// The virtual machine's firmware.
     pub firmware: FirmwareTable,
-    /// The image that holds everything, where there is one.
+    /// The image that contains all artifacts, if the tree has one.
     pub eve: Option<EveTable>,
-    /// Where the bill of materials lies in rootfs.tar; syft makes one where it does not.
+    /// The path of the bill of materials in rootfs.tar; if unset, syft makes it.
     pub sbom: Option<String>,
-    /// Pinned tools that are built from source; `build-tools/tools.toml` of the tree, where it has one.
+    /// Pinned tools that are built from source; replaced by `build-tools/tools.toml` of the tree, if it exists.
     #[serde(default)]
     pub tools: Pins,
     /// Values of knobs.
@@ -62,12 +62,12 @@ pub struct Profile {
 pub struct TreeTable {
     /// The tree's name.
     pub name: String,
-    /// The engine when nobody chooses.
+    /// The default engine.
     pub engine: String,
-    /// What HV may be.
+    /// The allowed values of HV.
     #[serde(default = "default_hypervisors")]
     pub hypervisors: Vec<String>,
-    /// Only `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest of them is not called `latest`.
+    /// Only tags like `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest one is not called `latest`.
     #[serde(default)]
     pub exact_releases: bool,
     /// PLATFORM is part of names: of the version, of rootfs.tar, of the resolved ymls.
@@ -79,9 +79,9 @@ pub struct TreeTable {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detect {
-    /// Paths that must be there.
+    /// Paths that must exist.
     pub files: Vec<PathBuf>,
-    /// Paths that must not.
+    /// Paths that must not exist.
     #[serde(default)]
     pub absent: Vec<PathBuf>,
 }
@@ -92,39 +92,39 @@ pub struct Detect {
 pub struct PackagesTable {
     /// Their folder.
     pub folder: PathBuf,
-    /// The package that others start from, if the tree has one.
+    /// The package that the others are built from, if the tree has one.
     pub archive: Option<String>,
-    /// Packages that hold a program of this workspace.
+    /// Packages that contain a program of this workspace.
     #[serde(default)]
     pub tool_images: Vec<String>,
-    /// Their images are in a registry, so that what needs them need not build them.
+    /// Their images are in a registry, so they can be fetched instead of built.
     #[serde(default)]
     pub published: bool,
-    /// `pkgs` leaves out names that contain one of these.
+    /// `pkgs` skips packages whose names contain one of these.
     #[serde(default)]
     pub skip: Vec<String>,
-    /// What of those a hypervisor does not leave out.
+    /// Words of `skip` that do not apply for a hypervisor.
     #[serde(default)]
     pub skip_not_for: BTreeMap<String, Vec<String>>,
-    /// `pkgs` builds these before the others, whatever `skip` says.
+    /// `pkgs` builds these before the others, even if `skip` matches.
     #[serde(default)]
     pub first: Vec<String>,
-    /// Packages that docker must know too, besides linuxkit's cache.
+    /// Packages whose images are also loaded into docker.
     #[serde(default)]
     pub docker_load: Vec<String>,
-    /// Packages that are built for this machine's architecture as well.
+    /// Packages that are also built for this machine's architecture.
     #[serde(default)]
     pub host_arch_too: Vec<String>,
-    /// The packages that there are for an architecture, where not all are.
+    /// The only packages of an architecture that does not have all.
     #[serde(default)]
     pub only: BTreeMap<String, Vec<String>>,
-    /// What stands for build.yml in a package that has it: the first whose knob is set.
+    /// Files that replace a package's build.yml: the first that exists and whose switch is on.
     #[serde(default = "default_variants")]
     pub variants: Vec<Variant>,
-    /// A package is built after those that its Dockerfile starts from, although their images are in a registry.
+    /// A package is built after those that its Dockerfile starts from, even if their images are in a registry.
     #[serde(default)]
     pub ordered: bool,
-    /// Packages that must be built before one, though no Dockerfile says so.
+    /// Packages that must be built before a package although its Dockerfile does not name them.
     #[serde(default)]
     pub after: BTreeMap<String, Vec<String>>,
 }
@@ -139,13 +139,13 @@ pub struct Variant {
     pub knob: Option<VariantKnob>,
 }
 
-/// A switch that chooses another build.yml.
+/// A switch that selects a replacement of build.yml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum VariantKnob {
     /// A development build.
     Dev,
-    /// A build that reports the use of resources.
+    /// A build that measures the use of resources.
     Rstats,
 }
 
@@ -154,13 +154,13 @@ fn default_variants() -> Vec<Variant> {
     vec![variant("build-rstats.yml", VariantKnob::Rstats), variant("build-dev.yml", VariantKnob::Dev)]
 }
 
-/// `[kernel]`: where the name of the kernel's image stands.
+/// `[kernel]`: where to find the name of the kernel's image.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelTable {
     /// A file of make variables, read with ZARCH and PLATFORM.
     pub makefile: String,
-    /// How the image's name begins, which the version of an image with another kernel leaves out.
+    /// The start of the image's name, which is cut off in the version of an image with another kernel.
     pub prefix: String,
 }
 
@@ -168,26 +168,26 @@ pub struct KernelTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplatesTable {
-    /// The root file system's.
+    /// The root file system's template.
     pub rootfs: PathBuf,
-    /// The installer's, where that is composed as a root file system is.
+    /// The installer's template, if the installer has its own root file system.
     pub installer: Option<PathBuf>,
-    /// The jq programs that change the root file system's for a hypervisor and a platform, with `{hv}` and `{platform}` in their
-    /// names; those that are not there are not applied.
+    /// jq programs that change the root file system's template for a hypervisor and a platform; their names contain `{hv}` and
+    /// `{platform}`. Missing ones are skipped.
     #[serde(default)]
     pub patches: Vec<String>,
     /// The same for the installer's.
     #[serde(default)]
     pub installer_patches: Vec<String>,
-    /// Words that stand for the hypervisor and the platform: `EVE_HV` → `{hv}`.
+    /// Words to replace by the hypervisor and the platform: `EVE_HV` → `{hv}`.
     #[serde(default)]
     pub words: BTreeMap<String, String>,
-    /// The images' names go without `-amd64`.
+    /// Image names in templates have no `-amd64` at the end.
     #[serde(default)]
     pub every_arch: bool,
-    /// The name of a package's Dockerfile template.
+    /// The file name of a package's Dockerfile template.
     pub dockerfiles: Option<String>,
-    /// The names of the table that `parse-pkgs` prints, without `_TAG`, in its order; all packages when there is none.
+    /// The names that `parse-pkgs` prints, in order, without `_TAG`; if empty, all packages.
     #[serde(default)]
     pub table: Vec<String>,
     /// Irregular names: `DOM0ZTOOLS_TAG` → `dom0-ztools`, `PILLAR_DEV_TAG` → `pillar:build-dev.yml`.
@@ -199,9 +199,9 @@ pub struct TemplatesTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RootfsTable {
-    /// The most bytes of a rootfs.img.
+    /// The largest size of rootfs.img in bytes.
     pub limit: u64,
-    /// Others for some hypervisors and platforms; the first that fits counts.
+    /// Other limits for some hypervisors and platforms; the first that matches is used.
     #[serde(default)]
     pub limits: Vec<Limit>,
 }
@@ -212,9 +212,9 @@ pub struct RootfsTable {
 pub struct Limit {
     /// The hypervisor.
     pub hv: Option<String>,
-    /// How the platform's name begins.
+    /// The start of the platform's name.
     pub platform: Option<String>,
-    /// The most bytes.
+    /// The largest size in bytes.
     pub limit: u64,
 }
 
@@ -222,15 +222,15 @@ pub struct Limit {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskTable {
-    /// The words for the partitioner, in order. A word may hold several names.
+    /// The partitions, in order. An entry may contain several names.
     pub parts: Vec<String>,
-    /// The size of the disk's file before it grows, in MiB.
+    /// The size of the disk in MiB, before it is resized to MEDIA_SIZE.
     #[serde(default = "default_disk")]
     pub mebibytes: u64,
-    /// The tool container makes the file, as large as it must be.
+    /// The tool container creates the file and chooses its size.
     #[serde(default)]
     pub grows: bool,
-    /// A folder whose content lies beside the parts.
+    /// A folder whose content is copied beside the parts.
     pub files: Option<PathBuf>,
 }
 
@@ -248,22 +248,22 @@ const fn default_disk() -> u64 {
 pub struct FirmwareTable {
     /// The package.
     pub package: String,
-    /// Its files at the root of that package.
+    /// The files at the root of that package's image.
     pub files: Vec<String>,
-    /// The files for an architecture that does not have all.
+    /// The only files of an architecture that does not have all.
     #[serde(default)]
     pub only: BTreeMap<String, Vec<String>>,
 }
 
-/// `[eve]`: the image that holds everything and runs anywhere.
+/// `[eve]`: the image that contains all artifacts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EveTable {
     /// The package's folder.
     pub folder: PathBuf,
-    /// The image's name behind `EVE_TAG`, when templates have that name.
+    /// The image's name, for `EVE_TAG` in templates.
     pub tag: Option<String>,
-    /// Files of that folder that the image needs beside the artifacts.
+    /// Files of that folder to copy beside the artifacts.
     pub copies: Vec<String>,
 }
 
@@ -277,12 +277,12 @@ pub enum Value {
     Number(i64),
     /// A switch.
     Switch(bool),
-    /// One of these for some hypervisors.
+    /// One value per hypervisor.
     ByHypervisor(BTreeMap<String, Value>),
 }
 
 impl Value {
-    /// The value as a person would type it, for the hypervisor `hv`; none when it is said for others only.
+    /// The value as text for the hypervisor `hv`; none if only other hypervisors have one.
     #[must_use]
     pub fn to_text(&self, hv: &str) -> Option<String> {
         match self {
@@ -295,23 +295,23 @@ impl Value {
 }
 
 impl Profile {
-    /// The profiles that ship with this program, the most particular first.
+    /// The profiles that ship with xtask, the most specific first.
     pub fn shipped() -> impl Iterator<Item = Self> {
-        SHIPPED.iter().map(|text| Self::parse(text).expect("a test reads all profiles that ship with us"))
+        SHIPPED.iter().map(|text| Self::parse(text).expect("a test parses all shipped profiles"))
     }
 
-    /// The profile of this name that ships with us, for the tree at `root`.
+    /// The shipped profile `name`, for the tree at `root`.
     #[must_use]
     pub fn named(name: &str, root: &Path) -> Self {
         Self::shipped().find(|profile| profile.tree.name == name).expect("a profile of this name").below(root)
     }
 
-    /// Reads the text of a profile; an error names the line and the key.
+    /// Parses a profile; an error names the line and the key.
     pub fn parse(text: &str) -> Result<Self> {
         Ok(toml::from_str(text)?)
     }
 
-    /// The same profile with its paths below `root`.
+    /// Makes the profile's paths absolute, below `root`.
     #[must_use]
     pub fn below(mut self, root: &Path) -> Self {
         self.packages.folder = root.join(&self.packages.folder);
@@ -332,7 +332,7 @@ impl Profile {
         self.firmware.only.get(arch.as_str()).unwrap_or(&self.firmware.files)
     }
 
-    /// The most bytes of a rootfs.img for a hypervisor and a platform.
+    /// The largest size of rootfs.img in bytes, for a hypervisor and a platform.
     #[must_use]
     pub fn rootfs_limit(&self, hv: &str, platform: &str) -> u64 {
         let fits = |limit: &&Limit| {

@@ -1,26 +1,26 @@
-//! What a test leaves out, and why. libtest hides what a passing test prints, so the reason also goes to the file that
-//! `XTASK_TEST_SKIPS` names; `cargo xtask test` sets the variable, reads the file at its end and prints every line of it.
-//! For tests alone: a dev-dependency of the other crates.
+//! Records skipped tests and the reasons. libtest hides the output of a passing test, so the reason also goes to the file in
+//! `XTASK_TEST_SKIPS`: `cargo xtask test` sets the variable and prints the file at its end. A dev-dependency only; depends on no other
+//! crate of ours.
 
 use std::{fs::OpenOptions, io::Write as _, panic::Location, path::Path, thread};
 
-/// The variable that names the file.
+/// The variable with the path of the file.
 pub const VARIABLE: &str = "XTASK_TEST_SKIPS";
 
-/// This test leaves something out because `why`. Nobody can help it here: the reason is no missing package.
+/// Records that the test skips something because `why`, a reason other than a missing package.
 #[track_caller]
 pub fn skipped(why: &str) {
     write(&test_name(), why, "");
 }
 
-/// This test leaves something out because `program` is not here. Debian's `packages` (separated by blanks) have it: where CI could
-/// have installed them, the run fails.
+/// Records that the test skips something because `program` is missing. Debian's `packages` (separated by blanks) contain it: CI, which
+/// can install them, fails the run.
 #[track_caller]
 pub fn missing(program: &str, packages: &str) {
     write(&test_name(), &format!("`{program}` is not on this machine"), packages);
 }
 
-/// The test that this thread runs. libtest names its threads so; with one thread only, the caller's place has to do.
+/// The name of the running test, which libtest gives to the thread; with a single thread the caller's file and line.
 #[track_caller]
 fn test_name() -> String {
     let place = Location::caller();
@@ -37,10 +37,10 @@ fn write(test: &str, why: &str, packages: &str) {
     }
 }
 
-/// Adds a line to `file`: test, reason and packages with tabs between. Many processes write at once, so a line is one write.
+/// Appends a line to `file`: test, reason and packages, separated by tabs. One write per line, because many processes write at once.
 ///
 /// # Panics
-/// When the file cannot be written: a skip that nobody hears of is what this crate is against.
+/// If the file cannot be written: a skip must not go unnoticed.
 pub fn append(file: &Path, test: &str, why: &str, packages: &str) {
     let line = [test, why, packages].map(|word| word.split_whitespace().collect::<Vec<_>>().join(" ")).join("\t") + "\n";
     let written = OpenOptions::new().create(true).append(true).open(file).and_then(|mut file| file.write_all(line.as_bytes()));

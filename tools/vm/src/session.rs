@@ -135,7 +135,7 @@ mod tests {
         let off = refusal("echo bye", |_| {});
         assert_eq!(off, "error: the machine was switched off before it printed `READY`\n  | bye\n");
         let port = refusal("echo \"qemu: -netdev: Could not set up host forwarding rule 'tcp::2222-:22'\" >&2; exit 1", |_| {});
-        assert!(port.starts_with("error: the port for ssh is taken on this machine\n  cause: `qemu-system-x86_64` failed while running DIR/disk.raw: exit status 1\n"), "{port}");
+        assert!(port.starts_with("error: another program uses the port for ssh on this machine\n  cause: `qemu-system-x86_64` failed while running DIR/disk.raw: exit status 1\n"), "{port}");
         assert!(port.ends_with("hint: --ssh-port N, or SSH_PORT=N\n"), "{port}");
         let gone = refusal("exit 0", |setup| setup.disks[0].path = "/nowhere/live.qcow2".into());
         assert_eq!(gone, "error: there is nothing to run: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");

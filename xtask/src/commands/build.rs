@@ -5,7 +5,7 @@ use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
-use executor::{Engine, Outcome, State, making};
+use executor::{Engine, RunSummary, State, making};
 use knobs::{FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
@@ -194,7 +194,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
         eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
     }
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
-        return report(ctx, &plan, &Outcome::default(), since);
+        return report(ctx, &plan, &RunSummary::default(), since);
     }
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
@@ -256,7 +256,7 @@ pub fn preflight(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
 }
 
 /// The last lines: what was made, where, how large, in what time.
-fn report(ctx: &Ctx, plan: &Plan, outcome: &Outcome, since: Instant) -> Result<()> {
+fn report(ctx: &Ctx, plan: &Plan, outcome: &RunSummary, since: Instant) -> Result<()> {
     let took = display::seconds(since.elapsed());
     let state = if outcome.made.is_empty() { "up to date" } else { "made" };
     // Of several goals some may have been there.

@@ -4,7 +4,7 @@
 use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{For, Output, Tool, ToolNeed, apt, apt::Manager, provide, provide::State, qemu, version::Found};
+use child::{For, Output, Tool, ToolNeed, apt, apt::Manager, provide, provide::ToolState, qemu, version::Found};
 use common::error::missing_tool;
 use knobs::InstallTools;
 use vm::accel;
@@ -77,7 +77,7 @@ fn talk() -> Output {
     Output::to(|line| eprintln!("install | {line}"))
 }
 
-fn lacking(states: &[State]) -> Vec<Tool> {
+fn lacking(states: &[ToolState]) -> Vec<Tool> {
     states.iter().filter(|state| !state.serves()).map(|state| state.tool).collect()
 }
 
@@ -92,7 +92,7 @@ fn work(word: &str) -> &str {
 }
 
 /// The table: a line a tool.
-fn to_text(states: &[State]) -> String {
+fn to_text(states: &[ToolState]) -> String {
     let mut text = format!("  {:<20} {:<10} {:<8} {}\n", "tool", "found", "needed", "to");
     for state in states {
         let info = state.tool.info();
@@ -112,7 +112,7 @@ fn to_text(states: &[State]) -> String {
 }
 
 /// The command that installs what is missing, and what no package has.
-fn advice(ctx: &Ctx, states: &[State]) -> String {
+fn advice(ctx: &Ctx, states: &[ToolState]) -> String {
     let missing = lacking(states);
     if missing.is_empty() {
         return "everything is here\n".to_owned();
@@ -146,7 +146,7 @@ fn acceleration(ctx: &Ctx) -> Result<String> {
     })
 }
 
-fn to_json(states: &[State]) -> serde_json::Value {
+fn to_json(states: &[ToolState]) -> serde_json::Value {
     let rows = states.iter().map(|state| {
         let info = state.tool.info();
         let found = match &state.found {
@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn the_table_marks_what_is_missing_and_what_one_can_do_without() {
         let states = [
-            State { tool: Tool::Git, found: Found::Version([2, 47, 3]) },
-            State { tool: Tool::QemuImg, found: Found::Version([4, 2, 0]) },
-            State { tool: Tool::Swtpm, found: Found::Missing },
-            State { tool: Tool::Docker, found: Found::Unknown("it says nothing".into()) },
+            ToolState { tool: Tool::Git, found: Found::Version([2, 47, 3]) },
+            ToolState { tool: Tool::QemuImg, found: Found::Version([4, 2, 0]) },
+            ToolState { tool: Tool::Swtpm, found: Found::Missing },
+            ToolState { tool: Tool::Docker, found: Found::Unknown("it says nothing".into()) },
         ];
         assert_eq!(
             to_text(&states),

@@ -4,7 +4,7 @@
 use crate::build_tools::{self, ToolSettings};
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Tool, Tools, go_sources::Found, go_sources::collect_command};
+use child::{Tool, Tools, go_sources::Modules, go_sources::collect_command};
 use std::path::{Path, PathBuf};
 
 /// The tool's name in build-tools/tools.toml and below build-tools/bin.
@@ -43,7 +43,7 @@ pub fn ensure(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
 pub(super) fn collect(ctx: &Ctx, root: &Path, top: &Path) -> Result<String> {
     let tools = tools(ctx);
     let mut manifest = String::new();
-    for found in [Found::InSource(&ctx.profile.packages.folder), Found::InPrograms(root)] {
+    for found in [Modules::InSource(&ctx.profile.packages.folder), Modules::InPrograms(root)] {
         let lines = collect_command(&tools, found, top)?.stdout()?;
         if !lines.is_empty() {
             manifest.push_str(&lines);

@@ -1,30 +1,30 @@
-//! `eve`: the image that holds everything and can make any artifact of it anywhere.
+//! `eve`: the image that contains all artifacts and can make installers and disks on any machine.
 
 use super::{Describe, Short};
 use crate::{
-    Composed, DiskKind, Need, Node, NodeId, PackageWork,
+    Composed, DiskKind, Need, NodeId, PackageWork,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
 use common::{Arch, error::usage};
 use std::path::PathBuf;
 
-/// The image that holds everything.
+/// Builds or pushes the image that contains all artifacts.
 #[derive(Clone, Debug)]
 pub struct BuildEve {
     /// The folder of all artifacts: the build's context.
     pub context: PathBuf,
-    /// Files that are copied into it: from, to.
+    /// Files to copy into the context: from, to.
     pub copies: Vec<(PathBuf, PathBuf)>,
     /// The Dockerfile's text.
     pub dockerfile: String,
-    /// What is done.
+    /// What to do.
     pub work: PackageWork,
-    /// Tag and release of each call, in order.
+    /// The tag and release of each call of linuxkit, in order.
     pub calls: Vec<(String, Option<String>)>,
-    /// For which machine.
+    /// The architecture.
     pub arch: Arch,
-    /// Build although the image exists.
+    /// Build even if the image exists.
     pub force: bool,
 }
 
@@ -34,13 +34,13 @@ impl Describe for BuildEve {
         format!("{} {} as {}", self.work, short(&self.context), tags.join(", "))
     }
 
-    /// docker's store holds this image and we cannot inspect it.
+    /// docker's store holds this image and we cannot inspect it, so the step always runs.
     fn is_always_due(&self) -> bool {
         true
     }
 }
 
-/// What the Makefile calls the default hypervisor: its images go without the hypervisor's name too.
+/// The old Makefile's default hypervisor: its images are also pushed without the hypervisor's name.
 const DEFAULT_HV: &str = "kvm";
 
 impl Planner<'_> {
@@ -48,7 +48,7 @@ impl Planner<'_> {
         let profile = self.facts.profile();
         let Some(eve) = profile.eve.clone() else {
             return Err(usage(format!(
-                "{} has no image that holds everything: its profile has no [eve]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit eve",
+                "{} has no image that contains all artifacts: its profile has no [eve]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit eve",
                 profile.tree.name
             )));
         };
@@ -62,21 +62,16 @@ impl Planner<'_> {
         let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
         let work = self.knobs.packages.work;
         let calls = self.eve_calls(work)?;
-        let id = self.add(Node {
-            id: NodeId::Eve,
-            inputs: vec![input("Dockerfile", &dockerfile)],
-            needs,
-            outputs: vec![],
-            step: BuildEve { context, copies, dockerfile, work, calls, arch: self.knobs.image.arch, force: self.knobs.packages.force }
-                .into(),
-        });
+        let inputs = vec![input("Dockerfile", &dockerfile)];
+        let (arch, force) = (self.knobs.image.arch, self.knobs.packages.force);
+        let id = self.add(NodeId::Eve, inputs, needs, [], BuildEve { context, copies, dockerfile, work, calls, arch, force });
         Ok(vec![self.current(&id), id])
     }
 
-    /// Everything that goes into the image.
+    /// The needs of the image: all artifacts.
     fn artifacts(&mut self) -> Result<Vec<Need>> {
         let mut ids = vec![self.firmware()?];
-        // All at once: what lies in one package is one node.
+        // In one call, because the parts of one package are one node.
         let mut entries = vec!["EFI", "initrd.img", "installer.img", "bsp-imx", "boot"];
         if self.can.installer_is_composed {
             entries.retain(|entry| *entry != "installer.img");
@@ -89,7 +84,7 @@ impl Planner<'_> {
         Ok(ids.iter().map(|id| need(id, "it goes into the image")).collect())
     }
 
-    /// The tag and the release of each call: a push under a release's name is made twice for the default hypervisor.
+    /// The tag and release of each call. For the default hypervisor, a push of a release is done twice: with and without its name.
     fn eve_calls(&self, work: PackageWork) -> Result<Vec<(String, Option<String>)>> {
         let hv = &self.knobs.image.hv;
         let release = match work {

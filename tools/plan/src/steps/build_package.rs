@@ -1,40 +1,40 @@
-//! A package: built into the image cache after those that it starts from, or pushed.
+//! A package: built into the image cache after the packages that its Dockerfile names, or pushed.
 
 use super::{Describe, Short};
 use crate::{
-    ImageRef, Need, Node, NodeId, PackageFacts, PackageWork, Release,
+    ImageRef, Need, NodeId, PackageFacts, PackageWork, Release,
     planner::{Planner, input, need},
 };
 use anyhow::{Result, bail};
 use common::Arch;
 use std::path::PathBuf;
 
-/// A package to be made, pushed or listed.
+/// Builds or pushes a package, or pushes the index of its architectures.
 #[derive(Clone, Debug)]
 pub struct BuildPackage {
     /// Its name: the folder below `pkg/`.
     pub name: String,
     /// The folder with the Dockerfile.
     pub dir: PathBuf,
-    /// The image that comes out.
+    /// The image.
     pub image: ImageRef,
     /// The name of the build.yml.
     pub build_yml: String,
-    /// The Dockerfile, where the package has only a template of it: there while docker reads it, for git does not ignore it.
+    /// The Dockerfile, if the package has only a template of it. The file exists only while docker reads it, because git does not ignore it.
     pub dockerfile: Option<String>,
-    /// What is done.
+    /// What to do.
     pub work: PackageWork,
-    /// The tag to use instead of linuxkit's own, where a person or a variant says so.
+    /// A tag that replaces linuxkit's own, set by a knob or a variant.
     pub hash: Option<String>,
-    /// The release's tag that a pushed image gets too.
+    /// The release's tag, a second tag of a pushed image.
     pub release: Option<String>,
-    /// Options that replace those two.
+    /// Options that replace `hash` and `release`.
     pub options: Vec<String>,
-    /// Build although the image exists.
+    /// Build even if the image exists.
     pub force: bool,
-    /// docker must know it too.
+    /// Also load the image into docker.
     pub docker_load: bool,
-    /// For which machines.
+    /// The architectures.
     pub platforms: Vec<Arch>,
     /// Remove dangling images afterwards.
     pub prune: bool,
@@ -55,11 +55,11 @@ impl Describe for BuildPackage {
 }
 
 impl Planner<'_> {
-    /// The packages that a person named, each after those that the tree wants before it.
-    pub(crate) fn packages(&mut self, names: &[String], work: PackageWork, habits: bool) -> Result<Vec<NodeId>> {
+    /// The packages `names`, each after its packages in the profile's `after` if `with_after` is set.
+    pub(crate) fn packages(&mut self, names: &[String], work: PackageWork, with_after: bool) -> Result<Vec<NodeId>> {
         let mut goals = Vec::new();
         for name in names {
-            let before = self.facts.profile().packages.after.get(name).filter(|_| habits).cloned().unwrap_or_default();
+            let before = self.facts.profile().packages.after.get(name).filter(|_| with_after).cloned().unwrap_or_default();
             for name in before.iter().chain([name]) {
                 let id = match work {
                     PackageWork::Build => self.package(name, self.knobs.image.arch, &mut Vec::new())?,
@@ -73,9 +73,9 @@ impl Planner<'_> {
         Ok(goals)
     }
 
-    /// A package of the target architecture and all that it is made from; `above` are those that are being planned.
+    /// A package for `arch` and its bases. `above` are the packages that are being planned, to find cycles.
     pub(crate) fn package(&mut self, name: &str, arch: Arch, above: &mut Vec<String>) -> Result<NodeId> {
-        // A tool image of ours runs on the machine that builds, whatever it builds for.
+        // A tool image runs on the build machine, whatever the target architecture.
         let is_tool = self.facts.profile().packages.tool_images.iter().any(|tool| tool == name);
         let arch = if is_tool { self.knobs.host_arch } else { arch };
         let id = NodeId::Package(name.to_owned(), arch);
@@ -92,7 +92,7 @@ impl Planner<'_> {
         self.package_node(package, arch, needs, PackageWork::Build)
     }
 
-    /// A push needs nothing of this tree: linuxkit builds what the registry does not have.
+    /// Pushes a package. Needs no other package: linuxkit builds those that the registry does not have.
     fn publish(&mut self, name: &str, work: PackageWork) -> Result<NodeId> {
         let package = self.facts.package(name)?;
         let needs = self.generated(&package)?;
@@ -101,19 +101,19 @@ impl Planner<'_> {
 
     fn bases(&mut self, package: &PackageFacts, arch: Arch, above: &mut Vec<String>) -> Result<Vec<Need>> {
         let mut needs = self.generated(package)?;
-        // Where images are in a registry, the builder fetches what a Dockerfile starts from, unless the tree wants an order.
+        // The builder fetches base images from the registry, unless the profile orders packages.
         let packages = &self.facts.profile().packages;
         if self.can.packages_are_published && !packages.ordered {
             return Ok(needs);
         }
         for (base, on_build_machine) in &package.bases {
-            // A tree whose packages begin with each other's old images has a ring somewhere; a registry has those.
+            // Packages that start from each other's older images form a cycle; the registry has those images.
             if self.can.packages_are_published && above.contains(base) {
                 continue;
             }
             let arch = if *on_build_machine { self.knobs.host_arch } else { arch };
             let base = need(&self.package(base, arch, above)?, "its Dockerfile starts from it");
-            // For this machine's own architecture the two platforms of a Dockerfile are one.
+            // If both architectures are this machine's, a base can occur twice.
             if needs.iter().all(|known: &Need| known.id != base.id) {
                 needs.push(base);
             }
@@ -122,40 +122,35 @@ impl Planner<'_> {
     }
 
     fn package_node(&mut self, package: PackageFacts, arch: Arch, needs: Vec<Need>, work: PackageWork) -> Result<NodeId> {
-        let sets = &self.facts.profile().packages;
+        let packages = &self.facts.profile().packages;
         let has = |list: &[String]| list.contains(&package.name);
         let mut platforms = vec![arch];
-        if has(&sets.host_arch_too) && arch != self.knobs.host_arch {
+        if has(&packages.host_arch_too) && arch != self.knobs.host_arch {
             platforms.push(self.knobs.host_arch);
         }
-        let docker_load = self.can.tools_run_in_containers && (has(&sets.docker_load) || has(&sets.tool_images));
+        let docker_load = self.can.tools_run_in_containers && (has(&packages.docker_load) || has(&packages.tool_images));
         let release = match work {
             PackageWork::Push => self.facts.release()?,
             _ => Release { hash: None, release: self.knobs.packages.release.clone() },
         };
         let image = ImageRef { reference: package.reference.clone(), arch };
         let options = self.knobs.packages.linuxkit_options.split_whitespace().map(str::to_owned).collect();
-        Ok(self.add(Node {
-            id: NodeId::Package(package.name.clone(), arch),
-            inputs: vec![input("image", &image)],
-            needs,
-            outputs: vec![],
-            step: BuildPackage {
-                name: package.name,
-                dir: package.dir,
-                image,
-                build_yml: package.build_yml,
-                dockerfile: package.generated_dockerfile,
-                work,
-                hash: release.hash.or(package.hash),
-                release: release.release,
-                options,
-                force: self.knobs.packages.force,
-                docker_load,
-                platforms,
-                prune: self.knobs.packages.prune,
-            }
-            .into(),
-        }))
+        let (id, inputs) = (NodeId::Package(package.name.clone(), arch), vec![input("image", &image)]);
+        let step = BuildPackage {
+            name: package.name,
+            dir: package.dir,
+            image,
+            build_yml: package.build_yml,
+            dockerfile: package.generated_dockerfile,
+            work,
+            hash: release.hash.or(package.hash),
+            release: release.release,
+            options,
+            force: self.knobs.packages.force,
+            docker_load,
+            platforms,
+            prune: self.knobs.packages.prune,
+        };
+        Ok(self.add(id, inputs, needs, [], step))
     }
 }

@@ -1,8 +1,8 @@
-//! A root file system as a tar, composed of the images that a yml names.
+//! A root file system as a tar, composed of the images in a yml.
 
 use super::{Describe, Short};
 use crate::{
-    Composed, DiskKind, ImageRef, Need, Node, NodeId,
+    Composed, DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
@@ -14,15 +14,15 @@ use std::path::PathBuf;
 pub struct ComposeRootfs {
     /// The resolved yml.
     pub yml: PathBuf,
-    /// The images that it names and this tree makes.
+    /// The images in the yml that this tree builds.
     pub images: Vec<ImageRef>,
-    /// For which machine.
+    /// The architecture.
     pub arch: Arch,
-    /// Where linuxkit is started: relative sources of the yml's `files` lie below it.
+    /// The folder in which linuxkit runs: relative paths in the yml's `files` start there.
     pub sources: PathBuf,
-    /// A file that takes the place of the kernel in the tar.
+    /// A file that replaces the kernel in the tar.
     pub kernel: Option<PathBuf>,
-    /// Files of an older tar need not be looked up again.
+    /// Reuse the files of an older tar.
     pub update: bool,
     /// The tar.
     pub out: PathBuf,
@@ -35,7 +35,7 @@ impl Describe for ComposeRootfs {
 }
 
 impl Planner<'_> {
-    /// Where the composed tar lies.
+    /// The path of the composed tar.
     pub(crate) fn tar_path(&self, of: Composed) -> PathBuf {
         self.layout.tar(of, &self.platform_suffix())
     }
@@ -60,17 +60,12 @@ impl Planner<'_> {
         let out = self.tar_path(of);
         let update = self.knobs.image.live_update;
         let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources());
-        Ok(self.add(Node {
-            id: NodeId::Tar(of),
-            inputs,
-            needs,
-            outputs: vec![out.clone()],
-            step: ComposeRootfs { yml, images, arch, sources, kernel, update, out }.into(),
-        }))
+        let outputs = [out.clone()];
+        Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, ComposeRootfs { yml, images, arch, sources, kernel, update, out }))
     }
 
-    /// Where linuxkit is started. A tree that puts artifacts into its ymls has them below the folder of the parts; in this
-    /// repository they are named from its root.
+    /// The folder in which linuxkit runs. Ymls of trees with platforms in names contain artifacts in the folder of the parts; those of this
+    /// repository contain paths below its root.
     fn sources(&self) -> PathBuf {
         if self.can.platforms_have_names {
             self.layout.parts(DiskKind::Installer)
@@ -81,7 +76,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What a yml's `files` take from the folder of the parts.
+    /// The nodes of the artifacts that a yml's `files` contain.
     fn sources_of_files(&mut self, of: Composed) -> Result<Vec<Need>> {
         if !self.can.platforms_have_names {
             return Ok(vec![]);
@@ -94,14 +89,14 @@ impl Planner<'_> {
         Ok(ids.iter().map(|id| need(id, "a file in the yml")).collect())
     }
 
-    /// The installer's root file system, before it is an image.
+    /// `installer.tar`; an error if the tree's installer has no root file system of its own.
     pub(crate) fn installer_tar(&mut self) -> Result<Vec<NodeId>> {
         if self.can.installer_is_composed {
             return Ok(vec![self.tar(Composed::Installer)?]);
         }
         let name = &self.facts.profile().tree.name;
         Err(usage(format!(
-            "{name} has no installer.tar: its profile has no [templates] installer\nhint: installer-raw and installer-iso make what installs"
+            "{name} has no installer.tar: its profile has no [templates] installer\nhint: installer-raw and installer-iso build the installer"
         )))
     }
 }

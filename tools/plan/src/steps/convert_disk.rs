@@ -1,26 +1,26 @@
-//! The live disk in the format that was asked for. What differs among the formats is in their table (`knobs::FORMATS`).
+//! The live disk in the requested format. The table `knobs::FORMATS` says how the formats differ.
 
 use super::{Describe, Short};
 use crate::{
-    DiskKind, Node, NodeId,
+    DiskKind, NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
 use knobs::{Conversion, ImageFormat, Reads};
 use std::path::PathBuf;
 
-/// A disk in another format.
+/// Converts a disk to another format.
 #[derive(Clone, Debug)]
 pub struct ConvertDisk {
     /// The raw disk.
     pub raw: PathBuf,
-    /// Into what.
+    /// The format.
     pub format: ImageFormat,
-    /// The disk's size in the end.
+    /// The final size of the disk.
     pub size_mib: u64,
-    /// The time of the commit, for a format that holds one.
+    /// The commit's time, for a format that contains one.
     pub epoch: i64,
-    /// Whether a format that can compress does.
+    /// Compress, if the format can.
     pub compressed: bool,
     /// The id of a Parallels disk.
     pub uuid: String,
@@ -39,7 +39,7 @@ impl Describe for ConvertDisk {
 }
 
 impl Planner<'_> {
-    /// The live disk, the firmware that `run` boots it with, and the links.
+    /// The live disk, the firmware for `run`, and the link `current`.
     pub(crate) fn live(&mut self, format: ImageFormat, with_firmware: bool) -> Result<Vec<NodeId>> {
         let raw = self.disk(DiskKind::Live)?;
         let mut goals = Vec::new();
@@ -66,12 +66,8 @@ impl Planner<'_> {
             Reads::ParallelsUuid => input("PARALLELS_UUID", &uuid),
         }));
         let (raw_disk, epoch) = (self.layout.disk(DiskKind::Live), self.facts.epoch());
-        self.add(Node {
-            id: NodeId::Live(format),
-            inputs,
-            needs: vec![need(raw, "the disk")],
-            outputs: vec![out.clone()],
-            step: ConvertDisk { raw: raw_disk, format, size_mib, epoch, compressed, uuid, out }.into(),
-        })
+        let (needs, outputs) = (vec![need(raw, "the disk")], [out.clone()]);
+        let step = ConvertDisk { raw: raw_disk, format, size_mib, epoch, compressed, uuid, out };
+        self.add(NodeId::Live(format), inputs, needs, outputs, step)
     }
 }

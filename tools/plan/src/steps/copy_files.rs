@@ -1,18 +1,18 @@
-//! Files of the tree that lie beside a disk's parts.
+//! Files of the tree, copied beside a disk's parts.
 
 use super::{Describe, Short};
 use crate::{
-    DiskKind, Need, Node, NodeId,
+    DiskKind, Need, NodeId,
     planner::{Planner, input},
 };
 use std::path::PathBuf;
 
-/// Copies the content of folders of the tree, and of a folder of artifacts.
+/// Copies the content of folders of the tree and of artifacts.
 #[derive(Clone, Debug)]
 pub struct CopyFiles {
-    /// From where, later ones over earlier ones.
+    /// The folders; files of later ones replace those of earlier ones.
     pub from: Vec<PathBuf>,
-    /// To where.
+    /// The destination.
     pub to: PathBuf,
 }
 
@@ -28,7 +28,7 @@ impl Describe for CopyFiles {
 }
 
 impl Planner<'_> {
-    /// Files of the tree that lie beside the parts.
+    /// The node of the tree's files beside a disk's parts; none if the profile has none.
     pub(crate) fn files(&mut self, kind: DiskKind, after: &[Need]) -> Option<NodeId> {
         let profile = self.facts.profile();
         let disk = if kind == DiskKind::Verification { &profile.verification } else { &profile.installer };
@@ -42,8 +42,7 @@ impl Planner<'_> {
             needs = after.to_vec();
         }
         let digest = self.facts.folder_digest(&folder).ok()?;
-        let outputs = self.facts.folder_files(&folder).ok()?.into_iter().map(|file| to.join(file)).collect();
-        let step = CopyFiles { from, to }.into();
-        Some(self.add(Node { id: NodeId::Files(kind), inputs: vec![input("content", digest)], needs, outputs, step }))
+        let outputs: Vec<PathBuf> = self.facts.folder_files(&folder).ok()?.into_iter().map(|file| to.join(file)).collect();
+        Some(self.add(NodeId::Files(kind), vec![input("content", digest)], needs, outputs, CopyFiles { from, to }))
     }
 }

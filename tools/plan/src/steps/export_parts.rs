@@ -1,26 +1,26 @@
-//! Files and folders that lie in a package's image and belong beside `rootfs.img`, and the virtual machine's firmware.
+//! Files and folders copied from a package's image beside `rootfs.img`, and the firmware of virtual machines.
 
 use super::{Describe, Short};
 use crate::{
-    DiskKind, ImageRef, Need, Node, NodeId,
+    DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
 use common::error::usage;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Takes files and folders out of a package's image.
+/// Copies files and folders out of a package's image.
 #[derive(Clone, Debug)]
 pub struct ExportParts {
     /// The package's name.
     pub package: String,
     /// Its image.
     pub image: ImageRef,
-    /// The folder that they go to.
+    /// The destination folder.
     pub out: PathBuf,
     /// Their names below the image's root.
     pub entries: Vec<String>,
-    /// The image may have to be fetched or built first.
+    /// Fetch or build the image first if it is missing.
     pub fetch: bool,
 }
 
@@ -31,7 +31,7 @@ impl Describe for ExportParts {
 }
 
 impl Planner<'_> {
-    /// Files and folders beside `rootfs.img`, by their names: one node a package.
+    /// The nodes of files and folders beside `rootfs.img`: one per package.
     pub(crate) fn parts(&mut self, entries: &[&'static str]) -> Result<Vec<NodeId>> {
         let mut of_package: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for entry in entries {
@@ -44,24 +44,24 @@ impl Planner<'_> {
 
     fn no_part(&self, entry: &str) -> anyhow::Error {
         let name = &self.facts.profile().tree.name;
-        let without = "no package under [parts] of its profile that holds it";
+        let without = "[parts] of its profile names no package that contains it";
         usage(match self.can.packages_are_published {
             true => format!(
-                "{name} has no {entry}: {without}\nhint: {entry} is in an image of another repository, or in a package: cargo xtask --root DIR kernel-tag names the kernel's"
+                "{name} has no {entry}: {without}\nhint: {entry} may be in an image of another repository: cargo xtask --root DIR kernel-tag prints the kernel's"
             ),
             false => format!(
-                "{name} has no {entry}: no installer, and {without}\nhint: lf-edge/eve has one: cargo xtask --root DIR installer-raw, for example"
+                "{name} has no {entry}: it has no installer, and {without}\nhint: lf-edge/eve has one: cargo xtask --root DIR installer-raw, for example"
             ),
         })
     }
 
-    /// Those of `entries` that the tree has.
+    /// The nodes of those `entries` that the tree has.
     pub(crate) fn parts_if_any(&mut self, entries: &[&'static str]) -> Result<Vec<NodeId>> {
         let known: Vec<&'static str> = entries.iter().copied().filter(|entry| self.facts.profile().parts.contains_key(*entry)).collect();
         self.parts(&known)
     }
 
-    /// Those of `some` that the tree has, and all of `all`, which it must have.
+    /// The nodes of those of `some` that the tree has, and of `all`; an error if one of `all` is missing.
     pub(crate) fn more_parts(&mut self, some: &[&'static str], all: &[&'static str]) -> Result<Vec<Need>> {
         let mut ids = self.parts_if_any(&[some, all].concat())?;
         if all.iter().any(|entry| !self.facts.profile().parts.contains_key(*entry)) {
@@ -78,16 +78,12 @@ impl Planner<'_> {
             needs.push(need(&self.package(package, self.knobs.image.arch, &mut Vec::new())?, "they lie in its image"));
         }
         let image = ImageRef { reference: facts.plain, arch: self.knobs.image.arch };
-        Ok(self.add(Node {
-            id,
-            inputs: vec![input("image", &image), input("names", entries.join(" "))],
-            needs,
-            outputs: entries.iter().map(|entry| out.join(entry)).collect(),
-            step: ExportParts { package: package.to_owned(), image, out, entries, fetch }.into(),
-        }))
+        let inputs = vec![input("image", &image), input("names", entries.join(" "))];
+        let outputs: Vec<PathBuf> = entries.iter().map(|entry| out.join(entry)).collect();
+        Ok(self.add(id, inputs, needs, outputs, ExportParts { package: package.to_owned(), image, out, entries, fetch }))
     }
 
-    /// What a virtual machine boots with.
+    /// The firmware of virtual machines.
     pub(crate) fn firmware(&mut self) -> Result<NodeId> {
         let profile = self.facts.profile();
         let (package, files) = (profile.firmware.package.clone(), profile.firmware_files(self.knobs.image.arch).to_vec());

@@ -2,13 +2,13 @@
 
 use super::{Describe, Short};
 use crate::{
-    Node, NodeId,
+    NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// Points a link at a folder beside it.
+/// Creates or replaces a link to a folder beside it.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// The link.
@@ -24,21 +24,17 @@ impl Describe for Link {
 }
 
 impl Planner<'_> {
-    /// What a target makes, and then the link to it.
+    /// The node that `made` plans, and the link `current` after it.
     pub(crate) fn then_current(&mut self, made: impl FnOnce(&mut Self) -> Result<NodeId>) -> Result<Vec<NodeId>> {
         let made = made(self)?;
         Ok(vec![self.current(&made), made])
     }
 
-    /// `dist/<arch>/current`, once `made` is there: what it leads to can be run.
+    /// The link `dist/<arch>/current`, after `made`, so that the version it points to can run.
     pub(crate) fn current(&mut self, made: &NodeId) -> NodeId {
         let link = self.dist.current_link(self.knobs.image.arch);
-        self.add(Node {
-            id: NodeId::Current,
-            inputs: vec![input("version", self.facts.version())],
-            needs: vec![need(made, "it leads to what was made last")],
-            outputs: vec![link.clone()],
-            step: Link { link, target: PathBuf::from(self.facts.version()) }.into(),
-        })
+        let version = self.facts.version();
+        let (inputs, needs) = (vec![input("version", version)], vec![need(made, "it leads to what was made last")]);
+        self.add(NodeId::Current, inputs, needs, [link.clone()], Link { link, target: PathBuf::from(version) })
     }
 }

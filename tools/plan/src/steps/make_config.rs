@@ -1,8 +1,8 @@
-//! The configuration as a FAT volume.
+//! `config.img`: the configuration as a FAT file system.
 
 use super::{Describe, Short};
 use crate::{
-    ImageRef, Node, NodeId,
+    ImageRef, NodeId,
     planner::{Planner, input, tool_input},
 };
 use anyhow::Result;
@@ -12,19 +12,19 @@ use std::path::PathBuf;
 /// conf/ → FAT.
 #[derive(Clone, Debug)]
 pub struct MakeConfig {
-    /// The folder.
+    /// The folder with the configuration.
     pub conf_dir: PathBuf,
-    /// Files and folders of it; none for all that it holds.
+    /// Files and folders to pack; empty for all in the folder.
     pub files: Vec<String>,
-    /// The version that the origin file names.
+    /// The version in the origin file's name.
     pub version: String,
-    /// The empty file that tells where the configuration came from.
+    /// The name of an empty file that records the origin of the configuration.
     pub origin: String,
     /// Unix timestamp of all files.
     pub epoch: i64,
     /// The image.
     pub out: PathBuf,
-    /// mkconf.
+    /// The image mkconf.
     pub tool: Option<ImageRef>,
 }
 
@@ -55,12 +55,8 @@ impl Planner<'_> {
         ];
         inputs.extend(tool_input(tool.as_ref()));
         let (version, epoch) = (self.facts.version().to_owned(), self.facts.epoch());
-        Ok(self.add(Node {
-            id: NodeId::ConfigImg,
-            inputs,
-            needs,
-            outputs: vec![out.clone()],
-            step: MakeConfig { conf_dir, files: vec![], version, origin, epoch, out, tool }.into(),
-        }))
+        let outputs = [out.clone()];
+        let step = MakeConfig { conf_dir, files: vec![], version, origin, epoch, out, tool };
+        Ok(self.add(NodeId::ConfigImg, inputs, needs, outputs, step))
     }
 }

@@ -1,38 +1,38 @@
-//! Disks with a partition table: the live disk, the installer's, the verification's.
+//! The raw disks: live, installer and verification.
 
 use super::{Describe, Short};
 use crate::{
-    DiskKind, ImageRef, Need, Node, NodeId,
+    DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need, tool_input},
 };
 use anyhow::Result;
 use common::error::usage;
 use std::path::PathBuf;
 
-/// Parts → a disk with a partition table.
+/// Makes a disk with a partition table from the parts.
 #[derive(Clone, Debug)]
 pub struct MakeDisk {
-    /// Which.
+    /// The kind of disk.
     pub kind: DiskKind,
     /// The folder of the parts: rootfs.img, config.img, persist.img and more.
     pub parts: PathBuf,
-    /// Which partitions, in order; a word may hold several names.
+    /// The partitions, in order; an entry may contain several names.
     pub words: Vec<String>,
     /// The disk's size.
     pub bytes: u64,
-    /// The disk is there, and a tool container may look at what is on it.
+    /// The disk exists, and the tool container may read it.
     pub keep: bool,
-    /// The tool container makes the file, as large as it must be.
+    /// The tool container creates the file and chooses its size.
     pub grows: bool,
-    /// The platform, where the tool container is told.
+    /// The platform, if the tool container needs it.
     pub platform: Option<String>,
-    /// The board, when its boot loader must be on the disk.
+    /// The board, if its boot loader must be on the disk.
     pub board: Option<String>,
     /// Unix timestamp of the ESP's files.
     pub epoch: i64,
     /// The disk.
     pub out: PathBuf,
-    /// mkimage-raw-efi and its like.
+    /// The image mkimage-raw-efi or mkverification-raw-efi.
     pub tool: Option<ImageRef>,
 }
 
@@ -50,7 +50,7 @@ impl Describe for MakeDisk {
     }
 }
 
-/// Parts beside the root file system and the configuration that a disk takes where the tree has them, and those that it must have.
+/// Parts of a disk besides the root file system and the configuration: the optional and the required ones.
 const fn wanted_parts(kind: DiskKind, composed: bool) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         DiskKind::Installer if composed => (&["boot", "EFI", "bsp-imx"], &[]),
@@ -61,7 +61,7 @@ const fn wanted_parts(kind: DiskKind, composed: bool) -> (&'static [&'static str
 }
 
 impl Planner<'_> {
-    /// What every disk and installer has: root file system, configuration, an empty /persist.
+    /// The contents of every disk and installer: root file system, configuration, an empty /persist.
     pub(crate) fn contents(&mut self) -> Result<Vec<Need>> {
         Ok(vec![
             need(&self.rootfs_img()?, "the content of IMGA, and of the ESP"),
@@ -70,7 +70,7 @@ impl Planner<'_> {
         ])
     }
 
-    /// All that must be there before the disk is made, but for its tool.
+    /// The needs of a disk, except its tool.
     fn needs_of_disk(&mut self, kind: DiskKind) -> Result<Vec<Need>> {
         let composed = kind == DiskKind::Installer && self.can.installer_is_composed;
         let (some, all) = wanted_parts(kind, composed);
@@ -101,29 +101,24 @@ impl Planner<'_> {
         inputs.extend(tool_input(tool.as_ref()));
         let board = self.board(kind)?;
         inputs.extend(board.iter().map(|board| input("PLATFORM", board)));
-        Ok(self.add(Node {
-            id: NodeId::Disk(kind),
-            inputs,
-            needs,
-            outputs: vec![out.clone()],
-            step: MakeDisk {
-                kind,
-                parts: self.layout.parts(kind),
-                words,
-                bytes: spec.mebibytes << 20,
-                keep: false,
-                grows: spec.grows,
-                platform: self.can.platforms_have_names.then(|| self.knobs.image.platform.clone()),
-                board,
-                epoch: self.facts.epoch(),
-                out,
-                tool,
-            }
-            .into(),
-        }))
+        let outputs = [out.clone()];
+        let step = MakeDisk {
+            kind,
+            parts: self.layout.parts(kind),
+            words,
+            bytes: spec.mebibytes << 20,
+            keep: false,
+            grows: spec.grows,
+            platform: self.can.platforms_have_names.then(|| self.knobs.image.platform.clone()),
+            board,
+            epoch: self.facts.epoch(),
+            out,
+            tool,
+        };
+        Ok(self.add(NodeId::Disk(kind), inputs, needs, outputs, step))
     }
 
-    /// What the profile says of the disk.
+    /// The disk's section in the profile.
     fn disk_spec(&self, kind: DiskKind) -> Result<crate::profile::DiskTable> {
         let profile = self.facts.profile();
         let spec = match kind {
@@ -141,7 +136,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The board whose boot loader goes onto the disk: an i.MX that PLATFORM names.
+    /// The board whose boot loader is written to the disk: PLATFORM, if it is an i.MX.
     fn board(&self, kind: DiskKind) -> Result<Option<String>> {
         let platform = self.knobs.image.platform.as_str();
         let has_none = kind == DiskKind::Installer && !self.can.installer_is_composed;

@@ -1,8 +1,8 @@
-//! The installer as an ISO.
+//! `installer.iso`: the installer as an ISO.
 
 use super::{Describe, Short};
 use crate::{
-    Composed, DiskKind, ImageRef, Node, NodeId,
+    Composed, DiskKind, ImageRef, NodeId,
     planner::{Planner, need, tool_input},
 };
 use anyhow::Result;
@@ -12,9 +12,9 @@ use std::path::PathBuf;
 /// Parts → an ISO that boots the installer.
 #[derive(Clone, Debug)]
 pub struct MakeIso {
-    /// Whether it installs.
+    /// The kind of ISO.
     pub kind: IsoKind,
-    /// The installer's own root file system, where it has one: then the ISO holds that, and no parts.
+    /// The installer's root file system, if it has its own. Then the ISO contains it instead of the parts.
     pub tar: Option<PathBuf>,
     /// The folder of the parts.
     pub parts: PathBuf,
@@ -22,7 +22,7 @@ pub struct MakeIso {
     pub epoch: i64,
     /// The ISO.
     pub out: PathBuf,
-    /// mkimage-iso-efi.
+    /// The image mkimage-iso-efi.
     pub tool: Option<ImageRef>,
 }
 
@@ -52,12 +52,9 @@ impl Planner<'_> {
         }
         let tool = self.tool("mkimage-iso-efi", &mut needs)?;
         let (parts, epoch, out) = (self.layout.parts(DiskKind::Installer), self.facts.epoch(), self.layout.installer_iso());
-        Ok(self.add(Node {
-            id: NodeId::InstallerIso,
-            inputs: tool_input(tool.as_ref()).into_iter().chain([self.time()]).collect(),
-            needs,
-            outputs: vec![out.clone()],
-            step: MakeIso { kind: IsoKind::Installer, tar, parts, epoch, out, tool }.into(),
-        }))
+        let inputs = tool_input(tool.as_ref()).into_iter().chain([self.time()]).collect();
+        let outputs = [out.clone()];
+        let step = MakeIso { kind: IsoKind::Installer, tar, parts, epoch, out, tool };
+        Ok(self.add(NodeId::InstallerIso, inputs, needs, outputs, step))
     }
 }

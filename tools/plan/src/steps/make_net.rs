@@ -1,17 +1,17 @@
-//! The installer for a netboot.
+//! `installer.net`: the installer for a network boot.
 
 use super::{Describe, Short};
 use crate::{
-    DiskKind, Node, NodeId,
+    DiskKind, NodeId,
     planner::{Planner, need},
 };
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// Parts → a tar with what a netboot needs.
+/// Packs the parts for a network boot into a tar.
 #[derive(Clone, Debug)]
 pub struct MakeNet {
-    /// The ISO that is booted, where it holds everything.
+    /// The ISO to boot, if it contains everything.
     pub iso: Option<PathBuf>,
     /// The folder of the parts.
     pub parts: PathBuf,
@@ -42,12 +42,7 @@ impl Planner<'_> {
         }
         needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "iPXE's configuration")));
         let (parts, epoch, out) = (self.layout.parts(DiskKind::Installer), self.facts.epoch(), self.layout.installer_net());
-        Ok(self.add(Node {
-            id: NodeId::InstallerNet,
-            inputs: vec![self.time()],
-            needs,
-            outputs: vec![out.clone()],
-            step: MakeNet { iso, parts, epoch, out }.into(),
-        }))
+        let inputs = vec![self.time()];
+        Ok(self.add(NodeId::InstallerNet, inputs, needs, [out.clone()], MakeNet { iso, parts, epoch, out }))
     }
 }

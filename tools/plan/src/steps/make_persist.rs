@@ -1,10 +1,10 @@
-//! The start of /persist.
+//! `persist.img`: the start of the partition of /persist.
 
 use super::{Describe, Short};
-use crate::{Node, NodeId, planner::Planner};
+use crate::{NodeId, planner::Planner};
 use std::path::PathBuf;
 
-/// A mebibyte of zeros: enough to have the partition formatted on the first boot.
+/// Writes 1 MiB of zeros, so that the first boot formats the partition.
 #[derive(Clone, Debug)]
 pub struct MakePersist {
     /// The image.
@@ -21,12 +21,6 @@ impl Planner<'_> {
     /// `persist.img`.
     pub(crate) fn persist_img(&mut self) -> NodeId {
         let out = self.layout.part("persist.img");
-        self.add(Node {
-            id: NodeId::PersistImg,
-            inputs: vec![],
-            needs: vec![],
-            outputs: vec![out.clone()],
-            step: MakePersist { out }.into(),
-        })
+        self.add(NodeId::PersistImg, vec![], vec![], [out.clone()], MakePersist { out })
     }
 }

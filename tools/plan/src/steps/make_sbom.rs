@@ -1,9 +1,9 @@
-//! The bill of materials by syft. It is planned beside [`TakeOut`](super::TakeOut), which stands for it in trees that have one.
+//! The bill of materials by syft. [`TakeOut`](super::TakeOut) replaces it on trees whose rootfs.tar contains one; its file plans both.
 
 use super::{Describe, Short};
 use std::path::PathBuf;
 
-/// rootfs.tar → its bill of materials, by syft.
+/// Runs syft on rootfs.tar to make its bill of materials.
 #[derive(Clone, Debug)]
 pub struct MakeSbom {
     /// The tar.

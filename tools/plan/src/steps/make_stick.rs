@@ -1,27 +1,27 @@
-//! A USB stick for a device's port configuration or its dumps. No target has one: the helper `makeusbconf` makes it.
+//! A USB stick with a port configuration for a device, or for its dumps. Only the helper `makeusbconf` uses this step.
 
 use super::{Describe, Short};
 use crate::ImageRef;
 use std::path::PathBuf;
 
-/// A USB stick to be made.
+/// Makes a USB stick.
 #[derive(Clone, Debug)]
 pub struct MakeStick {
-    /// With a folder for a device's dump.
+    /// Add a folder for a device's dump.
     pub dump: bool,
-    /// With a folder for a device's identity.
+    /// Add a folder for a device's identity.
     pub identity: bool,
     /// The port configuration, `usb.json`.
     pub config: Option<PathBuf>,
     /// The stick's size.
     pub bytes: u64,
-    /// The image, or the block device.
+    /// The image file, or a block device.
     pub out: PathBuf,
-    /// Whether it is a block device.
+    /// Whether `out` is a block device.
     pub device: bool,
     /// Unix timestamp of all files.
     pub epoch: i64,
-    /// mkimage-raw-efi.
+    /// The image mkimage-raw-efi.
     pub tool: Option<ImageRef>,
 }
 

@@ -1,5 +1,5 @@
-//! The steps that a plan is made of, one file each: its type with what it reads and writes, its words, and the functions that plan
-//! it. An engine makes a step by its method of the same name as the file (`tools/executor/src/engine.rs`).
+//! The steps of plans, one file each: the type with its inputs and outputs, its description, and the functions that plan it. An engine has
+//! a method for each step, with the name of the step's file (`tools/executor/src/engine.rs`).
 
 mod build_eve;
 mod build_package;
@@ -23,8 +23,8 @@ mod write_text;
 use crate::ImageRef;
 use std::path::Path;
 
-/// Hands the list of steps to the macro `$then`: the file and method name of each, and its type. A new step is a row here, its file
-/// and a method of each engine.
+/// Passes the list of steps to the macro `$then`: the name of the file and method, and the type. A new step needs a row here, a file, and a
+/// method in each engine.
 #[macro_export]
 macro_rules! for_each_step {
     ($then:ident) => {
@@ -55,7 +55,7 @@ macro_rules! define_steps {
     ($($file:ident $step:ident,)*) => {
         $(pub use $file::$step;)*
 
-        /// What a node does, with all that an engine needs to know. Paths are absolute.
+        /// The work of a node, with all values that an engine needs. Paths are absolute.
         #[derive(Clone, Debug)]
         pub enum Step {
             $(#[doc = concat!("See [`", stringify!($step), "`].")] $step($step),)*
@@ -76,36 +76,35 @@ macro_rules! define_steps {
 }
 for_each_step!(define_steps);
 
-/// Shortens a path for a person to read.
+/// Shortens a path for people.
 pub type Short<'s> = dyn Fn(&Path) -> String + 's;
 
-/// What a step says of itself.
+/// Properties of a step.
 pub trait Describe {
-    /// One line: what it does. The tool is added by [`Node::describe`](crate::Node::describe).
+    /// One line that describes the step. [`Node::describe`](crate::Node::describe) adds the tool.
     fn describe(&self, short: &Short<'_>) -> String;
 
-    /// The image whose container does it, for an engine that works in containers.
+    /// The image whose container makes the step, for an engine that uses containers.
     fn tool(&self) -> Option<&ImageRef> {
         None
     }
 
-    /// The package that is built: its image in the cache tells whether it must be made, not a stamp.
+    /// The package, if the step builds one. The image in the cache decides whether it must be built, not a stamp.
     fn package(&self) -> Option<&BuildPackage> {
         None
     }
 
-    /// It runs whenever it is asked for, and has no stamp.
+    /// Whether it always runs, without a stamp.
     fn is_always_due(&self) -> bool {
         false
     }
 
-    /// Its outputs are all that it put into a folder. Those that an earlier run made and this one did not are deleted, or later steps
-    /// would pack them.
+    /// Whether outputs of an earlier run that this run did not make must be deleted, or later steps would pack them.
     fn owns_its_outputs(&self) -> bool {
         false
     }
 
-    /// It changes a file that was there before, which must not be removed when it fails.
+    /// Whether it changes an existing file, which must not be removed if the step fails.
     fn changes_in_place(&self) -> bool {
         false
     }

@@ -1,32 +1,32 @@
-//! A root file system as an image.
+//! `rootfs.img` and `installer.img`: root file systems as images.
 
 use super::{Describe, Short};
 use crate::{
-    Composed, ImageRef, Node, NodeId,
+    Composed, ImageRef, Input, Need, NodeId,
     planner::{Planner, input, need, tool_input},
 };
 use anyhow::Result;
 use knobs::{Compression, RootfsFormat};
 use std::path::PathBuf;
 
-/// rootfs.tar → squashfs or ext4.
+/// Packs a tar into a squashfs or ext4 image.
 #[derive(Clone, Debug)]
 pub struct PackRootfs {
     /// The tar.
     pub tar: PathBuf,
-    /// `rootfs.img`.
+    /// The image.
     pub out: PathBuf,
-    /// A link to it under its versioned name.
+    /// A link to it with the version in its name.
     pub link: Option<PathBuf>,
-    /// Which file system.
+    /// The file system.
     pub format: RootfsFormat,
-    /// How to compress.
+    /// The compressor, for squashfs.
     pub compression: Compression,
-    /// The most bytes that fit on the partition; `u64::MAX` where nothing limits it.
+    /// The largest size in bytes, the partition's; `u64::MAX` for no limit.
     pub limit: u64,
     /// Unix timestamp for files that carry none.
     pub epoch: i64,
-    /// mkrootfs-*.
+    /// The image mkrootfs-squash or mkrootfs-ext4.
     pub tool: Option<ImageRef>,
 }
 
@@ -54,74 +54,34 @@ impl Describe for PackRootfs {
 }
 
 impl Planner<'_> {
-    /// `installer.img`: composed, or out of a package.
+    /// `installer.img`: composed, or copied from a package.
     pub(crate) fn installer_part(&mut self) -> Result<Vec<NodeId>> {
         if self.can.installer_is_composed { Ok(vec![self.installer_img()?]) } else { self.parts(&["installer.img"]) }
     }
 
-    /// The installer's own root file system.
+    /// `installer.img` of an installer with its own root file system. It goes onto a disk of its own, so its size has no limit.
     pub(crate) fn installer_img(&mut self) -> Result<NodeId> {
-        let tar = self.tar(Composed::Installer)?;
-        let format = self.knobs.image.rootfs_format;
-        let mut needs = vec![need(&tar, "the files")];
-        let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
-        let out = self.layout.part("installer.img");
-        let mut inputs = vec![input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", self.knobs.image.compression), self.time()];
-        inputs.extend(tool_input(tool.as_ref()));
-        Ok(self.add(Node {
-            id: NodeId::InstallerImg,
-            inputs,
-            needs,
-            outputs: vec![out.clone()],
-            step: PackRootfs {
-                tar: self.tar_path(Composed::Installer),
-                out,
-                link: None,
-                format,
-                compression: self.knobs.image.compression,
-                // It goes onto a stick of its own size.
-                limit: u64::MAX,
-                epoch: self.facts.epoch(),
-                tool,
-            }
-            .into(),
-        }))
+        self.pack(NodeId::InstallerImg, Composed::Installer, "installer.img", vec![], vec![], u64::MAX)
     }
 
     /// `rootfs.img` and its versioned name.
     pub(crate) fn rootfs_img(&mut self) -> Result<NodeId> {
-        let version = self.version();
-        let tar = self.tar(Composed::Rootfs)?;
-        let format = self.knobs.image.rootfs_format;
-        let mut needs = vec![need(&version, "the version stands beside the image"), need(&tar, "the files")];
-        let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
-        let out = self.layout.part("rootfs.img");
-        let link = self.layout.part(&format!("rootfs-{}.{format}", self.full_version()));
+        let needs = vec![need(&self.version(), "the version stands beside the image")];
         let limit = self.facts.profile().rootfs_limit(&self.knobs.image.hv, &self.knobs.image.platform);
-        let mut inputs = vec![
-            input("version", self.full_version()),
-            input("ROOTFS_FORMAT", format),
-            input("ROOTFS_COMPRESSION", self.knobs.image.compression),
-            input("limit", limit),
-            self.time(),
-        ];
+        let inputs = vec![input("version", self.full_version()), input("limit", limit)];
+        self.pack(NodeId::RootfsImg, Composed::Rootfs, "rootfs.img", inputs, needs, limit)
+    }
+
+    fn pack(&mut self, id: NodeId, of: Composed, name: &str, mut inputs: Vec<Input>, mut needs: Vec<Need>, limit: u64) -> Result<NodeId> {
+        let (format, compression) = (self.knobs.image.rootfs_format, self.knobs.image.compression);
+        needs.push(need(&self.tar(of)?, "the files"));
+        let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
+        inputs.extend([input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", compression), self.time()]);
         inputs.extend(tool_input(tool.as_ref()));
-        Ok(self.add(Node {
-            id: NodeId::RootfsImg,
-            inputs,
-            needs,
-            outputs: vec![out.clone(), link.clone()],
-            step: PackRootfs {
-                tar: self.tar_path(Composed::Rootfs),
-                out,
-                link: Some(link),
-                format,
-                compression: self.knobs.image.compression,
-                limit,
-                epoch: self.facts.epoch(),
-                tool,
-            }
-            .into(),
-        }))
+        let out = self.layout.part(name);
+        let link = (of == Composed::Rootfs).then(|| self.layout.part(&format!("rootfs-{}.{format}", self.full_version())));
+        let outputs: Vec<PathBuf> = [out.clone()].into_iter().chain(link.clone()).collect();
+        let (tar, epoch) = (self.tar_path(of), self.facts.epoch());
+        Ok(self.add(id, inputs, needs, outputs, PackRootfs { tar, out, link, format, compression, limit, epoch, tool }))
     }
 }

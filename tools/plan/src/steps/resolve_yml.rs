@@ -2,7 +2,7 @@
 
 use super::{Describe, Short};
 use crate::{
-    Composed, Node, NodeId,
+    Composed, NodeId,
     planner::{Planner, input},
 };
 use anyhow::Result;
@@ -26,22 +26,16 @@ impl Describe for ResolveYml {
 }
 
 impl Planner<'_> {
-    /// Where the resolved yml of what is composed lies.
+    /// The path of the resolved yml.
     pub(crate) fn yml_path(&self, of: Composed) -> PathBuf {
         self.layout.yml(of, &self.knobs.image.hv, &self.platform_suffix())
     }
 
-    /// The resolved yml, and the packages that it names.
+    /// The node of the resolved yml, and the packages in it.
     pub(crate) fn yml(&mut self, of: Composed) -> Result<(NodeId, Vec<String>)> {
         let (text, template, packages) = self.facts.yml(of)?;
         let out = self.yml_path(of);
-        let node = Node {
-            id: NodeId::Yml(of),
-            inputs: vec![input("text", &text)],
-            needs: vec![],
-            outputs: vec![out.clone()],
-            step: ResolveYml { template, out, text }.into(),
-        };
-        Ok((self.add(node), packages))
+        let inputs = vec![input("text", &text)];
+        Ok((self.add(NodeId::Yml(of), inputs, vec![], [out.clone()], ResolveYml { template, out, text }), packages))
     }
 }

@@ -1,14 +1,14 @@
-//! The bill of materials: a file of rootfs.tar where the tree puts it there, else made by syft.
+//! The bill of materials: copied out of rootfs.tar if the tree puts it there, otherwise made by syft.
 
 use super::{Describe, MakeSbom, Short};
 use crate::{
-    Composed, Node, NodeId,
+    Composed, NodeId, Step,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// A file of a tar, by itself.
+/// Copies a file out of a tar.
 #[derive(Clone, Debug)]
 pub struct TakeOut {
     /// The tar.
@@ -33,7 +33,7 @@ impl Planner<'_> {
         let named = self.knobs.image.sbom.as_ref();
         let out = named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path));
         let (inputs, reason, step) = match self.facts.profile().sbom.clone() {
-            Some(entry) => (vec![input("entry", &entry)], "it lies in there", TakeOut { tar, entry, out: out.clone() }.into()),
+            Some(entry) => (vec![input("entry", &entry)], "it lies in there", Step::from(TakeOut { tar, entry, out: out.clone() })),
             None => {
                 let version = &self.knobs.image.syft_version;
                 let image = format!("docker.io/anchore/syft:{version}");
@@ -41,6 +41,6 @@ impl Planner<'_> {
                 (vec![input("syft", &image)], "the files", MakeSbom { tar, config, image, out: out.clone() }.into())
             }
         };
-        Ok(self.add(Node { id: NodeId::Sbom, inputs, needs: vec![need(&made, reason)], outputs: vec![out], step }))
+        Ok(self.add(NodeId::Sbom, inputs, vec![need(&made, reason)], [out], step))
     }
 }

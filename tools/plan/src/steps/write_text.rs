@@ -2,7 +2,7 @@
 
 use super::{Describe, Short};
 use crate::{
-    Need, Node, NodeId, PackageFacts,
+    Need, NodeId, PackageFacts,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
@@ -11,9 +11,9 @@ use std::path::PathBuf;
 /// Writes a small text file.
 #[derive(Clone, Debug)]
 pub struct WriteText {
-    /// Where.
+    /// The file.
     pub path: PathBuf,
-    /// What.
+    /// Its content.
     pub text: String,
 }
 
@@ -25,13 +25,7 @@ impl Describe for WriteText {
 
 impl Planner<'_> {
     fn text(&mut self, id: NodeId, path: PathBuf, (name, value): (&str, &str), text: String) -> NodeId {
-        self.add(Node {
-            id,
-            inputs: vec![input(name, value)],
-            needs: vec![],
-            outputs: vec![path.clone()],
-            step: WriteText { path, text }.into(),
-        })
+        self.add(id, vec![input(name, value)], vec![], [path.clone()], WriteText { path, text })
     }
 
     /// `installer/eve_version`.
@@ -40,7 +34,7 @@ impl Planner<'_> {
         self.text(NodeId::Version, path, ("version", &version), format!("{version}\n"))
     }
 
-    /// `installer/eve_platform`, for the image that installs itself; all boards of a family have one there.
+    /// `installer/eve_platform`, on trees with platforms in names. All boards of a family have the same content.
     pub(crate) fn platform(&mut self) -> Option<NodeId> {
         if !self.can.platforms_have_names {
             return None;
@@ -50,7 +44,7 @@ impl Planner<'_> {
         Some(self.text(NodeId::Platform, path, ("PLATFORM", family), format!("{family}\n")))
     }
 
-    /// The files of a package that are made from templates.
+    /// The node of a package's build.yml, if that is generated from a template.
     pub(crate) fn generated(&mut self, package: &PackageFacts) -> Result<Vec<Need>> {
         let Some(text) = self.facts.generated_yml(package)? else { return Ok(vec![]) };
         let id = NodeId::BuildYml(package.name.clone());
@@ -58,7 +52,7 @@ impl Planner<'_> {
         Ok(vec![need(&made, "linuxkit reads it")])
     }
 
-    /// The build.yml of packages that have a template for it.
+    /// The nodes of the generated build.yml of packages.
     pub(crate) fn build_ymls(&mut self, names: &[String]) -> Result<Vec<NodeId>> {
         let mut goals = Vec::new();
         for name in names {

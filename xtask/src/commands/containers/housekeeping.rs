@@ -29,7 +29,7 @@ pub fn yetus(ctx: &Ctx) -> Result<()> {
     if !ctx.globals.dry_run {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
-    let step = docker::Step {
+    let step = docker::ContainerStep {
         step: "checking the tree".into(),
         options: &["-it", "--rm"],
         volumes: &[(&ctx.root, "/src:delegated,z")],

@@ -9,7 +9,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::{Cmd, Output, Tool, curl, docker::Step, qemu_img::QemuImg};
+use child::{Cmd, Output, Tool, curl, docker::ContainerStep, qemu_img::QemuImg};
 use common::{Arch, artifact::Pending, error::usage};
 use knobs::BuildVmKnobs;
 use std::{
@@ -162,7 +162,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 }
 
 fn pack(ctx: &Ctx, settings: String, output: &Output) -> Result<Cmd> {
-    let step = Step {
+    let step = ContainerStep {
         step: "packing the settings of the build machine".to_owned(),
         options: &["-i", "--rm"],
         volumes: &[],

@@ -3,7 +3,7 @@
 use super::{super::Run, machine::Place, require, run_all, show};
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::State};
+use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::MachineState};
 use common::error::usage;
 use knobs::{ImageFormat, ParallelsKnobs, PortKnobs};
 
@@ -43,23 +43,23 @@ fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
 }
 
 /// What brings the machine from `state` to running on the bundle.
-fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<State>) -> Vec<Cmd> {
+fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<MachineState>) -> Vec<Cmd> {
     let tools = &ctx.tools;
     let bundle = place.build.live(ImageFormat::Parallels);
     let ParallelsKnobs { name, cpus, memory } = &asked.machine;
     let (cpus, memory) = (cpus.to_string(), memory.to_string());
     let machine = Machine { name, cpus: &cpus, memory: &memory, bundle: &bundle };
     let mut commands = Vec::new();
-    if state == Some(State::Invalid) {
+    if state == Some(MachineState::Invalid) {
         commands.push(prlctl::unregister(tools, name));
     }
     match state {
-        Some(State::Active | State::Stopped) => {
+        Some(MachineState::Active | MachineState::Stopped) => {
             // What does not run cannot be stopped.
-            commands.extend((state == Some(State::Active)).then(|| prlctl::kill(tools, name)));
+            commands.extend((state == Some(MachineState::Active)).then(|| prlctl::kill(tools, name)));
             commands.push(prlctl::set_up(tools, &machine, ["--device-set", "hdd0"]));
         }
-        Some(State::Invalid) | None => {
+        Some(MachineState::Invalid) | None => {
             commands.push(prlctl::create(tools, name, &ctx.dist().arch(ctx.knobs.image.arch)));
             commands.push(prlctl::set_up(tools, &machine, ["--device-add", "hdd"]));
             commands.extend(prlctl::set_networks(tools, name, asked.port.ssh_port));
