@@ -1,4 +1,4 @@
-//! What an engine tells while it makes a node: a log in a file, progress, warnings.
+//! What an engine reports while it makes a node: lines for the node's log file, progress, warnings.
 
 use super::progress::Progress;
 use anyhow::{Context as _, Result};
@@ -8,21 +8,21 @@ use std::{
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-/// One node in the making.
+/// The report of one node while it is made.
 pub struct Job<'p> {
     name: String,
     path: PathBuf,
     log: Mutex<File>,
     verbose: bool,
-    progress: &'p Progress,
+    progress: &'p Arc<Progress>,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'p> Job<'p> {
-    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p Progress) -> Result<Self> {
+    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p Arc<Progress>) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
@@ -39,7 +39,7 @@ impl<'p> Job<'p> {
         &self.path
     }
 
-    /// A line for the log; shown too when the person asked to see the tools.
+    /// Appends a line to the log; with `--verbose` also shows it, after the node's name.
     pub fn log(&self, line: &str) {
         // A log that cannot be written must not stop the build.
         let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
@@ -48,18 +48,20 @@ impl<'p> Job<'p> {
         }
     }
 
-    /// Where a tool's output goes that this node starts: to the log.
+    /// Where the lines of the tools go that this node starts: to the log; with `--verbose` also to the display, after the node's name.
     #[must_use]
     pub fn output(&self) -> Output {
-        Output::default().with_log(&self.path)
+        let (name, progress) = (self.name.clone(), Arc::clone(self.progress));
+        let shown = self.verbose.then(|| Output::to(move |line| progress.line(&format!("{name}: {line}"))));
+        shown.unwrap_or_default().with_log(&self.path)
     }
 
-    /// How far the node is.
+    /// Shows how far the node is.
     pub fn step(&self, detail: &str) {
         self.progress.step(&self.name, detail);
     }
 
-    /// Something that the person must see although the build goes on.
+    /// Shows a warning at once and keeps it for the build's report.
     pub fn warn(&self, line: &str) {
         self.log(&format!("warning: {line}"));
         self.progress.line(&format!("warning: {}: {line}", self.name));

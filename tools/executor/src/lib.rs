@@ -20,6 +20,7 @@ use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -133,7 +134,7 @@ pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<Outcom
 /// Makes `nodes` in their order whatever there is, and keeps no stamps: for what a person asks for by the names of its files.
 /// The caller holds the tree's lock.
 pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<Outcome> {
-    let progress = progress::Progress::new(nodes.len());
+    let progress = Arc::new(progress::Progress::new(nodes.len()));
     let mut outcome = Outcome::default();
     std::thread::scope(|scope| {
         scope.spawn(|| progress.animate());
@@ -158,7 +159,7 @@ fn bring_up_to_date(
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
     options: &Options,
-    progress: &progress::Progress,
+    progress: &Arc<progress::Progress>,
 ) -> Result<(String, Option<Vec<String>>)> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
         State::Fresh(result) => return Ok((result, None)),

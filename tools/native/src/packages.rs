@@ -4,7 +4,7 @@
 use super::mirrors::Origins;
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
-use child::{Output, Tools, static_binary};
+use child::{Tools, static_binary};
 use common::{Arch, display::size};
 use executor::Job;
 use filetree::Tree as FileTree;
@@ -106,7 +106,7 @@ impl Builder {
         }
         if self.tool_images.iter().any(|name| *name == package.name) {
             job.step("compiling eve-tools");
-            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &Output::default().with_log(job.log_path()))?;
+            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &job.output())?;
             let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
             context.insert("eve-tools", node)?;
         }
@@ -174,10 +174,9 @@ impl BuildHost for Outside<'_> {
     }
 
     fn run(&self, step: &Step, stage: &mut FileTree) -> Result<()> {
-        let output = Output::default().with_log(self.job.log_path());
         let mut step = step.clone();
         // Every step may date what it makes, whether or not its Dockerfile has the ARG that docker wants for it.
         step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
-        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(&step, stage)
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output()).run(&step, stage)
     }
 }

@@ -19,6 +19,7 @@ mod tags;
 use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
+use child::rivals::Rivals;
 use common::{error::did_you_mean, error::usage};
 use row::Row;
 use setting::Setting;
@@ -93,7 +94,13 @@ fn measure(ctx: &Ctx, asked: &Bench) -> Result<()> {
     for bench in chosen {
         eprintln!("measuring {}", bench.name);
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&scratch).context("cannot make a folder to measure in")?;
-        rows.extend((bench.run)(&Setting { ctx, folder: folder.path().to_owned(), cold, eve: eve.clone() })?);
+        rows.extend((bench.run)(&Setting {
+            ctx,
+            rivals: Rivals::new(&ctx.tools)?,
+            folder: folder.path().to_owned(),
+            cold,
+            eve: eve.clone(),
+        })?);
     }
     if ctx.globals.json {
         let rows: Vec<_> = rows.iter().map(Row::to_json).collect();

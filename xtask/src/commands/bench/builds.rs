@@ -6,7 +6,7 @@ use super::{
     setting::Setting,
 };
 use anyhow::{Context as _, Result};
-use child::{Cmd, rivals, usage::Usage};
+use child::{Cmd, usage::Usage};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ fn phases(setting: &Setting<'_>, name: &str, downloads: Option<PathBuf>) -> Resu
 
 fn clone(setting: &Setting<'_>) -> Result<PathBuf> {
     let to = setting.fresh("clone")?;
-    rivals::clone(&setting.ctx.tools, &setting.ctx.root, &to)?.run()?;
+    setting.rivals.clone(&setting.ctx.root, &to)?.run()?;
     Ok(to)
 }
 

@@ -6,13 +6,12 @@ use super::{
     setting::Setting,
 };
 use anyhow::Result;
-use child::rivals;
 
 /// Into an empty target folder, once.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let workspace = setting.ctx.environment.workspace().unwrap_or_else(|| setting.ctx.root.clone());
     let target = setting.fresh_folder("target")?;
-    let usage = rivals::compile(&setting.ctx.tools, &workspace, &target)?.measure()?.0;
+    let usage = setting.rivals.compile(&workspace, &target)?.measure()?.0;
     let row = Row::alone("xtask from its sources, release".to_owned(), usage.into());
     Ok(vec![Row { budget: Budget::Seconds(90.0), ..row }])
 }

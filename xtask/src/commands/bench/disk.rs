@@ -7,7 +7,7 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::{Context as _, Result};
-use child::{Tool, rivals};
+use child::Tool;
 use common::display::size;
 use diskimage::{eve, fat, recipes};
 use std::{fs::File, os::unix::fs::symlink, path::Path};
@@ -34,7 +34,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
         for name in ["tmp", "output"] {
             setting.fresh(&format!("genimage/{name}"))?;
         }
-        Ok(rivals::genimage(&setting.ctx.tools, &folder)?.measure()?.0)
+        Ok(setting.rivals.genimage(&folder)?.measure()?.0)
     };
     let rival = Rival { name: "genimage", tools: &[Tool::Genimage], run: &theirs };
     let what = format!("live.raw, {} of rootfs.img", size(rootfs.metadata()?.len()));

@@ -6,7 +6,7 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::Result;
-use child::{Tool, rivals};
+use child::Tool;
 
 const ROUNDS: usize = 3;
 const BUDGET: Budget = Budget::Ratio(0.05);
@@ -17,12 +17,11 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
         eprintln!("SKIPPED: lf-edge/eve: no checkout is named\nhint: cargo xtask bench --eve DIR");
         return Ok(Vec::new());
     };
-    let tools = &setting.ctx.tools;
     let plan = || Ok(setting.ourselves(eve)?.args(["--dry-run", "live-gcp"]).measure()?.0);
-    let make = || Ok(rivals::make_plan(tools, eve, "live-gcp")?.measure()?.0);
+    let make = || Ok(setting.rivals.make_plan(eve, "live-gcp")?.measure()?.0);
     let make = Rival { name: "make -n live-gcp", tools: &[Tool::Linuxkit], run: &make };
     let yml = || Ok(setting.ourselves(eve)?.args(["bench", "--part", "yml"]).measure()?.0);
-    let script = || Ok(rivals::parse_pkgs(tools, eve, setting.ctx.knobs.image.arch.as_str())?.measure()?.0);
+    let script = || Ok(setting.rivals.parse_pkgs(eve, setting.ctx.knobs.image.arch.as_str())?.measure()?.0);
     let script = Rival { name: "tools/parse-pkgs.sh", tools: &[Tool::Linuxkit], run: &script };
     Ok(vec![
         setting.compare("lf-edge/eve: plan of live-gcp", ROUNDS, &plan, &make, BUDGET)?,

@@ -6,7 +6,6 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::{Context as _, Result};
-use child::rivals;
 use common::display::size;
 use std::fs::File;
 
@@ -17,12 +16,11 @@ const ROUNDS: usize = 2;
 /// Best of some rounds each. tar is handed a disk that is grown already.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let raw = inputs::raw(setting)?;
-    let tools = &setting.ctx.tools;
     let grown = setting.fresh("disk.raw")?;
-    rivals::copy_sparse(tools, &raw, &grown)?.run()?;
+    setting.rivals.copy_sparse(&raw, &grown)?.run()?;
     File::options().write(true).open(&grown).and_then(|file| file.set_len(SIZE)).context("cannot grow a copy of the disk")?;
     let ours = || setting.part(&["gcp", &SIZE.to_string()], &[&raw, &setting.fresh("ours.tar.gz")?]);
-    let theirs = || Ok(rivals::tar_sparse(tools, &grown, &setting.fresh("theirs.tar.gz")?)?.measure()?.0);
+    let theirs = || Ok(setting.rivals.tar_sparse(&grown, &setting.fresh("theirs.tar.gz")?)?.measure()?.0);
     let rival = Rival { name: "tar -Sczf", tools: &[], run: &theirs };
     let mut row = setting.compare("live.img.tar.gz", ROUNDS, &ours, &rival, Budget::Ratio(1.0 / 3.0))?;
     let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());

@@ -3,13 +3,15 @@
 use super::row::{Budget, Row, Theirs};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::{Cmd, Tool, interrupt, rivals, usage::Usage};
+use child::{Cmd, Tool, interrupt, rivals::Rivals, usage::Usage};
 use std::path::{Path, PathBuf};
 
 /// What every benchmark gets.
 pub struct Setting<'c> {
     /// The tree and its knobs.
     pub ctx: &'c Ctx,
+    /// The command lines that we compare ourselves with.
+    pub rivals: Rivals<'c>,
     /// An empty folder on the disk that builds use, gone afterwards.
     pub folder: PathBuf,
     /// Whether the slow ones and those that need the network run.
@@ -54,7 +56,7 @@ impl Setting<'_> {
     /// This program again on `root`, with the caches and the knobs that we have.
     pub fn ourselves(&self, root: &Path) -> Result<Cmd> {
         let ctx = self.ctx;
-        let mut cmd = rivals::ourselves(&ctx.tools, root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
+        let mut cmd = self.rivals.ourselves(root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
         for (name, value) in
             [("DEBIAN_MIRROR", &ctx.knobs.host.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.host.debian_security_mirror)]
         {

@@ -5,7 +5,7 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::Result;
-use child::{Tool, rivals, usage::Usage};
+use child::{Tool, usage::Usage};
 
 const ROUNDS: usize = 3;
 
@@ -17,7 +17,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let theirs = || {
         let mut sum = Usage::default();
         for name in &names {
-            for cmd in rivals::git_of_package(&ctx.tools, &ctx.root, &ctx.profile.packages.folder.join(name))? {
+            for cmd in setting.rivals.git_of_package(&ctx.root, &ctx.profile.packages.folder.join(name))? {
                 sum = sum.then(cmd.measure()?.0);
             }
         }
