@@ -82,7 +82,8 @@ pub fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
     pending.commit()
 }
 
-fn read_tree(tar: &Path) -> Result<Tree> {
+/// Reads a tar as a tree.
+pub fn read_tree(tar: &Path) -> Result<Tree> {
     let file = std::fs::File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
     let entries = filetree::read_tar_file(std::sync::Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
     filetree::entries_to_tree(entries)

@@ -1,5 +1,4 @@
-//! xtask itself from its sources: what a newcomer waits for before anything happens. The sources of the crates that it
-//! uses are downloaded before.
+//! Measures how long cargo compiles xtask, which every new user waits for. The sources of its crates are already downloaded.
 
 use super::{
     row::{Budget, Row},
@@ -7,7 +6,7 @@ use super::{
 };
 use anyhow::Result;
 
-/// Into an empty target folder, once.
+/// Compiles once, into an empty target folder.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let workspace = setting.ctx.environment.workspace().unwrap_or_else(|| setting.ctx.root.clone());
     let target = setting.fresh_folder("target")?;

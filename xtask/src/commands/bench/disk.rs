@@ -1,5 +1,5 @@
-//! live.raw from its parts, against genimage with the same table. genimage is handed its EFI system partition and
-//! configuration ready-made, while ours takes the first out of the root file system and makes both.
+//! Measures making live.raw from its parts, against genimage with the same partition table. genimage gets the EFI system partition and
+//! the configuration as finished images; ours makes both, the former from files in the root file system.
 
 use super::{
     inputs,
@@ -24,11 +24,11 @@ const TABLE: &str = r#"image live.raw {
 }
 "#;
 
-/// Best of some rounds each.
+/// Takes the best of [`ROUNDS`] rounds.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let rootfs = inputs::rootfs(setting)?;
     let folder = setting.fresh_folder("genimage")?;
-    prepare(&folder, &rootfs).context("cannot prepare genimage's parts")?;
+    prepare(&folder, &rootfs).context("cannot prepare the parts for genimage")?;
     let ours = || setting.part(&["disk"], &[&rootfs, &setting.fresh("ours.raw")?]);
     let theirs = || {
         for name in ["tmp", "output"] {

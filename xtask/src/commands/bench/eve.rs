@@ -1,5 +1,5 @@
-//! A checkout of lf-edge/eve, against its own Makefile and scripts. They want linuxkit on the PATH, or what stands in for it
-//! (docs/BENCHMARKS.md).
+//! Measures plans and tags of a checkout of lf-edge/eve, against its Makefile and scripts, which need linuxkit or a replacement on the
+//! PATH (docs/BENCHMARKS.md).
 
 use super::{
     row::{Budget, Row},
@@ -11,10 +11,10 @@ use child::Tool;
 const ROUNDS: usize = 3;
 const BUDGET: Budget = Budget::Ratio(0.05);
 
-/// Best of some rounds each; nothing without `--eve`.
+/// Takes the best of [`ROUNDS`] rounds; without `--eve` prints SKIPPED.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let Some(eve) = &setting.eve else {
-        eprintln!("SKIPPED: lf-edge/eve: no checkout is named\nhint: cargo xtask bench --eve DIR");
+        eprintln!("SKIPPED: lf-edge/eve: no checkout is given\nhint: cargo xtask bench --eve DIR");
         return Ok(Vec::new());
     };
     let plan = || Ok(setting.ourselves(eve)?.args(["--dry-run", "live-gcp"]).measure()?.0);

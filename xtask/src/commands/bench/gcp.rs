@@ -1,4 +1,4 @@
-//! live.raw → the archive for Google's cloud, against GNU tar's sparse archive through gzip, as people make it by hand.
+//! Measures making the archive for Google's cloud from live.raw, against `tar -Sczf`, the sparse archive that people make by hand.
 
 use super::{
     inputs,
@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use common::display::size;
 use std::fs::File;
 
-/// Of the disk, in bytes: what lies between it and live.raw is a hole.
+/// Size of the disk in bytes; everything behind the end of live.raw is a hole.
 const SIZE: u64 = 8 << 30;
 const ROUNDS: usize = 2;
 
-/// Best of some rounds each. tar is handed a disk that is grown already.
+/// Takes the best of [`ROUNDS`] rounds. tar gets a disk that already has the final size.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let raw = inputs::raw(setting)?;
     let grown = setting.fresh("disk.raw")?;

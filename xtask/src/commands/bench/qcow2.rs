@@ -1,4 +1,4 @@
-//! live.raw → live.qcow2 with our options of qemu-img, against `qemu-img convert -c` with its own.
+//! Measures converting live.raw to live.qcow2 with our options for qemu-img, against `qemu-img convert -c` with its defaults.
 
 use super::{
     inputs,
@@ -11,7 +11,7 @@ use common::display::size;
 
 const ROUNDS: usize = 2;
 
-/// Best of some rounds each.
+/// Takes the best of [`ROUNDS`] rounds.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let raw = inputs::raw(setting)?;
     if let Err(missing) = setting.ctx.tools.find(Tool::QemuImg) {

@@ -1,4 +1,4 @@
-//! rootfs.tar → rootfs.img, against unpacking the tar and mksquashfs with the same compressor and block size.
+//! Measures packing rootfs.tar into rootfs.img, against unpacking the tar and mksquashfs with the same compressor and block size.
 
 use super::{
     inputs,
@@ -9,7 +9,7 @@ use anyhow::Result;
 use child::Tool;
 use common::display::size;
 
-/// Once each: a minute's work needs no second look.
+/// Runs one round for each compressor: a round takes about a minute, so noise matters little.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let tar = inputs::tar(setting)?;
     let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());

@@ -1,4 +1,4 @@
-//! The tags of all packages from four runs of git, against asking git about each package, as linuxkit does.
+//! Measures computing the tags of all packages (at most four git processes), against linuxkit's way: two git processes per package.
 
 use super::{
     row::{Budget, Row},
@@ -9,7 +9,7 @@ use child::{Tool, usage::Usage};
 
 const ROUNDS: usize = 3;
 
-/// Best of some rounds each. No budget: the ratio is one over the number of packages, more or less.
+/// Takes the best of [`ROUNDS`] rounds. There is no budget: the ratio depends on the number of packages.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let ctx = setting.ctx;
     let names = ctx.tree()?.package_names()?;
