@@ -1,5 +1,5 @@
-//! `cargo xtask`: turns a tree of packages, templates and configuration into bootable images and runs them.
-//! Here: parse, build the context, dispatch, print the error. Everything else has a room of its own; see docs/ARCHITECTURE.md.
+//! `cargo xtask`: builds bootable images from a tree of packages, templates and configuration, and runs them. `main` calls the command
+//! line and prints its error; docs/ARCHITECTURE.md describes the modules and crates.
 
 #[macro_use]
 extern crate common;
@@ -12,18 +12,18 @@ use std::{
     process::ExitCode,
 };
 
-/// What a shell says of a program that wrote to a pipe which nobody reads: 128 and the number of SIGPIPE.
-const NOBODY_READS: u8 = 141;
+/// A shell's exit code for a program that was killed by SIGPIPE: 128 and the signal's number.
+const SIGPIPE_CODE: u8 = 141;
 
 fn main() -> ExitCode {
     let environment = child::environment::Environment::of_process();
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    // The sandbox's inner half is this program again, before anything else starts a thread.
+    // xtask started itself as the inner half of the sandbox, which must have only one thread.
     let outcome = match words.as_slice() {
         [inner, order] if inner == sandbox::INNER => sandbox::inside::run(order).map(ExitCode::from),
         _ => {
             child::interrupt::install();
-            while_somebody_reads(|| cli::run(&words, &environment).map(|()| ExitCode::SUCCESS))
+            exit_on_closed_pipe(|| cli::run(&words, &environment).map(|()| ExitCode::SUCCESS))
         }
     };
     match outcome {
@@ -35,8 +35,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `work`; when whoever reads our standard output leaves (`cargo xtask summary | head`), ends without a word, as other programs do.
-fn while_somebody_reads(work: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+/// Runs `work`. If the reader of our standard output ends (`cargo xtask summary | head`), returns silently, as other programs end.
+fn exit_on_closed_pipe(work: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     let usual = take_hook();
     set_hook(Box::new(move |info| {
         if !is_closed_pipe(info.payload()) {
@@ -44,10 +44,10 @@ fn while_somebody_reads(work: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyh
         }
     }));
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| if is_closed_pipe(&*panic) { Ok(ExitCode::from(NOBODY_READS)) } else { resume_unwind(panic) })
+        .unwrap_or_else(|panic| if is_closed_pipe(&*panic) { Ok(ExitCode::from(SIGPIPE_CODE)) } else { resume_unwind(panic) })
 }
 
-/// Whether a panic is `println!`'s about a pipe that was closed.
+/// Whether a panic is that of `println!` on a closed pipe.
 fn is_closed_pipe(panic: &(dyn std::any::Any + Send)) -> bool {
     panic.downcast_ref::<String>().is_some_and(|text| text.starts_with("failed printing to stdout") && text.contains("os error 32"))
 }

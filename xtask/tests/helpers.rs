@@ -101,7 +101,7 @@ fn the_table_and_files_are_filled_in() {
         out,
         "init:\n  - o/eve-a:1.2-amd64\n  - FOO_TAG\n  - o/eve-kernel:1.2-amd64\n  - o/eve-a:1.2-amd64\nfiles:\n  - path: v\n    contents: '0.0.0-dev-12345678-kvm-amd64'\n"
     );
-    assert!(err.contains("warning: out.yml: FOO_TAG is no name of the table"), "{err}");
+    assert!(err.contains("warning: out.yml: FOO_TAG is not in the table"), "{err}");
     let (code, err) = xtask(folder.path()).args(["compose-image-yml", "images/none.yml.in", "x", "1"]).fails();
     assert!(code == 1 && err.contains("images/none.yml.in"), "{code} {err}");
     assert_eq!(xtask(folder.path()).args(["compose-image-yml", "a"]).fails().0, 2);

@@ -1,4 +1,4 @@
-//! A node that is being made: its log file, its progress and its warnings.
+//! What an engine reports while it makes a node: lines for the node's log file, progress, warnings.
 
 use super::progress::ProgressLine;
 use anyhow::{Context as _, Result};
@@ -8,21 +8,21 @@ use std::{
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-/// A node that is being made.
+/// The report of one node while it is made.
 pub struct Job<'p> {
     name: String,
     path: PathBuf,
     log: Mutex<File>,
     verbose: bool,
-    progress: &'p ProgressLine,
+    progress: &'p Arc<ProgressLine>,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'p> Job<'p> {
-    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p ProgressLine) -> Result<Self> {
+    pub(super) fn start(node: &Node, path: &Path, verbose: bool, progress: &'p Arc<ProgressLine>) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
@@ -39,7 +39,7 @@ impl<'p> Job<'p> {
         &self.path
     }
 
-    /// Writes a line to the log, and prints it if the tools' output is shown.
+    /// Appends a line to the log; with `--verbose` also shows it, after the node's name.
     pub fn log(&self, line: &str) {
         // A failed write to the log must not stop the build.
         let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
@@ -48,10 +48,12 @@ impl<'p> Job<'p> {
         }
     }
 
-    /// The output of the tools that this node starts: the log.
+    /// Where the lines of the tools go that this node starts: to the log; with `--verbose` also to the display, after the node's name.
     #[must_use]
     pub fn output(&self) -> Output {
-        Output::default().with_log(&self.path)
+        let (name, progress) = (self.name.clone(), Arc::clone(self.progress));
+        let shown = self.verbose.then(|| Output::to(move |line| progress.line(&format!("{name}: {line}"))));
+        shown.unwrap_or_default().with_log(&self.path)
     }
 
     /// Shows how far the node is.
@@ -59,7 +61,7 @@ impl<'p> Job<'p> {
         self.progress.step(&self.name, detail);
     }
 
-    /// Prints a warning, and repeats it at the end of the build.
+    /// Shows a warning at once and keeps it for the build's report.
     pub fn warn(&self, line: &str) {
         self.log(&format!("warning: {line}"));
         self.progress.line(&format!("warning: {}: {line}", self.name));

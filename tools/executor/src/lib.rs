@@ -22,6 +22,7 @@ use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -134,7 +135,7 @@ pub fn run(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<RunSum
 
 /// Makes all `nodes` in order, without stamps: for helpers that work on files from the command line. The caller must hold the tree's lock.
 pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
-    let progress = progress::ProgressLine::new(nodes.len());
+    let progress = Arc::new(progress::ProgressLine::new(nodes.len()));
     let mut outcome = RunSummary::default();
     std::thread::scope(|scope| {
         scope.spawn(|| progress.animate());
@@ -159,7 +160,7 @@ fn bring_up_to_date(
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
     options: &Options,
-    progress: &progress::ProgressLine,
+    progress: &Arc<progress::ProgressLine>,
 ) -> Result<(String, Option<Vec<String>>)> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
         State::Fresh(result) => return Ok((result, None)),

@@ -8,7 +8,7 @@ use plan::{Node, NodeId, Plan};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -24,12 +24,12 @@ struct Shared<'p> {
     nodes: Vec<&'p Node>,
     books: Mutex<Books>,
     changed: Condvar,
-    progress: ProgressLine,
+    progress: Arc<ProgressLine>,
 }
 
 pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
-    let progress = ProgressLine::new(nodes.len());
+    let progress = Arc::new(ProgressLine::new(nodes.len()));
     let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
     std::thread::scope(|scope| {
         scope.spawn(|| shared.progress.animate());

@@ -1,5 +1,5 @@
-//! `build-tools`: the tools that the tree pins, built from source into build-tools/bin in the specification's five steps: a temporary
-//! folder, `git init` in it, the pinned commit alone, the build, and the folder removed whatever happened.
+//! `build-tools`: builds the tools that the tree pins into build-tools/bin, in the five steps of the specification: make a temporary
+//! folder, run `git init` in it, fetch only the pinned commit, build, and remove the folder even after a failure.
 
 use crate::go_builder::go_builder;
 use anyhow::{Context as _, Result, bail};
@@ -25,17 +25,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The knobs of a build: commits and repositories that replace pins, and the container that builds where this machine has no Go.
+/// The knobs of a build.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolSettings<'k> {
-    /// Commits and repositories.
+    /// Commits and repositories that replace the pinned ones.
     pub tools: &'k ToolKnobs,
-    /// The container.
+    /// The container that builds if this machine has no Go.
     pub go: &'k GoKnobs,
 }
 
 impl ToolSettings<'_> {
-    /// The knob that replaces the commit of the tool `name`, with its value, and the repository that replaces its own.
+    /// For the tool `name`: the knob for its commit, the knob's value, and the value of the knob for its repository.
     fn replace(&self, name: &str) -> (&'static str, Option<&String>, Option<&String>) {
         match name {
             "linuxkit" => ("LINUXKIT_VERSION", self.tools.linuxkit_version.as_ref(), self.tools.linuxkit_source.as_ref()),
@@ -48,19 +48,19 @@ impl ToolSettings<'_> {
 /// The folder with the Dockerfile of the Go builder, in trees that have one.
 const GO_BUILDER: &str = "build-tools/src/scripts";
 
-/// A tool to be built.
+/// A tool to build.
 #[derive(Debug)]
 struct Job<'c> {
     name: &'c str,
     repository: String,
     commit: String,
-    /// The program's folder; none for a module that `go install` builds.
+    /// The program's folder in the repository; none for a module that `go install` builds.
     package: Option<&'c str>,
     bin: PathBuf,
 }
 
 impl<'c> Job<'c> {
-    /// The pin of `name` with the knobs of a person.
+    /// The tool `name` at its pin, or at what the knobs name instead.
     fn new(ctx: &'c Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<Self> {
         let Some((name, pin)) = ctx.profile.tools.get_key_value(name) else {
             let known = || ctx.profile.tools.keys().map(String::as_str);
@@ -92,24 +92,24 @@ impl<'c> Job<'c> {
         self.bin.join(self.name)
     }
 
-    /// The empty file whose name says which commit the program was built from.
+    /// The empty file whose name contains the commit from which the program was built.
     fn marker(&self) -> PathBuf {
         self.bin.join(format!("{}.{}", self.name, self.commit.replace('/', "-")))
     }
 
-    /// Whether the program is there, and built from this commit. `go install` leaves no marker.
+    /// Whether the program exists and was built from this commit. A program of `go install` has no marker.
     fn is_up_to_date(&self) -> bool {
         self.program().is_file() && (self.package.is_none() || self.marker().is_file())
     }
 
-    /// `go install`, for a module.
+    /// `go install` of a module.
     fn install_command(&self, ctx: &Ctx) -> Result<Cmd> {
         let module = format!("{}@{}", self.repository, self.commit);
         go::install_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &module, &self.bin)
     }
 }
 
-/// Builds the named tools; without a name, all that are built from a commit.
+/// Builds the `named` tools, or all that are built from a commit.
 pub fn build_tools(ctx: &Ctx, settings: &ToolSettings<'_>, named: &[String]) -> Result<()> {
     if !named.is_empty() {
         return build_named(ctx, settings, named.iter().map(String::as_str).collect());
@@ -145,7 +145,7 @@ pub fn check_pin(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<(
     Job::new(ctx, settings, name).map(drop)
 }
 
-/// Builds one tool for another command, whose standard output is its own.
+/// Builds one tool for another command; prints nothing on standard output.
 pub fn ensure(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<()> {
     let job = Job::new(ctx, settings, name)?;
     preflight(ctx, std::slice::from_ref(&job))?;
@@ -171,12 +171,12 @@ fn show(ctx: &Ctx, job: &Job<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the tree's container builds, because this machine has no Go.
+/// Whether to build in the tree's container: this machine has no Go, and the tree has a container.
 fn uses_container(ctx: &Ctx) -> bool {
     ctx.tools.find(Tool::Go).is_err() && ctx.root.join(GO_BUILDER).is_dir()
 }
 
-/// All that is missing is named before anything is fetched.
+/// Fails before anything is fetched, naming all missing tools.
 fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
     let names: Vec<&str> = due.iter().map(|job| job.name).collect();
     let names = names.join(", ");
@@ -184,21 +184,22 @@ fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
     if due.iter().any(|job| job.package.is_some()) {
         needs.push(ToolNeed::new(Tool::Git, format!("to fetch the sources of {names}")));
     }
-    // `go install` runs on this machine in any case.
+    // `go install` never runs in the container.
     if !due.is_empty() && (!uses_container(ctx) || due.iter().any(|job| job.package.is_none())) {
         needs.push(ToolNeed::new(Tool::Go, format!("to build {names}")));
     } else if !due.is_empty() {
         needs.push(ToolNeed::new(Tool::Docker, format!("to build {names} in the Go builder")));
     }
-    let far = |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
-    if let Some(job) = due.iter().find(far).filter(|_| ctx.globals.offline) {
+    let is_remote =
+        |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
+    if let Some(job) = due.iter().find(is_remote).filter(|_| ctx.globals.offline) {
         return Err(usage(format!("--offline: {} must be fetched from {}", job.name, job.repository)));
     }
     let installs = ctx.knobs.host.install_tools == InstallTools::Auto;
     provide::ensure(&ctx.tools, &needs, installs, &Output::to(|line| eprintln!("install | {line}")))
 }
 
-/// The five steps. One at a time in a tree: two would write the same temporary name in build-tools/bin.
+/// Runs the five steps under a lock: two builds in one tree would write the same temporary file in build-tools/bin.
 fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
     let _hold = Hold::new();
     let _lock = lock(&ctx.root)?;
@@ -214,7 +215,7 @@ fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
     folder.close().with_context(|| format!("cannot remove the temporary folder of {}", job.name))
 }
 
-/// Fetches exactly the pinned commit into `folder`, and applies the tree's patches for linuxkit.
+/// Fetches only the pinned commit into `folder`; applies the tree's patches to linuxkit.
 fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
     eprintln!("{}: fetching {} of {}", job.name, job.commit, job.repository);
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.to_owned());
@@ -227,10 +228,10 @@ fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
     check_interrupt()
 }
 
-/// Builds the program inside its checkout, and says where it is.
+/// Builds the program inside its checkout and returns its path.
 fn build(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<PathBuf> {
     if !program.sources().is_dir() {
-        bail!("this commit of {repository} is no {}: it has no folder {}", program.name, program.package);
+        bail!("this commit of {repository} does not contain {}: it has no folder {}", program.name, program.package);
     }
     eprintln!("{}: building {}", program.name, program.package);
     let built = program.checkout.join(program.name);
@@ -241,14 +242,14 @@ fn build(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, reposi
         program.build_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &built)?.run()?;
     }
     if !built.is_file() {
-        bail!("go ended well, but made no {}", program.name);
+        bail!("go succeeded, but did not write {}", program.name);
     }
     Ok(built)
 }
 
 fn build_in_container(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<()> {
     let GoProgram { name, package, checkout } = *program;
-    // A program for this machine, not for the container's system.
+    // Build for this machine's system, not for the container's.
     let os = if Arch::host().is_ok() { std::env::consts::OS } else { "linux" };
     let up = "../".repeat(package.split('/').filter(|part| *part != ".").count());
     let modules = program.modules_option();
@@ -265,14 +266,14 @@ fn build_in_container(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgra
     go_builder(ctx, settings.go).run(&run)
 }
 
-/// Where the container sees the sources: by the repository's address where that can be a path.
+/// The path of the sources in the container: the repository's address if it can be a path, else the tool's name.
 fn place_in_container<'n>(name: &'n str, repository: &'n str) -> &'n str {
     let address = repository.split_once("://").map(|(_, rest)| rest.trim_end_matches(".git"));
     let is_path = |text: &&str| !text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
     address.filter(is_path).unwrap_or(name)
 }
 
-/// Puts the program in its place. Markers go first: a marker beside another commit's program would be believed.
+/// Installs the program. Removes old markers first: none may exist beside a program of another commit.
 fn install(job: &Job<'_>, built: &Path) -> Result<()> {
     let prefix = format!("{}.", job.name);
     for entry in std::fs::read_dir(&job.bin).into_iter().flatten() {
@@ -289,19 +290,20 @@ fn check_interrupt() -> Result<()> {
     if is_interrupted() { Err(anyhow::anyhow!("interrupted")) } else { Ok(()) }
 }
 
-/// Held while the file is open. It is the tree's folder itself: nothing is left of it, and a build that holds `dist/` can still build a tool.
+/// Locks the tree's folder while the returned file is open. A lock on the folder leaves no file behind, and a build that holds the lock
+/// of `dist/` can still build a tool.
 fn lock(root: &Path) -> Result<File> {
     let folder = File::open(root).with_context(|| format!("cannot open `{}`", root.display()))?;
     match folder.try_lock() {
         Ok(()) => return Ok(folder),
-        Err(TryLockError::WouldBlock) => eprintln!("another build-tools runs in `{}`: waiting for it", root.display()),
+        Err(TryLockError::WouldBlock) => eprintln!("waiting for another build-tools in `{}`", root.display()),
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock `{}`", root.display())),
     }
     folder.lock().with_context(|| format!("cannot lock `{}`", root.display()))?;
     Ok(folder)
 }
 
-/// The patches of the tree, in their order.
+/// The patches in `folder`, sorted by name.
 fn patches(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! `compose-image-yml`: applies an image template's patch, writes the image's version into it, and for a development version
-//! names the development image of pillar.
+//! `compose-image-yml`: applies an image template's patch, writes the image's version into it, and for a development version replaces
+//! pillar's image by its development image.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -9,26 +9,15 @@ use ymlpatch::Program;
 
 const PUT_VERSION: &str = r#"(.files[]? | select(.contents? == "EVE_VERSION")).contents |= $version"#;
 const USE_DEV: &str = r#"((.onboot[]?, .services[]?) | select(.image? == "PILLAR_TAG")).image |= "PILLAR_DEV_TAG""#;
-/// A commit's id in a version has at least so many digits.
+/// The fewest digits of a commit's id in a version.
 const ID_DIGITS: usize = 8;
 
-/// What to compose.
-pub struct Options {
-    /// The yml to start from.
-    pub template: PathBuf,
-    /// The file to write; none prints the result.
-    pub out: Option<PathBuf>,
-    /// The image's full version, such as `0.0.0-main-1234abcd-kvm-amd64`.
-    pub version: String,
-}
-
-/// Composes the yml, and writes or prints it.
-pub fn compose_image_yml(ctx: &Ctx, options: &Options) -> Result<()> {
-    let Options { template, out, version } = options;
+/// Composes the yml of `template` for the full image `version`, such as `0.0.0-main-1234abcd-kvm-amd64`. Writes it to `out`, or prints it.
+pub fn compose_image_yml(ctx: &Ctx, template: &Path, out: Option<&Path>, version: &str) -> Result<()> {
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-    let patch = out.as_deref().and_then(|out| patch_of(template, out));
+    let patch = out.and_then(|out| patch_of(template, out));
     if ctx.globals.dry_run {
-        let out = out.as_deref().unwrap_or(Path::new("standard output"));
+        let out = out.unwrap_or(Path::new("standard output"));
         let patched = patch.map_or_else(String::new, |patch| format!(" changed by {}", short(&patch, &ctx.root)));
         println!("write {}: {}{patched}", short(out, &ctx.root), short(template, &ctx.root));
         return Ok(());

@@ -1,4 +1,4 @@
-//! `extract-persist` and `extract-verification-info`: read what a machine left on its disk, without mounting anything.
+//! `extract-persist` and `extract-verification-info`: read files from a machine's disk without mounting it.
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -15,42 +15,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Files of a FAT of more bytes are not read.
+/// The largest file of a FAT that is read, in bytes.
 const MOST: u32 = 64 << 20;
 
-/// A disk that a machine wrote to.
+/// The disk of a machine.
 pub enum Source {
     /// A disk image or device.
     File(PathBuf),
-    /// A disk of the tree's last build, by the name of its image without the ending: `live`, or `installer` for the disk that
-    /// the installer installed on.
+    /// A disk of the tree's last build by its name: `live`, or `installer` for the disk that the installer wrote.
     Built(String),
 }
 
-/// What to read, and where to write.
-pub struct PersistOptions {
-    /// The disk.
-    pub disk: Source,
-    /// Whose last build [`Source::Built`] means.
-    pub arch: Arch,
-    /// The archive to write.
-    pub out: PathBuf,
-}
-
-/// What to read, and where to write.
-pub struct VerificationOptions {
-    /// The disk image or device of a verification.
-    pub disk: PathBuf,
-    /// The folder for the summaries.
-    pub out: PathBuf,
-}
-
-/// Writes the files of partition P3, which EVE mounts at /persist, as an archive.
-pub fn extract_persist(ctx: &Ctx, options: &PersistOptions) -> Result<()> {
-    let out = &options.out;
-    let (path, base) = match &options.disk {
+/// Writes the files of partition P3, which EVE mounts at /persist, as the archive `out`. `arch` chooses the last build for
+/// [`Source::Built`].
+pub fn extract_persist(ctx: &Ctx, disk: &Source, arch: Arch, out: &Path) -> Result<()> {
+    let (path, base) = match disk {
         Source::File(path) => (path.clone(), None),
-        Source::Built(name) => find_built(ctx, name, options.arch)?,
+        Source::Built(name) => find_built(ctx, name, arch)?,
     };
     let disk = base.map_or_else(|| Disk::open(&path), |base| Disk::open_over(&path, &base))?;
     let persist = partition(&disk, "P3", &path, "EVE makes it on its first boot")?;
@@ -63,7 +44,7 @@ pub fn extract_persist(ctx: &Ctx, options: &PersistOptions) -> Result<()> {
     } else {
         let volume = fat::Reader::open(&persist).ok().with_context(|| {
             format!(
-                "P3 of `{}` is neither an ext4 nor a FAT, and others are not read here\nhint: cargo xtask inspect {0} tells what it is",
+                "P3 of `{}` is neither ext4 nor FAT, and no other file system can be read\nhint: cargo xtask inspect {0} shows its type",
                 path.display()
             )
         })?;
@@ -72,11 +53,11 @@ pub fn extract_persist(ctx: &Ctx, options: &PersistOptions) -> Result<()> {
     archive(&tree, out)
 }
 
-/// The files of an ext4. Their contents are kept in a temporary file beside `out`, where the archive needs room anyway.
+/// The files of an ext4. Keeps their contents in a temporary file beside `out`, where the archive needs space anyway.
 fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
     let reader = ext4::Reader::open(persist)?;
     if !reader.is_whole() {
-        eprintln!("warning: P3 was not unmounted, and its journal cannot be read: what was written last may be missing");
+        eprintln!("warning: P3 was not unmounted, and its journal cannot be read: the latest changes may be missing");
     }
     let folder = out.parent().context("an archive lies in a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -88,7 +69,7 @@ fn files_of_ext4(persist: &Window<'_>, out: &Path) -> Result<filetree::Tree> {
     Ok(tree)
 }
 
-/// The built disk, and the image below it: a machine that `run` started writes to an overlay beside the image.
+/// The built disk and, if it is an overlay, the image below it: a machine that `run` starts writes to an overlay.
 fn find_built(ctx: &Ctx, name: &str, arch: Arch) -> Result<(PathBuf, Option<PathBuf>)> {
     let stem = if name == "installer" { "target" } else { name };
     let current = ctx.dist().current(arch);
@@ -121,27 +102,26 @@ fn archive(tree: &filetree::Tree, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prints the summaries in the inventory, and writes each to a file; with `--dry-run` only prints.
-pub fn extract_verification_info(ctx: &Ctx, options: &VerificationOptions) -> Result<()> {
-    let path = &options.disk;
+/// Prints the summaries in the inventory of the disk or device `path`, and writes each to a file in `out`; with `--dry-run` only prints.
+pub fn extract_verification_info(ctx: &Ctx, path: &Path, out: &Path) -> Result<()> {
     let disk = Disk::open(path)?;
     let inventory = partition(&disk, "INVENTORY", path, "is this the disk of an installer or a verification?")?;
     let summaries = summaries(&inventory).with_context(|| format!("cannot read the inventory of `{}`", path.display()))?;
     if summaries.is_empty() {
-        bail!("the inventory of `{}` has no */summary.log: no machine has left one there", path.display());
+        bail!("the inventory of `{}` has no */summary.log: no machine has written one yet", path.display());
     }
     for (machine, text) in &summaries {
         // Callers of the script expect the name summary.log when there is only one.
         let name = if summaries.len() == 1 { "summary.log".to_owned() } else { format!("{machine}-summary.log") };
         if !ctx.globals.dry_run {
-            write_atomically(&options.out.join(&name), text)?;
+            write_atomically(&out.join(&name), text)?;
         }
         std::io::stdout().write_all(text)?;
     }
     Ok(())
 }
 
-/// The name of each machine's folder in the inventory, with the summary in it.
+/// The name of each machine's folder in the inventory, and the summary in it.
 fn summaries(inventory: &Window<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let tree = extract::fat_tree(&fat::Reader::open(inventory)?, MOST, 0)?;
     let mut found = Vec::new();

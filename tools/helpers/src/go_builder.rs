@@ -1,10 +1,10 @@
-//! The container in which lf-edge/eve's Go code is built, for a tree and its knobs.
+//! The Go builder, the container in which lf-edge/eve's Go code is built, with the settings of a tree and its knobs.
 
 use checkout::context::Ctx;
 use child::go_builder::{GoBuilder, Settings};
 use knobs::GoKnobs;
 
-/// The container in which the tree's Go code is built.
+/// The Go builder for the tree of `ctx`.
 #[must_use]
 pub fn go_builder<'c>(ctx: &'c Ctx, knobs: &GoKnobs) -> GoBuilder<'c> {
     let host = &ctx.knobs.host;

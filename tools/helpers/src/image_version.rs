@@ -1,42 +1,29 @@
-//! `getimgversion`: prints the version that a root file system states. Reads the image in process: no mount, no sudo.
+//! `getimgversion`: prints the version in a root file system's /etc/eve-release, without mount or sudo.
 
 use anyhow::{Context as _, Result, bail};
 use diskimage::{FileImage, ReadAt, ext4, gpt, qcow2, squashfs};
 use filetree::Content;
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
 const RELEASE: &str = "etc/eve-release";
 const PROGRAMS: &[(&str, &str)] = &[
     ("zedagent", "containers/services/pillar/lower/opt/zededa/bin/zedagent"),
     ("lisp-ztr", "containers/services/pillar/lower/opt/zededa/bin/lisp-ztr"),
 ];
-/// Files of more bytes are not read.
+/// The largest file that is read, in bytes.
 const MOST: u64 = 1 << 30;
 /// The first bytes of a squashfs.
 const SQUASHFS: &[u8] = b"hsqs";
 
-/// Which image to read.
-pub struct Options {
-    /// A squashfs, a disk (raw or qcow2) with one, an ext4, or the tar of a root file system.
-    pub image: PathBuf,
-    /// Print too what kind of files pillar's programs are.
-    pub programs: bool,
-}
-
-/// Prints the version, and a line for each of pillar's programs when asked for.
-pub fn print_image_version(options: &Options) -> Result<()> {
-    let path = &options.image;
+/// Prints the version in the image at `path`: a squashfs, a disk (raw or qcow2) that contains one, an ext4, or the tar of a root file
+/// system. With `programs`, prints also the file types of pillar's programs.
+pub fn print_image_version(path: &Path, programs: bool) -> Result<()> {
     let files = open(path)?;
-    let release = files.read(RELEASE).with_context(|| format!("`{}` tells no version: it has no /{RELEASE}", path.display()))?;
+    let release = files.read(RELEASE).with_context(|| format!("`{}` has no version: it has no /{RELEASE}", path.display()))?;
     println!("{}", String::from_utf8_lossy(&release).trim_end());
-    if options.programs {
+    if programs {
         for (name, program) in PROGRAMS {
-            let what = files.read(program).map_or_else(|_| "it is not there".to_owned(), |bytes| describe(&bytes));
+            let what = files.read(program).map_or_else(|_| "missing".to_owned(), |bytes| describe(&bytes));
             println!("file {name}: /{program}: {what}");
         }
     }
@@ -81,7 +68,7 @@ fn open(path: &Path) -> Result<Files> {
     Ok(Files::Squashfs(reader))
 }
 
-/// All names in an ext4; only the files read here get their contents.
+/// All names in an ext4, with the contents of only those files that we read.
 fn files_of_ext4(image: &dyn ReadAt) -> Result<filetree::Tree> {
     let wanted = |path: &[u8]| path == RELEASE.as_bytes() || PROGRAMS.iter().any(|(_, program)| path == program.as_bytes());
     let (tree, _) = ext4::Reader::open(image)?.tree(&mut |path, len, bytes| {
@@ -102,7 +89,7 @@ fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
         return squashfs::Reader::open_image(Box::new(whole));
     }
     let Some(table) = gpt::read(&whole)? else {
-        bail!("it is neither a squashfs nor a disk with partitions\nhint: cargo xtask inspect IMAGE tells what it is")
+        bail!("it is neither a squashfs nor a disk with partitions\nhint: cargo xtask inspect IMAGE shows what it is")
     };
     for entry in table.entries {
         let start = entry.first_lba.saturating_mul(gpt::SECTOR);

@@ -1,5 +1,4 @@
-//! `kernel-build-yml`: writes the build.yml of every package that has a template for it into the package's folder, where
-//! linuxkit reads it.
+//! `kernel-build-yml`: writes the build.yml of every package with a template for it into the package's folder, where linuxkit reads it.
 
 use anyhow::Result;
 use checkout::context::Ctx;
@@ -9,7 +8,7 @@ use common::{artifact::write_atomically, display::short};
 pub fn write_build_ymls(ctx: &Ctx) -> Result<()> {
     let ymls = ctx.tree()?.generated_ymls()?;
     if ymls.is_empty() {
-        eprintln!("no package of {} has a template for its build.yml, so there is nothing to do", ctx.profile.tree.name);
+        eprintln!("nothing to do: no package of {} has a template for its build.yml", ctx.profile.tree.name);
     }
     for (path, text) in ymls {
         if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {

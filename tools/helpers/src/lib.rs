@@ -1,15 +1,14 @@
-//! The old helper scripts of lf-edge/eve that no build target calls, as functions: they collect the sources of an image, fill
-//! in image templates, write other tags into the tree, list old docker images, and read what a machine left on its disk.
+//! The helper scripts of lf-edge/eve that no build target calls, as functions: they collect the sources of an image, fill in image
+//! templates, change tags in the tree, list old docker images, and read files from a machine's disk. `xtask` parses the command lines;
+//! the crate depends on checkout, native, child and diskimage.
 //!
-//! Each script is a module with one struct of options and one function. All paths in options are absolute. A function prints
-//! its result on standard output, and with `--dry-run` what it would do. The crate knows no command line: `xtask` turns the
-//! words of a command into options.
+//! Each script is a module with one public function for `xtask`. It takes absolute paths, prints its result on standard output, and
+//! with `--dry-run` prints what it would do.
 
 #[macro_use]
 extern crate common;
 
 pub mod adam;
-pub mod artifact_paths;
 pub mod build_tools;
 pub mod compose_image_yml;
 pub mod extract;

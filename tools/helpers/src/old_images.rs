@@ -1,40 +1,33 @@
-//! `oldimages`: lists docker's images of this tree that do not belong to its present state.
+//! `oldimages`: lists docker's images of this tree whose tag is out of date.
 
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::docker;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which images to list.
-#[derive(Default)]
-pub struct Options {
-    /// Names without tags, such as `lfedge/eve-pillar`; empty means all of the tree.
-    pub names: Vec<String>,
-}
-
 /// Prints the ids of old images on one line, as arguments for `docker rmi`.
-pub fn print_old_images(ctx: &Ctx, options: &Options) -> Result<()> {
+pub fn print_old_images(ctx: &Ctx, names: &[String]) -> Result<()> {
     if ctx.globals.dry_run {
         println!("{}", docker::list_command(&ctx.tools, &ctx.tree()?.organizations()?)?);
         return Ok(());
     }
-    println!("{}", find_old_images(ctx, options)?.join(" "));
+    println!("{}", find_old_images(ctx, names)?.join(" "));
     Ok(())
 }
 
-/// The ids of all images except those with the present tag of their package. Of a name whose present tag docker does not have,
-/// the newest image is kept.
-pub fn find_old_images(ctx: &Ctx, options: &Options) -> Result<Vec<String>> {
+/// The ids of old images: of all, or of those called `names` (`lfedge/eve-pillar`). Keeps the image with its package's current tag, or
+/// the newest image if docker does not have that tag.
+pub fn find_old_images(ctx: &Ctx, names: &[String]) -> Result<Vec<String>> {
     let tree = ctx.tree()?;
     let images = docker::list_images(&ctx.tools, &tree.organizations()?)?;
     let mut present = BTreeSet::new();
     for package in tree.package_names()? {
         present.insert(tree.package_reference(&package)?);
     }
-    Ok(choose(&images, &present, &options.names))
+    Ok(choose(&images, &present, names))
 }
 
-/// The ids to remove. `images` come in docker's order, the newest first.
+/// The ids of old images. `images` are in docker's order, the newest first.
 fn choose(images: &[docker::ImageRow], present: &BTreeSet<String>, names: &[String]) -> Vec<String> {
     let mut by_name: BTreeMap<&str, Vec<&docker::ImageRow>> = BTreeMap::new();
     for image in images {

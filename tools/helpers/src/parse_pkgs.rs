@@ -1,24 +1,17 @@
-//! `parse-pkgs`: prints the table of template names and images, or a file in which each name is replaced by its image.
+//! `parse-pkgs`: prints the table of names in templates and their images, or a file with images instead of the names.
 
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use common::display::short;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What to print.
-pub struct Options {
-    /// The folder that the name `CURDIR` stands for, which is also left out of file names in messages.
-    pub folder: PathBuf,
-    /// The file to fill in; none prints the table.
-    pub file: Option<PathBuf>,
-}
-
-/// Prints the table of template names (as JSON with `--json`), or the file with its names replaced.
-pub fn print_images(ctx: &Ctx, options: &Options) -> Result<()> {
+/// Prints `file` with images instead of its names, or without a file the table (as JSON with `--json`). `folder` is the value of the
+/// name `CURDIR`.
+pub fn print_images(ctx: &Ctx, file: Option<&Path>, folder: &Path) -> Result<()> {
     let tree = ctx.tree()?;
-    match &options.file {
-        Some(file) => print_filled(&tree, file, &options.folder),
-        None => print_table(ctx, &tree, &options.folder),
+    match file {
+        Some(file) => print_filled(&tree, file, folder),
+        None => print_table(ctx, &tree, folder),
     }
 }
 
@@ -31,12 +24,12 @@ fn print_filled(tree: &Checkout, file: &Path, folder: &Path) -> Result<()> {
     unknown.sort();
     unknown.dedup();
     if !unknown.is_empty() {
-        eprintln!("warning: {name}: {} is no name of the table, and stays", unknown.join(", "));
+        eprintln!("warning: {name}: {} is not in the table and was not replaced", unknown.join(", "));
     }
     Ok(())
 }
 
-/// Looks up all images before it prints the first: a file with half a table would look like a whole one.
+/// Finds all images before it prints the first, so that a failure prints no incomplete table.
 fn print_table(ctx: &Ctx, tree: &Checkout, folder: &Path) -> Result<()> {
     let mut rows = vec![("CURDIR".to_owned(), folder.display().to_string())];
     for name in tree.template_names()? {

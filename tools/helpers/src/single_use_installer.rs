@@ -1,14 +1,14 @@
-//! `eve-gen-single-use-installer`: makes an installer for one device from a published lfedge/eve image. The image's container
-//! makes it, with the device's configuration over the image's own.
+//! `eve-gen-single-use-installer`: makes an installer for one device from a published lfedge/eve image. Runs the image as a container,
+//! which writes the installer; the device's configuration files replace the image's.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tools, eve_image::EveImage};
 use common::{artifact::Pending, error::usage};
 use filetree::{Content, Node, Tree};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What kind of installer to make.
+/// The kind of an installer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediumFormat {
     /// A disk image.
@@ -17,7 +17,7 @@ pub enum MediumFormat {
     Iso,
 }
 
-/// The certificate that a device registers with.
+/// The certificate with which a device registers.
 pub struct Onboarding {
     /// The certificate, PEM.
     pub certificate: PathBuf,
@@ -25,21 +25,21 @@ pub struct Onboarding {
     pub key: PathBuf,
 }
 
-/// Which installer to make. What is none stays as the image has it.
+/// The installer to make. Fields that are none keep the image's configuration.
 pub struct Options {
     /// The tag of lfedge/eve: VERSION-HV-ARCH.
     pub tag: String,
-    /// What kind of installer.
+    /// Its kind.
     pub format: MediumFormat,
     /// The installer to write.
     pub out: PathBuf,
     /// The controller's domain name.
     pub controller: Option<String>,
-    /// The device's soft serial number; without one the installer invents it.
+    /// The device's soft serial number; if none, the installer makes one up.
     pub serial: Option<String>,
     /// The onboarding certificate.
     pub onboarding: Option<Onboarding>,
-    /// A BootstrapConfig in protobuf's binary form.
+    /// A BootstrapConfig message, protobuf binary.
     pub bootstrap: Option<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ struct Request {
     /// The container's argument.
     work: &'static str,
     out: PathBuf,
-    /// Files that replace those of the image's configuration.
+    /// Files that replace files of the image's configuration.
     files: Tree,
 }
 
@@ -66,7 +66,7 @@ impl Request {
         {
             if let Some(path) = path {
                 if !path.is_file() {
-                    return Err(usage(format!("there is no file `{}`, which would become {name}", path.display())));
+                    return Err(usage(format!("there is no file `{}`, needed for {name}", path.display())));
                 }
                 files.insert(name, Node::file(0o644, 0, Content::of_path(path)?))?;
             }
@@ -112,7 +112,7 @@ fn make(image: &EveImage<'_>, request: &Request, tar: Option<Vec<u8>>, volume: O
         let mut file = pending.create()?;
         image.start(&container)?.read_with(|stream| {
             let bytes = std::io::copy(stream, &mut file).with_context(|| format!("cannot write `{}`", request.out.display()))?;
-            anyhow::ensure!(bytes > 0, "`docker start` ended well, but printed no installer");
+            anyhow::ensure!(bytes > 0, "`docker start` succeeded, but printed no installer");
             Ok(())
         })?;
         pending.commit()
@@ -121,10 +121,10 @@ fn make(image: &EveImage<'_>, request: &Request, tar: Option<Vec<u8>>, volume: O
     made
 }
 
-/// A volume or container that cannot be removed is a warning: the installer is made all the same.
+/// Warns if a volume or container was not removed: that does not harm the installer.
 fn clean(result: Result<String>, what: &str, name: &str) {
     if let Err(error) = result {
-        eprintln!("warning: the {what} {name} is left over: {error:#}");
+        eprintln!("warning: the {what} {name} was not removed: {error:#}");
     }
 }
 
@@ -140,14 +140,10 @@ fn show(tools: &Tools, request: &Request) -> Result<()> {
     if let Some(tar) = tar {
         println!("{}", image.copy_in("CONTAINER", tar)?);
     }
-    println!("{} > {}", image.start("CONTAINER")?, quoted(&request.out));
+    println!("{} > {}", image.start("CONTAINER")?, child::cmd::quote(request.out.as_os_str()));
     println!("{}", image.remove("CONTAINER")?);
     if let Some(volume) = volume {
         println!("{}", image.remove_volume(volume)?);
     }
     Ok(())
-}
-
-fn quoted(path: &Path) -> String {
-    child::cmd::quote(path.as_os_str())
 }

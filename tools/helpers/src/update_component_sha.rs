@@ -1,5 +1,4 @@
-//! `update-component-sha`: writes another hash or tag wherever the tree's ymls, Dockerfiles and Makefiles name an image.
-//! Changes all files, or none.
+//! `update-component-sha`: replaces a hash or an image's tag in the tree's ymls, Dockerfiles and Makefiles. Changes all files or none.
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -14,9 +13,9 @@ use std::{
 /// The files that may name an image.
 const FILES: &[&str] = &["*.yml", "*.yaml", "*.yml.in", "*.yaml.in", "*/Dockerfile", "*/Makefile"];
 
-/// What to replace.
+/// The text to replace.
 pub enum Options {
-    /// One hash by another, wherever it stands as a word.
+    /// A hash, wherever it is a whole word.
     Hash {
         /// The hash to find.
         old: String,
@@ -30,21 +29,21 @@ pub enum Options {
         /// The tag to write.
         tag: String,
     },
-    /// The tag of a package's image, by the package's present tag.
+    /// The tag of a package's image; the new tag is the package's current one.
     Package {
         /// The package's folder.
         folder: PathBuf,
     },
 }
 
-/// A search and its replacement, and how to name what was searched in an error.
+/// A pattern, its replacement, and the name of the pattern's target for an error.
 struct Change {
     pattern: Regex,
     replacement: String,
     what: String,
 }
 
-/// Changes the files, and prints the name of each; with `--dry-run` only prints.
+/// Changes the files and prints their names; with `--dry-run` only prints.
 pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
     let change = plan_change(ctx, options)?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
@@ -53,7 +52,7 @@ pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name).into_owned();
         let path = ctx.root.join(&name);
-        // Skip links: git lists the file that a link leads to under its own name.
+        // Skip links: git lists a link's target too, under its own name.
         if format!("/{name}").contains("/vendor/") || !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             continue;
         }
@@ -84,7 +83,7 @@ fn plan_change(ctx: &Ctx, options: &Options) -> Result<Change> {
         Options::Package { folder } => package_reference(ctx, folder)?,
     };
     let Some((image, tag)) = reference.rsplit_once(':').filter(|(image, _)| !image.is_empty()) else {
-        return Err(usage(format!("`{reference}` names no image and tag")));
+        return Err(usage(format!("`{reference}` is not IMAGE:TAG")));
     };
     check_tag(tag)?;
     let pattern = Regex::new(&format!(r"(?m)(\s|^){}:\S+", regex::escape(image))).context("an image's name makes a pattern")?;
@@ -94,7 +93,7 @@ fn plan_change(ctx: &Ctx, options: &Options) -> Result<Change> {
 fn replace_hash(old: &str, new: &str) -> Result<Change> {
     check_tag(new)?;
     if old.is_empty() {
-        return Err(usage("the hash to be replaced is empty"));
+        return Err(usage("the hash to replace is empty"));
     }
     let pattern = Regex::new(&format!(r"\b{}\b", regex::escape(old))).context("a hash makes a pattern")?;
     Ok(Change { pattern, replacement: new.replace('$', "$$"), what: format!("`{old}`") })
@@ -116,10 +115,10 @@ fn package_reference(ctx: &Ctx, folder: &Path) -> Result<String> {
 
 fn check_tag(tag: &str) -> Result<()> {
     let good = !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if good { Ok(()) } else { Err(usage(format!("`{tag}` cannot be a tag: letters, digits, `.`, `_` and `-` can"))) }
+    if good { Ok(()) } else { Err(usage(format!("`{tag}` is no tag: a tag has 1 to 128 letters, digits, `.`, `_` and `-`"))) }
 }
 
-/// Writes the new file beside the old one, with the same permissions; `commit` puts it in place.
+/// Writes the new file beside the old one, with the same permissions; `commit` renames it.
 fn prepare(path: &Path, text: &str) -> Result<Pending> {
     let pending = Pending::new(path)?;
     let mut file = pending.create()?;

@@ -1,4 +1,4 @@
-//! Images by the tree's tool containers: what goes in by volumes and standard input, and a look at what came out.
+//! Makes images with the tree's tool images in docker: passes files as volumes and on standard input, and checks the result.
 
 use anyhow::{Context as _, Result, bail};
 use child::{Tools, docker::ContainerStep};
@@ -14,7 +14,7 @@ use plan::{
 };
 use std::{fs::File, io::Write as _, path::Path};
 
-/// What a failed node may have left half made, under its final name because the tools were told that name.
+/// Removes the outputs of a failed node, which may be incomplete: the tools write under final names.
 pub(super) fn remove_outputs(node: &Node) {
     if matches!(node.id, NodeId::Current | NodeId::Package(..) | NodeId::BuildYml(_)) {
         return;
@@ -24,29 +24,29 @@ pub(super) fn remove_outputs(node: &Node) {
     }
 }
 
-/// An empty file for a container to write: docker would make a folder of a name that is not there.
+/// Creates an empty file for a container to write: docker would create a folder for a volume that does not exist.
 fn create(path: &Path) -> Result<File> {
     let folder = path.parent().context("an image has a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    // A link of an earlier engine would send the bytes elsewhere.
+    // Remove a link that the native engine left: the container would write to its target.
     let _ = std::fs::remove_file(path);
     File::create(path).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// The file that `tool` was to write has something in it, and `look` finds nothing wrong.
+/// Fails if the file that `tool` should write is missing or empty, or if `look` fails on it.
 pub(super) fn check_written(path: &Path, tool: &str, look: impl FnOnce(File) -> Result<()>) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("`{tool}` ended well, but wrote no `{}`", path.display()))?;
+    let file = File::open(path).with_context(|| format!("`{tool}` succeeded, but wrote no `{}`", path.display()))?;
     if file.metadata()?.len() == 0 {
-        bail!("`{tool}` ended well, but wrote nothing to `{}`", path.display());
+        bail!("`{tool}` succeeded, but wrote nothing to `{}`", path.display());
     }
-    look(file).with_context(|| format!("`{tool}` ended well, but what it wrote to `{}` is broken", path.display()))
+    look(file).with_context(|| format!("`{tool}` succeeded, but wrote a broken `{}`", path.display()))
 }
 
-/// The same with so many zeros in it.
+/// Creates a file of `bytes` zeros for a container to write.
 fn create_sized(path: &Path, bytes: u64) -> Result<File> {
     let file = create(path)?;
     file.set_len(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
-    // The container may run as somebody else.
+    // The container may run as another user.
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
     Ok(file)
 }
@@ -55,10 +55,10 @@ fn reference(tool: Option<&ImageRef>) -> Result<&str> {
     tool.map(|image| image.reference.as_str()).context("a plan for containers names them")
 }
 
-/// Where containers are started, and whose.
+/// The tools that start containers, and the origin of the images.
 pub(super) struct Containers<'e> {
     pub tools: &'e Tools,
-    /// The images are this repository's own: they need no privileges, and take their time from the environment.
+    /// Whether the images are this repository's: they need no privileges, and read SOURCE_DATE_EPOCH.
     pub ours: bool,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn make_config(at: &Containers<'_>, root: &Path, step: &MakeConfig, k
     check_written(out, "docker", |_| Ok(()))
 }
 
-/// The files of the configuration as a tar, below the folder's name as a person gave it; hidden ones stay out.
+/// The tar of the configuration without hidden files. Names start with the folder's path in the tree.
 fn configuration_tar(conf_dir: &Path, root: &Path, epoch: i64) -> Result<Vec<u8>> {
     let mut tree = Tree::new();
     let name = conf_dir.strip_prefix(root).unwrap_or(conf_dir);
@@ -205,9 +205,8 @@ pub(super) fn make_stick(at: &Containers<'_>, stick: &MakeStick, job: &Job<'_>) 
 
 pub(super) fn make_sbom(at: &Containers<'_>, step: &MakeSbom, spool: &Path, job: &Job<'_>) -> Result<()> {
     let MakeSbom { tar, config, image, out } = step;
-    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
-    let mut tree = filetree::entries_to_tree(filetree::read_tar_file(std::sync::Arc::new(file))?)?;
-    // An ordinary user cannot make devices, and syft does not look at them.
+    let mut tree = files::read_tree(tar)?;
+    // Only root can create devices, and syft ignores them.
     drop(tree.remove("dev"));
     let folder = tempfile::Builder::new().prefix(".tmp").tempdir().context("cannot make a temporary folder")?;
     std::fs::create_dir_all(spool)?;

@@ -1,5 +1,6 @@
-//! The linuxkit engine: packages and root file systems by linuxkit, images by the tree's tool containers in docker, as the original
-//! Makefile did it. What the tools are told to write, they write under its final name; when one fails, that name is removed.
+//! The linuxkit engine: builds packages and root file systems with linuxkit, and images with the tree's tool images in docker, as the
+//! original Makefile did. The tools write under final names; if one fails, its output is removed. The crate uses native for steps without
+//! foreign tools; executor decides what is due and calls it.
 
 mod images;
 
@@ -18,8 +19,7 @@ use oci::Cache;
 use plan::{
     Node, Profile,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, CopyFiles, ExportParts, Link, MakeConfig, MakeDisk, MakeIso, MakeNet,
-        MakePersist, MakeSbom, MakeStick, PackRootfs, ResolveYml, TakeOut, WriteText,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs,
     },
 };
 use std::{
@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-/// The engine, for one tree.
+/// The engine for one tree.
 pub struct LinuxkitEngine {
     root: PathBuf,
     packages: PathBuf,
@@ -38,15 +38,15 @@ pub struct LinuxkitEngine {
     pinned: Dialect,
     linuxkit: OnceLock<Linuxkit>,
     cache: Cache,
-    /// linuxkit before 1.6 writes the index of its cache without a lock: only one of its processes at a time may. Packages are built in
-    /// caches of their own.
+    /// Held while a linuxkit process writes to the cache: before 1.6 it writes the index without a lock. Packages are built in copies of
+    /// the cache.
     writing: Mutex<()>,
-    /// Whether a package was built: the first one starts the builder's container, which two at once would do twice.
+    /// Whether a package was built. The first build starts the builder's container and must run alone.
     builder: Mutex<bool>,
 }
 
 impl LinuxkitEngine {
-    /// Looks at nothing yet.
+    /// Opens the image cache; fails if the tree has no tool images.
     pub fn new(ctx: &Ctx) -> Result<Self> {
         if !ctx.capabilities().tools_run_in_containers {
             bail!("{} needs --engine linuxkit", ctx.profile.tree.name);
@@ -79,7 +79,8 @@ impl LinuxkitEngine {
     fn build(&self, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         let output = job.output();
         {
-            let _dockerfile = package.dockerfile.as_ref().map(|text| Borrowed::write(package.dir.join("Dockerfile"), text)).transpose()?;
+            let _removed_at_end =
+                package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;
             self.in_own_cache(|cache| self.linuxkit().package(&package_call(package), &self.root, cache, &output))?;
         }
         if package.prune {
@@ -89,7 +90,7 @@ impl LinuxkitEngine {
         Ok(())
     }
 
-    /// Runs `build` with a cache that no other linuxkit writes to, and brings back what it made.
+    /// Runs `build` with a copy of the cache that no other linuxkit writes to, then merges new images into the cache.
     fn in_own_cache(&self, build: impl Fn(&Path) -> Result<()>) -> Result<()> {
         let fork = {
             let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +131,7 @@ impl LinuxkitEngine {
         let ComposeRootfs { yml, arch, sources, kernel, update, out, .. } = step;
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = |path: &Path| images::check_written(path, "linuxkit", |file| filetree::read_tar_file(Arc::new(file)).map(drop));
-        // A kernel that somebody put in is not what linuxkit would find in an older tar.
+        // With a replaced kernel, the old tar differs from what linuxkit wrote, so it cannot be updated.
         if *update && kernel.is_none() && out.is_file() {
             let pending = Pending::new(out)?;
             self.linuxkit().build(yml, *arch, sources, Some(out), pending.part(), &job.output())?;
@@ -142,7 +143,7 @@ impl LinuxkitEngine {
         kernel.as_ref().map_or(Ok(()), |kernel| files::replace_kernel(out, kernel))
     }
 
-    /// A compressed qcow2 in the words of the old Makefile.
+    /// Makes a compressed qcow2 with the commands of the old Makefile.
     fn convert_as_make_did(&self, step: &ConvertDisk, job: &Job<'_>) -> Result<()> {
         native::check_size(&step.raw, step.size_mib << 20)?;
         let tool = QemuImg::new(&self.tools, job.output())?;
@@ -165,7 +166,7 @@ impl LinuxkitEngine {
     }
 }
 
-/// How linuxkit is called for a tree with this profile and these knobs.
+/// The settings of linuxkit for a tree with this profile and these knobs.
 #[must_use]
 pub fn settings(profile: &Profile, knobs: &Knobs) -> Settings {
     let pinned = profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
@@ -197,28 +198,28 @@ fn package_call(job: &BuildPackage) -> PackageCall<'_> {
     }
 }
 
-/// A file in the tree that is there only while a tool reads it.
-struct Borrowed(PathBuf);
+/// A file in the tree that is removed when this is dropped.
+struct TemporaryFile(PathBuf);
 
-impl Borrowed {
+impl TemporaryFile {
     fn write(path: PathBuf, text: &str) -> Result<Self> {
         write_atomically(&path, text.as_bytes())?;
         Ok(Self(path))
     }
 }
 
-impl Drop for Borrowed {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// A step that a tool image makes in a container.
+/// A step that docker makes with a tool image.
 fn by_container<'e>(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Result<Making<'e>> {
     Ok(Making::by(run).with(Tool::Docker, "to run the steps of the linuxkit engine"))
 }
 
-/// A step that linuxkit makes, which starts docker.
+/// A step that linuxkit makes; linuxkit starts docker.
 fn by_linuxkit<'e>(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Result<Making<'e>> {
     Ok(by_container(run)?.with(Tool::Linuxkit, "to build packages and root file systems"))
 }
@@ -228,13 +229,13 @@ impl Engine for LinuxkitEngine {
         let mut digests = Vec::new();
         for arch in &package.platforms {
             match self.cache.find(&package.image.reference, arch.as_str())? {
-                // An old linuxkit takes the layers that the native engine has written for broken.
+                // An old linuxkit cannot read the uncompressed layers that the native engine writes.
                 Some(image) if image.layers.iter().any(oci::Layer::is_plain) && !self.linuxkit().reads_plain_layers() => return Ok(None),
                 Some(image) => digests.push(image.digest),
                 None => return Ok(None),
             }
         }
-        // We cannot inspect docker's own store, so an image that must be there too is always handed to it again.
+        // We cannot inspect docker's store, so a step that loads an image into it always runs.
         Ok((!package.docker_load).then(|| digests.join(" ")))
     }
 
@@ -242,33 +243,7 @@ impl Engine for LinuxkitEngine {
         images::remove_outputs(failed);
     }
 
-    fn write_text<'e>(&'e self, step: &'e WriteText) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::write_text(step)))
-    }
-
-    fn resolve_yml<'e>(&'e self, step: &'e ResolveYml) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::resolve_yml(step)))
-    }
-
-    fn link<'e>(&'e self, step: &'e Link) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::link(step)))
-    }
-
-    fn make_persist<'e>(&'e self, step: &'e MakePersist) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::make_persist(step)))
-    }
-
-    fn copy_files<'e>(&'e self, step: &'e CopyFiles) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::copy_files(step)))
-    }
-
-    fn take_out<'e>(&'e self, step: &'e TakeOut) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::take_out(step)))
-    }
-
-    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
-        Ok(Making::by(|_| native::make_net(step)))
-    }
+    native::steps_of_every_engine!();
 
     fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
         if step.format == ImageFormat::Qcow2 && step.compressed {

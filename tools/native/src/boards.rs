@@ -1,4 +1,4 @@
-//! Boards: what the package bsp-imx holds for one of them goes beside a disk's parts.
+//! Copies the files that the package bsp-imx has for one board beside a disk's parts.
 
 use super::files::copy_file;
 use anyhow::{Context as _, Result};
@@ -7,8 +7,7 @@ use std::path::Path;
 
 const LICENSE: &str = "NXP-EULA-LICENSE.txt";
 
-/// Puts the boot loader, its place on the disk, the device trees and the licence of `board` into the folder `parts`, which holds
-/// `bsp-imx/`.
+/// Copies the boot loader of `board`, its position on the disk, the device trees and the licence from `parts`/bsp-imx to `parts`.
 pub fn place(parts: &Path, board: &str) -> Result<()> {
     let bsp = parts.join("bsp-imx");
     let names: Vec<String> = std::fs::read_dir(&bsp)

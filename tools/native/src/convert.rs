@@ -1,4 +1,4 @@
-//! A raw disk in other formats, by qemu-img or in process; no hole of a sparse disk is read.
+//! Converts a raw disk to other formats, with qemu-img or in process, without reading the holes of a sparse disk.
 
 mod vhd;
 mod vmdk;
@@ -12,7 +12,7 @@ use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
 use std::{fs::File, path::Path};
 
-/// How the raw disk becomes the format that `step` asks for.
+/// How to convert the raw disk to the format of `step`.
 pub fn convert<'e>(step: &'e ConvertDisk, tools: &'e Tools) -> Making<'e> {
     let making = Making::by(|job| write(step, tools, &job.output()));
     match step.format.row().conversion.is_by_qemu_img() {
@@ -52,7 +52,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
     pending.commit()
 }
 
-/// Replaces the random values that qemu-img writes into some formats.
+/// Replaces random values and times that qemu-img writes into some formats.
 fn pin(step: &ConvertDisk, part: &Path) -> Result<()> {
     match step.format {
         ImageFormat::Vhd => vhd::pin(part, step.epoch),
@@ -61,7 +61,7 @@ fn pin(step: &ConvertDisk, part: &Path) -> Result<()> {
     }
 }
 
-/// A disk does not shrink below what its partitions take.
+/// Fails if the disk is larger than `size`: it cannot shrink.
 pub fn check_size(raw: &Path, size: u64) -> Result<()> {
     let has = raw.metadata().with_context(|| format!("cannot read `{}`", raw.display()))?.len();
     if has > size {
@@ -76,7 +76,7 @@ pub fn check_size(raw: &Path, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// A Parallels bundle: a folder with the disk and its description.
+/// Writes a Parallels bundle: a folder with the disk and its description.
 fn bundle(tool: &QemuImg, raw: &Path, size: u64, uuid: &str, out: &Path) -> Result<()> {
     let disk: Guid = uuid.trim_matches(['{', '}']).parse().with_context(|| format!("PARALLELS_UUID={uuid}"))?;
     let stem = out.file_stem().context("a bundle has a name")?.to_string_lossy().into_owned();

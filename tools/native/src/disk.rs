@@ -1,4 +1,4 @@
-//! Parts → disks and installers.
+//! Makes configurations, disks, USB sticks, ISOs and netboot tars from parts.
 
 use crate::{boards, files};
 use anyhow::{Context as _, Result};
@@ -17,9 +17,7 @@ pub(super) fn make_config(step: &MakeConfig) -> Result<()> {
         files => recipes::config_tree_of_tar(files::listed(conf_dir, files, *epoch)?, origin, *epoch)?,
     };
     let layout = recipes::config(&tree, *epoch).with_context(|| format!("`{}`", conf_dir.display()))?;
-    let pending = Pending::new(out)?;
-    layout.write(&pending.create()?)?;
-    pending.commit()
+    files::write_file(out, |file| layout.write(file))
 }
 
 pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
@@ -45,7 +43,7 @@ pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
     pending.commit()
 }
 
-/// Copies the tables and partitions of `image` over those of `disk`, which is as large; what lies between them stays.
+/// Copies the partition tables and partitions of `image` to `disk`, which has the same size; keeps the bytes between partitions.
 fn write_partitions(image: File, disk: &File) -> Result<()> {
     let size = image.metadata()?.len();
     let table = gpt::read(&FileImage::new(image.try_clone()?)?)?.context("the disk has no table")?;
@@ -57,10 +55,10 @@ fn write_partitions(image: File, disk: &File) -> Result<()> {
     copy_all(&image, disk, size.saturating_sub(BACKUP), size)
 }
 
-/// Bytes of the backup of a partition table, at a disk's end.
+/// Size in bytes of the backup partition table at the end of a disk.
 const BACKUP: u64 = 33 * gpt::SECTOR;
 
-/// A stick's image; a block device is written over, so its old files cannot shine through.
+/// Makes a stick's image. On a block device, overwrites everything that the image uses, holes too: old files must not reappear.
 pub(super) fn make_stick(step: &MakeStick) -> Result<()> {
     let layout = disk::layout(recipes::usb_conf(&files::stick(step)?, step.bytes, step.epoch)?)?;
     if step.device {
@@ -69,13 +67,11 @@ pub(super) fn make_stick(step: &MakeStick) -> Result<()> {
         let device = File::options().write(true).open(&step.out).with_context(|| format!("cannot write to `{}`", step.out.display()))?;
         return write_over(&image, &device).with_context(|| format!("cannot write to `{}`", step.out.display()));
     }
-    let pending = Pending::new(&step.out)?;
-    layout.write(&pending.create()?)?;
-    pending.commit()
+    files::write_file(&step.out, |file| layout.write(file))
 }
 
-/// Copies the sparse `image` over what is on `device`: holes become zeros up to what follows the last file, and the rest of the
-/// device, but for the backup of the partition table, is left as it is.
+/// Copies the sparse `image` to `device`, holes as zeros, up to a margin after the last file, and the backup partition table. Leaves the
+/// rest of the device unchanged.
 fn write_over(image: &File, device: &File) -> Result<()> {
     const MARGIN: u64 = 1 << 20;
     let size = image.metadata()?.len();
@@ -83,7 +79,7 @@ fn write_over(image: &File, device: &File) -> Result<()> {
     let used = sparse::extents(image, 0, tail)?.last().map_or(0, |last| last.offset + last.len);
     copy_all(image, device, 0, (used + MARGIN).min(tail))?;
     copy_all(image, device, tail, size)?;
-    device.sync_all().context("cannot finish")
+    device.sync_all().context("cannot flush the device")
 }
 
 fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
@@ -100,20 +96,16 @@ fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
 
 pub(super) fn make_iso(step: &MakeIso) -> Result<()> {
     let layout = recipes::iso(step.kind, &recipes::Parts::of_folder(&step.parts, true)?, step.epoch)?;
-    let pending = Pending::new(&step.out)?;
-    layout.write(&pending.create()?)?;
-    pending.commit()
+    files::write_file(&step.out, |file| layout.write(file))
 }
 
-/// What a netboot fetches: the parts, or where one ISO holds them all that, with what boots it.
+/// Makes the tar for a netboot: the parts, or the ISO that contains them, with the files that boot it.
 pub fn make_net(step: &MakeNet) -> Result<()> {
-    let pending = Pending::new(&step.out)?;
     let parts = recipes::Parts::of_folder(&step.parts, true)?;
-    match &step.iso {
-        Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, &mut pending.create()?)?,
-        None => recipes::write_installer_net(&parts, step.epoch, &mut pending.create()?)?,
-    }
-    pending.commit()
+    files::write_file(&step.out, |file| match &step.iso {
+        Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, file),
+        None => recipes::write_installer_net(&parts, step.epoch, file),
+    })
 }
 
 #[cfg(test)]

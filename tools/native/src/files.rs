@@ -1,4 +1,4 @@
-//! Steps that are the same for every engine: small files, links, copies, and files of a package's image put beside others.
+//! Steps that every engine makes in process: small files, links, copies, and files extracted from tars and package images.
 
 use anyhow::{Context as _, Result, bail};
 use common::{artifact::Pending, artifact::link_atomically, artifact::write_atomically};
@@ -6,6 +6,7 @@ use diskimage::recipes::UsbConf;
 use filetree::{Content, Kind, Node, Tree};
 use plan::steps::{CopyFiles, ExportParts, Link, MakePersist, MakeStick, ResolveYml, TakeOut, WriteText};
 use std::{
+    fs::File,
     io::{Write as _, copy},
     os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
@@ -26,14 +27,19 @@ pub fn link(step: &Link) -> Result<()> {
     link_atomically(&step.link, &step.target)
 }
 
-/// One mebibyte of zeros, as the original makes it: enough to trigger the first boot's formatting.
+/// Writes 1 MiB of zeros as the original Makefile does: the first boot formats it.
 pub fn make_persist(step: &MakePersist) -> Result<()> {
-    let pending = Pending::new(&step.out)?;
-    pending.create()?.write_all(&vec![0; 1 << 20]).with_context(|| format!("cannot write `{}`", step.out.display()))?;
+    write_file(&step.out, |file| Ok(file.write_all(&vec![0; 1 << 20])?))
+}
+
+/// Writes the file `out` with `write`. The file appears under its name only when it is complete.
+pub fn write_file(out: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let pending = Pending::new(out)?;
+    write(&mut pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
     pending.commit()
 }
 
-/// Copies the files below the folders, links followed, over those in the target folder.
+/// Copies the files below the folders to the target folder, following links and replacing existing files.
 pub fn copy_files(step: &CopyFiles) -> Result<()> {
     let CopyFiles { from, to } = step;
     for folder in from {
@@ -50,30 +56,28 @@ pub fn copy_files(step: &CopyFiles) -> Result<()> {
     Ok(())
 }
 
-/// Copies one file, which appears when it is whole; holes stay holes.
+/// Copies one file with its holes. The copy appears only when it is complete.
 pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let pending = Pending::new(to)?;
     std::fs::copy(from, pending.part()).with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))?;
     pending.commit()
 }
 
-/// One file of a tar, by itself.
+/// Extracts one file from a tar.
 pub fn take_out(step: &TakeOut) -> Result<()> {
     let TakeOut { tar, entry, out } = step;
     let tree = read_tree(tar)?;
     let Some(Kind::File { content, .. }) = tree.get(entry).map(|node| &node.kind) else {
-        bail!("`{}` holds no file {entry}\nhint: linuxkit puts it there unless it is told `--no-sbom`", tar.display());
+        bail!("`{}` has no file {entry}\nhint: linuxkit writes it unless `--no-sbom` is given", tar.display());
     };
-    let pending = Pending::new(out)?;
-    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
-    pending.commit()
+    write_content(content, out)
 }
 
-/// Puts the file `kernel` in the place of the kernel in the root file system `tar`.
+/// Replaces the kernel in the root file system `tar` by the file `kernel`.
 pub fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
     let mut tree = read_tree(tar)?;
     let Some(node) = tree.get_mut("boot/kernel") else {
-        bail!("`{}` holds no boot/kernel whose place `{}` could take", tar.display(), kernel.display());
+        bail!("`{}` has no boot/kernel to replace by `{}`", tar.display(), kernel.display());
     };
     node.kind = Kind::File { content: Content::of_path(kernel)?, link: None };
     let pending = Pending::new(tar)?;
@@ -82,14 +86,14 @@ pub fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
     pending.commit()
 }
 
-fn read_tree(tar: &Path) -> Result<Tree> {
+/// Reads a tar as a tree.
+pub fn read_tree(tar: &Path) -> Result<Tree> {
     let file = std::fs::File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
     let entries = filetree::read_tar_file(std::sync::Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
     filetree::entries_to_tree(entries)
 }
 
-/// The `names` below `folder`, with all that is in them, links followed: what tar packs of them there. A tar has no `/` and no `..`
-/// at the start of a name.
+/// The tree of the `names` below `folder`, following links, as tar packs them. Drops `/` and `..` from the start of names, as tar does.
 pub fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
     let mut tree = Tree::new();
     for name in names {
@@ -117,18 +121,18 @@ pub fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
     Ok(tree)
 }
 
-/// What goes onto a USB stick.
+/// The content of a USB stick.
 pub fn stick(step: &MakeStick) -> Result<UsbConf> {
     let config = step.config.as_deref().map(Content::of_path).transpose()?;
     Ok(UsbConf { dump: step.dump, identity: step.identity, config })
 }
 
-/// Puts the entries, files or whole folders, of the image's root file system `tree` into the folder of the parts.
+/// Extracts the entries of `step`, files or folders, from the image's root file system `tree` into the folder of the parts.
 pub fn export(tree: &Tree, step: &ExportParts) -> Result<()> {
     let ExportParts { image, entries, out, .. } = step;
     for entry in entries {
         let at = tree.resolve(entry, true)?;
-        let Some(node) = tree.get(&at) else { bail!("{image} has no `/{entry}`, which belongs into {}", out.display()) };
+        let Some(node) = tree.get(&at) else { bail!("{image} has no `/{entry}`, needed in {}", out.display()) };
         match &node.kind {
             Kind::File { content, .. } => write_content(content, &out.join(entry))?,
             Kind::Dir(_) => export_folder(node, &image.to_string(), &out.join(entry))?,
@@ -139,7 +143,7 @@ pub fn export(tree: &Tree, step: &ExportParts) -> Result<()> {
 }
 
 fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
-    // A new folder takes the old one's place as a whole.
+    // Write a new folder, then replace the old one: files that the image no longer has must disappear.
     let pending = Pending::new(out)?;
     write_folder(folder, image, pending.part())?;
     if out.is_dir() {
@@ -148,7 +152,7 @@ fn export_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
     pending.commit()
 }
 
-/// Writes a whole tree into the folder `out`, without devices.
+/// Writes a tree into the folder `out`; fails on devices.
 pub fn write_tree(tree: &Tree, out: &Path) -> Result<()> {
     write_folder(&tree.root, "the root file system", out)
 }
@@ -161,14 +165,12 @@ fn write_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
             Kind::File { content, .. } => write_content(content, &path)?,
             Kind::Dir(_) => write_folder(node, image, &path)?,
             Kind::Symlink(target) => link_atomically(&path, Path::new(std::ffi::OsStr::from_bytes(target)))?,
-            _ => bail!("{image} has a device among its files, `{}`", path.display()),
+            _ => bail!("{image} has a device among its files: `{}`", path.display()),
         }
     }
     Ok(())
 }
 
 fn write_content(content: &Content, path: &Path) -> Result<()> {
-    let pending = Pending::new(path)?;
-    copy(&mut content.open()?, &mut pending.create()?).with_context(|| format!("cannot write `{}`", path.display()))?;
-    pending.commit()
+    write_file(path, |file| Ok(copy(&mut content.open()?, file).map(drop)?))
 }

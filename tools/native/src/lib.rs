@@ -1,5 +1,6 @@
-//! The native engine: packages, root file systems and disks, made in this process. Only `qemu-img` and the sandbox of a
-//! package's build steps start another one.
+//! The native engine: builds packages, root file systems and disks in this process. Only `qemu-img` and the sandbox start other
+//! processes. It calls pkgbuild (Dockerfiles), compose (rootfs.tar), diskimage (image formats), oci (the image cache) and sandbox (RUN
+//! steps); executor decides what is due and calls it.
 
 mod boards;
 mod convert;
@@ -23,12 +24,11 @@ use oci::{Cache, Image};
 use plan::{
     ImageRef, PackageWork,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, CopyFiles, ExportParts, Link, MakeConfig, MakeDisk, MakeIso, MakeNet,
-        MakePersist, MakeSbom, MakeStick, PackRootfs, ResolveYml, TakeOut, WriteText,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs,
     },
 };
 
-/// The engine, for one tree.
+/// The engine for one tree.
 pub struct NativeEngine {
     cache: Cache,
     tools: Tools,
@@ -36,32 +36,53 @@ pub struct NativeEngine {
 }
 
 impl NativeEngine {
-    /// Opens the image cache; makes nothing yet.
+    /// Opens the image cache.
     pub fn new(ctx: &Ctx, tree: &Checkout) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
     }
 
-    /// The image of a package, which an earlier node has made.
+    /// The image of a package that an earlier node has built.
     fn image(&self, image: &ImageRef) -> Result<Image> {
         self.image_by_name(&image.reference, image.arch)
     }
 
-    /// An image of the cache by the name in a yml, with or without an architecture at its end.
+    /// The image of the cache for a name in a yml, which may end in the architecture.
     fn image_by_name(&self, reference: &str, arch: Arch) -> Result<Image> {
         let plain = reference.strip_suffix(&format!("-{arch}")).unwrap_or(reference);
         let found = match self.cache.find(plain, arch.as_str())? {
             None => self.cache.find(reference, arch.as_str())?,
             found => found,
         };
-        found.with_context(|| format!("the image {reference} is not in the image cache, and is no package of this tree"))
+        found.with_context(|| format!("no image {reference} in the image cache or this tree"))
     }
 }
 
-/// Why this engine does not make a step.
+/// The error for a step that this engine does not make.
 fn refuse<'e>(why: impl Into<String>) -> Result<Making<'e>> {
     Err(usage(why.into()))
+}
+
+/// Defines the methods of an [`Engine`] for the steps that every engine makes in process.
+#[macro_export]
+macro_rules! steps_of_every_engine {
+    () => {
+        $crate::steps_of_every_engine! {
+            write_text: WriteText = files::write_text,
+            resolve_yml: ResolveYml = files::resolve_yml,
+            link: Link = files::link,
+            make_persist: MakePersist = files::make_persist,
+            copy_files: CopyFiles = files::copy_files,
+            take_out: TakeOut = files::take_out,
+            make_net: MakeNet = make_net,
+        }
+    };
+    ($($method:ident: $step:ident = $($make:ident)::+,)*) => {
+        $(fn $method<'e>(&'e self, step: &'e plan::steps::$step) -> anyhow::Result<executor::Making<'e>> {
+            Ok(executor::Making::by(|_| $crate::$($make)::+(step)))
+        })*
+    };
 }
 
 impl Engine for NativeEngine {
@@ -69,33 +90,7 @@ impl Engine for NativeEngine {
         Ok(self.cache.find_whole(&package.image.reference, package.image.arch.as_str())?.map(|image| image.digest))
     }
 
-    fn write_text<'e>(&'e self, step: &'e WriteText) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::write_text(step)))
-    }
-
-    fn resolve_yml<'e>(&'e self, step: &'e ResolveYml) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::resolve_yml(step)))
-    }
-
-    fn link<'e>(&'e self, step: &'e Link) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::link(step)))
-    }
-
-    fn make_persist<'e>(&'e self, step: &'e MakePersist) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::make_persist(step)))
-    }
-
-    fn copy_files<'e>(&'e self, step: &'e CopyFiles) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::copy_files(step)))
-    }
-
-    fn take_out<'e>(&'e self, step: &'e TakeOut) -> Result<Making<'e>> {
-        Ok(Making::by(|_| files::take_out(step)))
-    }
-
-    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
-        Ok(Making::by(|_| make_net(step)))
-    }
+    steps_of_every_engine!();
 
     fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
         Ok(convert(step, &self.tools))
@@ -107,7 +102,7 @@ impl Engine for NativeEngine {
 
     fn build_package<'e>(&'e self, step: &'e BuildPackage) -> Result<Making<'e>> {
         if step.work != PackageWork::Build {
-            return refuse(format!("the native engine builds packages and does not {} them\nhint: --engine linuxkit", step.work));
+            return refuse(format!("the native engine does not {} packages\nhint: --engine linuxkit", step.work));
         }
         Ok(Making::by(|job| self.packages.build(&self.cache, step, job)))
     }
@@ -134,16 +129,16 @@ impl Engine for NativeEngine {
 
     fn make_iso<'e>(&'e self, step: &'e MakeIso) -> Result<Making<'e>> {
         if step.tar.is_some() {
-            return refuse("an ISO of the installer's own root file system is made by --engine linuxkit");
+            return refuse("an ISO of the installer's own root file system needs --engine linuxkit");
         }
         Ok(Making::by(|_| disk::make_iso(step)))
     }
 
     fn make_sbom<'e>(&'e self, _: &'e MakeSbom) -> Result<Making<'e>> {
-        refuse("sbom needs the linuxkit engine, for syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
+        refuse("sbom needs the linuxkit engine: syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
     }
 
     fn build_eve<'e>(&'e self, _: &'e BuildEve) -> Result<Making<'e>> {
-        refuse("the native engine does not build the image that holds everything\nhint: --engine linuxkit")
+        refuse("the native engine does not build the image lfedge/eve\nhint: --engine linuxkit")
     }
 }

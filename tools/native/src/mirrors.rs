@@ -1,4 +1,4 @@
-//! Where Debian packages are downloaded from: the knobs, else the machine's own apt sources.
+//! The mirrors for Debian packages: those of the knobs, else of the machine's apt sources.
 
 use anyhow::Result;
 use child::environment::Environment;
@@ -6,10 +6,10 @@ use knobs::{Knobs, Source};
 use pkgbuild::debian::{self, Mirrors, Proxy};
 use std::path::Path;
 
-/// The machine's apt configuration.
+/// The folder of the machine's apt configuration.
 const APT: &str = "/etc/apt";
 
-/// What decides where downloads come from, kept until somebody downloads.
+/// The settings from which mirrors and proxy follow. Reads the apt sources only when a download needs a mirror.
 #[derive(Clone, Debug)]
 pub struct Origins {
     debian: Option<String>,
@@ -19,10 +19,10 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// From knobs and proxies.
+    /// The settings in knobs and in the environment's proxy variables.
     #[must_use]
     pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
-        // A flag is stronger than the environment; in there the lower-case name is stronger, as with other tools.
+        // A flag takes precedence over the environment, where the lower-case name takes precedence, as with other tools.
         let either = |lower: &str, upper: &str, knob: Option<&str>| {
             let typed = knobs.source(upper) < Source::Environment;
             if typed { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
@@ -36,7 +36,7 @@ impl Origins {
         }
     }
 
-    /// The mirrors; an error with a hint when nothing names one.
+    /// The mirrors; fails with a hint if neither knobs nor apt sources name one.
     pub fn mirrors(&self) -> Result<Mirrors> {
         Mirrors::from_apt_sources(&debian::read_apt_sources(Path::new(APT))?, self.debian.as_deref(), self.security.as_deref())
     }

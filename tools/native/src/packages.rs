@@ -1,10 +1,10 @@
-//! Builds a package: Dockerfile → image in the cache. What the builder needs from outside is supplied here: base images from
-//! the cache, the Debian archive's steps in process, any other RUN in the sandbox.
+//! Builds a package: reads its Dockerfile and writes its image to the cache. Gives pkgbuild's builder what it needs: base images from the
+//! cache, the steps of the Debian archive in process, and the sandbox for every other RUN.
 
 use super::mirrors::Origins;
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
-use child::{Output, Tools, static_binary};
+use child::{Tools, static_binary};
 use common::{Arch, display::size};
 use executor::Job;
 use filetree::Tree as FileTree;
@@ -23,11 +23,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Time of what a package's build makes. A package is named by its content, so its bytes must not depend on the commit that
-/// happened to build it; this is the fixed time that linuxkit gives to generated files.
+/// Unix timestamp of all files of a package. A package's tag names its content, so its bytes must not depend on the commit that builds
+/// it. linuxkit gives generated files the same time.
 const PACKAGE_EPOCH: i64 = 1_492_533_000;
 
-/// Everything that is the same for all packages of a run.
+/// The settings that all packages of a run share.
 pub(super) struct Builder {
     tools: Tools,
     origins: Origins,
@@ -97,7 +97,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The package's folder with its extra sources, and for a tool image the program that it holds.
+    /// The package's folder with its extra sources, and for a tool image the program eve-tools.
     fn context(&self, package: &BuildPackage, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
         let keep = |path: &Path| self.counted.holds(path);
         let mut context = builder::read_context(&package.dir, self.epoch, &keep)?;
@@ -106,7 +106,7 @@ impl Builder {
         }
         if self.tool_images.contains(&package.name) {
             job.step("compiling eve-tools");
-            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &Output::default().with_log(job.log_path()))?;
+            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &job.output())?;
             let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
             context.insert("eve-tools", node)?;
         }
@@ -133,7 +133,7 @@ impl Builder {
         let progress =
             |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
         let complete = lock.pins.values().all(|pin| store.find(pin).is_some());
-        // A warm cache needs no mirror, so a machine without apt sources can build from one.
+        // With all packages cached no mirror is needed, so a machine without apt sources can build.
         let mirrors = if complete || self.policy.offline { debian::Mirrors::default() } else { self.origins.mirrors()? };
         store.fetch_all(lock, release, arch, &mirrors, self.policy, &progress)
     }
@@ -145,7 +145,7 @@ fn read_dockerfile(dir: &Path) -> Result<Dockerfile> {
     Dockerfile::parse(&text, &path.display().to_string())
 }
 
-/// What a build sees of the world.
+/// The base images, files and programs that a build uses.
 struct Outside<'b> {
     builder: &'b Builder,
     cache: &'b Cache,
@@ -156,7 +156,7 @@ impl BuildHost for Outside<'_> {
     fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
         let Some(image) = self.cache.find(reference, arch)? else {
             bail!(
-                "the image {reference} for {arch} is not in the image cache, and is no package of this tree as it is now\nhint: when {reference} is an older tag of a package here, `cargo xtask bump` writes the present one; what bump wrote for a package that was changed is there when that is committed"
+                "no image {reference} ({arch}) in the cache or this tree\nhint: an older tag of a package? `cargo xtask bump NAME` writes the new tag, which exists once the package's changes are committed"
             );
         };
         let tree = image.tree()?;
@@ -174,10 +174,9 @@ impl BuildHost for Outside<'_> {
     }
 
     fn run(&self, step: &Step, stage: &mut FileTree) -> Result<()> {
-        let output = Output::default().with_log(self.job.log_path());
         let mut step = step.clone();
-        // Every step may date what it makes, whether or not its Dockerfile has the ARG that docker wants for it.
+        // Set for every step; docker sets it only if the Dockerfile has an ARG for it.
         step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
-        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), output).run(&step, stage)
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output()).run(&step, stage)
     }
 }

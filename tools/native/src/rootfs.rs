@@ -1,4 +1,4 @@
-//! yml → rootfs.tar → rootfs.img.
+//! Composes rootfs.tar from a yml, and packs it into rootfs.img.
 
 use super::{NativeEngine, files};
 use anyhow::{Context as _, Result, bail};
@@ -9,13 +9,11 @@ use executor::Job;
 use knobs::{Compression, RootfsFormat};
 use plan::steps::{ComposeRootfs, PackRootfs};
 use std::{
-    fs::File,
     io::{BufWriter, Write as _},
     path::Path,
-    sync::Arc,
 };
 
-/// The images of the cache, for one architecture.
+/// Finds images of the cache for one architecture.
 struct CachedImages<'n> {
     native: &'n NativeEngine,
     arch: Arch,
@@ -44,12 +42,10 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
     pending.commit()
 }
 
-/// rootfs.tar → rootfs.img and its versioned name.
+/// Packs rootfs.tar into rootfs.img, and links it under its versioned name.
 pub(super) fn pack(step: &PackRootfs, job: &Job<'_>) -> Result<()> {
     let PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = step;
-    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
-    let entries = filetree::read_tar_file(Arc::new(file)).with_context(|| format!("cannot read `{}`", tar.display()))?;
-    let tree = filetree::entries_to_tree(entries)?;
+    let tree = files::read_tree(tar)?;
     let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
         Compression::Gzip => Compressor::Gzip,
@@ -69,18 +65,18 @@ pub(super) fn pack(step: &PackRootfs, job: &Job<'_>) -> Result<()> {
     link_beside(link.as_deref(), out)
 }
 
-/// Points `link` at the image `out` in its own folder.
+/// Points `link` at the image `out` in the same folder.
 pub fn link_beside(link: Option<&Path>, out: &Path) -> Result<()> {
     let Some(link) = link else { return Ok(()) };
     let name = out.file_name().context("the image has a name")?;
     link_atomically(link, Path::new(name))
 }
 
-/// The size that the partition leaves room for.
+/// Fails if the image of `tar` has more bytes than its partition.
 pub fn check_limit(bytes: u64, limit: u64, tar: &Path) -> Result<()> {
     if bytes > limit {
         bail!(
-            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: `cargo xtask inspect {}` shows what is in it",
+            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: `cargo xtask inspect {}` shows its content",
             bytes - limit,
             tar.display()
         );

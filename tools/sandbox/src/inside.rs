@@ -1,5 +1,5 @@
-//! The sandbox's inner half: a fresh process that leaves the machine's namespaces, makes the stage its root and becomes the
-//! step. It is started as `xtask __sandbox ORDER` and never returns on success.
+//! The sandbox's inner half, started as `xtask __sandbox ORDER`: a new process that leaves the machine's namespaces, makes the stage its
+//! root, and executes the step.
 
 #![allow(unsafe_code)]
 
@@ -21,30 +21,30 @@ use std::{
     process::Command,
 };
 
-/// What to run, and in which root.
+/// The step to run, and its surroundings.
 #[derive(Serialize, Deserialize)]
 pub struct Order {
     /// The folder that becomes `/`.
     pub root: PathBuf,
-    /// Where the step starts, inside.
+    /// The step's working directory, inside the root.
     pub workdir: String,
-    /// Whether the machine's network is left in reach.
+    /// Whether the step may use the machine's network.
     pub network: bool,
-    /// The step.
+    /// The step's program and arguments.
     pub argv: Vec<String>,
     /// Its whole environment.
     pub env: BTreeMap<String, String>,
 }
 
-/// Devices that programs expect; everything else of the machine's /dev stays outside.
+/// Devices of the machine that the step sees.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 
-/// Becomes the step. Gives the exit code of the step when it had to stay behind as its parent.
+/// Runs the step. Returns, in the parent process, the step's exit code.
 pub fn run(order: &str) -> Result<u8> {
     let order: Order = serde_json::from_str(order).context("the sandbox's order is not valid")?;
     leave_namespaces(order.network)?;
-    // A process that asked for a new process namespace stays in the old one; its next child is the first of the new.
-    // SAFETY: this process has one thread, so the child may go on as it is.
+    // A new process namespace starts with the next child of the process that created it.
+    // SAFETY: this process has one thread, so the child may continue.
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()).context("cannot fork"),
         0 => become_step(&order),
@@ -65,28 +65,28 @@ fn leave_namespaces(network: bool) -> Result<()> {
             fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw())).context("cannot map the user")?;
             fs::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw())).context("cannot map the group")
         }
-        // Some machines forbid user namespaces; root can do without one.
+        // Some machines forbid user namespaces; root does not need one.
         // SAFETY: as above.
-        Err(_) if uid.is_root() => unsafe { unshare_unsafe(flags) }.context("this machine allows root no namespaces, which a build step needs"),
+        Err(_) if uid.is_root() => unsafe { unshare_unsafe(flags) }.context("a build step needs namespaces, which this machine forbids even to root"),
         Err(error) => Err(error).context(
-            "this machine allows ordinary users no namespaces, which a build step needs\nhint: sysctl -w kernel.unprivileged_userns_clone=1 (or kernel.apparmor_restrict_unprivileged_userns=0), or build as root",
+            "a build step needs namespaces, which this machine forbids to ordinary users\nhint: sysctl -w kernel.unprivileged_userns_clone=1 (or kernel.apparmor_restrict_unprivileged_userns=0), or build as root",
         ),
     }
 }
 
-/// The step's half: new root, own /dev and /proc, then the step itself.
+/// In the child: enters the new root with its own /dev and /proc, and executes the step.
 fn become_step(order: &Order) -> Result<u8> {
     // SAFETY: prctl with these arguments reads no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let root = &order.root;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("cannot take the mounts apart")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("cannot make the mounts private")?;
     mount_bind_recursive(root, root).context("cannot mount the stage")?;
     for name in ["proc", "dev", "tmp"] {
         fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make /{name} in the stage"))?;
     }
     mount("proc", root.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
         .context("cannot mount /proc")?;
-    shut(&root.join("proc"))?;
+    protect_proc(&root.join("proc"))?;
     make_devices(&root.join("dev"))?;
     enter(root)?;
     let Some((program, arguments)) = order.argv.split_first() else { bail!("the step is empty") };
@@ -95,23 +95,23 @@ fn become_step(order: &Order) -> Result<u8> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     drop_capabilities()?;
     let error = Command::new(program).args(arguments).env_clear().envs(&order.env).exec();
-    Err(error).with_context(|| format!("`{program}` cannot be started in the stage: it must be in it (a FROM or BUILD_PKGS brings it)"))
+    Err(error).with_context(|| format!("`{program}` cannot be started: the stage must contain it (by FROM or BUILD_PKGS)"))
 }
 
-/// Parts of /proc that are the whole machine's, whoever mounts it: they can be read only.
+/// Parts of /proc that control the whole machine, even in a new namespace: the step may only read them.
 const KERNEL: &[&str] = &["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"];
 
-/// Parts of /proc that tell of the whole machine's memory and keys.
+/// Parts of /proc that show the whole machine's memory and keys: the step cannot read them.
 const MEMORY: &[&str] = &["kcore", "keys", "timer_list", "sched_debug", "latency_stats"];
 
-/// Takes from the step what in its /proc is the machine's: root in the sandbox is root of the machine where root builds, and a file
-/// there obeys its owner whatever the namespaces are.
-fn shut(proc: &Path) -> Result<()> {
+/// Protects the machine's parts of /proc from the step. If root builds, root in the sandbox is root of the machine, and files in /proc
+/// allow everything to it, independent of namespaces.
+fn protect_proc(proc: &Path) -> Result<()> {
     let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     for path in KERNEL.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
         mount_bind(&path, &path)
             .and_then(|()| mount_remount(&path, flags, c""))
-            .with_context(|| format!("cannot keep the step from `{}`", path.display()))?;
+            .with_context(|| format!("cannot make `{}` read-only for the step", path.display()))?;
     }
     for path in MEMORY.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
         mount_bind("/dev/null", &path).with_context(|| format!("cannot hide `{}` from the step", path.display()))?;
@@ -119,7 +119,7 @@ fn shut(proc: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What root may do in a step: to own, to read and to write files, and to be another user. Source of the numbers: capabilities(7).
+/// The capabilities of root in a step: to own, read and write files, and to switch users. Source of the numbers: capabilities(7).
 const CAPABILITIES: &[libc::c_ulong] = &[
     0,  // CHOWN
     1,  // DAC_OVERRIDE
@@ -134,7 +134,7 @@ const CAPABILITIES: &[libc::c_ulong] = &[
     31, // SETFCAP
 ];
 
-/// Lets go of all other capabilities, for this process's next program and all that it starts. What was shut could be opened with them.
+/// Drops all other capabilities for the step and its children: with them it could undo [`protect_proc`].
 fn drop_capabilities() -> Result<()> {
     for capability in (0..64).filter(|capability| !CAPABILITIES.contains(capability)) {
         // SAFETY: prctl with these arguments reads no memory.
@@ -142,11 +142,11 @@ fn drop_capabilities() -> Result<()> {
             continue;
         }
         let error = std::io::Error::last_os_error();
-        // The kernel knows no capability of this number, nor one of a higher.
+        // The kernel has no capability of this or a higher number.
         if error.raw_os_error() == Some(libc::EINVAL) {
             break;
         }
-        return Err(error).context("cannot let go of capabilities");
+        return Err(error).context("cannot drop capabilities");
     }
     Ok(())
 }
@@ -165,11 +165,11 @@ fn make_devices(dev: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Swaps the root and lets go of the old one, so that nothing of the machine can be reached.
+/// Makes `root` the root and unmounts the machine's root.
 fn enter(root: &Path) -> Result<()> {
     chdir(root)?;
     pivot_root(".", ".").context("cannot make the stage the root")?;
-    unmount(".", UnmountFlags::DETACH).context("cannot let go of the machine's root")?;
+    unmount(".", UnmountFlags::DETACH).context("cannot unmount the machine's root")?;
     chdir("/")?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Runs a build step with a stage as its whole world: own mounts, processes, network and users, nothing of this machine in
-//! sight. This program starts itself for it ([`inside`]), so no other tool is needed, by root or by an ordinary user.
+//! Runs a build step (a Dockerfile's RUN) in namespaces of its own: it sees only the files of its stage, and no files, processes, network
+//! or users of this machine. Starts this program itself as the inner half ([`inside`]), so it needs no other tool and no root. pkgbuild
+//! decides which steps run; child starts the process; filetree holds the stage.
 
 pub mod inside;
 mod stage;
@@ -11,7 +12,7 @@ use pkgbuild::builder::Step;
 use stage::Stage;
 use std::path::PathBuf;
 
-/// The first word of our own command line when we are started as the sandbox's inner half.
+/// The first word of our command line when we start ourselves as the inner half.
 pub const INNER: &str = "__sandbox";
 
 /// Runs steps below one folder.
@@ -22,19 +23,18 @@ pub struct Sandbox<'t> {
 }
 
 impl<'t> Sandbox<'t> {
-    /// Stages are laid out in `folder` for the time of a step; the step's lines go to `output`.
+    /// Writes stages to `folder` while their step runs, and the step's lines to `output`.
     #[must_use]
     pub fn new(tools: &'t Tools, folder: PathBuf, output: Output) -> Self {
         Self { tools, folder, output }
     }
 
-    /// Runs `step` and takes over into `stage` what it changed.
+    /// Runs `step` on `stage`, and applies its changes to `stage`.
     pub fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
-        let laid_out =
-            Stage::lay_out(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot lay out the stage", step.place))?;
+        let written = Stage::write(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot write the stage", step.place))?;
         let program = std::env::current_exe().context("cannot find our own program")?;
         let order = inside::Order {
-            root: laid_out.root().to_owned(),
+            root: written.root(),
             workdir: step.workdir.clone(),
             network: step.network,
             argv: step.argv.clone(),
@@ -48,8 +48,7 @@ impl<'t> Sandbox<'t> {
             .umask(0o022)
             .output(&self.output)
             .run()?;
-        let after = laid_out.take_over(stage, step.source_date_epoch)?;
-        *stage = after;
+        *stage = written.read_back(stage, step.source_date_epoch)?;
         Ok(())
     }
 }
@@ -60,9 +59,9 @@ mod tests {
     use filetree::{Content, Kind, Node};
     use std::collections::BTreeMap;
 
-    /// The test binary is not xtask, so the inner half is tried by xtask's own tests of builds; here: laying out and taking over.
+    /// The test binary is not xtask, so xtask's tests of builds test the inner half; this test writes a stage and reads it back.
     #[test]
-    fn what_a_step_leaves_alone_keeps_its_owner_and_time() {
+    fn files_that_a_step_does_not_change_keep_owner_and_time() {
         let folder = tempfile::tempdir().expect("folder");
         let mut tree = Tree::new();
         let mut kept = Node::file(0o4711, 5, Content::from("kept"));
@@ -73,12 +72,12 @@ mod tests {
         tree.insert("etc/gone", Node::file(0o644, 5, Content::from("old"))).expect("insert");
         tree.insert("dev/null", Node { meta: filetree::Meta::root(0o666, 0), kind: Kind::CharDevice { major: 1, minor: 3 } })
             .expect("insert");
-        let stage = Stage::lay_out(&tree, &[], folder.path()).expect("laid out");
+        let stage = Stage::write(&tree, &[], folder.path()).expect("written");
         let etc = stage.root().join("etc");
         std::fs::write(etc.join("changed"), "new and longer").expect("write");
         std::fs::write(etc.join("made"), "made").expect("write");
         std::fs::remove_file(etc.join("gone")).expect("remove");
-        let after = stage.take_over(&tree, 100).expect("taken over");
+        let after = stage.read_back(&tree, 100).expect("read back");
         let kept = after.get("etc/kept").expect("kept");
         assert_eq!((kept.meta.uid, kept.meta.mode, kept.meta.mtime, kept.meta.xattrs.len()), (42, 0o4711, 5, 1));
         let Kind::File { content, .. } = &after.get("etc/changed").expect("changed").kind else { unreachable!("a file") };

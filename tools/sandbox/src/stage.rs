@@ -1,5 +1,5 @@
-//! A stage as a folder of this machine for the time of a step, and the differences that the step left in it. Owners,
-//! devices and extended attributes stay in the tree: a folder of an ordinary user cannot hold them.
+//! Writes a stage to a folder of this machine while a step runs, and reads the step's changes back. Owners, devices and extended
+//! attributes stay only in the tree: an ordinary user cannot write them to a folder.
 
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Meta, Node, Spool, Tree};
@@ -17,10 +17,10 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What tells that nobody touched a file: the time of its last change, which no program can set, and its place.
+/// Changes whenever a program changes a file: the ctime, which no program can set, and the inode.
 type Mark = (i64, i64, u64);
 
-/// A laid out stage. Its folder goes when it is dropped.
+/// A stage in a folder, which is removed when this is dropped.
 pub(super) struct Stage {
     folder: TempDir,
     spool: PathBuf,
@@ -29,17 +29,18 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn lay_out(tree: &Tree, mounts: &[Mount], folder: &Path) -> Result<Self> {
+    /// Writes `tree`, and what `mounts` mount on it, to a new folder in `folder`.
+    pub(super) fn write(tree: &Tree, mounts: &[Mount], folder: &Path) -> Result<Self> {
         let temporary = tempfile::Builder::new().prefix("stage-").tempdir_in(folder)?;
         let root = temporary.path().join("root");
         let mut links = HashMap::new();
         write_node(&tree.root, &root, &mut links)?;
-        let mut laid = Self { folder: temporary, spool: folder.to_owned(), marks: BTreeMap::new(), mounts: Vec::new() };
+        let mut stage = Self { folder: temporary, spool: folder.to_owned(), marks: BTreeMap::new(), mounts: Vec::new() };
         for mount in mounts {
             let at = tree.resolve(&mount.target, true)?;
             let place = root.join(OsStr::from_bytes(&at));
             if place.exists() {
-                bail!("a mount on `{}`, which exists in the stage, is not understood", mount.target);
+                bail!("cannot mount on `{}`: it already exists in the stage", mount.target);
             }
             let parent = place.parent().context("a mount is below the root")?;
             fs::create_dir_all(parent)?;
@@ -47,18 +48,18 @@ impl Stage {
                 MountKind::Bind { node, .. } => write_node(node, &place, &mut links)?,
                 MountKind::Scratch => fs::create_dir_all(&place)?,
             }
-            laid.mounts.push(at);
+            stage.mounts.push(at);
         }
-        laid.marks = marks(&root)?;
-        Ok(laid)
+        stage.marks = marks(&root)?;
+        Ok(stage)
     }
 
     pub(super) fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
 
-    /// The tree after the step: what it did not touch as it was in `before`, the rest owned by root, no younger than `epoch`.
-    pub(super) fn take_over(self, before: &Tree, epoch: i64) -> Result<Tree> {
+    /// The tree after the step: unchanged files as in `before`, changed files owned by root and no newer than `epoch`.
+    pub(super) fn read_back(self, before: &Tree, epoch: i64) -> Result<Tree> {
         let root = self.root();
         let mut spool = Spool::new_in(&self.spool)?;
         let mut after = Tree::new();
@@ -66,10 +67,7 @@ impl Stage {
         let mut links: HashMap<u64, (u64, Content)> = HashMap::new();
         let mut walk = walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter();
         while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => return Err(error).context("cannot read what the step left"),
-            };
+            let entry = entry.context("cannot read the files of the step")?;
             let path = entry.path().strip_prefix(&root)?.as_os_str().as_bytes().to_vec();
             let metadata = entry.metadata()?;
             let ours = |name: &[u8]| matches!(name, b"proc" | b"sys" | b"dev") || name == b"tmp" && before.get("tmp").is_none();
@@ -78,7 +76,7 @@ impl Stage {
                 continue;
             }
             if metadata.is_dir() {
-                // The walk must be able to look into what the step closed to its owner.
+                // Let the walk read directories that the step made unreadable.
                 open_for_owner(entry.path(), &metadata, 0o700)?;
             }
             let old = before.get(&path).filter(|_| self.marks.get(&path) == Some(&mark(&metadata)));
@@ -98,7 +96,7 @@ impl Stage {
     }
 }
 
-/// The node without what is in it: children come by themselves.
+/// The node without its children, which the walk adds.
 fn shallow(node: &Node) -> Node {
     let kind = match &node.kind {
         Kind::Dir(_) => Kind::Dir(BTreeMap::new()),
@@ -119,7 +117,7 @@ fn changed(
     let mut meta = Meta::root(metadata.mode() & 0o7777, metadata.mtime().min(epoch));
     let kind = metadata.file_type();
     let kind = if kind.is_dir() {
-        // A directory changes when its content does; its owner, and its time as a rule, mean nothing new then.
+        // A directory changes with its content; keep its old owner and time.
         if let Some(Node { meta: old, kind: Kind::Dir(_) }) = old {
             meta = Meta { mode: meta.mode, ..old.clone() };
         }
@@ -133,24 +131,24 @@ fn changed(
             Some((_, content)) => content.clone(),
             None => {
                 open_for_owner(path, metadata, 0o400)?;
-                spool.add(&mut File::open(path).with_context(|| format!("cannot read `{}`, which the step made", path.display()))?)?
+                spool.add(&mut File::open(path).with_context(|| format!("cannot read `{}`, which the step wrote", path.display()))?)?
             }
         };
-        // Numbers of links only have to differ from those of the tree before.
+        // The number must differ from all link numbers of the tree before.
         let number = links.len() as u64 + (1 << 40);
         let link = shared.then(|| links.entry(metadata.ino()).or_insert_with(|| (number, content.clone())).0);
         Kind::File { content, link }
     } else if kind.is_fifo() {
         Kind::Fifo
     } else if kind.is_socket() {
-        bail!("the step left a socket at `{}`: no image can hold it", path.display());
+        bail!("the step left a socket at `{}`: an image cannot contain sockets", path.display());
     } else {
-        bail!("the step made a device at `{}`: an image gets its devices from its files, not from a step", path.display());
+        bail!("the step created a device at `{}`: steps cannot add devices to an image", path.display());
     };
     Ok(Node { meta, kind })
 }
 
-/// Devices and pipes cannot be laid out, so the step could not touch them: they stay where their folders stayed.
+/// Copies devices and pipes, which the stage did not contain, from `before`, if their folders still exist.
 fn keep_devices(before: &Tree, after: &mut Tree) -> Result<()> {
     let mut devices = Vec::new();
     before.walk(&mut |path, node| {
@@ -190,8 +188,7 @@ fn marks(root: &Path) -> Result<BTreeMap<Vec<u8>, Mark>> {
     Ok(marks)
 }
 
-/// Writes a node and all below it. `path` lies below our own folder, and every link in it is one that we just made, so
-/// nothing is followed.
+/// Writes a node and its children. Follows no links: `path` is below our own folder, and children of links do not exist.
 fn write_node(node: &Node, path: &Path, links: &mut HashMap<u64, PathBuf>) -> Result<()> {
     match &node.kind {
         Kind::Dir(children) => {
@@ -215,7 +212,7 @@ fn write_node(node: &Node, path: &Path, links: &mut HashMap<u64, PathBuf>) -> Re
             }
         }
         Kind::Symlink(target) => symlink(OsStr::from_bytes(target), path)?,
-        // Neither can be made by an ordinary user, and no step needs them: /dev is the sandbox's own.
+        // An ordinary user cannot create devices, and no step needs them: the sandbox has its own /dev.
         Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => {}
     }
     Ok(())

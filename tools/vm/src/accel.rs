@@ -1,5 +1,5 @@
-//! Whether this machine can run a guest's instructions itself. Believed only after a tiny guest has really run: a /dev/kvm
-//! that exists may still fail at the first instruction that it has to emulate.
+//! Finds the acceleration (KVM or HVF) for a guest. Runs a tiny guest as a probe: an existing /dev/kvm may still fail at the first
+//! instruction that it must emulate.
 
 use super::argv;
 use anyhow::{Context as _, Result};
@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-/// Who runs the guest's instructions.
+/// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Accel {
-    /// QEMU, by translation: slow, and works everywhere.
+    /// QEMU's translation: slow, but works everywhere.
     Tcg,
-    /// Linux.
+    /// Linux' KVM.
     Kvm,
-    /// macOS.
+    /// macOS' Hypervisor.framework.
     Hvf,
 }
 
@@ -34,7 +34,7 @@ impl Accel {
         }
     }
 
-    /// The processor that suits it. Under TCG `max` makes Xen's dom0 crash.
+    /// The default processor model. Under TCG `max` crashes Xen's dom0.
     #[must_use]
     pub const fn usual_cpu(self, arch: Arch) -> &'static str {
         match (self, arch) {
@@ -47,7 +47,7 @@ impl Accel {
         }
     }
 
-    /// As many processors as the original has, but one under TCG, where more are slower.
+    /// The default number of processors: that of the original Makefile, but one under TCG, where more are slower.
     #[must_use]
     pub const fn usual_cpus(self) -> u32 {
         match self {
@@ -56,7 +56,7 @@ impl Accel {
         }
     }
 
-    /// What the operating system offers for a guest of this architecture.
+    /// The acceleration that the operating system offers for a guest of this architecture, or why it offers none.
     fn offered(arch: Arch) -> Result<Self, String> {
         let host = Arch::host().map_err(|error| error.to_string())?;
         if host != arch {
@@ -72,8 +72,8 @@ impl Accel {
     }
 }
 
-/// What should run guests of `arch` here, without a try: the operating system's own where the guest's architecture is this
-/// machine's. With the reason where that is nothing.
+/// The expected acceleration for guests of `arch`, without a probe: the operating system's if `arch` is this machine's. For TCG also the
+/// reason; `off` chooses TCG without a reason.
 #[must_use]
 pub fn guess(arch: Arch, off: bool) -> (Accel, Option<String>) {
     match Arch::host() {
@@ -85,10 +85,10 @@ pub fn guess(arch: Arch, off: bool) -> (Accel, Option<String>) {
     }
 }
 
-/// Time for a guest of two instructions.
+/// The longest run of the probe.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What runs guests of `arch` here, and, for TCG, why nothing faster does. Found out once in a process.
+/// The acceleration for guests of `arch`, for TCG also why nothing faster works. Probes only once per process.
 pub fn choose(tools: &Tools, arch: Arch) -> Result<(Accel, Option<String>)> {
     static KNOWN: Mutex<BTreeMap<Arch, (Accel, Option<String>)>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ pub fn choose(tools: &Tools, arch: Arch) -> Result<(Accel, Option<String>)> {
     Ok(choice)
 }
 
-/// Runs the tiny guest; the inner error is why it did not get through. The outer one is about QEMU itself.
+/// Runs the tiny guest. The inner error is why the acceleration failed, the outer one is about QEMU itself.
 pub fn probe(tools: &Tools, arch: Arch, accel: Accel) -> Result<Result<(), String>> {
     let dir = tempfile::tempdir().context("cannot make a folder for the probe of the acceleration")?;
     let rom = dir.path().join("probe.rom");
@@ -124,7 +124,7 @@ pub fn probe(tools: &Tools, arch: Arch, accel: Accel) -> Result<Result<(), Strin
 /// QEMU's status after the guest wrote 0x10 to the debug port: twice that and one.
 const DONE: i32 = 0x10 << 1 | 1;
 
-/// A ROM whose first instructions tell that they were run.
+/// A ROM whose first instructions signal that they were executed.
 fn guest(arch: Arch) -> Vec<u8> {
     match arch {
         Arch::Arm64 => {
@@ -132,8 +132,8 @@ fn guest(arch: Arch) -> Vec<u8> {
             [0x5280_0100_u32, 0x72b0_8000, 0xd400_0002, 0x1400_0000].iter().flat_map(|word| word.to_le_bytes()).collect()
         }
         _ => {
-            // At the reset vector: fwait; fninit; mov al, 0x10; out 0xf4, al; jmp $. The floating point instructions are what a
-            // hypervisor that emulates real mode in part stumbles over, and what every firmware has.
+            // At the reset vector: fwait; fninit; mov al, 0x10; out 0xf4, al; jmp $. Every firmware has floating point instructions,
+            // and a hypervisor with incomplete real mode emulation fails on them.
             let mut rom = vec![0x90; 64 << 10];
             rom[0xfff0..0xfff9].copy_from_slice(&[0x9b, 0xdb, 0xe3, 0xb0, 0x10, 0xe6, 0xf4, 0xeb, 0xfe]);
             rom

@@ -1,38 +1,38 @@
-//! `VmSpec` → the words after `qemu-system-…`. Pure; the devices are those that EVE's Makefile gives its machine.
+//! Renders a [`VmSpec`] as the arguments of `qemu-system-…`. The devices are those of the machine in EVE's Makefile.
 
 use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Serial, VmSpec};
 use common::Arch;
 use std::{ffi::OsString, path::Path};
 
-/// The words for QEMU, one or two an option.
+/// QEMU's arguments.
 #[must_use]
 pub fn render(spec: &VmSpec) -> Vec<OsString> {
     let mut argv = Argv(Vec::new());
-    // The person's own defaults for QEMU are not part of the machine.
+    // Ignore the user's configuration of QEMU.
     argv.word("-no-user-config");
     argv.word("-nodefaults");
     machine(&mut argv, spec);
-    argv.pair("-m", spec.memory.to_string());
-    argv.pair("-smp", spec.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
+    argv.pair("-m", spec.setup.memory.to_string());
+    argv.pair("-smp", spec.setup.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
     argv.pair("-smbios", "type=1,serial=31415926");
     argv.pair("-display", "none");
-    if spec.arch == Arch::Amd64 {
-        // Nobody sees it, and a guest for a PC counts on it.
+    if spec.setup.arch == Arch::Amd64 {
+        // Guests for a PC need a graphics card, although nobody sees it.
         argv.pair("-vga", "std");
     }
     argv.pair("-rtc", "base=utc,clock=rt");
-    firmware(&mut argv, &spec.firmware);
+    firmware(&mut argv, &spec.setup.firmware);
     argv.pair("-device", "nec-usb-xhci,id=xhci");
-    let conf_part = spec.conf_part.as_ref().map(|folder| Disk::folder(folder, "CONF", DiskBus::usual(spec.arch)));
-    for (index, disk) in spec.disks.iter().chain(&conf_part).enumerate() {
-        add_disk(&mut argv, spec.arch, index, disk);
+    let conf_part = spec.setup.conf_part.as_ref().map(|folder| Disk::folder(folder, "CONF", DiskBus::usual(spec.setup.arch)));
+    for (index, disk) in spec.setup.disks.iter().chain(&conf_part).enumerate() {
+        add_disk(&mut argv, spec.setup.arch, index, disk);
     }
-    for net in &spec.nets {
+    for net in &Net::pair(&spec.setup) {
         add_net(&mut argv, net);
     }
-    watchdog(&mut argv, spec.arch);
-    if let Some(socket) = &spec.tpm {
-        add_tpm(&mut argv, spec.arch, socket);
+    watchdog(&mut argv, spec.setup.arch);
+    if let Some(socket) = &spec.tpm_socket {
+        add_tpm(&mut argv, spec.setup.arch, socket);
     }
     serial(&mut argv, &spec.serial);
     if let Some(fd) = spec.qmp {
@@ -55,7 +55,7 @@ impl Argv {
     }
 }
 
-/// `prefix` and a path as the last value of an option: a comma in it is doubled.
+/// `prefix` and a path as the last value of an option, with doubled commas in the path.
 pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
     let mut bytes = prefix.as_bytes().to_vec();
     for &byte in path.as_os_str().as_encoded_bytes() {
@@ -66,21 +66,21 @@ pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
 }
 
 fn machine(argv: &mut Argv, spec: &VmSpec) {
-    argv.pair("-machine", machine_type(spec.arch, spec.accel));
-    argv.pair("-cpu", spec.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.arch).to_owned()));
-    if (spec.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
+    argv.pair("-machine", machine_type(spec.setup.arch, spec.accel));
+    argv.pair("-cpu", spec.setup.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.setup.arch).to_owned()));
+    if (spec.setup.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
         argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
     }
 }
 
-/// The machine and who runs it; a probe must use the same.
+/// The value of `-machine`. The probe of `accel` must use the same.
 #[must_use]
 pub fn machine_type(arch: Arch, accel: Accel) -> String {
     let (machine, more) = match (arch, accel) {
-        // The interrupt remapping of the guest's IOMMU wants the split interrupt chip.
+        // The IOMMU's interrupt remapping needs the split interrupt chip.
         (Arch::Amd64, Accel::Kvm) => ("q35", ",dump-guest-core=off,kernel-irqchip=split"),
         (Arch::Amd64, _) => ("q35", ""),
-        // A guest at EL2 can run a hypervisor; KVM and HVF do not give that away.
+        // A guest at EL2 can run a hypervisor; KVM and HVF do not offer EL2.
         (Arch::Arm64, Accel::Tcg) => ("virt", ",virtualization=true"),
         (Arch::Arm64, Accel::Kvm) => ("virt", ",dump-guest-core=off"),
         (Arch::Arm64 | Arch::Riscv64, _) => ("virt", ""),
@@ -109,7 +109,7 @@ fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
     let device = match disk.bus {
         DiskBus::Virtio => format!("virtio-blk-pci,drive=disk{index}"),
         DiskBus::Ahci => {
-            // A PC's chipset has one.
+            // A PC's chipset has an AHCI controller.
             let bus = if arch == Arch::Amd64 { format!("ide.{index}") } else { format!("ahci{index}.0") };
             if arch != Arch::Amd64 {
                 argv.pair("-device", format!("ich9-ahci,id=ahci{index}"));
@@ -135,36 +135,36 @@ fn add_net(argv: &mut Argv, net: &Net) {
     }
     let mut value = format!("user,id={},net={},dhcpstart={}", net.id, net.network, net.first_address);
     for (here, there) in &net.forwards {
-        // Only this machine may knock: the guest lets root in.
+        // Listen on loopback only: the guest lets root log in.
         value.push_str(&format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"));
     }
     let mut value = OsString::from(value);
-    // Without its ROM the card is not booted from, which would take a minute of DHCP.
+    // Without a ROM the firmware does not try to boot from the card, which would take a minute.
     let mut device = format!("virtio-net-pci,netdev={},romfile=", net.id);
     if let Some(netboot) = &net.netboot {
         value.push(with_path(",tftp=", &netboot.folder));
         value.push(with_path(",bootfile=", Path::new(&netboot.file)));
-        // UEFI has a driver of its own for the card, and asks it after the disks.
+        // UEFI has its own driver for the card; boot from it after the disks.
         device.push_str(",bootindex=9");
     }
     argv.pair("-netdev", value);
     argv.pair("-device", device);
 }
 
-/// A network that is the host's own: no script may set it up, the person has.
+/// The value of `-netdev` for a tap device, which the user has already set up.
 pub(super) fn tap_netdev(id: &str, tap: &str) -> String {
     format!("tap,id={id},ifname={tap},script=no,downscript=no")
 }
 
 fn watchdog(argv: &mut Argv, arch: Arch) {
     if arch == Arch::Amd64 {
-        // The watchdog of the chipset is there and, unless told, may not reset the machine.
+        // By default the chipset's watchdog may not reset the machine.
         argv.pair("-global", "ICH9-LPC.noreboot=false");
     }
     argv.pair("-watchdog-action", "reset");
 }
 
-fn add_tpm(argv: &mut Argv, arch: Arch, socket: &Path) {
+pub(super) fn add_tpm(argv: &mut Argv, arch: Arch, socket: &Path) {
     argv.pair("-chardev", with_path("socket,id=chrtpm,path=", socket));
     argv.pair("-tpmdev", "emulator,id=tpm0,chardev=chrtpm");
     let device = if arch == Arch::Arm64 { "tpm-tis-device" } else { "tpm-tis" };
@@ -193,22 +193,13 @@ fn serial(argv: &mut Argv, serial: &Serial) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Setup;
 
     fn spec(arch: Arch, accel: Accel, bus: DiskBus, tpm: bool) -> VmSpec {
-        VmSpec {
-            arch,
-            accel,
-            cpu: None,
-            cpus: None,
-            memory: 4096,
-            firmware: Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() },
-            disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)],
-            conf_part: None,
-            nets: Net::usual_pair(Some(2222)),
-            tpm: tpm.then(|| "/run/tpm.sock".into()),
-            serial: Serial::Pipes,
-            qmp: Some(7),
-        }
+        let firmware = Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() };
+        let setup =
+            Setup { disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)], ssh_port: Some(2222), ..Setup::new(arch, firmware, 4096) };
+        VmSpec { setup, accel, tpm_socket: tpm.then(|| "/run/tpm.sock".into()), serial: Serial::Pipes, qmp: Some(7) }
     }
 
     /// One option a line.
@@ -245,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_tpm_there_is_no_word_of_it_and_commas_in_paths_are_doubled() {
+    fn without_a_tpm_there_is_no_tpm_argument_and_commas_in_paths_are_doubled() {
         let mut spec = spec(Arch::Amd64, Accel::Tcg, DiskBus::Virtio, false);
-        spec.disks[0].path = "/a,b/live.raw".into();
-        spec.disks[0].discard_writes = true;
+        spec.setup.disks[0].path = "/a,b/live.raw".into();
+        spec.setup.disks[0].discard_writes = true;
         spec.serial = Serial::Terminal(Some("/x,y.log".into()));
         let text = show(&spec);
         assert!(!text.contains("tpm"));

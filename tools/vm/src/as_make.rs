@@ -1,60 +1,60 @@
-//! `VmSpec` → QEMU's words as lf-edge/eve's Makefile of 2023 has them, in its order, for a tree of lf-edge/eve: its people know
-//! that machine, and their scripts talk to its socket. Faults that are put right are rows of docs/DEVIATIONS.md.
+//! Renders a [`VmSpec`] as the QEMU arguments of lf-edge/eve's Makefile of 2023, in the same order. Used for a tree of lf-edge/eve, whose
+//! developers know that machine and have scripts for its socket. docs/DEVIATIONS.md lists the corrected faults.
 
 use super::{
-    Accel, Disk, Firmware, Medium, Net, VmSpec,
-    argv::{Argv, tap_netdev, with_path},
+    Accel, Disk, Firmware, Medium, Net, Setup, VmSpec,
+    argv::{Argv, add_tpm, tap_netdev, with_path},
 };
 use common::Arch;
 use std::{ffi::OsString, path::PathBuf};
 
-/// What that machine has besides.
+/// What the Makefile's machine has in addition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AsMake {
-    /// The tree: QEMU's folder, and that of its QMP socket.
+    /// The tree: QEMU's working directory, and the folder of its QMP socket.
     pub root: PathBuf,
-    /// The folder with the device tree, for a guest whose GRUB wants it from a disk.
+    /// The folder with the device tree, for a guest whose GRUB reads it from a disk.
     pub dtb: Option<PathBuf>,
-    /// What a machine without UEFI in flash starts first.
+    /// The program that a machine without UEFI starts first.
     pub kernel: Option<PathBuf>,
-    /// How the disks are written down.
+    /// The Makefile's way to write the disks.
     pub disks: Disks,
 }
 
-/// How the Makefile's targets write their disks down: the words mean the same.
+/// The ways in which the Makefile's targets write their disks. All mean the same to QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disks {
-    /// Before everything else.
+    /// Before all other arguments.
     First,
-    /// After everything else.
+    /// After all other arguments.
     Last,
-    /// The last one of them named `uefi-disk`.
+    /// After all other arguments, the last disk with the id `uefi-disk`.
     LastNamed,
-    /// The format before the file.
+    /// After all other arguments, the format before the file.
     LastFormatFirst,
-    /// Both.
+    /// Both of the above.
     LastNamedFormatFirst,
 }
 
 impl AsMake {
-    /// The socket where QEMU takes commands.
+    /// QEMU's QMP socket.
     #[must_use]
     pub fn qmp_socket(&self) -> PathBuf {
         self.root.join("qmp.sock")
     }
 }
 
-/// The words for QEMU.
+/// QEMU's arguments.
 #[must_use]
 pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     let mut argv = Argv(Vec::new());
     if more.disks == Disks::First {
         disks(&mut argv, spec, more);
     }
-    argv.pair("-m", spec.memory.to_string());
-    argv.pair("-smp", spec.cpus.unwrap_or(4).to_string());
+    argv.pair("-m", spec.setup.memory.to_string());
+    argv.pair("-smp", spec.setup.cpus.unwrap_or(4).to_string());
     argv.pair("-display", "none");
-    match &spec.firmware {
+    match &spec.setup.firmware {
         Firmware::Flash { code, vars } => {
             argv.pair("-drive", with_path("if=pflash,format=raw,unit=0,readonly,file=", code));
             argv.pair("-drive", with_path("if=pflash,format=raw,unit=1,file=", vars));
@@ -65,7 +65,7 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     argv.pair("-global", "ICH9-LPC.noreboot=false");
     argv.pair("-watchdog-action", "reset");
     argv.pair("-rtc", "base=utc,clock=rt");
-    for net in &spec.nets {
+    for net in &Net::pair(&spec.setup) {
         add_net(&mut argv, net);
     }
     argv.pair("-device", "nec-usb-xhci,id=xhci");
@@ -74,16 +74,13 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     argv.pair("-qmp", qmp);
     acceleration(&mut argv, spec);
     board(&mut argv, spec, more);
-    if let Some(folder) = &spec.conf_part {
+    if let Some(folder) = &spec.setup.conf_part {
         let mut value = with_path("file=fat:rw:", folder);
         value.push(",format=raw");
         argv.pair("-drive", value);
     }
-    if let Some(socket) = &spec.tpm {
-        argv.pair("-chardev", with_path("socket,id=chrtpm,path=", socket));
-        argv.pair("-tpmdev", "emulator,id=tpm0,chardev=chrtpm");
-        let device = if spec.arch == Arch::Arm64 { "tpm-tis-device" } else { "tpm-tis" };
-        argv.pair("-device", format!("{device},tpmdev=tpm0"));
+    if let Some(socket) = &spec.tpm_socket {
+        add_tpm(&mut argv, spec.setup.arch, socket);
     }
     if more.disks != Disks::First {
         disks(&mut argv, spec, more);
@@ -91,10 +88,11 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     argv.0
 }
 
-/// The words with which the same machine writes its device tree to `dtb` instead of starting.
+/// QEMU's arguments to write the machine's device tree to `dtb` instead of starting the machine.
 #[must_use]
 pub fn render_dump(spec: &VmSpec, more: &AsMake, dtb: &std::path::Path) -> Vec<OsString> {
-    let mut argv = Argv(render(&VmSpec { disks: vec![], ..spec.clone() }, more));
+    let setup = Setup { disks: vec![], ..spec.setup.clone() };
+    let mut argv = Argv(render(&VmSpec { setup, ..spec.clone() }, more));
     argv.pair("-machine", with_path("dumpdtb=", dtb));
     argv.0
 }
@@ -109,7 +107,7 @@ fn add_net(argv: &mut Argv, net: &Net) {
             }
             if let Some(netboot) = &net.netboot {
                 value.push(with_path(",tftp=", &netboot.folder));
-                // A folder ends in a slash there.
+                // The Makefile's path ends in a slash.
                 value.push("/,bootfile=");
                 value.push(&netboot.file);
             }
@@ -120,7 +118,7 @@ fn add_net(argv: &mut Argv, net: &Net) {
 }
 
 fn acceleration(argv: &mut Argv, spec: &VmSpec) {
-    let (machines, cpu): (&[&str], &str) = match (spec.arch, spec.accel) {
+    let (machines, cpu): (&[&str], &str) = match (spec.setup.arch, spec.accel) {
         (Arch::Amd64, Accel::Kvm) => {
             (&["q35,accel=kvm,usb=off,dump-guest-core=off", "kernel-irqchip=split"], "host,invtsc=on,kvmclock=off")
         }
@@ -132,17 +130,17 @@ fn acceleration(argv: &mut Argv, spec: &VmSpec) {
         (Arch::Riscv64, _) => (&["virt"], "rv64"),
     };
     argv.pair("-machine", machines[0]);
-    argv.pair("-cpu", spec.cpu.as_deref().unwrap_or(cpu));
+    argv.pair("-cpu", spec.setup.cpu.as_deref().unwrap_or(cpu));
     for more in &machines[1..] {
         argv.pair("-machine", *more);
     }
-    if (spec.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
+    if (spec.setup.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
         argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
     }
 }
 
 fn board(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
-    if spec.arch == Arch::Riscv64 {
+    if spec.setup.arch == Arch::Riscv64 {
         if let Some(kernel) = &more.kernel {
             argv.pair("-kernel", kernel.as_os_str());
         }
@@ -158,8 +156,8 @@ fn board(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
 }
 
 fn disks(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
-    for (index, disk) in spec.disks.iter().enumerate() {
-        let is_last = index + 1 == spec.disks.len();
+    for (index, disk) in spec.setup.disks.iter().enumerate() {
+        let is_last = index + 1 == spec.setup.disks.len();
         let named = is_last && matches!(more.disks, Disks::LastNamed | Disks::LastNamedFormatFirst);
         let format_first = matches!(more.disks, Disks::LastFormatFirst | Disks::LastNamedFormatFirst);
         if disk.medium == Medium::Cd {

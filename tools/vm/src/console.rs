@@ -1,4 +1,4 @@
-//! The guest's serial port while it runs: to a log, to the person, into a bounded memory, and searched for a text.
+//! Reads the guest's serial port: copies it to a log and to the user, keeps the last bytes in memory, and searches them for texts.
 
 use anyhow::{Context as _, Result};
 use std::{
@@ -11,50 +11,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that are kept: hundreds of lines.
+/// Number of bytes to keep: hundreds of lines.
 const KEPT: usize = 256 << 10;
-/// Lines that an error shows.
+/// Number of lines that an error shows.
 const TAIL: usize = 20;
 
-/// Takes the guest's bytes as they come, from another thread.
+/// Gets the guest's bytes at once, from another thread.
 pub type Echo = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     kept: VecDeque<u8>,
-    /// How many bytes came before the first one kept.
+    /// Number of bytes before the first kept one.
     dropped: usize,
     closed: bool,
 }
 
-/// What the guest has printed.
+/// The output of the guest.
 #[derive(Clone)]
 pub struct Console {
     shared: Arc<(Mutex<State>, Condvar)>,
-    /// Up to where the text of the last search was found.
+    /// The end of the text that the last search found.
     searched: usize,
 }
 
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// This one of the texts came.
+    /// Found the text with this index.
     Found(usize),
     /// The machine has ended.
     Closed,
-    /// It goes on without any of them.
+    /// None of the texts was printed in time.
     TimedOut,
 }
 
 impl Console {
-    /// Reads `output` to its end in a thread; bytes go to the file `log` and to `echo` too.
+    /// Reads `output` to its end in a thread, and copies it to the file `log` and to `echo`.
     pub fn read(mut output: PipeReader, log: Option<&Path>, echo: Option<Echo>) -> Result<Self> {
         let mut log = log.map(create).transpose()?;
         let console = Self { shared: Arc::default(), searched: 0 };
         let shared = Arc::clone(&console.shared);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // An error reads as the end: there is nothing more to come.
+            // An error is an end, too.
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 let bytes = &buffer[..count];
                 if let Some(log) = &mut log {
@@ -77,13 +77,12 @@ impl Console {
         Ok(console)
     }
 
-    /// Waits until one of `texts` is printed after what the last search found; the first that came, of several at once the
-    /// first in the list.
+    /// Waits until one of `texts` is printed after the text of the last search. Returns the one that was printed first.
     pub fn search(&mut self, texts: &[&str], within: Option<Duration>) -> Search {
         let deadline = within.map(|within| Instant::now() + within);
         let shared = Arc::clone(&self.shared);
         let mut state = lock(&shared.0);
-        // Where to look from: a text may have begun before the last look.
+        // The start of the search: a text may have begun before the last bytes.
         let mut from = self.searched;
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         loop {
@@ -120,7 +119,7 @@ impl Console {
     }
 }
 
-/// Creates `path` anew, with its folder.
+/// Creates the file `path` and its folder.
 fn create(path: &Path) -> Result<File> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -135,7 +134,7 @@ fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window == text)
 }
 
-/// Text without control sequences and other control characters but newlines. A bare carriage return starts a line anew.
+/// The text without control sequences and control characters other than newline and tab. A bare carriage return becomes a newline.
 fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::new();
@@ -143,9 +142,9 @@ fn plain(bytes: &[u8]) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' => match chars.next() {
-                // CSI ends with a letter; the parameters stand before it.
+                // CSI: parameters, then a final byte.
                 Some('[') => drop(chars.find(|c| matches!(c, '@'..='~'))),
-                // A few sequences take one more character: the choice of a character set.
+                // The choice of a character set has one more character.
                 Some('(' | ')') => drop(chars.next()),
                 _ => {}
             },

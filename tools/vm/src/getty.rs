@@ -1,5 +1,5 @@
-//! A login on the console for a machine that is run here: a copy of the image's configuration that asks for it. The
-//! configuration that was built, and the folder that it was built from, stay as they are.
+//! Makes a copy of an image's configuration that enables a login prompt on the console, for a machine that `run` starts. Does not change
+//! the built configuration or its source folder.
 
 use anyhow::{Context as _, Result, bail};
 use diskimage::{
@@ -11,14 +11,14 @@ use diskimage::{
 use filetree::{Content, Node, Tree};
 use std::{fs::File, path::Path};
 
-/// The command of GRUB's configuration that asks for a login.
+/// The command in GRUB's configuration that enables the login prompt.
 const SWITCH: &str = "set_getty";
 /// GRUB's configuration on the CONFIG partition.
 const GRUB_CFG: &str = "grub.cfg";
-/// Most bytes of one file of a configuration: more than the partition has.
+/// The largest file of a configuration that is read, in bytes: the size of the partition.
 const MOST: u32 = 1 << 20;
 
-/// A configuration image with the switch, and where it goes on the disk.
+/// A configuration with the command, and its place on the disk.
 pub struct Patched {
     /// Byte offset of the CONFIG partition.
     pub offset: u64,
@@ -26,8 +26,8 @@ pub struct Patched {
     pub layout: diskimage::fat::Layout,
 }
 
-/// The configuration of `image` (`qcow2` or `raw`) with the switch; none when it asks for a login already, or when the image
-/// has no such configuration.
+/// The configuration of `image` (`qcow2` or `raw`) with the command; none if it already has the command, or if the image has no
+/// configuration.
 pub fn patch(image: &Path, format: &str) -> Result<Option<Patched>> {
     let file = FileImage::new(File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?)?;
     let disk: Box<dyn ReadAt> = match format {
@@ -43,7 +43,7 @@ pub fn patch(image: &Path, format: &str) -> Result<Option<Patched>> {
     Ok(Some(Patched { offset, layout: recipes::config(&tree, 0)? }))
 }
 
-/// All files of the volume, with the switch at the end of GRUB's configuration; none when it is there.
+/// All files of the volume, with the command at the end of GRUB's configuration; none if it already has the command.
 fn with_switch(volume: &Reader<'_>) -> Result<Option<Tree>> {
     let mut tree = Tree::new();
     let mut grub = Vec::new();
@@ -59,7 +59,7 @@ fn with_switch(volume: &Reader<'_>) -> Result<Option<Tree>> {
             tree.insert(&entry.path, Node::file(0o644, 0, Content::from(bytes)))?;
         }
     }
-    let Ok(text) = std::str::from_utf8(&grub) else { bail!("{GRUB_CFG} of the configuration is no text") };
+    let Ok(text) = std::str::from_utf8(&grub) else { bail!("{GRUB_CFG} of the configuration is not UTF-8") };
     if text.lines().any(|line| line.trim() == SWITCH) {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
-//! A virtual machine as a value, and its life: `VmSpec` says what it has, `argv` renders that for QEMU, `accel` finds out what
-//! this machine can do for it, `machine` starts and ends it, `console` reads its serial port. Processes start in `tools`.
+//! Runs EVE's virtual machine in QEMU: [`VmSpec`] describes it, `argv` renders it as QEMU's arguments, `accel` finds the acceleration,
+//! `machine` starts and ends it, `console` reads its serial port. child starts the processes; diskimage reads the disks. xtask chooses
+//! disks, firmware and options.
 
 pub mod accel;
 pub mod argv;
@@ -19,57 +20,43 @@ pub use session::{Outcome, VmRequest, run_vm};
 use common::Arch;
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// What hardware the guest sees. Devices that are always the same stand in `argv` only.
+/// The hardware of the guest. Devices that every machine has are only in `argv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmSpec {
-    /// The guest's architecture.
-    pub arch: Arch,
-    /// Who runs its instructions.
+    /// The caller's choices.
+    pub setup: Setup,
+    /// The acceleration.
     pub accel: Accel,
-    /// QEMU's name of the processor; `None` is what suits `accel`.
-    pub cpu: Option<String>,
-    /// Number of processors; `None` is what suits `accel`.
-    pub cpus: Option<u32>,
-    /// Memory in MiB.
-    pub memory: u64,
-    /// What it boots with.
-    pub firmware: Firmware,
-    /// Disks in the order in which the firmware tries them.
-    pub disks: Vec<Disk>,
-    /// A folder that the guest sees as one more disk.
-    pub conf_part: Option<PathBuf>,
-    /// Network cards.
-    pub nets: Vec<Net>,
     /// The control socket of a TPM emulator.
-    pub tpm: Option<PathBuf>,
-    /// Where the serial port leads.
+    pub tpm_socket: Option<PathBuf>,
+    /// The other end of the serial port.
     pub serial: Serial,
-    /// A listening socket, by its descriptor in QEMU, where QEMU takes commands in its machine protocol.
+    /// The file descriptor, in QEMU, of a listening socket for QMP.
     pub qmp: Option<i32>,
 }
 
 /// UEFI for the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Firmware {
-    /// Code that is only read, and variables that the guest writes: a copy of the machine's own.
+    /// Read-only code, and variables that the guest writes.
     Flash {
         /// The code.
         code: PathBuf,
         /// The variables.
         vars: PathBuf,
     },
-    /// One file with both, which forgets its variables.
+    /// One file with both; variables are lost at the end.
     Bios(PathBuf),
 }
 
-/// What a disk is made of.
+/// The source of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
     /// An image.
     Image,
     /// An image of a CD.
     Cd,
-    /// A folder that QEMU shows as a FAT volume with this label; what the guest writes goes into the folder.
+    /// A folder that QEMU shows as a FAT volume with this label. The guest writes into the folder.
     Folder(&'static str),
 }
 
@@ -78,13 +65,13 @@ pub enum Medium {
 pub struct Disk {
     /// The image or the folder.
     pub path: PathBuf,
-    /// Which of the two.
+    /// Its source.
     pub medium: Medium,
-    /// `qcow2`, `raw`, `vdi`; a folder is a raw disk to the guest.
+    /// QEMU's format: `qcow2`, `raw`, `vdi`, or `vvfat` for a folder.
     pub format: String,
-    /// How the guest reaches it.
+    /// How it is connected.
     pub bus: DiskBus,
-    /// What the guest writes is forgotten when it ends.
+    /// Whether to discard the guest's writes at the end.
     pub discard_writes: bool,
 }
 
@@ -105,54 +92,54 @@ impl Disk {
     }
 }
 
-/// A network card behind a network of QEMU's own, with DHCP and a way out; or on a tap device of this machine.
+/// A network card in QEMU's own network with DHCP and NAT, or on a tap device of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
     /// Its name in QEMU.
     pub id: String,
     /// The network, `192.168.1.0/24`.
     pub network: String,
-    /// The first address that is given out.
+    /// The first address that DHCP assigns.
     pub first_address: String,
-    /// TCP ports of this machine's loopback that lead to the guest's.
+    /// TCP ports of this machine's loopback, each with the port of the guest to which it is forwarded.
     pub forwards: Vec<(u16, u16)>,
-    /// The tap device that replaces all of that.
+    /// The tap device to use instead of QEMU's network.
     pub tap: Option<String>,
-    /// What a guest that boots from the network gets.
+    /// The boot server for the guest.
     pub netboot: Option<Netboot>,
 }
 
-/// A boot server of QEMU's own.
+/// QEMU's boot server (TFTP).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Netboot {
-    /// Its files.
+    /// The folder with its files.
     pub folder: PathBuf,
-    /// The name of the one to boot.
+    /// The name of the file to boot.
     pub file: String,
 }
 
 impl Net {
-    /// The two cards that EVE's virtual machine has; `ssh_port` of this machine leads to the guest's ssh.
-    #[must_use]
-    pub fn usual_pair(ssh_port: Option<u16>) -> Vec<Self> {
-        let net = |number: u8, forwards| Self {
+    /// The two cards of EVE's virtual machine, with the choices of `setup` for the first one.
+    fn pair(setup: &Setup) -> [Self; 2] {
+        let net = |number: u8| Self {
             id: format!("eth{}", number - 1),
             network: format!("192.168.{number}.0/24"),
             first_address: format!("192.168.{number}.10"),
-            forwards,
+            forwards: vec![],
             tap: None,
             netboot: None,
         };
-        vec![net(1, ssh_port.map(|port| (port, 22)).into_iter().collect()), net(2, vec![])]
+        let forwards = setup.ssh_port.map(|port| (port, 22)).into_iter().collect();
+        [Self { forwards, tap: setup.tap.clone(), netboot: setup.netboot.clone(), ..net(1) }, net(2)]
     }
 }
 
-/// Where the guest's serial port leads.
+/// The other end of the guest's serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serial {
-    /// To the person's terminal, which QEMU takes over; Ctrl-A is its escape. Also into the file, if there is one.
+    /// The user's terminal, which QEMU controls (Ctrl-A is its escape), and a log file if given.
     Terminal(Option<PathBuf>),
-    /// To QEMU's standard streams, which are pipes of ours.
+    /// QEMU's standard streams, which are pipes to this process.
     Pipes,
 }
 
@@ -168,10 +155,10 @@ pub enum DiskBus {
 }
 
 impl DiskBus {
-    /// All of them.
+    /// All buses.
     pub const ALL: [Self; 5] = [Self::Virtio, Self::Ahci, Self::Nvme, Self::Scsi, Self::Usb];
 
-    /// What a plain `-drive` is on QEMU's machine of that architecture, and so in the original.
+    /// The bus of a plain `-drive` in QEMU's default machine of the architecture, which the original Makefile used.
     #[must_use]
     pub const fn usual(arch: Arch) -> Self {
         match arch {
@@ -180,7 +167,7 @@ impl DiskBus {
         }
     }
 
-    /// Its word on the command line.
+    /// Its name on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! A running virtual machine: its own folder with firmware variables and sockets, its TPM, QEMU, and its serial port.
+//! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Disk, Firmware, Net, Netboot, Serial, VmSpec, accel, argv, as_make,
+    Accel, AsMake, Disk, Firmware, Netboot, Serial, VmSpec, accel, argv, as_make,
     console::{Console, Echo, Search},
     qmp::Qmp,
 };
@@ -19,43 +19,43 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a caller chooses of a machine; the rest follows.
-#[derive(Clone, Debug)]
+/// The choices of a caller for a machine; all else follows from them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// The guest's architecture.
     pub arch: Arch,
-    /// Never ask the hardware for help.
+    /// Whether to run without acceleration.
     pub no_accel: bool,
-    /// QEMU's name of the processor, when the usual one will not do.
+    /// The processor model, by QEMU's name; `None` for the one that suits the acceleration.
     pub cpu: Option<String>,
-    /// Number of processors, when the usual one will not do.
+    /// Number of processors; `None` for the one that suits the acceleration.
     pub cpus: Option<u32>,
     /// Memory in MiB.
     pub memory: u64,
-    /// Code and variables; the variables are copied for each start, since they know the disk's place.
+    /// The firmware. Each start uses a new copy of the variables, because they store the disk's place.
     pub firmware: Firmware,
-    /// The disks.
+    /// The disks, in boot order.
     pub disks: Vec<Disk>,
     /// A folder that the guest sees as one more disk.
     pub conf_part: Option<PathBuf>,
-    /// The port of this machine that leads to the guest's ssh.
+    /// The port of this machine that is forwarded to the guest's ssh.
     pub ssh_port: Option<u16>,
-    /// The tap device that the first network is instead.
+    /// The tap device for the first network card, instead of QEMU's network.
     pub tap: Option<String>,
-    /// What the guest may boot from the first network.
+    /// The boot server in the first network.
     pub netboot: Option<Netboot>,
-    /// A TPM whose state lies in this folder.
+    /// The folder with the state of the TPM; `None` for no TPM.
     pub tpm: Option<PathBuf>,
-    /// A file for what the serial port prints.
+    /// A file for the output of the serial port.
     pub serial_log: Option<PathBuf>,
-    /// A file for what QEMU and swtpm say themselves.
+    /// A file for the output of QEMU and swtpm.
     pub tool_log: Option<PathBuf>,
-    /// The machine is that of lf-edge/eve's Makefile, word for word.
+    /// If given, the machine is that of lf-edge/eve's Makefile, with the same arguments.
     pub as_make: Option<AsMake>,
 }
 
 impl Setup {
-    /// A machine for `arch` with nothing but firmware; the rest as usual.
+    /// A machine with firmware and memory (MiB), but without disks, and with defaults for all else.
     #[must_use]
     pub fn new(arch: Arch, firmware: Firmware, memory: u64) -> Self {
         Self {
@@ -78,28 +78,28 @@ impl Setup {
     }
 }
 
-/// Texts that tell that no boot will come of this.
+/// Texts after which the boot cannot succeed any more.
 const HOPELESS: &[&str] = &["Kernel panic - not syncing", "UEFI Interactive Shell", "grub rescue>"];
 
-/// The time in which a line that has begun is whole.
+/// The longest wait for the rest of a line.
 const LINE_END: Duration = Duration::from_millis(500);
 
-/// A machine in the background. It is killed when this is dropped, or when the thread that started it ends.
+/// A machine in the background. Killed when this is dropped, or when the thread that started it ends.
 pub struct Vm {
     qemu: Running,
     tpm: Tpm,
     console: Console,
-    // Nobody types, but the serial port stays connected.
+    // Keeps the serial port's input connected.
     _input: PipeWriter,
     qmp_socket: PathBuf,
-    /// Why it runs without help of the hardware.
+    /// Why it runs without acceleration.
     pub slow_because: Option<String>,
-    // Last, so that the folder goes when nobody uses it any more.
+    // Last, so that the folder is removed after its users are dropped.
     _dir: TempDir,
 }
 
 impl Vm {
-    /// Starts the machine; `echo` gets what its serial port prints.
+    /// Starts the machine; `echo` gets the output of its serial port.
     pub fn start(tools: &Tools, setup: &Setup, echo: Option<Echo>) -> Result<Self> {
         let prepared = prepare(tools, setup, Serial::Pipes)?;
         let (qemu, pipes) = prepared.qemu.spawn_console()?;
@@ -115,14 +115,14 @@ impl Vm {
         })
     }
 
-    /// Waits until the serial port prints `text`, after where an earlier wait found its own. An error, with the last lines,
-    /// when it does not within `within`, when the machine ends, or when a panic shows that it never will.
+    /// Waits until the serial port prints `text` after the text of the last search. Fails with the last lines of output after `within`, if
+    /// the machine ends, or if the boot cannot succeed any more.
     pub fn wait_for(&mut self, text: &str, within: Option<Duration>) -> Result<()> {
         let mut texts = vec![text];
         texts.extend(HOPELESS);
         match self.console.search(&texts, within) {
             Search::Found(0) => Ok(()),
-            // The lines that say why come with it.
+            // Wait for the following lines, which contain the reason.
             Search::Found(index) => {
                 self.console.search(&[], Some(LINE_END));
                 Err(self.complain(&format!("the machine printed `{}` instead of `{text}`", texts[index])))
@@ -138,24 +138,19 @@ impl Vm {
         }
     }
 
-    /// Waits a moment for the rest of the line in which a text was found: what is wanted to know may stand there.
+    /// Waits for the rest of the line in which a text was found, so that the log contains it.
     pub fn read_line_end(&mut self) {
         self.console.search(&["\n"], Some(LINE_END));
     }
 
-    /// A conversation with QEMU.
-    fn qmp(&self) -> Result<Qmp> {
-        Qmp::connect(&self.qmp_socket)
-    }
-
-    /// Pulls the plug; QEMU still writes out what the guest has given to the disk.
+    /// Switches the machine off without a shutdown of the guest. QEMU still writes completed writes to the disk.
     pub fn quit(mut self) -> Result<()> {
-        // It may end before it answers, and a machine that has ended already is as good.
-        let _ = self.qmp().and_then(|mut qmp| qmp.execute("quit", &json!({})));
+        // Ignore errors: QEMU may end before it answers, or may have ended already.
+        let _ = Qmp::connect(&self.qmp_socket).and_then(|mut qmp| qmp.execute("quit", &json!({})));
         self.wait_end(Some(Duration::from_secs(30)))
     }
 
-    /// Waits for the guest to switch itself off. An error when it does not within `within`, or when QEMU fails.
+    /// Waits until the guest switches itself off. Fails after `within`, or if QEMU fails.
     pub fn wait_end(&mut self, within: Option<Duration>) -> Result<()> {
         if self.console.search(&[], within) == Search::TimedOut {
             let seconds = within.unwrap_or_default().as_secs();
@@ -163,14 +158,14 @@ impl Vm {
         }
         self.qemu.wait_at_most(Duration::from_secs(30)).map_err(|error| self.explain(error))?;
         if let Tpm::Ours(tpm) = &mut self.tpm {
-            // It ends with QEMU's connection, after its state is written; how does not matter any more.
+            // swtpm ends after QEMU disconnects and its state is written; its exit code does not matter.
             let _ = tpm.wait_at_most(Duration::from_secs(10));
         }
-        // Asked to end, QEMU ends as if all were well.
+        // QEMU exits with 0 when a signal ends it.
         if interrupt::is_interrupted() { Err(anyhow!("interrupted")) } else { Ok(()) }
     }
 
-    /// `what`, and the last lines of the serial port.
+    /// The error `what`, with the last lines of the serial port.
     fn complain(&self, what: &str) -> anyhow::Error {
         let mut text = what.to_owned();
         let tail = self.console.tail();
@@ -184,37 +179,42 @@ impl Vm {
         anyhow!(text)
     }
 
-    /// A failure of QEMU with its reason: where its TPM has failed, that is the reason.
+    /// The error for a failure of QEMU: if the TPM has failed, that is the reason.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         if let Tpm::Ours(tpm) = &mut self.tpm
             && matches!(tpm.try_wait(), Ok(Some(exit)) if exit != Exit::Status(0))
         {
             return swtpm::advise(tpm.failure());
         }
-        match error.downcast::<Failure>() {
-            Ok(failure) => qemu::advise(failure),
-            Err(error) => error,
-        }
+        advise(error)
     }
 }
 
-/// Runs the machine on the person's terminal until it ends.
+/// Adds QEMU's advice to a failure of QEMU.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => qemu::advise(failure),
+        Err(error) => error,
+    }
+}
+
+/// Runs the machine on the user's terminal until it ends.
 pub fn run_on_terminal(tools: &Tools, setup: &Setup, say: &dyn Fn(&str)) -> Result<()> {
     let prepared = prepare(tools, setup, Serial::Terminal(setup.serial_log.clone()))?;
     if let Some(why) = &prepared.slow_because {
         say(&format!("running without acceleration: {why}"));
     }
-    say("the serial console is on this terminal; Ctrl-A X ends the machine, Ctrl-A H lists what else there is");
+    say("the serial console is on this terminal; Ctrl-A X ends the machine, Ctrl-A H shows help");
     if setup.as_make.is_some() && accel::guess(setup.arch, setup.no_accel).0 != Accel::Tcg {
-        say("should QEMU tell of an internal error of KVM, NOACCEL=1 does without it");
+        say("if QEMU reports an internal error of KVM, use NOACCEL=1");
     }
-    // Lives as long as QEMU runs.
+    // Keep both until QEMU ends.
     let _tpm = prepared.tpm;
     let _dir = prepared.dir;
     prepared.qemu.foreground().run()
 }
 
-/// The commands that a start would run, for a person to read.
+/// The commands that a start would run, for `--dry-run`.
 #[must_use]
 pub fn show_commands(tools: &Tools, setup: &Setup) -> Vec<Cmd> {
     let mut commands = Vec::new();
@@ -224,7 +224,8 @@ pub fn show_commands(tools: &Tools, setup: &Setup) -> Vec<Cmd> {
         choose(tools, setup).map_or(Accel::Tcg, |choice| choice.0)
     };
     let socket = |state: &PathBuf| if setup.as_make.is_some() { swtpm::daemon_socket(state) } else { state.join("sock") };
-    let spec = spec(setup, accel, setup.firmware.clone(), setup.tpm.as_ref().map(socket), Serial::Terminal(None), None);
+    let tpm_socket = setup.tpm.as_ref().map(socket);
+    let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Terminal(None), qmp: None };
     let Some(make) = &setup.as_make else {
         return vec![qemu::command_unchecked(tools, setup.arch).args(argv::render(&spec))];
     };
@@ -248,7 +249,7 @@ enum Tpm {
     None,
     Ours(Box<Running>),
     Daemon {
-        /// Dropping it ends the daemon, so it is held until the machine ends.
+        /// Dropping it ends the daemon; keep it until the machine ends.
         _held: swtpm::Daemon,
     },
 }
@@ -261,8 +262,8 @@ struct Prepared {
     dir: TempDir,
 }
 
-/// Who runs the guest, and why nothing faster does. The machine of the Makefile starts with what there should be, since its first
-/// start is the test of that; ours asks a tiny guest before.
+/// The acceleration, and why nothing faster works. The Makefile's machine starts with the expected acceleration and falls back if that
+/// fails (see `session`); ours runs a probe first.
 fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
     match (&setup.as_make, setup.no_accel) {
         (Some(_), off) => Ok(accel::guess(setup.arch, off)),
@@ -271,7 +272,7 @@ fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
     }
 }
 
-/// Everything up to QEMU's start, with every refusal that can be made before it.
+/// Prepares QEMU's start, and fails on everything that can be checked before it.
 fn prepare(tools: &Tools, setup: &Setup, serial: Serial) -> Result<Prepared> {
     check_files(setup)?;
     if let Some(port) = setup.ssh_port.filter(|_| setup.tap.is_none()) {
@@ -285,7 +286,7 @@ fn prepare(tools: &Tools, setup: &Setup, serial: Serial) -> Result<Prepared> {
     }
     let firmware = match &setup.firmware {
         Firmware::Flash { code, vars } => {
-            // Variables that remember another bus or disk lead into the firmware's shell.
+            // Variables that store another bus or disk make the firmware start its shell.
             let own = dir.path().join("vars.fd");
             fs::copy(vars, &own).with_context(|| format!("cannot copy the firmware's variables {}", vars.display()))?;
             make_writable(&own)?;
@@ -300,12 +301,14 @@ fn prepare(tools: &Tools, setup: &Setup, serial: Serial) -> Result<Prepared> {
     };
     let qmp_socket = dir.path().join(QMP_SOCKET);
     let qmp = OwnedFd::from(swtpm::listen(&qmp_socket)?);
-    let spec = spec(setup, accel, firmware, tpm_socket, serial, Some(qmp.as_raw_fd()));
-    let qemu = qemu::command(tools, setup.arch)?.step(step(setup)).args(argv::render(&spec)).keep_fd(qmp).output(&output);
+    let setup = Setup { firmware, ..setup.clone() };
+    let step = step(&setup);
+    let spec = VmSpec { setup, accel, tpm_socket, serial, qmp: Some(qmp.as_raw_fd()) };
+    let qemu = qemu::command(tools, spec.setup.arch)?.step(step).args(argv::render(&spec)).keep_fd(qmp).output(&output);
     Ok(Prepared { qemu, tpm, slow_because, qmp_socket, dir })
 }
 
-/// The same for the machine of lf-edge/eve's Makefile: its files are where the Makefile has them.
+/// Prepares the start of the Makefile's machine, whose sockets have fixed places.
 fn prepare_as_make(
     tools: &Tools,
     setup: &Setup,
@@ -315,7 +318,8 @@ fn prepare_as_make(
     output: &Output,
     dir: TempDir,
 ) -> Result<Prepared> {
-    let spec = spec(setup, accel, setup.firmware.clone(), setup.tpm.as_deref().map(swtpm::daemon_socket), Serial::Pipes, None);
+    let tpm_socket = setup.tpm.as_deref().map(swtpm::daemon_socket);
+    let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Pipes, qmp: None };
     let start_tpm = || match &setup.tpm {
         Some(state) => swtpm::start_daemon(tools, state, output).map(|daemon| Tpm::Daemon { _held: daemon }),
         None => Ok(Tpm::None),
@@ -331,7 +335,7 @@ fn prepare_as_make(
     Ok(Prepared { qemu, tpm, slow_because, qmp_socket, dir })
 }
 
-/// Has QEMU write the machine's device tree for the guest's GRUB, unless it did for the same machine before.
+/// Runs QEMU to write the machine's device tree for the guest's GRUB, unless it was already written for the same machine.
 fn dump_device_tree(
     spec: &VmSpec,
     make: &AsMake,
@@ -341,7 +345,7 @@ fn dump_device_tree(
 ) -> Result<()> {
     let dtb = folder.join(DTB);
     let words = as_make::render_dump(spec, make, &dtb);
-    // Not in the folder itself, which the guest sees.
+    // Beside the folder: the guest sees the folder itself.
     let note = folder.with_extension("made-by");
     let text = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join("\n");
     if dtb.is_file() && fs::read_to_string(&note).is_ok_and(|known| known == text) {
@@ -349,13 +353,10 @@ fn dump_device_tree(
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let tpm = start_tpm()?;
-    qemu("writing the machine's device tree".to_owned())?.args(words).run().map_err(|error| match error.downcast::<Failure>() {
-        Ok(failure) => qemu::advise(failure),
-        Err(error) => error,
-    })?;
+    qemu("writing the machine's device tree".to_owned())?.args(words).run().map_err(advise)?;
     drop(tpm);
     if !dtb.is_file() {
-        bail!("QEMU ended well, but wrote no {}", dtb.display());
+        bail!("QEMU succeeded, but wrote no {}", dtb.display());
     }
     fs::write(&note, text).with_context(|| format!("cannot write {}", note.display()))
 }
@@ -364,26 +365,6 @@ fn step(setup: &Setup) -> String {
     match setup.disks.first() {
         Some(disk) => format!("running {}", disk.path.display()),
         None => "running a machine without a disk".to_owned(),
-    }
-}
-
-fn spec(setup: &Setup, accel: Accel, firmware: Firmware, tpm: Option<PathBuf>, serial: Serial, qmp: Option<i32>) -> VmSpec {
-    let mut nets = Net::usual_pair(setup.ssh_port);
-    nets[0].tap.clone_from(&setup.tap);
-    nets[0].netboot.clone_from(&setup.netboot);
-    VmSpec {
-        arch: setup.arch,
-        accel,
-        cpu: setup.cpu.clone(),
-        cpus: setup.cpus,
-        memory: setup.memory,
-        firmware,
-        disks: setup.disks.clone(),
-        conf_part: setup.conf_part.clone(),
-        nets,
-        tpm,
-        serial,
-        qmp,
     }
 }
 
@@ -396,17 +377,17 @@ fn check_files(setup: &Setup) -> Result<()> {
     let files = firmware.into_iter().chain(kernel).chain(setup.disks.iter().map(|disk| disk.path.as_path()));
     let missing: Vec<String> = files.filter(|path| !path.exists()).map(|path| path.display().to_string()).collect();
     if !missing.is_empty() {
-        bail!("there is nothing to run: {} is missing\nhint: cargo xtask live", missing.join(" and "));
+        bail!("cannot run the machine: {} is missing\nhint: cargo xtask live", missing.join(" and "));
     }
     Ok(())
 }
 
-/// QEMU's own words for it come late and name no knob.
+/// Fails if the port is taken, before QEMU fails with an error that names no knob.
 fn check_port(port: u16) -> Result<()> {
     TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
         usage(format!(
-            "port {port} of this machine, which is to lead to the guest's ssh, cannot be had: {error}\nhint: is another virtual machine running? \
-             --ssh-port N, or SSH_PORT=N, takes another port"
+            "cannot use port {port} of this machine for the guest's ssh: {error}\nhint: is another virtual machine running? \
+             --ssh-port N or SSH_PORT=N chooses another port"
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! QEMU's machine protocol, as far as a person would press buttons: power, reset, off. One command at a time.
+//! A client of QMP, QEMU's machine protocol, that executes one command at a time.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -9,41 +9,41 @@ use std::{
     time::Duration,
 };
 
-/// An answer that takes longer does not come.
+/// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A conversation with QEMU.
+/// A connection to QEMU.
 pub struct Qmp {
     reader: BufReader<UnixStream>,
 }
 
 impl Qmp {
-    /// Connects to the socket that QEMU listens at and ends the greeting.
+    /// Connects to QEMU's socket and leaves the negotiation mode.
     pub fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).with_context(|| format!("cannot talk to QEMU at {}", socket.display()))?;
+        let stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to QEMU at {}", socket.display()))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut qmp = Self { reader: BufReader::new(stream) };
         let greeting = qmp.read()?;
         if greeting.get("QMP").is_none() {
-            bail!("QEMU greets with {greeting}");
+            bail!("QEMU sent the unexpected greeting {greeting}");
         }
         qmp.execute("qmp_capabilities", &json!({}))?;
         Ok(qmp)
     }
 
-    /// Runs a command and gives what it returns. Events that come in between are not for us.
+    /// Executes a command and returns its result. Ignores events.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let mut line = json!({"execute": command, "arguments": arguments}).to_string();
         line.push('\n');
-        self.reader.get_mut().write_all(line.as_bytes()).with_context(|| format!("cannot tell QEMU to {command}"))?;
+        self.reader.get_mut().write_all(line.as_bytes()).with_context(|| format!("cannot send {command} to QEMU"))?;
         loop {
             let mut answer = self.read()?;
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
             }
             if let Some(error) = answer.get("error") {
-                bail!("QEMU refuses {command}: {}", error.get("desc").and_then(Value::as_str).unwrap_or("no reason given"));
+                bail!("QEMU refused {command}: {}", error.get("desc").and_then(Value::as_str).unwrap_or("no reason given"));
             }
         }
     }
@@ -52,8 +52,8 @@ impl Qmp {
         let mut line = String::new();
         let count = self.reader.read_line(&mut line).context("QEMU does not answer")?;
         if count == 0 {
-            bail!("QEMU has ended the conversation");
+            bail!("QEMU closed the connection");
         }
-        serde_json::from_str(&line).with_context(|| format!("QEMU says {}", line.trim_end()))
+        serde_json::from_str(&line).with_context(|| format!("QEMU sent invalid JSON: {}", line.trim_end()))
     }
 }

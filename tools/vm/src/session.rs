@@ -1,4 +1,4 @@
-//! From start to end of one machine, the way `run` and the boot tests want it.
+//! Runs one machine from start to end, for the `run` verbs and the boot tests.
 
 use super::{
     Accel, Echo, accel,
@@ -8,37 +8,36 @@ use anyhow::Result;
 use child::{Failure, Tools, interrupt};
 use std::time::{Duration, Instant};
 
-/// What is to happen with a machine.
+/// How to run a machine.
 pub struct VmRequest<'r> {
     /// The machine.
     pub setup: Setup,
-    /// The text on the serial port that means success; the machine is switched off then. Without it, the machine runs until
-    /// it ends itself.
+    /// The text on the serial port after which to switch the machine off and succeed. If none, the machine runs until it ends.
     pub until: Option<String>,
-    /// How long all of it may take.
+    /// The longest run.
     pub timeout: Option<Duration>,
-    /// The serial port is the person's terminal, where neither a text nor an end is waited for.
+    /// Whether the serial port may be the user's terminal. It is only without `until` and `timeout`.
     pub on_terminal: bool,
-    /// What the serial port prints, when it is not on the terminal.
+    /// Gets the output of the serial port if that is not the terminal.
     pub echo: Option<Echo>,
-    /// Takes lines about what goes on.
+    /// Shows a line to the user.
     pub say: &'r dyn Fn(&str),
 }
 
-/// How it went.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The text came.
+    /// The serial port printed the text.
     Found,
-    /// The guest switched itself off, or a person did.
+    /// The guest or the user switched the machine off.
     Ended,
 }
 
-/// A machine that ends sooner than this has not run.
+/// A failure sooner than this may be one of the acceleration.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Runs a machine to the end that `request` asks for. One that was started without a look at the acceleration, and failed at once
-/// where that does not work, is started again without it.
+/// Runs a machine as `request` says. The Makefile's machine starts without a probe of the acceleration; if it fails at once and the probe
+/// fails too, runs it again without acceleration.
 pub fn run_vm(tools: &Tools, mut request: VmRequest<'_>) -> Result<Outcome> {
     let since = Instant::now();
     let error = match attempt(tools, &request) {
@@ -60,7 +59,7 @@ pub fn run_vm(tools: &Tools, mut request: VmRequest<'_>) -> Result<Outcome> {
 }
 
 fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
-    // The words of the Makefile have no place for a log, so it is kept by us, who must read the port for that.
+    // The Makefile's arguments have no log file for the serial port, so we must read the port and write the log.
     let keeps_log = request.setup.as_make.is_some() && request.setup.serial_log.is_some();
     if request.on_terminal && request.until.is_none() && request.timeout.is_none() && !keeps_log {
         machine::run_on_terminal(tools, &request.setup, request.say)?;
@@ -114,7 +113,7 @@ mod tests {
         VmRequest { setup, until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
     }
 
-    /// What `run_vm` says when QEMU is `script`.
+    /// The error of `run_vm` if QEMU is `script`.
     fn refusal(script: &str, change: impl FnOnce(&mut Setup)) -> String {
         let dir = tempfile::tempdir().unwrap();
         fake::tool(dir.path(), Tool::QemuAmd64, script);
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_fail_is_told_with_the_last_lines() {
+    fn every_failure_shows_the_last_lines() {
         let late = refusal("echo one; printf 'two\\r\\n'; sleep 60", |_| {});
         assert_eq!(late, "error: the machine did not print `READY` within 1 s\n  | one\n  | two\n");
         let panic = refusal("echo '[ 1.0] Kernel panic - not syncing: no init'; sleep 60", |_| {});
@@ -138,7 +137,7 @@ mod tests {
         assert!(port.starts_with("error: another program uses the port for ssh on this machine\n  cause: `qemu-system-x86_64` failed while running DIR/disk.raw: exit status 1\n"), "{port}");
         assert!(port.ends_with("hint: --ssh-port N, or SSH_PORT=N\n"), "{port}");
         let gone = refusal("exit 0", |setup| setup.disks[0].path = "/nowhere/live.qcow2".into());
-        assert_eq!(gone, "error: there is nothing to run: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
+        assert_eq!(gone, "error: cannot run the machine: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
         let tpm = refusal("exit 0", |setup| setup.tpm = Some("/nowhere".into()));
         assert!(tpm.contains("swtpm") || tpm.contains("TPM"), "{tpm}");
     }
@@ -148,11 +147,8 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let text = refusal("echo started; exit 1", |setup| setup.ssh_port = Some(port));
-        assert!(
-            text.starts_with(&format!("error: port {port} of this machine, which is to lead to the guest's ssh, cannot be had: ")),
-            "{text}"
-        );
-        assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N, or SSH_PORT=N, takes another port\n"), "{text}");
+        assert!(text.starts_with(&format!("error: cannot use port {port} of this machine for the guest's ssh: ")), "{text}");
+        assert!(text.contains("\nhint: is another virtual machine running? --ssh-port N or SSH_PORT=N chooses another port\n"), "{text}");
     }
 
     fn as_make(setup: &mut Setup, dir: &Path) {

@@ -1,11 +1,10 @@
-//! `completions SHELL`: a completion script, from the same tables as the command line.
+//! `completions SHELL`: prints a completion script, generated from the tables of verbs and knobs.
 
 use super::verbs;
-use crate::commands::RunAnywhere;
 use anyhow::Result;
 use child::environment::Environment;
 
-/// The shell that completes.
+/// The shell for the script.
 #[derive(clap::Args)]
 pub struct Completions {
     /// the shell
@@ -13,15 +12,9 @@ pub struct Completions {
     shell: String,
 }
 
-impl RunAnywhere for Completions {
-    fn run(self, _: &Environment) -> Result<()> {
-        debug_assert_eq!(self.shell, "bash");
-        print_bash();
-        Ok(())
-    }
-}
-
-fn print_bash() {
+/// `completions`.
+pub fn run(_: &Environment, Completions { shell }: Completions) -> Result<()> {
+    debug_assert_eq!(shell, "bash");
     let names: Vec<&str> = verbs().map(|verb| verb.name).collect();
     let flags: Vec<String> = knobs::all().iter().map(|knob| format!("--{}", knob.flag)).collect();
     println!(
@@ -40,4 +33,5 @@ fn print_bash() {
         flags.join(" "),
         names.join(" ")
     );
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! From what was typed to the context of a command: which tree, which engine, where the tools are.
+//! Makes the context of a command from options and knobs: finds the tree, chooses the engine, and says where the tools are.
 
 use super::globals::Options;
 use anyhow::{Context as _, Result};
@@ -9,7 +9,7 @@ use knobs::{Knobs, Source};
 use plan::{EngineKind, Profile};
 use std::path::{Path, PathBuf};
 
-/// The context for these options and knobs.
+/// Makes the context; fails if the tree does not know HV or PLATFORM.
 pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.source("HV"), &profile)?;
     check_platform(&knobs.image.platform, &profile)?;
@@ -30,8 +30,8 @@ pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, en
     Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })
 }
 
-/// Where the tools are. The linuxkit engine prefers the linuxkit that `build-tools` installed. Its docker and clouds' tools get every
-/// variable of the environment but the knobs, which we pass on where they are meant.
+/// Where the tools are. Prefers the linuxkit that `build-tools` installed. With the linuxkit engine, tools get all environment variables
+/// except knobs; we pass each knob only to the tools that need it.
 fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environment) -> Tools {
     let is_knob = |name: &str| knobs::find(name).is_some_and(|knob| !knob.name.ends_with("_PROXY"));
     let variables = environment.all().map(|(name, value)| (name.into(), value.into()));
@@ -44,7 +44,7 @@ fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environme
     }
 }
 
-/// HV is one of the tree's.
+/// Fails unless HV is one of the tree's hypervisors.
 fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
     let known = &profile.tree.hypervisors;
     if known.iter().any(|known| known == hv) {
@@ -57,19 +57,19 @@ fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
     Err(usage(format!("HV={hv} ({source}): {name} takes {}{near}\nhint: --hv {example} or HV={example}", known.join(", "))))
 }
 
-/// A tree without platforms and boards takes the generic PLATFORM only.
+/// Fails if PLATFORM is not generic in a tree without platforms and boards.
 fn check_platform(platform: &str, profile: &Profile) -> Result<()> {
     let has_some = profile.tree.platforms || profile.parts.contains_key("bsp-imx");
     if has_some || platform == "generic" {
         return Ok(());
     }
     Err(usage(format!(
-        "PLATFORM={platform}: {} has no platforms but generic\nhint: lf-edge/eve has some: --root DIR names a checkout",
+        "PLATFORM={platform}: {} has only the platform generic\nhint: lf-edge/eve has more: --root DIR names a checkout",
         profile.tree.name
     )))
 }
 
-/// The tree: the one that was named, else the first folder upwards from here with a profile, else the workspace.
+/// The tree's root: the named folder, else the current folder or the closest folder above it with a profile, else the workspace.
 pub fn find_root(named: Option<&Path>, environment: &Environment) -> Result<PathBuf> {
     if let Some(named) = named {
         return named.canonicalize().map_err(|error| usage(format!("--root {}: {error}", named.display())));

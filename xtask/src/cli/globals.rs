@@ -1,9 +1,9 @@
-//! Options of every command, before and behind the verb.
+//! The options of all verbs, which may stand before or after the verb.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 
-/// They may stand before the verb and behind it.
+/// The options of all verbs.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// build the tree in DIR instead of this one
@@ -12,28 +12,28 @@ pub struct Options {
     /// build in this process (native), or with docker and linuxkit; default: the tree's profile
     #[arg(id = "engine", long, value_name = "ENGINE", value_parser = ["native", "linuxkit"])]
     pub engine: Option<String>,
-    /// print the plan and why each step is due; make nothing
+    /// print the plan and why each step is due; build nothing
     #[arg(id = "dry_run", long = "dry-run", short = 'n')]
     pub dry_run: bool,
     /// never use the network
     #[arg(id = "offline", long)]
     pub offline: bool,
-    /// fail when a pinned package has left the mirror
+    /// fail if a mirror no longer has a pinned package
     #[arg(id = "locked", long)]
     pub locked: bool,
-    /// steps at once; the number of processors when unset
+    /// number of parallel steps [default: the number of processors]
     #[arg(id = "jobs", short = 'j', value_name = "N", num_args = 0..=1, default_missing_value = "0")]
     pub jobs: Option<usize>,
-    /// show what the steps log
+    /// show the output of tools while they run, after the name of their step
     #[arg(id = "verbose", long, short = 'v')]
     pub verbose: bool,
-    /// print data for programs, where a command has data to give
+    /// print results as JSON, if the verb has results
     #[arg(id = "json", long)]
     pub json: bool,
 }
 
 impl Options {
-    /// These options with those of `later`, which win.
+    /// Merges these options with `later`, which take precedence.
     #[must_use]
     pub fn and(self, later: Self) -> Self {
         Self {
@@ -48,14 +48,14 @@ impl Options {
         }
     }
 
-    /// The options among `matches`.
+    /// Reads the options from `matches`.
     pub fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Self::from_arg_matches(matches)
     }
 }
 
-/// Adds the arguments of `A` to `command`. Where the command has an option of the same name, its own stays and the added one gets
-/// another; `hide` keeps the added ones out of the help.
+/// Adds the arguments of `A` to `command`; with `hide`, hides them in the help. If the command already has an option of that name, the
+/// added one becomes `--xtask-NAME`.
 pub fn add<A: Args>(mut command: Command, hide: bool) -> Command {
     for arg in A::augment_args(Command::new("more")).get_arguments() {
         let mut arg = arg.clone().hide(hide);
@@ -74,7 +74,7 @@ pub fn add<A: Args>(mut command: Command, hide: bool) -> Command {
     command
 }
 
-/// Where the verb stands among `words`: after the options and their values.
+/// The index of the verb in `words`: after the options and their values.
 #[must_use]
 pub fn verb_at(words: &[String]) -> usize {
     let mut at = 0;
@@ -90,7 +90,7 @@ pub fn verb_at(words: &[String]) -> usize {
     at.min(words.len())
 }
 
-/// The value of the option `--NAME` among `words`, for what must be known before they are parsed: the last one before `--`.
+/// The last value of the option `--NAME` in `words` before `--`, for options that we need before clap parses.
 #[must_use]
 pub fn value_of<'w>(words: &'w [String], name: &str) -> Option<&'w str> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -106,7 +106,7 @@ pub fn value_of<'w>(words: &'w [String], name: &str) -> Option<&'w str> {
     found
 }
 
-/// `-j` alone means as many steps as there are processors, and must not take the next word for its number.
+/// Replaces a `-j` without a number by `-j0` (one step per processor), so that clap does not take the next word as its number.
 pub fn close_jobs(words: &mut [String]) {
     for at in 0..words.len() {
         let is_alone = words.get(at + 1).is_none_or(|next| next.parse::<usize>().is_err());

@@ -1,4 +1,4 @@
-//! Help: the overview of all verbs, and that of one.
+//! The help: the overview of all verbs, and the help of one verb.
 
 use super::{NAME, globals::Options, refuse::refuse, verbs::FAMILIES};
 use crate::commands::Verb;
@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args as _, Command};
 use knobs::RawKnobs;
 
-/// `help`, `help VERB` and no word at all ask for help as `--help` does.
+/// Turns `help`, `help VERB` and an empty command line into `--help`.
 pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
     let help = || "--help".to_owned();
     match words.as_slice() {
@@ -17,13 +17,13 @@ pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
     }
 }
 
-/// The overview as a command of clap's, for printing.
+/// The overview as a clap command, for printing.
 #[must_use]
 pub fn overview() -> Command {
     // The documentation of the options' struct would be taken for what the program is.
     Options::augment_args(Command::new(NAME))
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
-        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or behind the verb:\n{options}{after-help}\n")
+        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or after the verb:\n{options}{after-help}\n")
         .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
         .term_width(0)
         .after_help(families())
@@ -34,7 +34,7 @@ pub fn print_overview() {
     print!("{}", overview().render_help());
 }
 
-/// Prints the help that clap has made of `--help`; any other error becomes one of ours.
+/// Prints clap's help if `error` is a request for it; else returns our error for it.
 pub fn show_or_refuse(error: &clap::Error, verb: &Verb, command: &Command, raw: &RawKnobs) -> Result<()> {
     if error.use_stderr() {
         return Err(refuse(error, &format!("{NAME} {}", verb.name), command, raw));
@@ -43,7 +43,7 @@ pub fn show_or_refuse(error: &clap::Error, verb: &Verb, command: &Command, raw: 
     Ok(())
 }
 
-/// All verbs with their headings.
+/// All verbs below the headings of their families.
 fn families() -> String {
     let mut text = String::new();
     for (heading, verbs) in FAMILIES {
@@ -53,5 +53,5 @@ fn families() -> String {
         }
         text.push('\n');
     }
-    text + "`cargo xtask VERB --help` tells more of one; knobs follow the verb, as flags or as VAR=value (`cargo xtask summary`)."
+    text + "`cargo xtask VERB --help` shows the help of a verb. Knobs stand after the verb, as flags or as VAR=value; `cargo xtask summary` lists them."
 }

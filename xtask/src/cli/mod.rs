@@ -1,4 +1,4 @@
-//! The command line: options, a verb, the verb's arguments, and knobs as flags or `VAR=value` words.
+//! Parses the command line (options, a verb, its arguments, and knobs as flags or `VAR=value` words) and runs the verb.
 
 mod completions;
 mod context;
@@ -19,10 +19,10 @@ use globals::{Options, add, close_jobs, value_of, verb_at};
 use knobs::{Knobs, RawKnobs, Source};
 use std::path::Path;
 
-/// What a person types to start us.
+/// The command that starts xtask.
 const NAME: &str = "cargo xtask";
 
-/// Parses `words` (without the program's name) and runs the verb.
+/// Runs the command line `words`, without the program's name.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     let at = verb_at(words);
     if words.get(at).is_some_and(|word| word == "make") {
@@ -31,7 +31,7 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
     run_line(words, environment, true)
 }
 
-/// Runs one verb. With `notes`, a `VAR=value` that the verb does not use is mentioned; make is silent about those.
+/// Runs one verb. With `notes`, prints a note for each `VAR=value` that the verb does not use; make prints none.
 fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<()> {
     let (assignments, words) = split_assignments(words);
     let mut words = make::expand_old_name(help::asks_for_help(words));
@@ -51,7 +51,7 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
             Ok(matches) => matches,
             Err(error) => return help::show_or_refuse(&error, verb, &command, &RawKnobs::default()),
         };
-        return run(environment, &matches);
+        return run.run(environment, &matches);
     }
     run_on_tree(verb, options, rest, &assignments, environment, notes)
 }
@@ -88,7 +88,7 @@ fn run_on_tree(
     verb.run(&ctx, &matches)
 }
 
-/// The words for clap, which wants a program's name first.
+/// The words for clap, which expects the program's name first.
 fn named(verb: &Verb, words: Vec<String>) -> impl Iterator<Item = String> {
     std::iter::once(format!("{NAME} {}", verb.name)).chain(words)
 }
@@ -99,10 +99,10 @@ fn parse_options(words: &[String]) -> Result<Options> {
     matches.and_then(|matches| Options::of(&matches)).map_err(|error| refuse::refuse(&error, NAME, &command, &RawKnobs::default()))
 }
 
-/// The command of one verb: its arguments, the knobs of the tree, and the options of all commands.
+/// The clap command of a verb: its arguments, the knobs, and the options of all verbs.
 #[must_use]
 pub fn verb_command(verb: &Verb) -> Command {
-    // The documentation of the arguments' struct would be taken for the help of the verb.
+    // `about` last: clap takes the doc comment of the arguments' struct as the help of the verb.
     let command = (verb.arguments)(Command::new(verb.name)).about(verb.about).long_about(None);
     let command = command.bin_name(format!("{NAME} {}", verb.name)).term_width(0);
     match verb.action {
@@ -111,7 +111,7 @@ pub fn verb_command(verb: &Verb) -> Command {
     }
 }
 
-/// Everything that was set, the strongest first.
+/// Collects all set knobs; `set` keeps an earlier value, so those with precedence come first.
 fn gather(
     verb: &Verb,
     rest: &[String],
@@ -138,7 +138,7 @@ fn gather(
     Ok(raw)
 }
 
-/// A verb's name is stronger than a flag: takes flags of knobs that the name sets out of `words`.
+/// Removes flags of knobs that the verb's name sets: the name takes precedence.
 fn remove_set_flags(verb: &Verb, command: &Command, words: &mut Vec<String>) {
     for (name, _) in verb.sets {
         let arg = command.get_arguments().find(|arg| arg.get_id() == *name);
@@ -159,21 +159,21 @@ fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)])
     }
 }
 
-/// Whether the tree that `options` (the words before a verb) choose publishes its packages: it is lf-edge/eve, not this repository.
+/// Whether the tree of `options` (the words before the verb) publishes its packages, as lf-edge/eve does and this repository does not.
 #[must_use]
 pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
     let root = context::find_root(value_of(options, "root").map(Path::new), environment);
     root.and_then(|root| checkout::read_profile(&root)).is_ok_and(|profile| profile.packages.published)
 }
 
-/// A verb's words without `VAR=value`, which may stand anywhere after the verb as they may after `make`.
+/// Splits `VAR=value` words, which may stand anywhere, from the other words.
 fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let (mut assignments, mut rest) = (Vec::<(String, String)>::new(), Vec::<String>::new());
     for word in words {
-        // Behind an option, only a knob's name starts an assignment: `--until A=b` is a text.
+        // After an option only a knob's name starts an assignment: the A=b of `--until A=b` is a text.
         let is_value = rest.last().is_some_and(|before| before.starts_with("--") && !before.contains('='));
         match word.split_once('=') {
             Some((name, value)) if is_name(name) && (!is_value || knobs::find(name).is_some()) => {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_are_told_from_words() {
+    fn assignments_are_split_from_words() {
         let words = ["pkg", "HV=xen", "--until=x", "a=b", "A_1=2 3"].map(str::to_owned);
         let (assignments, rest) = split_assignments(&words);
         assert_eq!(assignments, [("HV".to_owned(), "xen".to_owned()), ("A_1".to_owned(), "2 3".to_owned())]);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verbs_name_is_stronger_than_a_flag() {
+    fn a_verbs_name_takes_precedence_over_a_flag() {
         let verb = verbs().find(|verb| verb.name == "live-gcp").expect("a verb");
         let mut words = ["--image-format", "raw", "-n", "--image-format=vdi"].map(str::to_owned).to_vec();
         remove_set_flags(verb, &verb_command(verb), &mut words);

@@ -1,27 +1,21 @@
-//! `reference`: the pages of docs/reference that are written from the program's own tables, and their check.
+//! `reference`: writes the pages of docs/reference, which are generated from the tables of verbs and knobs, or checks that they are fresh.
 
 use super::{help, verb_command, verbs};
-use crate::commands::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::{artifact::write_atomically, error::usage};
 use std::fmt::Write as _;
 
-/// Whether pages are written or checked.
+/// Whether to write or to check.
 #[derive(clap::Args)]
 pub struct Reference {
-    /// write nothing; fail when a page is stale
+    /// write nothing; fail if a page is stale
     #[arg(long)]
     check: bool,
 }
 
-impl Run for Reference {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        write_pages(ctx, self.check)
-    }
-}
-
-fn write_pages(ctx: &Ctx, check: bool) -> Result<()> {
+/// `reference`.
+pub fn run(ctx: &Ctx, Reference { check }: Reference) -> Result<()> {
     for (name, text) in [("knobs.md", knobs_page()), ("commands.md", commands_page())] {
         let path = ctx.root.join("docs/reference").join(name);
         let stale = std::fs::read_to_string(&path).ok().as_deref() != Some(&text);
@@ -38,7 +32,7 @@ fn write_pages(ctx: &Ctx, check: bool) -> Result<()> {
     Ok(())
 }
 
-/// The page of knobs.
+/// The page of all knobs.
 #[must_use]
 pub fn knobs_page() -> String {
     let mut page = String::from(
@@ -55,7 +49,7 @@ pub fn knobs_page() -> String {
     page
 }
 
-/// The page of commands: each one's help, without the knobs, which have their own page.
+/// The page of all verbs: the help of each, without the knobs, which have their own page.
 #[must_use]
 pub fn commands_page() -> String {
     let mut page = String::from(
@@ -63,15 +57,11 @@ pub fn commands_page() -> String {
     );
     let _ = writeln!(page, "```text\n{}\n```\n", help::overview().term_width(100).render_help().to_string().trim_end());
     for verb in verbs() {
-        let help = verb_command(verb).term_width(100).mut_args(|arg| if is_of_all(&arg) { arg.hide(true) } else { arg }).render_help();
+        let is_knob = |arg: &clap::Arg| knobs::find(arg.get_id().as_str()).is_some();
+        let help = verb_command(verb).term_width(100).mut_args(|arg| if is_knob(&arg) { arg.hide(true) } else { arg }).render_help();
         let _ = writeln!(page, "## {}\n\n```text\n{}\n```\n", verb.name, help.to_string().trim_end());
     }
     page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
-}
-
-/// Whether an argument is one of all commands on a tree, which have a page of their own.
-fn is_of_all(arg: &clap::Arg) -> bool {
-    knobs::find(arg.get_id().as_str()).is_some()
 }
 
 #[cfg(test)]

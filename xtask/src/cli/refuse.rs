@@ -1,4 +1,4 @@
-//! clap's errors in this program's words: what is wrong, then what to type.
+//! Turns clap's errors into ours: what is wrong, and a hint what to type.
 
 use super::{make, verbs};
 use clap::{
@@ -8,15 +8,15 @@ use clap::{
 use common::error::{did_you_mean, usage};
 use knobs::RawKnobs;
 
-/// A word that is neither a verb nor an old target.
+/// The error for a word that is neither a verb nor an old target.
 pub fn unknown_verb(word: &str) -> anyhow::Error {
     let names = verbs().map(|verb| verb.name).chain(make::old_names());
-    let hint = did_you_mean(word, names)
-        .map_or_else(|| "`cargo xtask help` lists what there is".to_owned(), |near| format!("did you mean `{near}`?"));
+    let hint =
+        did_you_mean(word, names).map_or_else(|| "`cargo xtask help` lists all".to_owned(), |near| format!("did you mean `{near}`?"));
     usage(format!("there is no target or command `{word}`\nhint: {hint}"))
 }
 
-/// What clap says of the words of `line` (`cargo xtask live`), whose `command` got the knobs of `raw`.
+/// Our error for clap's `error` in the words of `line` (`cargo xtask live`), parsed by `command` with the knobs of `raw`.
 pub fn refuse(error: &clap::Error, line: &str, command: &Command, raw: &RawKnobs) -> anyhow::Error {
     let word = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) => word.clone(),
@@ -32,7 +32,7 @@ pub fn refuse(error: &clap::Error, line: &str, command: &Command, raw: &RawKnobs
 
 fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error {
     if !word.starts_with('-') {
-        return usage(format!("`{line}` takes no word `{word}`\nhint: {line} --help"));
+        return usage(format!("`{line}` takes no argument `{word}`\nhint: {line} --help"));
     }
     let typed = word.split('=').next().unwrap_or(word).trim_start_matches('-');
     let flags = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);

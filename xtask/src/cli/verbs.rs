@@ -1,24 +1,24 @@
 //! The table of all verbs.
 
-use super::{completions::Completions, make::Make, reference::Reference};
-use crate::commands::{Verb, anywhere, build, containers, images, machines, release, sources, upkeep, verb};
+use super::{completions, make, reference};
+use crate::commands::{Run, Verb, anywhere, build, containers, images, machines, release, sources, upkeep, verb};
 
-/// Families of verbs, in the order of the help, each with its heading.
+/// The families of verbs in the order of the help, each with its heading.
 pub const FAMILIES: &[(&str, &[&[Verb]])] = &[
     ("Build", &[build::VERBS]),
     ("Run", &[machines::VERBS]),
-    ("Know and look after", &[upkeep::VERBS, OWN]),
-    ("In containers, on a checkout of lf-edge/eve", &[containers::VERBS]),
-    ("Releases and keys", &[release::VERBS]),
-    ("The old scripts that make and read images", &[images::VERBS]),
-    ("The old scripts about sources and tags", &[sources::VERBS]),
+    ("Inspect and maintain", &[upkeep::VERBS, OWN]),
+    ("With containers, in a checkout of lf-edge/eve", &[containers::VERBS]),
+    ("Make releases and keys", &[release::VERBS]),
+    ("Old helper scripts: make and read images", &[images::VERBS]),
+    ("Old helper scripts: sources and tags", &[sources::VERBS]),
 ];
 
-/// What belongs to the command line itself.
+/// The verbs about the command line itself.
 const OWN: &[Verb] = &[
-    verb::<Reference>("reference", "write the generated pages of docs/"),
-    anywhere::<Make>("make", "take make's words: goals, VAR=value, -n, -j"),
-    anywhere::<Completions>("completions", "print a completion script"),
+    verb("reference", "write the generated pages of docs/reference", &Run(reference::run)),
+    anywhere("make", "run the targets of a make command line: goals, VAR=value, -n, -j", &Run(make::run_words)),
+    anywhere("completions", "print a completion script for bash", &Run(completions::run)),
 ];
 
 /// All verbs, in the order of the help.

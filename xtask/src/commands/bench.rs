@@ -1,5 +1,5 @@
-//! `bench`: how long our work takes, as a ratio against the tools that a person would use instead, in one run side by side.
-//! A machine's times alone say little; docs/BENCHMARKS.md says what is compared and why.
+//! `bench`: measures how long our work takes, and the usual tools for the same work in the same run. The result is a ratio: seconds
+//! depend on the machine. docs/BENCHMARKS.md lists what is compared and why.
 
 mod builds;
 mod compile;
@@ -16,18 +16,18 @@ mod setting;
 mod squashfs;
 mod tags;
 
-use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
+use child::rivals::Rivals;
 use common::{error::did_you_mean, error::usage};
 use row::Row;
 use setting::Setting;
 use std::path::PathBuf;
 
-/// One benchmark: a file with one function.
+/// One benchmark.
 struct Measurement {
     name: &'static str,
-    /// Only with `--cold`.
+    /// Whether it runs only with `--cold`.
     cold: bool,
     run: fn(&Setting<'_>) -> Result<Vec<Row>>,
 }
@@ -36,7 +36,7 @@ const fn bench(name: &'static str, run: fn(&Setting<'_>) -> Result<Vec<Row>>) ->
     Measurement { name, cold: false, run }
 }
 
-/// All of them, in the order of the table.
+/// All benchmarks, in the order of the printed table.
 const BENCHES: &[Measurement] = &[
     bench("squashfs", squashfs::run),
     bench("disk", disk::run),
@@ -51,29 +51,28 @@ const BENCHES: &[Measurement] = &[
     Measurement { cold: true, ..bench("compile", compile::run) },
 ];
 
-/// What is measured.
+/// The benchmarks to run.
 #[derive(clap::Args)]
 pub struct Bench {
-    /// benchmarks; all when none is named
+    /// benchmarks to run [default: all]
     #[arg(value_name = "NAME", num_args = 0..)]
     name: Vec<String>,
-    /// also what is slow or needs the network: cold downloads, compile
+    /// also measure what is slow or needs the network: cold downloads, compile
     #[arg(long)]
     cold: bool,
-    /// a checkout of lf-edge/eve: plans and tags against its makefile and scripts
+    /// a checkout of lf-edge/eve, to compare plans and tags with its makefile and scripts
     #[arg(long, value_name = "DIR")]
     eve: Option<PathBuf>,
-    /// one side of a measurement, in a process of its own
+    /// run our side of a comparison; `bench` starts itself with it to measure the process
     #[arg(long, num_args = 1.., hide = true, conflicts_with = "name")]
     part: Vec<String>,
 }
 
-impl Run for Bench {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        match self.part.is_empty() {
-            true => measure(ctx, &self),
-            false => part::run(ctx, &self.part.iter().map(String::as_str).collect::<Vec<_>>()),
-        }
+/// `bench`.
+pub fn run(ctx: &Ctx, asked: Bench) -> Result<()> {
+    match asked.part.is_empty() {
+        true => measure(ctx, &asked),
+        false => part::run(ctx, &asked.part.iter().map(String::as_str).collect::<Vec<_>>()),
     }
 }
 
@@ -93,7 +92,13 @@ fn measure(ctx: &Ctx, asked: &Bench) -> Result<()> {
     for bench in chosen {
         eprintln!("measuring {}", bench.name);
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&scratch).context("cannot make a folder to measure in")?;
-        rows.extend((bench.run)(&Setting { ctx, folder: folder.path().to_owned(), cold, eve: eve.clone() })?);
+        rows.extend((bench.run)(&Setting {
+            ctx,
+            rivals: Rivals::new(&ctx.tools)?,
+            folder: folder.path().to_owned(),
+            cold,
+            eve: eve.clone(),
+        })?);
     }
     if ctx.globals.json {
         let rows: Vec<_> = rows.iter().map(Row::to_json).collect();
@@ -125,7 +130,7 @@ fn choose(names: &[&str], cold: bool) -> Result<Vec<&'static Measurement>> {
     Ok(BENCHES.iter().filter(wanted).collect())
 }
 
-/// What a reader must know of the machine: ratios hold on a busy one too, seconds do not.
+/// Facts about the machine for the report: a busy machine changes seconds, but not ratios.
 fn conditions() -> String {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let load = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(' ').next().map(str::to_owned));
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_ones_are_only_chosen_when_asked_for() {
+    fn slow_benchmarks_run_only_with_cold() {
         let names = |names: &[&str], cold| choose(names, cold).map(|chosen| chosen.iter().map(|bench| bench.name).collect::<Vec<_>>());
         assert!(!names(&[], false).expect("all").contains(&"compile"));
         assert!(names(&[], true).expect("all").contains(&"compile"));

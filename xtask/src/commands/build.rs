@@ -1,4 +1,4 @@
-//! The targets that make artifacts: preflight, plan, execute, and the last line.
+//! The verbs that build artifacts. Each plans a goal, checks the tools, executes the plan and prints the artifacts.
 
 use super::{Action, Run, Verb, target, verb};
 use anyhow::Result;
@@ -12,7 +12,7 @@ use native::NativeEngine;
 use plan::{DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
-/// The targets, in the order of the help: `live`, a verb for each of its formats, and the others.
+/// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
 pub const VERBS: &[Verb] = &with_formats();
 
 /// The verbs after `live` and its formats.
@@ -22,30 +22,34 @@ const OTHERS: &[Verb] = &[
     target("installer-net", "build a tar that installs EVE over the network", |_| Ok(Goal::InstallerNet)),
     target("verification-raw", "build a disk that installs EVE and checks the result", |_| Ok(Goal::Disk(DiskKind::Verification))),
     target("rootfs", "build the root file system", |_| Ok(Goal::Rootfs)),
-    target("rootfs-kvm", "the same for KVM", |_| Ok(Goal::Rootfs)).sets(&[("HV", "kvm")]),
-    target("rootfs-xen", "the same for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),
-    target("rootfs-acrn", "the same for ACRN", |_| Ok(Goal::Rootfs)).sets(&[("HV", "acrn")]),
-    target("rootfstar", "build the root file system's tar", |_| Ok(Goal::RootfsTar)),
+    target("rootfs-kvm", "build the root file system for KVM", |_| Ok(Goal::Rootfs)).sets(&[("HV", "kvm")]),
+    target("rootfs-xen", "build the root file system for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),
+    target("rootfs-acrn", "build the root file system for ACRN", |_| Ok(Goal::Rootfs)).sets(&[("HV", "acrn")]),
+    target("rootfstar", "build rootfs.tar, the tar of the root file system", |_| Ok(Goal::RootfsTar)),
     target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)),
-    verb::<Packages>("pkg", "build packages, and those that they start from").building(),
+    verb("pkg", "build packages, and the packages in their FROM lines", &Run(build_packages)).building(),
     target("pkgs", "build all packages", |ctx| Ok(Goal::Packages(ctx.tree()?.bulk_packages()?, ctx.knobs.packages.work))),
-    target("eve", "build the image that holds every artifact", |_| Ok(Goal::Eve)),
-    target("sbom", "list what is in the root file system", |_| Ok(Goal::Sbom)),
-    target("initrd", "take the installer's initrd out of its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
-    target("installer-img", "make the installer's root file system, or take it out of its package", |_| Ok(Goal::InstallerImg)),
-    target("installer", "installer.img, or the installer disk on trees with a composed installer", installer),
-    target("installertar", "compose the installer's root file system as a tar, on trees with a composed installer", |_| {
+    target("eve", "build the image lfedge/eve, which contains every artifact", |_| Ok(Goal::Eve)),
+    target("sbom", "write the bill of materials (SPDX) of the root file system", |_| Ok(Goal::Sbom)),
+    target("initrd", "extract the installer's initrd from its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
+    target("installer-img", "build installer.img, the installer's root file system, or extract it from its package", |_| {
+        Ok(Goal::InstallerImg)
+    }),
+    target("installer", "build installer.img, or the installer disk on trees with a composed installer", installer),
+    target("installertar", "build the tar of the installer's root file system, on trees with a composed installer", |_| {
         Ok(Goal::InstallerTar)
     }),
-    target("verification", "take the verification's root file system out of its package", |_| Ok(Goal::Parts(vec!["verification.img"]))),
-    target("kernel", "take the kernel out of its package", |_| Ok(Goal::Parts(vec!["kernel"]))),
-    target("kernel-yml", "make the build.yml of packages that have a template for it", |ctx| {
+    target("verification", "extract verification.img, the verification's root file system, from its package", |_| {
+        Ok(Goal::Parts(vec!["verification.img"]))
+    }),
+    target("kernel", "extract the kernel from its package", |_| Ok(Goal::Parts(vec!["kernel"]))),
+    target("kernel-yml", "write the build.yml of packages that have a template for it", |ctx| {
         Ok(Goal::BuildYmls(ctx.tree()?.templated_packages()?))
     }),
     target("fullname-rootfs", "build the root file system under its versioned name", |_| Ok(Goal::Rootfs)),
 ];
 
-/// The knob that the verb of each format sets.
+/// The knob that each format's verb sets.
 const FORMAT_KNOBS: [(&str, &str); FORMATS.len()] = {
     let mut knobs = [("IMAGE_FORMAT", ""); FORMATS.len()];
     let mut at = 0;
@@ -82,7 +86,7 @@ fn live_disk(ctx: &Ctx) -> Result<Goal> {
     Ok(Goal::LiveDisk(ctx.knobs.image.image_format))
 }
 
-/// What `installer` means: an installer of its own, or a part of a package.
+/// The goal of `installer`, by INSTALLER_FORMAT and the tree.
 fn installer(ctx: &Ctx) -> Result<Goal> {
     Ok(match ctx.knobs.image.installer_format {
         InstallerFormat::Iso => Goal::InstallerIso,
@@ -92,30 +96,29 @@ fn installer(ctx: &Ctx) -> Result<Goal> {
     })
 }
 
-/// `pkg`: the packages to build.
+/// The packages to build.
 #[derive(clap::Args)]
 pub struct Packages {
     /// folders below pkg/
     #[arg(value_name = "NAME", num_args = 1.., required = true)]
     name: Vec<String>,
-    /// without the packages that the tree always builds before them
+    /// leave out packages that the tree always builds first
     #[arg(long)]
     alone: bool,
-    /// build them again although their images exist
+    /// build packages again whose images exist
     #[arg(long)]
     force: bool,
 }
 
-impl Run for Packages {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let names = self.name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
-        let work = ctx.knobs.packages.work;
-        let goal = if self.alone { Goal::PackagesAlone(names, work) } else { Goal::Packages(names, work) };
-        build_with(ctx, &ctx.tree()?, &goal, self.force)
-    }
+/// `pkg`.
+fn build_packages(ctx: &Ctx, Packages { name, alone, force }: Packages) -> Result<()> {
+    let names = name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
+    let work = ctx.knobs.packages.work;
+    let goal = if alone { Goal::PackagesAlone(names, work) } else { Goal::Packages(names, work) };
+    build_with(ctx, &ctx.tree()?, &goal, force)
 }
 
-/// The goal of a target, for `why` and `graph`; none for a word that has no plan.
+/// The goal of a target, for `why` and `graph`; none for other words.
 pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
     if let Some(name) = target.strip_prefix("pkg/") {
         return Ok(Some(Goal::Packages(vec![name.to_owned()], PackageWork::Build)));
@@ -129,23 +132,23 @@ pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
     }
 }
 
-/// The plan of `goal` for the tree as it is.
+/// The plan of `goal` for the present tree.
 pub fn plan(ctx: &Ctx, tree: &Checkout, goal: &Goal) -> Result<Plan> {
     plan_goal(goal, &ctx.knobs, tree)
 }
 
-/// The engine that the person or the tree chose, for a whole build of the tree.
+/// The chosen engine, for a whole build of the tree; fails if it cannot build this tree.
 pub fn engine(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
     if !ctx.capabilities().tree_can_be_built() {
         return Err(usage(format!(
-            "the native engine cannot build {}: its packages start from Alpine packages and a registry's images\nhint: leave --engine native away, or give --engine linuxkit",
+            "the native engine cannot build {}: its packages need Alpine packages and images from a registry\nhint: omit --engine native, or give --engine linuxkit",
             ctx.profile.tree.name
         )));
     }
     engine_for_images(ctx, tree)
 }
 
-/// The same for images of files that are there already, which either engine makes for any tree.
+/// The chosen engine, for images of existing files, which both engines make for every tree.
 pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> {
     match ctx.engine {
         EngineKind::Native => Ok(Box::new(NativeEngine::new(ctx, tree)?)),
@@ -153,13 +156,13 @@ pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> 
     }
 }
 
-/// How the executor runs for this tree.
+/// The executor's options for this tree.
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
     executor::Options { layout: ctx.layout(tree), jobs: ctx.globals.jobs, verbose: ctx.globals.verbose || ctx.knobs.host.verbose }
 }
 
-/// Plans and makes `goal`.
+/// Plans and builds `goal`.
 pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
     build_with(ctx, &ctx.tree()?, goal, false)
 }
@@ -188,23 +191,25 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     }
     warn_of_old_bases(ctx, tree)?;
     if tree.is_dirty() && ctx.knobs.image.rootfs_version.is_none() && !options.layout.path().exists() {
-        eprintln!("note: tracked files are changed, so this is another version, in a folder of its own; ROOTFS_VERSION=dev keeps to one");
+        eprintln!(
+            "note: tracked files have changed, so this build has a new version and a new folder; ROOTFS_VERSION=dev keeps one folder"
+        );
     }
     if ctx.knobs.image.rstats && ctx.knobs.image.dev {
-        eprintln!("warning: RSTATS=y and DEV=y: where a package has a build.yml for both, the one for RSTATS is taken");
+        eprintln!("warning: RSTATS=y and DEV=y: packages with a build.yml for each use the one for RSTATS");
     }
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &RunSummary::default(), since);
     }
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
-    // Another run may have made things while we waited, so the executor looks again.
+    // Another run may have built something while we waited for the lock, so the executor surveys again.
     let outcome = executor::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
 }
 
-/// Says when a package has changed and others still start from what it was: a Dockerfile names a base by its tag, so the change does
-/// nothing until somebody bumps it there.
+/// Warns if a package has changed but Dockerfiles still name its old tag in FROM: the change has no effect until `bump` writes the new
+/// tag there.
 fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     if ctx.capabilities().packages_are_published {
         return Ok(());
@@ -212,9 +217,9 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     for ((base, is_next), users) in tree.old_bases()? {
         let users = users.join(", ");
         match is_next {
-            true => eprintln!("warning: {users} start from pkg/{base} as it will be when it is committed\nhint: git commit pkg"),
+            true => eprintln!("warning: {users}: FROM names the tag that pkg/{base} has once it is committed\nhint: git commit pkg"),
             false => eprintln!(
-                "warning: pkg/{base} has changed, and {users} still start from what it was\nhint: cargo xtask bump {base}, and commit both before the next build"
+                "warning: pkg/{base} has changed, but {users} still name its old tag in FROM\nhint: cargo xtask bump {base}, and commit both before the next build"
             ),
         }
     }
@@ -230,7 +235,7 @@ fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> 
     Ok(())
 }
 
-/// The programs that the stale nodes will start; an error where the engine does not make one of them.
+/// The programs that stale nodes start; fails if the engine cannot make one of the nodes.
 pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<ToolNeed>> {
     let mut needs: Vec<ToolNeed> = Vec::new();
     for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
@@ -243,7 +248,7 @@ pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine)
     Ok(needs)
 }
 
-/// Looks for all programs at once; for none when nothing is stale.
+/// Checks all programs of `needs`, and docker's daemon.
 pub fn preflight(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
     let any_version_serves = ctx.capabilities().tools_serve_in_any_version();
     if !any_version_serves || needs.iter().any(|need| ctx.tools.find(need.tool).is_err()) {
@@ -255,11 +260,11 @@ pub fn preflight(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
     Ok(())
 }
 
-/// The last lines: what was made, where, how large, in what time.
+/// Prints the artifacts with their sizes, and the time that the build took.
 fn report(ctx: &Ctx, plan: &Plan, outcome: &RunSummary, since: Instant) -> Result<()> {
     let took = display::seconds(since.elapsed());
     let state = if outcome.made.is_empty() { "up to date" } else { "made" };
-    // Of several goals some may have been there.
+    // Some of several goals may have been up to date.
     let state_of = |node: &str| match outcome.made.iter().any(|(id, _)| id.to_string() == node) {
         true => "made",
         false => "up to date",

@@ -1,30 +1,27 @@
-//! `bump NAME`: writes the present tag of a package into every Dockerfile that starts from it, instead of by hand.
+//! `bump NAME`: writes a package's new tag into every Dockerfile that uses the package in FROM.
 
-use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_atomically, error::usage};
 
-/// The base that was changed.
+/// The package whose tag changed.
 #[derive(clap::Args)]
 pub struct Bump {
-    /// folder below pkg/; the archive that others start from when unset
+    /// folder below pkg/ [default: the archive of Debian packages]
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// change nothing; fail when a Dockerfile names an older tag
+    /// change nothing; fail if a Dockerfile names an older tag
     #[arg(long)]
     check: bool,
 }
 
-impl Run for Bump {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        bump(ctx, self.name.as_deref(), self.check)
-    }
-}
-
-fn bump(ctx: &Ctx, name: Option<&str>, check: bool) -> Result<()> {
+/// `bump`.
+pub fn run(ctx: &Ctx, Bump { name, check }: Bump) -> Result<()> {
     let tree = ctx.tree()?;
-    let name = name.or(ctx.profile.packages.archive.as_deref()).context("no package is named, and this tree has no archive")?;
+    let name = name
+        .as_deref()
+        .or(ctx.profile.packages.archive.as_deref())
+        .context("name a package: this tree has no archive of Debian packages")?;
     let reference = tree.committed_reference(name)?;
     let (image, _) = reference.rsplit_once(':').context("a reference has a tag")?;
     let mut changed = Vec::new();
@@ -44,17 +41,15 @@ fn bump(ctx: &Ctx, name: Option<&str>, check: bool) -> Result<()> {
         changed.push(package);
     }
     if tree.package_reference(name)? != reference {
-        eprintln!(
-            "note: pkg/{name} has changes that are not committed, and {reference} is what it will be: commit it before the next build"
-        );
+        eprintln!("note: pkg/{name} has uncommitted changes; {reference} is its tag once they are committed: commit before the next build");
     }
     if check && !changed.is_empty() {
-        return Err(usage(format!("{} do not start from {reference}\nhint: cargo xtask bump {name}", changed.join(", "))));
+        return Err(usage(format!("{} use another tag than {reference} in FROM\nhint: cargo xtask bump {name}", changed.join(", "))));
     }
     Ok(())
 }
 
-/// `text` with every `image:TAG` made `reference`.
+/// `text` with `reference` instead of every `image:TAG`.
 fn pin(text: &str, image: &str, reference: &str) -> String {
     let is_tag = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let start = format!("{image}:");

@@ -1,6 +1,5 @@
-//! `clean`: removes what builds have made in the tree. Caches that trees share stay, and are named.
+//! `clean`: removes what builds wrote below dist/. Keeps the caches that all trees share, and prints where they are.
 
-use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::display::short;
@@ -10,18 +9,13 @@ use std::path::{Path, PathBuf};
 /// What is removed.
 #[derive(clap::Args)]
 pub struct Clean {
-    /// only the versions that `current` does not point to: each change of a tracked file makes a new one
+    /// remove only versions that `current` does not point to (each change of a tracked file makes a new version)
     #[arg(long)]
     old: bool,
 }
 
-impl Run for Clean {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        clean(ctx, self.old)
-    }
-}
-
-fn clean(ctx: &Ctx, old: bool) -> Result<()> {
+/// `clean`.
+pub fn run(ctx: &Ctx, Clean { old }: Clean) -> Result<()> {
     let dist = ctx.dist();
     if !dist.path().exists() {
         return Ok(());
@@ -42,7 +36,7 @@ fn clean(ctx: &Ctx, old: bool) -> Result<()> {
     Ok(())
 }
 
-/// All that is in a folder but the lock: others may wait for it, and it is the same for them only while it has its name.
+/// The entries of a folder without the lock file. Another process may be waiting on it; a new file of that name would be another lock.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -51,7 +45,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The folders of versions, for all architectures that have a `current`, but the one that it leads to.
+/// For every architecture that has a link `current`: the folders of all versions except the one it points to.
 fn old_versions(dist: &Path) -> Result<Vec<PathBuf>> {
     let mut old = Vec::new();
     for arch in entries(dist)? {
@@ -67,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_versions_are_those_that_nothing_leads_to() {
+    fn versions_are_old_unless_current_points_to_them() {
         let dist = tempfile::tempdir().expect("folder");
         for name in ["amd64/1", "amd64/2", "tmp/x"] {
             std::fs::create_dir_all(dist.path().join(name)).expect("folder");

@@ -1,7 +1,6 @@
-//! `conformance --eve DIR`: every recorded scenario of the original Makefile, run by this program under the same stand-ins, and a table
-//! of what is equal, what differs for a reason of docs/DEVIATIONS.md, and what differs for none.
+//! `conformance --eve DIR`: runs every recorded scenario of the original Makefile with xtask under the same fake tools. Prints a table:
+//! which are equal, which differ for a reason in docs/DEVIATIONS.md, and which differ without one.
 
-use super::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tool, ToolNeed, oracle::Oracle};
@@ -15,30 +14,24 @@ use std::{
 
 const EXPLAINED: &str = include_str!("../../conformance/explained.toml");
 
-/// What is compared with what.
+/// The tree and the recordings to compare.
 #[derive(clap::Args)]
 pub struct Conformance {
-    /// a git repository of lf-edge/eve, bare or not; nothing is changed in it
+    /// a git repository of lf-edge/eve, bare or not; it is only read
     #[arg(long, value_name = "DIR")]
     eve: PathBuf,
     /// the folder with oracle.py and the recordings
     #[arg(long, value_name = "DIR")]
     recordings: PathBuf,
-    /// folder for the checkout; dist/conformance when unset
+    /// folder for the checkout [default: dist/conformance]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// scenarios whose names match
+    /// run only scenarios whose names match
     #[arg(long, value_name = "REGEX", default_value = ".")]
     only: String,
-    /// show every difference, explained ones too
+    /// also show explained differences
     #[arg(long)]
     all: bool,
-}
-
-impl Run for Conformance {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        compare(ctx, &self)
-    }
 }
 
 /// A reason to differ.
@@ -47,9 +40,9 @@ impl Run for Conformance {
 struct Rule {
     /// The row of docs/DEVIATIONS.md.
     row: u32,
-    /// Names of scenarios.
+    /// A regex for names of scenarios.
     scenario: String,
-    /// Differences: lines `missing: …`, `extra: …`, or `rc: …`.
+    /// A regex for differences: lines `missing: …`, `extra: …`, or `rc: …`.
     difference: String,
 }
 
@@ -59,7 +52,7 @@ struct Rules {
     explained: Vec<Rule>,
 }
 
-/// A rule, ready to be matched.
+/// A rule with compiled patterns.
 struct Matcher {
     row: u32,
     scenario: Regex,
@@ -74,7 +67,7 @@ fn matchers() -> Result<Vec<Matcher>> {
     rules.explained.iter().map(compile).collect()
 }
 
-/// What a recording says that we need.
+/// The fields of a recording that we need.
 #[derive(Deserialize)]
 struct Recording {
     goal: Option<String>,
@@ -87,13 +80,13 @@ struct Recording {
     stderr_tail: String,
     #[serde(default)]
     tree_changes: Vec<String>,
-    /// What was done to the checkout before, in the shell's words.
+    /// Shell commands that prepared the checkout.
     #[serde(default)]
     setup: Vec<String>,
 }
 
 impl Recording {
-    /// Whether a change in the checkout was there before, or is what the target is for.
+    /// Whether the original made this change of the checkout too, by its preparation or as the purpose of its target.
     fn expects(&self, change: &str) -> bool {
         let path = change.get(3..).unwrap_or_default();
         let folder = path.split('/').next().unwrap_or_default();
@@ -109,7 +102,8 @@ fn read(path: &Path) -> Result<Recording> {
     serde_json::from_slice(&text).with_context(|| format!("`{}` is no recording", path.display()))
 }
 
-fn compare(ctx: &Ctx, asked: &Conformance) -> Result<()> {
+/// `conformance`.
+pub fn run(ctx: &Ctx, asked: Conformance) -> Result<()> {
     let recordings = std::path::absolute(&asked.recordings)?;
     let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().conformance());
     super::doctor::ensure(ctx, &[ToolNeed::new(Tool::Python, "to run the harness")])?;
@@ -134,7 +128,7 @@ fn compare(ctx: &Ctx, asked: &Conformance) -> Result<()> {
         }
     }
     if counts == [0; 3] {
-        return Err(usage(format!("no scenario in `{}` has such a name", recordings.display())));
+        return Err(usage(format!("no scenario in `{}` matches --only", recordings.display())));
     }
     println!("{} equal, {} explained by docs/DEVIATIONS.md, {} unexplained", counts[0], counts[1], counts[2]);
     if counts[2] > 0 {
@@ -155,14 +149,14 @@ fn scenarios(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// Runs one scenario; gives its differences.
+/// Runs one scenario and returns its differences.
 fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec<String>> {
     let wanted = read(recording)?;
     let us = std::env::current_exe().context("this program has no path")?.display().to_string();
     let make = format!("{us} --root {} make", oracle.checkout().display());
     let mut words = vec![us, "--root".to_owned(), "{ROOT}".to_owned(), "make".to_owned()];
     words.extend(wanted.goal.iter().flat_map(|goal| goal.split_whitespace()).map(str::to_owned));
-    // The recordings write the harness's own folder so.
+    // The recordings write `$RUN` for the harness's own folder.
     let place = |value: &str| value.replace("$RUN", &work.join("run").display().to_string());
     words.extend(wanted.vars.iter().map(|(name, value)| format!("{name}={}", place(value))));
     let out = work.join("out").join(format!("{name}.json"));
@@ -175,21 +169,21 @@ fn one(oracle: &Oracle, name: &str, recording: &Path, work: &Path) -> Result<Vec
         let why = made.stderr_tail.lines().find(|line| line.starts_with("error")).unwrap_or_default();
         differences.push(format!("rc: wanted {}, got {} {why}", wanted.rc, made.rc));
     }
-    // A recording without what was printed says nothing of it.
+    // Some recordings do not contain the output.
     if !wanted.stdout_tail.is_empty()
-        && wanted.goal.as_deref().is_some_and(only_tells)
+        && wanted.goal.as_deref().is_some_and(only_prints)
         && wanted.stdout_tail.trim() != made.stdout_tail.trim()
     {
         differences.push(format!("told: wanted {:?}, got {:?}", wanted.stdout_tail.trim(), made.stdout_tail.trim()));
     }
-    // Nothing that is tracked may change, whatever the original did.
+    // Tracked files may not change, even where the original changed them.
     let changed = made.tree_changes.iter().filter(|change| !wanted.expects(change));
     differences.extend(changed.map(|change| format!("changed: {change}")));
     Ok(differences)
 }
 
-/// Targets whose product is what they print.
-fn only_tells(goal: &str) -> bool {
+/// Targets that only print something.
+fn only_prints(goal: &str) -> bool {
     ["version", "currentversion", "sbom_info", "collected_sources_info"].contains(&goal) || goal.ends_with("-show-tag")
 }
 
@@ -212,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_set_up_may_be_changed() {
+    fn only_prepared_files_may_change() {
         let text = r#"{"goal": "run", "rc": 0, "setup": ["echo x >> pkg/grub/Dockerfile", "mkdir other && cp conf/server other/"],
             "tree_changes": [" M pkg/grub/Dockerfile", "?? other/server", " M conf/grub.cfg"]}"#;
         let recording: Recording = serde_json::from_str(text).expect("a recording");

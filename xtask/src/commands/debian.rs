@@ -1,46 +1,40 @@
-//! `pins`: makes the locks of the Debian archive anew from the mirror, and says what changed.
+//! `pins`: renews the lock files of the Debian archive from the mirror, and prints what changed.
 
-use super::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
 use native::mirrors::Origins;
 use pkgbuild::debian::{Prefer, Store, update_locks};
 
-/// Which pins to renew.
+/// The pins to renew.
 #[derive(clap::Args)]
 pub struct Pins {
-    /// Debian's name of the release
+    /// Debian release
     #[arg(long, value_name = "NAME", default_value = "bookworm")]
     release: String,
-    /// for this architecture only; may be given more than once
+    /// only for this architecture; may be repeated
     #[arg(long, value_name = "ARCH")]
     arch: Vec<String>,
-    /// take security updates too, which leave the mirror sooner
+    /// also take security updates, which mirrors delete sooner
     #[arg(long)]
     security: bool,
 }
 
-impl Run for Pins {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        renew_pins(ctx, &self)
-    }
-}
-
-fn renew_pins(ctx: &Ctx, Pins { release, arch, security }: &Pins) -> Result<()> {
+/// `pins`.
+pub fn run(ctx: &Ctx, Pins { release, arch, security }: Pins) -> Result<()> {
     let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
     let arches = if arch.is_empty() { vec!["amd64", "arm64"] } else { arch.iter().map(String::as_str).collect() };
-    let prefer = if *security { Prefer::Latest } else { Prefer::Stable };
+    let prefer = if security { Prefer::Latest } else { Prefer::Stable };
     if ctx.globals.dry_run {
-        println!("make the locks of pkg/{archive} anew for {} from Debian's {release}", arches.join(", "));
+        println!("renew the locks of pkg/{archive} for {} from Debian's {release}", arches.join(", "));
         return Ok(());
     }
     if ctx.globals.offline {
-        return Err(usage("pins are renewed from a mirror, and --offline forbids to ask one"));
+        return Err(usage("pins are renewed from a mirror, and --offline forbids the network"));
     }
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
-    for updated in update_locks(&ctx.profile.packages.folder.join(archive), release, &arches, prefer, &store, &origins.mirrors()?)? {
+    for updated in update_locks(&ctx.profile.packages.folder.join(archive), &release, &arches, prefer, &store, &origins.mirrors()?)? {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
         println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
         for change in &updated.changes {

@@ -1,7 +1,6 @@
-//! `doctor`: which tools are here, which are needed and for what, and the one command that installs what is missing.
-//! The looking and the installing are `tools::provide`'s.
+//! `doctor`: prints which tools this machine has, which are needed and for what, and the command that installs missing ones.
+//! `child::provide` looks for tools and installs them.
 
-use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{For, Output, Tool, ToolNeed, apt, apt::Manager, provide, provide::ToolState, qemu, version::Found};
@@ -18,24 +17,19 @@ const OCCASIONS: &[(&str, &[For])] = &[
     ("all", &[For::Live, For::Run, For::Test, For::Bench, For::Linuxkit]),
 ];
 
-/// Which tools, and whether to install them.
+/// The tools to check, and whether to install them.
 #[derive(clap::Args)]
 pub struct Doctor {
-    /// install what is missing, in one transaction
+    /// install missing tools, in one transaction
     #[arg(long)]
     install: bool,
-    /// only the tools for this work
+    /// check only the tools for this work
     #[arg(long = "for", value_name = "WORK", default_value = "all", value_parser = ["live", "run", "test", "bench", "linuxkit", "all"])]
     work: String,
 }
 
-impl Run for Doctor {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        check_machine(ctx, &self.work, self.install)
-    }
-}
-
-fn check_machine(ctx: &Ctx, word: &str, install: bool) -> Result<()> {
+/// `doctor`.
+pub fn run(ctx: &Ctx, Doctor { install, work: word }: Doctor) -> Result<()> {
     let occasions = OCCASIONS.iter().find(|(name, _)| *name == word).map_or(&[][..], |(_, occasions)| *occasions);
     let wanted: Vec<Tool> = provide::usual_needs(occasions).into_iter().map(|need| need.tool).collect();
     let mut states = provide::survey(&ctx.tools, &wanted);
@@ -54,25 +48,25 @@ fn check_machine(ctx: &Ctx, word: &str, install: bool) -> Result<()> {
         }
     }
     let vital: Vec<&str> =
-        states.iter().filter(|state| !state.serves() && is_vital(state.tool, word)).map(|state| state.tool.info().name).collect();
-    if vital.is_empty() { Ok(()) } else { Err(missing_tool(format!("{} cannot be done without {}", work(word), vital.join(", ")))) }
+        states.iter().filter(|state| !state.serves() && is_vital(state.tool, &word)).map(|state| state.tool.info().name).collect();
+    if vital.is_empty() { Ok(()) } else { Err(missing_tool(format!("{} cannot be done without {}", work(&word), vital.join(", ")))) }
 }
 
-/// Fails before any work, naming all tools of `needs` that are missing, unless they can be installed without a question.
+/// Installs the missing tools of `needs` if INSTALL_TOOLS allows that; else fails and names all of them.
 pub fn ensure(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
     provide::ensure(&ctx.tools, needs, ctx.knobs.host.install_tools == InstallTools::Auto, &talk())
 }
 
-/// Installs what the tests use where that needs no question. What cannot be had is said, and its tests skip themselves.
+/// Installs the tools of the tests if INSTALL_TOOLS allows that; else warns, and the tests that need them are skipped.
 pub fn provide_for_tests(ctx: &Ctx) -> Result<()> {
     let needs = provide::usual_needs(&[For::Live, For::Run, For::Test]);
     if let Err(error) = provide::ensure(&ctx.tools, &needs, ctx.knobs.host.install_tools == InstallTools::Auto, &talk()) {
-        eprintln!("{}tests that want them will be skipped", common::error::render(&error).replacen("error: ", "warning: ", 1));
+        eprintln!("{}tests that need them will be skipped", common::error::render(&error).replacen("error: ", "warning: ", 1));
     }
     Ok(())
 }
 
-/// A package manager's lines, marked as such.
+/// Shows a package manager's lines after the word `install`.
 fn talk() -> Output {
     Output::to(|line| eprintln!("install | {line}"))
 }
@@ -81,7 +75,7 @@ fn lacking(states: &[ToolState]) -> Vec<Tool> {
     states.iter().filter(|state| !state.serves()).map(|state| state.tool).collect()
 }
 
-/// Asked for all tools, only those that a build and a run cannot do without count as missing.
+/// Whether work fails without `tool`. For `all`, only the tools of builds and runs count.
 fn is_vital(tool: Tool, word: &str) -> bool {
     let info = tool.info();
     !info.optional && (word != "all" || info.needs.iter().any(|need| matches!(need, For::Live | For::Run)))
@@ -91,7 +85,7 @@ fn work(word: &str) -> &str {
     if word == "all" { "live and run" } else { word }
 }
 
-/// The table: a line a tool.
+/// The table of tools, one on each line.
 fn to_text(states: &[ToolState]) -> String {
     let mut text = format!("  {:<20} {:<10} {:<8} {}\n", "tool", "found", "needed", "to");
     for state in states {
@@ -111,30 +105,30 @@ fn to_text(states: &[ToolState]) -> String {
     text
 }
 
-/// The command that installs what is missing, and what no package has.
+/// The command that installs missing tools, and the tools that no package of this system has.
 fn advice(ctx: &Ctx, states: &[ToolState]) -> String {
     let missing = lacking(states);
     if missing.is_empty() {
-        return "everything is here\n".to_owned();
+        return "nothing is missing\n".to_owned();
     }
     let Some(manager) = Manager::find(&ctx.tools) else {
-        return "neither apt-get nor dnf nor brew is here: install the missing ones by hand\n".to_owned();
+        return "this machine has no apt-get, dnf or brew: install the missing tools by hand\n".to_owned();
     };
     let mut text = String::new();
     let packages = manager.packages(&missing);
     if !packages.is_empty() {
-        text.push_str(&format!("to install what is missing:\n  {}\n", manager.command_line(&packages, apt::is_root())));
+        text.push_str(&format!("to install the missing tools:\n  {}\n", manager.command_line(&packages, apt::is_root())));
     }
     for tool in missing.iter().filter(|tool| manager.packages(&[**tool]).is_empty()) {
         match tool {
-            Tool::Linuxkit => text.push_str("linuxkit: `cargo xtask build-tools` builds the one that the tree pins\n"),
+            Tool::Linuxkit => text.push_str("linuxkit: `cargo xtask build-tools` builds the pinned version\n"),
             _ => text.push_str(&format!("no package of this system has {}\n", tool.info().name)),
         }
     }
     text
 }
 
-/// Whether virtual machines for this machine's own architecture run at full speed.
+/// The line about virtual machines of this machine's architecture: accelerated, or emulated and why.
 fn acceleration(ctx: &Ctx) -> Result<String> {
     let arch = ctx.knobs.host_arch;
     if ctx.tools.find(qemu::tool(arch)).is_err() {
@@ -172,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_marks_what_is_missing_and_what_one_can_do_without() {
+    fn the_table_marks_missing_and_optional_tools() {
         let states = [
             ToolState { tool: Tool::Git, found: Found::Version([2, 47, 3]) },
             ToolState { tool: Tool::QemuImg, found: Found::Version([4, 2, 0]) },

@@ -1,6 +1,6 @@
-//! `why` and `graph`: a plan, explained and drawn.
+//! `why` and `graph`: print a plan, with the reason for each step or as a graph.
 
-use super::{Run, build};
+use super::build;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
@@ -8,9 +8,9 @@ use plan::{Goal, Node};
 
 const TARGETS: &str = "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME";
 
-/// The target whose plan is meant.
+/// The target whose plan to print.
 #[derive(clap::Args)]
-struct Target {
+pub struct Target {
     /// live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME
     #[arg(value_name = "TARGET", default_value = "live")]
     target: String,
@@ -23,37 +23,16 @@ impl Target {
     }
 }
 
-/// `why`: says for each step whether it is due.
-#[derive(clap::Args)]
-pub struct Why {
-    #[command(flatten)]
-    target: Target,
-}
-
-impl Run for Why {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        explain(ctx, &self.target.goal(ctx)?)
-    }
-}
-
 /// `graph`: draws the plan.
-#[derive(clap::Args)]
-pub struct Graph {
-    #[command(flatten)]
-    target: Target,
+pub fn draw(ctx: &Ctx, target: Target) -> Result<()> {
+    print!("{}", build::plan(ctx, &ctx.tree()?, &target.goal(ctx)?)?.to_dot());
+    Ok(())
 }
 
-impl Run for Graph {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let tree = ctx.tree()?;
-        print!("{}", build::plan(ctx, &tree, &self.target.goal(ctx)?)?.to_dot());
-        Ok(())
-    }
-}
-
-fn explain(ctx: &Ctx, goal: &Goal) -> Result<()> {
+/// `why`: prints for each step whether it is due.
+pub fn explain(ctx: &Ctx, target: Target) -> Result<()> {
     let tree = ctx.tree()?;
-    let plan = build::plan(ctx, &tree, goal)?;
+    let plan = build::plan(ctx, &tree, &target.goal(ctx)?)?;
     let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree))?;
     let reason = |node: &Node| states.get(&node.id)?.due().map(str::to_owned);
     if ctx.globals.json {

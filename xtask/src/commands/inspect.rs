@@ -1,9 +1,8 @@
-//! `inspect FILE`: what is in a disk or file system image.
+//! `inspect FILE`: shows the content of a disk or file system image.
 
-use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The image to look at.
 #[derive(clap::Args)]
@@ -13,14 +12,9 @@ pub struct Inspect {
     file: PathBuf,
 }
 
-impl Run for Inspect {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        inspect(ctx, &self.file)
-    }
-}
-
-fn inspect(ctx: &Ctx, file: &Path) -> Result<()> {
-    let report = diskimage::inspect::inspect(file)?;
+/// `inspect`.
+pub fn run(ctx: &Ctx, Inspect { file }: Inspect) -> Result<()> {
+    let report = diskimage::inspect::inspect(&file)?;
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -1,5 +1,5 @@
-//! What a person can type: one file a verb (or a family that differs in one word). Each verb is a struct of its arguments and what runs;
-//! the table of all verbs is the command line's.
+//! The verbs: one file for each, or for a family of similar ones. A file has a struct of clap arguments and a function
+//! `run(ctx, arguments)`; the table of all verbs is in `cli/verbs.rs`.
 
 pub mod bench;
 pub mod build;
@@ -22,4 +22,4 @@ mod test;
 pub mod upkeep;
 mod verb;
 
-pub use verb::{Action, Run, RunAnywhere, Verb, anywhere, simple, target, verb};
+pub use verb::{Action, Run, Verb, anywhere, simple, target, verb};

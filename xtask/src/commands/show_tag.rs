@@ -1,24 +1,18 @@
-//! `show-tag NAME…`: the tags of packages, as `linuxkit pkg show-tag` prints them.
+//! `show-tag NAME…`: prints the tags of packages as `linuxkit pkg show-tag` does.
 
-use super::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
 
 /// The packages.
 #[derive(clap::Args)]
 pub struct ShowTag {
-    /// folders below pkg/; all when none is named
+    /// folders below pkg/ [default: all]
     #[arg(value_name = "NAME", num_args = 0..)]
     name: Vec<String>,
 }
 
-impl Run for ShowTag {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        show_tags(ctx, self.name)
-    }
-}
-
-fn show_tags(ctx: &Ctx, named: Vec<String>) -> Result<()> {
+/// `show-tag`.
+pub fn run(ctx: &Ctx, ShowTag { name: named }: ShowTag) -> Result<()> {
     let tree = ctx.tree()?;
     let names = if named.is_empty() { tree.package_names()? } else { named };
     let mut tags = serde_json::Map::new();

@@ -1,7 +1,7 @@
-//! `test`: everything that must hold, boots included. CI calls this and nothing else. At its end stands what ran, what failed, and every
-//! test that was skipped, with the reason: libtest counts a test that skips itself as one that passed, and hides what it says.
+//! `test`: formatting, lints and all tests, boots included; CI calls only this. The last lines count the tests and name every failed or
+//! skipped one with the reason: libtest counts a test that skips itself as passed and hides its output.
 
-use super::{Run, doctor};
+use super::doctor;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{
@@ -10,34 +10,28 @@ use child::{
 };
 use std::path::PathBuf;
 
-/// The variable that tells the tests where to write what they skip; tools/skips writes the lines.
+/// The environment variable with the file to which skipped tests append a line; tools/skips writes it.
 const SKIPS: &str = "XTASK_TEST_SKIPS";
 
-/// Which tests run.
+/// The tests to run.
 #[derive(clap::Args)]
 pub struct Test {
-    /// leave out what builds and boots whole images
+    /// leave out tests that build or boot whole images
     #[arg(long)]
     quick: bool,
-    /// only tests whose names contain one of these
+    /// run only tests whose names contain one of these
     #[arg(value_name = "FILTER", num_args = 0..)]
     filter: Vec<String>,
 }
 
-impl Run for Test {
-    /// Tools, form, lints, tests. A tool that cannot be had is named, and the tests that need it say that they were skipped.
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        run_tests(ctx, self.quick, &self.filter)
-    }
-}
-
-fn run_tests(ctx: &Ctx, quick: bool, filters: &[String]) -> Result<()> {
+/// `test`.
+pub fn run(ctx: &Ctx, Test { quick, filter: filters }: Test) -> Result<()> {
     doctor::provide_for_tests(ctx)?;
     let cargo = Cargo::new(&ctx.tools, &ctx.root)?;
     let mut skips = if filters.is_empty() { check_form(&cargo)? } else { Vec::new() };
     let boots = if quick { "n" } else { "y" };
     let file = file_of_skips(ctx)?;
-    // Everything that fails is told in one run, not the first alone.
+    // Run all tests although one fails.
     let mut words = vec!["--release", "--workspace", "--no-fail-fast"];
     if !filters.is_empty() {
         words.push("--");
@@ -45,7 +39,7 @@ fn run_tests(ctx: &Ctx, quick: bool, filters: &[String]) -> Result<()> {
     }
     let variables = [("XTASK_TEST_BOOTS", boots), ("XTASK_TEST_DOCKER", boots), (SKIPS, &file.path().to_string_lossy())];
     let (results, good) = cargo.test(&words, &variables.map(|(name, value)| (name, value.to_owned())))?;
-    skips.extend(parse_skips(&std::fs::read_to_string(file.path()).context("cannot read what the tests skipped")?));
+    skips.extend(parse_skips(&std::fs::read_to_string(file.path()).context("cannot read the list of skipped tests")?));
     print!("{}", summary(&results, &skips));
     if !good {
         bail!("{}", if results.failed == 0 { "the tests did not all run: see above".to_owned() } else { failures(&results) });
@@ -55,7 +49,7 @@ fn run_tests(ctx: &Ctx, quick: bool, filters: &[String]) -> Result<()> {
     refuse_skips(&skips, in_ci && can_install)
 }
 
-/// A file below the target folder, removed at the end, that the tests write to.
+/// A file below the target folder to which skipped tests write; removed when it is dropped.
 fn file_of_skips(ctx: &Ctx) -> Result<tempfile::NamedTempFile> {
     let target = ctx.environment.get("CARGO_TARGET_DIR").map_or_else(|| ctx.root.join("target"), PathBuf::from);
     std::fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
@@ -63,7 +57,7 @@ fn file_of_skips(ctx: &Ctx) -> Result<tempfile::NamedTempFile> {
     file.with_context(|| format!("cannot make a file in {}", target.display()))
 }
 
-/// Formatting and lints, where their tools came with the toolchain; those that were skipped.
+/// Runs rustfmt and clippy. Returns those that are not installed.
 fn check_form(cargo: &Cargo) -> Result<Vec<Skip>> {
     let checks: [(&str, &[&str], &str); 2] = [
         ("fmt", &["fmt", "--all", "--check"], "rustfmt"),
@@ -81,16 +75,16 @@ fn check_form(cargo: &Cargo) -> Result<Vec<Skip>> {
     Ok(skips)
 }
 
-/// A test that left something out.
+/// A test that skipped itself, or a part of itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Skip {
     test: String,
     why: String,
-    /// Debian's packages that it wants; none when no package would help.
+    /// The Debian packages that it needs; empty if no package would help.
     packages: Vec<String>,
 }
 
-/// What the tests wrote: test, reason and packages a line, separated by tabs. Each is told once, however often a test says it.
+/// Reads lines of test, reason and packages, separated by tabs, and removes duplicates.
 fn parse_skips(text: &str) -> Vec<Skip> {
     let mut skips: Vec<Skip> = text.lines().map(parse_skip).collect();
     skips.sort_unstable();
@@ -114,7 +108,7 @@ fn summary(results: &TestResults, skips: &[Skip]) -> String {
     if skips.is_empty() {
         text.push_str("no test was skipped\n");
     } else {
-        text.push_str(&format!("skipped, wholly or in part, and counted as passed: {}\n", skips.len()));
+        text.push_str(&format!("skipped wholly or in part (counted as passed): {}\n", skips.len()));
     }
     for skip in skips {
         text.push_str(&format!("  SKIPPED {}: {}\n", skip.test, skip.why));
@@ -128,7 +122,7 @@ fn failures(results: &TestResults) -> String {
     format!("{} {tests} failed: {}", results.failed, results.failures.join(", "))
 }
 
-/// Where this machine `could` install what tests want, skipping them is a failure.
+/// Fails on skipped tests if this machine `could` install what they need.
 fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
     let needless: Vec<&Skip> = skips.iter().filter(|skip| could && !skip.packages.is_empty()).collect();
     if needless.is_empty() {
@@ -139,7 +133,7 @@ fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
     packages.dedup();
     let tests: Vec<String> = needless.iter().map(|skip| format!("{}: {}", skip.test, skip.why)).collect();
     bail!(
-        "CI=true, and what these tests want can be installed here:\n{}\nhint: {}",
+        "CI=true, and what these tests need can be installed here:\n{}\nhint: {}",
         tests.join("\n"),
         Manager::Apt.command_line(&packages, true)
     )
@@ -150,7 +144,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Written by what the tests call, read by us.
+    /// Skips as tools/skips writes them and we read them.
     fn written() -> Vec<Skip> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("skips");
@@ -166,7 +160,7 @@ mod tests {
     fn the_last_lines_name_every_skip() {
         let results = TestResults { passed: 21, failed: 0, failures: Vec::new(), ignored: vec!["a::d: needs EVE_CHECKOUT".to_owned()] };
         let expected = "\n21 tests ran: 21 passed, 0 failed; 1 are ignored\n  IGNORED a::d: needs EVE_CHECKOUT\n\
-            skipped, wholly or in part, and counted as passed: 2\n  \
+            skipped wholly or in part (counted as passed): 2\n  \
               SKIPPED apt::tests::y (tools/child/src/apt.rs): only root may install\n  \
               SKIPPED fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n";
         assert_eq!(summary(&results, &written()), expected);
@@ -174,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_that_ci_could_have_served_is_a_failure() {
+    fn a_skip_that_ci_could_have_prevented_is_a_failure() {
         refuse_skips(&written(), false).unwrap();
         refuse_skips(&written()[..1], true).unwrap();
         let error = common::error::render(&refuse_skips(&written(), true).unwrap_err());
         assert_eq!(
             error,
-            "error: CI=true, and what these tests want can be installed here:\n  \
+            "error: CI=true, and what these tests need can be installed here:\n  \
                fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n\
              hint: apt-get install -y --no-install-recommends dosfstools mtools\n"
         );

@@ -1,37 +1,23 @@
-//! The verbs that look after the tree, the machine and this program.
+//! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
-use super::{
-    Verb,
-    bench::Bench,
-    bump::Bump,
-    clean::Clean,
-    conformance::Conformance,
-    debian::Pins,
-    doctor::Doctor,
-    explain::{Graph, Why},
-    info::{Current, CurrentVersion, KernelTag, Summary, Version},
-    inspect::Inspect,
-    show_tag::ShowTag,
-    test::Test,
-    verb,
-};
+use super::{Run, Verb, bench, bump, clean, conformance, debian, doctor, explain, info, inspect, show_tag, simple, test, verb};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<Inspect>("inspect", "show what is in a disk or file system image"),
-    verb::<Version>("version", "print the version that a build has now"),
-    verb::<CurrentVersion>("currentversion", "print the version that dist/<arch>/current has"),
-    verb::<Current>("current", "point dist/<arch>/current at this version"),
-    verb::<KernelTag>("kernel-tag", "print the image of the kernel"),
-    verb::<ShowTag>("show-tag", "print the tags of packages"),
-    verb::<Summary>("summary", "print every knob, its value and where that came from"),
-    verb::<Why>("why", "say for each step of a target why it is due, or that it is not"),
-    verb::<Graph>("graph", "draw a target's plan in Graphviz's language"),
-    verb::<Doctor>("doctor", "check this machine's tools, and install what is missing"),
-    verb::<Pins>("pins", "renew the pins of the Debian archive from the mirror"),
-    verb::<Bump>("bump", "write a package's present tag into every Dockerfile that starts from it"),
-    verb::<Test>("test", "run all tests, boots included"),
-    verb::<Bench>("bench", "measure against the tools that a user would pick instead"),
-    verb::<Conformance>("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare"),
-    verb::<Clean>("clean", "remove dist/, or the old versions in it"),
+    verb("inspect", "show the content of a disk or file system image", &Run(inspect::run)),
+    simple("version", "print the version that a build would have now", info::print_version),
+    simple("currentversion", "print the version that dist/<arch>/current points to", info::print_current_version),
+    simple("current", "point dist/<arch>/current at this version", info::link_current),
+    simple("kernel-tag", "print the image of the kernel", info::print_kernel_tag),
+    verb("show-tag", "print the tags of packages", &Run(show_tag::run)),
+    verb("summary", "print every knob, its value and where the value comes from", &Run(info::print_summary)),
+    verb("why", "print for each step of a target whether it is due, and why", &Run(explain::explain)),
+    verb("graph", "print a target's plan as a Graphviz graph", &Run(explain::draw)),
+    verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
+    verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
+    verb("bump", "write a package's new tag into every Dockerfile that uses it in FROM", &Run(bump::run)),
+    verb("test", "run all tests, boots included", &Run(test::run)),
+    verb("bench", "measure xtask against the usual tools", &Run(bench::run)),
+    verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", &Run(conformance::run)),
+    verb("clean", "remove dist/, or the old versions in it", &Run(clean::run)),
 ];

@@ -1,4 +1,4 @@
-//! What a verb is: its name, its help, its arguments as a struct, and what runs.
+//! A verb: its name, its help, its arguments, and the function that runs.
 
 use super::build;
 use anyhow::Result;
@@ -7,29 +7,33 @@ use child::environment::Environment;
 use clap::{ArgMatches, Args, Command};
 use plan::Goal;
 
-/// The arguments of a verb, and what it does with them.
-pub trait Run: Args {
-    /// Runs the verb on the tree of `ctx`.
-    fn run(self, ctx: &Ctx) -> Result<()>;
+/// The function of a verb, which takes the verb's arguments as the struct `A`. `C` is [`Ctx`], or [`Environment`] for a verb that
+/// needs no tree.
+pub struct Run<C, A>(pub fn(&C, A) -> Result<()>);
+
+/// A [`Run`] whose arguments are still clap's matches.
+pub trait RunMatches<C> {
+    /// Reads the arguments and calls the function.
+    fn run(&self, context: &C, matches: &ArgMatches) -> Result<()>;
 }
 
-/// The same for a verb that needs no tree.
-pub trait RunAnywhere: Args {
-    /// Runs the verb.
-    fn run(self, environment: &Environment) -> Result<()>;
+impl<C, A: Args> RunMatches<C> for Run<C, A> {
+    fn run(&self, context: &C, matches: &ArgMatches) -> Result<()> {
+        (self.0)(context, A::from_arg_matches(matches)?)
+    }
 }
 
 /// How a verb runs.
 #[derive(Clone, Copy)]
 pub enum Action {
-    /// On a tree, with its own arguments.
-    OnTree(fn(&Ctx, &ArgMatches) -> Result<()>),
+    /// On a tree, with arguments of its own.
+    OnTree(&'static dyn RunMatches<Ctx>),
     /// On a tree, without arguments of its own.
     Simple(fn(&Ctx) -> Result<()>),
     /// Builds a goal of the tree.
     Builds(fn(&Ctx) -> Result<Goal>),
-    /// Anywhere.
-    Anywhere(fn(&Environment, &ArgMatches) -> Result<()>),
+    /// Without a tree.
+    Anywhere(&'static dyn RunMatches<Environment>),
 }
 
 /// A verb of the command line.
@@ -41,7 +45,7 @@ pub struct Verb {
     pub about: &'static str,
     /// Adds the verb's own arguments to a command.
     pub arguments: fn(Command) -> Command,
-    /// What runs.
+    /// How it runs.
     pub action: Action,
     /// Knobs that the verb's name sets, with their values: `live-gcp` is `live` with `IMAGE_FORMAT=gcp`.
     pub sets: &'static [(&'static str, &'static str)],
@@ -49,24 +53,24 @@ pub struct Verb {
     pub builds: bool,
 }
 
-/// A verb whose arguments are the fields of `T`.
-pub const fn verb<T: Run>(name: &'static str, about: &'static str) -> Verb {
-    Verb { name, about, arguments: T::augment_args, action: Action::OnTree(run::<T>), sets: &[], builds: false }
+/// A verb on a tree with arguments of its own.
+pub const fn verb<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Ctx, A>) -> Verb {
+    Verb { name, about, arguments: A::augment_args, action: Action::OnTree(run), sets: &[], builds: false }
 }
 
-/// A verb without a tree, whose arguments are the fields of `T`.
-pub const fn anywhere<T: RunAnywhere>(name: &'static str, about: &'static str) -> Verb {
-    Verb { name, about, arguments: T::augment_args, action: Action::Anywhere(run_anywhere::<T>), sets: &[], builds: false }
+/// A verb that needs no tree.
+pub const fn anywhere<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Environment, A>) -> Verb {
+    Verb { name, about, arguments: A::augment_args, action: Action::Anywhere(run), sets: &[], builds: false }
 }
 
 /// A verb that builds a goal and has no arguments of its own.
 pub const fn target(name: &'static str, about: &'static str, goal: fn(&Ctx) -> Result<Goal>) -> Verb {
-    Verb { name, about, arguments: same, action: Action::Builds(goal), sets: &[], builds: true }
+    Verb { name, about, arguments: no_arguments, action: Action::Builds(goal), sets: &[], builds: true }
 }
 
-/// A verb that has no arguments of its own.
+/// A verb on a tree without arguments of its own.
 pub const fn simple(name: &'static str, about: &'static str, run: fn(&Ctx) -> Result<()>) -> Verb {
-    Verb { name, about, arguments: same, action: Action::Simple(run), sets: &[], builds: false }
+    Verb { name, about, arguments: no_arguments, action: Action::Simple(run), sets: &[], builds: false }
 }
 
 impl Verb {
@@ -80,25 +84,17 @@ impl Verb {
         Self { builds: true, ..self }
     }
 
-    /// Runs it on a tree, with the arguments among `matches`.
+    /// Runs it on a tree, with the arguments in `matches`.
     pub fn run(&self, ctx: &Ctx, matches: &ArgMatches) -> Result<()> {
         match self.action {
-            Action::OnTree(run) => run(ctx, matches),
+            Action::OnTree(run) => run.run(ctx, matches),
             Action::Simple(run) => run(ctx),
             Action::Builds(goal) => build::build(ctx, &goal(ctx)?),
-            Action::Anywhere(run) => run(&ctx.environment, matches),
+            Action::Anywhere(run) => run.run(&ctx.environment, matches),
         }
     }
 }
 
-fn same(command: Command) -> Command {
+fn no_arguments(command: Command) -> Command {
     command
-}
-
-fn run<T: Run>(ctx: &Ctx, matches: &ArgMatches) -> Result<()> {
-    T::from_arg_matches(matches)?.run(ctx)
-}
-
-fn run_anywhere<T: RunAnywhere>(environment: &Environment, matches: &ArgMatches) -> Result<()> {
-    T::from_arg_matches(matches)?.run(environment)
 }

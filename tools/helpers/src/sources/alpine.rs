@@ -1,10 +1,9 @@
-//! `get-alpine-pkg-source`: collects the sources of an image's Alpine packages. For each package these are the folder of its
-//! build script, at the commit that the package was built from, and all files that the script fetches, checked by the
-//! digests in the script.
+//! `get-alpine-pkg-source`: collects the sources of an image's Alpine packages. For each package these are the folder of its build
+//! script at the commit of the package, and all files that the script fetches, checked against the digests in the script.
 
 use super::{
     apkbuild,
-    download::{Downloads, make_folder},
+    download::{fetch, make_folder},
     installed::{self, Package},
 };
 use anyhow::{Context as _, Result, bail};
@@ -14,53 +13,42 @@ use common::error::usage;
 use native::files::write_tree;
 use sha2::{Digest as _, Sha512};
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
-/// The git repository of all build scripts.
+/// aports, the git repository of all build scripts.
 const APORTS: &str = "https://git.alpinelinux.org/aports.git";
 /// The address of a single file of that repository.
 const PLAIN: &str = "https://git.alpinelinux.org/aports/plain";
-/// Its folders of packages, in the order of the search.
+/// Its folders of packages, in search order.
 const REPOSITORIES: &[&str] = &["main", "community", "testing"];
 
-/// Whose packages to collect.
+/// The root file systems whose packages to collect.
 pub enum Installed {
-    /// Those in a folder that holds a root file system.
+    /// One in a folder.
     InFolder(PathBuf),
-    /// Those in the /bits/rootfs.img of docker images.
+    /// Those in /bits/rootfs.img of docker images.
     InImages(Vec<String>),
-}
-
-/// What to collect, and where to.
-pub struct Options {
-    /// Whose packages.
-    pub installed: Installed,
-    /// A new folder for the sources; none makes a temporary one.
-    pub out: Option<PathBuf>,
-    /// How to fetch them.
-    pub fetching: Fetching,
 }
 
 /// How to fetch the sources.
 #[derive(Default)]
 pub struct Fetching {
-    /// A copy of the repository of build scripts; none clones it.
+    /// A clone of aports; if none, makes one.
     pub aports: Option<PathBuf>,
-    /// A folder's name below the folder for the sources.
+    /// The name of a folder in the output folder, for the sources.
     pub prefix: Option<String>,
-    /// A file to which the build scripts' addresses and licenses are appended.
+    /// A file to which to append the build scripts' addresses and licenses.
     pub urls: Option<PathBuf>,
-    /// Name each package while it is collected.
+    /// Print each package while it is collected.
     pub tell: bool,
     /// Do not print the number of packages.
     pub quiet: bool,
 }
 
-/// Collects the sources, and prints a line of the manifest for each package.
-pub fn collect_alpine_sources(ctx: &Ctx, options: &Options) -> Result<()> {
-    let Options { installed, out, fetching } = options;
+/// Collects the sources into the new folder `out` (default: a temporary one), and prints a line of the manifest for each package.
+pub fn collect_alpine_sources(ctx: &Ctx, installed: &Installed, out: Option<&Path>, fetching: &Fetching) -> Result<()> {
     if let Some(aports) = fetching.aports.as_deref().filter(|dir| !dir.is_dir()) {
         return Err(usage(format!("the folder `{}` does not exist", aports.display())));
     }
@@ -68,7 +56,7 @@ pub fn collect_alpine_sources(ctx: &Ctx, options: &Options) -> Result<()> {
         Installed::InFolder(folder) => installed::in_folder(folder)?,
         Installed::InImages(images) => installed::in_images(ctx, images)?,
     };
-    let top = make_folder(out.as_deref(), fetching.prefix.as_deref(), ctx.globals.dry_run)?;
+    let top = make_folder(out, fetching.prefix.as_deref(), ctx.globals.dry_run)?;
     print!("{}", collect(ctx, &packages, &top, fetching)?);
     Ok(())
 }
@@ -89,7 +77,7 @@ pub(super) fn collect(ctx: &Ctx, packages: &[Package], top: &Path, fetching: &Fe
     let git = match &fetching.aports {
         Some(dir) => Git::new(program, ctx.tools.environment(), dir.clone()),
         None if packages.is_empty() => return Ok(String::new()),
-        None if ctx.globals.offline => return Err(usage("the history of aports is on the network\nhint: -g DIR names a copy")),
+        None if ctx.globals.offline => return Err(usage("--offline forbids to clone aports\nhint: -g DIR names a clone")),
         None => Git::clone_history(program, ctx.tools.environment(), APORTS, temporary.path())?,
     };
     let mut collector = Collector { ctx, git, top, fetching, bad: Vec::new(), spool: temporary.path().join("spool") };
@@ -101,7 +89,7 @@ pub(super) fn collect(ctx: &Ctx, packages: &[Package], top: &Path, fetching: &Fe
         }
     }
     if !collector.bad.is_empty() {
-        eprintln!("warning: {} files are missing or not what the build scripts say:", collector.bad.len());
+        eprintln!("warning: {} files are missing or differ from the build scripts' digests:", collector.bad.len());
         collector.bad.iter().for_each(|bad| eprintln!("  {bad}"));
     }
     Ok(manifest)
@@ -117,18 +105,18 @@ struct Collector<'c> {
 }
 
 impl Collector<'_> {
-    /// Collects one package, and returns its folder below the top; none for a package of unknown commit.
+    /// Collects one package and returns its folder below the output folder; none for a package of unknown commit.
     fn package(&mut self, package: &Package) -> Result<Option<String>> {
         let Package { origin, version, commit, .. } = package;
         if commit.is_empty() {
-            eprintln!("warning: {origin} does not say which commit it was built from, and is left out");
+            eprintln!("warning: {origin} is left out: the commit of its build script is unknown");
             return Ok(None);
         }
         package.check()?;
         let base = format!("{origin}-{version}.{commit}");
         let place = self.fetching.prefix.as_ref().map_or_else(|| base.clone(), |prefix| format!("{prefix}/{base}"));
         let folder = self.top.join(&place);
-        // One build script makes several packages: its folder may be here already.
+        // One build script may make several packages, so its folder may already exist.
         if folder.is_dir() {
             return Ok(Some(place));
         }
@@ -161,7 +149,7 @@ impl Collector<'_> {
         Ok(Some(place))
     }
 
-    /// Fetches what the build script names, and checks it.
+    /// Fetches the sources that the build script names, and checks them.
     fn fetch_sources(&mut self, folder: &Path, place: &str) -> Result<()> {
         let script = std::fs::read(folder.join("APKBUILD")).with_context(|| format!("cannot read `{}/APKBUILD`", folder.display()))?;
         let variables = apkbuild::variables(&String::from_utf8_lossy(&script));
@@ -188,7 +176,7 @@ impl Collector<'_> {
                 Err(what) => self.bad.push(format!("{what}:{place}:{name}")),
             }
         }
-        // A digest without a source: the script names that source in a way that `apkbuild` does not understand.
+        // A digest without a source: `apkbuild` did not understand how the script names that source.
         for (_, name) in sums.iter().filter(|(_, name)| !seen.contains(name)) {
             self.bad.push(format!("missing:{place}:{name}"));
         }
@@ -198,11 +186,11 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Fetches one source; the inner result is its digest, or the word for what is wrong with it.
+    /// Fetches one source. The inner result is its digest, or the word for its fault.
     fn fetch_source(&mut self, folder: &Path, name: &str, url: &str, sums: &[(&str, &str)]) -> Result<Result<String, &'static str>> {
         let path = folder.join(name);
         if curl::fetches(url) {
-            if let Err(error) = Downloads::new(self.ctx).fetch(url, &path) {
+            if let Err(error) = fetch(self.ctx, url, &path) {
                 if error.chain().all(|cause| !cause.is::<child::Failure>()) {
                     return Err(error);
                 }
@@ -216,7 +204,7 @@ impl Collector<'_> {
         } else if !path.is_file() {
             return Ok(Err("missing"));
         }
-        let bytes = read(&path)?;
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let sum = common::digest::hex(&Sha512::digest(&bytes));
         match sums.iter().find(|(_, known)| *known == name) {
             Some((wanted, _)) if *wanted == sum => Ok(Ok(sum)),
@@ -232,11 +220,4 @@ impl Collector<'_> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    std::io::BufReader::new(file).read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! Reads the variables of an Alpine APKBUILD. It is a shell script, which is not run: this reads the assignments at its top
-//! level, with the expansions that such files use, and leaves out functions, conditions and loops.
+//! Reads the variables of an Alpine APKBUILD, a shell script, without running it: reads the assignments at the top level, with the
+//! expansions that such files use, and skips functions, conditions and loops.
 
 use regex::Regex;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! `collect-sources`: collects the sources of everything in an image that others wrote (Alpine packages, the kernel, Go
-//! modules) into one archive with a manifest.
+//! `collect-sources`: collects the sources of the foreign software in an image (Alpine packages, the kernel, Go modules) into one archive
+//! with a manifest.
 
 use super::{alpine, go_modules, installed, kernel, manifests::MANIFEST};
 use anyhow::{Context as _, Result};
@@ -10,29 +10,20 @@ use native::files::write_tree;
 use std::{
     fs::File,
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
-/// What to collect, and where to.
-pub struct Options {
-    /// The tar of a root file system that was built from the tree of the context.
-    pub rootfs_tar: PathBuf,
-    /// The archive to write; none writes it to standard output.
-    pub out: Option<PathBuf>,
-}
-
-/// Collects the sources and writes the archive.
-pub fn collect_sources(ctx: &Ctx, options: &Options) -> Result<()> {
-    let Options { rootfs_tar, out } = options;
+/// Collects the sources of `rootfs`, the tar of a root file system that was built from the tree of `ctx`. Writes the archive to `out`,
+/// or to standard output.
+pub fn collect_sources(ctx: &Ctx, rootfs: &Path, out: Option<&Path>) -> Result<()> {
     if ctx.globals.dry_run {
-        let out = out.as_deref().unwrap_or(Path::new("standard output"));
-        println!("write {}: the sources of {}", out.display(), rootfs_tar.display());
+        println!("write {}: the sources of {}", out.unwrap_or(Path::new("standard output")).display(), rootfs.display());
         return Ok(());
     }
     match out {
-        Some(out) => write_archive(ctx, rootfs_tar, out),
-        None => collect(ctx, rootfs_tar, std::io::stdout().lock()).map(drop),
+        Some(out) => write_archive(ctx, rootfs, out),
+        None => collect(ctx, rootfs, std::io::stdout().lock()).map(drop),
     }
 }
 
@@ -43,7 +34,7 @@ fn write_archive(ctx: &Ctx, rootfs: &Path, out: &Path) -> Result<()> {
     pending.commit()
 }
 
-/// Collects into a temporary folder, and packs that folder into `out`.
+/// Collects the sources into a temporary folder and packs it into `out`.
 fn collect<W: Write>(ctx: &Ctx, rootfs: &Path, out: W) -> Result<W> {
     let file =
         File::open(rootfs).map_err(|error| usage(format!("cannot open `{}`: {error}\nhint: cargo xtask rootfstar", rootfs.display())))?;
@@ -70,7 +61,7 @@ fn collect<W: Write>(ctx: &Ctx, rootfs: &Path, out: W) -> Result<W> {
     archive.finish().context("cannot write the archive")
 }
 
-/// Removes devices: an ordinary user cannot make them, and they have no sources.
+/// Removes devices, which have no sources, and which only root can create.
 fn drop_devices(tree: &mut filetree::Tree) -> Result<()> {
     let mut devices = vec![b"dev".to_vec()];
     tree.walk(&mut |path, node| {

@@ -1,4 +1,4 @@
-//! Shared by the collectors: makes the folder for sources, and fetches files into it. A file is there whole or not at all.
+//! Functions for all collectors: make the folder for sources, and fetch files into it. A file appears only when it is complete.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -6,8 +6,8 @@ use child::curl;
 use common::{artifact::Pending, error::usage};
 use std::path::{Path, PathBuf};
 
-/// Makes the folder `out` (absolute; none makes a temporary folder) with the folder `prefix` in it, and returns `out`. The
-/// innermost folder must be new: files that are in it already would look like collected ones.
+/// Makes the folder `out` (default: a temporary one) with the folder `prefix` in it, and returns `out`. The innermost folder must be new:
+/// files that are already in it would look like collected ones.
 pub fn make_folder(out: Option<&Path>, prefix: Option<&str>, dry_run: bool) -> Result<PathBuf> {
     let top = match out {
         Some(out) => out.to_owned(),
@@ -24,31 +24,19 @@ pub fn make_folder(out: Option<&Path>, prefix: Option<&str>, dry_run: bool) -> R
     Ok(top)
 }
 
-/// Fetches files; with `--dry-run` prints the commands that would.
-pub struct Downloads<'c> {
-    ctx: &'c Ctx,
-}
-
-impl<'c> Downloads<'c> {
-    /// With the tools of `ctx`.
-    pub fn new(ctx: &'c Ctx) -> Self {
-        Self { ctx }
+/// Fetches `url` to the file `out`, unless that file exists; with `--dry-run` prints the command.
+pub fn fetch(ctx: &Ctx, url: &str, out: &Path) -> Result<()> {
+    if out.exists() {
+        return Ok(());
     }
-
-    /// Fetches `url` to the file `out`, unless that file exists.
-    pub fn fetch(&mut self, url: &str, out: &Path) -> Result<()> {
-        if out.exists() {
-            return Ok(());
-        }
-        if self.ctx.globals.dry_run {
-            println!("{}", curl::download_command(&self.ctx.tools, url, out)?);
-            return Ok(());
-        }
-        if self.ctx.globals.offline {
-            return Err(usage(format!("{url} is on the network, and --offline forbids to ask it")));
-        }
-        let pending = Pending::new(out)?;
-        curl::download_command(&self.ctx.tools, url, pending.part())?.run()?;
-        pending.commit()
+    if ctx.globals.dry_run {
+        println!("{}", curl::download_command(&ctx.tools, url, out)?);
+        return Ok(());
     }
+    if ctx.globals.offline {
+        return Err(usage(format!("--offline forbids to fetch {url}")));
+    }
+    let pending = Pending::new(out)?;
+    curl::download_command(&ctx.tools, url, pending.part())?.run()?;
+    pending.commit()
 }

@@ -1,5 +1,5 @@
-//! Collects the sources of Go modules with the program go-sources-and-licenses: the modules that the tree's go.mod files name,
-//! and those recorded in the programs of an image. Installs that program at the tree's pin.
+//! Collects the sources of Go modules with the program go-sources-and-licenses: modules in the tree's go.mod files, and modules that the
+//! programs of an image record. Builds that program at the tree's pin if it is missing.
 
 use crate::build_tools::{self, ToolSettings};
 use anyhow::Result;
@@ -21,25 +21,24 @@ fn tools(ctx: &Ctx) -> Tools {
 
 /// Prints how the tool would be built.
 pub fn show(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
-    if is_there(ctx) { Ok(()) } else { build_tools::show_pin(ctx, settings, NAME) }
+    if is_installed(ctx) { Ok(()) } else { build_tools::show_pin(ctx, settings, NAME) }
 }
 
-/// Whether the program is there.
-fn is_there(ctx: &Ctx) -> bool {
+fn is_installed(ctx: &Ctx) -> bool {
     program(ctx).is_file() || ctx.tools.find(Tool::GoSources).is_ok()
 }
 
-/// Fails when the tool is neither there nor can be built for this tree.
+/// Fails if the tool is neither installed nor pinned by this tree.
 pub fn check(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
-    if is_there(ctx) { Ok(()) } else { build_tools::check_pin(ctx, settings, NAME) }
+    if is_installed(ctx) { Ok(()) } else { build_tools::check_pin(ctx, settings, NAME) }
 }
 
-/// Builds the tool unless it is there.
+/// Builds the tool unless it is installed.
 pub fn ensure(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
-    if is_there(ctx) { Ok(()) } else { build_tools::ensure(ctx, settings, NAME) }
+    if is_installed(ctx) { Ok(()) } else { build_tools::ensure(ctx, settings, NAME) }
 }
 
-/// Puts all sources below `top`, and returns the lines of the manifest. `root` is the folder of a root file system.
+/// Puts all sources below `top` and returns the lines of the manifest. `root` is the folder of a root file system.
 pub(super) fn collect(ctx: &Ctx, root: &Path, top: &Path) -> Result<String> {
     let tools = tools(ctx);
     let mut manifest = String::new();

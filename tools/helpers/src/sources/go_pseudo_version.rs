@@ -1,22 +1,15 @@
-//! `go-pkg-pseudo-version`: the version that Go gives the checked-out commit of a module: its tag, or a pseudo-version.
-//! The rules are those of <https://go.dev/ref/mod#pseudo-versions>.
+//! `go-pkg-pseudo-version`: prints the version that Go gives the checked-out commit of a module: its tag, or a pseudo-version by the rules
+//! of <https://go.dev/ref/mod#pseudo-versions>.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
 use common::error::usage;
 use diskimage::recipes::date;
-use std::{cmp::Ordering, path::PathBuf};
+use std::{cmp::Ordering, path::Path};
 
-/// Which module.
-pub struct Options {
-    /// The folder of the module's go.mod, in a git checkout.
-    pub folder: PathBuf,
-}
-
-/// Prints the version.
-pub fn print_pseudo_version(ctx: &Ctx, options: &Options) -> Result<()> {
-    let folder = &options.folder;
+/// Prints the version of the module whose go.mod is in `folder`, a folder of a git checkout.
+pub fn print_pseudo_version(ctx: &Ctx, folder: &Path) -> Result<()> {
     let shown = folder.display();
     if !folder.is_dir() {
         return Err(usage(format!("`{shown}` is not a directory")));
@@ -24,9 +17,9 @@ pub fn print_pseudo_version(ctx: &Ctx, options: &Options) -> Result<()> {
     if !folder.join("go.mod").is_file() {
         return Err(usage(format!("`{shown}/go.mod` does not exist")));
     }
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.clone());
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.to_owned());
     let head = git.look_text(["log", "-1", "--abbrev=12", "--format=%h%n%ct"])?;
-    let (commit, time) = head.split_once('\n').context("git log printed one line, and two are wanted")?;
+    let (commit, time) = head.split_once('\n').context("git log printed one line instead of two")?;
     let time: i64 = time.parse().context("git log printed no time")?;
     let here = git.look_text(["tag", "--list", "v*", "--points-at", "HEAD"])?;
     let before = git.look_text(["tag", "--list", "v*", "--merged", "HEAD"])?;
@@ -49,7 +42,7 @@ impl<'t> Semver<'t> {
         (parts.next().is_none() && !tag.contains('+')).then_some(Self { numbers, pre })
     }
 
-    /// A version comes after its own pre-releases; numbers in their names are compared as numbers.
+    /// A version is higher than its pre-releases; numbers in pre-release names compare as numbers.
     fn order(&self, other: &Self) -> Ordering {
         let pre = match (self.pre, other.pre) {
             (None, None) => Ordering::Equal,

@@ -1,4 +1,4 @@
-//! `go-sum-to-src`: collects the sources and licenses of the modules in go.sum lines, one archive for each module.
+//! `go-sum-to-src`: collects the sources and licenses of the modules in go.sum lines, as one archive for each module.
 
 use super::download::make_folder;
 use anyhow::{Context as _, Result};
@@ -9,10 +9,10 @@ use flate2::{Compression, write::GzEncoder};
 use std::{
     collections::BTreeSet,
     io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// The names of license files, and how the name of each one's copy ends.
+/// The names of license files, and the ending of the copy's name.
 const LICENSES: &[(&str, &str)] = &[
     ("LICENSE", ".LICENSE"),
     ("LICENSE.txt", ".LICENSE"),
@@ -22,37 +22,28 @@ const LICENSES: &[(&str, &str)] = &[
     ("COPYING", ".LICENSE-COPYING"),
 ];
 
-/// What to collect, and where to.
-pub struct Options {
-    /// The lines of go.sum files.
-    pub lines: String,
-    /// A new folder for the archives; none makes a temporary one.
-    pub out: Option<PathBuf>,
-    /// Name each module and archive.
-    pub tell: bool,
-}
-
-/// Collects the archives and licenses, and prints how many there are.
-pub fn collect_go_sources(ctx: &Ctx, options: &Options) -> Result<()> {
-    let modules = modules(&options.lines)?;
+/// Collects the archives and licenses of the modules in `lines` into the new folder `out` (default: a temporary one), and prints their
+/// number. With `tell`, prints each module and archive.
+pub fn collect_go_sources(ctx: &Ctx, lines: &str, out: Option<&Path>, tell: bool) -> Result<()> {
+    let modules = modules(lines)?;
     if ctx.globals.dry_run {
         for (module, version) in &modules {
             println!("{}", go::download_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &format!("{module}@{version}"))?);
         }
         return Ok(());
     }
-    let out = make_folder(options.out.as_deref(), None, false)?;
+    let out = make_folder(out, None, false)?;
     println!("outdir: {}", out.display());
     let (mut bytes, mut licensed) = (0, 0);
     for (module, version) in &modules {
         let reference = format!("{module}@{version}");
-        if options.tell {
+        if tell {
             println!("pkgref: {reference}");
         }
         let found = go::download(&ctx.tools, &ctx.environment, ctx.globals.offline, &reference)?;
         let name = format!("go/pkg/mod/{}@{}", escape(module), escape(version));
         let archive = out.join(format!("{name}.tgz"));
-        if options.tell {
+        if tell {
             println!("Creating {}", archive.display());
         }
         bytes += pack(&found.dir, &name, &archive)?;
@@ -70,7 +61,7 @@ fn modules(text: &str) -> Result<BTreeSet<(String, String)>> {
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut words = line.split_whitespace();
         let (Some(module), Some(version)) = (words.next(), words.next()) else {
-            return Err(usage(format!("line {} is not of a go.sum: `{line}`", number + 1)));
+            return Err(usage(format!("line {} is not a line of go.sum: `{line}`", number + 1)));
         };
         let plain = |word: &str| !word.starts_with(['-', '/', '.']) && !word.split('/').any(|part| part == "..");
         if !plain(module) || !plain(version) {
@@ -92,7 +83,7 @@ fn escape(path: &str) -> String {
 fn pack(dir: &Path, name: &str, archive: &Path) -> Result<u64> {
     let tree = filetree::read_dir(dir, &mut |_, meta| {
         (meta.uid, meta.gid, meta.mtime) = (0, 0, 0);
-        // Files in Go's cache are read-only; who unpacks the archive may write them.
+        // Files in Go's cache are read-only; unpacked files shall be writable.
         meta.mode |= 0o200;
         true
     })?;

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 
 /// The path of a container's database ends with this.
 const DATABASE: &str = "lib/apk/db/installed";
-/// Databases of more bytes are not read.
+/// The largest database that is read, in bytes.
 const MOST: u64 = 256 << 20;
 
 /// An installed package.
@@ -20,14 +20,14 @@ pub struct Package {
     pub origin: String,
     /// Its version.
     pub version: String,
-    /// The commit of the build script; empty when the database does not say.
+    /// The commit of the build script; empty if the database does not contain it.
     pub commit: String,
     /// Its license.
     pub license: String,
 }
 
 impl Package {
-    /// Fails on names that are unsafe: they become file names and arguments of git.
+    /// Fails on unsafe names: they become file names and arguments of git.
     pub fn check(&self) -> Result<()> {
         let plain = |text: &str| {
             !text.is_empty()
@@ -39,7 +39,12 @@ impl Package {
         {
             return Ok(());
         }
-        bail!("an apk database lists a package of a strange name: `{}`, version `{}`, commit `{}`", self.origin, self.version, self.commit)
+        bail!(
+            "an apk database lists a package with an unsafe name: `{}`, version `{}`, commit `{}`",
+            self.origin,
+            self.version,
+            self.commit
+        )
     }
 }
 
@@ -61,7 +66,7 @@ fn parse(databases: &[Vec<u8>]) -> Vec<Package> {
     packages
 }
 
-/// The packages in a folder that holds a root file system.
+/// The packages of a root file system in a folder.
 pub fn in_folder(folder: &Path) -> Result<Vec<Package>> {
     if !folder.is_dir() {
         return Err(common::error::usage(format!("the folder `{}` does not exist", folder.display())));
@@ -76,7 +81,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<Package>> {
     Ok(parse(&databases))
 }
 
-/// The packages in a root file system.
+/// The packages of a root file system.
 pub fn in_tree(tree: &filetree::Tree) -> Result<Vec<Package>> {
     let mut databases = Vec::new();
     tree.walk(&mut |path, node| {

@@ -1,6 +1,6 @@
-//! `get-kernel-source` and `dockerfile-add-scanner`: list or fetch the files that a Dockerfile's `ADD` lines name.
+//! `get-kernel-source` and `dockerfile-add-scanner`: fetch or list the files that a Dockerfile's `ADD` lines name.
 
-use super::download::{Downloads, make_folder};
+use super::download::{fetch, make_folder};
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
 use child::curl;
@@ -8,19 +8,10 @@ use common::{artifact::write_atomically, error::usage};
 use pkgbuild::dockerfile::Dockerfile;
 use std::path::{Path, PathBuf};
 
-/// Which Dockerfiles to list.
-pub struct ScanOptions {
-    /// The Dockerfiles.
-    pub dockerfiles: Vec<PathBuf>,
-    /// The architecture that `TARGETARCH` names; none takes the image's.
-    pub arch: Option<String>,
-}
-
-/// Prints the addresses that the Dockerfiles fetch, a line each.
-pub fn print_remote_sources(ctx: &Ctx, options: &ScanOptions) -> Result<()> {
-    let arch = options.arch.as_deref().unwrap_or(ctx.knobs.image.arch.as_str());
+/// Prints the addresses that the Dockerfiles fetch for `arch`, one on each line.
+pub fn print_remote_sources(dockerfiles: &[PathBuf], arch: &str) -> Result<()> {
     let mut lines = String::new();
-    for path in &options.dockerfiles {
+    for path in dockerfiles {
         for source in sources(path, arch)? {
             lines.push_str(&format!("{source}\n"));
         }
@@ -42,26 +33,26 @@ fn sources(dockerfile: &Path, arch: &str) -> Result<Vec<String>> {
     Dockerfile::read(dockerfile, &dockerfile.display().to_string())?.remote_sources(&predefined)
 }
 
-/// What to fetch, and where to.
+/// The sources to fetch, and the folder for them.
 pub struct Options {
-    /// The Dockerfile of a kernel; none takes the tree's kernel/Dockerfile.
+    /// The Dockerfile of a kernel; if none, the tree's kernel/Dockerfile.
     pub dockerfile: Option<PathBuf>,
-    /// A new folder for the files; none makes a temporary one.
+    /// A new folder for the files; if none, a temporary one.
     pub out: Option<PathBuf>,
-    /// A folder's name below that folder.
+    /// The name of a folder in it, for the files.
     pub prefix: Option<String>,
-    /// A file for the addresses: absolute, or relative to the folder for the files.
+    /// A file for the addresses: absolute, or relative to `out`.
     pub urls: Option<PathBuf>,
-    /// Name each file while it is fetched.
+    /// Print each file while it is fetched.
     pub tell: bool,
 }
 
-/// Fetches the files, and prints a line of the manifest for each.
+/// Fetches the files and prints a line of the manifest for each.
 pub fn collect_kernel_sources(ctx: &Ctx, options: &Options) -> Result<()> {
     let dockerfile = options.dockerfile.clone().unwrap_or_else(|| kernel_dockerfile(ctx));
     let urls = sources(&dockerfile, ctx.knobs.image.arch.as_str())?;
     if urls.is_empty() {
-        eprintln!("warning: {} fetches nothing by ADD", dockerfile.display());
+        eprintln!("warning: {} has no ADD line that fetches a file", dockerfile.display());
     }
     let prefix = options.prefix.as_deref();
     let top = make_folder(options.out.as_deref(), prefix, ctx.globals.dry_run)?;
@@ -76,30 +67,29 @@ fn kernel_dockerfile(ctx: &Ctx) -> PathBuf {
     ctx.profile.packages.folder.join("kernel/Dockerfile")
 }
 
-/// Fetches the sources of the tree's kernel below `top`, and returns the lines of the manifest.
+/// Fetches the sources of the tree's kernel to `top`/`prefix` and returns the lines of the manifest.
 pub(super) fn collect_kernel(ctx: &Ctx, top: &Path, prefix: &str) -> Result<String> {
     collect(ctx, &sources(&kernel_dockerfile(ctx), ctx.knobs.image.arch.as_str())?, top, Some(prefix), false)
 }
 
 fn collect(ctx: &Ctx, urls: &[String], top: &Path, prefix: Option<&str>, tell: bool) -> Result<String> {
     if let Some(git) = urls.iter().find(|url| !curl::fetches(url)) {
-        bail!("{git} is no file that can be fetched\nhint: a Dockerfile that adds a git repository is collected by hand: git clone");
+        bail!("{git} is not a file\nhint: clone the git repositories that a Dockerfile adds by hand: git clone");
     }
     let mut manifest = String::new();
-    let mut downloads = Downloads::new(ctx);
     for url in urls {
         let name = file_name(url).ok_or_else(|| usage(format!("`{url}` names no file")))?;
         let name = prefix.map_or_else(|| name.clone(), |prefix| format!("{prefix}/{name}"));
         if tell {
             eprintln!("fetching {url} to {}", top.join(&name).display());
         }
-        downloads.fetch(url, &top.join(&name))?;
+        fetch(ctx, url, &top.join(&name))?;
         manifest.push_str(&format!("kernel,{url},,{name}\n"));
     }
     Ok(if ctx.globals.dry_run { String::new() } else { manifest })
 }
 
-/// A file name for an address: without the protocol, with `_` for `/`.
+/// The file name for an address: without the protocol, with `_` instead of `/`.
 fn file_name(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let name = rest.replace('/', "_");

@@ -1,22 +1,15 @@
-//! `generate-sources-manifests`: writes the manifest of sources that were collected before, from the names of their files.
+//! `generate-sources-manifests`: writes the manifest of already collected sources from the names of their files.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_atomically, error::usage};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The manifest's name.
+/// The manifest's file name.
 pub const MANIFEST: &str = "collected_sources_manifest.csv";
 
-/// Where the sources are.
-pub struct Options {
-    /// A folder with alpine/, go/ (or golang/) and kernel/, or some of them.
-    pub folder: PathBuf,
-}
-
-/// Writes the manifest into the folder; with `--dry-run` prints it.
-pub fn write_manifest(ctx: &Ctx, options: &Options) -> Result<()> {
-    let dir = &options.folder;
+/// Writes the manifest of `dir`, a folder with some of alpine/, go/ (or golang/) and kernel/, into it; with `--dry-run` prints it.
+pub fn write_manifest(ctx: &Ctx, dir: &Path) -> Result<()> {
     let mut manifest = String::new();
     let mut found = false;
     for (folder, row) in [("alpine", alpine as Row), ("go", go), ("golang", go), ("kernel", kernel)] {
@@ -29,7 +22,7 @@ pub fn write_manifest(ctx: &Ctx, options: &Options) -> Result<()> {
         }
     }
     if !found {
-        return Err(usage(format!("`{}` holds no collected sources: neither alpine/ nor go/ nor kernel/", dir.display())));
+        return Err(usage(format!("`{}` has no collected sources: neither alpine/ nor go/ nor kernel/", dir.display())));
     }
     if ctx.globals.dry_run {
         print!("{manifest}");
@@ -38,7 +31,7 @@ pub fn write_manifest(ctx: &Ctx, options: &Options) -> Result<()> {
     write_atomically(&dir.join(MANIFEST), manifest.as_bytes())
 }
 
-/// Makes a row of a file's name; the file's place is added to it.
+/// Makes a row, without the file's path, from a file's name.
 type Row = fn(&str) -> String;
 
 fn names(folder: &Path) -> Result<Vec<String>> {

@@ -1,5 +1,5 @@
-//! Collects the sources of what is in an image: Alpine packages, the kernel and Go modules. Licenses such as the GPL want
-//! them published together with the image.
+//! Collects the sources of the software in an image: Alpine packages, the kernel and Go modules. Licenses such as the GPL require to
+//! publish them with the image.
 
 pub mod alpine;
 mod apkbuild;

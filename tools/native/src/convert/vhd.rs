@@ -30,7 +30,7 @@ pub fn pin(path: &Path, epoch: i64) -> Result<()> {
 }
 
 fn pin_footer(footer: &mut [u8; FOOTER], epoch: i64) {
-    // A time before 2000 cannot be written down; the earliest that can stands for it.
+    // The format has no times before 2000: write 2000 instead.
     let time = u32::try_from(epoch.saturating_sub(EPOCH_2000).max(0)).unwrap_or(u32::MAX);
     footer[TIME].copy_from_slice(&time.to_be_bytes());
     footer[CHECKSUM].fill(0);

@@ -1,15 +1,15 @@
-//! Makes a VMDK by qemu-img reproducible. qemu-img gives its content a random id, and names the file that it wrote, which is a temporary
-//! one. Both stand in the descriptor, a text inside the file (Virtual Disk Format 5.0, "The Text Descriptor" and "Hosted Sparse Extents").
+//! Makes a VMDK by qemu-img reproducible. qemu-img writes a random content id and the name of its output, a temporary file, into the
+//! descriptor, a text inside the file (Virtual Disk Format 5.0, "The Text Descriptor" and "Hosted Sparse Extents").
 
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 const SECTOR: u64 = 512;
-/// More than any descriptor of qemu-img takes.
+/// More bytes than any descriptor of qemu-img has.
 const MOST: u64 = 128 * SECTOR;
 
-/// Has the descriptor of the VMDK at `path` name the file `name`, and gives it an id that depends on nothing but the descriptor.
+/// Writes `name`, and an id that depends only on the descriptor, into the descriptor of the VMDK at `path`.
 pub fn pin(path: &Path, name: &str) -> Result<()> {
     let file = File::options().read(true).write(true).open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
     let mut header = [0; SECTOR as usize];
@@ -27,7 +27,7 @@ pub fn pin(path: &Path, name: &str) -> Result<()> {
     file.write_all_at(&new, start).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// The same descriptor with the name and the id.
+/// The descriptor `text` with the file name `name` and the reproducible id.
 fn descriptor(text: &str, name: &str) -> Result<String> {
     let line = |line: &str, id: &str| match line.rsplit_once(" SPARSE ") {
         _ if line.starts_with("CID=") => format!("CID={id}\n"),

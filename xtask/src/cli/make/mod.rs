@@ -1,4 +1,4 @@
-//! `make GOAL… VAR=value…`: the words of make, its options and its exit code.
+//! `make GOAL… VAR=value…`: runs the targets of a make command line, with make's options and exit code.
 
 mod names;
 mod variables;
@@ -6,12 +6,11 @@ mod variables;
 pub use names::old_names;
 
 use super::{globals::verb_at, is_foreign, run_line};
-use crate::commands::RunAnywhere;
 use anyhow::Result;
 use child::environment::Environment;
 use common::{error::as_make, error::did_you_mean, error::usage};
 
-/// Replaces the verb among `words` by its present spelling, so old names work without `make` too.
+/// Replaces an old target in `words` by its verb, so that old names work without `make` too.
 #[must_use]
 pub fn expand_old_name(mut words: Vec<String>) -> Vec<String> {
     let at = verb_at(&words);
@@ -22,7 +21,7 @@ pub fn expand_old_name(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
-/// Goals, variables and options, as make takes them.
+/// A make command line.
 #[derive(clap::Args)]
 pub struct Make {
     /// goals, variables and options of make
@@ -30,18 +29,17 @@ pub struct Make {
     words: Vec<String>,
 }
 
-impl RunAnywhere for Make {
-    fn run(self, environment: &Environment) -> Result<()> {
-        run(&[], &self.words, environment)
-    }
+/// `make`.
+pub fn run_words(environment: &Environment, Make { words }: Make) -> Result<()> {
+    run(&[], &words, environment)
 }
 
-/// What make has been told by its own options, from `MAKEFLAGS`: a first word of letters, then `-jN` and the like.
+/// make's own options from `MAKEFLAGS`: a first word of letters, then options such as `-jN`.
 fn make_flags(flags: &str) -> Vec<String> {
     let mut options = Vec::new();
     for (at, word) in flags.split_whitespace().take_while(|word| *word != "--").enumerate() {
         if at == 0 && !word.starts_with('-') && !word.contains('=') {
-            // What makes a difference here; the rest is make's own affair.
+            // Other options concern only make itself.
             options.extend(['n', 'k', 'B'].into_iter().filter(|letter| word.contains(*letter)).map(|letter| format!("-{letter}")));
         } else if word.starts_with("-j") && word[2..].parse::<usize>().is_ok() {
             options.push(word.to_owned());
@@ -50,7 +48,7 @@ fn make_flags(flags: &str) -> Vec<String> {
     options
 }
 
-/// The variables of make's own command line, from `MAKEFLAGS`: after `--`, with `\` before spaces and `$` doubled.
+/// The variables of make's command line from `MAKEFLAGS`: after `--`, with `\` before spaces and doubled `$`.
 fn make_overrides(flags: &str) -> Vec<String> {
     let Some((_, overrides)) = flags.split_once("-- ") else { return Vec::new() };
     let (mut words, mut word, mut chars) = (Vec::new(), String::new(), overrides.chars().peekable());
@@ -58,7 +56,7 @@ fn make_overrides(flags: &str) -> Vec<String> {
         match c {
             '\\' => word.extend(chars.next()),
             '$' => {
-                // Doubled once by make for the environment, and once by whoever means a dollar and no variable.
+                // make doubles `$` for the environment, and the user doubles it to get a `$` instead of a variable.
                 for _ in 0..3 {
                     chars.next_if_eq(&'$');
                 }
@@ -73,17 +71,17 @@ fn make_overrides(flags: &str) -> Vec<String> {
     words
 }
 
-/// What was typed after `make`.
+/// The words after `make`, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
-    /// Options for the program, before the verb.
+    /// xtask's options, which stand before the verb.
     options: Vec<String>,
     goals: Vec<String>,
     assignments: Vec<String>,
-    /// Names that a person asks about.
+    /// The targets and variables to explain; none unless `--help` was given.
     questions: Option<Vec<String>>,
     keep_going: bool,
-    /// make's own variables are in `MAKEFLAGS`.
+    /// Whether to read make's variables from `MAKEFLAGS`.
     overrides: bool,
 }
 
@@ -98,7 +96,7 @@ fn sort(words: &[String]) -> Result<Words> {
             "-k" | "--keep-going" => sorted.keep_going = true,
             "-h" | "--help" => sorted.questions = Some(Vec::new()),
             "-C" | "--directory" => {
-                let dir = words.next().ok_or_else(|| usage("make -C wants a folder"))?;
+                let dir = words.next().ok_or_else(|| usage("make -C needs a folder"))?;
                 sorted.options.extend(["--root".to_owned(), dir.clone()]);
             }
             "-j" => sorted.options.extend(words.next_if(|next| next.parse::<usize>().is_ok()).map(|jobs| format!("-j{jobs}"))),
@@ -107,11 +105,11 @@ fn sort(words: &[String]) -> Result<Words> {
             }
             _ if word.starts_with('-') => {
                 return Err(usage(format!(
-                    "`{word}` is no option of make that means something here\nhint: -n, -s, -k, -jN, -C DIR, --help; `clean` makes everything due"
+                    "`{word}` is not a supported option of make\nhint: -n, -s, -k, -jN, -C DIR, --help; instead of -B use `clean`"
                 )));
             }
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
-            // Make makes a goal once, however often it is named.
+            // make builds a repeated goal only once.
             _ if sorted.goals.contains(word) => {}
             _ => sorted.goals.push(word.clone()),
         }
@@ -122,24 +120,23 @@ fn sort(words: &[String]) -> Result<Words> {
     Ok(sorted)
 }
 
-/// A `VAR=value` word, unless setting the variable does nothing any more.
+/// The `VAR=value` word, or none and a warning if the variable has no effect any more.
 fn assignment(word: &str) -> Result<Option<String>> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     let name = name.trim_end_matches([':', '?', '+']);
     if let Some(why) = variables::retired(name) {
-        eprintln!("warning: {name} is not needed any more: {why}");
+        eprintln!("warning: {name} has no effect any more: {why}");
         return Ok(None);
     }
     if knobs::find(name).is_none() {
         let hint = did_you_mean(name, knobs::all().iter().map(|knob| knob.name.as_str()))
-            .map_or_else(|| "`cargo xtask summary` lists what can be set".to_owned(), |near| format!("did you mean {near}?"));
+            .map_or_else(|| "`cargo xtask summary` lists all".to_owned(), |near| format!("did you mean {near}?"));
         return Err(usage(format!("there is no variable {name}\nhint: {hint}")));
     }
     Ok(Some(format!("{name}={value}")))
 }
 
-/// `make`: runs each goal in turn, with `globals` (the words before `make`) and the assignments among `words` for all of them. Any
-/// failure has make's exit code.
+/// Runs each goal in `words`, with `globals` (the words before `make`) and all assignments in `words`. Every failure has make's exit code.
 pub fn run(globals: &[String], words: &[String], environment: &Environment) -> Result<()> {
     run_goals(globals, words, environment).map_err(as_make)
 }
@@ -170,7 +167,7 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
         match run_line(&line, environment, false) {
             Err(error) if words.keep_going => {
                 eprint!("{}", common::error::render(&error));
-                failure.get_or_insert_with(|| anyhow::anyhow!("`{goal}` failed, and with -k the other targets were still made"));
+                failure.get_or_insert_with(|| anyhow::anyhow!("`{goal}` failed; because of -k the other targets were built"));
             }
             outcome => outcome?,
         }
@@ -182,17 +179,17 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
 fn answer(questions: &[String]) -> Result<()> {
     if questions.is_empty() {
         println!(
-            "make TARGET… VAR=value… is `cargo xtask make TARGET… VAR=value…`. The targets, and what they are now:\n\n{}",
+            "`make TARGET… VAR=value…` runs `cargo xtask make TARGET… VAR=value…`. The targets and their commands:\n\n{}",
             names::all()
         );
-        println!("`cargo xtask make --help TARGET|VARIABLE` tells of one; docs/reference/knobs.md lists the variables.");
+        println!("`cargo xtask make --help TARGET|VARIABLE` explains one; docs/reference/knobs.md lists the variables.");
     }
     for name in questions {
         let Some(text) = names::describe(name).or_else(|| variables::describe(name)) else {
             let known = super::verbs().map(|verb| verb.name).chain(old_names()).chain(knobs::all().iter().map(|knob| knob.name.as_str()));
             let hint = did_you_mean(name, known)
                 .map_or_else(|| "`cargo xtask make --help` lists all".to_owned(), |near| format!("did you mean {near}?"));
-            return Err(usage(format!("`{name}` was neither a target nor a variable\nhint: {hint}")));
+            return Err(usage(format!("`{name}` is neither a target nor a variable\nhint: {hint}")));
         };
         println!("{text}");
     }
@@ -216,7 +213,7 @@ mod tests {
         assert_eq!(sorted("--help|HV").expect("sorted").questions, Some(vec!["HV".to_owned()]));
         assert_eq!(sorted("CROSS=1|live").expect("sorted").assignments, Vec::<String>::new());
         assert!(sorted("HVV=xen").expect_err("refused").to_string().contains("did you mean HV?"));
-        assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("no option of make"));
+        assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("not a supported option of make"));
     }
 
     #[test]
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_own_flags_are_understood() {
+    fn the_flags_of_make_are_parsed() {
         assert_eq!(make_flags("n -j4 --jobserver-auth=3,4 -- HV=xen"), ["-n", "-j4"]);
         assert_eq!(make_flags(" -j2"), ["-j2"]);
         assert_eq!(make_flags("knsw"), ["-n", "-k"]);

@@ -1,31 +1,31 @@
-//! The old Makefile's targets: what each is called now.
+//! The targets of the old Makefile, and the verb for each.
 
 use crate::cli::verbs;
 
-/// Targets with a name of their own that are spelled otherwise now: old name, present words, and a word more for `--help`.
-const RENAMED: &[(&str, &[&str], &str)] = &[
-    ("all", &["--help"], ""),
-    ("help", &["--help"], ""),
-    ("run-live", &["run"], ""),
-    ("rootfs.tar", &["rootfstar"], ""),
-    ("rootfs.img", &["rootfs"], ""),
-    ("config.img", &["config"], ""),
-    ("live.raw", &["live-raw"], ""),
-    ("live.qcow2", &["live-qcow2"], ""),
-    ("live.vdi", &["live-vdi"], ""),
-    ("live.parallels", &["live-parallels"], ""),
-    ("live.img.tar.gz", &["live-gcp"], ""),
-    ("installer.raw", &["installer-raw"], ""),
-    ("installer.iso", &["installer-iso"], ""),
-    ("installer.net", &["installer-net"], ""),
-    ("installer.img", &["installer-img"], ""),
-    ("installer.tar", &["installertar"], ""),
-    ("initrd.img", &["initrd"], ""),
-    ("verification.raw", &["verification-raw"], ""),
-    ("linuxkit", &["build-tools", "linuxkit"], ""),
+/// Renamed targets: the old name, and the words of the verb.
+const RENAMED: &[(&str, &[&str])] = &[
+    ("all", &["--help"]),
+    ("help", &["--help"]),
+    ("run-live", &["run"]),
+    ("rootfs.tar", &["rootfstar"]),
+    ("rootfs.img", &["rootfs"]),
+    ("config.img", &["config"]),
+    ("live.raw", &["live-raw"]),
+    ("live.qcow2", &["live-qcow2"]),
+    ("live.vdi", &["live-vdi"]),
+    ("live.parallels", &["live-parallels"]),
+    ("live.img.tar.gz", &["live-gcp"]),
+    ("installer.raw", &["installer-raw"]),
+    ("installer.iso", &["installer-iso"]),
+    ("installer.net", &["installer-net"]),
+    ("installer.img", &["installer-img"]),
+    ("installer.tar", &["installertar"]),
+    ("initrd.img", &["initrd"]),
+    ("verification.raw", &["verification-raw"]),
+    ("linuxkit", &["build-tools", "linuxkit"]),
 ];
 
-/// Families: what an old name begins and ends with, the verb that takes the middle, and the argument's name for help.
+/// Families of targets: the start and the end of the old name, the verb that takes the middle, and the argument's name for the help.
 const FAMILIES: &[(&str, &str, &str, &str)] = &[
     ("pkg/", "", "pkg", "NAME"),
     ("build-tools/bin/", "", "build-tools", "TOOL"),
@@ -38,15 +38,14 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
     ("rootfs-", "", "rootfs", "HV"),
 ];
 
-/// The present words for one old target, or the target itself. `foreign` is true for a tree that is not this repository: there
-/// `test` is the tree's own.
+/// The words of the verb for a target. `foreign` is true for a tree other than this repository, where `test` runs the tree's tests.
 #[must_use]
 pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     if foreign && goal == "test" {
         return owned(&["test-pillar"]);
     }
-    if let Some((_, words, _)) = RENAMED.iter().find(|(old, ..)| *old == goal) {
+    if let Some((_, words)) = RENAMED.iter().find(|(old, ..)| *old == goal) {
         return owned(words);
     }
     if verbs().any(|verb| verb.name == goal) {
@@ -57,7 +56,7 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
         let Some(middle) = middle.filter(|_| verbs().any(|known| known.name == *verb)) else { continue };
         return match *verb {
             "rootfs" => owned(&["rootfs", "--hv", middle]),
-            // `pkg/pillar` was its ordered form.
+            // Unlike `pkg/NAME`, `eve-NAME` did not build other packages first.
             "pkg" if *before == "eve-" => owned(&["pkg", middle, "--alone"]),
             verb => owned(&[verb, middle]),
         };
@@ -65,12 +64,12 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
     owned(&[goal])
 }
 
-/// Old names that a near miss may have meant, besides the verbs.
+/// Old names for a "did you mean", besides the verbs.
 pub fn old_names() -> impl Iterator<Item = &'static str> {
     RENAMED.iter().map(|(old, ..)| *old).chain(["pkg/", "build-tools/bin/", "eve-", "-show-tag"])
 }
 
-/// What an old target is now, for `make --help TARGET`.
+/// The verb for an old target and its help, for `make --help TARGET`.
 #[must_use]
 pub fn describe(goal: &str) -> Option<String> {
     let words = modern(goal, false);
@@ -82,14 +81,14 @@ pub fn describe(goal: &str) -> Option<String> {
     Some(format!("{goal}: `cargo xtask {}`\n    {}", words.join(" "), verb.about))
 }
 
-/// A page of all old names.
+/// A page of all targets.
 #[must_use]
 pub fn all() -> String {
     let mut text = String::new();
     for verb in verbs() {
         text.push_str(&format!("  {:<38} {}\n", verb.name, verb.about));
     }
-    for (old, words, _) in RENAMED {
+    for (old, words) in RENAMED {
         text.push_str(&format!("  {old:<38} cargo xtask {}\n", words.join(" ")));
     }
     for (before, after, verb, what) in FAMILIES {
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_names_have_present_ones() {
+    fn old_names_become_verbs() {
         for (old, new) in [
             ("pkg/grub", "pkg grub"),
             ("eve-grub", "pkg grub --alone"),
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_that_the_makefile_lists_means_something() {
+    fn every_target_of_the_makefile_is_known() {
         let makefile = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Makefile")).expect("the Makefile");
         let list = makefile.split(".PHONY:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
         let words: Vec<&str> = list.split_whitespace().filter(|word| *word != "\\").collect();
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_name_is_now_can_be_asked() {
+    fn help_explains_an_old_name() {
         assert!(describe("pkg/grub").expect("known").contains("cargo xtask pkg grub"));
         assert_eq!(describe("nonsense"), None);
         assert!(all().contains("run-live"));

@@ -1,16 +1,16 @@
-//! Whole builds in a fresh clone: `live` again with nothing changed, and from nothing phase by phase. The clone is of the
-//! last commit; the times of phases are the executor's own, as `--json` gives them.
+//! Measures whole builds of a fresh clone of the last commit: `live` a second time with nothing changed, and a first time with the time of
+//! each phase, which the executor reports with `--json`.
 
 use super::{
     row::{Budget, Cost, Row, Theirs},
     setting::Setting,
 };
 use anyhow::{Context as _, Result};
-use child::{Cmd, rivals, usage::Usage};
+use child::{Cmd, usage::Usage};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// What `live --json` prints, as far as it matters here.
+/// The fields of `live --json` that we need.
 #[derive(Debug, Deserialize)]
 struct Report {
     seconds: f64,
@@ -23,10 +23,10 @@ struct Made {
     seconds: f64,
 }
 
-/// Phases shorter than this are one row together.
+/// Phases of fewer seconds share one row.
 const SHORT: f64 = 0.5;
 
-/// `live` with all packages cached, and once more: in the program, and with the start of the process and git's answers.
+/// Builds `live` with all packages cached, and again: the time that the executor reports, and the time of the whole process.
 pub fn again(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let clone = clone(setting)?;
     let live = || -> Result<Cmd> { Ok(setting.ourselves(&clone)?.args(["--json", "live"])) };
@@ -51,7 +51,7 @@ pub fn again(setting: &Setting<'_>) -> Result<Vec<Row>> {
     ])
 }
 
-/// From a clone to live.qcow2 with nothing cached but downloads, and with `--cold` without those too.
+/// Builds live.qcow2 in a clone with nothing but downloads cached; with `--cold` also without downloads.
 pub fn fresh(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let mut rows = phases(setting, "warm downloads", None)?;
     if setting.cold {
@@ -79,7 +79,7 @@ fn phases(setting: &Setting<'_>, name: &str, downloads: Option<PathBuf>) -> Resu
 
 fn clone(setting: &Setting<'_>) -> Result<PathBuf> {
     let to = setting.fresh("clone")?;
-    rivals::clone(&setting.ctx.tools, &setting.ctx.root, &to)?.run()?;
+    setting.rivals.clone(&setting.ctx.root, &to)?.run()?;
     Ok(to)
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_report_of_a_build_is_understood() {
+    fn the_report_of_a_build_is_parsed() {
         let text =
             r#"{"state": "made", "artifacts": [], "made": [{"node": "rootfs.tar", "seconds": 1.5}], "warnings": [], "seconds": 2.25}"#;
         let report: Report = serde_json::from_str(text).expect("report");

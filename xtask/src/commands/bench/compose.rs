@@ -1,5 +1,5 @@
-//! rootfs.tar from the images of the cache. `linuxkit build` does the same from the same cache; no distribution packages it,
-//! so there is no other side here.
+//! Measures composing rootfs.tar from the image cache. Compares with nothing: `linuxkit build` does the same, but no distribution
+//! packages linuxkit.
 
 use super::{
     inputs::built,
@@ -10,12 +10,12 @@ use anyhow::Result;
 use common::display::size;
 use plan::Composed;
 
-/// Of the yml of the last build; without one there is no row, and that is said.
+/// Composes the yml of the last build; without a build prints SKIPPED and returns no row.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let hv = &setting.ctx.knobs.image.hv;
     let name = format!("images/rootfs-{hv}.yml");
     let Some(yml) = built(setting, |layout| layout.yml(Composed::Rootfs, hv, "")) else {
-        eprintln!("SKIPPED: rootfs.tar: there is no {name} of a last build\nhint: cargo xtask live");
+        eprintln!("SKIPPED: rootfs.tar: no build has left a {name}\nhint: cargo xtask live");
         return Ok(Vec::new());
     };
     let out = setting.fresh("rootfs.tar")?;

@@ -1,5 +1,5 @@
-//! live.raw from its parts, against genimage with the same table. genimage is handed its EFI system partition and
-//! configuration ready-made, while ours takes the first out of the root file system and makes both.
+//! Measures making live.raw from its parts, against genimage with the same partition table. genimage gets the EFI system partition and
+//! the configuration as finished images; ours makes both, the former from files in the root file system.
 
 use super::{
     inputs,
@@ -7,7 +7,7 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::{Context as _, Result};
-use child::{Tool, rivals};
+use child::Tool;
 use common::display::size;
 use diskimage::{eve, fat, recipes};
 use std::{fs::File, os::unix::fs::symlink, path::Path};
@@ -24,17 +24,17 @@ const TABLE: &str = r#"image live.raw {
 }
 "#;
 
-/// Best of some rounds each.
+/// Takes the best of [`ROUNDS`] rounds.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let rootfs = inputs::rootfs(setting)?;
     let folder = setting.fresh_folder("genimage")?;
-    prepare(&folder, &rootfs).context("cannot prepare genimage's parts")?;
+    prepare(&folder, &rootfs).context("cannot prepare the parts for genimage")?;
     let ours = || setting.part(&["disk"], &[&rootfs, &setting.fresh("ours.raw")?]);
     let theirs = || {
         for name in ["tmp", "output"] {
             setting.fresh(&format!("genimage/{name}"))?;
         }
-        Ok(rivals::genimage(&setting.ctx.tools, &folder)?.measure()?.0)
+        Ok(setting.rivals.genimage(&folder)?.measure()?.0)
     };
     let rival = Rival { name: "genimage", tools: &[Tool::Genimage], run: &theirs };
     let what = format!("live.raw, {} of rootfs.img", size(rootfs.metadata()?.len()));

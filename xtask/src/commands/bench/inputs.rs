@@ -1,4 +1,4 @@
-//! What is measured with: the images of the last build, and where there is none, generated ones that are about as hard.
+//! The inputs of benchmarks: images of the last build, or generated ones that take about as long to process.
 
 use super::setting::Setting;
 use anyhow::{Context as _, Result};
@@ -10,13 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file of the last build, if there is one.
+/// A file of the last build; none if it does not exist.
 pub fn built(setting: &Setting<'_>, file: impl FnOnce(&Layout) -> PathBuf) -> Option<PathBuf> {
     let path = file(&setting.ctx.dist().current(setting.ctx.knobs.image.arch));
     path.canonicalize().ok().filter(|path| path.is_file())
 }
 
-/// A tar of a root file system.
+/// The tar of a root file system.
 pub fn tar(setting: &Setting<'_>) -> Result<PathBuf> {
     match built(setting, |layout| layout.tar(Composed::Rootfs, "")) {
         Some(path) => Ok(path),
@@ -28,7 +28,7 @@ pub fn tar(setting: &Setting<'_>) -> Result<PathBuf> {
     }
 }
 
-/// A root file system that a disk boots from.
+/// The image of a root file system.
 pub fn rootfs(setting: &Setting<'_>) -> Result<PathBuf> {
     match built(setting, |layout| layout.part("rootfs.img")) {
         Some(path) => Ok(path),
@@ -59,7 +59,7 @@ fn once(setting: &Setting<'_>, name: &str, make: &dyn Fn(&Path) -> Result<()>) -
     Ok(path)
 }
 
-/// 60 MiB: programs (half noise, half repetition) and many small texts.
+/// A tree of 60 MiB: programs (half random, half repeated bytes) and many small texts.
 fn generated_tree() -> Result<Tree> {
     let mut tree = Tree::new();
     let mut noise = 1_u64;

@@ -1,4 +1,4 @@
-//! Peak memory of the image steps that nobody else is measured against; the other steps' is in their own rows.
+//! Measures the peak memory of image steps that are compared with no other tool. The rows of the other benchmarks contain theirs.
 
 use super::{
     inputs,
@@ -8,7 +8,7 @@ use super::{
 use anyhow::Result;
 use common::display::size;
 
-/// Each once, in a process of its own.
+/// Runs each step once, in a process of its own.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let tar = inputs::tar(setting)?;
     let mut rows = Vec::new();

@@ -1,5 +1,5 @@
-//! Our half of each comparison, run as a child so that the kernel accounts for it alone: `bench --part WHAT …`, which is
-//! hidden because it is nothing that a person would want.
+//! `bench --part WHAT …`: our side of each comparison. `bench` starts it as a child, so that the kernel accounts for it alone; the option
+//! is hidden from users.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -12,22 +12,22 @@ use diskimage::{
     squashfs::Compressor,
 };
 use filetree::Tree;
+use native::files::read_tree;
 use oci::{Cache, Image};
 use plan::{Composed, Facts as _};
 use std::{
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
-    sync::Arc,
 };
 
-/// Does the part that `words` say.
+/// Runs the part that `words` name.
 pub fn run(ctx: &Ctx, words: &[&str]) -> Result<()> {
     match words {
         ["squashfs", compressor, tar, out] => squashfs(compressor, Path::new(tar), Path::new(out)),
         ["disk", rootfs, out] => disk(Path::new(rootfs), Path::new(out)),
         ["gcp", size, raw, out] => gcp(size.parse().context("a size is a number")?, Path::new(raw), Path::new(out)),
-        ["ext4", tar, out] => recipes::ext4_rootfs(read_tar(Path::new(tar))?, 0)?.write(&create(Path::new(out))?),
+        ["ext4", tar, out] => recipes::ext4_rootfs(read_tree(Path::new(tar))?, 0)?.write(&create(Path::new(out))?),
         ["config", _, out] => recipes::config(&Tree::new(), 0)?.write(&create(Path::new(out))?),
         ["yml"] => yml(ctx),
         ["compose", yml, out] => compose(ctx, Path::new(yml), Path::new(out)),
@@ -41,17 +41,12 @@ fn create(path: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn read_tar(tar: &Path) -> Result<Tree> {
-    let file = File::open(tar).with_context(|| format!("cannot open `{}`", tar.display()))?;
-    filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)
-}
-
 fn gcp(size: u64, raw: &Path, out: &Path) -> Result<()> {
     let file = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
     gcp::layout(file, &gcp::Options::new(size, 0))?.write(&mut create(out)?).map(drop)
 }
 
-/// The tags of all packages and the yml of the root file system, printed.
+/// Prints the tags of all packages and the yml of the root file system.
 fn yml(ctx: &Ctx) -> Result<()> {
     let tree = ctx.tree()?;
     for name in tree.package_names()? {
@@ -65,12 +60,12 @@ fn yml(ctx: &Ctx) -> Result<()> {
 }
 
 fn squashfs(compressor: &str, tar: &Path, out: &Path) -> Result<()> {
-    let tree = read_tar(tar)?;
+    let tree = read_tree(tar)?;
     let compressor = if compressor == "gzip" { Compressor::Gzip } else { Compressor::Xz { bcj: Vec::new() } };
     recipes::pack_rootfs(tree, compressor, 0, &mut create(out)?).map(drop)
 }
 
-/// live.raw with an empty configuration; the EFI system partition is taken out of `rootfs`, as a build does it.
+/// Makes live.raw with an empty configuration; takes the files of the EFI system partition from `rootfs`, as a build does.
 fn disk(rootfs: &Path, out: &Path) -> Result<()> {
     let folder = out.parent().context("a disk has a folder")?;
     let config = folder.join("bench-config.img");
@@ -79,7 +74,7 @@ fn disk(rootfs: &Path, out: &Path) -> Result<()> {
     disk::layout(recipes::disk(eve::LIVE, eve::DISK_SIZE, &parts, 0)?)?.write(&create(out)?)
 }
 
-/// The images of the cache, by their names in a yml.
+/// Finds images of the cache by their names in a yml.
 struct Cached<'c> {
     cache: Cache,
     arch: &'c str,

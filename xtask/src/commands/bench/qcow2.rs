@@ -1,4 +1,4 @@
-//! live.raw → live.qcow2 with our options of qemu-img, against `qemu-img convert -c` with its own.
+//! Measures converting live.raw to live.qcow2 with our options for qemu-img, against `qemu-img convert -c` with its defaults.
 
 use super::{
     inputs,
@@ -6,12 +6,12 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::Result;
-use child::{Tool, rivals};
+use child::Tool;
 use common::display::size;
 
 const ROUNDS: usize = 2;
 
-/// Best of some rounds each.
+/// Takes the best of [`ROUNDS`] rounds.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let raw = inputs::raw(setting)?;
     if let Err(missing) = setting.ctx.tools.find(Tool::QemuImg) {
@@ -19,7 +19,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let ours = || setting.part(&["qcow2"], &[&raw, &setting.fresh("ours.qcow2")?]);
-    let theirs = || Ok(rivals::convert(&setting.ctx.tools, &raw, &setting.fresh("theirs.qcow2")?)?.measure()?.0);
+    let theirs = || Ok(setting.rivals.convert(&raw, &setting.fresh("theirs.qcow2")?)?.measure()?.0);
     let rival = Rival { name: "qemu-img convert -c", tools: &[Tool::QemuImg], run: &theirs };
     let mut row = setting.compare("live.qcow2", ROUNDS, &ours, &rival, Budget::Ratio(0.2))?;
     let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());

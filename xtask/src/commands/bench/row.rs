@@ -1,18 +1,18 @@
-//! One measured line: what it cost us, what it cost the others, what it may cost; as text and as JSON.
+//! A row of the results: our cost, the cost of other tools, the budget; as text and as JSON.
 
 use child::usage::Usage;
 use common::display::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// What work cost. What was not measured is not there.
+/// The cost of work; none for a value that was not measured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// Of wall time.
+    /// Seconds of wall time.
     pub seconds: f64,
-    /// Seconds on all processors together.
+    /// Seconds of processor time, all processors together.
     pub cpu: Option<f64>,
-    /// Peak of the largest process, in bytes.
+    /// Peak memory of the largest process, in bytes.
     pub memory: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ impl From<Usage> for Cost {
 }
 
 impl Cost {
-    /// Wall time alone.
+    /// A cost of which only the wall time is known.
     #[must_use]
     pub fn of_seconds(seconds: f64) -> Self {
         Self { seconds, ..Self::default() }
@@ -46,48 +46,48 @@ impl Cost {
     }
 }
 
-/// What we are compared with.
+/// The other side of a comparison.
 #[derive(Clone, Debug)]
 pub enum Theirs {
-    /// Nothing does the same.
+    /// There is no other tool.
     Nobody,
-    /// These programs.
+    /// The tool's name and cost.
     Cost(&'static str, Cost),
-    /// They could not be measured, for this reason.
+    /// The tool's name, and why it could not be measured.
     Missing(&'static str, String),
 }
 
-/// What the budget allows.
+/// The most wall time that our side may take.
 #[derive(Clone, Copy, Debug)]
 pub enum Budget {
-    /// Anything.
+    /// No limit.
     None,
-    /// This part of what the others take.
+    /// This fraction of the other side's time.
     Ratio(f64),
-    /// So many seconds.
+    /// This many seconds.
     Seconds(f64),
 }
 
-/// The most memory of whatever makes an image, in bytes.
+/// The most memory that making an image may take, in bytes.
 pub const IMAGE_MEMORY: u64 = 256 << 20;
 
 /// A line of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What was done, to what.
+    /// What was measured.
     pub what: String,
-    /// What it cost us.
+    /// Our cost.
     pub ours: Cost,
-    /// What it cost the others.
+    /// The other side's cost.
     pub theirs: Theirs,
     /// The most wall time.
     pub budget: Budget,
-    /// The most memory.
+    /// The most memory in bytes; none for no limit.
     pub memory: Option<u64>,
 }
 
 impl Row {
-    /// Something that nobody else does and that has no budget.
+    /// A row without another side and without a budget.
     #[must_use]
     pub fn alone(what: String, ours: Cost) -> Self {
         Self { what, ours, theirs: Theirs::Nobody, budget: Budget::None, memory: None }
@@ -102,7 +102,7 @@ impl Row {
         }
     }
 
-    /// Whether it is within its budget; none when there is nothing to hold it against.
+    /// Whether our side is within its budgets; none without a budget, or if the other side was not measured.
     #[must_use]
     pub fn within(&self) -> Option<bool> {
         let time = match self.budget {
@@ -137,7 +137,7 @@ impl Row {
         [self.what.clone(), self.ours.to_text(), theirs, ratio, budget]
     }
 
-    /// For programs.
+    /// The row as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let theirs = match &self.theirs {
@@ -157,7 +157,7 @@ impl Row {
     }
 }
 
-/// All lines as a table for people, in Markdown's form.
+/// All rows as a Markdown table.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let head = ["what", "ours", "theirs", "ratio", "budget"].map(str::to_owned);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_held_against_time_and_memory() {
+    fn a_row_is_compared_with_its_time_and_memory_budgets() {
         let two = Theirs::Cost("t", Cost::of_seconds(2.0));
         assert_eq!(row(two.clone(), Budget::Ratio(0.5), None).within(), Some(true));
         assert_eq!(row(two.clone(), Budget::Ratio(0.4), None).within(), Some(false));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_what_is_missing_and_what_is_over() {
+    fn the_table_marks_missing_tools_and_exceeded_budgets() {
         let rows = [
             row(Theirs::Missing("tool", "it is not here".into()), Budget::None, Some(IMAGE_MEMORY)),
             row(Theirs::Cost("t", Cost::of_seconds(0.25)), Budget::Ratio(1.0), None),

@@ -1,38 +1,40 @@
-//! Where a benchmark runs: the tree, a folder to work in, and how two ways to one end are run side by side.
+//! What a benchmark gets: the tree, a folder to work in, and a function that runs our side and the other side in turn.
 
 use super::row::{Budget, Row, Theirs};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::{Cmd, Tool, interrupt, rivals, usage::Usage};
+use child::{Cmd, Tool, interrupt, rivals::Rivals, usage::Usage};
 use std::path::{Path, PathBuf};
 
-/// What every benchmark gets.
+/// The setting of a benchmark.
 pub struct Setting<'c> {
     /// The tree and its knobs.
     pub ctx: &'c Ctx,
-    /// An empty folder on the disk that builds use, gone afterwards.
+    /// The command lines that we compare ourselves with.
+    pub rivals: Rivals<'c>,
+    /// An empty folder on the disk that builds use; removed after the benchmark.
     pub folder: PathBuf,
-    /// Whether the slow ones and those that need the network run.
+    /// Whether to measure also what is slow or needs the network.
     pub cold: bool,
-    /// A checkout of lf-edge/eve, if there is one.
+    /// A checkout of lf-edge/eve.
     pub eve: Option<PathBuf>,
 }
 
 /// A measured action.
 pub type Action<'a> = &'a dyn Fn() -> Result<Usage>;
 
-/// Others who do the same.
+/// The other side of a comparison.
 pub struct Rival<'a> {
-    /// As a person would say it: `tar x + mksquashfs`.
+    /// Its name in the table: `tar x + mksquashfs`.
     pub name: &'static str,
-    /// What of it may be missing.
+    /// The tools that it needs and this machine may lack.
     pub tools: &'a [Tool],
-    /// Does it.
+    /// Runs it.
     pub run: Action<'a>,
 }
 
 impl Setting<'_> {
-    /// A file or folder of this benchmark, not there yet.
+    /// The path of a file or folder of this benchmark; removes an existing one.
     pub fn fresh(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
@@ -51,10 +53,10 @@ impl Setting<'_> {
         Ok(path)
     }
 
-    /// This program again on `root`, with the caches and the knobs that we have.
+    /// xtask on the tree `root`, with our caches and knobs.
     pub fn ourselves(&self, root: &Path) -> Result<Cmd> {
         let ctx = self.ctx;
-        let mut cmd = rivals::ourselves(&ctx.tools, root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
+        let mut cmd = self.rivals.ourselves(root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
         for (name, value) in
             [("DEBIAN_MIRROR", &ctx.knobs.host.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.host.debian_security_mirror)]
         {
@@ -65,14 +67,14 @@ impl Setting<'_> {
         Ok(cmd.env("HV", &ctx.knobs.image.hv).env("ZARCH", ctx.knobs.image.arch.as_str()))
     }
 
-    /// Our part of a comparison in a process of its own, see `part`.
+    /// Measures our side of a comparison in a process of its own, see `part`.
     pub fn part(&self, words: &[&str], paths: &[&Path]) -> Result<Usage> {
         let cmd = self.ourselves(&self.ctx.root)?.args(["bench", "--part"]).args(words).args(paths);
         Ok(cmd.measure()?.0)
     }
 
-    /// Runs ours and theirs in turn, `rounds` times; the best of each counts. When theirs cannot run, that is said loudly
-    /// and in the row.
+    /// Runs both sides in turn, `rounds` times, and takes the best time of each. If the other side cannot run, prints SKIPPED and
+    /// puts the reason into the row.
     pub fn compare(&self, what: &str, rounds: usize, ours: Action<'_>, rival: &Rival<'_>, budget: Budget) -> Result<Row> {
         let absent = rival.tools.iter().find_map(|tool| self.ctx.tools.find(*tool).err());
         let mut failed = absent.map(|missing| format!("`{}` is not on this machine", missing.tool.info().name));
@@ -95,7 +97,7 @@ impl Setting<'_> {
                 Theirs::Missing(rival.name, why.lines().next().unwrap_or_default().to_owned())
             }
         };
-        let ours = best_of_ours.context("something is measured at least once")?;
+        let ours = best_of_ours.context("at least one round is measured")?;
         Ok(Row { what: what.to_owned(), ours: ours.into(), theirs, budget, memory: None })
     }
 }

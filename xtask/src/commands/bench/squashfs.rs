@@ -1,4 +1,4 @@
-//! rootfs.tar → rootfs.img, against unpacking the tar and mksquashfs with the same compressor and block size.
+//! Measures packing rootfs.tar into rootfs.img, against unpacking the tar and mksquashfs with the same compressor and block size.
 
 use super::{
     inputs,
@@ -6,21 +6,20 @@ use super::{
     setting::{Rival, Setting},
 };
 use anyhow::Result;
-use child::{Tool, rivals};
+use child::Tool;
 use common::display::size;
 
-/// Once each: a minute's work needs no second look.
+/// Runs one round for each compressor: a round takes about a minute, so noise matters little.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let tar = inputs::tar(setting)?;
     let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
     let mut rows = Vec::new();
     for compressor in ["xz", "gzip"] {
-        let tools = &setting.ctx.tools;
         let ours = || setting.part(&["squashfs", compressor], &[&tar, &setting.fresh("ours.squash")?]);
         let theirs = || {
             let tree = setting.fresh_folder("tree")?;
-            let unpacked = rivals::unpack(tools, &tar, &tree)?.measure()?.0;
-            let packed = rivals::mksquashfs(tools, &tree, compressor, &setting.fresh("theirs.squash")?)?.measure()?.0;
+            let unpacked = setting.rivals.unpack(&tar, &tree)?.measure()?.0;
+            let packed = setting.rivals.mksquashfs(&tree, compressor, &setting.fresh("theirs.squash")?)?.measure()?.0;
             Ok(unpacked.then(packed))
         };
         let rival = Rival { name: "tar x + mksquashfs", tools: &[Tool::Mksquashfs], run: &theirs };

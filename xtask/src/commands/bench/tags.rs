@@ -1,15 +1,15 @@
-//! The tags of all packages from four runs of git, against asking git about each package, as linuxkit does.
+//! Measures computing the tags of all packages (at most four git processes), against linuxkit's way: two git processes per package.
 
 use super::{
     row::{Budget, Row},
     setting::{Rival, Setting},
 };
 use anyhow::Result;
-use child::{Tool, rivals, usage::Usage};
+use child::{Tool, usage::Usage};
 
 const ROUNDS: usize = 3;
 
-/// Best of some rounds each. No budget: the ratio is one over the number of packages, more or less.
+/// Takes the best of [`ROUNDS`] rounds. There is no budget: the ratio depends on the number of packages.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let ctx = setting.ctx;
     let names = ctx.tree()?.package_names()?;
@@ -17,7 +17,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let theirs = || {
         let mut sum = Usage::default();
         for name in &names {
-            for cmd in rivals::git_of_package(&ctx.tools, &ctx.root, &ctx.profile.packages.folder.join(name))? {
+            for cmd in setting.rivals.git_of_package(&ctx.root, &ctx.profile.packages.folder.join(name))? {
                 sum = sum.then(cmd.measure()?.0);
             }
         }

@@ -1,15 +1,14 @@
-//! `build-tools` and `gosources`: the tools that the tree pins, built from source.
+//! `build-tools` and `gosources`: build the tools that the tree pins from source.
 
-use crate::commands::Run;
 use anyhow::Result;
 use checkout::context::Ctx;
 use helpers::build_tools::{ToolSettings, build_tools};
 use knobs::{GoKnobs, ToolKnobs};
 
-/// `build-tools [NAME…]`.
+/// The tools to build.
 #[derive(clap::Args)]
 pub struct BuildTools {
-    /// tools to build; all that are built from a commit when none is named
+    /// tools to build [default: all that are built from a commit]
     #[arg(value_name = "NAME", num_args = 0..)]
     names: Vec<String>,
     #[command(flatten)]
@@ -18,23 +17,21 @@ pub struct BuildTools {
     go: GoKnobs,
 }
 
-impl Run for BuildTools {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        build_tools(ctx, &ToolSettings { tools: &self.tools, go: &self.go }, &self.names)
-    }
+/// `build-tools`.
+pub fn run(ctx: &Ctx, BuildTools { names, tools, go }: BuildTools) -> Result<()> {
+    build_tools(ctx, &ToolSettings { tools: &tools, go: &go }, &names)
+}
+
+/// The knobs of a command that builds tools.
+#[derive(clap::Args)]
+pub struct ToolOptions {
+    #[command(flatten)]
+    pub tools: ToolKnobs,
+    #[command(flatten)]
+    pub go: GoKnobs,
 }
 
 /// `gosources`.
-#[derive(clap::Args)]
-pub struct GoSources {
-    #[command(flatten)]
-    tools: ToolKnobs,
-    #[command(flatten)]
-    go: GoKnobs,
-}
-
-impl Run for GoSources {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        build_tools(ctx, &ToolSettings { tools: &self.tools, go: &self.go }, &["go-sources-and-licenses".to_owned()])
-    }
+pub fn build_go_sources(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> Result<()> {
+    build_tools(ctx, &ToolSettings { tools: &tools, go: &go }, &["go-sources-and-licenses".to_owned()])
 }

@@ -1,7 +1,6 @@
-//! Images of linuxkit's cache as files, and in docker.
+//! Export images from linuxkit's cache to files and to docker.
 
 use super::run_all;
-use crate::commands::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{docker, linuxkit::Linuxkit};
@@ -15,20 +14,11 @@ fn linuxkit(ctx: &Ctx) -> Linuxkit {
 }
 
 /// `cache-export IMAGE=… OUTFILE=… [IMAGE_NAME=…]`.
-#[derive(clap::Args)]
-pub struct Export {
-    #[command(flatten)]
-    knobs: ExportKnobs,
-}
-
-impl Run for Export {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let missing = |name: &str| usage(format!("{name} is not set\nhint: cache-export IMAGE=lfedge/eve-grub:TAG OUTFILE=grub.tar"));
-        let ExportKnobs { image, outfile, image_name } = self.knobs;
-        let (image, out) = (image.ok_or_else(|| missing("IMAGE"))?, outfile.ok_or_else(|| missing("OUTFILE"))?);
-        let out = std::path::absolute(&out).with_context(|| format!("OUTFILE={}", out.display()))?;
-        export_to(ctx, &image, image_name.as_deref(), &out)
-    }
+pub fn export(ctx: &Ctx, ExportKnobs { image, outfile, image_name }: ExportKnobs) -> Result<()> {
+    let missing = |name: &str| usage(format!("{name} is not set\nhint: cache-export IMAGE=lfedge/eve-grub:TAG OUTFILE=grub.tar"));
+    let (image, out) = (image.ok_or_else(|| missing("IMAGE"))?, outfile.ok_or_else(|| missing("OUTFILE"))?);
+    let out = std::path::absolute(&out).with_context(|| format!("OUTFILE={}", out.display()))?;
+    export_to(ctx, &image, image_name.as_deref(), &out)
 }
 
 fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<()> {
@@ -36,7 +26,7 @@ fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<(
         return run_all(ctx, [linuxkit(ctx).export_command(image, name, out)?]);
     }
     if name.is_some() {
-        bail!("the native engine exports an image under its own name\nhint: leave IMAGE_NAME away, or give --engine linuxkit");
+        bail!("the native engine cannot rename an image that it exports\nhint: omit IMAGE_NAME, or give --engine linuxkit");
     }
     if ctx.globals.dry_run {
         println!("export {image} to {}", out.display());
@@ -48,25 +38,24 @@ fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<(
     pending.commit()
 }
 
-/// export an image of the cache and load it into docker
+/// The images to load.
 #[derive(clap::Args)]
 pub struct Load {
-    /// packages of the tree; without one, IMAGE=… names any image
+    /// packages of the tree [default: the image of IMAGE=…]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
     #[command(flatten)]
     knobs: ExportKnobs,
 }
 
-impl Run for Load {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        if self.packages.is_empty() {
-            let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
-            let image = self.knobs.image.ok_or_else(|| usage(format!("neither a package nor IMAGE is named\nhint: {hint}")))?;
-            return load_image(ctx, &image);
-        }
-        load_packages(ctx, &self.packages)
+/// `cache-export-docker-load`.
+pub fn load(ctx: &Ctx, Load { packages, knobs }: Load) -> Result<()> {
+    if packages.is_empty() {
+        let hint = "cache-export-docker-load PACKAGE, or IMAGE=lfedge/eve-grub:TAG";
+        let image = knobs.image.ok_or_else(|| usage(format!("neither a package nor IMAGE is given\nhint: {hint}")))?;
+        return load_image(ctx, &image);
     }
+    load_packages(ctx, &packages)
 }
 
 /// `cache-export-docker-load-all`.
@@ -76,7 +65,7 @@ pub fn load_all(ctx: &Ctx) -> Result<()> {
     load_packages(ctx, names)
 }
 
-/// Loads the images of packages that are in the cache, and names the others.
+/// Loads the packages' images into docker, and prints which are not in the cache.
 fn load_packages(ctx: &Ctx, names: &[String]) -> Result<()> {
     let tree = ctx.tree()?;
     let by_linuxkit = ctx.capabilities().linuxkit_keeps_images();

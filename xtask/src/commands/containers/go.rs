@@ -1,7 +1,6 @@
-//! Verbs that run in the container with the tree's Go.
+//! Verbs that run in the Go builder, the container in which the tree's Go code is built.
 
 use super::wants_containers;
-use crate::commands::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::go_builder::InBuilder;
@@ -11,7 +10,7 @@ use knobs::{GoKnobs, ProtoKnobs};
 use std::path::{Path, PathBuf};
 
 const MODULE: &str = "github.com/lf-edge/eve/pkg/pillar";
-/// The module path at which the builder mounts sources that are no module.
+/// The path at which the builder mounts sources that are not a Go module.
 const NO_MODULE: &str = "dummy";
 
 fn run(ctx: &Ctx, knobs: &GoKnobs, what: &InBuilder<'_>) -> Result<()> {
@@ -30,20 +29,8 @@ fn in_pillar<'r>(ctx: &Ctx, step: &'r str, script: &'r str, module: &'r str) -> 
     InBuilder { step, script, sources: ctx.root.join("pkg/pillar"), module, bin: None, interactive: false }
 }
 
-/// `test-pillar`: runs the tests of pkg/pillar.
-#[derive(clap::Args)]
-pub struct TestPillar {
-    #[command(flatten)]
-    go: GoKnobs,
-}
-
-impl Run for TestPillar {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        test_pillar(ctx, &self.go)
-    }
-}
-
-fn test_pillar(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
+/// `test-pillar`.
+pub fn test_pillar(ctx: &Ctx, knobs: GoKnobs) -> Result<()> {
     wants_containers(ctx, "test-pillar")?;
     let results = format!("/eve/dist/{}/results", ctx.knobs.image.arch);
     let script = format!("gotestsum --jsonfile {results}.json --junitfile {results}.xml");
@@ -51,16 +38,11 @@ fn test_pillar(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
         check_patches(ctx)?;
         std::fs::create_dir_all(ctx.dist().arch(ctx.knobs.image.arch))?;
     }
-    run(ctx, knobs, &in_pillar(ctx, "testing pillar", &script, MODULE))
+    run(ctx, &knobs, &in_pillar(ctx, "testing pillar", &script, MODULE))
 }
 
-/// `test-images-patches`.
-pub fn test_patches(ctx: &Ctx) -> Result<()> {
-    check_patches(ctx)
-}
-
-/// Every patch of the root file system's template, applied to it in memory.
-fn check_patches(ctx: &Ctx) -> Result<()> {
+/// `test-images-patches`: applies every patch of the root file system's template in memory.
+pub fn check_patches(ctx: &Ctx) -> Result<()> {
     let template = &ctx.profile.templates.rootfs;
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
     for hv in &ctx.profile.tree.hypervisors {
@@ -72,7 +54,7 @@ fn check_patches(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// run a target of pkg/pillar's own Makefile
+/// The target to run.
 #[derive(clap::Args)]
 pub struct Pillar {
     /// a target of pkg/pillar/Makefile
@@ -81,30 +63,20 @@ pub struct Pillar {
     go: GoKnobs,
 }
 
-impl Run for Pillar {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let target = self.target;
-        if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-            return Err(usage(format!("`{target}` is no make target")));
-        }
-        run(ctx, &self.go, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
+/// `pillar`.
+pub fn make_pillar(ctx: &Ctx, Pillar { target, go }: Pillar) -> Result<()> {
+    if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+        return Err(usage(format!("`{target}` is no make target")));
     }
+    run(ctx, &go, &in_pillar(ctx, "running pillar's make", &format!("make {target}"), NO_MODULE))
 }
 
-/// `shell`: opens a shell in the Go builder.
-#[derive(clap::Args)]
-pub struct Shell {
-    #[command(flatten)]
-    go: GoKnobs,
+/// `shell`.
+pub fn open_shell(ctx: &Ctx, knobs: GoKnobs) -> Result<()> {
+    run(ctx, &knobs, &InBuilder { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
 }
 
-impl Run for Shell {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        run(ctx, &self.go, &InBuilder { interactive: true, ..in_pillar(ctx, "running a shell", "bash", MODULE) })
-    }
-}
-
-/// generate the API's sources from its protobuf definitions
+/// The sources to generate.
 #[derive(clap::Args)]
 pub struct Proto {
     /// go or python [default: all of PROTO_LANGS, and the diagram]
@@ -116,21 +88,20 @@ pub struct Proto {
     go: GoKnobs,
 }
 
-impl Run for Proto {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let all = self.languages.is_empty();
-        let languages = if all { self.proto.languages.split_whitespace().map(str::to_owned).collect() } else { self.languages };
-        for language in &languages {
-            generate(ctx, &self.go, language)?;
-        }
-        if all {
-            diagram(ctx, &self.go)?;
-        }
-        Ok(())
+/// `proto`.
+pub fn generate_all(ctx: &Ctx, Proto { languages, proto, go }: Proto) -> Result<()> {
+    let all = languages.is_empty();
+    let languages = if all { proto.languages.split_whitespace().map(str::to_owned).collect() } else { languages };
+    for language in &languages {
+        generate(ctx, &go, language)?;
     }
+    if all {
+        draw_diagram(ctx, go)?;
+    }
+    Ok(())
 }
 
-/// The API's sources in one language: what was generated before goes first.
+/// Replaces the API's sources in one language by newly generated ones.
 fn generate(ctx: &Ctx, knobs: &GoKnobs, language: &str) -> Result<()> {
     wants_containers(ctx, "proto")?;
     let options = match language {
@@ -178,37 +149,17 @@ fn move_folders(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `proto-vendor`: updates the vendored API in pkg/pillar.
-#[derive(clap::Args)]
-pub struct ProtoVendor {
-    #[command(flatten)]
-    go: GoKnobs,
+/// `proto-vendor`.
+pub fn vendor(ctx: &Ctx, knobs: GoKnobs) -> Result<()> {
+    let script = "cd pkg/pillar ; go mod vendor";
+    let sources = ctx.root.clone();
+    run(ctx, &knobs, &InBuilder { step: "vendoring the API", script, sources, module: "proto", bin: None, interactive: false })
 }
 
-impl Run for ProtoVendor {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let script = "cd pkg/pillar ; go mod vendor";
-        let sources = ctx.root.clone();
-        run(ctx, &self.go, &InBuilder { step: "vendoring the API", script, sources, module: "proto", bin: None, interactive: false })
-    }
-}
-
-/// `proto-diagram`: draws the API.
-#[derive(clap::Args)]
-pub struct ProtoDiagram {
-    #[command(flatten)]
-    go: GoKnobs,
-}
-
-impl Run for ProtoDiagram {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        diagram(ctx, &self.go)
-    }
-}
-
-fn diagram(ctx: &Ctx, knobs: &GoKnobs) -> Result<()> {
+/// `proto-diagram`.
+pub fn draw_diagram(ctx: &Ctx, knobs: GoKnobs) -> Result<()> {
     let script = "/usr/local/bin/protodot -inc /usr/include -src ./api/proto/config/devconfig.proto -output devconfig \
                   && cp ~/protodot/generated/devconfig.* ./api/images && dot ./api/images/devconfig.dot -Tpng -o ./api/images/devconfig.png";
     let sources = ctx.root.clone();
-    run(ctx, knobs, &InBuilder { step: "drawing the API", script, sources, module: "api", bin: None, interactive: false })
+    run(ctx, &knobs, &InBuilder { step: "drawing the API", script, sources, module: "api", bin: None, interactive: false })
 }

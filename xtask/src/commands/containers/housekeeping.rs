@@ -1,20 +1,20 @@
-//! Verbs that list and remove old docker images, and that check the whole tree.
+//! Verbs that list and remove old docker images, and `yetus`, which checks the whole tree.
 
 use super::{run_all, wants_containers};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::docker;
-use helpers::old_images::{Options, find_old_images};
+use helpers::old_images::find_old_images;
 
 /// `docker-old-images`.
 pub fn old_images(ctx: &Ctx) -> Result<()> {
-    println!("{}", find_old_images(ctx, &Options::default())?.join(" "));
+    println!("{}", find_old_images(ctx, &[])?.join(" "));
     Ok(())
 }
 
-/// `docker-image-clean`: never an image that is the only one of its name.
+/// `docker-image-clean`: keeps an image that is the only one of its name.
 pub fn clean_images(ctx: &Ctx) -> Result<()> {
-    let ids = find_old_images(ctx, &Options::default())?;
+    let ids = find_old_images(ctx, &[])?;
     if ids.is_empty() {
         println!("docker has no old images of this tree");
         return Ok(());

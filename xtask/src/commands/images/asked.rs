@@ -1,4 +1,4 @@
-//! Runs a helper (makeflash, makeiso …) on files from the command line: its steps are always executed, and never stamped.
+//! Runs a helper (makeflash, makeiso …) on files from the command line: its steps always run, and leave no stamps.
 
 use crate::commands::build;
 use anyhow::Result;
@@ -11,12 +11,12 @@ use std::{
     time::Instant,
 };
 
-/// What is to be made, in order.
+/// The steps of a helper, in order.
 pub struct Asked<'c> {
     ctx: &'c Ctx,
-    /// The tree, for versions, times and tags.
+    /// The tree, from which versions, times and tags come.
     pub tree: Checkout,
-    /// What the tree must build before.
+    /// The plan of the tool images that must be built first.
     before: Plan,
     nodes: Vec<Node>,
 }
@@ -26,17 +26,17 @@ impl<'c> Asked<'c> {
         Ok(Self { ctx, tree: ctx.tree()?, before: Plan::default(), nodes: Vec::new() })
     }
 
-    /// Seconds since the epoch for all that is made.
+    /// Unix timestamp of everything in the images.
     pub fn epoch(&self) -> i64 {
         self.tree.epoch()
     }
 
-    /// Where files are put that nobody asked for.
+    /// The folder for temporary results.
     pub fn scratch(&self) -> PathBuf {
         self.ctx.layout(&self.tree).scripts()
     }
 
-    /// The tool image for an engine that works in containers. Where no registry has it, it is built first.
+    /// The tool image `package`, if the engine uses containers. Plans its build first if no registry has it.
     pub fn tool(&mut self, package: &str) -> Result<Option<ImageRef>> {
         let can = self.ctx.capabilities();
         if !can.tools_run_in_containers {
@@ -49,7 +49,7 @@ impl<'c> Asked<'c> {
         Ok(Some(ImageRef { reference: self.tree.package(package)?.plain, arch: self.ctx.knobs.host_arch }))
     }
 
-    /// Adds a step with the name `name`. What it makes is removed when it fails, unless `out` is a device or was there before.
+    /// Adds a step with the name `name`. If it fails, its output is removed, unless `out` is a device or existed before.
     pub fn add(&mut self, name: &'static str, step: impl Into<Step>, out: &Path) {
         let step = step.into();
         let is_device = out.metadata().is_ok_and(|metadata| !metadata.is_file());
@@ -57,7 +57,7 @@ impl<'c> Asked<'c> {
         self.nodes.push(Node { id: NodeId::Asked(name), step, inputs: vec![], needs: vec![], outputs });
     }
 
-    /// Makes it all; `out` is what the person asked for.
+    /// Runs all steps, and prints the size of their result `out`.
     pub fn make(self, out: &Path) -> Result<()> {
         let Self { ctx, tree, before, nodes } = self;
         if ctx.globals.dry_run {

@@ -1,8 +1,7 @@
-//! Verbs about one device: its installer, the configuration that adam gives it, and the stand-in for its zboot.
+//! Verbs about one device: make its installer, read and set its configuration in adam, answer like its zboot.
 
 use super::required;
 use crate::commands::paths::absolute_path;
-use crate::commands::{Run, RunAnywhere};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::environment::Environment;
@@ -18,7 +17,7 @@ const INSTALLER: &str = "eve-gen-single-use-installer -t TAG -o OUT [-c CONTROLL
                          for example: cargo xtask eve-gen-single-use-installer -t 8.5.1-kvm-amd64 -s 123456789 -b config.pb -o installer.raw";
 const ADAM: &str = "adam getconf|setconf FILE|logs|info [--uuid UUID], for example: cargo xtask adam setconf config.json";
 
-/// make an installer for one device from a published lfedge/eve image
+/// The installer to make.
 #[derive(clap::Args)]
 pub struct SingleUseInstaller {
     /// the controller's domain name [default: the image's]
@@ -27,7 +26,7 @@ pub struct SingleUseInstaller {
     /// the tag of lfedge/eve: VERSION-HV-ARCH
     #[arg(short = 't')]
     tag: Option<String>,
-    /// the device's soft serial number; without it the installer invents one and writes it into INVENTORY
+    /// the device's soft serial number; without it the installer makes one up and writes it to the INVENTORY partition
     #[arg(short = 's')]
     serial: Option<String>,
     /// the onboarding certificate, PEM [default: the image's]
@@ -36,7 +35,7 @@ pub struct SingleUseInstaller {
     /// the certificate's key, PEM
     #[arg(short = 'k', value_parser = path_or_empty)]
     key: Option<PathBuf>,
-    /// a BootstrapConfig in protobuf's binary form
+    /// a BootstrapConfig message, protobuf binary
     #[arg(short = 'b', value_parser = path_or_empty)]
     config: Option<PathBuf>,
     /// the installer to write
@@ -48,7 +47,7 @@ pub struct SingleUseInstaller {
 }
 
 impl SingleUseInstaller {
-    /// The scripts around this one pass empty words for what they do not set.
+    /// The options. Empty words count as missing: other scripts call this one with them.
     fn options(self) -> Result<single_use_installer::Options> {
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
@@ -63,10 +62,9 @@ impl SingleUseInstaller {
     }
 }
 
-impl Run for SingleUseInstaller {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        single_use_installer::make_single_use_installer(ctx, &self.options()?)
-    }
+/// `eve-gen-single-use-installer`.
+pub fn make_single_use_installer(ctx: &Ctx, arguments: SingleUseInstaller) -> Result<()> {
+    single_use_installer::make_single_use_installer(ctx, &arguments.options()?)
 }
 
 fn path_or_empty(text: &str) -> std::io::Result<PathBuf> {
@@ -89,46 +87,42 @@ enum What {
     Info,
 }
 
-/// talk to an adam that runs together with EVE
+/// What to ask adam.
 #[derive(clap::Args)]
 pub struct Adam {
-    /// what to print, or setconf to set the device's configuration
+    /// what to print; setconf sets the device's configuration
     #[arg(value_name = "getconf|setconf|logs|info", hide_possible_values = true)]
     what: Option<What>,
-    /// the configuration for setconf
+    /// the file with the configuration, for setconf
     #[arg(value_parser = absolute_path)]
     file: Option<PathBuf>,
-    /// the device, if adam knows several
+    /// the device, needed if adam knows several
     #[arg(long)]
     uuid: Option<String>,
 }
 
-impl Run for Adam {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let request = match (self.what, self.file) {
-            (Some(What::Setconf), Some(file)) => AdamRequest::SetConfig(file),
-            (Some(What::Getconf), None) => AdamRequest::GetConfig,
-            (Some(What::Logs), None) => AdamRequest::Logs,
-            (Some(What::Info), None) => AdamRequest::Info,
-            _ => return Err(usage(format!("usage: {ADAM}"))),
-        };
-        adam::ask_adam(ctx, &adam::Options { request, uuid: self.uuid })
-    }
+/// `adam`.
+pub fn ask_adam(ctx: &Ctx, Adam { what, file, uuid }: Adam) -> Result<()> {
+    let request = match (what, file) {
+        (Some(What::Setconf), Some(file)) => AdamRequest::SetConfig(file),
+        (Some(What::Getconf), None) => AdamRequest::GetConfig,
+        (Some(What::Logs), None) => AdamRequest::Logs,
+        (Some(What::Info), None) => AdamRequest::Info,
+        _ => return Err(usage(format!("usage: {ADAM}"))),
+    };
+    adam::ask_adam(ctx, &request, uuid)
 }
 
-/// `fake-zboot` takes any words that zboot takes.
+/// Any words that zboot takes; all are ignored.
 #[derive(clap::Args)]
 pub struct FakeZboot {
     /// words for zboot
     #[arg(value_name = "WORD", num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<String>,
+    _words: Vec<String>,
 }
 
-impl RunAnywhere for FakeZboot {
-    /// Prints the answer of a machine that runs from its first root file system, whatever the words.
-    fn run(self, _: &Environment) -> Result<()> {
-        drop(self.words);
-        println!("IMGA");
-        Ok(())
-    }
+/// `fake-zboot`: prints the answer of a machine that runs from its first root file system.
+pub fn fake_zboot(_: &Environment, _: FakeZboot) -> Result<()> {
+    println!("IMGA");
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! `makeflash` and `makeverification`: the parts in a folder to a disk.
+//! `makeflash` and `makeverification`: make a disk from the parts in a folder.
 
 use super::{asked::Asked, folder, required};
-use crate::commands::{Run, paths::absolute_path};
+use crate::commands::paths::absolute_path;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
@@ -11,14 +11,13 @@ use std::path::{Path, PathBuf};
 
 const USAGE: &str = "makeflash [-C MIB] PARTS OUT [PARTITION…], for example: cargo xtask makeflash -C 350 dist/amd64/current/installer live.raw efi conf imga";
 
-// Not a doc comment: clap would take it as the help of both verbs.
-// The arguments of both verbs.
+/// The arguments of both verbs.
 #[derive(clap::Args)]
-struct DiskArguments {
-    /// the size of a new disk; without it OUT must exist, and keeps its size
+pub struct DiskArguments {
+    /// the size of a new disk [default: OUT must exist and keeps its size]
     #[arg(short = 'C', value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     mebibytes: Option<u64>,
-    /// a folder with rootfs.img, config.img, persist.img and what else the partitions hold
+    /// a folder with rootfs.img, config.img, persist.img and the other parts of the partitions
     parts: Option<PathBuf>,
     /// the disk to write
     #[arg(value_parser = absolute_path)]
@@ -28,30 +27,14 @@ struct DiskArguments {
     partitions: Vec<String>,
 }
 
-/// make a disk from the parts in a folder
-#[derive(clap::Args)]
-pub struct MakeFlash {
-    #[command(flatten)]
-    disk: DiskArguments,
+/// `makeflash`.
+pub fn make_flash(ctx: &Ctx, disk: DiskArguments) -> Result<()> {
+    make(ctx, disk, USAGE, "mkimage-raw-efi")
 }
 
-impl Run for MakeFlash {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        make(ctx, self.disk, USAGE, "mkimage-raw-efi")
-    }
-}
-
-/// make a disk that installs and checks, from the parts in a folder
-#[derive(clap::Args)]
-pub struct MakeVerification {
-    #[command(flatten)]
-    disk: DiskArguments,
-}
-
-impl Run for MakeVerification {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        make(ctx, self.disk, &USAGE.replace("makeflash", "makeverification"), "mkverification-raw-efi")
-    }
+/// `makeverification`.
+pub fn make_verification(ctx: &Ctx, disk: DiskArguments) -> Result<()> {
+    make(ctx, disk, &USAGE.replace("makeflash", "makeverification"), "mkverification-raw-efi")
 }
 
 fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<()> {
@@ -85,7 +68,8 @@ fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<(
     asked.make(&out)
 }
 
-/// What the disk is for, which says how much of the folder it takes. Another tree's tool image may know more kinds than `strict` takes.
+/// The purpose of a disk with these partitions, which decides how much of the folder goes onto it. With `strict`, fails on partitions
+/// that we do not know; another tree's tool image may know them.
 fn kind(words: &[String], strict: bool) -> Result<DiskKind> {
     let mut kinds = Vec::new();
     for word in words.iter().flat_map(|word| word.split_whitespace()) {
@@ -104,11 +88,11 @@ fn kind(words: &[String], strict: bool) -> Result<DiskKind> {
     })
 }
 
-/// The size in bytes of the disk that is there.
+/// The size in bytes of an existing disk.
 pub(super) fn present_size(out: &Path, help: &str) -> Result<u64> {
     match out.metadata() {
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => Ok(metadata.len()),
-        Ok(metadata) if !metadata.is_file() => Err(usage(format!("`{}` is no file that a disk could be", out.display()))),
-        _ => Err(usage(format!("`{}` is not there yet: its size is needed, -C MIB\nhint: usage: {help}", out.display()))),
+        Ok(metadata) if !metadata.is_file() => Err(usage(format!("`{}` is not a regular file", out.display()))),
+        _ => Err(usage(format!("`{}` does not exist: give its size, -C MIB\nhint: usage: {help}", out.display()))),
     }
 }

@@ -1,7 +1,7 @@
-//! `makeiso` and `makenet`: the parts in a folder to an ISO, or to a tar for a netboot.
+//! `makeiso` and `makenet`: make an ISO, or a tar for a netboot, from the parts in a folder.
 
 use super::{asked::Asked, folder, required};
-use crate::commands::{Run, paths::absolute_path};
+use crate::commands::paths::absolute_path;
 use anyhow::Result;
 use checkout::context::Ctx;
 use clap::ValueEnum;
@@ -17,7 +17,7 @@ enum Kind {
     Installer,
 }
 
-/// make an ISO from the parts in a folder
+/// The arguments of `makeiso`.
 #[derive(clap::Args)]
 pub struct MakeIso {
     /// a folder with EFI/ and all other files of the ISO
@@ -30,22 +30,20 @@ pub struct MakeIso {
     kind: Option<Kind>,
 }
 
-impl Run for MakeIso {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let parts = folder(&required(self.parts, ISO)?, ISO)?;
-        let out = required(self.out, ISO)?;
-        let kind = match self.kind {
-            None => IsoKind::Plain,
-            Some(Kind::Installer) => IsoKind::Installer,
-        };
-        let mut asked = Asked::new(ctx)?;
-        let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
-        asked.add("iso", steps::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
-        asked.make(&out)
-    }
+/// `makeiso`.
+pub fn make_iso(ctx: &Ctx, MakeIso { parts, out, kind }: MakeIso) -> Result<()> {
+    let (parts, out) = (folder(&required(parts, ISO)?, ISO)?, required(out, ISO)?);
+    let kind = match kind {
+        None => IsoKind::Plain,
+        Some(Kind::Installer) => IsoKind::Installer,
+    };
+    let mut asked = Asked::new(ctx)?;
+    let (epoch, tool) = (asked.epoch(), asked.tool("mkimage-iso-efi")?);
+    asked.add("iso", steps::MakeIso { kind, tar: None, parts, epoch, out: out.clone(), tool }, &out);
+    asked.make(&out)
 }
 
-/// make a tar for a netboot from the parts in a folder
+/// The arguments of `makenet`.
 #[derive(clap::Args)]
 pub struct MakeNet {
     /// a folder with kernel, initrd.img, installer.img, rootfs.img, config.img, persist.img, ipxe.efi.cfg
@@ -55,13 +53,11 @@ pub struct MakeNet {
     out: Option<PathBuf>,
 }
 
-impl Run for MakeNet {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let parts = folder(&required(self.parts, NET)?, NET)?;
-        let out = required(self.out, NET)?;
-        let mut asked = Asked::new(ctx)?;
-        let epoch = asked.epoch();
-        asked.add("net", steps::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
-        asked.make(&out)
-    }
+/// `makenet`.
+pub fn make_net(ctx: &Ctx, MakeNet { parts, out }: MakeNet) -> Result<()> {
+    let (parts, out) = (folder(&required(parts, NET)?, NET)?, required(out, NET)?);
+    let mut asked = Asked::new(ctx)?;
+    let epoch = asked.epoch();
+    asked.add("net", steps::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
+    asked.make(&out)
 }

@@ -1,5 +1,5 @@
-//! The old helper scripts that make or read images: their arguments. What makes an image is an action of the plan without the
-//! plan around it, so both engines do it with the code that targets run. What reads one is in the crate `helpers`.
+//! The arguments of the old helper scripts that make or read images. Images are made by the same engine steps as in a build; the crate
+//! `helpers` reads them.
 
 mod asked;
 mod config;
@@ -10,40 +10,46 @@ mod machine_disks;
 mod rootfs;
 mod stick;
 
-use super::{Verb, anywhere, verb};
+use super::{Run, Verb, anywhere, verb};
 use anyhow::Result;
 use common::error::usage;
 use std::path::{Path, PathBuf};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<rootfs::MakeRootfs>("makerootfs", "make rootfs.tar from a yml, or rootfs.img from a yml or a tar"),
-    verb::<disk::MakeFlash>("makeflash", "make a disk from the parts in a folder"),
-    verb::<disk::MakeVerification>("makeverification", "make a disk that installs and checks, from the parts in a folder"),
-    verb::<config::MakeConfig>("makeconfig", "make config.img from files"),
-    verb::<installer::MakeIso>("makeiso", "make an ISO from the parts in a folder"),
-    verb::<installer::MakeNet>("makenet", "make a tar for a netboot from the parts in a folder"),
-    verb::<stick::MakeUsbConf>("makeusbconf", "make a USB stick for a device's port configuration or its dumps"),
-    verb::<machine_disks::ParallelsDisk>("parallels-disk", "write the description of a disk in its Parallels bundle"),
-    verb::<machine_disks::ExtractPersist>("extract-persist", "take /persist out of a disk, without mounting it"),
-    verb::<machine_disks::ExtractVerificationInfo>(
+    verb("makerootfs", "make rootfs.tar from a yml, or rootfs.img from a yml or a tar", &Run(rootfs::run)),
+    verb("makeflash", "make a disk from the parts in a folder", &Run(disk::make_flash)),
+    verb(
+        "makeverification",
+        "make a disk that installs EVE and checks the result, from the parts in a folder",
+        &Run(disk::make_verification),
+    ),
+    verb("makeconfig", "make config.img from files", &Run(config::run)),
+    verb("makeiso", "make an ISO from the parts in a folder", &Run(installer::make_iso)),
+    verb("makenet", "make a tar for a netboot from the parts in a folder", &Run(installer::make_net)),
+    verb("makeusbconf", "make a USB stick for a device's port configuration or its dumps", &Run(stick::run)),
+    verb("parallels-disk", "write DiskDescriptor.xml into a Parallels bundle", &Run(machine_disks::describe_for_parallels)),
+    verb("extract-persist", "save /persist of a disk as an archive, without mounting it", &Run(machine_disks::extract_persist)),
+    verb(
         "extract-verification-info",
         "print and save the summaries on the disk of a verification",
+        &Run(machine_disks::extract_verification_info),
     ),
-    verb::<devices::SingleUseInstaller>(
+    verb(
         "eve-gen-single-use-installer",
         "make an installer for one device from a published lfedge/eve image",
+        &Run(devices::make_single_use_installer),
     ),
-    anywhere::<devices::FakeZboot>("fake-zboot", "answer as zboot on a machine that runs from IMGA"),
-    verb::<devices::Adam>("adam", "talk to an adam that runs together with EVE"),
+    anywhere("fake-zboot", "print IMGA, the answer of zboot on a machine that runs from it", &Run(devices::fake_zboot)),
+    verb("adam", "read or set a device's configuration in adam, a controller for tests", &Run(devices::ask_adam)),
 ];
 
-/// The argument that was given; else the error is `help`, the verb's usage with an example on one line.
+/// The argument that was given; else an error with `help`, the verb's usage with an example on one line.
 fn required<T>(given: Option<T>, help: &str) -> Result<T> {
     given.ok_or_else(|| usage(format!("usage: {help}")))
 }
 
-/// The folder `path`, which must exist, with its links followed: docker mounts it by this name.
+/// The folder `path` with its links resolved, because docker mounts it by this name; fails if it does not exist.
 fn folder(path: &Path, help: &str) -> Result<PathBuf> {
     let found = std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
     found.ok_or_else(|| usage(format!("`{}` is no folder\nhint: usage: {help}", path.display())))

@@ -1,7 +1,7 @@
-//! `makerootfs MODE`: a yml to rootfs.tar, a tar to rootfs.img, or both in one.
+//! `makerootfs MODE`: makes rootfs.tar from a yml, rootfs.img from a tar, or rootfs.img from a yml.
 
 use super::asked::Asked;
-use crate::commands::{Run, paths::absolute_path};
+use crate::commands::paths::absolute_path;
 use anyhow::Result;
 use checkout::context::Ctx;
 use clap::ValueEnum;
@@ -23,16 +23,16 @@ enum Mode {
     ImageFromTar,
 }
 
-/// make rootfs.tar from a yml, or rootfs.img from a yml or a tar
+/// What to make, and from which files.
 #[derive(clap::Args)]
 pub struct MakeRootfs {
     /// tar (yml to tar), image (yml to image), imagefromtar (tar to image)
     #[arg(hide_possible_values = true)]
     mode: Option<Mode>,
-    /// the list of images, resolved: no @TAGs in it
+    /// the list of images, with all tags filled in
     #[arg(short = 'y', value_parser = absolute_path)]
     yml: Option<PathBuf>,
-    /// the root file system as a tar: the result of tar, the input of imagefromtar
+    /// the tar of the root file system: written by tar, read by imagefromtar
     #[arg(short = 't', value_parser = absolute_path)]
     tar: Option<PathBuf>,
     /// the image to write
@@ -46,7 +46,7 @@ pub struct MakeRootfs {
     arch: Option<Arch>,
 }
 
-/// The files to read and to write.
+/// The files to read and write.
 struct Work {
     yml: Option<PathBuf>,
     tar: Option<PathBuf>,
@@ -54,7 +54,7 @@ struct Work {
 }
 
 impl Work {
-    /// Takes the files; an error unless they are exactly those that the mode needs.
+    /// Fails unless exactly the files that the mode needs are given.
     fn new(mode: Option<Mode>, yml: Option<PathBuf>, tar: Option<PathBuf>, image: Option<PathBuf>) -> Result<Self> {
         let given = (yml.is_some(), tar.is_some(), image.is_some());
         let (help, right) = match mode {
@@ -67,27 +67,25 @@ impl Work {
     }
 }
 
-impl Run for MakeRootfs {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let work = Work::new(self.mode, self.yml, self.tar, self.image)?;
-        let format = self.format.unwrap_or(ctx.knobs.image.rootfs_format);
-        let mut asked = Asked::new(ctx)?;
-        let between = asked.scratch().join("rootfs.tar");
-        let tar = work.tar.unwrap_or_else(|| between.clone());
-        if let Some(yml) = &work.yml {
-            compose(&mut asked, yml, self.arch.unwrap_or(ctx.knobs.image.arch), &tar);
-        }
-        let Some(image) = &work.image else { return asked.make(&tar) };
-        pack(ctx, &mut asked, &tar, format, image)?;
-        let made = asked.make(image);
-        // The tar between yml and image is temporary. A tar that the person named is another file, and stays.
-        let _ = std::fs::remove_file(between);
-        made
+/// `makerootfs`.
+pub fn run(ctx: &Ctx, MakeRootfs { mode, yml, tar, image, format, arch }: MakeRootfs) -> Result<()> {
+    let work = Work::new(mode, yml, tar, image)?;
+    let mut asked = Asked::new(ctx)?;
+    let between = asked.scratch().join("rootfs.tar");
+    let tar = work.tar.unwrap_or_else(|| between.clone());
+    if let Some(yml) = &work.yml {
+        compose(&mut asked, yml, arch.unwrap_or(ctx.knobs.image.arch), &tar);
     }
+    let Some(image) = &work.image else { return asked.make(&tar) };
+    pack(ctx, &mut asked, &tar, format.unwrap_or(ctx.knobs.image.rootfs_format), image)?;
+    let made = asked.make(image);
+    // The tar between yml and image is temporary. A tar from the command line is another file and stays.
+    let _ = std::fs::remove_file(between);
+    made
 }
 
 fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
-    // As in a tree, the yml's folder lies in the one that linuxkit is started in.
+    // linuxkit starts in the folder above the yml's folder, as in a tree.
     let sources = yml.parent().and_then(Path::parent).or(yml.parent()).unwrap_or(yml).to_owned();
     let (yml, out_path) = (yml.to_owned(), out.to_owned());
     let step = ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, update: false, out: out_path };
@@ -101,7 +99,7 @@ fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out:
         link: None,
         format,
         compression: ctx.knobs.image.compression,
-        // The partition that it may not exceed is nothing that the script knew.
+        // The old script checked no size limit.
         limit: u64::MAX,
         epoch: asked.epoch(),
         tool: asked.tool(&format!("mkrootfs-{format}"))?,

@@ -1,8 +1,7 @@
-//! `build-vm`: a machine that builds EVE as a runner of a project, from a cloud's image and settings that its first boot heeds;
-//! `run-build-vm` boots it again.
+//! `build-vm`: makes a virtual machine that is a GitHub runner and builds EVE, from a cloud's image and settings (cloud-init) for the
+//! first boot. `run-build-vm` boots it again.
 
 use super::{
-    super::Run,
     ensure,
     machine::{self, Options, Place, bus, setup, start},
     require, show,
@@ -19,35 +18,27 @@ use std::{
 };
 use vm::{Disk, as_make::Disks};
 
-/// The settings with three gaps, in a tree.
+/// The template of the settings in a tree, with three placeholders.
 const TEMPLATE: &str = "build-tools/src/scripts/cloud-init.in";
-/// What the machine's disk grows to: a build takes half of that.
+/// Size of the machine's disk. A build needs half of it.
 const SIZE: &str = "100G";
-/// Makes a disk of the settings on its input.
+/// A shell command that packs the settings on its standard input as a disk.
 const PACK: &str = "apk add cloud-utils > /dev/null 2>&1 && cloud-localds --disk-format qcow2 _ - && cat _";
 
-/// The machine's disk.
+/// The path of the machine's disk.
 fn disk(ctx: &Ctx) -> PathBuf {
     ctx.dist().build_vm(ctx.knobs.image.arch)
 }
 
 /// `run-build-vm`.
-#[derive(clap::Args)]
-pub struct RunBuildVm {
-    #[command(flatten)]
-    machine: Options,
+pub fn run(ctx: &Ctx, options: Options) -> Result<()> {
+    require(ctx, &disk(ctx), "build-vm")?;
+    let place = Place::find(ctx)?;
+    let disks = vec![Disk::image(disk(ctx), "qcow2", bus(ctx, &options))];
+    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastFormatFirst)?, vec![])
 }
 
-impl Run for RunBuildVm {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        require(ctx, &disk(ctx), "build-vm")?;
-        let place = Place::find(ctx)?;
-        let disks = vec![Disk::image(disk(ctx), "qcow2", bus(ctx, &self.machine))];
-        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastFormatFirst)?, vec![])
-    }
-}
-
-/// `build-vm`.
+/// The machine to make.
 #[derive(clap::Args)]
 pub struct BuildVm {
     #[command(flatten)]
@@ -56,28 +47,23 @@ pub struct BuildVm {
     knobs: BuildVmKnobs,
 }
 
-impl Run for BuildVm {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        build(ctx, &self.machine, &self.knobs)
-    }
-}
-
-fn build(ctx: &Ctx, options: &Options, knobs: &BuildVmKnobs) -> Result<()> {
+/// `build-vm`.
+pub fn build(ctx: &Ctx, BuildVm { machine: options, knobs }: BuildVm) -> Result<()> {
     let disk = disk(ctx);
     if disk.is_file() && !ctx.globals.dry_run {
         println!("up to date: {}", disk.display());
         return Ok(());
     }
-    let settings = settings(ctx, knobs)?;
-    let source = source(ctx, knobs);
+    let settings = settings(ctx, &knobs)?;
+    let source = source(ctx, &knobs);
     let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", disk.display()));
     let (original, active) = (beside(".orig"), beside(".active"));
     let seed = ctx.dist().build_vm_settings(ctx.knobs.image.arch);
     let place = Place::find(ctx)?;
-    let bus = bus(ctx, options);
+    let bus = bus(ctx, &options);
     let machine = || {
         let disks = vec![Disk::image(&active, "qcow2", bus), Disk::image(&seed, "qcow2", bus)];
-        setup(ctx, options, &place, disks, Disks::LastFormatFirst)
+        setup(ctx, &options, &place, disks, Disks::LastFormatFirst)
     };
     let output = Output::default();
     if ctx.globals.dry_run {
@@ -86,10 +72,10 @@ fn build(ctx: &Ctx, options: &Options, knobs: &BuildVmKnobs) -> Result<()> {
             curl::fetch(&ctx.tools, &source, &output),
             QemuImg::resize_command(&ctx.tools, &active, SIZE),
         ]);
-        return start(ctx, options, machine()?, vec![]);
+        return start(ctx, &options, machine()?, vec![]);
     }
     ensure(ctx, &[Tool::Docker, Tool::Curl, Tool::QemuImg])?;
-    // It holds the token: for nobody else to read, and not longer than the first boot needs it.
+    // The settings contain the token: mode 0600, and removed after the first boot.
     let _gone = Gone(seed.clone());
     write_output(pack(ctx, settings, &super::shown())?, &seed, 0o600)?;
     if !original.is_file() {
@@ -99,13 +85,13 @@ fn build(ctx: &Ctx, options: &Options, knobs: &BuildVmKnobs) -> Result<()> {
     super::run_all(vec![QemuImg::resize_command(&ctx.tools, &active, SIZE)])?;
     let setup = machine()?;
     machine::ensure_tools(ctx, &setup, &[])?;
-    machine::boot(ctx, options, setup)?;
+    machine::boot(ctx, &options, setup)?;
     fs::rename(&active, &disk).with_context(|| format!("cannot put `{}` in its place", disk.display()))?;
     println!("made: {}", disk.display());
     Ok(())
 }
 
-/// A file that must not outlive what it was made for.
+/// Removes a file when it is dropped.
 struct Gone(PathBuf);
 
 impl Drop for Gone {
@@ -114,19 +100,19 @@ impl Drop for Gone {
     }
 }
 
-/// The image that it starts from.
+/// The address of the cloud image.
 fn source(ctx: &Ctx, knobs: &BuildVmKnobs) -> String {
     let arch = ctx.knobs.image.arch;
     let usual = || format!("https://cloud-images.ubuntu.com/focal/current/focal-server-cloudimg-{arch}.img");
     knobs.source.clone().unwrap_or_else(usual)
 }
 
-/// The settings of the first boot, filled in. They hold the token: they go nowhere but to the standard input of what packs them.
+/// The settings of the first boot. They contain the token: pass them only to the standard input of [`pack`].
 fn settings(ctx: &Ctx, knobs: &BuildVmKnobs) -> Result<String> {
     let path = ctx.root.join(TEMPLATE);
     if !path.is_file() {
         return Err(usage(format!(
-            "{} has no {TEMPLATE}, the settings of its build machine\nhint: lf-edge/eve has them: cargo xtask --root DIR build-vm …",
+            "{} has no {TEMPLATE}, the settings of a build machine\nhint: lf-edge/eve has it: cargo xtask --root DIR build-vm …",
             ctx.profile.tree.name
         )));
     }
@@ -136,7 +122,7 @@ fn settings(ctx: &Ctx, knobs: &BuildVmKnobs) -> Result<String> {
             let names = [(key, "BUILD_VM_SSH_PUB_KEY"), (token, "BUILD_VM_GH_TOKEN")];
             let missing: Vec<&str> = names.iter().filter(|(value, _)| value.is_none()).map(|(_, name)| *name).collect();
             return Err(usage(format!(
-                "a build machine needs {}\nhint: export BUILD_VM_GH_TOKEN (it stays out of the process list there), then cargo xtask build-vm BUILD_VM_SSH_PUB_KEY=…",
+                "a build machine needs {}\nhint: export BUILD_VM_GH_TOKEN (a variable is not in the process list), then cargo xtask build-vm BUILD_VM_SSH_PUB_KEY=…",
                 missing.join(" and ")
             )));
         }
@@ -146,7 +132,7 @@ fn settings(ctx: &Ctx, knobs: &BuildVmKnobs) -> Result<String> {
     Ok(fill(&template, &[("@ZARCH@", arch), ("@SSH_PUB_KEY@", key), ("@GH_TOKEN@", token)]))
 }
 
-/// Each name replaced by its value; values are not looked at again.
+/// Replaces each name by its value; names inside values stay.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -172,14 +158,14 @@ fn pack(ctx: &Ctx, settings: String, output: &Output) -> Result<Cmd> {
     Ok(step.command(&ctx.tools, output)?.stdin_bytes(settings))
 }
 
-/// Writes what `cmd` prints to `path`.
+/// Writes the output of `cmd` to `path`.
 fn write_output(cmd: Cmd, path: &Path, mode: u32) -> Result<()> {
     let pending = Pending::new(path)?;
     let mut file = pending.create()?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     let count = cmd.read_with(|stream| std::io::copy(stream, &mut file).with_context(|| format!("cannot write `{}`", path.display())))?;
     if count == 0 {
-        bail!("nothing was printed that could become `{}`", path.display());
+        bail!("the command for `{}` printed nothing", path.display());
     }
     pending.commit()
 }
@@ -189,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_filled_once() {
+    fn placeholders_are_filled_once() {
         let values = [("@KEY@", "ssh-rsa & @TOKEN@ me@home"), ("@TOKEN@", "#/\\1")];
         assert_eq!(fill("k: @KEY@\nt: @TOKEN@ @OTHER@ a@b\n", &values), "k: ssh-rsa & @TOKEN@ me@home\nt: #/\\1 @OTHER@ a@b\n");
     }

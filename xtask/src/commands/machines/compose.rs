@@ -1,7 +1,7 @@
-//! `run-compose`: the tree's microservices by docker-compose, with tags and paths filled in.
+//! `run-compose`: runs the tree's microservices with docker-compose, after filling tags and paths into its file.
 
-use super::{super::Run, ensure, require, show};
-use anyhow::{Context as _, Result};
+use super::{ensure, require, show};
+use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, docker_compose};
 use common::artifact::write_atomically;
@@ -9,20 +9,11 @@ use plan::Facts as _;
 use std::path::Path;
 
 /// `run-compose`.
-#[derive(clap::Args)]
-pub struct RunCompose {}
-
-impl Run for RunCompose {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        run_services(ctx)
-    }
-}
-
-fn run_services(ctx: &Ctx) -> Result<()> {
+pub fn run(ctx: &Ctx) -> Result<()> {
     let template = ctx.root.join("docker-compose.yml");
     if !template.is_file() {
         return Err(common::error::usage(format!(
-            "{} has no docker-compose.yml with its microservices\nhint: lf-edge/eve has one: cargo xtask --root DIR run-compose",
+            "{} has no docker-compose.yml\nhint: lf-edge/eve has one: cargo xtask --root DIR run-compose",
             ctx.profile.tree.name
         )));
     }
@@ -44,19 +35,17 @@ fn run_services(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// The services, and the list of images that one of them reads, with the tags that the tree has now.
+/// Writes docker-compose.yml, and version.yml, which one of the services reads, with the tree's current tags.
 fn write_files(ctx: &Ctx, tree: &Checkout, template: &Path, folder: &Path) -> Result<()> {
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
     let version = folder.join("version.yml");
     let source = ctx.root.join("images/version.yml.in");
     if source.is_file() {
         write_atomically(&version, tree.fill(&source)?.as_bytes())?;
     }
-    drop(read(template)?);
     write_atomically(&folder.join("docker-compose.yml"), resolve(&tree.fill(template)?, &ctx.root, &version).as_bytes())
 }
 
-/// A composition with its tags filled in (`${lfedge/…}` where a variable stood), after its paths are too.
+/// Fills in paths, and removes `${…}` around images: [`Checkout::fill`] replaces the names in it by images.
 fn resolve(text: &str, root: &Path, version: &Path) -> String {
     let text = text.replace("CURDIR/images/version.yml", &version.display().to_string());
     let text = text.replace("CURDIR", &root.display().to_string());
@@ -64,7 +53,7 @@ fn resolve(text: &str, root: &Path, version: &Path) -> String {
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
-        // Only an image is no name of a variable.
+        // Leave variables: only images contain `/` and `:`.
         match after.split_once('}').filter(|(name, _)| name.contains('/') && name.contains(':') && !name.contains(char::is_whitespace)) {
             Some((image, after)) => {
                 out.push_str(image);

@@ -1,13 +1,13 @@
-//! `live-gcp-upload` and `run-live-gcp`: the live image in Google's cloud.
+//! `live-gcp-upload` and `run-live-gcp`: upload the live image to Google's cloud, and run it there.
 
-use super::{super::Run, ensure, require, show, shown};
+use super::{ensure, require, show, shown};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
 use knobs::{CloudKnobs, ImageFormat};
 use std::path::PathBuf;
 
-/// What goes up, and under which name.
+/// The image to upload, and its name in the cloud.
 struct Upload<'k> {
     cloud: &'k CloudKnobs,
     name: String,
@@ -36,7 +36,7 @@ impl<'k> Upload<'k> {
         Ok(self.linuxkit.push_gcp(&self.name, project, bucket, &self.archive, output)?.dir(&ctx.root))
     }
 
-    /// Uploads it unless it is there; whether that was needed.
+    /// Uploads the image unless the cloud has it; returns whether it was uploaded.
     fn ensure(&self, ctx: &Ctx) -> Result<bool> {
         let project = &self.cloud.project;
         if ctx.globals.dry_run {
@@ -53,40 +53,24 @@ impl<'k> Upload<'k> {
 }
 
 /// `live-gcp-upload`.
-#[derive(clap::Args)]
-pub struct LiveGcpUpload {
-    #[command(flatten)]
-    cloud: CloudKnobs,
-}
-
-impl Run for LiveGcpUpload {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let upload = Upload::new(ctx, &self.cloud)?;
-        let is_new = upload.ensure(ctx)?;
-        if !ctx.globals.dry_run {
-            println!("{}: {}", if is_new { "uploaded" } else { "in the cloud already" }, upload.name);
-        }
-        Ok(())
+pub fn upload(ctx: &Ctx, cloud: CloudKnobs) -> Result<()> {
+    let upload = Upload::new(ctx, &cloud)?;
+    let is_new = upload.ensure(ctx)?;
+    if !ctx.globals.dry_run {
+        println!("{}: {}", if is_new { "uploaded" } else { "already in the cloud" }, upload.name);
     }
+    Ok(())
 }
 
 /// `run-live-gcp`.
-#[derive(clap::Args)]
-pub struct RunLiveGcp {
-    #[command(flatten)]
-    cloud: CloudKnobs,
-}
-
-impl Run for RunLiveGcp {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let upload = Upload::new(ctx, &self.cloud)?;
-        upload.ensure(ctx)?;
-        let cmd = upload.linuxkit.run_gcp(&upload.name, &self.cloud.project, &self.cloud.instance, &shown())?.dir(&ctx.root);
-        if ctx.globals.dry_run {
-            show(&[cmd]);
-            return Ok(());
-        }
-        // The machine's console is on the terminal.
-        cmd.foreground().run()
+pub fn run(ctx: &Ctx, cloud: CloudKnobs) -> Result<()> {
+    let upload = Upload::new(ctx, &cloud)?;
+    upload.ensure(ctx)?;
+    let cmd = upload.linuxkit.run_gcp(&upload.name, &cloud.project, &cloud.instance, &shown())?.dir(&ctx.root);
+    if ctx.globals.dry_run {
+        show(&[cmd]);
+        return Ok(());
     }
+    // The machine's console is on the terminal.
+    cmd.foreground().run()
 }

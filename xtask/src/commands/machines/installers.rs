@@ -1,7 +1,6 @@
-//! `run-installer-*`, `run-verification-raw`: an installer with an empty disk. `run-target`: that disk afterwards.
+//! `run-installer-*` and `run-verification-raw` boot an installer together with an empty disk. `run-target` boots that disk afterwards.
 
 use super::{
-    super::Run,
     machine::{self, Options, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
@@ -11,113 +10,74 @@ use child::{Cmd, Tool, qemu_img::QemuImg};
 use common::artifact::Pending;
 use filetree::{Content, Kind};
 use plan::{DiskKind, Goal};
-use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
 use vm::{Disk, Netboot, as_make::Disks};
 
-/// The installer's file of the network.
+/// The file that a netboot of the installer loads first.
 const IPXE: &str = "ipxe.efi";
 
-/// `run-target`: boots the installed system.
-#[derive(clap::Args)]
-pub struct RunTarget {
-    #[command(flatten)]
-    machine: Options,
+/// `run-target`.
+pub fn run_target(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = Place::find(ctx)?;
+    require(ctx, &place.target(), "run-installer-raw")?;
+    let format = qemu_format(ctx)?.to_string();
+    let disk = Disk::image(place.target(), &format, bus(ctx, &options));
+    let setup = setup(ctx, &options, &place, vec![disk], Disks::Last)?;
+    if !ctx.globals.dry_run {
+        machine::ensure_tools(ctx, &setup, &[])?;
+        overlay::ask_for_login(ctx, &place, &place.target(), &format);
+    }
+    start(ctx, &options, setup, vec![])
 }
 
-impl Run for RunTarget {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = Place::find(ctx)?;
-        require(ctx, &place.target(), "run-installer-raw")?;
-        let format = qemu_format(ctx)?.to_string();
-        let disk = Disk::image(place.target(), &format, bus(ctx, &self.machine));
-        let setup = setup(ctx, &self.machine, &place, vec![disk], Disks::Last)?;
-        if !ctx.globals.dry_run {
-            machine::ensure_tools(ctx, &setup, &[])?;
-            overlay::ask_for_login(ctx, &place, &place.target(), &format);
+/// `run-installer-raw`.
+pub fn install_from_raw(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let disk = Disk::image(place.build.disk(DiskKind::Installer), "raw", bus(ctx, &options));
+    install_from(ctx, &options, &place, disk, "installer-raw")
+}
+
+/// `run-verification-raw`.
+pub fn verify(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let disk = Disk::image(place.current.disk(DiskKind::Verification), "raw", bus(ctx, &options));
+    install_from(ctx, &options, &place, disk, "verification-raw")
+}
+
+/// `run-installer-iso`.
+pub fn install_from_iso(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let cd = Disk::cd(place.build.installer_iso());
+    install_from(ctx, &options, &place, cd, "installer-iso")
+}
+
+/// `run-installer-net`.
+pub fn install_from_net(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = Place::find(ctx)?;
+    let image = place.build.installer_net();
+    require(ctx, &image, "installer-net")?;
+    let folder = place.build.parts(DiskKind::Installer);
+    if !ctx.globals.dry_run {
+        if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
+            super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
         }
-        start(ctx, &self.machine, setup, vec![])
+        unpack(&image, &folder)?;
     }
+    require(ctx, &folder.join(IPXE), "installer-net")?;
+    install(ctx, &options, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
 }
 
-/// `run-installer-raw`: installs from the disk.
-#[derive(clap::Args)]
-pub struct RunInstallerRaw {
-    #[command(flatten)]
-    machine: Options,
-}
-
-impl Run for RunInstallerRaw {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = Place::find(ctx)?;
-        let image = place.build.disk(DiskKind::Installer);
-        require(ctx, &image, "installer-raw")?;
-        let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
-        install(ctx, &self.machine, &place, Some(medium), None)
-    }
-}
-
-/// `run-verification-raw`: installs and checks.
-#[derive(clap::Args)]
-pub struct RunVerificationRaw {
-    #[command(flatten)]
-    machine: Options,
-}
-
-impl Run for RunVerificationRaw {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = Place::find(ctx)?;
-        let image = place.current.disk(DiskKind::Verification);
-        require(ctx, &image, "verification-raw")?;
-        let medium = Disk::image(image, "raw", bus(ctx, &self.machine));
-        install(ctx, &self.machine, &place, Some(medium), None)
-    }
-}
-
-/// `run-installer-iso`: installs from the CD.
-#[derive(clap::Args)]
-pub struct RunInstallerIso {
-    #[command(flatten)]
-    machine: Options,
-}
-
-impl Run for RunInstallerIso {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = Place::find(ctx)?;
-        let image = place.build.installer_iso();
-        require(ctx, &image, "installer-iso")?;
-        install(ctx, &self.machine, &place, Some(Disk::cd(image)), None)
-    }
-}
-
-/// `run-installer-net`: installs over the network.
-#[derive(clap::Args)]
-pub struct RunInstallerNet {
-    #[command(flatten)]
-    machine: Options,
-}
-
-impl Run for RunInstallerNet {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = Place::find(ctx)?;
-        let image = place.build.installer_net();
-        require(ctx, &image, "installer-net")?;
-        let folder = place.build.parts(DiskKind::Installer);
-        if !ctx.globals.dry_run {
-            if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
-                super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
-            }
-            unpack(&image, &folder)?;
-        }
-        require(ctx, &folder.join(IPXE), "installer-net")?;
-        install(ctx, &self.machine, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
-    }
+/// Installs from the disk or CD `medium`, which the verb `target` builds.
+fn install_from(ctx: &Ctx, options: &Options, place: &Place, medium: Disk, target: &str) -> Result<()> {
+    require(ctx, &medium.path, target)?;
+    install(ctx, options, place, Some(medium), None)
 }
 
 fn install(ctx: &Ctx, options: &Options, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
     let format = qemu_format(ctx)?.to_string();
     let target = Disk::image(place.target(), &format, bus(ctx, options));
     let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.image.media_size);
-    // The empty disk boots nothing, so the firmware goes on to the installer; after it, the disk comes first.
+    // The target is first: while it is empty, the firmware boots the installer; after the installation it boots the target.
     let disks = std::iter::once(target).chain(medium).collect();
     let mut setup = setup(ctx, options, place, disks, Disks::First)?;
     setup.netboot = netboot;
@@ -125,19 +85,17 @@ fn install(ctx: &Ctx, options: &Options, place: &Place, medium: Option<Disk>, ne
         return start(ctx, options, setup, vec![create]);
     }
     machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
-    // The disk is made before the machine looks whether it is there.
+    // Create the disk first: starting the machine checks that it exists.
     super::run_all(vec![create])?;
     machine::boot(ctx, options, setup)
 }
 
-/// Puts the files of the tar `image` into `folder`. Those that are there already are not touched: they are artifacts.
+/// Unpacks the tar `image` into `folder`. Does not touch files that are already the same: they are artifacts.
 fn unpack(image: &Path, folder: &Path) -> Result<()> {
-    let file = fs::File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?;
-    let tree = filetree::entries_to_tree(filetree::read_tar_file(Arc::new(file))?)
-        .with_context(|| format!("`{}` is no tar of an installer", image.display()))?;
+    let tree = native::files::read_tree(image).with_context(|| format!("`{}` is no tar of an installer", image.display()))?;
     for (name, node) in tree.root.children().into_iter().flatten() {
         let Kind::File { content, .. } = &node.kind else {
-            bail!("`{}` holds `{}`, which is no file", image.display(), String::from_utf8_lossy(name));
+            bail!("`{}` contains `{}`, which is not a regular file", image.display(), String::from_utf8_lossy(name));
         };
         let path = folder.join(std::ffi::OsStr::from_bytes(name));
         if is_same(&path, content)? {
@@ -150,7 +108,7 @@ fn unpack(image: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the file at `path` holds `content`.
+/// Whether the file at `path` has this content.
 fn is_same(path: &Path, content: &Content) -> Result<bool> {
     let Ok(file) = fs::File::open(path) else { return Ok(false) };
     if !file.metadata()?.is_file() || file.metadata()?.len() != content.len() {
@@ -177,7 +135,7 @@ mod tests {
     use filetree::{Node, Tree};
 
     #[test]
-    fn what_an_installer_was_packed_from_is_left_alone() {
+    fn unpacking_leaves_equal_files_alone() {
         let dir = tempfile::tempdir().unwrap();
         let mut tree = Tree::new();
         tree.insert("kernel", Node::file(0o644, 0, Content::from("kernel"))).unwrap();

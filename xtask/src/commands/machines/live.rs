@@ -1,8 +1,7 @@
-//! `run`: boots the last live image in QEMU. Here, what the guest writes goes into an image beside it, so that what was built
-//! stays as it was built, and the next run finds the guest's /persist again. A tree of lf-edge/eve has the image itself run.
+//! `run`: boots the last live image in QEMU. The guest writes to an overlay beside the image, which keeps /persist for the next run and
+//! leaves the built image unchanged. In a tree of lf-edge/eve the guest writes to the image itself, as with its Makefile.
 
 use super::{
-    super::Run,
     machine::{self, Options, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
@@ -12,31 +11,26 @@ use child::{Output, Tool, qemu_img::QemuImg};
 use std::path::{Path, PathBuf};
 use vm::{Disk, as_make::Disks};
 
-/// `run`: the disk, and the machine around it.
+/// The disk and the machine.
 #[derive(clap::Args)]
 pub struct RunLive {
     #[command(flatten)]
     machine: Options,
-    /// what to boot
+    /// what to boot; live is the only choice
     #[arg(value_name = "WHAT", value_parser = ["live"], default_value = "live")]
     what: String,
-    /// boot this disk, qcow2, vdi or raw by its name, and write to it
+    /// boot this disk and write to it; its name must end in .qcow2 or .vdi unless it is raw
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
-    /// forget what earlier runs wrote to the disk and to the TPM
+    /// delete what earlier runs wrote to the disk and to the TPM
     #[arg(long)]
     fresh: bool,
 }
 
-impl Run for RunLive {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        debug_assert_eq!(self.what, "live");
-        run_live(ctx, &self)
-    }
-}
-
-fn run_live(ctx: &Ctx, RunLive { machine: options, disk, fresh, .. }: &RunLive) -> Result<()> {
-    let place = Place::find(ctx)?;
+/// `run`.
+pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) -> Result<()> {
+    debug_assert_eq!(what, "live");
+    let (place, options) = (Place::find(ctx)?, &options);
     let (image, format, is_given) = match disk {
         Some(disk) => {
             let disk = std::path::absolute(disk)?;
@@ -61,13 +55,13 @@ fn run_live(ctx: &Ctx, RunLive { machine: options, disk, fresh, .. }: &RunLive) 
     } else {
         machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
         let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, *fresh)?;
+        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, fresh)?;
         "qcow2".clone_into(&mut setup.disks[0].format);
     }
     machine::boot(ctx, options, setup)
 }
 
-/// A raw disk's own bytes may look like any format's, so that its name tells, not what is in it.
+/// The format of a disk by its name. Its content does not tell: a raw disk may begin like any format.
 fn format_by_name(disk: &Path) -> &'static str {
     match disk.extension().and_then(|extension| extension.to_str()) {
         Some("qcow2") => "qcow2",

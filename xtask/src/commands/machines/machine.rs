@@ -1,4 +1,4 @@
-//! What all machines in QEMU have in common: options, where their files are, the settings that knobs make, and their life.
+//! Shared by all verbs that run QEMU: command line options, the places of files, the setup from knobs and options, and running it.
 
 use super::{ensure, show};
 use anyhow::Result;
@@ -19,50 +19,50 @@ use std::{
 };
 use vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
 
-/// Seconds that are as good as forever, which still fit into clocks.
+/// The longest timeout in seconds, which does not overflow clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
 
-/// What every machine in QEMU takes.
+/// The options of every machine in QEMU.
 #[derive(clap::Args, Clone)]
 pub struct Options {
     #[command(flatten)]
     pub knobs: RunKnobs,
-    /// how disks are connected; AHCI on amd64 and virtio elsewhere when unset
+    /// how disks are connected [default: ahci on amd64, else virtio]
     #[arg(long, value_name = "BUS", value_parser = parse_bus())]
     disk_bus: Option<DiskBus>,
-    /// write what the serial console prints to FILE
+    /// write the output of the serial console to FILE
     #[arg(long, value_name = "FILE")]
     serial_log: Option<PathBuf>,
-    /// succeed and switch the machine off when the serial console prints TEXT
+    /// when the serial console prints TEXT, switch the machine off and succeed
     #[arg(long, value_name = "TEXT")]
     until: Option<String>,
-    /// fail after so many seconds
+    /// fail after this many seconds
     #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=WEEKS))]
     timeout: Option<u64>,
-    /// QEMU's name of the processor
+    /// processor model, by QEMU's name
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
-    /// number of processors; 4, or 1 without acceleration, when unset
+    /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
 }
 
-/// One of the buses, which are listed in the help.
+/// Parses a bus; the help lists them.
 fn parse_bus() -> impl TypedValueParser<Value = DiskBus> {
     PossibleValuesParser::new(DiskBus::ALL.map(DiskBus::as_str)).try_map(|word| word.parse::<DiskBus>())
 }
 
-/// Where the files of machines are. On a tree of lf-edge/eve, as its Makefile has it: live images and firmware are those of the
-/// last build, installers and what they install those of this version. Here, all are of one version.
+/// The folders of a machine's files. On a tree of lf-edge/eve, as with its Makefile, live images and firmware come from the last build,
+/// installers and their targets from this version. On this tree all come from one version.
 pub struct Place {
-    /// `dist/<arch>/current`, or the folder of this version where nothing is current.
+    /// `dist/<arch>/current`, or if that is missing the folder of this version.
     pub current: Layout,
-    /// The folder of the version.
+    /// The folder of this version.
     pub build: Layout,
 }
 
 impl Place {
-    /// Looks.
+    /// Finds the folders; fails if nothing was built.
     pub fn find(ctx: &Ctx) -> Result<Self> {
         let arch = ctx.knobs.image.arch;
         let dist = ctx.dist();
@@ -82,44 +82,44 @@ impl Place {
         Ok(Self { current: found.clone(), build: found })
     }
 
-    /// The log of what a tool says itself.
+    /// The log file of a tool's output.
     pub fn log(&self, tool: &str) -> PathBuf {
         self.current.log(&format!("run-{tool}"))
     }
 
-    /// The disk that installers install on.
+    /// The disk on which installers install.
     pub fn target(&self) -> PathBuf {
         self.build.target()
     }
 
-    /// The folder of the firmware. On a tree of lf-edge/eve it is made when the last build has none.
+    /// The folder of the firmware. On a tree of lf-edge/eve, builds the firmware if the last build has none.
     fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
         let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
-        let is_whole = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
+        let is_complete = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
         let current = self.current.firmware();
-        if !ctx.capabilities().machines_are_as_make_had_them() || ctx.globals.dry_run || is_whole(&current) {
+        if !ctx.capabilities().machines_are_as_make_had_them() || ctx.globals.dry_run || is_complete(&current) {
             return Ok(current);
         }
         super::super::build::build(ctx, &Goal::Firmware)?;
-        Ok(if is_whole(&current) { current } else { self.build.firmware() })
+        Ok(if is_complete(&current) { current } else { self.build.firmware() })
     }
 }
 
-/// A format that QEMU boots from.
+/// The image format of the knobs; fails if QEMU cannot boot it.
 pub fn qemu_format(ctx: &Ctx) -> Result<ImageFormat> {
     let format = ctx.knobs.image.image_format;
     if !format.row().boots_in_qemu {
-        return Err(usage(format!("a {format} image is not for QEMU\nhint: --image-format qcow2, raw or vdi")));
+        return Err(usage(format!("QEMU cannot boot a {format} image\nhint: --image-format qcow2, raw or vdi")));
     }
     Ok(format)
 }
 
-/// How a person wants disks to be connected.
+/// How disks are connected.
 pub fn bus(ctx: &Ctx, options: &Options) -> DiskBus {
     options.disk_bus.unwrap_or_else(|| DiskBus::usual(ctx.knobs.image.arch))
 }
 
-/// A machine with `disks`, as the knobs and the options say. `words` is how the Makefile writes such disks down.
+/// The machine with `disks` that knobs and options describe. `words` is the Makefile's way to write the disks.
 pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, words: Disks) -> Result<Setup> {
     let (knobs, arch) = (&options.knobs, ctx.knobs.image.arch);
     let as_make = ctx.capabilities().machines_are_as_make_had_them().then(|| AsMake {
@@ -130,7 +130,7 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
     });
     let conf_part = knobs.conf_part.as_ref().map(|folder| ctx.root.join(folder));
     if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
-        return Err(usage(format!("CONF_PART={}: there is no such folder", folder.display())));
+        return Err(usage(format!("CONF_PART={}: the folder does not exist", folder.display())));
     }
     let tpm = if as_make.is_some() { place.current.swtpm() } else { place.build.swtpm() };
     let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?);
@@ -150,10 +150,10 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
     })
 }
 
-/// Flash with variables, or one file for both: PFLASH says.
+/// The firmware by PFLASH: flash with separate variables, or one file with both.
 fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
     let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
-    // Unless somebody says, what the tree has for the architecture: lf-edge/eve has no code for arm64, we have.
+    // The default depends on what the tree has for the architecture: lf-edge/eve has no OVMF_CODE.fd for arm64, this tree has.
     let usual = || {
         if ctx.capabilities().machines_are_as_make_had_them() {
             ctx.knobs.image.arch == Arch::Amd64
@@ -167,7 +167,8 @@ fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
     }
 }
 
-/// Everything that the machine needs from this one, `more` besides QEMU. For the machine of lf-edge/eve no versions are asked for.
+/// Fails if a tool that the machine needs is missing; `more` are tools besides QEMU and swtpm. For a tree of lf-edge/eve any version
+/// will do.
 pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     let mut tools = vec![qemu::tool(ctx.knobs.image.arch)];
     tools.extend(more);
@@ -179,7 +180,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     super::super::doctor::ensure(ctx, &needs)
 }
 
-/// Runs `before`, then the machine; a dry run prints both.
+/// Runs `before`, then the machine; with `--dry-run` prints both.
 pub fn start(ctx: &Ctx, options: &Options, setup: Setup, before: Vec<Cmd>) -> Result<()> {
     if ctx.globals.dry_run {
         show(&before);
@@ -190,14 +191,12 @@ pub fn start(ctx: &Ctx, options: &Options, setup: Setup, before: Vec<Cmd>) -> Re
     ensure_tools(ctx, &setup, &more)?;
     super::run_all(before)?;
     if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
-        eprintln!(
-            "the machine gets a TPM, but Debian's kernel for arm64 has no driver for one of QEMU's (tpm_tis): the guest will say tpm=no"
-        );
+        eprintln!("note: the guest will report tpm=no: Debian's kernel for arm64 has no driver (tpm_tis) for QEMU's TPM");
     }
     boot(ctx, options, setup)
 }
 
-/// Runs the machine to its end.
+/// Runs the machine until it ends.
 pub fn boot(ctx: &Ctx, options: &Options, setup: Setup) -> Result<()> {
     let until = options.until.clone();
     let timeout = options.timeout.map(Duration::from_secs);
@@ -219,7 +218,7 @@ pub fn boot(ctx: &Ctx, options: &Options, setup: Setup) -> Result<()> {
     Ok(())
 }
 
-/// The serial port's bytes, as they are, to standard output. Somebody who has stopped reading does not stop the machine.
+/// Writes the serial port's bytes unchanged to standard output. Ignores errors: a closed pipe must not stop the machine.
 fn echo(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(bytes).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! What runs images: in QEMU, in other hypervisors of this machine, in a cloud. One file a target, or a family of them.
+//! The verbs that run images: in QEMU, in other hypervisors of this machine, or in Google's cloud.
 
 mod build_vm;
 mod compose;
@@ -12,7 +12,7 @@ mod proxy;
 mod rootfs;
 mod virtualbox;
 
-use super::{Verb, verb};
+use super::{Run, Verb, simple, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Output, Tool, ToolNeed};
@@ -20,32 +20,32 @@ use std::path::Path;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<live::RunLive>("run", "boot the last live image in QEMU"),
-    verb::<installers::RunTarget>("run-target", "boot in QEMU the system that an installer put on target.img"),
-    verb::<installers::RunInstallerRaw>("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw"),
-    verb::<installers::RunInstallerIso>("run-installer-iso", "the same from installer.iso"),
-    verb::<installers::RunInstallerNet>("run-installer-net", "the same over the network, from installer.net"),
-    verb::<installers::RunVerificationRaw>("run-verification-raw", "the same from verification.raw, which checks the result"),
-    verb::<rootfs::RunRootfs>("run-rootfs", "boot rootfs.img alone in QEMU"),
-    verb::<rootfs::RunGrub>("run-grub", "boot GRUB alone in QEMU"),
-    verb::<compose::RunCompose>("run-compose", "run the microservices in containers of this machine"),
-    verb::<proxy::RunProxy>("run-proxy", "forward ports into the machine that `run` runs, until it is ended"),
-    verb::<build_vm::BuildVm>("build-vm", "make a machine that builds EVE, from a cloud's image"),
-    verb::<build_vm::RunBuildVm>("run-build-vm", "boot that machine in QEMU"),
-    verb::<virtualbox::RunLiveVb>("run-live-vb", "boot the last live-vdi in VirtualBox"),
-    verb::<parallels::RunLiveParallels>("run-live-parallels", "boot the last live-parallels in Parallels Desktop"),
-    verb::<gcp::RunLiveGcp>("run-live-gcp", "boot live-gcp in Google's cloud, after uploading it"),
-    verb::<gcp::LiveGcpUpload>("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is there"),
+    verb("run", "boot the last live image in QEMU", &Run(live::run)),
+    verb("run-target", "boot in QEMU the system that an installer put on target.img", &Run(installers::run_target)),
+    verb("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw", &Run(installers::install_from_raw)),
+    verb("run-installer-iso", "install EVE on an empty target.img in QEMU, from installer.iso", &Run(installers::install_from_iso)),
+    verb("run-installer-net", "install EVE on an empty target.img in QEMU, over the network", &Run(installers::install_from_net)),
+    verb("run-verification-raw", "install EVE from verification.raw in QEMU and check the result", &Run(installers::verify)),
+    verb("run-rootfs", "boot only rootfs.img in QEMU", &Run(rootfs::run_rootfs)),
+    verb("run-grub", "boot only GRUB in QEMU", &Run(rootfs::run_grub)),
+    simple("run-compose", "run EVE's microservices in containers on this machine", compose::run),
+    verb("run-proxy", "forward ports to the machine of `run`, until Ctrl-C", &Run(proxy::run)),
+    verb("build-vm", "make a virtual machine that builds EVE, from a cloud's image", &Run(build_vm::build)),
+    verb("run-build-vm", "boot the machine of build-vm in QEMU", &Run(build_vm::run)),
+    verb("run-live-vb", "boot the last live-vdi in VirtualBox", &Run(virtualbox::run)),
+    verb("run-live-parallels", "boot the last live-parallels in Parallels Desktop", &Run(parallels::run)),
+    verb("run-live-gcp", "upload live-gcp to Google's cloud and boot it there", &Run(gcp::run)),
+    verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is already there", &Run(gcp::upload)),
 ];
 
-/// Prints command lines instead of running them.
+/// Prints command lines, for `--dry-run`.
 fn show(commands: &[Cmd]) {
     for command in commands {
         println!("{command}");
     }
 }
 
-/// Runs one command after the other, each of which must succeed; what they print is shown.
+/// Runs the commands in order until one fails, and shows their output.
 fn run_all(commands: Vec<Cmd>) -> Result<()> {
     let output = shown();
     for command in commands {
@@ -55,12 +55,12 @@ fn run_all(commands: Vec<Cmd>) -> Result<()> {
     Ok(())
 }
 
-/// What a tool prints, to standard error.
+/// Sends a tool's output to standard error.
 fn shown() -> Output {
     Output::to(|line| eprintln!("{line}"))
 }
 
-/// An error where one of `tools` is missing. Versions are asked for only when that may lead to an installation.
+/// Fails if one of `tools` is missing and cannot be installed. Checks versions only if one is missing.
 fn ensure(ctx: &Ctx, tools: &[Tool]) -> Result<()> {
     if tools.iter().any(|tool| ctx.tools.find(*tool).is_err()) {
         let needs: Vec<ToolNeed> = tools.iter().map(|tool| ToolNeed::usual(*tool)).collect();
@@ -69,7 +69,7 @@ fn ensure(ctx: &Ctx, tools: &[Tool]) -> Result<()> {
     Ok(())
 }
 
-/// An error, with the target that makes it, where `path` is missing; a dry run only tells.
+/// Fails if `path` is missing, naming the target that makes it; with `--dry-run` warns.
 fn require(ctx: &Ctx, path: &Path, target: &str) -> Result<()> {
     if path.exists() {
         return Ok(());

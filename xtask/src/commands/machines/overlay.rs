@@ -1,4 +1,4 @@
-//! The image that a guest writes to, on top of the one that was built, and the login that a machine run here gets.
+//! The overlay image to which a guest writes, on top of the built image, and the login prompt on the console of a machine that `run` starts.
 
 use super::machine::Place;
 use anyhow::{Context as _, Result};
@@ -12,7 +12,7 @@ use std::{
 };
 use vm::getty;
 
-/// The overlay of the last run while it stands on the same build, else a new one.
+/// The overlay of the last run if it belongs to the same build, else a new one.
 pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
     ensure_in(&ctx.tools, place, image, format, tool, fresh)
 }
@@ -27,26 +27,25 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
         return Ok(overlay);
     }
     if fresh {
-        remove_tree(&place.build.swtpm())?;
+        remove(&place.build.swtpm())?;
     }
-    // The note goes first and comes last: an overlay without one is never used.
+    // Remove the note first and write it last: an overlay without a note is never used.
     remove(&note)?;
     remove(&overlay)?;
     tool.create_overlay(image, format, &overlay)?;
     if let Some(patched) = getty::patch(image, format)? {
         write_qcow2(tools, place, &patched, &dir, &overlay)?;
     } else if !["qcow2", "raw"].contains(&format) {
-        eprintln!("warning: the console of a {format} image gets no login here; `run` of the qcow2 or raw image has one");
+        eprintln!("warning: the console of a {format} image has no login prompt; a qcow2 or raw image has one");
     }
     fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
     Ok(overlay)
 }
 
-/// Has the system on `image` ask for a login on its console, by the configuration on the image itself. Where that cannot be, it
-/// is said, and the machine runs without.
+/// Changes the configuration on `image` so that its console has a login prompt. Warns if that fails: the machine runs without it.
 pub fn ask_for_login(ctx: &Ctx, place: &Place, image: &Path, format: &str) {
     if let Err(error) = add_switch(ctx, place, image, format) {
-        eprintln!("warning: the console of the machine may have no login: {error:#}");
+        eprintln!("warning: the console of the machine may have no login prompt: {error:#}");
     }
 }
 
@@ -80,23 +79,15 @@ fn write_qcow2(tools: &Tools, place: &Place, patched: &getty::Patched, dir: &Pat
     qemu_io::write_at(tools, image, patched.offset, &copy, patched.layout.size(), &output)
 }
 
-/// What tells one build of an image from the next.
+/// A text that differs between builds of an image.
 fn identity(image: &Path) -> Result<String> {
     let meta = fs::metadata(image).with_context(|| format!("cannot look at {}", image.display()))?;
     Ok(format!("{} bytes, inode {}, {}.{:09} s\n", meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
+/// Removes a file, or a folder with all files in it, if it exists.
 fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
@@ -112,7 +103,7 @@ mod tests {
     use plan::Layout;
 
     #[test]
-    fn what_the_guest_wrote_is_kept_until_the_image_is_built_anew() {
+    fn the_overlay_is_kept_until_the_image_is_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         fake::tool(
             dir.path(),

@@ -1,13 +1,13 @@
-//! `run-live-parallels`: the bundle in Parallels Desktop.
+//! `run-live-parallels`: boots the bundle of live-parallels in Parallels Desktop.
 
-use super::{super::Run, machine::Place, require, run_all, show};
+use super::{machine::Place, require, run_all, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, prlctl, prlctl::Machine, prlctl::MachineState};
 use common::error::usage;
 use knobs::{ImageFormat, ParallelsKnobs, PortKnobs};
 
-/// `run-live-parallels`.
+/// The machine's settings.
 #[derive(clap::Args)]
 pub struct RunLiveParallels {
     #[command(flatten)]
@@ -16,13 +16,8 @@ pub struct RunLiveParallels {
     port: PortKnobs,
 }
 
-impl Run for RunLiveParallels {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        run_in_parallels(ctx, &self)
-    }
-}
-
-fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
+/// `run-live-parallels`.
+pub fn run(ctx: &Ctx, asked: RunLiveParallels) -> Result<()> {
     let place = Place::find(ctx)?;
     let bundle = place.build.live(ImageFormat::Parallels);
     require(ctx, &bundle, "live-parallels")?;
@@ -30,19 +25,19 @@ fn run_in_parallels(ctx: &Ctx, asked: &RunLiveParallels) -> Result<()> {
     let name = &asked.machine.name;
     if ctx.globals.dry_run {
         show(&[list]);
-        show(&commands(ctx, &place, asked, None));
+        show(&commands(ctx, &place, &asked, None));
         return Ok(());
     }
     for tool in [Tool::Prlctl, Tool::Prlsrvctl] {
         if ctx.tools.find(tool).is_err() {
-            return Err(usage(format!("`{}` comes with Parallels Desktop, which is not on this machine", tool.info().name)));
+            return Err(usage(format!("`{}` is missing: it is part of Parallels Desktop", tool.info().name)));
         }
     }
     let state = prlctl::parse_state(&list.stdout()?, name);
-    run_all(commands(ctx, &place, asked, state))
+    run_all(commands(ctx, &place, &asked, state))
 }
 
-/// What brings the machine from `state` to running on the bundle.
+/// The commands that bring the machine from `state` to running on the bundle.
 fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<MachineState>) -> Vec<Cmd> {
     let tools = &ctx.tools;
     let bundle = place.build.live(ImageFormat::Parallels);
@@ -55,7 +50,7 @@ fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveParallels, state: Option<Ma
     }
     match state {
         Some(MachineState::Active | MachineState::Stopped) => {
-            // What does not run cannot be stopped.
+            // `prlctl stop` fails on a stopped machine.
             commands.extend((state == Some(MachineState::Active)).then(|| prlctl::kill(tools, name)));
             commands.push(prlctl::set_up(tools, &machine, ["--device-set", "hdd0"]));
         }

@@ -1,13 +1,13 @@
-//! `run-proxy`: ports into the machine that runs, by ssh.
+//! `run-proxy`: forwards ports to the running machine with ssh, in the foreground until Ctrl-C.
 
-use super::{super::Run, super::release::ssh_key_path, ensure, show};
+use super::{super::release::ssh_key_path, ensure, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, ssh};
 use knobs::{KeyKnobs, PortKnobs, ProxyKnobs};
 use std::path::Path;
 
-/// `run-proxy`. It stays in the foreground, where it can be ended.
+/// The ports to forward, and how to reach the machine.
 #[derive(clap::Args)]
 pub struct RunProxy {
     #[command(flatten)]
@@ -18,15 +18,10 @@ pub struct RunProxy {
     port: PortKnobs,
 }
 
-impl Run for RunProxy {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        forward_ports(ctx, &self)
-    }
-}
-
-fn forward_ports(ctx: &Ctx, RunProxy { proxy, key, port }: &RunProxy) -> Result<()> {
-    // Before `dist/ssh.key`, the key lay in CONF_DIR.
-    let (made, old) = (ssh_key_path(ctx, key), ctx.knobs.image.conf_dir.join("ssh.key"));
+/// `run-proxy`.
+pub fn run(ctx: &Ctx, RunProxy { proxy, key, port }: RunProxy) -> Result<()> {
+    // Older versions put the key into CONF_DIR.
+    let (made, old) = (ssh_key_path(ctx, &key), ctx.knobs.image.conf_dir.join("ssh.key"));
     let key = match &key.ssh_key {
         Some(key) => key.clone(),
         None if made.is_file() => made,
@@ -39,7 +34,7 @@ fn forward_ports(ctx: &Ctx, RunProxy { proxy, key, port }: &RunProxy) -> Result<
     }
     ensure(ctx, &[Tool::Ssh])?;
     if !ctx.root.join(&key).is_file() {
-        eprintln!("warning: there is no key `{}`, ssh tries those of its agent; cargo xtask ssh-key makes one", key.display());
+        eprintln!("warning: there is no key `{}`: ssh tries the keys of its agent; `cargo xtask ssh-key` makes one", key.display());
     }
     eprintln!("forwarding {} through port {}; Ctrl-C ends it", proxy.ssh_proxy, port.ssh_port);
     cmd.foreground().run()

@@ -1,8 +1,7 @@
-//! `run-rootfs` and `run-grub`: parts of an image alone. GRUB and its settings are on a volume of their own, a copy: those of
-//! the build go into images.
+//! `run-rootfs` and `run-grub`: boot a part of an image alone. GRUB is on a volume of its own with a copy of the build's GRUB: the build's
+//! files must not change, because they go into images.
 
 use super::{
-    super::Run,
     machine::{Options, Place, bus, setup, start},
     require,
 };
@@ -16,7 +15,7 @@ use std::{
 };
 use vm::{Disk, as_make::Disks};
 
-/// Has GRUB read the settings of the root file system, the disk after the one with the device tree.
+/// Settings that make GRUB read the settings of the root file system, the second disk; the first one has the device tree.
 const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
                         set rootfs_root=/dev/vdb\n\
                         set root=hd1\n\
@@ -24,53 +23,37 @@ const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
                         export devicetree\n\
                         configfile /EFI/BOOT/grub.cfg\n";
 
-/// `run-rootfs`: boots the root file system alone.
-#[derive(clap::Args)]
-pub struct RunRootfs {
-    #[command(flatten)]
-    machine: Options,
+/// `run-rootfs`.
+pub fn run_rootfs(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = place(ctx, "run-rootfs")?;
+    let image = place.build.part("rootfs.img");
+    require(ctx, &image, "rootfs")?;
+    let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
+    let bus = bus(ctx, &options);
+    let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
+    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastNamed)?, vec![])
 }
 
-impl Run for RunRootfs {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = place(ctx, "run-rootfs")?;
-        let image = place.build.part("rootfs.img");
-        require(ctx, &image, "rootfs")?;
-        let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
-        let bus = bus(ctx, &self.machine);
-        let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
-        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastNamed)?, vec![])
-    }
-}
-
-/// `run-grub`: boots GRUB alone.
-#[derive(clap::Args)]
-pub struct RunGrub {
-    #[command(flatten)]
-    machine: Options,
-}
-
-impl Run for RunGrub {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let place = place(ctx, "run-grub")?;
-        let volume = volume(ctx, &place, "grub", None)?;
-        let disks = vec![Disk::folder(volume, "EVE", bus(ctx, &self.machine))];
-        start(ctx, &self.machine, setup(ctx, &self.machine, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
-    }
+/// `run-grub`.
+pub fn run_grub(ctx: &Ctx, options: Options) -> Result<()> {
+    let place = place(ctx, "run-grub")?;
+    let volume = volume(ctx, &place, "grub", None)?;
+    let disks = vec![Disk::folder(volume, "EVE", bus(ctx, &options))];
+    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
 }
 
 fn place(ctx: &Ctx, target: &str) -> Result<Place> {
     if !ctx.capabilities().machines_are_as_make_had_them() {
         return Err(usage(format!(
-            "{target} needs a GRUB that is a part of its own ([parts] EFI of a profile) and the engine linuxkit: {} has it inside rootfs.img\n\
-             hint: cargo xtask run boots all of it; lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
+            "{target} needs GRUB as a separate part ([parts] EFI of a profile) and the linuxkit engine: {} has GRUB inside rootfs.img\n\
+             hint: cargo xtask run boots the whole image; for lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
             ctx.profile.tree.name
         )));
     }
     Place::find(ctx)
 }
 
-/// The folder `run/<name>` with a new copy of GRUB, and `settings` as its grub.cfg.
+/// Makes the folder `run/<name>` with a new copy of GRUB, and with `settings` as its grub.cfg.
 fn volume(ctx: &Ctx, place: &Place, name: &str, settings: Option<&str>) -> Result<PathBuf> {
     let volume = place.build.run().join(name);
     if ctx.globals.dry_run {

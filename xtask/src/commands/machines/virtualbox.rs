@@ -1,16 +1,16 @@
-//! `run-live-vb`: the vdi in VirtualBox. A machine of an earlier run is switched off and deleted first.
+//! `run-live-vb`: boots the vdi in VirtualBox. Switches off and deletes the machine of an earlier run first.
 
-use super::{super::Run, ensure, machine::Place, require, run_all, show};
+use super::{ensure, machine::Place, require, run_all, show};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, vboxmanage};
 use knobs::{ImageFormat, PortKnobs, VirtualBoxKnobs};
 use std::{thread, time::Duration};
 
-/// Waits between looks whether a machine has switched itself off: half a minute in all, which a guest that listens does in.
+/// Seconds between checks whether a machine has switched itself off, 30 in total: enough for a guest that reacts to the power button.
 const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
 
-/// `run-live-vb`.
+/// The machine's settings.
 #[derive(clap::Args)]
 pub struct RunLiveVb {
     #[command(flatten)]
@@ -19,23 +19,18 @@ pub struct RunLiveVb {
     port: PortKnobs,
 }
 
-impl Run for RunLiveVb {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        run_in_virtualbox(ctx, &self)
-    }
-}
-
-fn run_in_virtualbox(ctx: &Ctx, asked: &RunLiveVb) -> Result<()> {
+/// `run-live-vb`.
+pub fn run(ctx: &Ctx, asked: RunLiveVb) -> Result<()> {
     let place = Place::find(ctx)?;
     require(ctx, &place.build.live(ImageFormat::Vdi), "live-vdi")?;
     if ctx.globals.dry_run {
         show(&[vboxmanage::list(&ctx.tools, "vms")]);
-        show(&commands(ctx, &place, asked));
+        show(&commands(ctx, &place, &asked));
         return Ok(());
     }
     ensure(ctx, &[Tool::VBoxManage])?;
-    remove_old(ctx, &asked.machine.name, Duration::from_secs(1))?;
-    run_all(commands(ctx, &place, asked))
+    remove_old(ctx, &asked.machine.name)?;
+    run_all(commands(ctx, &place, &asked))
 }
 
 fn commands(ctx: &Ctx, place: &Place, RunLiveVb { machine, port }: &RunLiveVb) -> Vec<Cmd> {
@@ -44,8 +39,8 @@ fn commands(ctx: &Ctx, place: &Place, RunLiveVb { machine, port }: &RunLiveVb) -
     vboxmanage::create_and_start(&ctx.tools, &machine.name, &cpus, &memory, port.ssh_port, &place.build.live(ImageFormat::Vdi), &folder)
 }
 
-/// Removes the machine of that name, once it is off; `second` is how long a second is.
-fn remove_old(ctx: &Ctx, name: &str, second: Duration) -> Result<()> {
+/// Switches off and removes the machine of that name.
+fn remove_old(ctx: &Ctx, name: &str) -> Result<()> {
     let tools = &ctx.tools;
     let is_in = |which: &str| anyhow::Ok(vboxmanage::parse_has(&vboxmanage::list(tools, which).stdout()?, name));
     if !is_in("vms")? {
@@ -53,11 +48,11 @@ fn remove_old(ctx: &Ctx, name: &str, second: Duration) -> Result<()> {
     }
     if is_in("runningvms")? {
         eprintln!("switching off the machine {name}");
-        // A guest without ACPI does not hear its button; then the plug is pulled.
+        // A guest without ACPI ignores the power button; then cut the power.
         let pressed = vboxmanage::press_power(tools, name).status_ok()?;
         let mut runs = true;
         for wait in WAITS.iter().take_while(|_| pressed) {
-            thread::sleep(second * u32::try_from(*wait).unwrap_or(1));
+            thread::sleep(Duration::from_secs(*wait));
             runs = is_in("runningvms")?;
             if !runs {
                 break;
@@ -69,8 +64,8 @@ fn remove_old(ctx: &Ctx, name: &str, second: Duration) -> Result<()> {
     }
     vboxmanage::detach_disk(tools, name).run().with_context(|| {
         format!(
-            "there is a machine {name} that was not made here, and it is not deleted\nhint: VB_VM_NAME=… takes another name, \
-             VBoxManage unregistervm {name} forgets it"
+            "the machine {name} was not made by run-live-vb, so it is not deleted\nhint: VB_VM_NAME=… for another name, \
+             or VBoxManage unregistervm {name}"
         )
     })?;
     run_all(vec![vboxmanage::delete(tools, name)])

@@ -1,4 +1,4 @@
-//! What marks versions in git, and makes keys.
+//! Verbs that tag releases in git, and `ssh-key`.
 
 mod patch;
 #[allow(clippy::module_inception, reason = "the verb is called so")]
@@ -7,11 +7,11 @@ mod ssh_key;
 
 pub use ssh_key::path as ssh_key_path;
 
-use super::{Verb, simple, verb};
+use super::{Run, Verb, simple, verb};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb::<release::Release>("release", "prepare a branch and a tag for a release (VERSION=x.y.z)"),
-    simple("patch", "tag a patch release on a release's branch", patch::run),
-    verb::<ssh_key::SshKey>("ssh-key", "make a key for ssh, and a configuration that takes it"),
+    verb("release", "prepare a branch and a tag for a release (VERSION=x.y.z)", &Run(release::run)),
+    simple("patch", "tag a patch release on a release branch", patch::run),
+    verb("ssh-key", "make an ssh key, and a configuration that authorizes it", &Run(ssh_key::run)),
 ];

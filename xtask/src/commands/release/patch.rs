@@ -1,26 +1,26 @@
-//! `patch`: the next patch release on a release's branch, as a tag.
+//! `patch`: tags the next patch release on a release branch.
 
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
 use common::error::usage;
 
-/// The tag that comes after `describe` (git's name of the commit) on `branch`: none when the branch is no release's, or nothing has
-/// happened on it since its last tag.
+/// The tag that follows `describe` (the output of `git describe`) on `branch`. Fails if this is no release branch, or if it has no commit
+/// since its last tag.
 fn next(branch: &str, describe: &str) -> Result<String> {
     let (plain, lts) = branch.strip_suffix("-stable").map_or((branch, false), |plain| (plain, true));
     let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     if !plain.split_once('.').is_some_and(|(x, y)| number(x) && number(y)) {
-        return Err(usage(format!("a patch is made on a release's branch X.Y or X.Y-stable, and {branch} is checked out")));
+        return Err(usage(format!("a patch needs a release branch X.Y or X.Y-stable, but {branch} is checked out")));
     }
     let since = describe.strip_prefix(&format!("{plain}.")).and_then(|rest| rest.split_once('-'));
     match since {
-        // `3-lts` alone is the tag itself: nothing has been committed since.
+        // `3-lts` alone is the tag itself, without commits since.
         Some((z, rest)) if number(z) && rest != "lts" => {
             let z: u64 = z.parse()?;
             Ok(format!("{plain}.{}{}", z + 1, if lts { "-lts" } else { "" }))
         }
-        _ => Err(usage(format!("nothing to patch: {branch} is at {describe}\nhint: commits since a tag {plain}.Z make a patch release"))),
+        _ => Err(usage(format!("nothing to patch: {branch} is at {describe}\nhint: a patch release needs commits after a tag {plain}.Z"))),
     }
 }
 

@@ -1,17 +1,16 @@
-//! `release VERSION=x.y.z[-lts]`: a branch x.y (or x.y-stable) from master with the server of releases, and its tag. Everything that
-//! could stop it half-way is looked at first.
+//! `release VERSION=x.y.z[-lts]`: makes the branch x.y (or x.y-stable) from master, sets the server of releases, and tags the version.
+//! Checks everything that could fail half-way first.
 
-use crate::commands::Run;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tool, git::Git};
 use common::error::usage;
 use knobs::ReleaseKnobs;
 
-/// Where released devices report.
+/// The server to which released devices connect.
 const SERVER: &str = "zedcloud.zededa.net\n";
 
-/// The branch of a version: `1.2` for 1.2.3, `1.2-stable` for 1.2.3-lts; none when it is no version.
+/// The branch of a version: `1.2` for 1.2.3, `1.2-stable` for 1.2.3-lts; none if `version` is no version.
 fn branch_of(version: &str) -> Option<String> {
     let parts: Vec<&str> = version.splitn(3, '.').collect();
     let [x, y, z] = parts.as_slice() else { return None };
@@ -20,20 +19,9 @@ fn branch_of(version: &str) -> Option<String> {
     (number(x) && number(y) && number(z)).then(|| format!("{x}.{y}{}", if lts { "-stable" } else { "" }))
 }
 
-/// `release`: which version.
-#[derive(clap::Args)]
-pub struct Release {
-    #[command(flatten)]
-    knobs: ReleaseKnobs,
-}
-
-impl Run for Release {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        prepare_release(ctx, self.knobs.version.as_deref().unwrap_or_default())
-    }
-}
-
-fn prepare_release(ctx: &Ctx, version: &str) -> Result<()> {
+/// `release`.
+pub fn run(ctx: &Ctx, knobs: ReleaseKnobs) -> Result<()> {
+    let version = knobs.version.as_deref().unwrap_or_default();
     let branch = branch_of(version)
         .ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
     let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
@@ -51,7 +39,7 @@ fn prepare_release(ctx: &Ctx, version: &str) -> Result<()> {
         return Ok(());
     }
     git.change("fetching from origin", ["fetch"])?;
-    // It may have come just now.
+    // The fetch may have brought the tag.
     refuse_tag(&git, version)?;
     if !git.look_text(["diff", "origin/master..master"])?.is_empty() {
         bail!("origin/master is different from master\nhint: bring master up to date first");
@@ -70,15 +58,15 @@ fn prepare_release(ctx: &Ctx, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// What must hold before anything is changed.
+/// Fails unless master is checked out without changes, and the tag is free.
 fn check(git: &Git, version: &str) -> Result<()> {
     let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
     if branch != "master" {
-        return Err(usage(format!("a release starts from master, and {branch} is checked out\nhint: git checkout master")));
+        return Err(usage(format!("a release starts from master, but {branch} is checked out\nhint: git checkout master")));
     }
     let dirty = git.look_text(["status", "--porcelain", "--untracked-files=no"])?;
     if !dirty.is_empty() {
-        return Err(usage(format!("the tree has changes that a release would leave out or take in:\n{dirty}\nhint: commit or stash them")));
+        return Err(usage(format!("the tree has uncommitted changes:\n{dirty}\nhint: commit or stash them")));
     }
     refuse_tag(git, version)
 }

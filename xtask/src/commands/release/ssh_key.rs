@@ -1,7 +1,6 @@
-//! `ssh-key`: a key pair, and a copy of the configuration that lets it in. Neither a tracked file nor a private key beside tracked
-//! files: the copy and the key are below dist/.
+//! `ssh-key`: makes a key pair, and a copy of the configuration that authorizes it. Both are below dist/, so that no tracked file changes
+//! and no private key lies beside tracked files.
 
-use crate::commands::Run;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::ssh;
@@ -10,12 +9,12 @@ use knobs::{KeyKnobs, PortKnobs};
 use plan::steps::CopyFiles;
 use std::path::{Path, PathBuf};
 
-/// Where the key is, or will be.
+/// The path of the key, which may not exist yet.
 pub fn path(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
     knobs.ssh_key.as_ref().map_or_else(|| ctx.dist().ssh_key(), |path| ctx.root.join(path))
 }
 
-/// `ssh-key`: where the key goes, and the port in the advice.
+/// The key's path, and the ssh port in the printed advice.
 #[derive(clap::Args)]
 pub struct SshKey {
     #[command(flatten)]
@@ -24,21 +23,17 @@ pub struct SshKey {
     port: PortKnobs,
 }
 
-impl Run for SshKey {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        make_key(ctx, &path(ctx, &self.key), self.port.ssh_port)
-    }
-}
-
-fn make_key(ctx: &Ctx, key: &Path, port: u16) -> Result<()> {
-    let conf = ctx.dist().conf();
+/// `ssh-key`.
+pub fn run(ctx: &Ctx, SshKey { key: knobs, port }: SshKey) -> Result<()> {
+    let (key, conf) = (path(ctx, &knobs), ctx.dist().conf());
+    let key = key.as_path();
     let cmd = ssh::keygen_command(&ctx.tools, key)?;
     if ctx.globals.dry_run {
         println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.image.conf_dir, &ctx.root), short(&conf, &ctx.root));
         return Ok(());
     }
     if key.exists() && !key.starts_with(ctx.dist().path()) {
-        return Err(usage(format!("`{}` exists, and is not made anew\nhint: remove it first, or name another by SSH_KEY", key.display())));
+        return Err(usage(format!("`{}` already exists\nhint: remove it, or name another file with SSH_KEY", key.display())));
     }
     let mut public = key.as_os_str().to_owned();
     public.push(".pub");
@@ -50,16 +45,16 @@ fn make_key(ctx: &Ctx, key: &Path, port: u16) -> Result<()> {
     cmd.run()?;
     copy_configuration(ctx, &conf)?;
     let pending = Pending::new(&conf.join("authorized_keys"))?;
-    std::fs::copy(&public, pending.part()).with_context(|| format!("ssh-keygen made no `{}`", public.display()))?;
+    std::fs::copy(&public, pending.part()).with_context(|| format!("ssh-keygen did not write `{}`", public.display()))?;
     pending.commit()?;
     println!(
-        "made: {} and {}, a copy of {} that lets it in\nbuild with CONF_DIR={}, log in with: ssh -i {} -p {} root@localhost",
+        "made: {} and {}, a copy of {} that authorizes the key\nbuild with CONF_DIR={}, log in with: ssh -i {} -p {} root@localhost",
         short(key, &ctx.root),
         short(&conf, &ctx.root),
         short(&ctx.knobs.image.conf_dir, &ctx.root),
         short(&conf, &ctx.root),
         short(key, &ctx.root),
-        port,
+        port.ssh_port,
     );
     Ok(())
 }

@@ -1,69 +1,51 @@
-//! Verbs about the archive of all sources of an image: the target `collected_sources`, and what belongs to it.
+//! Verbs about the archive of all sources of an image: `collected_sources`, and the verbs for its parts.
 
-use crate::commands::{Run, build, paths::absolute_path, paths::output_path};
+use crate::commands::{build, containers::ToolOptions, paths::absolute_path, paths::output_path};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{display::short, error::usage};
 use helpers::{
-    artifact_paths::{collected_sources_path, sbom_path},
     build_tools::ToolSettings,
     sources::{collect, go_modules, manifests},
 };
-use knobs::{GoKnobs, ToolKnobs};
 use plan::{Composed, Goal, NodeId};
 use std::path::{Path, PathBuf};
 
-/// collect the sources of what is in the tar of a root file system
+/// The arguments of `collect-sources`.
 #[derive(clap::Args)]
 pub struct CollectSources {
     /// the tar of the root file system
     #[arg(value_name = "ROOTFS_TAR", value_parser = absolute_path)]
     rootfs: PathBuf,
-    /// the tree that the root file system was built from
+    /// the tree from which the root file system was built
     #[arg(value_parser = absolute_path)]
     eve: PathBuf,
-    /// the archive to write, `-` for standard output [default: standard output]
+    /// the archive to write, `-` for standard output [default: -]
     out: Option<PathBuf>,
 }
 
-impl Run for CollectSources {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let Self { rootfs, eve, out } = self;
-        if eve.canonicalize().ok() != ctx.root.canonicalize().ok() {
-            return Err(usage(format!(
-                "`{}` is not the tree `{}`\nhint: cargo xtask --root {0} collect-sources …",
-                eve.display(),
-                ctx.root.display()
-            )));
-        }
-        let out = output_path(&out.unwrap_or_else(|| PathBuf::from("-")))?;
-        collect::collect_sources(ctx, &collect::Options { rootfs_tar: rootfs, out })
+/// `collect-sources`.
+pub fn collect_sources(ctx: &Ctx, CollectSources { rootfs, eve, out }: CollectSources) -> Result<()> {
+    if eve.canonicalize().ok() != ctx.root.canonicalize().ok() {
+        return Err(usage(format!(
+            "`{}` is not the tree `{}`\nhint: cargo xtask --root {0} collect-sources …",
+            eve.display(),
+            ctx.root.display()
+        )));
     }
+    collect::collect_sources(ctx, &rootfs, output_path(&out.unwrap_or_else(|| PathBuf::from("-")))?.as_deref())
 }
 
-/// `collected_sources`: builds the tar of the root file system, and collects the sources unless their archive is newer than it.
-#[derive(clap::Args)]
-pub struct CollectedSources {
-    #[command(flatten)]
-    tools: ToolKnobs,
-    #[command(flatten)]
-    go: GoKnobs,
-}
-
-impl Run for CollectedSources {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        build_and_collect(ctx, &ToolSettings { tools: &self.tools, go: &self.go })
-    }
-}
-
-fn build_and_collect(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
+/// `collected_sources`: builds the tar of the root file system, then collects the sources unless their archive is newer than the tar.
+pub fn build_and_collect(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> Result<()> {
+    let settings = &ToolSettings { tools: &tools, go: &go };
     go_modules::check(ctx, settings)?;
     build::build(ctx, &Goal::RootfsTar)?;
     if ctx.globals.dry_run {
         return go_modules::show(ctx, settings);
     }
     let tree = ctx.tree()?;
-    let out = collected_sources_path(ctx, &tree);
+    let out = ctx.layout(&tree).collected_sources();
     let plan = build::plan(ctx, &tree, &Goal::RootfsTar)?;
     let tar = plan.node(&NodeId::Tar(Composed::Rootfs)).and_then(|node| node.outputs.first());
     let rootfs = tar.context("the plan of the root file system makes no tar")?;
@@ -72,7 +54,7 @@ fn build_and_collect(ctx: &Ctx, settings: &ToolSettings<'_>) -> Result<()> {
         return Ok(());
     }
     go_modules::ensure(ctx, settings)?;
-    collect::collect_sources(ctx, &collect::Options { rootfs_tar: rootfs.clone(), out: Some(out.clone()) })?;
+    collect::collect_sources(ctx, rootfs, Some(&out))?;
     println!("made: {}", short(&out, &ctx.root));
     Ok(())
 }
@@ -82,7 +64,7 @@ fn is_newer(path: &Path, than: &Path) -> bool {
     time(path).zip(time(than)).is_some_and(|(path, than)| path >= than)
 }
 
-/// write the manifest of collected sources from the names of their files
+/// The argument of `generate-sources-manifests`.
 #[derive(clap::Args)]
 pub struct GenerateSourcesManifests {
     /// the folder with alpine/, go/ (or golang/) and kernel/
@@ -90,20 +72,24 @@ pub struct GenerateSourcesManifests {
     folder: PathBuf,
 }
 
-impl Run for GenerateSourcesManifests {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        manifests::write_manifest(ctx, &manifests::Options { folder: self.folder })
-    }
+/// `generate-sources-manifests`.
+pub fn generate_manifest(ctx: &Ctx, arguments: GenerateSourcesManifests) -> Result<()> {
+    manifests::write_manifest(ctx, &arguments.folder)
 }
 
 /// `collected_sources_info`.
 pub fn collected_sources_info(ctx: &Ctx) -> Result<()> {
-    println!("{}", collected_sources_path(ctx, &ctx.tree()?).display());
+    println!("{}", ctx.layout(&ctx.tree()?).collected_sources().display());
     Ok(())
 }
 
-/// `sbom_info`.
+/// `sbom_info`: prints SBOM, else `dist/<arch>/<version>/installer/rootfs[-<platform>].spdx.json`.
 pub fn sbom_info(ctx: &Ctx) -> Result<()> {
-    println!("{}", sbom_path(ctx)?.display());
+    let platform = ctx.capabilities().platform_suffix(&ctx.knobs.image.platform);
+    let path = match &ctx.knobs.image.sbom {
+        Some(path) => ctx.root.join(path),
+        None => ctx.layout(&ctx.tree()?).sbom(&platform),
+    };
+    println!("{}", path.display());
     Ok(())
 }

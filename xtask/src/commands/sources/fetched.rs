@@ -1,6 +1,6 @@
-//! Verbs that fetch the sources of one kind, and that list what would be fetched.
+//! Verbs that collect the sources of one kind: Alpine packages, a kernel, Go modules.
 
-use crate::commands::{Run, paths::absolute_path};
+use crate::commands::paths::absolute_path;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
@@ -8,64 +8,61 @@ use helpers::sources::{
     alpine::{self, Fetching, Installed},
     go_sum, kernel,
 };
-use std::{io::Read as _, path::PathBuf};
+use std::path::PathBuf;
 
-/// collect the sources of an image's Alpine packages
+/// The arguments of `get-alpine-pkg-source`.
 #[derive(clap::Args)]
 pub struct GetAlpinePkgSource {
-    /// name each package while it is collected
+    /// print each package while it is collected
     #[arg(short = 'v')]
     tell: bool,
     /// do not print the number of packages
     #[arg(short = 'q')]
     quiet: bool,
-    /// put the sources into this new folder [default: a temporary one]
+    /// put the sources into this new folder [default: a temporary folder]
     #[arg(short = 's', value_name = "DIR", value_parser = absolute_path)]
     out: Option<PathBuf>,
     /// append the build scripts' addresses and licenses to this file
     #[arg(short = 'u', value_name = "FILE", value_parser = absolute_path)]
     urls: Option<PathBuf>,
-    /// an image that holds /bits/rootfs.img; may be given several times
+    /// an image that contains /bits/rootfs.img; may be repeated
     #[arg(short = 't', value_name = "IMAGE")]
     tags: Vec<String>,
     /// the folder of a root file system
     #[arg(short = 'e', value_name = "DIR", value_parser = absolute_path)]
     evedir: Option<PathBuf>,
-    /// read the build scripts from this clone of aports, instead of cloning it
+    /// read build scripts from this clone of aports [default: clone it]
     #[arg(short = 'g', value_name = "DIR", value_parser = absolute_path)]
     gitdir: Option<PathBuf>,
     /// put the sources into the folder NAME in DIR
     #[arg(short = 'p', value_name = "NAME")]
     prefix: Option<String>,
-    /// the same as -t lfedge/eve:VERSION
+    /// short for -t lfedge/eve:VERSION
     version: Option<String>,
 }
 
-impl Run for GetAlpinePkgSource {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let images = self.version.map_or(self.tags, |version| vec![format!("lfedge/eve:{version}")]);
-        let installed = match self.evedir {
-            Some(folder) => Installed::InFolder(folder),
-            None if images.is_empty() => {
-                return Err(usage("nothing says whose sources are wanted\nhint: -e DIR, -t IMAGE or a version"));
-            }
-            None => Installed::InImages(images),
-        };
-        let fetching = Fetching { aports: self.gitdir, prefix: self.prefix, urls: self.urls, tell: self.tell, quiet: self.quiet };
-        alpine::collect_alpine_sources(ctx, &alpine::Options { installed, out: self.out, fetching })
-    }
+/// `get-alpine-pkg-source`.
+pub fn get_alpine_sources(ctx: &Ctx, arguments: GetAlpinePkgSource) -> Result<()> {
+    let GetAlpinePkgSource { tell, quiet, out, urls, tags, evedir, gitdir, prefix, version } = arguments;
+    let images = version.map_or(tags, |version| vec![format!("lfedge/eve:{version}")]);
+    let installed = match evedir {
+        Some(folder) => Installed::InFolder(folder),
+        None if images.is_empty() => return Err(usage("no image is given\nhint: -e DIR, -t IMAGE or a version")),
+        None => Installed::InImages(images),
+    };
+    alpine::collect_alpine_sources(ctx, &installed, out.as_deref(), &Fetching { aports: gitdir, prefix, urls, tell, quiet })
 }
 
-/// collect the sources that a kernel's Dockerfile fetches
+/// The arguments of `get-kernel-source`.
 #[derive(clap::Args)]
 pub struct GetKernelSource {
-    /// name each file while it is fetched
+    /// print each file while it is fetched
     #[arg(short = 'v')]
     tell: bool,
     /// write the addresses to this file in DIR
     #[arg(short = 'u', value_name = "FILE")]
     urls: Option<PathBuf>,
-    /// put the files into this new folder [default: a temporary one]
+    /// put the files into this new folder [default: a temporary folder]
     #[arg(short = 's', value_name = "DIR", value_parser = absolute_path)]
     out: Option<PathBuf>,
     /// put the files into the folder NAME in DIR
@@ -76,20 +73,19 @@ pub struct GetKernelSource {
     dockerfile: Option<PathBuf>,
 }
 
-impl Run for GetKernelSource {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let Self { tell, urls, out, prefix, dockerfile } = self;
-        kernel::collect_kernel_sources(ctx, &kernel::Options { dockerfile, out, prefix, urls, tell })
-    }
+/// `get-kernel-source`.
+pub fn get_kernel_sources(ctx: &Ctx, arguments: GetKernelSource) -> Result<()> {
+    let GetKernelSource { tell, urls, out, prefix, dockerfile } = arguments;
+    kernel::collect_kernel_sources(ctx, &kernel::Options { dockerfile, out, prefix, urls, tell })
 }
 
-/// What `dockerfile-add-scanner` does.
+/// The actions of `dockerfile-add-scanner`.
 #[derive(Clone, clap::ValueEnum)]
 enum Action {
     Scan,
 }
 
-/// list the addresses that Dockerfiles fetch with ADD
+/// The arguments of `dockerfile-add-scanner`.
 #[derive(clap::Args)]
 pub struct DockerfileAddScanner {
     /// the action: `scan` is the only one
@@ -98,32 +94,29 @@ pub struct DockerfileAddScanner {
     /// the architecture to build for [default: ZARCH]
     #[arg(long)]
     arch: Option<String>,
-    /// the files to look at
+    /// the Dockerfiles to read
     #[arg(value_name = "DOCKERFILE", required = true, value_parser = absolute_path)]
     dockerfiles: Vec<PathBuf>,
 }
 
-impl Run for DockerfileAddScanner {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        kernel::print_remote_sources(ctx, &kernel::ScanOptions { dockerfiles: self.dockerfiles, arch: self.arch })
-    }
+/// `dockerfile-add-scanner`.
+pub fn scan_dockerfiles(ctx: &Ctx, DockerfileAddScanner { arch, dockerfiles, .. }: DockerfileAddScanner) -> Result<()> {
+    kernel::print_remote_sources(&dockerfiles, arch.as_deref().unwrap_or(ctx.knobs.image.arch.as_str()))
 }
 
-/// collect the sources of modules in go.sum lines on standard input
+/// The arguments of `go-sum-to-src`.
 #[derive(clap::Args)]
 pub struct GoSumToSrc {
-    /// name each module and archive
+    /// print each module and archive
     #[arg(short = 'v')]
     tell: bool,
-    /// put the archives into this new folder [default: a temporary one]
+    /// put the archives into this new folder [default: a temporary folder]
     #[arg(short = 'o', value_name = "DIR", value_parser = absolute_path)]
     out: Option<PathBuf>,
 }
 
-impl Run for GoSumToSrc {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut lines = String::new();
-        std::io::stdin().read_to_string(&mut lines).context("cannot read the go.sum lines from standard input")?;
-        go_sum::collect_go_sources(ctx, &go_sum::Options { lines, out: self.out, tell: self.tell })
-    }
+/// `go-sum-to-src`.
+pub fn get_go_sources(ctx: &Ctx, GoSumToSrc { tell, out }: GoSumToSrc) -> Result<()> {
+    let lines = std::io::read_to_string(std::io::stdin()).context("cannot read the go.sum lines from standard input")?;
+    go_sum::collect_go_sources(ctx, &lines, out.as_deref(), tell)
 }

@@ -1,12 +1,12 @@
 //! Verbs that print versions of images and modules.
 
-use crate::commands::{Run, paths::absolute_path};
+use crate::commands::paths::absolute_path;
 use anyhow::Result;
 use checkout::context::Ctx;
 use helpers::{image_version, old_images, sources::go_pseudo_version};
 use std::path::PathBuf;
 
-/// list this tree's docker images whose tag is out of date
+/// The argument of `oldimages`.
 #[derive(clap::Args)]
 pub struct OldImages {
     /// list only these images, such as lfedge/eve-pillar [default: all]
@@ -14,30 +14,28 @@ pub struct OldImages {
     names: Vec<String>,
 }
 
-impl Run for OldImages {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        old_images::print_old_images(ctx, &old_images::Options { names: self.names })
-    }
+/// `oldimages`.
+pub fn print_old_images(ctx: &Ctx, OldImages { names }: OldImages) -> Result<()> {
+    old_images::print_old_images(ctx, &names)
 }
 
-/// print the version inside an image
+/// The arguments of `getimgversion`.
 #[derive(clap::Args)]
 pub struct GetImgVersion {
-    /// print too what kind of files the programs of pillar are
+    /// also print the file types of pillar's programs
     #[arg(short = 'a')]
     all: bool,
-    /// a squashfs, a disk (raw or qcow2) with one, an ext4, or a rootfs.tar
+    /// a squashfs, a disk (raw or qcow2) that contains one, an ext4, or a rootfs.tar
     #[arg(default_value = "rootfs.img", value_parser = absolute_path)]
     image: PathBuf,
 }
 
-impl Run for GetImgVersion {
-    fn run(self, _: &Ctx) -> Result<()> {
-        image_version::print_image_version(&image_version::Options { image: self.image, programs: self.all })
-    }
+/// `getimgversion`.
+pub fn print_image_version(_: &Ctx, GetImgVersion { all, image }: GetImgVersion) -> Result<()> {
+    image_version::print_image_version(&image, all)
 }
 
-/// print the version that Go gives the checked-out commit of a module
+/// The argument of `go-pkg-pseudo-version`.
 #[derive(clap::Args)]
 pub struct GoPkgPseudoVersion {
     /// the folder of the module's go.mod, in a git checkout
@@ -45,8 +43,7 @@ pub struct GoPkgPseudoVersion {
     folder: PathBuf,
 }
 
-impl Run for GoPkgPseudoVersion {
-    fn run(self, ctx: &Ctx) -> Result<()> {
-        go_pseudo_version::print_pseudo_version(ctx, &go_pseudo_version::Options { folder: self.folder })
-    }
+/// `go-pkg-pseudo-version`.
+pub fn print_pseudo_version(ctx: &Ctx, GoPkgPseudoVersion { folder }: GoPkgPseudoVersion) -> Result<()> {
+    go_pseudo_version::print_pseudo_version(ctx, &folder)
 }
