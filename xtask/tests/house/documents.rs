@@ -196,7 +196,8 @@ fn documents_name_files_that_exist() {
 
 #[test]
 fn a_file_that_a_document_names_is_seen() {
-    let text = "See `tools/a/src/x.rs` and `tools/b/`.\n```\n`tools/fenced.rs`\n```\n| `pkg/<name>/Dockerfile` | `src/y.rs` | `tools/*.sh` |";
+    let text =
+        "See `tools/a/src/x.rs` and `tools/b/`.\n```\n`tools/fenced.rs`\n```\n| `pkg/<name>/Dockerfile` | `src/y.rs` | `tools/*.sh` |";
     let found: Vec<_> = paths(text).into_iter().map(|(line, path)| format!("{line} {path}")).collect();
     assert_eq!(found, ["1 tools/a/src/x.rs", "1 tools/b/", "5 pkg", "5 src/y.rs", "5 tools"]);
     for text in ["tools/a/src/x.rs", "`tools`", "`cargo test tools/a.rs`", "`lib.rs`", "`~/a/x.rs`", "`<crate>/src/lib.rs`"] {
