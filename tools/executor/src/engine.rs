@@ -5,11 +5,14 @@ use anyhow::Result;
 use child::{Tool, ToolNeed};
 use plan::{Node, Step, steps};
 
+/// The work of a step; what it tells goes to the job.
+type Work<'e> = dyn FnOnce(&Job<'_>) -> Result<()> + 'e;
+
 /// How an engine makes one step: the programs that it starts, and the work itself. Made before anything is run, so that all missing
 /// programs are reported at once.
 pub struct Making<'e> {
     needs: Vec<ToolNeed>,
-    run: Box<dyn FnOnce(&Job<'_>) -> Result<()> + 'e>,
+    run: Box<Work<'e>>,
 }
 
 impl<'e> Making<'e> {
