@@ -1,5 +1,5 @@
 //! Golden plans: each target for each hypervisor and architecture, from facts that never change, without any tool.
-//! `XTASK_BLESS=1 cargo test -p xtask golden` writes them anew; read the difference before you commit it.
+//! `XTASK_BLESS=1 cargo test -p plan golden` writes them anew; read the difference before you commit it.
 
 use super::*;
 use anyhow::{Result, bail};

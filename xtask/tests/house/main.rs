@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod by_string;
+mod documents;
 mod floors;
 mod known;
 mod names;
