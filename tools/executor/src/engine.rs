@@ -5,11 +5,13 @@ use anyhow::Result;
 use child::{Tool, ToolNeed};
 use plan::{Node, Step, steps};
 
+type Work<'e> = Box<dyn FnOnce(&Job<'_>) -> Result<()> + 'e>;
+
 /// How an engine makes one step: the programs that it starts, and the work. Created for all steps before any runs, so that all missing
 /// programs are reported at once.
 pub struct Making<'e> {
     needs: Vec<ToolNeed>,
-    run: Box<dyn FnOnce(&Job<'_>) -> Result<()> + 'e>,
+    run: Work<'e>,
 }
 
 impl<'e> Making<'e> {
