@@ -153,7 +153,7 @@ fn a_broken_tree_is_named_by_file_and_line() {
     let (code, error) = tree.error(&["rootfs"]);
     assert_eq!(
         (code, error.lines().next().unwrap()),
-        (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is no package: it has no build.yml")
+        (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is not a package: it has no build.yml")
     );
     assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.tar") && !name.contains("rootfs.img")), "{:?}", tree.artifacts());
 }

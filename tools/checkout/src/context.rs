@@ -1,4 +1,4 @@
-//! What every command gets: the tree, the knobs, the options. Built once, never changed.
+//! The context of a command: the tree, the knobs, the global options. Created once, never changed.
 
 use crate::Checkout;
 use child::{Tools, environment::Environment};
@@ -6,20 +6,20 @@ use knobs::Knobs;
 use plan::{Capabilities, Dist, EngineKind, Layout, Profile};
 use std::path::PathBuf;
 
-/// The options that stand before the verb.
+/// The options before the verb.
 #[derive(Clone, Debug)]
 pub struct Globals {
-    /// Print the plan, make nothing.
+    /// Print the plan and make nothing.
     pub dry_run: bool,
-    /// Never ask the network.
+    /// Never use the network.
     pub offline: bool,
-    /// Fail when a pin has left the mirror.
+    /// Fail if a pinned version is no longer on the mirror.
     pub locked: bool,
-    /// Print data for programs.
+    /// Print JSON.
     pub json: bool,
-    /// Nodes at once.
+    /// How many nodes run at once.
     pub jobs: usize,
-    /// Show the tools' output.
+    /// Print the tools' output.
     pub verbose: bool,
 }
 
@@ -27,17 +27,17 @@ pub struct Globals {
 pub struct Ctx {
     /// The tree's root, absolute.
     pub root: PathBuf,
-    /// Who makes the nodes.
+    /// The engine that makes the nodes.
     pub engine: EngineKind,
-    /// Options before the verb.
+    /// The options before the verb.
     pub globals: Globals,
     /// The knobs.
     pub knobs: Knobs,
-    /// What is particular to the tree.
+    /// The tree's profile.
     pub profile: Profile,
-    /// Where external tools are.
+    /// The programs of others.
     pub tools: Tools,
-    /// The environment that we were started in.
+    /// The environment of the process.
     pub environment: Environment,
 }
 
@@ -48,19 +48,19 @@ impl Ctx {
         Dist::of(&self.root)
     }
 
-    /// Where the build of `tree` lies.
+    /// The folder of the build of `tree`.
     #[must_use]
     pub fn layout(&self, tree: &Checkout) -> Layout {
         self.dist().version(self.knobs.image.arch, tree.version())
     }
 
-    /// What the tree and its engine can do.
+    /// The capabilities of the tree and its engine.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         Capabilities::of(&self.profile, self.engine)
     }
 
-    /// Reads git's facts of the tree.
+    /// Reads the tree.
     pub fn tree(&self) -> anyhow::Result<Checkout> {
         Checkout::read(self)
     }

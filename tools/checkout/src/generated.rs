@@ -1,4 +1,4 @@
-//! Files of a package that are made from templates, and the tags of its variants.
+//! The build.yml that is generated from a package's template, and the tags of a package's variants.
 
 use super::{
     Checkout,
@@ -11,7 +11,7 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 /// The template of a kernel's build.yml.
 pub const TEMPLATE: &str = "build.yml.in";
 
-/// The tag of a variant whose image has the plain package's name: without it, both would have the same tag and different contents.
+/// A tag for a variant whose image has the plain package's name. Otherwise both would have the same tag and different contents.
 #[must_use]
 pub fn variant_hash(yml: &str, own: &str, plain: &str) -> Option<String> {
     let variant = yml.strip_prefix("build-")?.strip_suffix(".yml")?;
@@ -20,7 +20,7 @@ pub fn variant_hash(yml: &str, own: &str, plain: &str) -> Option<String> {
 }
 
 impl Checkout {
-    /// The build.yml that the template at `path` of the package `name` gives.
+    /// The build.yml generated from the template at `path` of the package `name`.
     pub(super) fn yml_of_template(&self, name: &str, dir: &Path, path: &Path) -> Result<String> {
         let template = std::fs::read_to_string(path).with_context(|| format!("cannot read the template `{}`", path.display()))?;
         let log = self.git.look_text(["log", "-1", "--format=%ct%n%cd", "--", &format!("pkg/{name}")])?;
@@ -32,7 +32,7 @@ impl Checkout {
         Ok(kernel_build_yml(&template, &facts))
     }
 
-    /// Who changed the package in `dir`, and when: as of its newest file that is not committed; one that is gone has no time.
+    /// The user, the machine, and the time of the newest uncommitted file of the package in `dir`; deleted files have no time.
     fn changes_of(&self, dir: &Path, epoch: i64) -> Changes {
         let folder = dir.strip_prefix(&self.root).unwrap_or(dir);
         let changed = self.state.changed_below(folder);

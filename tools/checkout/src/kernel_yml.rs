@@ -1,31 +1,31 @@
-//! The build.yml of a kernel, from its template: what the kernel says of who built it and when. A clean package gives the same
-//! kernel everywhere and always; one with changes says who made them, on which machine, and when the newest was made.
+//! Generates the build.yml of a kernel from its template: the user, host and time of the build that the kernel reports. They are constant
+//! for a package without changes, so that its build is reproducible; with changes they are those of the newest change.
 
 use diskimage::recipes::date;
 
-/// What git and the machine say of a kernel's package.
+/// The facts of git and of the machine about a kernel's package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
-    /// When the package's last commit was made, seconds since the epoch.
+    /// The Unix timestamp of the package's last commit.
     pub epoch: i64,
     /// The same as git prints it, `Fri May 5 19:54:39 2023 +0200`.
     pub commit_date: String,
-    /// What is not committed, when something is not.
+    /// The uncommitted changes, if there are any.
     pub changes: Option<Changes>,
 }
 
-/// Changes of tracked files and files that git does not know.
+/// Uncommitted changes, including untracked files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// When the newest was made, seconds since the epoch.
+    /// The Unix timestamp of the newest change.
     pub epoch: i64,
-    /// Who builds.
+    /// The user that builds.
     pub user: String,
-    /// On which machine.
+    /// The build machine's name.
     pub host: String,
 }
 
-/// The template with these facts in it. Lines of other arguments stay as they are.
+/// Fills the facts into the template. Lines of other arguments stay unchanged.
 #[must_use]
 pub fn kernel_build_yml(template: &str, facts: &KernelFacts) -> String {
     let values = match &facts.changes {
@@ -46,7 +46,7 @@ pub fn kernel_build_yml(template: &str, facts: &KernelFacts) -> String {
 }
 
 impl KernelFacts {
-    /// Without the time zone: the date goes into a file's time, which has none.
+    /// The commit's date without the time zone: it becomes the time of files, which have none.
     fn commit_date_alone(&self) -> String {
         let date = self.commit_date.trim();
         match date.rsplit_once(' ') {
@@ -56,7 +56,7 @@ impl KernelFacts {
     }
 }
 
-/// A name that cannot break the line that it stands in.
+/// Replaces characters that would end the name in its line.
 fn word(name: &str) -> String {
     let word: String = name.chars().map(|c| if c.is_whitespace() || c.is_control() || c == '#' { '_' } else { c }).collect();
     if word.is_empty() { "unknown".to_owned() } else { word }

@@ -1,5 +1,6 @@
-//! Read-only facts of a tree: its profile, what git says of it, its packages and their tags, its templates. Each is looked up
-//! once, when it is first asked for.
+//! Reads the facts of a tree: its profile, git's state and version, packages and their tags, templates. Each is looked up once, when it is
+//! first needed; nothing is changed. `plan` makes plans from the facts. Depends on `plan`, `child`, `pkgbuild`, `knobs`, `common`,
+//! `diskimage` (dates) and `ymlpatch`.
 
 pub mod context;
 mod folders;
@@ -37,7 +38,7 @@ use std::{
     sync::Arc,
 };
 
-/// A tree as git sees it now.
+/// A tree in its present state.
 pub struct Checkout {
     root: PathBuf,
     profile: Profile,
@@ -46,7 +47,7 @@ pub struct Checkout {
     epoch: i64,
     commit: String,
     dirty: bool,
-    /// Shared with who builds, for it knows every file.
+    /// All files; large, so shared with the builder.
     state: Arc<TreeState>,
     describe: String,
     git: Git,
@@ -57,7 +58,7 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Asks git.
+    /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
         let GitState { short_id, commit_time, describe, state } = look::look(ctx, &git)?;
@@ -87,18 +88,18 @@ impl Checkout {
         })
     }
 
-    /// The files that packages are made of.
+    /// The files of packages that count for their tags.
     pub fn counted(&self) -> Result<tags::Counted> {
         tags::Counted::new(&self.root, Arc::clone(&self.state))
     }
 
-    /// The version: a folder's name below `dist/<arch>`.
+    /// The version, the name of a folder below `dist/<arch>`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The packages whose build.yml is made from a template, with the file and what it must hold now.
+    /// The build.yml files that are generated from templates: path and text.
     pub fn generated_ymls(&self) -> Result<Vec<(PathBuf, String)>> {
         let mut ymls = Vec::new();
         for name in self.templated_packages()? {
@@ -115,13 +116,13 @@ impl Checkout {
         self.dirty
     }
 
-    /// The commit's id when no tracked file is changed.
+    /// The commit's id, if no tracked file is changed.
     #[must_use]
     pub fn commit_if_clean(&self) -> Option<String> {
         (!self.dirty).then(|| self.commit.clone())
     }
 
-    /// The names of all packages: folders with a build.yml.
+    /// The names of all packages: folders with a build.yml or its template.
     pub fn package_names(&self) -> Result<Vec<String>> {
         let folder = &self.profile.packages.folder;
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
@@ -137,13 +138,13 @@ impl Checkout {
         Ok(names.into_iter().collect())
     }
 
-    /// The packages whose build.yml is made from a template.
+    /// The packages whose build.yml is generated from a template.
     pub fn templated_packages(&self) -> Result<Vec<String>> {
         let folder = &self.profile.packages.folder;
         Ok(self.package_names()?.into_iter().filter(|name| folder.join(name).join(generated::TEMPLATE).is_file()).collect())
     }
 
-    /// What `pkgs` builds, in its order.
+    /// The packages that `pkgs` builds, in order.
     pub fn bulk_packages(&self) -> Result<Vec<String>> {
         let (mut names, arch) = (self.package_names()?, self.knobs.image.arch);
         names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.image.hv));
@@ -160,14 +161,14 @@ impl Checkout {
         Ok(self.look_up(name)?.reference)
     }
 
-    /// The reference that a package has as it is committed, or will have once its present state is.
+    /// The reference of a package if its present state were committed.
     pub fn committed_reference(&self, name: &str) -> Result<String> {
         let (dir, build_yml) = self.package_dir(name)?;
         let tag = tags::committed_tag(&self.state, &self.root, &dir, &build_yml)?;
         Ok(tag.to_string())
     }
 
-    /// The folder of a package and the build.yml that the knobs choose; a template stands for a build.yml that is made.
+    /// The folder of a package, and its build.yml for these knobs: the template, if it is generated.
     fn package_dir(&self, name: &str) -> Result<(PathBuf, String)> {
         let dir = self.profile.packages.folder.join(name);
         let yml = self
@@ -184,14 +185,14 @@ impl Checkout {
         }
         if !dir.join(&yml).is_file() {
             return Err(usage(format!(
-                "`{}` is no package: it has no build.yml\nhint: a build.yml names at least `image:`",
+                "`{}` is not a package: it has no build.yml\nhint: a build.yml needs at least `image:`",
                 dir.display()
             )));
         }
         Ok((dir, yml))
     }
 
-    /// The file that stands for build.yml in the package at `dir`, with these switches on.
+    /// The file that replaces build.yml in the package at `dir` with these switches on.
     fn variant(&self, dir: &Path, is_on: impl Fn(VariantKnob) -> bool) -> Option<String> {
         let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.is_none_or(&is_on));
         let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform));
@@ -230,7 +231,7 @@ impl Checkout {
         Ok(facts)
     }
 
-    /// The tag that stands for every package's own: EVE_HASH, or that of the release that is pushed.
+    /// The tag that replaces every package's own: EVE_HASH, or the release's if a release is pushed.
     fn forced_hash(&self) -> Result<Option<String>> {
         if self.knobs.image.eve_hash.is_none() && self.knobs.packages.work == PackageWork::Push {
             return Ok(self.release()?.hash);
@@ -238,7 +239,7 @@ impl Checkout {
         Ok(self.knobs.image.eve_hash.clone())
     }
 
-    /// The Dockerfile that a package's template gives, where the package has no other; linuxkit wants it beside the template.
+    /// The Dockerfile generated from a package's template, if it has one; linuxkit needs the file beside the template.
     fn generated_dockerfile(&self, dir: &Path) -> Result<Option<String>> {
         let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
             return Ok(None);
@@ -246,7 +247,7 @@ impl Checkout {
         self.fill_template(&template, &mut BTreeSet::new()).map(Some)
     }
 
-    /// A template's text with its tags filled in; the packages that it names are added to `packages`.
+    /// A template's text with its tags filled in. Adds the packages in it to `packages`.
     fn fill_template(&self, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
         let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
         self.fill_text(&text, template, packages)
@@ -259,7 +260,7 @@ impl Checkout {
                 return tag;
             }
             let package = self.template_package(word);
-            // `pillar:build-dev.yml` is a package's image as another build.yml names it.
+            // `pillar:build-dev.yml` is the image of a variant of a package.
             let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
             let reference = match yml {
                 Some(yml) => {
@@ -275,20 +276,20 @@ impl Checkout {
         })
     }
 
-    /// What follows an image's tag in templates.
+    /// The suffix of image tags in templates.
     fn arch_suffix(&self) -> String {
         let arch = self.knobs.image.docker_arch_tag.as_deref().unwrap_or(self.knobs.image.arch.as_str());
         if self.profile.templates.every_arch { String::new() } else { format!("-{arch}") }
     }
 
-    /// Words of templates that are no images, and what they stand for.
+    /// Words of templates that are not images, and their values.
     fn words(&self) -> Vec<(&str, String)> {
         let fill = |text: &String| text.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform);
         let own = self.profile.templates.words.iter().map(|(word, text)| (word.as_str(), fill(text)));
         [("EVE_VERSION", self.full_version(self.knobs.image.arch))].into_iter().chain(own).collect()
     }
 
-    /// The image of a kernel that is no package of this tree: as a person names it, else as the tree's file of variables does.
+    /// The image of a kernel that is not a package of this tree: from KERNEL_TAG, otherwise from the tree's makefile of variables.
     pub fn kernel_tag(&self) -> Option<Result<String>> {
         let kernel = self.profile.kernel.as_ref()?;
         let (arch, knobs) = (self.knobs.image.arch.as_str(), &self.knobs);
@@ -302,10 +303,9 @@ impl Checkout {
         Some(tag())
     }
 
-    /// The packages of this tree that a Dockerfile starts from or copies from, by their present tags. Others are images that
-    /// must be in the cache.
+    /// The packages that a Dockerfile names with their present tags, and whether for the build machine. Other images must be in the cache.
     fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
-        // Where images are in a registry, nobody asks what they were made from, unless packages are built one after the other.
+        // If images are in a registry, bases matter only for the order of packages.
         let path = dir.join("Dockerfile");
         if self.can.packages_are_published {
             return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
@@ -322,14 +322,14 @@ impl Checkout {
         Ok(bases.into_iter().collect())
     }
 
-    /// Packages that Dockerfiles start from by another tag than they have now, with those packages; and whether that tag is the one that
-    /// their next commit gives them.
+    /// Packages that Dockerfiles name with an outdated tag, and the packages of these Dockerfiles. The bool tells whether it is the tag that
+    /// the package gets with the next commit.
     pub fn old_bases(&self) -> Result<BTreeMap<(String, bool), Vec<String>>> {
         let mut old: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
         for user in self.package_names()? {
             let path = self.profile.packages.folder.join(&user).join("Dockerfile");
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            // What is wrong with it is said when it is built.
+            // The build reports errors of a Dockerfile.
             let Ok(dockerfile) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };
             for image in dockerfile.images() {
                 let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
@@ -346,7 +346,7 @@ impl Checkout {
         Ok(old)
     }
 
-    /// The packages of this tree that a Dockerfile names in whatever version: they are built before it, and then it may get another.
+    /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
     fn order(&self, dockerfile: &Path) -> Result<Vec<(String, bool)>> {
         let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
         let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
@@ -361,7 +361,7 @@ impl Checkout {
         Ok(bases.into_iter().collect())
     }
 
-    /// The package that a template's name stands for: `GPT_TOOLS` → `gpt-tools`, unless the profile says otherwise.
+    /// The package of a template's name: `GPT_TOOLS` → `gpt-tools`, unless the profile has another for it.
     fn template_package(&self, word: &str) -> String {
         let regular = || word.to_ascii_lowercase().replace('_', "-");
         self.profile.templates.tags.get(&format!("{word}_TAG")).cloned().unwrap_or_else(regular)
@@ -393,9 +393,10 @@ impl Facts for Checkout {
         let (templates, knobs) = (&self.profile.templates, &self.knobs);
         let (template, patches) = match of {
             Composed::Rootfs => (templates.rootfs.clone(), &templates.patches),
-            Composed::Installer => {
-                (templates.installer.clone().context("a plan asks for what the tree has")?, &templates.installer_patches)
-            }
+            Composed::Installer => (
+                templates.installer.clone().context("only trees with an installer template plan an installer")?,
+                &templates.installer_patches,
+            ),
         };
         let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
         for patch in programs(patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
@@ -454,24 +455,24 @@ impl Facts for Checkout {
     }
 }
 
-/// The version by the rules; a tree that tells platforms apart says which one it is for, and which kernel where that is not its own.
+/// The computed version, with the kernel if it is not the tree's own, and the platform on trees with platforms in names.
 fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
     let plain = version::version(facts, &ctx.knobs.image.snapshot_version, ctx.knobs.image.dev, ctx.profile.tree.exact_releases);
     let kernel = ctx.profile.kernel.as_ref().and_then(|kernel| Some((ctx.knobs.image.kernel_tag.as_deref()?, kernel.prefix.as_str())));
     version::with_platform(plain, kernel, platform_name(ctx.capabilities(), &ctx.knobs))
 }
 
-/// The platform as it stands in names: none for the one that all have.
+/// The platform in names; none for `generic`.
 fn platform_name(can: Capabilities, knobs: &Knobs) -> Option<&str> {
     Some(knobs.image.platform.as_str()).filter(|platform| can.platforms_have_names && *platform != "generic")
 }
 
-/// The build.yml of a package without variants: the template that makes it, where there is one.
+/// The build.yml of a package without variants, or its template.
 fn plain_yml(dir: &Path) -> &'static str {
     if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" }
 }
 
-/// The newest modification time of the tracked files that are changed.
+/// The newest modification time of the changed tracked files.
 fn dirty_since(root: &Path, state: &TreeState, commit_time: i64) -> Option<i64> {
     state.changed_tracked().map(|path| std::fs::symlink_metadata(root.join(path)).map_or(commit_time, |metadata| metadata.mtime())).max()
 }

@@ -1,5 +1,5 @@
-//! What git says of a checkout: by no process of it where nothing has changed since the last time, by one or two where nothing that it
-//! tracks has, else by four at once. In a large checkout this is most of the time that a plan takes.
+//! Reads the state of a checkout. Starts no git process if nothing changed since the last time, one or two if no tracked file did, otherwise
+//! four in parallel: in a large checkout git takes most of the time of a plan.
 
 use super::version;
 use crate::context::Ctx;
@@ -19,23 +19,23 @@ use std::{
 const LOG: &[&str] = &["log", "-1", "--abbrev=8", "--format=%h%n%ct%n%H%n%T"];
 const DESCRIBE: &[&str] = &["describe", "--always", "--tags"];
 
-/// Variables by which git looks elsewhere than in `.git`.
+/// Variables that make git use another place than `.git`.
 const MOVED: &[&str] =
     &["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES"];
 
-/// What was found.
+/// The state of a checkout.
 pub struct GitState {
     /// The commit's id, shortened to eight digits or more.
     pub short_id: String,
-    /// Its time, seconds since the epoch.
+    /// Its Unix timestamp.
     pub commit_time: i64,
     /// `git describe --always --tags`.
     pub describe: String,
-    /// All files, and what has changed.
+    /// All files, and the changed ones.
     pub state: TreeState,
 }
 
-/// Looks at the checkout.
+/// Reads the state of the checkout.
 pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
     let places = Places::find(&ctx.root).filter(|_| !MOVED.iter().any(|name| ctx.environment.get(name).is_some()));
     let memory = places.as_ref().map(|places| Memory::of(places, &ctx.environment.cache()));
@@ -45,7 +45,7 @@ pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
             let names = memory.as_ref().and_then(|memory| std::fs::read(memory.folder.join(NAMES)).ok());
             tags::clean_checkout(&places.top, &places.git, names.as_deref())
         });
-        (said.join().map_err(|_| anyhow::anyhow!("looking at the checkout broke: this is a defect of xtask")).flatten(), clean)
+        (said.join().map_err(|_| anyhow::anyhow!("reading the checkout panicked: this is a bug in xtask")).flatten(), clean)
     });
     let Said { describe, log } = said?;
     let (short_id, commit_time) = version::parse_log(&log)?;
@@ -57,7 +57,7 @@ pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
     Ok(GitState { short_id, commit_time, describe, state })
 }
 
-/// The state of a checkout without changes, with what git neither knows nor ignores.
+/// The state of a checkout whose tracked files are unchanged; asks git for the untracked files.
 fn state_of(places: &Places, clean: Clean, log: &str, git: &Git) -> Option<TreeState> {
     let mut ids = log.lines().skip(2);
     let (commit, tree) = (ids.next()?, ids.next()?);
@@ -81,12 +81,12 @@ fn ask(git: &Git) -> Result<TreeState> {
     TreeState::parse(&listing?, &status?)
 }
 
-/// Where a checkout and its repository are.
+/// The folders of a checkout and its repository.
 struct Places {
     top: PathBuf,
-    /// The folder of the index: `.git`, or that of a further working tree.
+    /// The folder of the index: `.git`, or a subfolder for a linked worktree.
     git: PathBuf,
-    /// The folder of the references, where that is another.
+    /// The folder of the references: `.git` of the main worktree.
     common: PathBuf,
 }
 
@@ -102,12 +102,12 @@ impl Places {
         Some(Self { top, git, common })
     }
 
-    /// What is checked out: `ref: ` and a branch, or the id of a commit.
+    /// The content of HEAD: `ref: ` and a branch, or the id of a commit.
     fn head(&self) -> Option<String> {
         Some(std::fs::read_to_string(self.git.join("HEAD")).ok()?.trim_end().to_owned())
     }
 
-    /// The id of the commit that `head` is, from the files of the references; none where a branch is another name of one.
+    /// The id of the commit of `head`, from the files of the references; none if the branch is a symbolic reference.
     fn commit(&self, head: &str) -> Option<String> {
         let id = match head.strip_prefix("ref: ") {
             None => head.to_owned(),
@@ -123,7 +123,7 @@ impl Places {
     }
 }
 
-/// What git says of the commit.
+/// Output of git about the commit.
 struct Said {
     describe: String,
     log: String,
@@ -136,17 +136,17 @@ impl Said {
     }
 }
 
-/// What is kept of a checkout from one time to the next: what git said of the commit, which is the same as long as commit and tags are
-/// (`git describe` walks the history, which takes longer than all the rest), and the names in its folders.
+/// The cache of a checkout: git's output about the commit, valid while commit and tags are unchanged (`git describe` walks the history, which
+/// takes longer than all the rest), and the names in its folders.
 struct Memory {
     folder: PathBuf,
-    /// Of which commit, tags and history git spoke; none for a repository that keeps its references otherwise, which is asked each time.
+    /// The commit, tags and history that git's output depends on; none for a repository with reftable, where git is asked each time.
     key: Option<Key>,
 }
 
-/// The key, the description and the log, in lines.
+/// The file with the key, the description and the log, in lines.
 const SAID: &str = "said";
-/// What the crate `gitindex` wants to be remembered.
+/// The file with the data of the crate `gitindex`.
 const NAMES: &str = "names";
 
 impl Memory {
@@ -164,7 +164,7 @@ impl Memory {
         (key == wanted.all && wanted.is_of(log)).then(|| Said { describe: describe.to_owned(), log: log.to_owned() })
     }
 
-    /// Where it cannot be kept, git is asked again. What changed while git spoke is not kept either.
+    /// Writes the cache. Ignores errors: git is asked again next time. Writes nothing if the repository changed while git ran.
     fn keep(&self, places: &Places, describe: &str, log: &str, names: Option<&[u8]>) {
         let key = self.key.as_ref().filter(|key| key.is_of(log) && self.said().is_none());
         if let Some(key) = key.filter(|key| Key::of(places).as_ref() == Some(*key)) {
@@ -175,7 +175,7 @@ impl Memory {
         }
     }
 
-    /// Under a name of its own first: others may look at the checkout just now.
+    /// Writes to a unique temporary file and renames it: another process may write at the same time.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         std::fs::create_dir_all(&self.folder)?;
         let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -185,11 +185,11 @@ impl Memory {
     }
 }
 
-/// What git's words depend on.
+/// The data that git's output depends on.
 #[derive(PartialEq, Eq)]
 struct Key {
     commit: String,
-    /// The digest of it all.
+    /// The digest of everything.
     all: String,
 }
 
@@ -201,7 +201,7 @@ impl Key {
         let commit = places.commit(&places.head()?)?;
         let mut hash = Sha256::new();
         hash.update(&commit);
-        // Where the history ends, and what stands in for another part of it.
+        // References, the end of a shallow history, and replaced commits.
         for name in ["packed-refs", "shallow", "info/grafts"] {
             hash.update(name);
             hash.update(std::fs::read(places.common.join(name)).unwrap_or_default());
@@ -216,7 +216,7 @@ impl Key {
         Some(Self { commit, all: hex(&hash.finalize()) })
     }
 
-    /// Whether `log` is of this commit.
+    /// Whether `log` is the log of this commit.
     fn is_of(&self, log: &str) -> bool {
         log.lines().nth(2) == Some(&self.commit)
     }

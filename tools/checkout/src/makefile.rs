@@ -1,5 +1,5 @@
-//! Fragments of makefiles that hold nothing but variables, such as lf-edge/eve's kernel-version.mk: a tree that keeps its numbers
-//! there keeps them in one place. Rules, `define` and `$(shell …)` are not read; the GNU make manual says what the rest means.
+//! Reads makefiles that contain only variables, such as lf-edge/eve's kernel-version.mk, so that a tree can keep version numbers in one
+//! file. The syntax is that of the GNU make manual, without rules, `define` and `$(shell …)`.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use common::error::usage;
@@ -8,32 +8,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How deep variables may stand in each other: deeper ones name themselves.
+/// The deepest nesting of variables or files; deeper nesting means a cycle.
 const DEEPEST: usize = 64;
 
-/// The variables of a fragment and of what it includes.
+/// The variables of a makefile and of the files that it includes.
 #[derive(Debug, Default)]
 pub struct Makefile {
     folder: PathBuf,
-    /// What the caller says; no line of the file changes it, as with make's own command line.
+    /// Variables of the caller. As with make's command line, the file cannot change them.
     given: BTreeMap<String, String>,
-    /// Text that is expanded when it is asked for.
+    /// Variables of the file, not expanded yet.
     set: BTreeMap<String, String>,
-    /// One entry an open conditional.
+    /// The open conditionals.
     conditions: Vec<Condition>,
 }
 
 /// An open `ifeq`.
 #[derive(Debug)]
 struct Condition {
-    /// The lines that stand here count.
+    /// The current branch is active.
     live: bool,
-    /// One of its branches counted already, or none may.
+    /// One of its branches was active already.
     done: bool,
 }
 
 impl Makefile {
-    /// Reads `file` of the tree at `folder`, below which the files lie that it includes, with variables as a caller of make gives them.
+    /// Reads `file` and the files that it includes, all relative to `folder`, with the variables `given` as on make's command line.
     pub fn read(folder: &Path, file: &str, given: &[(&str, &str)]) -> Result<Self> {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut makefile = Self { folder: folder.to_owned(), given, ..Self::default() };
@@ -41,7 +41,7 @@ impl Makefile {
         Ok(makefile)
     }
 
-    /// The value of a variable; empty when nobody sets it.
+    /// The value of a variable; empty if it is not set.
     pub fn value(&self, name: &str) -> Result<String> {
         self.variable(name, 0)
     }
@@ -99,7 +99,7 @@ impl Makefile {
     }
 
     fn open(&mut self, word: &str, rest: &str) -> Result<()> {
-        // What is not looked at may name variables that make no sense here.
+        // Do not evaluate the condition in an inactive branch: its variables may be invalid there.
         let holds = self.live() && self.holds(word, rest.trim())?;
         self.conditions.push(Condition { live: holds, done: holds });
         Ok(())
@@ -122,11 +122,11 @@ impl Makefile {
             "ifeq" | "ifneq" => {
                 let inner = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
                 let parts = inner.map(arguments).filter(|parts| parts.len() == 2);
-                let Some([left, right]) = parts.as_deref() else { bail!("`{word} {rest}` compares no two values in brackets") };
+                let Some([left, right]) = parts.as_deref() else { bail!("`{word} {rest}` needs two values in brackets") };
                 let same = self.expand(left.trim(), 0)? == self.expand(right.trim(), 0)?;
                 Ok(same == (word == "ifeq"))
             }
-            other => bail!("`{other}` is no conditional"),
+            other => bail!("`{other}` is not a conditional"),
         }
     }
 
@@ -164,7 +164,7 @@ impl Makefile {
     /// `text` with its `$(…)` replaced.
     fn expand(&self, text: &str, depth: usize) -> Result<String> {
         if depth > DEEPEST {
-            bail!("a variable stands in itself: `{text}`");
+            bail!("a variable refers to itself: `{text}`");
         }
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -194,7 +194,7 @@ impl Makefile {
         Ok(out)
     }
 
-    /// What stands in `$(…)`: a variable's name or a function.
+    /// The value of the inside of `$(…)`: a variable's name or a function call.
     fn reference(&self, inner: &str, depth: usize) -> Result<String> {
         let Some((function, rest)) = inner.split_once(char::is_whitespace) else {
             return self.variable(&self.expand(inner, depth + 1)?, depth);
@@ -206,7 +206,7 @@ impl Makefile {
             "info" | "warning" => Ok(String::new()),
             "if" => argument(if argument(0)?.trim().is_empty() { 2 } else { 1 }),
             "strip" => Ok(words(&argument(0)?).join(" ")),
-            "firstword" => Ok(words(&argument(0)?).first().map_or_else(String::new, |word| (*word).to_owned())),
+            "firstword" => Ok(words(&argument(0)?).first().copied().unwrap_or_default().to_owned()),
             "findstring" => argument(1).and_then(|text| argument(0).map(|part| if text.contains(&part) { part } else { String::new() })),
             "subst" => Ok(argument(2)?.replace(&argument(0)?, &argument(1)?)),
             "filter" | "filter-out" => {
@@ -225,7 +225,7 @@ impl Makefile {
     }
 }
 
-/// The parts between commas that stand in no brackets.
+/// Splits `text` at the commas outside brackets.
 fn arguments(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
     for (at, c) in text.char_indices() {
@@ -243,7 +243,7 @@ fn arguments(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Where the bracket that opens at the start of `text` closes.
+/// The position of the bracket that closes the one at the start of `text`.
 fn closing(text: &str, open: char, close: char) -> Option<usize> {
     let mut depth = 0_usize;
     text.char_indices().find_map(|(at, c)| {
@@ -260,7 +260,7 @@ fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-/// A word against a pattern with at most one `%`.
+/// Whether a word matches a pattern with at most one `%`.
 fn matches(pattern: &str, word: &str) -> bool {
     match pattern.split_once('%') {
         Some((before, after)) => word.len() >= before.len() + after.len() && word.starts_with(before) && word.ends_with(after),
@@ -268,12 +268,12 @@ fn matches(pattern: &str, word: &str) -> bool {
     }
 }
 
-/// Text that expands to itself.
+/// Escapes `text` so that it expands to itself.
 fn escape(text: &str) -> String {
     text.replace('$', "$$")
 }
 
-/// The error with the file and the line in front; that of `$(error …)` is the user's, and stays so.
+/// Puts the file and line in front of the error. The error of `$(error …)` keeps its kind, a usage error.
 fn place(error: anyhow::Error, file: &str, line: usize) -> anyhow::Error {
     let text = format!("{file}:{line}: {error:#}");
     if common::error::kind(&error) == common::error::Kind::Usage { usage(text) } else { anyhow!(text) }
@@ -334,7 +334,7 @@ TAG ?= x:$(ARCH)-$(VERSION)-$(FLAVOR)$(COMMIT_$(ARCH)_$(VERSION))
             (KERNEL, "a.mk:6: no xyz for arm64"),
             ("A = 1\nall: b\n", "a.mk:2: only variables are read here, not `all: b`"),
             ("A := $(shell uname)\n", "a.mk:1: make's function `shell` is not understood here"),
-            ("A = $(A)\nB := $(A)\n", "a.mk:2: a variable stands in itself: `A`"),
+            ("A = $(A)\nB := $(A)\n", "a.mk:2: a variable refers to itself: `A`"),
             ("ifeq (a, b)\nA = $(shell x)\n", "a.mk: a conditional has no endif"),
             ("A := $(B\n", "a.mk:1: a bracket of `$(B` is not closed"),
             ("endif\n", "a.mk:1: `endif` stands alone"),

@@ -1,20 +1,19 @@
-//! Finds and reads the profile of a tree: its own `xtask.toml`, or the profile that ships with this program and whose files
-//! the tree has.
+//! Finds and reads the profile of a tree: its own `xtask.toml`, or the shipped profile whose files the tree has.
 
 use anyhow::{Context as _, Result, bail};
 use common::error::usage;
 use plan::{Detect, PROFILE, Profile, pins};
 use std::path::{Path, PathBuf};
 
-/// The names in `list` with `{hv}` and `{platform}` filled in, below `root`, as far as they are there.
+/// The existing files below `root` of the names in `list`, after filling in `{hv}` and `{platform}`.
 #[must_use]
 pub fn programs(list: &[String], root: &Path, hv: &str, platform: &str) -> Vec<PathBuf> {
     let paths = list.iter().map(|name| root.join(name.replace("{hv}", hv).replace("{platform}", platform)));
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Reads the profile of the tree at `root`: its own, else the first shipped one whose files the tree has. The tree's
-/// `build-tools/tools.toml` takes the place of a shipped profile's tools.
+/// Reads the profile of the tree at `root`: its own, otherwise the first shipped one whose files the tree has. The tree's
+/// `build-tools/tools.toml` replaces the tools of a shipped profile.
 pub fn read_profile(root: &Path) -> Result<Profile> {
     let mut profile = read_settings(root)?;
     let path = root.join(pins::FILE);
@@ -34,7 +33,7 @@ fn read_settings(root: &Path) -> Result<Profile> {
         let shipped = Profile::shipped().find(|profile| fits(&profile.detect, root));
         let profile = shipped.ok_or_else(|| {
             usage(format!(
-                "`{}` is no tree that can be built: it has no {PROFILE}, and it is no lf-edge/eve checkout that we know\n\
+                "`{}` is no tree that can be built: it has no {PROFILE}, and it is not a known checkout of lf-edge/eve\n\
                  hint: --root DIR names another tree",
                 root.display()
             ))
@@ -45,13 +44,13 @@ fn read_settings(root: &Path) -> Result<Profile> {
     Profile::parse(&text).map(|profile| profile.below(root)).with_context(|| format!("`{}` is not valid", path.display()))
 }
 
-/// Whether the folder is a tree: it has a profile of its own, or a shipped one fits.
+/// Whether the folder is a tree: it has its own profile, or a shipped one fits.
 #[must_use]
 pub fn is_tree(root: &Path) -> bool {
     root.join(PROFILE).is_file() || Profile::shipped().any(|profile| fits(&profile.detect, root))
 }
 
-/// A tree has all of `files` and none of `absent`.
+/// Whether the tree has all of `files` and none of `absent`.
 fn fits(detect: &Detect, root: &Path) -> bool {
     !detect.files.is_empty()
         && detect.files.iter().all(|path| root.join(path).exists())

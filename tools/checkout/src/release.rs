@@ -1,10 +1,10 @@
-//! The tags that a push gives: from the branch, what git calls the commit, and the releases that there are.
+//! Computes the tags of a push from the branch, the output of `git describe`, and the existing releases.
 
 use super::version::is_release;
 use plan::Release;
 
-/// At the newest release everything is built anew under its name and called `latest`; at another tag it has the tag's name; else
-/// master is a `snapshot`, and a branch has its own name with `_` for `/`. Where releases are `exact`, the newest is one as others are.
+/// The tags of a push: at the newest release, every package gets its tag, and `latest`; at another release, the release's tag; on master
+/// `snapshot`; on another branch its name with `_` for `/`. If releases are `exact`, the newest one is treated as any other.
 #[must_use]
 pub fn of_push(branch: &str, describe: &str, tags: &str, exact: bool) -> Release {
     if !is_release(describe, exact) {

@@ -1,18 +1,18 @@
-//! `images/*.yml.in`: text with `NAME_TAG` words that stand for images of this tree.
+//! Templates such as `images/*.yml.in`: fills in the images of `NAME_TAG` words, and applies jq programs.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use ymlpatch::Program;
 
-/// A template after the jq program in the file `patch`. What comes out is YAML of the same meaning, without comments.
+/// Applies the jq program in the file `patch` to a template. The result is YAML without comments.
 pub fn patch(text: &str, patch: &Path) -> Result<String> {
     let name = patch.display().to_string();
     let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
     Program::parse(&program, &name)?.apply(text, &[])
 }
 
-/// Replaces every `NAME_TAG` in `text` by what `lookup` gives for the name without `_TAG`, and the words of `words` by their values;
-/// lines of comment are left alone. An error names `name` (the template's path) and the line.
+/// Replaces every `NAME_TAG` in `text` by the result of `lookup` for the name without `_TAG`, and `words` by their values, except in comment
+/// lines. An error contains `name` (the template's path) and the line.
 pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
     let mut out = String::with_capacity(text.len() * 2);
     for (number, line) in text.lines().enumerate() {
@@ -33,7 +33,7 @@ pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn F
     Ok(out)
 }
 
-/// `line` in words and what is between them, as it stands.
+/// Splits `line` into words and the text between them.
 fn pieces(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -45,7 +45,7 @@ fn pieces(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `GRUB` of `GRUB_TAG`; none for another word.
+/// `GRUB` of `GRUB_TAG`; none for other words.
 fn tag_name(word: &str) -> Option<&str> {
     let name = word.strip_suffix("_TAG")?;
     let is_name = |c: u8| matches!(c, b'A'..=b'Z' | b'0'..=b'9' | b'_');

@@ -1,4 +1,4 @@
-//! The table of all template names and their images: what the old parse-pkgs printed, and put into a file.
+//! The list of all template names and their images, which the old parse-pkgs printed, and filling them into a file.
 
 use super::{Checkout, plain_yml};
 use anyhow::{Context as _, Result};
@@ -9,7 +9,7 @@ use regex::Regex;
 use std::path::Path;
 
 impl Checkout {
-    /// The template names without `_TAG`, in the order of the table: the profile's, else all packages by name.
+    /// The template names without `_TAG`, in order: those of the profile, otherwise all packages by name.
     pub fn template_names(&self) -> Result<Vec<String>> {
         let table = &self.profile.templates.table;
         if !table.is_empty() {
@@ -18,7 +18,7 @@ impl Checkout {
         Ok(self.package_names()?.iter().map(|name| name.to_uppercase().replace('-', "_")).collect())
     }
 
-    /// `org/image:tag-arch` of a template name. Unlike in a build, `DEV` and `RSTATS` change nothing: a table has rows for both.
+    /// `org/image:tag-arch` of a template name. `DEV` and `RSTATS` have no effect here, because the list has names for both.
     pub fn template_image(&self, word: &str) -> Result<String> {
         let arch = self.arch_suffix();
         if let Some(tag) = self.kernel_tag().filter(|_| word == "KERNEL") {
@@ -35,7 +35,7 @@ impl Checkout {
         let package = self.template_package(word);
         let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
         let dir = self.profile.packages.folder.join(package);
-        // A table has rows for what DEV and RSTATS choose; what the platform chooses has none.
+        // The list has names for the variants of DEV and RSTATS, but not for those of the platform.
         let plain = self
             .variant(&dir, |_| false)
             .filter(|_| !self.profile.templates.tags.values().any(|row| row.starts_with(&format!("{package}:"))));
@@ -48,16 +48,16 @@ impl Checkout {
         Ok(format!("{tag}{arch}"))
     }
 
-    /// The tag of the image that holds everything: another one whenever its Dockerfile, one of the images in it or the commit is
-    /// another. It is the id that git gives these words as a file.
+    /// The tag of the image that contains all artifacts: the id that git gives a file with its filled-in Dockerfile and the commit, so it
+    /// changes with each of them.
     fn eve_tag(&self, template: &Path) -> Result<String> {
         let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
         let text = self.fill_table(&text, "", &mut Vec::new())?;
         Ok(tags::blob_id(format!("{text}{}\n", self.state.commit()).as_bytes()))
     }
 
-    /// `text` with the table's names replaced by their images, and `CURDIR` by `folder`. Only names that are in it are looked up;
-    /// words that look like names and are not in the table are added to `unknown`.
+    /// Replaces the listed names in `text` by their images, and `CURDIR` by `folder`. Looks up only the names that occur; adds other words
+    /// that look like names to `unknown`.
     pub fn fill_table(&self, text: &str, folder: &str, unknown: &mut Vec<String>) -> Result<String> {
         let pattern = Regex::new(r"\b([A-Z][A-Z0-9_]*)_TAG\b|\bCURDIR\b").expect("the pattern is valid");
         let names = self.template_names()?;

@@ -1,26 +1,26 @@
-//! The version of an image, from git's facts.
+//! Computes the version of an image from the facts of git.
 
 use anyhow::{Context as _, Result};
 use diskimage::recipes::date;
 
-/// What git says of the checkout.
+/// The facts of git about the checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitFacts {
-    /// The branch, or `HEAD` when none is checked out.
+    /// The branch, or `HEAD` if none is checked out.
     pub branch: String,
     /// The commit's id, shortened to at least eight digits.
     pub short_id: String,
-    /// The commit's time, seconds since the epoch.
+    /// The commit's Unix timestamp.
     pub commit_time: i64,
     /// `git describe --always --tags`.
     pub describe: String,
-    /// The newest modification time of a tracked file that is changed, when there is one; a deleted file counts with the
-    /// commit's time. Untracked files do not make a version dirty.
+    /// The newest modification time of the changed tracked files; none if no tracked file is changed. A deleted file counts with the
+    /// commit's time.
     pub dirty_since: Option<i64>,
 }
 
-/// The version: a release's tag, or `FIRST-BRANCH-SHA8` (`first` is EVE_SNAPSHOT_VERSION), then `-dirty-DATE` and `-dev` where they are due. The date is that of
-/// the newest change, not of the build, so the version stands still while the tree does.
+/// The version: a release's tag or `FIRST-BRANCH-SHA8` (`first` is EVE_SNAPSHOT_VERSION), then `-dirty-DATE` and `-dev` if they apply. The
+/// date is that of the newest change, not of the build, so an unchanged tree keeps its version.
 #[must_use]
 pub fn version(git: &GitFacts, first: &str, dev: bool, exact: bool) -> String {
     let mut version = if is_release(&git.describe, exact) {
@@ -38,7 +38,7 @@ pub fn version(git: &GitFacts, first: &str, dev: bool, exact: bool) -> String {
     version
 }
 
-/// What a version says more: of a kernel that is not the tree's own, without the part of its name that all have, and of a platform.
+/// Appends the image of a kernel that is not the tree's own (without the `prefix` of all such images) and the platform to a version.
 #[must_use]
 pub fn with_platform(version: String, kernel: Option<(&str, &str)>, platform: Option<&str>) -> String {
     let kernel =
@@ -46,8 +46,8 @@ pub fn with_platform(version: String, kernel: Option<(&str, &str)>, platform: Op
     [kernel.as_deref(), platform].into_iter().flatten().fold(version, |version, more| format!("{version}-{more}"))
 }
 
-/// The Makefile of 2023 takes a description for a release when it has two dots; an `exact` one has nothing but three numbers, and
-/// `-lts` or `-rc1`.
+/// Whether the output of `git describe` is a release: for the Makefile of 2023 if it has two dots; if `exact`, only three numbers, optionally
+/// with `-lts` or `-rc1`.
 pub fn is_release(describe: &str, exact: bool) -> bool {
     if !exact {
         return describe.matches('.').count() >= 2;
@@ -58,7 +58,7 @@ pub fn is_release(describe: &str, exact: bool) -> bool {
     numbers.len() == 3 && numbers.into_iter().all(is_number) && (rest == "lts" || rest.strip_prefix("rc").is_some_and(is_number))
 }
 
-/// What `git log -1 --abbrev=8 --format=%h%n%ct` prints: short id and time.
+/// Parses the output of `git log -1 --abbrev=8 --format=%h%n%ct`: short id and time.
 pub fn parse_log(text: &str) -> Result<(String, i64)> {
     let mut lines = text.lines();
     let short = lines.next().context("git log printed nothing")?.to_owned();

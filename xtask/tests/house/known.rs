@@ -17,7 +17,7 @@ pub const TABLES: &[(&str, usize)] = &[];
 pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("Clean", "pkgbuild's wraps gitindex's and adds tags"),
     ("Compression", "child: what qemu-img is asked for; diskimage: what a qcow2 that is read has"),
-    ("Disk", "a disk that is read (diskimage), a section of xtask.toml (plan), a machine's disk (vm)"),
+    ("Disk", "a disk that is read (diskimage), a machine's disk (vm)"),
     ("Entry", "one a format: always used with its module"),
     ("EntryKind", "one a format: always used with its module"),
     ("Layout", "plan: every place below dist/; diskimage: sizes and offsets of an image, one a format"),
@@ -27,10 +27,8 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("Output", "child's is where lines go, eve-tools' an image in the making"),
     ("Package", "pkgbuild's is of a mirror, xtask's is an installed one"),
     ("Part", "compose's is a report, diskimage's a partition"),
-    ("Progress", "executor's is a display, pkgbuild's a number"),
-    ("Source", "diskimage's is a partition's content, knobs' where a value is from"),
-    ("State", "child's are a tool and a machine, executor's a step's freshness"),
-    ("Step", "child's is a container, pkgbuild's a RUN that is ready"),
+    ("Source", "diskimage's is a partition's content, knobs' the source of a value, helpers' a disk to extract from"),
+    ("Step", "plan's is the work of a node, pkgbuild's a RUN that is ready"),
     ("Summary", "one a writer: always used with its module"),
 ];
 
