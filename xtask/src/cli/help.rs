@@ -20,13 +20,13 @@ pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
 /// The overview as a clap command, for printing.
 #[must_use]
 pub fn overview() -> Command {
-    let command = Command::new(NAME)
+    // `about` last: clap takes the doc comment of `Options` as the help.
+    Options::augment_args(Command::new(NAME))
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
         .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or after the verb:\n{options}{after-help}\n")
         .override_usage("cargo xtask [OPTIONS] VERB [ARGUMENTS]")
         .term_width(0)
-        .after_help(families());
-    Options::augment_args(command)
+        .after_help(families())
 }
 
 /// Prints the overview.
