@@ -231,7 +231,7 @@ fn what_cannot_be_built_is_said_before_anything_is_fetched() {
 
     // A tree without pins has nothing to do, and one with two files of them does not choose.
     fs::remove_file(place.path("tree/build-tools/tools.toml")).unwrap();
-    assert_eq!(place.xtask(&["build-tools"]).ok(), "eve pins no tools: there is nothing to build\n");
+    assert_eq!(place.xtask(&["build-tools"]).ok(), "nothing to build: eve pins no tools\n");
     let own = fs::read_to_string(place.path("tree/xtask.toml")).unwrap() + "\n[tools.a]\nrepository = \"a\"\ncommit = \"1\"\n";
     place.write("tree/xtask.toml", &own);
     place.pin("hello", &commit);

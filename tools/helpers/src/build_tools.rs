@@ -111,18 +111,11 @@ impl<'c> Job<'c> {
 
 /// Builds the `named` tools, or all that are built from a commit.
 pub fn build_tools(ctx: &Ctx, settings: &ToolSettings<'_>, named: &[String]) -> Result<()> {
-    if !named.is_empty() {
-        return build_named(ctx, settings, named.iter().map(String::as_str).collect());
+    let pinned = ctx.profile.tools.iter().filter(|(_, pin)| pin.package.is_some()).map(|(name, _)| name.as_str());
+    let names: Vec<&str> = if named.is_empty() { pinned.collect() } else { named.iter().map(String::as_str).collect() };
+    if names.is_empty() {
+        println!("nothing to build: {} pins no tools", ctx.profile.tree.name);
     }
-    let all = ctx.profile.tools.iter().filter(|(_, pin)| pin.package.is_some()).map(|(name, _)| name.as_str());
-    let all: Vec<&str> = all.collect();
-    if all.is_empty() {
-        println!("{} pins no tools: there is nothing to build", ctx.profile.tree.name);
-    }
-    build_named(ctx, settings, all)
-}
-
-fn build_named(ctx: &Ctx, settings: &ToolSettings<'_>, names: Vec<&str>) -> Result<()> {
     let jobs: Vec<Job<'_>> = names.into_iter().map(|name| Job::new(ctx, settings, name)).collect::<Result<_>>()?;
     let place = |job: &Job<'_>| format!("{} at {}", short(&job.program(), &ctx.root), job.commit);
     let (done, due): (Vec<_>, Vec<_>) = jobs.into_iter().partition(Job::is_up_to_date);

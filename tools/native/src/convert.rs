@@ -117,7 +117,7 @@ mod tests {
         Some(tools)
     }
 
-    /// A raw disk in the folder, and the same in `format`.
+    /// Makes a raw disk in the folder, and converts it to `format`.
     pub fn made(folder: &Path, tools: &Tools, format: ImageFormat) -> ConvertDisk {
         let raw = folder.join("live.raw");
         let mut file = File::create(&raw).expect("a file");
@@ -137,7 +137,7 @@ mod tests {
         files.map(|file| (file.path().strip_prefix(path).expect("below").to_owned(), sha256_of(file.path()).expect("a digest"))).collect()
     }
 
-    /// qemu-img gives a vdi two random ids, which nobody replaces yet.
+    /// qemu-img writes two random ids into a vdi, which we do not replace yet.
     const NOT_REPRODUCIBLE: &[ImageFormat] = &[ImageFormat::Vdi];
 
     #[test]

@@ -4,7 +4,7 @@
 use super::argv;
 use anyhow::{Context as _, Result};
 use child::{Tools, qemu};
-use common::Arch;
+use common::{Arch, words};
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,28 +12,19 @@ use std::{
     time::Duration,
 };
 
-/// What executes the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Accel {
-    /// QEMU's translation: slow, but works everywhere.
-    Tcg,
-    /// Linux' KVM.
-    Kvm,
-    /// macOS' Hypervisor.framework.
-    Hvf,
+words! {
+    /// What executes the guest's instructions, by QEMU's name.
+    Accel {
+        /// QEMU's translation: slow, but works everywhere.
+        Tcg = "tcg",
+        /// Linux' KVM.
+        Kvm = "kvm",
+        /// macOS' Hypervisor.framework.
+        Hvf = "hvf",
+    }
 }
 
 impl Accel {
-    /// QEMU's name for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcg => "tcg",
-            Self::Kvm => "kvm",
-            Self::Hvf => "hvf",
-        }
-    }
-
     /// The default processor model. Under TCG `max` crashes Xen's dom0.
     #[must_use]
     pub const fn usual_cpu(self, arch: Arch) -> &'static str {
@@ -171,7 +162,7 @@ mod tests {
             skips::missing("qemu-system-x86_64", "qemu-system-x86");
         }
         if tools.find(Tool::QemuArm64).is_ok() {
-            // Not as `probe` would: under TCG our machine has EL2, where `hvc` does not lead to PSCI as it does under KVM.
+            // Without `probe`'s machine: under TCG that has EL2, where `hvc` does not call PSCI.
             let dir = tempfile::tempdir().unwrap();
             let rom = dir.path().join("probe.rom");
             fs::write(&rom, guest(Arch::Arm64)).unwrap();

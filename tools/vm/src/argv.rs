@@ -219,7 +219,7 @@ mod tests {
         for arch in [Arch::Amd64, Arch::Arm64] {
             for accel in [Accel::Tcg, Accel::Kvm] {
                 let mut text = show(&spec(arch, accel, DiskBus::usual(arch), true));
-                for bus in DiskBus::ALL {
+                for &bus in DiskBus::ALL {
                     let words = show(&spec(arch, accel, bus, false));
                     let disk: Vec<&str> =
                         words.lines().filter(|line| line.contains("disk0") || line.contains("ahci") || line.contains("scsi")).collect();

@@ -17,8 +17,8 @@ pub use console::Echo;
 pub use machine::Setup;
 pub use session::{Outcome, VmRequest, run_vm};
 
-use common::Arch;
-use std::{fmt, path::PathBuf, str::FromStr};
+use common::{Arch, words};
+use std::path::PathBuf;
 
 /// The hardware of the guest. Devices that every machine has are only in `argv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,21 +143,23 @@ pub enum Serial {
     Pipes,
 }
 
-/// How a disk is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
-pub enum DiskBus {
-    Virtio,
-    Ahci,
-    Nvme,
-    Scsi,
-    Usb,
+words! {
+    /// How a disk is connected.
+    DiskBus {
+        /// virtio-blk.
+        Virtio = "virtio",
+        /// AHCI (SATA).
+        Ahci = "ahci",
+        /// NVMe.
+        Nvme = "nvme",
+        /// virtio-scsi.
+        Scsi = "scsi",
+        /// USB storage.
+        Usb = "usb",
+    }
 }
 
 impl DiskBus {
-    /// All buses.
-    pub const ALL: [Self; 5] = [Self::Virtio, Self::Ahci, Self::Nvme, Self::Scsi, Self::Usb];
-
     /// The bus of a plain `-drive` in QEMU's default machine of the architecture, which the original Makefile used.
     #[must_use]
     pub const fn usual(arch: Arch) -> Self {
@@ -165,32 +167,5 @@ impl DiskBus {
             Arch::Amd64 => Self::Ahci,
             Arch::Arm64 | Arch::Riscv64 => Self::Virtio,
         }
-    }
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Virtio => "virtio",
-            Self::Ahci => "ahci",
-            Self::Nvme => "nvme",
-            Self::Scsi => "scsi",
-            Self::Usb => "usb",
-        }
-    }
-}
-
-impl fmt::Display for DiskBus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for DiskBus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL.into_iter().find(|bus| bus.as_str() == text).ok_or_else(|| format!("`{text}` is none of {names}"))
     }
 }

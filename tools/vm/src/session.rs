@@ -211,7 +211,7 @@ mod tests {
             skips::missing("qemu-system-x86_64 and swtpm", "qemu-system-x86 swtpm");
             return;
         }
-        for bus in DiskBus::ALL {
+        for &bus in DiskBus::ALL {
             let dir = tempfile::tempdir().unwrap();
             let mut setup = setup(dir.path());
             fs::write(dir.path().join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();

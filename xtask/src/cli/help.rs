@@ -20,7 +20,7 @@ pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
 /// The overview as a clap command, for printing.
 #[must_use]
 pub fn overview() -> Command {
-    // The documentation of the options' struct would be taken for what the program is.
+    // `about` last: clap takes the doc comment of `Options` as the help.
     Options::augment_args(Command::new(NAME))
         .about("Builds EVE: packages, root file systems, disk images; and runs them")
         .help_template("{about-with-newline}\n{usage-heading} {usage}\n\nOptions, before or after the verb:\n{options}{after-help}\n")

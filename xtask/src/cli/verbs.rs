@@ -5,7 +5,7 @@ use crate::commands::{Run, Verb, anywhere, build, containers, images, machines, 
 
 /// The families of verbs in the order of the help, each with its heading.
 pub const FAMILIES: &[(&str, &[&[Verb]])] = &[
-    ("Build", &[build::VERBS]),
+    ("Build", build::VERBS),
     ("Run", &[machines::VERBS]),
     ("Inspect and maintain", &[upkeep::VERBS, OWN]),
     ("With containers, in a checkout of lf-edge/eve", &[containers::VERBS]),

@@ -13,9 +13,10 @@ use plan::{DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
 /// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
-pub const VERBS: &[Verb] = &with_formats();
+pub const VERBS: &[&[Verb]] = &[&[LIVE], &FORMAT_VERBS, OTHERS];
 
-/// The verbs after `live` and its formats.
+const LIVE: Verb = target("live", "build a disk image that boots: packages, root file system, configuration, disk", live);
+
 const OTHERS: &[Verb] = &[
     target("installer-raw", "build a disk that installs EVE", |_| Ok(Goal::Disk(DiskKind::Installer))),
     target("installer-iso", "build an ISO that installs EVE", |_| Ok(Goal::InstallerIso)),
@@ -60,23 +61,17 @@ const FORMAT_KNOBS: [(&str, &str); FORMATS.len()] = {
     knobs
 };
 
-const fn with_formats() -> [Verb; 1 + FORMATS.len() + OTHERS.len()] {
+const FORMAT_VERBS: [Verb; FORMATS.len()] = {
     const SETS: &[(&str, &str)] = &FORMAT_KNOBS;
-    let live = target("live", "build a disk image that boots: packages, root file system, configuration, disk", live);
-    let mut verbs = [live; 1 + FORMATS.len() + OTHERS.len()];
+    let mut verbs = [LIVE; FORMATS.len()];
     let mut at = 0;
     while at < FORMATS.len() {
         let (sets, _) = SETS.split_at(at).1.split_at(1);
-        verbs[1 + at] = target(FORMATS[at].verb, FORMATS[at].help, live_disk).sets(sets);
-        at += 1;
-    }
-    at = 0;
-    while at < OTHERS.len() {
-        verbs[1 + FORMATS.len() + at] = OTHERS[at];
+        verbs[at] = target(FORMATS[at].verb, FORMATS[at].help, live_disk).sets(sets);
         at += 1;
     }
     verbs
-}
+};
 
 fn live(ctx: &Ctx) -> Result<Goal> {
     Ok(Goal::Live(ctx.knobs.image.image_format))
@@ -126,7 +121,7 @@ pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
     if let Some(format) = target.strip_prefix("live-").and_then(|name| name.parse::<ImageFormat>().ok()) {
         return Ok(Some(Goal::LiveDisk(format)));
     }
-    match VERBS.iter().find(|verb| verb.name == target && verb.sets.is_empty()).map(|verb| verb.action) {
+    match VERBS.iter().copied().flatten().find(|verb| verb.name == target && verb.sets.is_empty()).map(|verb| verb.action) {
         Some(Action::Builds(goal)) => goal(ctx).map(Some),
         _ => Ok(None),
     }

@@ -6,7 +6,7 @@ use common::display::short;
 use plan::Dist;
 use std::path::{Path, PathBuf};
 
-/// What is removed.
+/// Which versions to remove.
 #[derive(clap::Args)]
 pub struct Clean {
     /// remove only versions that `current` does not point to (each change of a tracked file makes a new version)

@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use child::{Tool, ToolNeed, oracle::Oracle};
 use common::error::usage;
 use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -40,10 +40,16 @@ pub struct Conformance {
 struct Rule {
     /// The row of docs/DEVIATIONS.md.
     row: u32,
-    /// A regex for names of scenarios.
-    scenario: String,
-    /// A regex for differences: lines `missing: …`, `extra: …`, or `rc: …`.
-    difference: String,
+    /// Matches names of scenarios.
+    #[serde(deserialize_with = "read_regex")]
+    scenario: Regex,
+    /// Matches differences: lines `missing: …`, `extra: …`, or `rc: …`.
+    #[serde(deserialize_with = "read_regex")]
+    difference: Regex,
+}
+
+fn read_regex<'de, D: Deserializer<'de>>(text: D) -> Result<Regex, D::Error> {
+    Regex::new(&String::deserialize(text)?).map_err(serde::de::Error::custom)
 }
 
 #[derive(Deserialize)]
@@ -52,19 +58,9 @@ struct Rules {
     explained: Vec<Rule>,
 }
 
-/// A rule with compiled patterns.
-struct Matcher {
-    row: u32,
-    scenario: Regex,
-    difference: Regex,
-}
-
-fn matchers() -> Result<Vec<Matcher>> {
+fn read_rules() -> Result<Vec<Rule>> {
     let rules: Rules = toml::from_str(EXPLAINED).context("xtask/conformance/explained.toml is not valid")?;
-    let compile = |rule: &Rule| -> Result<Matcher> {
-        Ok(Matcher { row: rule.row, scenario: Regex::new(&rule.scenario)?, difference: Regex::new(&rule.difference)? })
-    };
-    rules.explained.iter().map(compile).collect()
+    Ok(rules.explained)
 }
 
 /// The fields of a recording that we need.
@@ -110,11 +106,11 @@ pub fn run(ctx: &Ctx, asked: Conformance) -> Result<()> {
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
     oracle.prepare(&std::path::absolute(&asked.eve)?)?;
     let only = Regex::new(&asked.only).map_err(|error| usage(error.to_string()))?;
-    let matchers = matchers()?;
+    let rules = read_rules()?;
     let mut counts = [0; 3];
     for (name, recording) in scenarios(&recordings.join("eve-2023"))?.into_iter().filter(|(name, _)| only.is_match(name)) {
         let differences = one(&oracle, &name, &recording, &work)?;
-        let (rows, unexplained) = explain(&matchers, &name, &differences);
+        let (rows, unexplained) = explain(&rules, &name, &differences);
         let verdict = match (differences.is_empty(), unexplained.is_empty()) {
             (true, _) => 0,
             (false, true) => 1,
@@ -188,10 +184,10 @@ fn only_prints(goal: &str) -> bool {
 }
 
 /// The rows that explain differences, and the differences that no row explains.
-fn explain(matchers: &[Matcher], name: &str, differences: &[String]) -> (Vec<u32>, Vec<String>) {
+fn explain(rules: &[Rule], name: &str, differences: &[String]) -> (Vec<u32>, Vec<String>) {
     let (mut rows, mut unexplained) = (Vec::new(), Vec::new());
     for difference in differences {
-        match matchers.iter().find(|rule| rule.scenario.is_match(name) && rule.difference.is_match(difference)) {
+        match rules.iter().find(|rule| rule.scenario.is_match(name) && rule.difference.is_match(difference)) {
             Some(rule) if rows.contains(&rule.row) => {}
             Some(rule) => rows.push(rule.row),
             None => unexplained.push(difference.clone()),
@@ -220,16 +216,16 @@ mod tests {
     #[test]
     fn every_reason_is_a_row_of_the_page() {
         let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DEVIATIONS.md")).expect("the page");
-        for rule in matchers().expect("valid rules") {
+        for rule in read_rules().expect("valid rules") {
             assert!(page.contains(&format!("\n| {} |", rule.row)), "docs/DEVIATIONS.md has no row {}", rule.row);
         }
     }
 
     #[test]
     fn a_difference_without_a_reason_stays() {
-        let matchers = [Matcher { row: 7, scenario: Regex::new("^live").expect("regex"), difference: Regex::new("uefi").expect("regex") }];
+        let rules = [Rule { row: 7, scenario: Regex::new("^live").expect("regex"), difference: Regex::new("uefi").expect("regex") }];
         let differences = ["missing: uefi".to_owned(), "extra: docker".to_owned()];
-        assert_eq!(explain(&matchers, "live-raw", &differences), (vec![7], vec!["extra: docker".to_owned()]));
-        assert_eq!(explain(&matchers, "eve", &differences).1.len(), 2);
+        assert_eq!(explain(&rules, "live-raw", &differences), (vec![7], vec!["extra: docker".to_owned()]));
+        assert_eq!(explain(&rules, "eve", &differences).1.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Paths among the arguments, as seen from the folder in which the person stands.
+//! Parses paths in arguments, which are relative to the current folder.
 
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ pub fn absolute_path(text: &str) -> std::io::Result<PathBuf> {
     std::path::absolute(text)
 }
 
-/// The absolute path of an output; none for `-`, which means standard output.
+/// The absolute path of an output; none for `-`, standard output.
 pub fn output_path(path: &Path) -> Result<Option<PathBuf>> {
     match path.as_os_str() == "-" {
         true => Ok(None),

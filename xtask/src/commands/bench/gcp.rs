@@ -23,8 +23,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let theirs = || Ok(setting.rivals.tar_sparse(&grown, &setting.fresh("theirs.tar.gz")?)?.measure()?.0);
     let rival = Rival { name: "tar -Sczf", tools: &[], run: &theirs };
     let mut row = setting.compare("live.img.tar.gz", ROUNDS, &ours, &rival, Budget::Ratio(1.0 / 3.0))?;
-    let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
-    row.what = format!("live.img.tar.gz, {} (theirs {})", size(length("ours.tar.gz")), size(length("theirs.tar.gz")));
+    row.what = format!("live.img.tar.gz, {} (theirs {})", size(setting.length("ours.tar.gz")), size(setting.length("theirs.tar.gz")));
     row.memory = Some(IMAGE_MEMORY);
     Ok(vec![row])
 }

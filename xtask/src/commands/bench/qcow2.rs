@@ -22,7 +22,6 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let theirs = || Ok(setting.rivals.convert(&raw, &setting.fresh("theirs.qcow2")?)?.measure()?.0);
     let rival = Rival { name: "qemu-img convert -c", tools: &[Tool::QemuImg], run: &theirs };
     let mut row = setting.compare("live.qcow2", ROUNDS, &ours, &rival, Budget::Ratio(0.2))?;
-    let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
-    row.what = format!("live.qcow2, {} (theirs {})", size(length("ours.qcow2")), size(length("theirs.qcow2")));
+    row.what = format!("live.qcow2, {} (theirs {})", size(setting.length("ours.qcow2")), size(setting.length("theirs.qcow2")));
     Ok(vec![row])
 }

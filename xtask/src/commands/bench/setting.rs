@@ -46,6 +46,11 @@ impl Setting<'_> {
         }
     }
 
+    /// The size in bytes of a file of this benchmark; 0 if it does not exist.
+    pub fn length(&self, name: &str) -> u64 {
+        self.folder.join(name).metadata().map_or(0, |metadata| metadata.len())
+    }
+
     /// An empty folder of this benchmark.
     pub fn fresh_folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.fresh(name)?;

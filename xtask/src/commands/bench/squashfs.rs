@@ -12,7 +12,6 @@ use common::display::size;
 /// Runs one round for each compressor: a round takes about a minute, so noise matters little.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let tar = inputs::tar(setting)?;
-    let length = |name: &str| setting.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
     let mut rows = Vec::new();
     for compressor in ["xz", "gzip"] {
         let ours = || setting.part(&["squashfs", compressor], &[&tar, &setting.fresh("ours.squash")?]);
@@ -25,7 +24,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
         let rival = Rival { name: "tar x + mksquashfs", tools: &[Tool::Mksquashfs], run: &theirs };
         setting.fresh("theirs.squash")?;
         let mut row = setting.compare(&format!("rootfs.img, {compressor}"), 1, &ours, &rival, Budget::Ratio(1.0))?;
-        let (made, other) = (length("ours.squash"), length("theirs.squash"));
+        let (made, other) = (setting.length("ours.squash"), setting.length("theirs.squash"));
         row.what.push_str(&format!(": {} to {}", size(tar.metadata()?.len()), size(made)));
         if other > 0 {
             row.what.push_str(&format!(" (theirs {})", size(other)));

@@ -49,7 +49,7 @@ pub struct Options {
 
 /// Parses a bus; the help lists them.
 fn parse_bus() -> impl TypedValueParser<Value = DiskBus> {
-    PossibleValuesParser::new(DiskBus::ALL.map(DiskBus::as_str)).try_map(|word| word.parse::<DiskBus>())
+    PossibleValuesParser::new(DiskBus::WORDS).try_map(|word| word.parse::<DiskBus>())
 }
 
 /// The folders of a machine's files. On a tree of lf-edge/eve, as with its Makefile, live images and firmware come from the last build,
