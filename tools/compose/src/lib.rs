@@ -11,6 +11,7 @@ mod kernel;
 mod layers;
 mod metadata;
 mod node;
+mod places;
 mod rootfs;
 mod schema;
 mod spec;

@@ -1,6 +1,6 @@
 //! Writes images, bundles and single entries into the tar of the root file system, with their origin as PAX records.
 
-use crate::{Options, go_json, layers::clean, spec::Runtime, yml::Mount};
+use crate::{Options, go_json, layers::clean, places::Places, spec::Runtime, yml::Mount};
 use anyhow::Result;
 use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter};
 use std::{
@@ -79,13 +79,16 @@ pub(crate) struct RootfsWriter<'o, W: Write> {
     options: &'o Options,
     /// For each image, the folder with the files of its first bundle.
     unpacked: HashMap<String, String>,
+    places: Places,
+    /// Folder that absolute links of the current image start in; empty means the root.
+    root: Vec<u8>,
     /// Total size of files in bytes, and number of entries.
     pub written: (u64, u64),
 }
 
 impl<'o, W: Write> RootfsWriter<'o, W> {
     pub(crate) fn new(out: W, options: &'o Options) -> Self {
-        Self { tar: TarWriter::new(out), options, unpacked: HashMap::new(), written: (0, 0) }
+        Self { tar: TarWriter::new(out), options, unpacked: HashMap::new(), places: Places::default(), root: Vec::new(), written: (0, 0) }
     }
 
     pub(crate) fn mtime(&self) -> i64 {
@@ -100,12 +103,22 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         self.tar.finish()
     }
 
-    /// Writes one entry with its origin and additional PAX `records`.
+    /// Writes one entry with its origin and additional PAX `records`: below a link to a folder, into that folder. Fails if an
+    /// earlier entry would disappear (rules: [`Places`]).
     pub(crate) fn put(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, from: Origin<'_>, records: &[(String, String)]) -> Result<()> {
         let mut all: Vec<(&str, &str)> = records.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         if self.options.records {
             all.extend([(SOURCE, from.source), (LOCATION, from.location)]);
         }
+        let path = &self.places.take(&self.root, path, kind, from)?;
+        let resolved;
+        let kind = match kind {
+            EntryKind::HardLink(target) => {
+                resolved = EntryKind::HardLink(self.places.target(&self.root, target)?);
+                &resolved
+            }
+            kind => kind,
+        };
         if let EntryKind::Node(Kind::File { content, .. }) = kind {
             self.written.0 += content.len();
         }
@@ -132,7 +145,9 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
 
     /// Writes an image's entries below the folder `prefix`; empty means the root.
     pub(crate) fn put_image(&mut self, prefix: &str, entries: &[Entry], from: Origin<'_>) -> Result<()> {
-        let below = |path: &[u8]| if prefix.is_empty() { path.to_vec() } else { [prefix.as_bytes(), b"/", path].concat() };
+        let root = self.places.target(&[], prefix.as_bytes())?;
+        self.root.clone_from(&root);
+        let below = |path: &[u8]| if root.is_empty() { path.to_vec() } else { [&root[..], b"/", path].concat() };
         for entry in entries {
             match &entry.kind {
                 EntryKind::HardLink(target) => {
@@ -142,6 +157,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
                 kind => self.put(&below(&entry.path), &entry.meta, kind, from, &[])?,
             }
         }
+        self.root.clear();
         Ok(())
     }
 

@@ -165,6 +165,8 @@ impl Spool {
     /// Like [`Self::add`], but blocks of zeros become holes.
     pub fn add_sparse(&mut self, reader: &mut dyn Read) -> Result<Content> {
         let (offset, mut buffer) = (self.end, vec![0; 64 << 10]);
+        // A failed copy may have left bytes behind, and holes must be zeros.
+        self.file.set_len(offset).context("cannot write to the temporary file")?;
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
@@ -178,5 +180,25 @@ impl Spool {
         }
         self.file.set_len(self.end).context("cannot write to the temporary file")?;
         Ok(Content::Range { file: self.file.clone(), offset, len: self.end - offset })
+    }
+
+    /// Copies `pieces` (offset in the new content and length, ordered) from `reader`, where they follow each other. The
+    /// rest of the `len` bytes is a hole.
+    pub(crate) fn add_pieces(&mut self, reader: &mut dyn Read, pieces: &[(u64, u64)], len: u64) -> Result<Content> {
+        let (offset, mut buffer) = (self.end, vec![0; 64 << 10]);
+        // A failed copy may have left bytes behind, and holes must be zeros.
+        self.file.set_len(offset).context("cannot write to the temporary file")?;
+        for (at, length) in pieces {
+            let (mut at, mut left) = (offset + at, *length);
+            while left > 0 {
+                let count = buffer.len().min(usize::try_from(left)?);
+                reader.read_exact(&mut buffer[..count]).context("the file is cut off")?;
+                self.file.write_all_at(&buffer[..count], at).context("cannot write to the temporary file")?;
+                (at, left) = (at + count as u64, left - count as u64);
+            }
+        }
+        self.end = offset.checked_add(len).context("the temporary file would be too large")?;
+        self.file.set_len(self.end).context("cannot write to the temporary file")?;
+        Ok(Content::Range { file: self.file.clone(), offset, len })
     }
 }

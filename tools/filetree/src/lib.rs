@@ -4,6 +4,7 @@
 
 mod content;
 mod dir;
+mod sparse;
 mod tar;
 
 pub use content::{Content, ContentReader, Spool};

@@ -1,6 +1,9 @@
 //! Reads and writes tar (ustar with PAX records, POSIX.1-2001): as entries in archive order, or as a whole tree.
 
-use crate::{Content, Kind, Meta, Node, Spool, Tree};
+use crate::{
+    Content, Kind, Meta, Node, Spool, Tree,
+    sparse::{self, Sparse},
+};
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -43,36 +46,61 @@ pub fn read_tar_file(file: Arc<File>) -> Result<Vec<Entry>> {
 }
 
 /// Entries of a tar inside `content` (a tar in a tar), in archive order, with PAX records that have no field in [`Entry`]. File
-/// contents are ranges of `content` and are not read.
+/// contents are ranges of `content` and are not read, except sparse files: they are copied to an unlinked temporary file.
 pub fn read_tar_content(content: &Content) -> Result<Vec<(Entry, Records)>> {
     // Opens a path once instead of once per member.
     let content = &content.slice(0, content.len())?;
     let reader = std::io::BufReader::with_capacity(1 << 16, content.open()?);
-    read_entries(reader, &mut |entry| {
-        if entry.header().entry_type() == EntryType::GNUSparse {
-            bail!("`{}` is a GNU sparse file, which cannot be read by reference", String::from_utf8_lossy(&entry.path_bytes()));
+    let mut spool = None;
+    read_entries(reader, &mut |entry, kept| match kept {
+        Kept::Plain => content.slice(entry.raw_file_position(), entry.size()),
+        sparse => {
+            let spool = match &mut spool {
+                Some(spool) => spool,
+                none => none.insert(Spool::new_in(&std::env::temp_dir())?),
+            };
+            sparse.copy(entry, spool)
         }
-        content.slice(entry.raw_file_position(), entry.size())
     })
 }
 
 /// Entries of the tar in `stream`, in archive order. Copies file contents to `spool`.
 pub fn read_tar_stream(stream: impl Read, spool: &mut Spool) -> Result<Vec<Entry>> {
-    Ok(read_entries(stream, &mut |entry| spool.add(entry))?.into_iter().map(|(entry, _)| entry).collect())
+    Ok(read_entries(stream, &mut |entry, kept| kept.copy(entry, spool))?.into_iter().map(|(entry, _)| entry).collect())
 }
 
 /// Keys of PAX records that have a field in [`Entry`].
 const HELD: [&str; 5] = ["path", "linkpath", "size", "uid", "gid"];
 
-fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>) -> Result<Content>) -> Result<Vec<(Entry, Records)>> {
+/// How the archive holds a file's bytes.
+enum Kept {
+    Plain,
+    Sparse(Sparse),
+    /// GNU tar's type `S`.
+    OldSparse,
+}
+
+impl Kept {
+    /// Copies the bytes to `spool`, with the holes of a sparse file.
+    fn copy<R: Read>(self, entry: &mut tar::Entry<'_, R>, spool: &mut Spool) -> Result<Content> {
+        let size = entry.size();
+        match self {
+            Self::Plain => spool.add(entry),
+            Self::Sparse(sparse) => sparse.expand(entry, size, spool),
+            Self::OldSparse => sparse::expand_old(entry, size, spool),
+        }
+    }
+}
+
+/// Makes the [`Content`] of a file.
+type Keep<'k, R> = dyn FnMut(&mut tar::Entry<'_, R>, Kept) -> Result<Content> + 'k;
+
+fn read_entries<R: Read>(reader: R, keep: &mut Keep<'_, R>) -> Result<Vec<(Entry, Records)>> {
     let mut entries = Vec::new();
     let mut archive = Archive::new(reader);
     for entry in archive.entries()? {
         let mut entry = entry.context("the tar is damaged")?;
-        let mut path = entry.path_bytes().into_owned();
-        while path.last() == Some(&b'/') {
-            path.pop();
-        }
+        let (sparse, path) = name_of(&mut entry)?;
         let name = String::from_utf8_lossy(&path).into_owned();
         let mut meta = Meta {
             mode: entry.header().mode()? & 0o7777,
@@ -87,7 +115,7 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
             let Ok(key) = record.key() else { continue };
             if let Some(name) = key.strip_prefix(XATTR) {
                 meta.xattrs.insert(name.to_owned(), record.value_bytes().to_vec());
-            } else if let (Ok(value), false) = (record.value(), HELD.contains(&key)) {
+            } else if let (Ok(value), false) = (record.value(), HELD.contains(&key) || key.starts_with(sparse::PREFIX)) {
                 records.push((key.to_owned(), value.to_owned()));
             }
         }
@@ -96,8 +124,17 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
         let device =
             |header: &Header| -> Result<(u32, u32)> { Ok((header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0))) };
         let kind = match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                EntryKind::Node(Kind::File { content: keep(&mut entry)?, link: None })
+            kind @ (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) => {
+                let kept = match (sparse, kind) {
+                    (Some(sparse), EntryType::Regular) => Kept::Sparse(sparse),
+                    (None, EntryType::GNUSparse) => Kept::OldSparse,
+                    (None, _) => Kept::Plain,
+                    (Some(_), _) => bail!("`{name}` is a sparse file in two ways"),
+                };
+                let plain = matches!(kept, Kept::Plain);
+                let content = keep(&mut entry, kept);
+                let content = if plain { content? } else { content.with_context(|| unreadable(&name))? };
+                EntryKind::Node(Kind::File { content, link: None })
             }
             EntryType::Directory => EntryKind::Node(Kind::Dir(BTreeMap::new())),
             EntryType::Symlink => EntryKind::Node(Kind::Symlink(target()?)),
@@ -111,6 +148,30 @@ fn read_entries<R: Read>(reader: R, keep: &mut dyn FnMut(&mut tar::Entry<'_, R>)
         entries.push((Entry { path, meta, kind }, records));
     }
     Ok(entries)
+}
+
+fn unreadable(name: &str) -> String {
+    format!("the sparse file `{name}` cannot be read")
+}
+
+/// The sparse map of a member, and its name without trailing `/`: that of the sparse file, or the member's own.
+fn name_of<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<(Option<Sparse>, Vec<u8>)> {
+    let mut path = entry.path_bytes().into_owned();
+    let mut sparse: Option<Sparse> = None;
+    for record in entry.pax_extensions()?.into_iter().flatten() {
+        let record = record?;
+        let Some(key) = record.key().ok().and_then(|key| key.strip_prefix(sparse::PREFIX)) else { continue };
+        let sparse = sparse.get_or_insert_default();
+        let taken = sparse.record(key, record.value_bytes());
+        taken.with_context(|| unreadable(&String::from_utf8_lossy(sparse.name.as_ref().unwrap_or(&path))))?;
+    }
+    if let Some(name) = sparse.as_mut().and_then(|sparse| sparse.name.take()) {
+        path = name;
+    }
+    while path.last() == Some(&b'/') {
+        path.pop();
+    }
+    Ok((sparse, path))
 }
 
 /// The tree that unpacking `entries` in order creates: a later member replaces an earlier one; a hard link shares the file.

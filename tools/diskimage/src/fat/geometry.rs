@@ -115,7 +115,8 @@ impl Geometry {
 
     /// A table without trailing zeros, for chains of consecutive clusters: (first, number).
     pub fn table(&self, chains: &[(u32, u32)]) -> Vec<u8> {
-        let end = chains.iter().map(|(first, count)| first + count).max().unwrap_or(2);
+        // Clusters 0 and 1 do not exist, but their entries do. An empty file has the chain (0, 0).
+        let end = chains.iter().map(|(first, count)| first + count).fold(2, u32::max);
         let (width, last) = match self.bits {
             Bits::Fat32 => (32, 0x0fff_ffff_u32),
             Bits::Fat16 => (16, 0xffff),

@@ -58,11 +58,24 @@ fn check(name: &[u8]) -> Result<&str> {
     if text.ends_with(['.', ' ']) || text.is_empty() {
         bail!("the name `{shown}` ends with a dot or a space, which FAT drops");
     }
+    if let Some(device) = device_of(text) {
+        bail!("the name `{shown}` is that of the device {device} on Windows, with or without an extension, so Windows cannot open it");
+    }
     let units = text.encode_utf16().count();
     if units > 255 {
         bail!("the name `{shown}` has {units} UTF-16 code units, more than 255");
     }
     Ok(text)
+}
+
+/// The device that Windows opens instead of a file with this name: the part before the first dot decides, without trailing
+/// spaces and in any case (Microsoft's "Naming Files, Paths, and Namespaces").
+fn device_of(text: &str) -> Option<String> {
+    let base = text.split('.').next()?.trim_end_matches(' ').to_ascii_uppercase();
+    let port = base.strip_prefix("COM").or_else(|| base.strip_prefix("LPT"));
+    // Windows also reads the superscript digits of ISO 8859-1 as digits.
+    let numbered = port.is_some_and(|number| matches!(number, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"));
+    (numbered || ["CON", "PRN", "AUX", "NUL"].contains(&base.as_str())).then_some(base)
 }
 
 fn is_short_char(c: char) -> bool {
@@ -150,8 +163,31 @@ mod tests {
         assert_eq!(error(&[b"a:b"]), "the name `a:b` contains ':', which FAT does not allow");
         assert_eq!(error(&[b"Eve", b"eVE"]), "`Eve` and `eVE` differ only in case, which FAT ignores");
         assert_eq!(error(&[b"dot."]), "the name `dot.` ends with a dot or a space, which FAT drops");
+        assert_eq!(error(&[b"a."]), "the name `a.` ends with a dot or a space, which FAT drops");
+        assert_eq!(error(&[b"a "]), "the name `a ` ends with a dot or a space, which FAT drops");
+        for bad in "<>:\"|?*\\\u{1}\n\u{1f}\u{7f}".chars() {
+            assert!(error(&[format!("x{bad}y").as_bytes()]).ends_with(&format!("contains {bad:?}, which FAT does not allow")), "{bad:?}");
+        }
         assert!(error(&[b"\xff"]).contains("is not UTF-8"));
         assert!(error(&["x".repeat(256).as_bytes()]).contains("256 UTF-16 code units, more than 255"));
         assign([&*"ä".repeat(255).into_bytes()].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn names_of_windows_devices_are_refused() {
+        let error = |name: &str| assign([name.as_bytes()].into_iter()).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(
+            error("Nul.tar.gz").unwrap_err(),
+            "the name `Nul.tar.gz` is that of the device NUL on Windows, with or without an extension, so Windows cannot open it"
+        );
+        let ports = ["COM", "LPT"].into_iter().flat_map(|port| "123456789¹²³".chars().map(move |n| format!("{port}{n}")));
+        for device in ["CON", "PRN", "AUX", "NUL"].into_iter().map(str::to_owned).chain(ports) {
+            for name in [device.clone(), device.to_lowercase(), format!("{device}.json"), format!("{device} .x"), format!("{device}.a.b")] {
+                assert!(error(&name).unwrap_err().contains(&format!("the device {device} on Windows")), "{name}");
+            }
+        }
+        for name in ["CONFIG", "COM", "COM0", "COM10", "LPT", "LPT1x", "x.CON", ".CON", "AUX-1", "NULL", "CON~1", "server"] {
+            error(name).unwrap();
+        }
     }
 }

@@ -79,6 +79,33 @@ fn files_of(tree: &Tree) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 #[test]
+fn nothing_and_empty_files_are_a_volume_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    for (number, names) in [&[][..], &["one"], &["one", "b long name.json", "sub/three"]].into_iter().enumerate() {
+        for (size, bits) in [(32 << 10, Bits::Fat12), (1 << 20, Bits::Auto), (20 << 20, Bits::Auto), (36 << 20, Bits::Auto)] {
+            let mut tree = Tree::new();
+            names.iter().for_each(|name| tree.insert(name, file(Vec::new())).unwrap());
+            for label in ["EVE", ""] {
+                let layout = layout(&tree, &Options { label: label.into(), ..options(size, bits) }).unwrap();
+                write(&layout, &path);
+                let image = FileImage::new(File::open(&path).unwrap()).unwrap();
+                let entries = Reader::open(&image).unwrap().entries().unwrap();
+                assert_eq!(entries.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>(), paths_of(&tree), "{number} {size}");
+                foreign(Command::new("fsck.vfat").args(["-n", "-v"]).arg(&path));
+                // mdir fails on an empty folder.
+                let mtool = if names.is_empty() { "minfo" } else { "mdir" };
+                foreign(Command::new(mtool).arg("-i").arg(&path).arg("::"));
+            }
+        }
+    }
+}
+
+fn paths_of(tree: &Tree) -> Vec<String> {
+    files_of(tree).into_iter().map(|(path, _)| path).collect()
+}
+
+#[test]
 fn every_width_is_read_by_everyone() {
     let folder = tempfile::tempdir().unwrap();
     for (size, bits, want, many) in [

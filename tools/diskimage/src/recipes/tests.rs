@@ -51,6 +51,20 @@ fn a_configuration_is_the_same_from_a_folder_and_from_a_tar_of_it() {
 }
 
 #[test]
+fn a_configuration_of_nothing_but_its_origin_is_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["", "server", "authorized_keys"] {
+        if !name.is_empty() {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let image = bytes(&config(&config_tree(folder.path(), "origin.2026-11-22.1.2.3", 9).unwrap(), 9).unwrap());
+        let image = &image[..];
+        let entries = fat::Reader::open(&image).unwrap().entries().unwrap();
+        assert!(entries.iter().any(|entry| entry.path == "origin.2026-11-22.1.2.3") && entries.iter().all(|entry| entry.size == 0));
+    }
+}
+
+#[test]
 fn configurations_and_versions_that_cannot_be_are_refused() {
     for files in [&[][..], &[(".hidden", "x")], &[("conf/.hidden", "x")]] {
         assert!(config_tree_of_tar(tree(files), "origin", 0).is_err(), "{files:?}");
