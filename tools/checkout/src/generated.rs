@@ -23,7 +23,15 @@ impl Checkout {
     /// The build.yml generated from the template at `path` of the package `name`.
     pub(super) fn yml_of_template(&self, name: &str, dir: &Path, path: &Path) -> Result<String> {
         let template = std::fs::read_to_string(path).with_context(|| format!("cannot read the template `{}`", path.display()))?;
-        let log = self.git.look_text(["log", "-1", "--format=%ct%n%cd", "--", &format!("pkg/{name}")])?;
+        let log = self.git.look_text([
+            "log",
+            "-1",
+            "--no-show-signature",
+            "--date=default",
+            "--format=%ct%n%cd",
+            "--",
+            &format!("pkg/{name}"),
+        ])?;
         let (epoch, commit_date) = log.split_once('\n').unwrap_or_default();
         let epoch = epoch.parse().with_context(|| format!("git knows no commit of `{}`", dir.display()))?;
         let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &tags::Options::default())?;

@@ -10,6 +10,7 @@ mod look;
 mod makefile;
 mod profile;
 mod release;
+mod settings;
 mod template;
 mod template_images;
 mod version;
@@ -61,7 +62,7 @@ impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
-        let GitState { short_id, commit_time, describe, state } = look::look(ctx, &git)?;
+        let GitState { short_id, commit_time, describe, state } = look::look(&ctx.root, &ctx.environment, &git)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,
@@ -415,7 +416,7 @@ impl Facts for Checkout {
         if let Some(known) = self.release.get() {
             return Ok(known.clone());
         }
-        let tags = self.git.look_text(["tag"])?;
+        let tags = self.git.look_text(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;
         let mut release = release::of_push(self.state.branch(), &self.describe, &tags, self.profile.tree.exact_releases);
         if let Some(platform) = platform_name(self.can, &self.knobs) {
             release.release = release.release.map(|name| format!("{name}-{platform}"));

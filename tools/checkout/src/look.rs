@@ -2,9 +2,9 @@
 //! four in parallel: in a large checkout git takes most of the time of a plan.
 
 use super::version;
-use crate::context::Ctx;
+use crate::settings;
 use anyhow::Result;
-use child::{git, git::Git};
+use child::{environment::Environment, git, git::Git};
 use common::digest::hex;
 use pkgbuild::tags::{self, Clean, Head, TreeState};
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The commit's short id, time, id and tree.
-const LOG: &[&str] = &["log", "-1", "--abbrev=8", "--format=%h%n%ct%n%H%n%T"];
+const LOG: &[&str] = &["log", "-1", "--no-show-signature", "--abbrev=8", "--format=%h%n%ct%n%H%n%T"];
 const DESCRIBE: &[&str] = &["describe", "--always", "--tags"];
 
 /// Variables that make git use another place than `.git`.
@@ -35,10 +35,15 @@ pub struct GitState {
     pub state: TreeState,
 }
 
-/// Reads the state of the checkout.
-pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
-    let places = Places::find(&ctx.root).filter(|_| !MOVED.iter().any(|name| ctx.environment.get(name).is_some()));
-    let memory = places.as_ref().map(|places| Memory::of(places, &ctx.environment.cache()));
+/// Reads the state of the checkout around `root`.
+pub fn look(root: &Path, environment: &Environment, git: &Git) -> Result<GitState> {
+    look_with(root, &environment.cache(), &|name| environment.get(name).map(str::to_owned), git)
+}
+
+/// Reads the state with this cache folder and these variables.
+fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String>, git: &Git) -> Result<GitState> {
+    let places = Places::find(root).filter(|_| !MOVED.iter().any(|name| variable(name).is_some()));
+    let memory = places.as_ref().map(|places| Memory::of(places, cache));
     let (said, clean) = std::thread::scope(|scope| {
         let said = scope.spawn(|| memory.as_ref().and_then(Memory::said).map_or_else(|| Said::by(git), Ok));
         let clean = places.as_ref().and_then(|places| {
@@ -52,7 +57,10 @@ pub fn look(ctx: &Ctx, git: &Git) -> Result<GitState> {
     if let Some((memory, places)) = memory.as_ref().zip(places.as_ref()) {
         memory.keep(places, &describe, &log, clean.as_ref().and_then(Clean::remember));
     }
-    let known = places.as_ref().zip(clean).and_then(|(places, clean)| state_of(places, clean, &log, git));
+    let known = places.as_ref().zip(clean).and_then(|(places, clean)| {
+        let is_doubtful = clean.is_doubtful(|| settings::may_convert(&places.git, &places.common, variable));
+        if is_doubtful { None } else { state_of(places, clean, &log, git) }
+    });
     let state = known.map_or_else(|| ask(git), Ok)?;
     Ok(GitState { short_id, commit_time, describe, state })
 }
@@ -99,7 +107,7 @@ impl Places {
             git = top.join(text.trim_end().strip_prefix("gitdir: ")?);
         }
         let common = std::fs::read_to_string(git.join("commondir")).map_or_else(|_| git.clone(), |text| git.join(text.trim_end()));
-        Some(Self { top, git, common })
+        (!settings::moves_files(&git, &common)).then_some(Self { top, git, common })
     }
 
     /// The content of HEAD: `ref: ` and a branch, or the id of a commit.
@@ -146,6 +154,8 @@ struct Memory {
 
 /// The file with the key, the description and the log, in lines.
 const SAID: &str = "said";
+/// How git was asked. Change the number when that changes: answers that were kept before are then not used.
+const ASKED: &str = "2";
 /// The file with the data of the crate `gitindex`.
 const NAMES: &str = "names";
 
@@ -200,6 +210,7 @@ impl Key {
         }
         let commit = places.commit(&places.head()?)?;
         let mut hash = Sha256::new();
+        hash.update(ASKED);
         hash.update(&commit);
         // References, the end of a shallow history, and replaced commits.
         for name in ["packed-refs", "shallow", "info/grafts"] {
@@ -221,3 +232,6 @@ impl Key {
         log.lines().nth(2) == Some(&self.commit)
     }
 }
+
+#[cfg(test)]
+mod tests;

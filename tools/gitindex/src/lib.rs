@@ -31,6 +31,10 @@ pub struct Clean {
     pub unknown: Vec<PathBuf>,
     /// Bytes to pass as `remembered` next time; `None` if they have not changed.
     pub remember: Option<Vec<u8>>,
+    /// Whether a file was written in the index's second or later. Git compares the content of such a file (most builds of git
+    /// read no nanoseconds) as attributes and settings convert it: line ends, filters. Here it is compared as it is, so with any
+    /// of these the caller asks git.
+    pub racy: bool,
 }
 
 /// Compares the checkout at `top` with the index in `git_dir`. `None` if a tracked file changed or if the index uses features
@@ -58,8 +62,9 @@ pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Cl
         let remember = names.to_bytes(checksum, began);
         (names.unknown, remember)
     };
+    let racy = look.racy.into_inner();
     let root = index.complete();
-    Some(Clean { root, trees: index.trees, files: index.files, unknown, remember })
+    Some(Clean { root, trees: index.trees, files: index.files, unknown, remember, racy })
 }
 
 /// A file of the index.

@@ -16,7 +16,7 @@ use std::{
     fs::Metadata,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// An entry of a folder in the index: name, and the file unless the entry is a folder.
@@ -28,12 +28,14 @@ pub(crate) struct Look<'i> {
     pub files: &'i [File],
     /// mtime of the index: seconds, nanoseconds.
     since: (i64, i64),
+    /// Whether git may compare the content of a file.
+    pub racy: AtomicBool,
 }
 
 impl<'i> Look<'i> {
     /// `written`: metadata of the index file.
     pub(crate) fn new(top: &'i Path, files: &'i [File], written: &Metadata) -> Self {
-        Self { top, files, since: (written.mtime(), written.mtime_nsec()) }
+        Self { top, files, since: (written.mtime(), written.mtime_nsec()), racy: AtomicBool::new(false) }
     }
 
     /// Lists all folders. `None` if a tracked file differs from the index.
@@ -57,8 +59,8 @@ impl<'i> Look<'i> {
     pub(crate) fn files(&self) -> Option<()> {
         let top = open(self.top).ok()?;
         let is_same = |file: &File, folder: BorrowedFd<'_>, name: &[u8], path: &Path| {
-            let is_there = !file.may_be_absent() || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if is_there { file.is_unchanged(folder, name, path, self.since) } else { Some(()) }
+            let is_there = !file.is_absent || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            if is_there { file.is_unchanged(folder, name, path, self) } else { Some(()) }
         };
         at_once(self.files, 1024, |some| {
             some.chunk_by(|a, b| a.folder() == b.folder()).try_for_each(|files| {
@@ -168,7 +170,7 @@ impl Found<'_> {
                 Ok(at) => {
                     met[at] = true;
                     if let Some(file) = children[at].1 {
-                        file.is_unchanged(open.as_fd(), name, &path, self.look.since)?;
+                        file.is_unchanged(open.as_fd(), name, &path, self.look)?;
                     }
                 }
                 Err(_) if name == b"." || name == b".." => {}
@@ -178,7 +180,7 @@ impl Found<'_> {
                 Err(_) => self.names.unknown.push(relative.join(OsStr::from_bytes(name))),
             }
         }
-        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(File::may_be_absent)).then_some(())
+        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(|file| file.is_absent)).then_some(())
     }
 }
 
@@ -194,19 +196,15 @@ impl File {
         self.path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &self.path[..at])
     }
 
-    /// Whether git accepts that the file is missing.
-    fn may_be_absent(&self) -> bool {
-        self.is_absent || self.mode == LINKED_COMMIT
-    }
-
-    /// `Some` if the file `name` in `folder` (path: `path`) matches. `since` is the index's mtime: a file that is not older may
-    /// have changed without a change in its metadata ("racily clean"), so its content is hashed.
+    /// `Some` if the file `name` in `folder` (path: `path`) matches. A file that is not older than the index may have changed
+    /// without a change in its metadata ("racily clean"), so its content is hashed.
     #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "the types differ between systems")]
-    fn is_unchanged(&self, folder: BorrowedFd<'_>, name: &[u8], path: &Path, since: (i64, i64)) -> Option<()> {
+    fn is_unchanged(&self, folder: BorrowedFd<'_>, name: &[u8], path: &Path, look: &Look<'_>) -> Option<()> {
         let whole = || path.join(OsStr::from_bytes(name));
         if self.mode == LINKED_COMMIT {
-            // The empty folder of a submodule that is not checked out.
-            return whole().read_dir().ok()?.next().is_none().then_some(());
+            // The empty folder of a submodule that is not checked out. For git it has changed if the folder is gone, or is a link.
+            let is_folder = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode & 0o170_000 == 0o040_000;
+            return is_folder.then(whole)?.read_dir().ok()?.next().is_none().then_some(());
         }
         if self.is_absent || self.is_trusted {
             return self.is_trusted.then_some(());
@@ -221,7 +219,12 @@ impl File {
         if mode != self.mode || seen(&now) != (self.times, self.ino, self.owner, self.size) {
             return None;
         }
-        let is_old = (now.st_mtime as i64, now.st_mtime_nsec as i64) < since;
-        (is_old || file_now(&whole()).ok()? == Some((self.mode, self.id))).then_some(())
+        if now.st_mtime as i64 >= look.since.0 {
+            look.racy.store(true, Ordering::Relaxed);
+        }
+        if (now.st_mtime as i64, now.st_mtime_nsec as i64) < look.since {
+            return Some(());
+        }
+        (file_now(&whole()).ok()? == Some((self.mode, self.id))).then_some(())
     }
 }

@@ -61,12 +61,12 @@ pub struct ArchiveOptions<'a> {
 
 /// `RUN eve-debian-archive.sh RELEASE` in process: builds the image's root at `/archive` of the stage from the lock
 /// `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` (copied there by the Dockerfile). Reuses packages in `/packages/ARCH` of the
-/// stage, from an older archive image. Returns warnings.
-pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Vec<String>> {
+/// stage, from an older archive image. The image holds exactly the pins of that lock.
+pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<()> {
     let path = format!("etc/eve-debian/mirrors/{release}/{arch}.lock");
     let text = file_in(stage, &path).with_context(|| format!("`/{path}` is missing in the stage: {release} has no lock for {arch}"))?;
     let lock = Lock::parse(&String::from_utf8(text.read_all()?)?, &format!("/{path}"))?;
-    let (lock, debs, warnings) = gather(stage, lock, release, arch, options)?;
+    let debs = gather(stage, &lock, release, arch, options)?;
     let folder = format!("archive/packages/{arch}");
     let header = format!("# Debian {release}, {arch}: what this image holds.\n");
     stage.insert(&folder, Node::dir(0o755, options.mtime))?;
@@ -75,14 +75,11 @@ pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &Arch
         let content = debs.get(&pin.name).context("every pin has a file")?.clone();
         stage.insert(format!("{folder}/{}", pin.file_name()), Node::file(0o644, options.mtime, content))?;
     }
-    put_busybox(stage, &lock, &debs, options)?;
-    Ok(warnings)
+    put_busybox(stage, &lock, &debs, options)
 }
 
-type Gathered = (Lock, BTreeMap<String, Content>, Vec<String>);
-
 /// The file of each pin, with checked digest: from an older archive, else fetched.
-fn gather(stage: &Tree, mut lock: Lock, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<Gathered> {
+fn gather(stage: &Tree, lock: &Lock, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<BTreeMap<String, Content>> {
     let mut debs = BTreeMap::new();
     for pin in lock.pins.values() {
         if let Some(content) = file_in(stage, &format!("packages/{arch}/{}", pin.file_name()))
@@ -95,16 +92,16 @@ fn gather(stage: &Tree, mut lock: Lock, release: &str, arch: &str, options: &Arc
     let missing =
         Lock { pins: lock.pins.iter().filter(|(name, _)| !debs.contains_key(*name)).map(|(n, p)| (n.clone(), p.clone())).collect() };
     if missing.pins.is_empty() {
-        return Ok((lock, debs, Vec::new()));
+        return Ok(debs);
     }
-    let fetched = (options.fetch)(&missing, release, arch)?;
-    for (pin, path) in fetched.files {
+    for (fetched, path) in (options.fetch)(&missing, release, arch)?.files {
+        // The lock's own pin: its digest alone decides what goes into the image.
+        let pin = missing.pins.get(&fetched.name).with_context(|| format!("`{}` was fetched and is in no lock", fetched.name))?;
         let content = Content::of_path(&path)?;
-        check(&pin, &content, &path)?;
+        check(pin, &content, &path)?;
         debs.insert(pin.name.clone(), content);
-        lock.pins.insert(pin.name.clone(), pin);
     }
-    Ok((lock, debs, fetched.warnings))
+    Ok(debs)
 }
 
 /// Deletes a damaged file of the store, so that the next run fetches it again.

@@ -14,7 +14,7 @@ pub struct Builtins<'a> {
     pub spool: PathBuf,
     /// Number of packages to unpack in parallel.
     pub jobs: usize,
-    /// Called with warnings for the user.
+    /// Takes warnings for the user. Neither builtin has one today.
     pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
@@ -28,7 +28,6 @@ impl Builtins<'_> {
             Builtin::Archive { release } => {
                 let options = ArchiveOptions { fetch: &self.fetch, spool: &self.spool, mtime };
                 build_archive(stage, &release, &step.arch, &options)
-                    .map(|warnings| warnings.iter().for_each(|warning| (self.warn)(warning)))
             }
         };
         done.with_context(|| step.place.clone())?;

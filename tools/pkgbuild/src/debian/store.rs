@@ -6,8 +6,6 @@ use super::{
     download::{Job, Outcome, download, is_there},
     http::{Client, without_login},
     index::index_path,
-    pin::make_pin,
-    version,
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -30,7 +28,7 @@ const AT_A_TIME: usize = 6;
 pub struct Policy {
     /// Do not use the network.
     pub offline: bool,
-    /// A pin that has left the mirrors is an error.
+    /// `--locked`. Changes nothing: a pin that no mirror has is an error with and without it.
     pub locked: bool,
 }
 
@@ -59,12 +57,8 @@ pub struct Progress {
 /// Result of a fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
-    /// The given lock, with pins that had left the mirrors replaced.
-    pub lock: Lock,
-    /// The file of each pin of `lock`, in order.
+    /// The file of each pin of the lock, in order.
     pub files: Vec<(Pin, PathBuf)>,
-    /// One sentence for each replaced pin, for the user.
-    pub warnings: Vec<String>,
 }
 
 /// A folder of .deb files named by digest. Several processes may use it at the same time.
@@ -101,7 +95,8 @@ impl Store {
     }
 
     /// Downloads all missing files of `lock` (for `release`, `arch`) in parallel; checks each digest before the file gets its
-    /// final name. `progress` is called from several threads.
+    /// final name. A pin that no mirror has is an error: nothing but the lock vouches for a file. `progress` is called from
+    /// several threads.
     pub fn fetch_all(
         &self,
         lock: &Lock,
@@ -111,8 +106,6 @@ impl Store {
         policy: Policy,
         progress: &(dyn Fn(&Progress) + Sync),
     ) -> Result<Fetched> {
-        let mut lock = lock.clone();
-        let mut warnings = Vec::new();
         let missing: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
         if policy.offline && !missing.is_empty() {
             bail!(
@@ -122,23 +115,11 @@ impl Store {
                 missing.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect::<Vec<_>>().join(", ")
             );
         }
-        let gone: Vec<Pin> = self.download_all(&missing, mirrors, progress)?.into_iter().cloned().collect();
+        let gone = self.download_all(&missing, mirrors, progress)?;
         if !gone.is_empty() {
-            let names: Vec<String> = gone.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect();
-            if policy.locked {
-                bail!(
-                    "pinned versions have left the mirrors: {}\nhint: update the lock, or base the archive on an older image that still contains them",
-                    names.join(", ")
-                );
-            }
-            warnings = self.replace(&mut lock, &gone, release, arch, mirrors)?;
-            let again: Vec<&Pin> = lock.pins.values().filter(|pin| self.find(pin).is_none()).collect();
-            if let Some(pin) = self.download_all(&again, mirrors, progress)?.first() {
-                bail!("the mirror lists `{}` {} but does not have the file", pin.name, pin.version);
-            }
+            bail!(explain_gone(&gone, lock.pins.len(), release, arch));
         }
-        let files = lock.pins.values().map(|pin| (pin.clone(), self.path(&pin.sha256, "deb"))).collect();
-        Ok(Fetched { lock, files, warnings })
+        Ok(Fetched { files: lock.pins.values().map(|pin| (pin.clone(), self.path(&pin.sha256, "deb"))).collect() })
     }
 
     /// Downloads the files of some pins; returns the pins that no mirror has. Starts no further download after an error.
@@ -199,26 +180,6 @@ impl Store {
         download(&self.client, &job, &self.waits, arrived)
     }
 
-    /// Replaces pins that have left the mirrors by the mirrors' current versions; returns a warning for each.
-    fn replace(&self, lock: &mut Lock, gone: &[Pin], release: &str, arch: &str, mirrors: &Mirrors) -> Result<Vec<String>> {
-        let known = Suite::ALL.into_iter().filter(|suite| mirrors.roots(*suite).is_ok());
-        let indexes: Vec<Index> = known.map(|suite| self.fetch_index(suite, release, arch, mirrors)).collect::<Result<_>>()?;
-        let mut warnings = Vec::new();
-        for old in gone {
-            let all = indexes.iter().filter_map(|index| index.packages.get(&old.name).map(|package| (index.suite, package)));
-            let Some((suite, package)) = all.max_by(|left, right| version::compare(&left.1.version, &right.1.version)) else {
-                bail!("`{}` {} has left the mirrors, and they have no other version\nhint: update the lock", old.name, old.version);
-            };
-            let depends = old.depends.iter().map(String::as_str).collect();
-            warnings.push(format!(
-                "`{}` {} has left the mirrors: {} replaces it. The build differs from the pinned one, and only the mirror vouches for the new digest (--locked makes this an error)",
-                old.name, old.version, package.version
-            ));
-            lock.pins.insert(old.name.clone(), make_pin(suite, package, &depends)?);
-        }
-        Ok(warnings)
-    }
-
     /// Fetches the index of a suite and checks it against the digest in the suite's Release file. That file's signature is not
     /// checked.
     pub fn fetch_index(&self, suite: Suite, release: &str, arch: &str, mirrors: &Mirrors) -> Result<Index> {
@@ -263,4 +224,20 @@ impl Store {
         }
         Ok(path)
     }
+}
+
+/// The error for pins that no mirror has.
+fn explain_gone(gone: &[&Pin], of: usize, release: &str, arch: &str) -> String {
+    let mut text = format!("no mirror has {} of {of} pinned Debian packages ({release}, {arch}):\n", gone.len());
+    for pin in gone {
+        text.push_str(&format!("  {} {}, sha256:{} ({})\n", pin.name, pin.version, pin.sha256, pin.path));
+    }
+    let knobs = [("DEBIAN_SECURITY_MIRROR", true), ("DEBIAN_MIRROR", false)];
+    let named = knobs.into_iter().filter(|(_, is_security)| gone.iter().any(|pin| (pin.suite == Suite::Security) == *is_security));
+    let set: Vec<String> = named.map(|(knob, _)| format!("{knob}=http://…")).collect();
+    text.push_str("A build takes no other version, because only the digests of the lock vouch for a file.\n");
+    text.push_str(&format!("hint: name another mirror, or a snapshot mirror that keeps old versions: {}\n", set.join(" ")));
+    text.push_str("hint: or base the archive (FROM) on an older archive image, which still contains them\n");
+    text.push_str(&format!("hint: or renew the pins: `cargo xtask pins --release {release}`, commit, then `cargo xtask bump debian`"));
+    text
 }

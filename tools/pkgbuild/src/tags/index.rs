@@ -4,7 +4,10 @@ use super::{
     objects::parse_id,
     state::{Entry, TreeState},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 /// The checked out commit, as from `git log -1`.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,15 @@ impl Clean {
     #[must_use]
     pub fn remember(&self) -> Option<&[u8]> {
         self.0.remember.as_deref()
+    }
+
+    /// Whether git may compare a file by its content, and gitattributes in the checkout or `settings` elsewhere may convert that
+    /// first. Git must be asked then.
+    #[must_use]
+    pub fn is_doubtful(&self, settings: impl FnOnce() -> bool) -> bool {
+        let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+        let mut unknown = self.0.unknown.iter().map(|path| path.as_os_str().as_bytes());
+        self.0.racy && (self.0.files.iter().any(|file| is_attributes(&file.path)) || unknown.any(is_attributes) || settings())
     }
 
     /// The state without untracked files; `None` if the index differs from the commit `head`.

@@ -213,23 +213,49 @@ fn moved_on(server: &Server, new: &[u8]) {
 }
 
 #[test]
-fn a_pin_that_has_left_is_replaced_aloud_or_refused() {
+fn an_evil_mirror_gets_no_program_into_a_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, at) = (Server::start(&[]), folder.path().join("store"));
+    let store = store(&at, &Proxy::default());
+    // 404 for the pin; an unsigned Release, an index and a changed package in its place.
+    moved_on(&server, b"evil");
+    let pin = pin_of("aa", "1", BYTES, &[]);
+    let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
+    for locked in [false, true] {
+        let fetch = |lock: &Lock, release: &str, arch: &str| {
+            store.fetch_all(lock, release, arch, &mirrors, Policy { offline: false, locked }, &|_| ())
+        };
+        let mut stage = Tree::new();
+        let lock = Content::from(lock_of(std::slice::from_ref(&pin)).to_text("").as_str());
+        stage.insert("etc/eve-debian/mirrors/bookworm/amd64.lock", filetree::Node::file(0o644, 0, lock)).unwrap();
+        let before = list(&stage);
+        let options = ArchiveOptions { fetch: &fetch, spool: folder.path(), mtime: 0 };
+        let error = build_archive(&mut stage, "bookworm", "amd64", &options).unwrap_err().to_string();
+        assert!(error.starts_with("no mirror has 1 of 1 pinned Debian packages (bookworm, amd64):\n"), "{error}");
+        assert!(error.contains(&format!("  aa 1, sha256:{} ({})\n", pin.sha256, pin.path)), "{error}");
+        for way_out in ["snapshot mirror", " DEBIAN_MIRROR=http://", "older archive image", "cargo xtask pins", "cargo xtask bump"] {
+            assert!(error.contains(way_out), "{way_out}: {error}");
+        }
+        assert!(!error.contains("DEBIAN_SECURITY_MIRROR"), "{error}");
+        assert_eq!(list(&stage), before);
+        assert_eq!(std::fs::read_dir(&at).unwrap().count(), 0, "something was stored");
+    }
+    // Nobody asked the mirror what else it has.
+    assert_eq!(server.log(), [pin.path.as_str(), &pin.path]);
+}
+
+#[test]
+fn all_pins_that_no_mirror_has_are_named_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (server, store) = (Server::start(&[]), store(folder.path(), &Proxy::default()));
-    moved_on(&server, b"newer");
-    let lock = lock_of(&[pin_of("aa", "1", BYTES, &["bb"]), pin_of("bb", "1", b"y", &[])]);
-    server.put(&lock.pins["bb"].path, b"y");
-    let error = fetch(&store, &lock, &server.root, Policy { offline: false, locked: true }).unwrap_err().to_string();
-    assert!(error.starts_with("pinned versions have left the mirrors: aa 1\nhint:"), "{error}");
-    let fetched = fetch(&store, &lock, &server.root, Policy::default()).unwrap();
-    let aa = &fetched.lock.pins["aa"];
-    assert_eq!((aa.version.as_str(), aa.depends.as_slice()), ("2", &["bb".to_owned()][..]));
-    assert_eq!(std::fs::read(&fetched.files[0].1).unwrap(), b"newer");
-    assert_eq!(fetched.warnings.len(), 1);
-    assert!(fetched.warnings[0].starts_with("`aa` 1 has left the mirrors: 2 replaces it"));
-    let unknown = lock_of(&[pin_of("zz", "1", b"z", &[])]);
-    let error = fetch(&store, &unknown, &server.root, Policy::default()).unwrap_err().to_string();
-    assert!(error.contains("`zz` 1 has left the mirrors, and they have no other version"), "{error}");
+    let pins = [pin_of("aa", "1", BYTES, &[]), pin_of("bb", "2", b"y", &[]), pin_of("cc", "3", b"z", &[])];
+    server.put(&pins[1].path, b"y");
+    let security = Pin { suite: Suite::Security, ..pins[2].clone() };
+    let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
+    let lock = lock_of(&[pins[0].clone(), pins[1].clone(), security]);
+    let error = store.fetch_all(&lock, "bookworm", "amd64", &mirrors, Policy::default(), &|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("no mirror has 2 of 3 ") && error.contains("  aa 1, ") && error.contains("  cc 3, "), "{error}");
+    assert!(error.contains(" DEBIAN_SECURITY_MIRROR=http://… DEBIAN_MIRROR=http://…\n"), "{error}");
 }
 
 #[test]
