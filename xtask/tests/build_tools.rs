@@ -213,7 +213,7 @@ fn what_cannot_be_built_is_said_before_anything_is_fetched() {
     let commit = place.commit("newer");
     place.pin("hello", &commit);
     let (code, error) = place.xtask(&["build-tools"]).fails();
-    assert!(code == 1 && error.contains("hello needs Go 1.24.2 or later, and Go 1.19.8 is here"), "{error}");
+    assert!(code == 1 && error.contains("hello needs Go 1.24.2 or later, but Go 1.19.8 is here"), "{error}");
     assert!(place.installed().is_empty() && place.leftovers().is_empty());
 
     let far = fs::read_to_string(place.path("tree/build-tools/tools.toml")).unwrap();

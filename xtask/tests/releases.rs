@@ -179,7 +179,7 @@ fn the_version_is_always_gits() {
     fs::create_dir_all(&bin).unwrap();
     common::script(
         &bin.join("git"),
-        "#!/bin/sh\nif [ \"$1\" = log ]; then /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin git commit -q --allow-empty -m race; fi\nPATH=/usr/local/bin:/usr/bin:/bin exec git \"$@\"\n",
+        "#!/bin/sh\ncase \" $* \" in *\" log \"*) /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin git commit -q --allow-empty -m race;; esac\nPATH=/usr/local/bin:/usr/bin:/bin exec git \"$@\"\n",
     );
     clone.xtask().env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())).args(["version"]).output();
     assert_eq!(git_says(&root, "log -1 --format=%s"), "race");

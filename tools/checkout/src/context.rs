@@ -13,8 +13,6 @@ pub struct Globals {
     pub dry_run: bool,
     /// Never use the network.
     pub offline: bool,
-    /// Fail if a pinned version is no longer on the mirror.
-    pub locked: bool,
     /// Print JSON.
     pub json: bool,
     /// How many nodes run at once.

@@ -50,7 +50,7 @@ impl Builder {
             origins: Origins::new(&ctx.knobs, &ctx.environment),
             downloads: ctx.environment.cache().join("debs"),
             spool: ctx.dist().spool(),
-            policy: Policy { offline: ctx.globals.offline, locked: ctx.globals.locked },
+            policy: Policy { offline: ctx.globals.offline },
             host_arch: ctx.knobs.host_arch,
             epoch: PACKAGE_EPOCH,
             jobs: ctx.globals.jobs,
@@ -165,8 +165,7 @@ impl BuildHost for Outside<'_> {
 
     fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
         let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
-        let warn = |warning: &str| self.job.warn(warning);
-        Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs, warn: &warn }.run(step, stage)
+        Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs }.run(step, stage)
     }
 
     fn can_execute(&self, arch: &str) -> bool {

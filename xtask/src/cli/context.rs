@@ -21,7 +21,6 @@ pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, en
     let globals = Globals {
         dry_run: options.dry_run,
         offline: options.offline,
-        locked: options.locked,
         json: options.json,
         jobs: options.jobs.filter(|jobs| *jobs > 0).unwrap_or_else(processors),
         verbose: options.verbose,

@@ -18,9 +18,6 @@ pub struct Options {
     /// never use the network
     #[arg(id = "offline", long)]
     pub offline: bool,
-    /// fail if a mirror no longer has a pinned package
-    #[arg(id = "locked", long)]
-    pub locked: bool,
     /// number of parallel steps [default: the number of processors]
     #[arg(id = "jobs", short = 'j', value_name = "N", num_args = 0..=1, default_missing_value = "0")]
     pub jobs: Option<usize>,
@@ -41,7 +38,6 @@ impl Options {
             engine: later.engine.or(self.engine),
             dry_run: self.dry_run || later.dry_run,
             offline: self.offline || later.offline,
-            locked: self.locked || later.locked,
             jobs: later.jobs.or(self.jobs),
             verbose: self.verbose || later.verbose,
             json: self.json || later.json,

@@ -35,6 +35,11 @@ fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error 
         return usage(format!("`{line}` takes no argument `{word}`\nhint: {line} --help"));
     }
     let typed = word.split('=').next().unwrap_or(word).trim_start_matches('-');
+    if typed == "locked" {
+        return usage(format!(
+            "`{line}` has no option `--locked`\nhint: leave it away: a pinned package that no mirror has is always an error"
+        ));
+    }
     let flags = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
     if let Some(near) = did_you_mean(typed, flags) {
         return usage(format!("`{line}` has no option `{word}`\nhint: did you mean --{near}?"));

@@ -14,8 +14,6 @@ pub struct Builtins<'a> {
     pub spool: PathBuf,
     /// Number of packages to unpack in parallel.
     pub jobs: usize,
-    /// Takes warnings for the user. Neither builtin has one today.
-    pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Builtins<'_> {

@@ -28,8 +28,6 @@ const AT_A_TIME: usize = 6;
 pub struct Policy {
     /// Do not use the network.
     pub offline: bool,
-    /// `--locked`. Changes nothing: a pin that no mirror has is an error with and without it.
-    pub locked: bool,
 }
 
 /// An HTTP proxy, from the caller's environment.
