@@ -111,14 +111,14 @@ fn another_hypervisor_or_configuration_is_another_build() {
 fn wrong_words_are_refused_with_what_was_meant() {
     let tree = Tree::new();
     let cases: [(&[&str], i32, &str); 8] = [
-        (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): small takes kvm, xen, acrn\nhint: --hv … or HV=…"),
+        (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): small takes kvm, xen, acrn\nhint: --hv kvm or HV=kvm"),
         (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
         (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
         (&["live", "MEDIA_SIZES=1"], 2, "error: there is no knob MEDIA_SIZES\nhint: did you mean MEDIA_SIZE?"),
         (
             &["live", "MEDIA_SIZE=big"],
             2,
-            "error: MEDIA_SIZE=big (command line): takes a whole number from 1 to 16777216 (MiB)\nhint: --media-size … or MEDIA_SIZE=…",
+            "error: MEDIA_SIZE=big (command line): takes a whole number from 1 to 16777216\nhint: --media-size 32768 or MEDIA_SIZE=32768",
         ),
         (&["pkg", "bas"], 2, "error: there is no package `bas` in ROOT/pkg\nhint: did you mean base?"),
         (&["live", "CONF_DIR=nowhere"], 2, "error: the configuration folder `ROOT/nowhere` does not exist\nhint: CONF_DIR names another"),
@@ -187,6 +187,10 @@ fn a_missing_or_failing_tool_is_named() {
     common::tool("chmod", &["+x", fake.to_str().unwrap()]);
     let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["live"]).fails();
     assert!(code == 1 && error.contains("live.qcow2 failed") && error.contains("the disk of the tool is broken"), "{code} {error}");
+    let line = "] live.qcow2: the disk of the tool is broken\n";
+    assert!(!error.contains(line), "{error}");
+    let (_, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["--verbose", "live"]).fails();
+    assert!(error.contains(line), "{error}");
     assert!(tree.artifacts().iter().all(|name| !name.ends_with("live.qcow2")), "{:?}", tree.artifacts());
 }
 

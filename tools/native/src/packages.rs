@@ -104,7 +104,7 @@ impl Builder {
         for (source, destination) in yml.sources()? {
             builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch, &keep)?;
         }
-        if self.tool_images.iter().any(|name| *name == package.name) {
+        if self.tool_images.contains(&package.name) {
             job.step("compiling eve-tools");
             let program = static_binary::build(&self.tools, &self.root, package.image.arch, &job.output())?;
             let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
