@@ -187,6 +187,10 @@ fn a_missing_or_failing_tool_is_named() {
     common::tool("chmod", &["+x", fake.to_str().unwrap()]);
     let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["live"]).fails();
     assert!(code == 1 && error.contains("live.qcow2 failed") && error.contains("the disk of the tool is broken"), "{code} {error}");
+    let line = "] live.qcow2: the disk of the tool is broken\n";
+    assert!(!error.contains(line), "{error}");
+    let (_, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["--verbose", "live"]).fails();
+    assert!(error.contains(line), "{error}");
     assert!(tree.artifacts().iter().all(|name| !name.ends_with("live.qcow2")), "{:?}", tree.artifacts());
 }
 
