@@ -74,7 +74,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Raw,
         verb: "live-raw",
-        help: "the same as a raw disk",
+        help: "build the live disk as a raw image",
         file: "live.raw",
         conversion: Conversion::None,
         reads: &[],
@@ -83,7 +83,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Qcow2,
         verb: "live-qcow2",
-        help: "the same as qcow2, for QEMU",
+        help: "build the live disk as qcow2, for QEMU",
         file: "live.qcow2",
         conversion: Conversion::Qcow2,
         reads: &[],
@@ -92,7 +92,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Vdi,
         verb: "live-vdi",
-        help: "the same as vdi, for VirtualBox",
+        help: "build the live disk as vdi, for VirtualBox",
         file: "live.vdi",
         conversion: Conversion::Grown { name: "vdi", options: "" },
         reads: &[],
@@ -101,7 +101,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Gcp,
         verb: "live-gcp",
-        help: "the same as an archive for Google's cloud",
+        help: "build the live disk as an archive for Google's cloud",
         file: "live.img.tar.gz",
         conversion: Conversion::Archive,
         reads: &[Reads::Time],
@@ -110,7 +110,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Parallels,
         verb: "live-parallels",
-        help: "the same as a bundle for Parallels Desktop",
+        help: "build the live disk as a bundle for Parallels Desktop",
         file: "live.parallels",
         conversion: Conversion::Bundle,
         reads: &[Reads::ParallelsUuid],
@@ -119,7 +119,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Vmdk,
         verb: "live-vmdk",
-        help: "the same as a compressed vmdk, for VMware",
+        help: "build the live disk as a compressed vmdk, for VMware",
         file: "live.vmdk",
         conversion: Conversion::Grown { name: "vmdk", options: "subformat=streamOptimized" },
         reads: &[],
@@ -129,7 +129,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         format: ImageFormat::Vhd,
         verb: "live-vhd",
-        help: "the same as a fixed vhd, for Azure",
+        help: "build the live disk as a fixed vhd, for Azure",
         file: "live.vhd",
         // Without force_size qemu-img rounds the size up to whole cylinders.
         conversion: Conversion::Grown { name: "vpc", options: "subformat=fixed,force_size=on" },
