@@ -61,7 +61,7 @@ pub struct Checkout {
 impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
-        let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+        let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
         let GitState { short_id, commit_time, describe, state } = look::look(&ctx.root, &ctx.environment, &git)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),

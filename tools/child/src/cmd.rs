@@ -10,6 +10,7 @@ use super::{
     usage::Usage,
 };
 use anyhow::Result;
+use common::display::{login, public_url};
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -279,13 +280,13 @@ impl Cmd {
         Ok((process::start(self, Some(stdin), Some(stdout))?, Pipes { input, output }))
     }
 
-    /// The values that must be hidden.
+    /// The values that must be hidden: secret variables, and logins of URLs in arguments.
     pub(super) fn secrets(&self) -> Vec<String> {
         let secrets = self.changes.values().filter_map(|change| match change {
             Change::Secret(value) if !value.is_empty() => Some(value.to_string_lossy().into_owned()),
             _ => None,
         });
-        secrets.collect()
+        secrets.chain(self.args.iter().filter_map(|arg| login(arg.to_str()?)).map(str::to_owned)).collect()
     }
 }
 
@@ -310,7 +311,8 @@ impl fmt::Display for Cmd {
         }
         f.write_str(&quote(self.program.as_os_str()))?;
         for arg in &self.args {
-            write!(f, " {}", quote(arg))?;
+            let shown = arg.to_str().map_or_else(|| arg.clone(), |arg| public_url(arg).into());
+            write!(f, " {}", quote(&shown))?;
         }
         match &self.stdin {
             Stdin::Null => Ok(()),
@@ -396,6 +398,9 @@ mod tests {
         let error = format!("{:#}", cmd.run().unwrap_err());
         assert!(!error.contains("hunter2") && error.contains("got ***"), "{error}");
         assert_eq!(*lines.lock().unwrap(), ["got ***"]);
+        let cmd = Cmd::new("/bin/sh", &base()).args(["-c", "echo $0; exit 3", "https://me:hunter2@h/a"]);
+        let (shown, error) = (cmd.to_string(), format!("{:#}", cmd.run().unwrap_err()));
+        assert!(shown.ends_with(" https://h/a") && error.contains("https://***@h/a") && !error.contains("hunter2"), "{shown}\n{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{
     environment::Environment,
 };
 use anyhow::{Context as _, Result};
+use common::display::public_url;
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
@@ -59,10 +60,10 @@ pub struct Git {
 }
 
 impl Git {
-    /// The git at `program`, in the checkout at `root`.
+    /// The git at `program`, in the checkout at `root`, with `base` and the settings of git in `environment`.
     #[must_use]
-    pub fn new(program: PathBuf, base: &Variables, root: PathBuf) -> Self {
-        Self { program, base: with_settings(base, Environment::of_process().all()), root }
+    pub fn new(program: PathBuf, base: &Variables, environment: &Environment, root: PathBuf) -> Self {
+        Self { program, base: with_settings(base, environment.all()), root }
     }
 
     fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
@@ -83,22 +84,22 @@ impl Git {
     }
 
     /// Clones the repository at `url` as a bare one into the new `folder`; returns git in that folder.
-    pub fn clone_history(program: PathBuf, base: &Variables, url: &str, folder: &Path) -> Result<Self> {
-        Self::clone_command(&program, base, url, folder).run()?;
-        Ok(Self::new(program, base, folder.to_owned()))
+    pub fn clone_history(program: PathBuf, base: &Variables, environment: &Environment, url: &str, folder: &Path) -> Result<Self> {
+        Self::clone_command(&program, base, environment, url, folder).run()?;
+        Ok(Self::new(program, base, environment, folder.to_owned()))
     }
 
     /// The command of [`clone_history`](Self::clone_history).
-    pub fn clone_command(program: &Path, base: &Variables, url: &str, folder: &Path) -> Cmd {
-        let base = with_settings(base, Environment::of_process().all());
-        let cmd = Cmd::new(program, &base).named("git").step(format!("copying the history of {url}"));
+    pub fn clone_command(program: &Path, base: &Variables, environment: &Environment, url: &str, folder: &Path) -> Cmd {
+        let base = with_settings(base, environment.all());
+        let cmd = Cmd::new(program, &base).named("git").step(format!("copying the history of {}", public_url(url)));
         cmd.args(["clone", "--quiet", "--bare", "--", url]).arg(folder)
     }
 
     /// Creates a repository in this folder, fetches one commit of `url` without its history, and checks it out.
     pub fn fetch_commit(&self, url: &str, commit: &str) -> Result<()> {
         self.change("making a repository", ["init", "-q"])?;
-        self.change(&format!("fetching {commit} of {url}"), ["fetch", "-q", "--depth", "1", url, commit])?;
+        self.change(&format!("fetching {commit} of {}", public_url(url)), ["fetch", "-q", "--depth", "1", url, commit])?;
         self.change(&format!("checking {commit} out"), ["checkout", "-q", "FETCH_HEAD"])
     }
 
@@ -148,7 +149,7 @@ mod tests {
         ];
         let base = with_settings(tools.environment(), all);
         assert_eq!(base.len(), tools.environment().len() + 4);
-        let git = Git::new(tools.find(Tool::Git).unwrap(), &base, dir.path().to_owned());
+        let git = Git::new(tools.find(Tool::Git).unwrap(), &base, &Environment::default(), dir.path().to_owned());
         assert_eq!(git.look_text(["status"]).unwrap(), "1 safe.directory s3cret /g");
         assert!(!git.command(["status"]).to_string().contains("s3cret"));
     }

@@ -15,7 +15,7 @@ use child::{
 use common::{
     Arch,
     artifact::{install_program, write_atomically},
-    display::short,
+    display::{public_url, short},
     error::{did_you_mean, usage},
 };
 use knobs::{GoKnobs, InstallTools, ToolKnobs};
@@ -157,7 +157,7 @@ fn show(ctx: &Ctx, job: &Job<'_>) -> Result<()> {
             "{}: fetch {} of {} into a temporary folder, build {package}, install it as {}",
             job.name,
             job.commit,
-            job.repository,
+            public_url(&job.repository),
             short(&job.program(), &ctx.root)
         ),
     }
@@ -186,7 +186,7 @@ fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
     let is_remote =
         |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
     if let Some(job) = due.iter().find(is_remote).filter(|_| ctx.globals.offline) {
-        return Err(usage(format!("--offline: {} must be fetched from {}", job.name, job.repository)));
+        return Err(usage(format!("--offline: {} must be fetched from {}", job.name, public_url(&job.repository))));
     }
     let installs = ctx.knobs.host.install_tools == InstallTools::Auto;
     provide::ensure(&ctx.tools, &needs, installs, &Output::to(|line| eprintln!("install | {line}")))
@@ -210,8 +210,8 @@ fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
 
 /// Fetches only the pinned commit into `folder`; applies the tree's patches to linuxkit.
 fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
-    eprintln!("{}: fetching {} of {}", job.name, job.commit, job.repository);
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), folder.to_owned());
+    eprintln!("{}: fetching {} of {}", job.name, job.commit, public_url(&job.repository));
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, folder.to_owned());
     git.fetch_commit(&job.repository, &job.commit)?;
     if job.name == "linuxkit" {
         for patch in patches(&ctx.root.join("tools/linuxkit/patches"))? {
@@ -224,6 +224,7 @@ fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
 /// Builds the program inside its checkout and returns its path.
 fn build(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<PathBuf> {
     if !program.sources().is_dir() {
+        let repository = public_url(repository);
         bail!("this commit of {repository} does not contain {}: it has no folder {}", program.name, program.package);
     }
     eprintln!("{}: building {}", program.name, program.package);

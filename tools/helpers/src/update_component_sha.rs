@@ -46,7 +46,7 @@ struct Change {
 /// Changes the files and prints their names; with `--dry-run` only prints.
 pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
     let change = plan_change(ctx, options)?;
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
     let list = git.look(["ls-files", "-z", "--"].iter().chain(FILES))?;
     let mut pending = Vec::new();
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {

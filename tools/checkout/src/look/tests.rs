@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use child::environment::Environment;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -67,7 +68,7 @@ impl Place {
     fn look(&self) -> Result<GitState> {
         let variables = self.variables(&self.config());
         let variable = |name: &str| Some(variables.get(OsStr::new(name))?.to_str()?.to_owned());
-        let git = Git::new(PathBuf::from("git"), &Arc::new(variables.clone()), self.root());
+        let git = Git::new(PathBuf::from("git"), &Arc::new(variables.clone()), &Environment::default(), self.root());
         look_with(&self.root(), &self.folder.path().join("cache"), &variable, &git)
     }
 

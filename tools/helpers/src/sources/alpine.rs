@@ -70,15 +70,15 @@ pub(super) fn collect(ctx: &Ctx, packages: &[Package], top: &Path, fetching: &Fe
     let temporary = tempfile::Builder::new().prefix("aports").tempdir().context("cannot make a temporary folder")?;
     if ctx.globals.dry_run {
         if fetching.aports.is_none() {
-            println!("{}", Git::clone_command(&program, ctx.tools.environment(), APORTS, temporary.path()));
+            println!("{}", Git::clone_command(&program, ctx.tools.environment(), &ctx.environment, APORTS, temporary.path()));
         }
         return Ok(String::new());
     }
     let git = match &fetching.aports {
-        Some(dir) => Git::new(program, ctx.tools.environment(), dir.clone()),
+        Some(dir) => Git::new(program, ctx.tools.environment(), &ctx.environment, dir.clone()),
         None if packages.is_empty() => return Ok(String::new()),
         None if ctx.globals.offline => return Err(usage("--offline forbids to clone aports\nhint: -g DIR names a clone")),
-        None => Git::clone_history(program, ctx.tools.environment(), APORTS, temporary.path())?,
+        None => Git::clone_history(program, ctx.tools.environment(), &ctx.environment, APORTS, temporary.path())?,
     };
     let mut collector = Collector { ctx, git, top, fetching, bad: Vec::new(), spool: temporary.path().join("spool") };
     std::fs::create_dir_all(&collector.spool).context("cannot make a temporary folder")?;

@@ -26,7 +26,7 @@ fn next(branch: &str, describe: &str) -> Result<String> {
 
 /// `patch`.
 pub fn run(ctx: &Ctx) -> Result<()> {
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), ctx.root.clone());
+    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
     let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
     let tag = next(&branch, &git.look_text(["describe", "--abbrev=8", "--always", "--tags"])?)?;
     let message = format!("-mRelease {tag}");
