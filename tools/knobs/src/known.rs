@@ -88,6 +88,18 @@ impl Knob {
         }
     }
 
+    /// Whether its values are only on and off.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.values == "y, n"
+    }
+
+    /// Whether `a` and `b` mean the same.
+    pub(crate) fn is_same(&self, a: &str, b: &str) -> bool {
+        let on = |value: &str| crate::parse::force(value).ok();
+        a == b || self.is_switch() && !a.is_empty() && !b.is_empty() && on(a).is_some() && on(a) == on(b)
+    }
+
     /// Its name and aliases.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
@@ -116,7 +128,8 @@ pub(crate) fn value_name(arg: &Arg) -> String {
 }
 
 /// Whether an argument of a command is a knob: the ids of knobs are upper-case variables.
-pub(crate) fn is_knob(arg: &Arg) -> bool {
+#[must_use]
+pub fn is_knob(arg: &Arg) -> bool {
     arg.get_id().as_str().starts_with(|c: char| c.is_ascii_uppercase())
 }
 

@@ -11,7 +11,7 @@ mod raw;
 mod run;
 
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
-pub use known::{AllKnobs, Knob, MoreKnobs, all, find};
+pub use known::{AllKnobs, Knob, MoreKnobs, all, find, is_knob};
 pub use raw::{Origin, RawKnobs, Source, origins, refuse};
 pub use run::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,

@@ -63,7 +63,7 @@ impl RawKnobs {
             return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
         };
         match self.get(&knob.name) {
-            Some(old) if old.source == source && old.value != value => Err(two_values(&knob.name, &old.value, value, source)),
+            Some(old) if old.source == source && !knob.is_same(&old.value, value) => Err(two_values(&knob.name, &old.value, value, source)),
             Some(_) => Ok(()),
             None => {
                 self.0.push(Origin { name: knob.name.clone(), value: value.to_owned(), source });
@@ -141,7 +141,9 @@ fn origin(arg: &Arg, matches: &ArgMatches, raw: &RawKnobs) -> Result<Origin> {
     let mut value = typed.unwrap_or_default();
     let set = raw.get(name).filter(|set| !set.value.is_empty() || set.source == Source::Command);
     let source = match (matches.value_source(name), set) {
-        (Some(ValueSource::CommandLine), Some(set)) if set.source == Source::Command && set.value != value => {
+        (Some(ValueSource::CommandLine), Some(set))
+            if set.source == Source::Command && find(name).is_none_or(|knob| !knob.is_same(&set.value, &value)) =>
+        {
             return Err(two_values(name, &value, &set.value, Source::Command));
         }
         (Some(ValueSource::CommandLine), _) => Source::Command,

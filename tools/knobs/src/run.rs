@@ -21,7 +21,7 @@ pub struct RunKnobs {
     /// folder to attach to the virtual machine as a FAT disk
     #[arg(id = "CONF_PART", long = "conf-part", value_name = "PATH")]
     pub conf_part: Option<PathBuf>,
-    /// pass the firmware as flash memory with variables; y on amd64 and n elsewhere when unset
+    /// pass the firmware as flash memory with variables; y if the tree has OVMF_CODE.fd for ZARCH when unset
     #[arg(id = "PFLASH", long = "pflash", value_name = SWITCH, value_parser = parse::switch)]
     pub pflash: Option<bool>,
     /// tap device of this machine to connect to the guest's first network card

@@ -1,20 +1,25 @@
 //! The help: the overview of all verbs, and the help of one verb.
 
-use super::{NAME, globals::Options, refuse::refuse, verbs::FAMILIES};
+use super::{
+    NAME,
+    globals::{Options, verb_at},
+    refuse::refuse,
+    verbs::FAMILIES,
+};
 use crate::commands::Verb;
 use anyhow::Result;
 use clap::{Args as _, Command};
 use knobs::RawKnobs;
 
-/// Turns `help`, `help VERB` and an empty command line into `--help`.
-pub fn asks_for_help(words: Vec<String>) -> Vec<String> {
-    let help = || "--help".to_owned();
-    match words.as_slice() {
-        [] => vec![help()],
-        [help_verb] if help_verb == "help" => vec![help()],
-        [help_verb, verb, ..] if help_verb == "help" => vec![verb.clone(), help()],
-        _ => words,
+/// Turns `help` and `help VERB` into `--help` and `VERB --help`.
+pub fn asks_for_help(mut words: Vec<String>) -> Vec<String> {
+    let at = verb_at(&words);
+    if words.get(at).is_some_and(|word| word == "help") {
+        words.remove(at);
+        words.truncate(at + 1);
+        words.push("--help".to_owned());
     }
+    words
 }
 
 /// The overview as a clap command, for printing.

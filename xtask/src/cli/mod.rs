@@ -24,9 +24,12 @@ const NAME: &str = "cargo xtask";
 
 /// Runs the command line `words`, without the program's name.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
-    let at = verb_at(words);
-    if words.get(at).is_some_and(|word| word == "make") {
-        return make::run(&words[..at], &words[at + 1..], environment);
+    let (assignments, rest) = split_assignments(words);
+    let at = verb_at(&rest);
+    if rest.get(at).is_some_and(|word| word == "make") {
+        let assigned = assignments.iter().map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<String> = rest[at + 1..].iter().cloned().chain(assigned).collect();
+        return make::run(&rest[..at], &words, environment);
     }
     run_line(words, environment, true)
 }
@@ -38,13 +41,16 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     close_jobs(&mut words);
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
-    if rest.is_empty() || before.iter().any(|word| word == "--help" || word == "-h") {
+    if before.iter().any(|word| word == "--help" || word == "-h") || before.is_empty() && rest.is_empty() && assignments.is_empty() {
         help::print_overview();
         return Ok(());
     }
+    let options = parse_options(&before)?;
+    if rest.is_empty() {
+        return Err(common::error::usage("a target or command is missing\nhint: `cargo xtask help` lists all"));
+    }
     let name = rest.remove(0);
     let verb = verbs().find(|verb| verb.name == name).ok_or_else(|| refuse::unknown_verb(&name))?;
-    let options = parse_options(&before)?;
     if let Action::Anywhere(run) = verb.action {
         let command = verb_command(verb);
         let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
@@ -73,6 +79,7 @@ fn run_on_tree(
     let root = context::find_root(late_root.or(options.root.as_deref()), environment)?;
     let profile = checkout::read_profile(&root)?;
     remove_set_flags(verb, &command, &mut rest);
+    let assignments = &[assignments, &take_empty_flags(&command, &mut rest)].concat();
     let raw = gather(verb, &rest, assignments, environment, &profile)?;
     let command = raw.inject(command);
     let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
@@ -94,7 +101,7 @@ fn named(verb: &Verb, words: Vec<String>) -> impl Iterator<Item = String> {
 }
 
 fn parse_options(words: &[String]) -> Result<Options> {
-    let command = <Options as clap::Args>::augment_args(Command::new(NAME).disable_help_flag(true));
+    let command = <Options as clap::Args>::augment_args(Command::new(NAME).disable_help_flag(true).args_override_self(true));
     let matches = command.clone().try_get_matches_from(std::iter::once(NAME.to_owned()).chain(words.iter().cloned()));
     matches.and_then(|matches| Options::of(&matches)).map_err(|error| refuse::refuse(&error, NAME, &command, &RawKnobs::default()))
 }
@@ -104,10 +111,13 @@ fn parse_options(words: &[String]) -> Result<Options> {
 pub fn verb_command(verb: &Verb) -> Command {
     // `about` last: clap takes the doc comment of the arguments' struct as the help of the verb.
     let command = (verb.arguments)(Command::new(verb.name)).about(verb.about).long_about(None);
+    // clap shows options that follow a group of knobs below the group's heading.
+    let command = command.mut_args(|arg| if knobs::is_knob(&arg) { arg } else { arg.help_heading(None::<&str>) });
     let command = command.bin_name(format!("{NAME} {}", verb.name)).term_width(0);
     match verb.action {
         Action::Anywhere(_) => command,
-        _ => add::<Options>(add::<Knobs>(command, !verb.builds), true),
+        // A later value takes precedence: make's own options and those of its environment may be the same.
+        _ => add::<Options>(add::<Knobs>(command.args_override_self(true), !verb.builds), true),
     }
 }
 
@@ -141,13 +151,33 @@ fn gather(
 /// Removes flags of knobs that the verb's name sets: the name takes precedence.
 fn remove_set_flags(verb: &Verb, command: &Command, words: &mut Vec<String>) {
     for (name, _) in verb.sets {
-        let arg = command.get_arguments().find(|arg| arg.get_id() == *name);
-        let Some(flag) = arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}")) else { continue };
-        while let Some(at) = words.iter().position(|word| *word == flag || word.starts_with(&format!("{flag}="))) {
-            let count = if words[at] == flag { 2 } else { 1 };
-            words.drain(at..(at + count).min(words.len()));
+        let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == *name) else { continue };
+        for long in arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default()) {
+            let flag = format!("--{long}");
+            while let Some(at) = words.iter().position(|word| *word == flag || word.starts_with(&format!("{flag}="))) {
+                let has_value = words[at] == flag && words.get(at + 1).is_some_and(|next| !next.starts_with('-'));
+                words.drain(at..=at + usize::from(has_value));
+            }
         }
     }
+}
+
+/// Removes knob flags with an empty value from `words`; returns them as `VAR=`, which means unset.
+fn take_empty_flags(command: &Command, words: &mut Vec<String>) -> Vec<(String, String)> {
+    let (mut empty, mut at) = (Vec::new(), 0);
+    while let Some(word) = words.get(at).filter(|word| *word != "--") {
+        let is_last = word.ends_with('=');
+        let flag = word.strip_prefix("--").map(|flag| flag.trim_end_matches('='));
+        let knob = flag.and_then(knobs::find).filter(|knob| command.get_arguments().any(|arg| arg.get_id() == knob.name.as_str()));
+        match knob {
+            Some(knob) if is_last || !word.contains('=') && words.get(at + 1).is_some_and(String::is_empty) => {
+                empty.push((knob.name.clone(), String::new()));
+                words.drain(at..=at + usize::from(!is_last));
+            }
+            _ => at += 1,
+        }
+    }
+    empty
 }
 
 fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)]) {
@@ -166,15 +196,22 @@ pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
     root.and_then(|root| checkout::read_profile(&root)).is_ok_and(|profile| profile.packages.published)
 }
 
-/// Splits `VAR=value` words, which may stand anywhere, from the other words.
+/// Whether the word after the option `word` may be its value.
+fn takes_value(word: &str) -> bool {
+    let Some(flag) = word.strip_prefix("--").filter(|flag| !flag.is_empty() && !flag.contains('=')) else { return false };
+    !["dry-run", "offline", "verbose", "json", "help"].contains(&flag) && knobs::find(flag).is_none_or(|knob| !knob.is_switch())
+}
+
+/// Splits `VAR=value` words, which may stand anywhere before `--`, from the other words.
 fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let (mut assignments, mut rest) = (Vec::<(String, String)>::new(), Vec::<String>::new());
-    for word in words {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    for word in &words[..end] {
         // After an option only a knob's name starts an assignment: the A=b of `--until A=b` is a text.
-        let is_value = rest.last().is_some_and(|before| before.starts_with("--") && !before.contains('='));
+        let is_value = rest.last().is_some_and(|before| takes_value(before));
         match word.split_once('=') {
             Some((name, value)) if is_name(name) && (!is_value || knobs::find(name).is_some()) => {
                 assignments.push((name.to_owned(), value.to_owned()))
@@ -182,6 +219,7 @@ fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
             _ => rest.push(word.clone()),
         }
     }
+    rest.extend_from_slice(&words[end..]);
     (assignments, rest)
 }
 
@@ -198,17 +236,26 @@ mod tests {
 
     #[test]
     fn assignments_are_split_from_words() {
-        let words = ["pkg", "HV=xen", "--until=x", "a=b", "A_1=2 3"].map(str::to_owned);
+        let words = "pkg HV=xen --until=x a=b A_1=2 --until B=1 --tpm HVV=x -- HV=kvm".split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (assignments, rest) = split_assignments(&words);
-        assert_eq!(assignments, [("HV".to_owned(), "xen".to_owned()), ("A_1".to_owned(), "2 3".to_owned())]);
-        assert_eq!(rest, ["pkg", "--until=x", "a=b"]);
+        assert_eq!(assignments, [("HV", "xen"), ("A_1", "2"), ("HVV", "x")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(rest.join(" "), "pkg --until=x a=b --until B=1 --tpm -- HV=kvm");
+    }
+
+    #[test]
+    fn an_empty_flag_is_an_empty_variable() {
+        let verb = verbs().find(|verb| verb.name == "live").expect("a verb");
+        let mut words = ["--hv", "", "-n", "--image-format=", "--json", "--zarch", "arm64"].map(str::to_owned).to_vec();
+        let empty = take_empty_flags(&verb_command(verb), &mut words);
+        assert_eq!(empty, ["HV", "IMAGE_FORMAT"].map(|name| (name.to_owned(), String::new())));
+        assert_eq!(words, ["-n", "--json", "--zarch", "arm64"]);
     }
 
     #[test]
     fn a_verbs_name_takes_precedence_over_a_flag() {
         let verb = verbs().find(|verb| verb.name == "live-gcp").expect("a verb");
-        let mut words = ["--image-format", "raw", "-n", "--image-format=vdi"].map(str::to_owned).to_vec();
+        let mut words = ["--image-format", "raw", "-n", "--image-format=vdi", "--image-format", "-v"].map(str::to_owned).to_vec();
         remove_set_flags(verb, &verb_command(verb), &mut words);
-        assert_eq!(words, ["-n"]);
+        assert_eq!(words, ["-n", "-v"]);
     }
 }

@@ -37,8 +37,8 @@ pub fn run(ctx: &Ctx, Reference { check }: Reference) -> Result<()> {
 pub fn knobs_page() -> String {
     let mut page = String::from(
         "# Knobs\n\nWritten by `cargo xtask reference` from the groups of `tools/knobs`.\n\n\
-         A knob is set, strongest first, by its flag or a `VAR=value` word, by the environment, by `[knobs]` in `xtask.toml`; else it has \
-         its default. `cargo xtask summary` prints what holds and why.\n\n\
+         A knob is set, strongest first, by the target's name (`live-gcp` sets `IMAGE_FORMAT`), by its flag or a `VAR=value` word, by the \
+         environment, by `[knobs]` in `xtask.toml`; else it has its default. `cargo xtask summary` prints what holds and why.\n\n\
          | name | flag | values | default | what it does |\n|---|---|---|---|---|\n",
     );
     for knob in knobs::all() {
@@ -57,8 +57,7 @@ pub fn commands_page() -> String {
     );
     let _ = writeln!(page, "```text\n{}\n```\n", help::overview().term_width(100).render_help().to_string().trim_end());
     for verb in verbs() {
-        let is_knob = |arg: &clap::Arg| knobs::find(arg.get_id().as_str()).is_some();
-        let help = verb_command(verb).term_width(100).mut_args(|arg| if is_knob(&arg) { arg.hide(true) } else { arg }).render_help();
+        let help = verb_command(verb).term_width(100).mut_args(|arg| if knobs::is_knob(&arg) { arg.hide(true) } else { arg }).render_help();
         let _ = writeln!(page, "## {}\n\n```text\n{}\n```\n", verb.name, help.to_string().trim_end());
     }
     page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"

@@ -1,6 +1,6 @@
 //! Turns clap's errors into ours: what is wrong, and a hint what to type.
 
-use super::{make, verbs};
+use super::{NAME, make, verbs};
 use clap::{
     Command,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -43,6 +43,9 @@ fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error 
     let flags = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
     if let Some(near) = did_you_mean(typed, flags) {
         return usage(format!("`{line}` has no option `{word}`\nhint: did you mean --{near}?"));
+    }
+    if line == NAME && knobs::find(typed).is_some() {
+        return usage(format!("`{line}` has no option `{word}`\nhint: knobs stand after the verb: `{line} VERB {word} …`"));
     }
     let users: Vec<&str> = match knobs::find(typed) {
         None => Vec::new(),

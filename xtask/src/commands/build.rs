@@ -81,7 +81,7 @@ fn live_disk(ctx: &Ctx) -> Result<Goal> {
     Ok(Goal::LiveDisk(ctx.knobs.image.image_format))
 }
 
-/// The goal of `installer`, by INSTALLER_FORMAT and the tree.
+/// The goal of `installer`, by INSTALLER_IMG_FORMAT and the tree.
 fn installer(ctx: &Ctx) -> Result<Goal> {
     Ok(match ctx.knobs.image.installer_format {
         InstallerFormat::Iso => Goal::InstallerIso,
