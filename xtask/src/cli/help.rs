@@ -1,11 +1,6 @@
 //! The help: the overview of all verbs, and the help of one verb.
 
-use super::{
-    NAME,
-    globals::{Options, verb_at},
-    refuse::refuse,
-    verbs::FAMILIES,
-};
+use super::{NAME, globals::Options, refuse::refuse, verbs::FAMILIES, words::verb_at};
 use crate::commands::Verb;
 use anyhow::Result;
 use clap::{Args as _, Command};

@@ -8,6 +8,7 @@ pub mod make;
 mod reference;
 mod refuse;
 mod verbs;
+mod words;
 
 pub use verbs::verbs;
 
@@ -15,9 +16,10 @@ use crate::commands::{Action, Verb};
 use anyhow::Result;
 use child::environment::Environment;
 use clap::Command;
-use globals::{Options, add, close_jobs, value_of, verb_at};
+use globals::{Options, add};
 use knobs::{Knobs, RawKnobs, Source};
 use std::path::Path;
+use words::{close_jobs, remove_set_flags, split_assignments, take_empty_flags, value_of, verb_at};
 
 /// The command that starts xtask.
 const NAME: &str = "cargo xtask";
@@ -148,38 +150,6 @@ fn gather(
     Ok(raw)
 }
 
-/// Removes flags of knobs that the verb's name sets: the name takes precedence.
-fn remove_set_flags(verb: &Verb, command: &Command, words: &mut Vec<String>) {
-    for (name, _) in verb.sets {
-        let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == *name) else { continue };
-        for long in arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default()) {
-            let flag = format!("--{long}");
-            while let Some(at) = words.iter().position(|word| *word == flag || word.starts_with(&format!("{flag}="))) {
-                let has_value = words[at] == flag && words.get(at + 1).is_some_and(|next| !next.starts_with('-'));
-                words.drain(at..=at + usize::from(has_value));
-            }
-        }
-    }
-}
-
-/// Removes knob flags with an empty value from `words`; returns them as `VAR=`, which means unset.
-fn take_empty_flags(command: &Command, words: &mut Vec<String>) -> Vec<(String, String)> {
-    let (mut empty, mut at) = (Vec::new(), 0);
-    while let Some(word) = words.get(at).filter(|word| *word != "--") {
-        let is_last = word.ends_with('=');
-        let flag = word.strip_prefix("--").map(|flag| flag.trim_end_matches('='));
-        let knob = flag.and_then(knobs::find).filter(|knob| command.get_arguments().any(|arg| arg.get_id() == knob.name.as_str()));
-        match knob {
-            Some(knob) if is_last || !word.contains('=') && words.get(at + 1).is_some_and(String::is_empty) => {
-                empty.push((knob.name.clone(), String::new()));
-                words.drain(at..=at + usize::from(!is_last));
-            }
-            _ => at += 1,
-        }
-    }
-    empty
-}
-
 fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)]) {
     for (name, _) in assignments {
         let known = knobs::find(name).map_or(name.as_str(), |knob| knob.name.as_str());
@@ -196,33 +166,6 @@ pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
     root.and_then(|root| checkout::read_profile(&root)).is_ok_and(|profile| profile.packages.published)
 }
 
-/// Whether the word after the option `word` may be its value.
-fn takes_value(word: &str) -> bool {
-    let Some(flag) = word.strip_prefix("--").filter(|flag| !flag.is_empty() && !flag.contains('=')) else { return false };
-    !["dry-run", "offline", "verbose", "json", "help"].contains(&flag) && knobs::find(flag).is_none_or(|knob| !knob.is_switch())
-}
-
-/// Splits `VAR=value` words, which may stand anywhere before `--`, from the other words.
-fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
-    let is_name = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    };
-    let (mut assignments, mut rest) = (Vec::<(String, String)>::new(), Vec::<String>::new());
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    for word in &words[..end] {
-        // After an option only a knob's name starts an assignment: the A=b of `--until A=b` is a text.
-        let is_value = rest.last().is_some_and(|before| takes_value(before));
-        match word.split_once('=') {
-            Some((name, value)) if is_name(name) && (!is_value || knobs::find(name).is_some()) => {
-                assignments.push((name.to_owned(), value.to_owned()))
-            }
-            _ => rest.push(word.clone()),
-        }
-    }
-    rest.extend_from_slice(&words[end..]);
-    (assignments, rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,30 +175,5 @@ mod tests {
         for verb in verbs() {
             verb_command(verb).debug_assert();
         }
-    }
-
-    #[test]
-    fn assignments_are_split_from_words() {
-        let words = "pkg HV=xen --until=x a=b A_1=2 --until B=1 --tpm HVV=x -- HV=kvm".split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let (assignments, rest) = split_assignments(&words);
-        assert_eq!(assignments, [("HV", "xen"), ("A_1", "2"), ("HVV", "x")].map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(rest.join(" "), "pkg --until=x a=b --until B=1 --tpm -- HV=kvm");
-    }
-
-    #[test]
-    fn an_empty_flag_is_an_empty_variable() {
-        let verb = verbs().find(|verb| verb.name == "live").expect("a verb");
-        let mut words = ["--hv", "", "-n", "--image-format=", "--json", "--zarch", "arm64"].map(str::to_owned).to_vec();
-        let empty = take_empty_flags(&verb_command(verb), &mut words);
-        assert_eq!(empty, ["HV", "IMAGE_FORMAT"].map(|name| (name.to_owned(), String::new())));
-        assert_eq!(words, ["-n", "--json", "--zarch", "arm64"]);
-    }
-
-    #[test]
-    fn a_verbs_name_takes_precedence_over_a_flag() {
-        let verb = verbs().find(|verb| verb.name == "live-gcp").expect("a verb");
-        let mut words = ["--image-format", "raw", "-n", "--image-format=vdi", "--image-format", "-v"].map(str::to_owned).to_vec();
-        remove_set_flags(verb, &verb_command(verb), &mut words);
-        assert_eq!(words, ["-n", "-v"]);
     }
 }

@@ -5,7 +5,7 @@ mod variables;
 
 pub use names::old_names;
 
-use super::{globals::verb_at, is_foreign, run_line};
+use super::{is_foreign, run_line, words::verb_at};
 use anyhow::Result;
 use child::environment::Environment;
 use common::{error::as_make, error::did_you_mean, error::usage};
