@@ -53,7 +53,7 @@ impl Xtask {
     pub fn new(root: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.env_clear().current_dir(root).arg("--root").arg(root);
-        for name in ["PATH", "HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"] {
+        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"] {
             if let Ok(value) = std::env::var(name) {
                 command.env(name, value);
             }
