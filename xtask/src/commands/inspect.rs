@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// The image to look at.
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// a raw, qcow2, FAT or squashfs image, or a tar
+    /// a disk (raw, qcow2), a file system (FAT, squashfs, ext4, ISO 9660), or a tar
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
