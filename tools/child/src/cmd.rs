@@ -286,7 +286,7 @@ impl Cmd {
             Change::Secret(value) if !value.is_empty() => Some(value.to_string_lossy().into_owned()),
             _ => None,
         });
-        secrets.chain(self.args.iter().filter_map(|arg| login(arg.to_str()?)).map(str::to_owned)).collect()
+        secrets.chain(self.args.iter().filter_map(|arg| login(arg.to_str()?)).map(|login| format!("{login}@"))).collect()
     }
 }
 
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(*lines.lock().unwrap(), ["got ***"]);
         let cmd = Cmd::new("/bin/sh", &base()).args(["-c", "echo $0; exit 3", "https://me:hunter2@h/a"]);
         let (shown, error) = (cmd.to_string(), format!("{:#}", cmd.run().unwrap_err()));
-        assert!(shown.ends_with(" https://h/a") && error.contains("https://***@h/a") && !error.contains("hunter2"), "{shown}\n{error}");
+        assert!(shown.ends_with(" https://h/a") && error.contains("https://***h/a") && !error.contains("hunter2"), "{shown}\n{error}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Knob {
     /// Whether `a` and `b` mean the same.
     pub(crate) fn is_same(&self, a: &str, b: &str) -> bool {
         let on = |value: &str| crate::parse::force(value).ok();
-        a == b || self.is_switch() && !a.is_empty() && !b.is_empty() && on(a).is_some() && on(a) == on(b)
+        a == b || self.is_switch() && on(a).is_some() && on(a) == on(b)
     }
 
     /// Its name and aliases.

@@ -62,8 +62,15 @@ impl RawKnobs {
                 .map_or_else(|| "`cargo xtask summary` lists the knobs".to_owned(), |near| format!("did you mean {near}?"));
             return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
         };
-        match self.get(&knob.name) {
-            Some(old) if old.source == source && !knob.is_same(&old.value, value) => Err(two_values(&knob.name, &old.value, value, source)),
+        // An empty value means unset, so it does not contradict another value from the same source.
+        match self.0.iter_mut().find(|origin| origin.name == knob.name) {
+            Some(old) if old.source == source && old.value.is_empty() => {
+                value.clone_into(&mut old.value);
+                Ok(())
+            }
+            Some(old) if old.source == source && !value.is_empty() && !knob.is_same(&old.value, value) => {
+                Err(two_values(&knob.name, &old.value, value, source))
+            }
             Some(_) => Ok(()),
             None => {
                 self.0.push(Origin { name: knob.name.clone(), value: value.to_owned(), source });
@@ -142,7 +149,9 @@ fn origin(arg: &Arg, matches: &ArgMatches, raw: &RawKnobs) -> Result<Origin> {
     let set = raw.get(name).filter(|set| !set.value.is_empty() || set.source == Source::Command);
     let source = match (matches.value_source(name), set) {
         (Some(ValueSource::CommandLine), Some(set))
-            if set.source == Source::Command && find(name).is_none_or(|knob| !knob.is_same(&set.value, &value)) =>
+            if set.source == Source::Command
+                && !set.value.is_empty()
+                && find(name).is_none_or(|knob| !knob.is_same(&set.value, &value)) =>
         {
             return Err(two_values(name, &value, &set.value, Source::Command));
         }

@@ -11,7 +11,7 @@ pub fn asks_for_help(mut words: Vec<String>) -> Vec<String> {
     let at = verb_at(&words);
     if words.get(at).is_some_and(|word| word == "help") {
         words.remove(at);
-        words.truncate(at + 1);
+        words.truncate(verb_at(&words) + 1);
         words.push("--help".to_owned());
     }
     words

@@ -26,12 +26,14 @@ const NAME: &str = "cargo xtask";
 
 /// Runs the command line `words`, without the program's name.
 pub fn run(words: &[String], environment: &Environment) -> Result<()> {
-    let (assignments, rest) = split_assignments(words);
-    let at = verb_at(&rest);
-    if rest.get(at).is_some_and(|word| word == "make") {
-        let assigned = assignments.iter().map(|(name, value)| format!("{name}={value}"));
-        let words: Vec<String> = rest[at + 1..].iter().cloned().chain(assigned).collect();
-        return make::run(&rest[..at], &words, environment);
+    if let Some(at) = words.iter().position(|word| word == "make") {
+        let (assignments, before) = split_assignments(&words[..at]);
+        // Not the folder of `--root make`.
+        if verb_at(&[&before[..], &words[at..=at]].concat()) == before.len() {
+            let assigned = assignments.iter().map(|(name, value)| format!("{name}={value}"));
+            let after: Vec<String> = words[at + 1..].iter().cloned().chain(assigned).collect();
+            return make::run(&before, &after, environment);
+        }
     }
     run_line(words, environment, true)
 }
@@ -54,6 +56,9 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     let name = rest.remove(0);
     let verb = verbs().find(|verb| verb.name == name).ok_or_else(|| refuse::unknown_verb(&name))?;
     if let Action::Anywhere(run) = verb.action {
+        if let Some((name, _)) = assignments.first() {
+            return Err(common::error::usage(format!("`{name}=…`: `{}` takes no knobs\nhint: {NAME} {0} --help", verb.name)));
+        }
         let command = verb_command(verb);
         let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
             Ok(matches) => matches,

@@ -2,7 +2,7 @@
 //! overrides.
 
 use crate::commands::Verb;
-use clap::Command;
+use clap::{Arg, Command};
 
 /// The index of the verb in `words`: after the options and their values.
 #[must_use]
@@ -73,11 +73,15 @@ pub fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String
     (assignments, rest)
 }
 
+fn long_names(arg: &Arg) -> impl Iterator<Item = &str> {
+    arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default())
+}
+
 /// Removes flags of knobs that the verb's name sets: the name takes precedence.
 pub fn remove_set_flags(verb: &Verb, command: &Command, words: &mut Vec<String>) {
     for (name, _) in verb.sets {
         let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == *name) else { continue };
-        for long in arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default()) {
+        for long in long_names(arg) {
             let flag = format!("--{long}");
             while let Some(at) = words.iter().position(|word| *word == flag || word.starts_with(&format!("{flag}="))) {
                 let has_value = words[at] == flag && words.get(at + 1).is_some_and(|next| !next.starts_with('-'));
@@ -92,13 +96,15 @@ pub fn take_empty_flags(command: &Command, words: &mut Vec<String>) -> Vec<(Stri
     let (mut empty, mut at) = (Vec::new(), 0);
     while let Some(word) = words.get(at).filter(|word| *word != "--") {
         let is_joined = word.ends_with('=');
-        let flag = word.strip_prefix("--").map(|flag| flag.trim_end_matches('='));
-        let knob = flag.and_then(knobs::find).filter(|knob| command.get_arguments().any(|arg| arg.get_id() == knob.name.as_str()));
-        match knob {
-            Some(knob) if is_joined || !word.contains('=') && words.get(at + 1).is_some_and(String::is_empty) => {
-                empty.push((knob.name.clone(), String::new()));
+        let flag = word.strip_prefix("--").map(|flag| flag.strip_suffix('=').unwrap_or(flag));
+        let is_it = |arg: &&Arg| knobs::is_knob(arg) && flag.is_some_and(|flag| long_names(arg).any(|long| long == flag));
+        match command.get_arguments().find(is_it) {
+            Some(knob) if is_joined || words.get(at + 1).is_some_and(String::is_empty) => {
+                empty.push((knob.get_id().to_string(), String::new()));
                 words.drain(at..=at + usize::from(!is_joined));
             }
+            // The next word is the value, even if it looks like a flag.
+            Some(knob) if knob.is_allow_hyphen_values_set() => at += 2,
             _ => at += 1,
         }
     }

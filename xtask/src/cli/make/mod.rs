@@ -91,13 +91,14 @@ fn sort(words: &[String]) -> Result<Words> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-n" | "--just-print" | "--dry-run" | "--recon" => sorted.options.push("-n".to_owned()),
+            "--" => {}
             "-s" | "--silent" | "--quiet" | "-w" | "--no-print-directory" | "-r" => {}
             "--overrides" => sorted.overrides = true,
             "-k" | "--keep-going" => sorted.keep_going = true,
             "-h" | "--help" => sorted.questions = Some(Vec::new()),
             "-C" | "--directory" => {
                 let dir = words.next().ok_or_else(|| usage("make -C needs a folder"))?;
-                sorted.options.extend(["--root".to_owned(), dir.clone()]);
+                sorted.options.push(format!("--root={dir}"));
             }
             "-j" => sorted.options.extend(words.next_if(|next| next.parse::<usize>().is_ok()).map(|jobs| format!("-j{jobs}"))),
             _ if word.starts_with("-j") || word.starts_with("--jobs=") => {
