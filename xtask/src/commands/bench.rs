@@ -80,6 +80,10 @@ fn measure(ctx: &Ctx, asked: &Bench) -> Result<()> {
     let cold = asked.cold;
     let names: Vec<&str> = asked.name.iter().map(String::as_str).collect();
     let chosen = choose(&names, cold)?;
+    if ctx.globals.dry_run {
+        chosen.iter().for_each(|bench| println!("measure {}", bench.name));
+        return Ok(());
+    }
     let eve = match &asked.eve {
         Some(eve) => Some(eve.canonicalize().with_context(|| format!("cannot find the checkout `{}`", eve.display()))?),
         None => None,

@@ -102,13 +102,18 @@ fn read(path: &Path) -> Result<Recording> {
 pub fn run(ctx: &Ctx, asked: Conformance) -> Result<()> {
     let recordings = std::path::absolute(&asked.recordings)?;
     let work = asked.work.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(|| ctx.dist().conformance());
+    let only = Regex::new(&asked.only).map_err(|error| usage(error.to_string()))?;
+    let chosen = scenarios(&recordings.join("eve-2023"))?.into_iter().filter(|(name, _)| only.is_match(name));
+    if ctx.globals.dry_run {
+        chosen.for_each(|(name, _)| println!("run {name}"));
+        return Ok(());
+    }
     super::doctor::ensure(ctx, &[ToolNeed::new(Tool::Python, "to run the harness")])?;
     let oracle = Oracle::new(&ctx.tools, &recordings, &work)?;
     oracle.prepare(&std::path::absolute(&asked.eve)?)?;
-    let only = Regex::new(&asked.only).map_err(|error| usage(error.to_string()))?;
     let rules = read_rules()?;
     let mut counts = [0; 3];
-    for (name, recording) in scenarios(&recordings.join("eve-2023"))?.into_iter().filter(|(name, _)| only.is_match(name)) {
+    for (name, recording) in chosen {
         let differences = one(&oracle, &name, &recording, &work)?;
         let (rows, unexplained) = explain(&rules, &name, &differences);
         let verdict = match (differences.is_empty(), unexplained.is_empty()) {

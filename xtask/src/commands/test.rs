@@ -26,17 +26,23 @@ pub struct Test {
 
 /// `test`.
 pub fn run(ctx: &Ctx, Test { quick, filter: filters }: Test) -> Result<()> {
-    doctor::provide_for_tests(ctx)?;
-    let cargo = Cargo::new(&ctx.tools, &ctx.root)?;
-    let mut skips = if filters.is_empty() { check_form(&cargo)? } else { Vec::new() };
     let boots = if quick { "n" } else { "y" };
-    let file = file_of_skips(ctx)?;
     // Run all tests although one fails.
     let mut words = vec!["--release", "--workspace", "--no-fail-fast"];
     if !filters.is_empty() {
         words.push("--");
         words.extend(filters.iter().map(String::as_str));
     }
+    let forms: &[Form] = if filters.is_empty() { &FORMS } else { &[] };
+    if ctx.globals.dry_run {
+        forms.iter().for_each(|form| println!("cargo {}", form.words.join(" ")));
+        println!("env XTASK_TEST_BOOTS={boots} XTASK_TEST_DOCKER={boots} cargo test {}", words.join(" "));
+        return Ok(());
+    }
+    doctor::provide_for_tests(ctx)?;
+    let cargo = Cargo::new(&ctx.tools, &ctx.root)?;
+    let mut skips = check_form(&cargo, forms)?;
+    let file = file_of_skips(ctx)?;
     let variables = [("XTASK_TEST_BOOTS", boots), ("XTASK_TEST_DOCKER", boots), (SKIPS, &file.path().to_string_lossy())];
     let (results, good) = cargo.test(&words, &variables.map(|(name, value)| (name, value.to_owned())))?;
     skips.extend(parse_skips(&std::fs::read_to_string(file.path()).context("cannot read the list of skipped tests")?));
@@ -57,19 +63,31 @@ fn file_of_skips(ctx: &Ctx) -> Result<tempfile::NamedTempFile> {
     file.with_context(|| format!("cannot make a file in {}", target.display()))
 }
 
-/// Runs rustfmt and clippy. Returns those that are not installed.
-fn check_form(cargo: &Cargo) -> Result<Vec<Skip>> {
-    let checks: [(&str, &[&str], &str); 2] = [
-        ("fmt", &["fmt", "--all", "--check"], "rustfmt"),
-        ("clippy", &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], "clippy"),
-    ];
+/// A check of the sources by a component of the toolchain.
+struct Form {
+    name: &'static str,
+    words: &'static [&'static str],
+    component: &'static str,
+}
+
+const FORMS: [Form; 2] = [
+    Form { name: "fmt", words: &["fmt", "--all", "--check"], component: "rustfmt" },
+    Form {
+        name: "clippy",
+        words: &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"],
+        component: "clippy",
+    },
+];
+
+/// Runs the checks. Returns those that are not installed.
+fn check_form(cargo: &Cargo, forms: &[Form]) -> Result<Vec<Skip>> {
     let mut skips = Vec::new();
-    for (name, words, component) in checks {
-        if cargo.has(name) {
-            cargo.run(words, &[])?;
+    for form in forms {
+        if cargo.has(form.name) {
+            cargo.run(form.words, &[])?;
         } else {
-            let why = format!("it is not installed (rustup component add {component})");
-            skips.push(Skip { test: format!("cargo {name}"), why, packages: Vec::new() });
+            let why = format!("it is not installed (rustup component add {})", form.component);
+            skips.push(Skip { test: format!("cargo {}", form.name), why, packages: Vec::new() });
         }
     }
     Ok(skips)
