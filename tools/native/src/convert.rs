@@ -111,7 +111,7 @@ mod tests {
     pub fn tools() -> Option<Tools> {
         let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
         if tools.find(Tool::QemuImg).is_err() {
-            eprintln!("SKIPPED: qemu-img is missing");
+            skips::missing("qemu-img", "qemu-utils");
             return None;
         }
         Some(tools)
@@ -137,7 +137,7 @@ mod tests {
         files.map(|file| (file.path().strip_prefix(path).expect("below").to_owned(), sha256_of(file.path()).expect("a digest"))).collect()
     }
 
-    /// qemu-img writes two random ids into a vdi, which we do not replace yet.
+    /// qemu-img writes two random ids into a vdi. VirtualBox refuses a second disk with the same ids, so they stay random.
     const NOT_REPRODUCIBLE: &[ImageFormat] = &[ImageFormat::Vdi];
 
     #[test]

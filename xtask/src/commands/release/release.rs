@@ -41,7 +41,7 @@ pub fn run(ctx: &Ctx, knobs: ReleaseKnobs) -> Result<()> {
     git.change("fetching from origin", ["fetch"])?;
     // The fetch may have brought the tag.
     refuse_tag(&git, version)?;
-    if !git.look_text(["diff", "origin/master..master"])?.is_empty() {
+    if !git.look_text(["diff", "--no-ext-diff", "origin/master..master"])?.is_empty() {
         bail!("origin/master is different from master\nhint: bring master up to date first");
     }
     if exists {
