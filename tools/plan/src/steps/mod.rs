@@ -99,7 +99,7 @@ pub trait Describe {
         false
     }
 
-    /// Whether outputs of an earlier run that this run did not make must be deleted, or later steps would pack them.
+    /// Whether outputs of an earlier run that this run did not make must be deleted: later steps would pack them, or their names are wrong.
     fn owns_its_outputs(&self) -> bool {
         false
     }

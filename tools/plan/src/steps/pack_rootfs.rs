@@ -51,6 +51,11 @@ impl Describe for PackRootfs {
     fn tool(&self) -> Option<&ImageRef> {
         self.tool.as_ref()
     }
+
+    /// A link with another hypervisor's name would point to this image.
+    fn owns_its_outputs(&self) -> bool {
+        true
+    }
 }
 
 impl Planner<'_> {
