@@ -1,38 +1,13 @@
 //! Invalid input gives errors with their place; hostile input stays inside the root file system.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use compose::{Images, Options, Yml, compose, image_references};
-use filetree::{Content, EntryKind, Kind, Meta, TarWriter};
+mod common;
+
+use common::{Cached, tar};
+use compose::{Options, Yml, compose, image_references};
+use filetree::Content;
 use oci::{Cache, Config, NewImage, NewLayer};
 use std::collections::BTreeMap;
-
-struct Cached<'c>(&'c Cache);
-
-impl Images for Cached<'_> {
-    fn find(&self, reference: &str) -> anyhow::Result<oci::Image> {
-        let image = self.0.find(reference, "amd64")?;
-        image.ok_or_else(|| anyhow::anyhow!("it is not in the cache\nhint: build it"))
-    }
-}
-
-/// A layer with these members: a path that ends in `/` is a directory, `->` a symbolic link, `=>` a hard link, else a file that
-/// contains its path.
-fn layer(members: &[&str]) -> NewLayer {
-    let mut tar = TarWriter::new(Vec::new());
-    for member in members {
-        let (path, kind) = if let Some((path, target)) = member.split_once(" -> ") {
-            (path, EntryKind::Node(Kind::Symlink(target.into())))
-        } else if let Some((path, target)) = member.split_once(" => ") {
-            (path, EntryKind::HardLink(target.into()))
-        } else if let Some(path) = member.strip_suffix('/') {
-            (path, EntryKind::Node(Kind::Dir(BTreeMap::new())))
-        } else {
-            (*member, EntryKind::Node(Kind::File { content: Content::from(*member), link: None }))
-        };
-        tar.append(path.as_bytes(), &Meta::root(0o755, 1), &kind, &[]).unwrap();
-    }
-    NewLayer::Tar(tar.finish().unwrap().into())
-}
 
 fn try_compose(members: &[&str], label: &str, text: &str) -> Result<Vec<String>, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -42,7 +17,7 @@ fn try_compose(members: &[&str], label: &str, text: &str) -> Result<Vec<String>,
         reference: "a/b:1".into(),
         arch: "amd64".into(),
         config: Config { labels, ..Config::default() },
-        layers: vec![layer(members)],
+        layers: vec![NewLayer::Tar(tar(members).into())],
         ..NewImage::default()
     };
     cache.write(image).unwrap();
@@ -125,7 +100,14 @@ fn settings_are_checked() {
 fn an_image_for_another_machine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(dir.path()).unwrap();
-    cache.write(NewImage { reference: "a/b:1".into(), arch: "amd64".into(), layers: vec![layer(&["x"])], ..NewImage::default() }).unwrap();
+    cache
+        .write(NewImage {
+            reference: "a/b:1".into(),
+            arch: "amd64".into(),
+            layers: vec![NewLayer::Tar(tar(&["x"]).into())],
+            ..NewImage::default()
+        })
+        .unwrap();
     let options = Options { arch: "arm64".into(), ..Options::default() };
     let error = compose(&Yml::parse(SERVICE, "t.yml").unwrap(), &Cached(&cache), &options, Vec::new()).unwrap_err();
     assert!(format!("{error:#}").contains("it is for amd64 instead of arm64"));

@@ -1,37 +1,12 @@
 //! Images that disagree on what stands at a path: the tar has every file of both, or there is an error that names both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use compose::{Images, Options, Yml, compose};
+mod common;
+
+use common::{Cached, tar};
+use compose::{Options, Yml, compose};
 use filetree::{Content, EntryKind, Kind, Meta, TarWriter, Tree};
 use oci::{Cache, NewImage, NewLayer};
-use std::collections::BTreeMap;
-
-struct Cached<'c>(&'c Cache);
-
-impl Images for Cached<'_> {
-    fn find(&self, reference: &str) -> anyhow::Result<oci::Image> {
-        Ok(self.0.find(reference, "amd64")?.unwrap())
-    }
-}
-
-/// A tar with these members: a path that ends in `/` is a directory, `->` a symbolic link, `=>` a hard link, else a file that
-/// contains its path.
-fn tar(members: &[&str]) -> Vec<u8> {
-    let mut tar = TarWriter::new(Vec::new());
-    for member in members {
-        let (path, kind) = if let Some((path, target)) = member.split_once(" -> ") {
-            (path, EntryKind::Node(Kind::Symlink(target.into())))
-        } else if let Some((path, target)) = member.split_once(" => ") {
-            (path, EntryKind::HardLink(target.into()))
-        } else if let Some(path) = member.strip_suffix('/') {
-            (path, EntryKind::Node(Kind::Dir(BTreeMap::new())))
-        } else {
-            (*member, EntryKind::Node(Kind::File { content: Content::from(*member), link: None }))
-        };
-        tar.append(path.as_bytes(), &Meta::root(0o755, 1), &kind, &[]).unwrap();
-    }
-    tar.finish().unwrap()
-}
 
 /// Composes `text` with the images `t/0:1`, `t/1:1` … that have these members; returns the names in the tar, and its tree.
 fn try_compose(images: &[&[&str]], text: &str) -> Result<(Vec<String>, Tree), String> {
