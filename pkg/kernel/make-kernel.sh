@@ -3,7 +3,10 @@
 #
 # Makes the two files that linuxkit takes from a kernel image, both the same bytes for the same packages:
 #   /out/kernel      the kernel
-#   /out/kernel.tar  lib/modules with the listed modules and all that they need, and boot/initrd.img
+#   /out/kernel.tar  lib/modules with the listed modules and all that they need, boot/initrd.img, and the Debian packages'
+#                    records and licences
+# and a file for those who boot without a disk:
+#   /out/initrd.img  the same as boot/initrd.img
 #
 # Input: /linux (the unpacked kernel package), /initrd (its files but the modules), /lists, TARGETARCH, SOURCE_DATE_EPOCH.
 set -eu
@@ -87,9 +90,15 @@ closure /lists/modules "/lists/modules-$TARGETARCH" /lists/modules-initrd "/list
 sort -u /found.list > /modules.list
 install_modules /tree < /modules.list
 
+# What the files come from: cargo xtask sbom reads these.
+for root in /linux /busybox; do
+    (cd "$root" && find usr/share/doc var/lib/dpkg/status.d | /bin/cpio --quiet -pdm /tree)
+done
+
 settle /tree
 cp "/linux/boot/vmlinuz-$version" /out/kernel
-chmod 0644 /out/kernel /tree/boot/initrd.img
-/bin/tar -C /tree --format=gnu --sort=name --numeric-owner --owner=0 --group=0 -cf /out/kernel.tar boot lib
-touch -d "@$SOURCE_DATE_EPOCH" /out/kernel /out/kernel.tar
+cp /tree/boot/initrd.img /out/initrd.img
+chmod 0644 /out/kernel /out/initrd.img /tree/boot/initrd.img
+/bin/tar -C /tree --format=gnu --sort=name --numeric-owner --owner=0 --group=0 -cf /out/kernel.tar boot lib usr var
+touch -d "@$SOURCE_DATE_EPOCH" /out/kernel /out/kernel.tar /out/initrd.img
 echo "kernel $version: $(wc -l < /modules.list) modules, $(wc -c < /out/kernel.tar) bytes; initrd: $(wc -l < /initrd.list) modules, $(wc -c < /tree/boot/initrd.img) bytes"

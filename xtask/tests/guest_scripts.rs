@@ -31,3 +31,28 @@ fn scripts_of_the_guest_pass_shellcheck() {
 fn dockerfiles_start_from_the_archive_as_it_is_committed() {
     common::Xtask::new(&repository()).args(["bump", "--check"]).ok();
 }
+
+/// Whether an image has the records of the Debian packages that its Dockerfile unpacks: all of `/out`, or the records by name.
+fn keeps_records(dockerfile: &str) -> bool {
+    let unpacks = dockerfile.lines().any(|line| line.starts_with("ENV PKGS"));
+    let keeps = |line: &str| line.starts_with("COPY --from=") && (line.contains(" /out/ ") || line.contains(" /out/var/lib/dpkg/ "));
+    !unpacks || dockerfile.lines().any(keeps)
+}
+
+#[test]
+fn images_keep_the_records_and_licences_of_debian_packages() {
+    assert!(keeps_records("FROM a AS b\nENV PKGS x\nFROM scratch\nCOPY --from=b /out/ /\n"));
+    assert!(!keeps_records("FROM a AS b\nENV PKGS x\nFROM scratch\nCOPY --from=b /out/bin/x /bin/x\n"));
+    let mut seen = 0;
+    for entry in std::fs::read_dir(repository().join("pkg")).unwrap() {
+        let path = entry.unwrap().path().join("Dockerfile");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        seen += 1;
+        assert!(
+            keeps_records(&text),
+            "{}: COPY /out/var/lib/dpkg/ and /out/usr/share/doc/ too, or sbom does not know its packages",
+            path.display()
+        );
+    }
+    assert!(seen > 10, "{seen}");
+}

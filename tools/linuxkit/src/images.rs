@@ -16,7 +16,7 @@ use std::{fs::File, io::Write as _, path::Path};
 
 /// Removes the outputs of a failed node, which may be incomplete: the tools write under final names.
 pub(super) fn remove_outputs(node: &Node) {
-    if matches!(node.id, NodeId::Current | NodeId::Package(..) | NodeId::BuildYml(_)) {
+    if matches!(node.id, NodeId::Current | NodeId::LiveImg | NodeId::Package(..) | NodeId::BuildYml(_)) {
         return;
     }
     for path in &node.outputs {

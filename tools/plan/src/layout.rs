@@ -100,6 +100,8 @@ pub struct Layout(PathBuf);
 
 impl Layout {
     paths! {
+        /// The link to the live disk that was built last.
+        live_link = "live.img";
         /// `installer.iso`.
         installer_iso = "installer.iso";
         /// `installer.net`.

@@ -46,6 +46,8 @@ pub enum NodeId {
     Disk(DiskKind),
     /// The live disk in another format.
     Live(ImageFormat),
+    /// The link `live.img` to the live disk that was built last.
+    LiveImg,
     /// `installer.iso`.
     InstallerIso,
     /// `installer.net`.
@@ -78,6 +80,7 @@ impl fmt::Display for NodeId {
             Self::Files(kind) => write!(f, "{} files", kind.as_str()),
             Self::Disk(kind) => write!(f, "{}.raw", kind.as_str()),
             Self::Live(format) => write!(f, "live.{format}"),
+            Self::LiveImg => f.write_str("live.img"),
             Self::InstallerIso => f.write_str("installer.iso"),
             Self::InstallerNet => f.write_str("installer.net"),
             Self::Sbom => f.write_str("sbom"),

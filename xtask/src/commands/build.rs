@@ -32,7 +32,7 @@ const OTHERS: &[Verb] = &[
     target("pkgs", "build all packages", |ctx| Ok(Goal::Packages(ctx.tree()?.bulk_packages()?, ctx.knobs.packages.work))),
     target("eve", "build the image lfedge/eve, which contains every artifact", |_| Ok(Goal::Eve)),
     target("sbom", "write the bill of materials (SPDX) of the root file system", |_| Ok(Goal::Sbom)),
-    target("initrd", "extract the installer's initrd from its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
+    target("initrd", "extract the initrd from its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
     target("installer-img", "build installer.img, the installer's root file system, or extract it from its package", |_| {
         Ok(Goal::InstallerImg)
     }),
@@ -271,7 +271,7 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &RunSummary, since: Instant) -> Resul
             artifacts.push((id.to_string(), package.image.to_string(), None));
             continue;
         }
-        for path in node.outputs.iter().filter(|_| !matches!(id, NodeId::Current | NodeId::Firmware)) {
+        for path in node.outputs.iter().filter(|_| !matches!(id, NodeId::Current | NodeId::LiveImg | NodeId::Firmware)) {
             let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
             artifacts.push((id.to_string(), short(path, &ctx.root).to_string(), size));
         }

@@ -48,6 +48,7 @@ impl Planner<'_> {
         }
         let made = if format.row().conversion == Conversion::None { raw } else { self.converted(format, &raw) };
         goals.push(self.current(&made));
+        goals.push(self.live_link(&made, format));
         goals.push(made);
         Ok(goals)
     }

@@ -1,4 +1,4 @@
-//! The link `dist/<arch>/current`.
+//! The links `dist/<arch>/current` and `live.img`.
 
 use super::{Describe, Short};
 use crate::{
@@ -6,9 +6,10 @@ use crate::{
     planner::{Planner, input, need},
 };
 use anyhow::Result;
+use knobs::ImageFormat;
 use std::path::PathBuf;
 
-/// Creates or replaces a link to a folder beside it.
+/// Creates or replaces a link to a folder or file beside it.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// The link.
@@ -36,5 +37,13 @@ impl Planner<'_> {
         let version = self.facts.version();
         let (inputs, needs) = (vec![input("version", version)], vec![need(made, "it leads to what was made last")]);
         self.add(NodeId::Current, inputs, needs, [link.clone()], Link { link, target: PathBuf::from(version) })
+    }
+
+    /// The link `live.img`, after the live disk `made` in `format`.
+    pub(crate) fn live_link(&mut self, made: &NodeId, format: ImageFormat) -> NodeId {
+        let link = self.layout.live_link();
+        let file = format.row().file;
+        let (inputs, needs) = (vec![input("file", file)], vec![need(made, "it leads to the live disk that was built last")]);
+        self.add(NodeId::LiveImg, inputs, needs, [link.clone()], Link { link, target: PathBuf::from(file) })
     }
 }
