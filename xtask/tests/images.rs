@@ -144,6 +144,70 @@ fn the_kernel_and_the_initrd_are_those_of_the_root_file_system() {
     }
 }
 
+/// SPDX's own validator: the machine's, or one that pip installs beside the test's files. None, loudly, where there is neither.
+fn validator() -> Option<PathBuf> {
+    if common::has("pyspdxtools") {
+        return Some("pyspdxtools".into());
+    }
+    let folder = scratch().join("spdx-tools");
+    let program = folder.join("bin/pyspdxtools");
+    if !program.exists() {
+        let run = |program: &Path, words: &[&str]| Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
+        let made = run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()])
+            && run(&folder.join("bin/pip"), &["install", "--quiet", "spdx-tools"]);
+        if !made {
+            skips::skipped("pyspdxtools, SPDX's validator, is not here, and pip cannot install spdx-tools");
+            return None;
+        }
+    }
+    Some(program)
+}
+
+/// The names in PKGS of the packages' Dockerfiles for amd64, of packages that the root file system's template names.
+fn wanted_debian_packages() -> Vec<String> {
+    let template = std::fs::read_to_string(repository().join("images/rootfs.yml.in")).unwrap();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(repository().join("pkg")).unwrap() {
+        let folder = entry.unwrap();
+        let word = format!("{}_TAG", folder.file_name().to_string_lossy().to_uppercase().replace('-', "_"));
+        let Ok(text) = std::fs::read_to_string(folder.path().join("Dockerfile")) else { continue };
+        if template.contains(&word) {
+            let lines = text.lines().filter_map(|line| line.strip_prefix("ENV PKGS ").or(line.strip_prefix("ENV PKGS_amd64 ")));
+            names.extend(lines.flat_map(str::split_whitespace).map(str::to_owned));
+        }
+    }
+    assert!(names.len() > 10, "{names:?}");
+    names
+}
+
+#[test]
+fn the_bill_of_materials_is_valid_and_complete() {
+    let Some(folder) = built() else { return };
+    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args(["sbom"]).ok();
+    let path = folder.join("installer/rootfs.spdx.json");
+    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let packages = document["packages"].as_array().unwrap();
+    let names: Vec<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    for name in wanted_debian_packages() {
+        assert!(names.contains(&name.as_str()), "{name} is not in {names:?}");
+    }
+    let package = |name: &str| packages.iter().find(|package| package["name"] == name).unwrap();
+    assert_eq!(package("zlib1g")["licenseDeclared"], "Zlib");
+    assert!(
+        package("linux-image-amd64")["sourceInfo"].as_str().unwrap().contains("linux-signed-amd64"),
+        "{}",
+        package("linux-image-amd64")
+    );
+    let Some(validator) = validator() else { return };
+    let check = |path: &Path| Command::new(&validator).arg("-i").arg(path).output().unwrap();
+    let verdict = check(&path);
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));
+    // It does look: a document with a licence that nobody knows is refused.
+    let broken = scratch().join("broken.spdx.json");
+    std::fs::write(&broken, document.to_string().replace("\"Zlib\"", "\"Zlob\"")).unwrap();
+    assert!(!check(&broken).status.success(), "the validator accepts anything");
+}
+
 #[test]
 fn a_second_run_does_nothing() {
     if built().is_none() {
@@ -168,7 +232,7 @@ fn inspect_shows_the_disk_in_the_qcow2() {
 /// The digests of the artifacts that must be the same.
 fn digests(root: &Path) -> Vec<String> {
     let current = root.join("dist/amd64/current");
-    let files = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "live.raw"];
+    let files = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "live.raw", "installer/rootfs.spdx.json"];
     files.iter().map(|file| tool("sha256sum", &[current.join(file).to_str().unwrap()])[..64].to_owned()).collect()
 }
 
@@ -201,7 +265,7 @@ fn another_folder_user_umask_and_locale_give_the_same_bytes() {
             tool("chown", &["-R", "65534:65534", folder.path().to_str().unwrap()]);
             command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
         }
-        command.arg(&copy).arg("--root").arg(&root).args(["live-raw", "ZARCH=amd64"]);
+        command.arg(&copy).arg("--root").arg(&root).args(["make", "live-raw", "sbom", "ZARCH=amd64"]);
         command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", &caches).env("LC_ALL", locale);
         command
             .env("XDG_CACHE_HOME", &caches)
@@ -212,5 +276,5 @@ fn another_folder_user_umask_and_locale_give_the_same_bytes() {
         assert!(output.status.success(), "{name}:\n{out}{err}");
         results.push(digests(&root));
     }
-    assert_eq!(results[0], results[1], "rootfs.tar, rootfs.img, config.img, live.raw");
+    assert_eq!(results[0], results[1], "rootfs.tar, rootfs.img, config.img, live.raw, rootfs.spdx.json");
 }

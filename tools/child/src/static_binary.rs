@@ -4,6 +4,7 @@ use super::{Cmd, Output, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
 use common::Arch;
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
@@ -30,6 +31,31 @@ pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
     check_static(&bytes).with_context(|| format!("`{}` cannot go into an image from scratch", program.display()))?;
     Ok(program)
+}
+
+/// The crates that the program for `arch` contains, as stanzas with `Package`, `Version` and `License`. Crates that only run while it is
+/// compiled are left out.
+pub fn crates(tools: &Tools, root: &Path, arch: Arch) -> Result<String> {
+    let cargo = || -> Result<Cmd> { Ok(tools.cmd(Tool::Cargo)?.dir(root)) };
+    let host = parse_host(&cargo()?.args(["--version", "--verbose"]).stdout()?)?;
+    check_host(&host, arch)?;
+    let tree = cargo()?.args(["tree", "--locked", "--package", NAME, "--target", &host, "--edges", "normal,no-proc-macro"]);
+    parse_crates(&tree.args(["--prefix", "none", "--format", "{p}\t{l}"]).step("listing the crates of the program").stdout()?)
+}
+
+/// Stanzas of the lines of `cargo tree`: `NAME vVERSION [(FOLDER)]`, a tab, the licence. A crate that was listed before has `(*)`.
+fn parse_crates(text: &str) -> Result<String> {
+    let mut stanzas = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let parsed = line.split_once('\t').and_then(|(package, licence)| {
+            let (name, rest) = package.split_once(" v")?;
+            Some((name, rest.split(' ').next()?, licence.trim_end_matches("(*)").trim()))
+        });
+        let (name, version, licence) = parsed.with_context(|| format!("`cargo tree` prints `{line}`, which is no crate"))?;
+        let licence = if licence.is_empty() { String::new() } else { format!("License: {licence}\n") };
+        stanzas.insert(format!("Package: {name}\nVersion: {version}\n{licence}"));
+    }
+    Ok(stanzas.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
 /// Links statically, and replaces the path of cargo's sources, which the program's messages contain, so that the program does not depend
@@ -130,6 +156,14 @@ mod tests {
         assert!(error.contains("only, arm64, not for amd64\nhint: "), "{error}");
         assert!(check_host("aarch64-apple-darwin", Arch::Arm64).is_err());
         assert!(parse_host("cargo 1.89.0").is_err());
+    }
+
+    #[test]
+    fn crates_are_listed_once_with_their_licences() {
+        let text = "own v0.1.0 (/somewhere/own)\tApache-2.0\nb v1.2.0+x\tMIT/Apache-2.0\nown v0.1.0 (/somewhere/own)\tApache-2.0 (*)\na v2.0.0\t\n";
+        let expected = "Package: a\nVersion: 2.0.0\n\nPackage: b\nVersion: 1.2.0+x\nLicense: MIT/Apache-2.0\n\nPackage: own\nVersion: 0.1.0\nLicense: Apache-2.0\n";
+        assert_eq!(parse_crates(text).unwrap(), expected);
+        assert!(parse_crates("error\n").unwrap_err().to_string().contains("`error`"));
     }
 
     #[test]

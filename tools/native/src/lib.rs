@@ -9,11 +9,13 @@ pub mod files;
 pub mod mirrors;
 mod packages;
 mod rootfs;
+mod sbom;
 
 pub use boards::place as place_board;
 pub use convert::{check_size, convert};
 pub use disk::make_net;
 pub use rootfs::{check_limit, link_beside};
+pub use sbom::write_sbom;
 
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
@@ -76,6 +78,7 @@ macro_rules! steps_of_every_engine {
             copy_files: CopyFiles = files::copy_files,
             take_out: TakeOut = files::take_out,
             make_net: MakeNet = make_net,
+            write_sbom: WriteSbom = write_sbom,
         }
     };
     ($($method:ident: $step:ident = $($make:ident)::+,)*) => {
@@ -135,7 +138,7 @@ impl Engine for NativeEngine {
     }
 
     fn make_sbom<'e>(&'e self, _: &'e MakeSbom) -> Result<Making<'e>> {
-        refuse("sbom needs the linuxkit engine: syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
+        refuse("syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
     }
 
     fn build_eve<'e>(&'e self, _: &'e BuildEve) -> Result<Making<'e>> {

@@ -82,7 +82,13 @@ impl Builder {
             target: None,
         };
         let outside = Outside { builder: self, cache, job };
-        let built = builder::build(&request, &outside)?;
+        let mut built = builder::build(&request, &outside)?;
+        if self.tool_images.contains(&package.name) {
+            // What the program is made of, for bills of materials.
+            let crates = static_binary::crates(&self.tools, &self.root, arch)?;
+            let record = filetree::Node::file(0o644, self.epoch, filetree::Content::from(crates.into_bytes()));
+            built.tree.insert(format!("{}/eve-tools", sbom::CRATES), record)?;
+        }
         let image = NewImage {
             reference: package.image.reference.clone(),
             arch: arch.to_string(),

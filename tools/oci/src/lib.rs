@@ -16,3 +16,4 @@ pub use config::Config;
 pub use image::Image;
 pub use layer::Layer;
 pub use reference::expand_reference;
+pub use spec::rfc3339;

@@ -102,7 +102,8 @@ pub(crate) struct RootFs {
 }
 
 /// Unix timestamp as RFC 3339 in UTC, the form that images use.
-pub(crate) fn rfc3339(epoch: i64) -> String {
+#[must_use]
+pub fn rfc3339(epoch: i64) -> String {
     let (days, seconds) = (epoch.div_euclid(86400), epoch.rem_euclid(86400));
     // Years start in March, so the leap day is last (Howard Hinnant's `civil_from_days`).
     let shifted = days + 719_468;

@@ -137,6 +137,7 @@ fn golden_plans_of_the_other_targets() {
         ("rootfs", Goal::Rootfs),
         ("rootfstar", Goal::RootfsTar),
         ("config", Goal::Config),
+        ("sbom", Goal::Sbom),
         ("live-raw", Goal::Live(ImageFormat::Raw)),
         ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
     ];

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["knobs", "diskimage", "oci"],
     // Nothing up to here starts a process: `child` is above.
     &["plan", "pkgbuild", "compose", "eve-tools"],
-    &["child"],
+    &["child", "sbom"],
     &["sandbox", "vm", "checkout", "executor"],
     &["native"],
     &["linuxkit", "helpers"],
@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that know formats, not this program: they depend on each other alone and can be used without it.
-const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-tools"];
+const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-tools", "sbom"];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.
 const FOR_TESTS: &[&str] = &["skips"];

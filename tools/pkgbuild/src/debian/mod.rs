@@ -26,6 +26,7 @@ mod tests;
 
 pub use archive::{Archive, ArchiveOptions, build_archive};
 pub use builtin::{Builtin, Builtins};
+pub use control::{Stanza, Stanzas, stanzas};
 pub use deb::{Deb, read_deb};
 pub use deploy::{DeployOptions, Deployed, deploy};
 pub use index::{Index, index_path};

@@ -18,6 +18,7 @@ mod make_stick;
 mod pack_rootfs;
 mod resolve_yml;
 mod take_out;
+mod write_sbom;
 mod write_text;
 
 use crate::ImageRef;
@@ -46,6 +47,7 @@ macro_rules! for_each_step {
             pack_rootfs PackRootfs,
             resolve_yml ResolveYml,
             take_out TakeOut,
+            write_sbom WriteSbom,
             write_text WriteText,
         }
     };

@@ -1,6 +1,6 @@
-//! The bill of materials: copied out of rootfs.tar if the tree puts it there, otherwise made by syft.
+//! The bill of materials: copied out of rootfs.tar if the tree puts it there, otherwise made in process, or by syft in a container.
 
-use super::{Describe, MakeSbom, Short};
+use super::{Describe, MakeSbom, Short, WriteSbom};
 use crate::{
     Composed, NodeId, Step,
     planner::{Planner, input, need},
@@ -34,6 +34,12 @@ impl Planner<'_> {
         let out = named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path));
         let (inputs, reason, step) = match self.facts.profile().sbom.clone() {
             Some(entry) => (vec![input("entry", &entry)], "it lies in there", Step::from(TakeOut { tar, entry, out: out.clone() })),
+            None if !self.can.tools_run_in_containers => {
+                let version = self.full_version();
+                let inputs = vec![input("version", &version), self.time()];
+                let (yml, epoch) = (self.yml_path(Composed::Rootfs), self.facts.epoch());
+                (inputs, "the records of its packages", WriteSbom { tar, yml, version, epoch, out: out.clone() }.into())
+            }
             None => {
                 let version = &self.knobs.image.syft_version;
                 let image = format!("docker.io/anchore/syft:{version}");
