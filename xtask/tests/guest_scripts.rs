@@ -4,6 +4,7 @@
 mod common;
 
 use common::{repository, tool, wants};
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn scripts_of_the_guest_pass_shellcheck() {
@@ -25,6 +26,55 @@ fn scripts_of_the_guest_pass_shellcheck() {
     }
     words.extend(scripts.iter().map(String::as_str));
     tool("shellcheck", &words);
+}
+
+/// What `eve-hypervisor` prints on a machine that has `files` below its root, where only the modules `loads` load.
+fn hypervisor(files: &[(&str, &str)], loads: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    for (name, content) in files {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let tools = folder.path().join("bin");
+    std::fs::create_dir_all(&tools).unwrap();
+    let scripts = [
+        ("modprobe", format!("case ' {loads} ' in *\" $2 \"*) ;; *) exit 1 ;; esac")),
+        ("dmesg", "echo '[    1.5] kvm: disabled by bios'; echo '[    2.0] EXT4-fs: mounted'".to_owned()),
+        ("mount", "exit 1".to_owned()),
+    ];
+    for (name, script) in scripts {
+        std::fs::write(tools.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(tools.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg(repository().join("pkg/init/rootfs/usr/bin/eve-hypervisor")).arg(&root);
+    let output = command.env("PATH", format!("{}:/usr/bin:/bin", tools.display())).output().unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_guest_finds_its_hypervisor_out() {
+    let (intel, amd, plain) = ("flags\t\t: fpu vmx sse\nflags\t\t: fpu vmx sse\n", "flags\t\t: fpu svm\n", "flags\t\t: fpu\n");
+    let arm = "Features\t: fp asimd\n";
+    let (cpu, kvm) = ("proc/cpuinfo", ("dev/kvm", ""));
+    let (xen, control) = (("sys/hypervisor/type", "xen\n"), "proc/xen/capabilities");
+    for (files, loads, expected) in [
+        (vec![(cpu, intel), kvm], "kvm_intel", "kvm"),
+        (vec![(cpu, amd), kvm], "kvm_amd", "kvm"),
+        (vec![(cpu, arm), kvm], "", "kvm"),
+        (vec![(cpu, intel)], "", "none: kvm_intel does not load: kvm: disabled by bios"),
+        (vec![(cpu, amd)], "kvm_amd", "none: there is no /dev/kvm: kvm: disabled by bios"),
+        (vec![(cpu, arm)], "", "none: there is no /dev/kvm: kvm: disabled by bios"),
+        (vec![(cpu, plain)], "", "none: the processor has neither VMX nor SVM"),
+        (vec![(cpu, plain), xen, (control, "control_d\n")], "xenfs", "xen"),
+        (vec![(cpu, amd), xen, (control, "")], "xenfs", "none: this system is itself a guest of Xen"),
+        (vec![(cpu, amd), xen], "xenfs", "none: this system is itself a guest of Xen"),
+    ] {
+        assert_eq!(hypervisor(&files, loads).trim_end(), expected, "{files:?}");
+    }
 }
 
 #[test]
