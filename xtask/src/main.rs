@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprint!("{}", common::error::render(&error));
+            child::interrupt::end_if_interrupted();
             ExitCode::from(common::error::kind(&error).exit_code())
         }
     }

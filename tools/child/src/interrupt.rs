@@ -1,11 +1,12 @@
-//! SIGINT, SIGTERM and SIGHUP: the first one ends the process groups of all children before xtask ends, the second ends xtask at once.
+//! SIGINT, SIGTERM and SIGHUP: the first one ends all children, with their process groups, before xtask ends; the second ends xtask at once.
 //! Only `install` changes this process, and only `main` calls it; tests and libraries run without it.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 /// How many children the signal handler knows at once. Further ones still get a death signal when xtask ends.
 const SLOTS: usize = 256;
-static GROUPS: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
+/// What to pass to kill(2): a process, or a process group as a negative number. 0 is a free slot.
+static CHILDREN: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// When the first signal came, in milliseconds of the monotonic clock.
@@ -23,14 +24,23 @@ const GRACE_HELD: u32 = 10;
 /// A second signal within this many milliseconds counts as the first: both the terminal and a parent such as `make` may send one.
 const SAME: i64 = 500;
 
-/// A child's process group that the signal handler knows while this value exists.
+/// A child that the signal handler knows while this value exists.
 pub(super) struct Registered(Option<&'static AtomicI32>);
 
 impl Registered {
     /// Registers the process group that `pid` leads.
-    pub(super) fn new(pid: i32) -> Self {
-        let free = |slot: &&AtomicI32| slot.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        Self(GROUPS.iter().find(free))
+    pub(super) fn group(pid: i32) -> Self {
+        Self::at_free_slot(-pid)
+    }
+
+    /// Registers a process of our own group, which is on the user's terminal.
+    pub(super) fn process(pid: i32) -> Self {
+        Self::at_free_slot(pid)
+    }
+
+    fn at_free_slot(target: i32) -> Self {
+        let free = |slot: &&AtomicI32| slot.compare_exchange(0, target, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        Self(CHILDREN.iter().find(free))
     }
 }
 
@@ -100,7 +110,7 @@ extern "C" fn on_signal(signal: i32) {
         return;
     }
     SINCE.store(now, Ordering::SeqCst);
-    let children = kill_groups(if again { libc::SIGKILL } else { libc::SIGTERM });
+    let children = kill_children(if again { libc::SIGKILL } else { libc::SIGTERM });
     let held = HOLDS.load(Ordering::SeqCst) > 0;
     if again || !children && !held {
         die(signal);
@@ -113,7 +123,7 @@ extern "C" fn on_signal(signal: i32) {
 }
 
 extern "C" fn on_alarm(_: i32) {
-    kill_groups(libc::SIGKILL);
+    kill_children(libc::SIGKILL);
     die(CAUGHT.load(Ordering::SeqCst));
 }
 
@@ -128,21 +138,29 @@ fn milliseconds() -> i64 {
     time.tv_sec as i64 * 1000 + time.tv_nsec as i64 / 1_000_000
 }
 
-/// Signals every registered group; returns whether there was one.
+/// Signals every registered child; returns whether there was one.
 #[allow(unsafe_code)]
-fn kill_groups(signal: i32) -> bool {
+fn kill_children(signal: i32) -> bool {
     let mut any = false;
-    for slot in &GROUPS {
-        let pid = slot.load(Ordering::SeqCst);
-        if pid > 0 {
+    for slot in &CHILDREN {
+        let target = slot.load(Ordering::SeqCst);
+        if target != 0 {
             any = true;
-            // SAFETY: kill is async-signal-safe. It fails for a group that has just ended, which is fine.
+            // SAFETY: kill is async-signal-safe. It fails for a child that has just ended, which is fine.
             unsafe {
-                libc::kill(-pid, signal);
+                libc::kill(target, signal);
             }
         }
     }
     any
+}
+
+/// Ends xtask as the signal that arrived would have ended it, so that a shell sees 128 and the signal's number; returns if none arrived.
+/// For `main`, after everything is cleaned up.
+pub fn end_if_interrupted() {
+    if is_interrupted() {
+        die(CAUGHT.load(Ordering::SeqCst));
+    }
 }
 
 /// Ends xtask by the signal's default action, so that the shell sees the signal.

@@ -202,7 +202,7 @@ pub(super) fn start(mut cmd: Cmd, stdin: Option<PipeReader>, stdout: Option<Pipe
         let _ = ended.send(Event::Ended(usage::wait_without_reaping(pid, started)));
     }));
     let own_group = !cmd.foreground;
-    let registered = own_group.then(|| Registered::new(pid.as_raw_pid()));
+    let registered = Some(if own_group { Registered::group(pid.as_raw_pid()) } else { Registered::process(pid.as_raw_pid()) });
     let failure =
         Failure { tool: cmd.name, step: cmd.step, exit: Exit::Interrupted, tail: Vec::new(), command: shown, log: cmd.output.log };
     Ok(Running { handle, pid, own_group, registered, threads, events, tail, failure, ended: None, used: Usage::default() })

@@ -2,7 +2,10 @@
 
 use super::{Cmd, Output, Tool, Tools, failure, known_tools::Version, version, version::Found};
 use anyhow::{Context as _, Result};
-use std::{cell::OnceCell, path::Path};
+use std::{
+    cell::OnceCell,
+    path::{Component, Path, PathBuf},
+};
 
 /// The first with compression_type=zstd.
 const ZSTD_SINCE: Version = [5, 1, 0];
@@ -113,9 +116,10 @@ impl QemuImg {
         cmd.arg("resize").arg(image).arg(size)
     }
 
-    /// Creates the qcow2 `out`, an overlay of `base` in the format `format`: writes go to the overlay.
+    /// Creates the qcow2 `out`, an overlay of `base` in the format `format`: writes go to the overlay. It names `base` relative to its own
+    /// folder, so that both can move together.
     pub fn create_overlay(&self, base: &Path, format: &str, out: &Path) -> Result<()> {
-        let base = std::path::absolute(base)?;
+        let base = from_folder_of(out, base)?;
         let cmd = self.command(format!("making an image on top of {}", base.display()))?;
         advise(cmd.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(out).run())
     }
@@ -141,6 +145,19 @@ fn advise(result: Result<()>) -> Result<()> {
             error
         }
     })
+}
+
+/// The path of `to` relative to the folder of `from`. It begins with a dot: QEMU would take a colon in its first part for a protocol.
+fn from_folder_of(from: &Path, to: &Path) -> Result<PathBuf> {
+    let folder = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        parent.canonicalize().with_context(|| format!("cannot find the folder of {}", path.display()))
+    };
+    let (here, there) = (folder(from)?, folder(to)?);
+    let common = here.components().zip(there.components()).take_while(|(left, right)| left == right).count();
+    let up = here.components().skip(common).map(|_| Component::ParentDir);
+    let start = std::iter::once(Component::CurDir).chain(up).chain(there.components().skip(common));
+    Ok(start.collect::<PathBuf>().join(to.file_name().with_context(|| format!("{} names no file", to.display()))?))
 }
 
 #[cfg(test)]

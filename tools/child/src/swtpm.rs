@@ -1,7 +1,9 @@
-//! swtpm, a TPM 2 behind a socket. It gets a socket that already listens, so that no caller has to wait for its start.
+//! swtpm, a TPM 2 behind a socket. It gets a socket that already listens, so that no caller has to wait for its start. It starts in the
+//! folder of its state: its options end at a comma, so they cannot name every folder.
 
 use super::{Cmd, Failure, Output, Running, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal};
 use std::{
     fs,
     os::fd::{AsRawFd as _, OwnedFd},
@@ -20,9 +22,8 @@ pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Res
     tools
         .cmd(Tool::Swtpm)?
         .step("giving the virtual machine a TPM")
-        .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
-        .arg(format!("dir={}", state.display()))
-        .arg("--ctrl")
+        .dir(state)
+        .args(["socket", "--tpm2", "--terminate", "--tpmstate", "dir=.", "--ctrl"])
         .arg(format!("type=unixio,fd={}", listener.as_raw_fd()))
         .keep_fd(listener)
         .output(output)
@@ -33,6 +34,12 @@ pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Res
 /// connection closes or this value is dropped.
 pub struct Daemon {
     pid_file: PathBuf,
+}
+
+/// Whether a [`Daemon`] can have its state in this folder: swtpm's options name the folder, and end at a comma.
+#[must_use]
+pub fn can_be_daemon(state: &Path) -> bool {
+    state.to_str().is_some_and(|path| !path.contains(','))
 }
 
 /// The socket of a [`Daemon`], in the folder of its state.
@@ -63,17 +70,25 @@ pub fn start_daemon(tools: &Tools, state: &Path, output: &Output) -> Result<Daem
     Ok(Daemon { pid_file: state.join("swtpm.pid") })
 }
 
+impl Daemon {
+    /// Whether it runs. swtpm removes the file when it ends by itself, but not when it is killed.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.pid().is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let pid = fs::read_to_string(&self.pid_file).ok()?.trim().parse::<i32>().ok().filter(|pid| *pid > 1)?;
+        Pid::from_raw(pid)
+    }
+}
+
 impl Drop for Daemon {
-    #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // swtpm removes the file when it ends by itself.
-        let Some(pid) = fs::read_to_string(&self.pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return };
-        let is_it = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "swtpm");
-        if is_it && pid > 1 {
-            // SAFETY: a system call without pointers; the process is a swtpm that wrote this file.
-            unsafe {
-                libc::kill(pid, libc::SIGTERM);
-            }
+        let Some(pid) = self.pid() else { return };
+        let is_it = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).is_ok_and(|name| name.trim() == "swtpm");
+        if is_it {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
     }
 }
@@ -115,8 +130,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::{
+        ffi::OsStr,
         io::{Read as _, Write as _},
-        os::unix::net::UnixStream,
+        os::unix::{ffi::OsStrExt as _, net::UnixStream},
         time::Duration,
     };
 
@@ -147,8 +163,10 @@ mod tests {
             skips::missing("swtpm", "swtpm");
             return;
         }
+        // Neither a comma nor a byte that is no UTF-8 can be in swtpm's options.
         let dir = tempfile::tempdir().unwrap();
-        let (state, socket) = (dir.path().join("state"), dir.path().join("sock"));
+        let state = dir.path().join(OsStr::from_bytes(b"a,b \xff"));
+        let socket = dir.path().join("sock");
         let mut tpm = start(&tools, &state, &socket, &Output::default()).unwrap();
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -158,8 +176,14 @@ mod tests {
         stream.read_exact(&mut answer[..8]).unwrap();
         assert_ne!(&answer[..8], [0; 8], "no capabilities");
         assert_eq!(tpm.try_wait().unwrap(), None);
+        // CMD_INIT, without flags: swtpm makes its state.
+        stream.write_all(&[0, 0, 0, 2, 0, 0, 0, 0]).unwrap();
+        let mut result = [0xff; 4];
+        stream.read_exact(&mut answer[..0]).unwrap();
+        stream.read_exact(&mut result).unwrap();
+        assert_eq!(result, [0; 4]);
         tpm.kill();
-        assert!(state.is_dir());
+        assert!(state.join("tpm2-00.permall").is_file());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Reads the guest's serial port: copies it to a log and to the user, keeps the last bytes in memory, and searches them for texts.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use rustix::{fs::OFlags, io::Errno};
 use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{PipeReader, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -48,8 +50,8 @@ pub enum Search {
 
 impl Console {
     /// Reads `output` to its end in a thread, and copies it to the file `log` and to `echo`.
-    pub fn read(mut output: PipeReader, log: Option<&Path>, echo: Option<Echo>) -> Result<Self> {
-        let mut log = log.map(create).transpose()?;
+    #[must_use]
+    pub fn read(mut output: PipeReader, mut log: Option<File>, echo: Option<Echo>) -> Self {
         let console = Self { shared: Arc::default(), searched: 0 };
         let shared = Arc::clone(&console.shared);
         thread::spawn(move || {
@@ -74,7 +76,7 @@ impl Console {
             lock(&shared.0).closed = true;
             shared.1.notify_all();
         });
-        Ok(console)
+        console
     }
 
     /// Waits until one of `texts` is printed after the text of the last search. Returns the one that was printed first.
@@ -119,12 +121,20 @@ impl Console {
     }
 }
 
-/// Creates the file `path` and its folder.
-fn create(path: &Path) -> Result<File> {
+/// Creates the file `path` and its folder. Does not wait for the reader of a FIFO.
+pub(super) fn create(path: &Path) -> Result<File> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     }
-    File::create(path).with_context(|| format!("cannot write the serial log {}", path.display()))
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = match File::options().write(true).create(true).truncate(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            bail!("nobody reads the FIFO {}, the serial log\nhint: start its reader first, or name a file", path.display())
+        }
+        file => file.with_context(|| format!("cannot write the serial log {}", path.display()))?,
+    };
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).with_context(|| format!("cannot write the serial log {}", path.display()))?;
+    Ok(file)
 }
 
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
@@ -175,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("logs/serial.log");
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut console = Console::read(reader, Some(&log), None).unwrap();
+        let mut console = Console::read(reader, Some(create(&log).unwrap()), None);
         writer.write_all(b"booting\r\nhost log").unwrap();
         assert_eq!(console.search(&["login:"], SHORT), Search::TimedOut);
         writer.write_all(b"in: ").unwrap();
@@ -192,7 +202,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_a_text_is_found_after_much_noise() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut console = Console::read(reader, None, None).unwrap();
+        let mut console = Console::read(reader, None, None);
         let noise = thread::spawn(move || {
             let line = [b'.'; 1023];
             for _ in 0..1024 {

@@ -1,19 +1,27 @@
 //! Runs EVE's virtual machine in QEMU: [`VmSpec`] describes it, `argv` renders it as QEMU's arguments, `accel` finds the acceleration,
-//! `machine` starts and ends it, `console` reads its serial port. child starts the processes; diskimage reads the disks. xtask chooses
+//! `machine` starts and ends it, `console` reads its serial port, `lock` keeps other machines from its disk and its TPM. child starts the processes; diskimage reads the disks. xtask chooses
 //! disks, firmware and options.
 
 pub mod accel;
 pub mod argv;
 pub mod as_make;
+mod base;
 pub mod console;
+mod folder;
 pub mod getty;
+mod lock;
 pub mod machine;
 pub mod qmp;
 pub mod session;
+mod terminal;
+mod tpm;
+mod watch;
 
 pub use accel::Accel;
 pub use as_make::AsMake;
+pub use base::Base;
 pub use console::Echo;
+pub use lock::Lock;
 pub use machine::Setup;
 pub use session::{Outcome, VmRequest, run_vm};
 

@@ -1,9 +1,13 @@
 //! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Disk, Firmware, Netboot, Serial, VmSpec, accel, argv, as_make,
-    console::{Console, Echo, Search},
+    Accel, AsMake, Disk, Firmware, Lock, Netboot, Serial, VmSpec, accel, argv, as_make,
+    console::{self, Console, Echo, Search},
+    folder::Folder,
     qmp::Qmp,
+    terminal::Terminal,
+    tpm::Tpm,
+    watch::Watch,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use child::{Cmd, Exit, Failure, Output, Running, Tools, interrupt, qemu, swtpm};
@@ -15,9 +19,8 @@ use std::{
     net::TcpListener,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 /// The choices of a caller for a machine; all else follows from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,36 +86,73 @@ const HOPELESS: &[&str] = &["Kernel panic - not syncing", "UEFI Interactive Shel
 
 /// The longest wait for the rest of a line.
 const LINE_END: Duration = Duration::from_millis(500);
+/// Time between two looks at QEMU's and the TPM's health.
+const HEALTH: Duration = Duration::from_millis(500);
+/// Time between two looks at whether QEMU has ended, on a terminal.
+const TURN: Duration = Duration::from_millis(50);
+/// The longest wait for QEMU's end after a signal.
+const AFTER_SIGNAL: Duration = Duration::from_secs(5);
+/// The longest wait for QEMU's answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A machine in the background. Killed when this is dropped, or when the thread that started it ends.
 pub struct Vm {
     qemu: Running,
     tpm: Tpm,
     console: Console,
+    watch: Watch,
     // Keeps the serial port's input connected.
     _input: PipeWriter,
     qmp_socket: PathBuf,
     /// Why it runs without acceleration.
     pub slow_because: Option<String>,
     // Last, so that the folder is removed after its users are dropped.
-    _dir: TempDir,
+    _folder: Folder,
 }
 
 impl Vm {
     /// Starts the machine; `echo` gets the output of its serial port.
-    pub fn start(tools: &Tools, setup: &Setup, echo: Option<Echo>) -> Result<Self> {
-        let prepared = prepare(tools, setup, Serial::Pipes)?;
+    pub fn start(tools: &Tools, setup: &Setup, locks: &[Lock], echo: Option<Echo>) -> Result<Self> {
+        let log = setup.serial_log.as_deref().map(console::create).transpose()?;
+        let prepared = prepare(tools, setup, locks, Serial::Pipes)?;
         let (qemu, pipes) = prepared.qemu.spawn_console()?;
-        let console = Console::read(pipes.output, setup.serial_log.as_deref(), echo)?;
         Ok(Self {
             qemu,
             tpm: prepared.tpm,
-            console,
+            console: Console::read(pipes.output, log, echo),
+            watch: Watch::start(&prepared.qmp_socket),
             _input: pipes.input,
             qmp_socket: prepared.qmp_socket,
             slow_because: prepared.slow_because,
-            _dir: prepared.dir,
+            _folder: prepared.folder,
         })
+    }
+
+    /// [`Console::search`], but fails if the guest cannot go on.
+    fn search(&mut self, texts: &[&str], within: Option<Duration>) -> Result<Search> {
+        let deadline = within.map(|within| Instant::now() + within);
+        loop {
+            let left = deadline.map_or(HEALTH, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.console.search(texts, Some(left.min(HEALTH))) {
+                Search::TimedOut if left > HEALTH || deadline.is_none() => self.check_health()?,
+                found => return Ok(found),
+            }
+        }
+    }
+
+    fn check_health(&mut self) -> Result<()> {
+        // The signal ends QEMU too, unless it came before QEMU's start.
+        if interrupt::is_interrupted() && self.console.search(&[], Some(AFTER_SIGNAL)) == Search::TimedOut {
+            bail!("interrupted");
+        }
+        if let Some(trouble) = self.watch.news(Duration::ZERO) {
+            return Err(self.complain(&format!("{trouble}\nhint: make room on the disk, then start the machine again")));
+        }
+        // A TPM ends with QEMU, so it has failed only if QEMU runs on.
+        if self.tpm.has_ended() && self.console.search(&[], Some(HEALTH)) == Search::TimedOut {
+            return Err(self.tpm.failure());
+        }
+        Ok(())
     }
 
     /// Waits until the serial port prints `text` after the text of the last search. Fails with the last lines of output after `within`, if
@@ -120,7 +160,7 @@ impl Vm {
     pub fn wait_for(&mut self, text: &str, within: Option<Duration>) -> Result<()> {
         let mut texts = vec![text];
         texts.extend(HOPELESS);
-        match self.console.search(&texts, within) {
+        match self.search(&texts, within)? {
             Search::Found(0) => Ok(()),
             // Wait for the following lines, which contain the reason.
             Search::Found(index) => {
@@ -146,21 +186,18 @@ impl Vm {
     /// Switches the machine off without a shutdown of the guest. QEMU still writes completed writes to the disk.
     pub fn quit(mut self) -> Result<()> {
         // Ignore errors: QEMU may end before it answers, or may have ended already.
-        let _ = Qmp::connect(&self.qmp_socket).and_then(|mut qmp| qmp.execute("quit", &json!({})));
+        let _ = Qmp::connect(&self.qmp_socket, PATIENCE).and_then(|mut qmp| qmp.execute("quit", &json!({})));
         self.wait_end(Some(Duration::from_secs(30)))
     }
 
     /// Waits until the guest switches itself off. Fails after `within`, or if QEMU fails.
     pub fn wait_end(&mut self, within: Option<Duration>) -> Result<()> {
-        if self.console.search(&[], within) == Search::TimedOut {
+        if self.search(&[], within)? == Search::TimedOut {
             let seconds = within.unwrap_or_default().as_secs();
             return Err(self.complain(&format!("the machine did not end within {seconds} s")));
         }
         self.qemu.wait_at_most(Duration::from_secs(30)).map_err(|error| self.explain(error))?;
-        if let Tpm::Ours(tpm) = &mut self.tpm {
-            // swtpm ends after QEMU disconnects and its state is written; its exit code does not matter.
-            let _ = tpm.wait_at_most(Duration::from_secs(10));
-        }
+        self.tpm.wait_end();
         // QEMU exits with 0 when a signal ends it.
         if interrupt::is_interrupted() { Err(anyhow!("interrupted")) } else { Ok(()) }
     }
@@ -181,12 +218,7 @@ impl Vm {
 
     /// The error for a failure of QEMU: if the TPM has failed, that is the reason.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
-        if let Tpm::Ours(tpm) = &mut self.tpm
-            && matches!(tpm.try_wait(), Ok(Some(exit)) if exit != Exit::Status(0))
-        {
-            return swtpm::advise(tpm.failure());
-        }
-        advise(error)
+        if self.tpm.has_failed() { self.tpm.failure() } else { advise(error) }
     }
 }
 
@@ -199,8 +231,10 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Runs the machine on the user's terminal until it ends.
-pub fn run_on_terminal(tools: &Tools, setup: &Setup, say: &dyn Fn(&str)) -> Result<()> {
-    let prepared = prepare(tools, setup, Serial::Terminal(setup.serial_log.clone()))?;
+pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[Lock], say: &dyn Fn(&str)) -> Result<()> {
+    // Keep the log open: its reader, if it is a FIFO, must not see an end before QEMU opens it.
+    let _log = setup.serial_log.as_deref().map(console::create).transpose()?;
+    let mut prepared = prepare(tools, setup, locks, Serial::Terminal(setup.serial_log.clone()))?;
     if let Some(why) = &prepared.slow_because {
         say(&format!("running without acceleration: {why}"));
     }
@@ -208,10 +242,34 @@ pub fn run_on_terminal(tools: &Tools, setup: &Setup, say: &dyn Fn(&str)) -> Resu
     if setup.as_make.is_some() && accel::guess(setup.arch, setup.no_accel).0 != Accel::Tcg {
         say("if QEMU reports an internal error of KVM, use NOACCEL=1");
     }
-    // Keep both until QEMU ends.
-    let _tpm = prepared.tpm;
-    let _dir = prepared.dir;
-    prepared.qemu.foreground().run()
+    let _terminal = Terminal::save();
+    let mut qemu = prepared.qemu.foreground().spawn()?;
+    let watch = Watch::start(&prepared.qmp_socket);
+    let mut tpm_ended: Option<Instant> = None;
+    let exit = loop {
+        if let Some(exit) = qemu.try_wait()? {
+            break exit;
+        }
+        if let Some(trouble) = watch.news(TURN) {
+            say(&format!("\n{trouble}\nhint: make room on the disk, then type Ctrl-A C, `cont`, Ctrl-A C"));
+        }
+        // A TPM ends with QEMU, so it has failed only if QEMU runs on.
+        match tpm_ended {
+            None if prepared.tpm.has_ended() => tpm_ended = Some(Instant::now()),
+            Some(since) if since.elapsed() > HEALTH => {
+                say(&format!("\nthe guest's TPM does not answer any more\n{:#}", prepared.tpm.failure()));
+                prepared.tpm = Tpm::None;
+                tpm_ended = None;
+            }
+            _ => {}
+        }
+    };
+    match exit {
+        // QEMU exits with 0 when a signal ends it.
+        _ if interrupt::is_interrupted() => Err(anyhow!("interrupted")),
+        Exit::Status(0) => Ok(()),
+        _ => Err(advise(qemu.failure().into())),
+    }
 }
 
 /// The commands that a start would run, for `--dry-run`.
@@ -244,22 +302,12 @@ const QMP_SOCKET: &str = "qmp.sock";
 const TPM_SOCKET: &str = "tpm.sock";
 const DTB: &str = "eve.dtb";
 
-/// A TPM that lives as long as the machine.
-enum Tpm {
-    None,
-    Ours(Box<Running>),
-    Daemon {
-        /// Dropping it ends the daemon; keep it until the machine ends.
-        _held: swtpm::Daemon,
-    },
-}
-
 struct Prepared {
     qemu: Cmd,
     tpm: Tpm,
     slow_because: Option<String>,
     qmp_socket: PathBuf,
-    dir: TempDir,
+    folder: Folder,
 }
 
 /// The acceleration, and why nothing faster works. The Makefile's machine starts with the expected acceleration and falls back if that
@@ -272,58 +320,60 @@ fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
     }
 }
 
-/// Prepares QEMU's start, and fails on everything that can be checked before it.
-fn prepare(tools: &Tools, setup: &Setup, serial: Serial) -> Result<Prepared> {
+/// Fails on everything that can be checked before anything is changed: missing files, a port in use.
+pub fn check(setup: &Setup) -> Result<()> {
     check_files(setup)?;
-    if let Some(port) = setup.ssh_port.filter(|_| setup.tap.is_none()) {
-        check_port(port)?;
-    }
+    setup.ssh_port.filter(|_| setup.tap.is_none()).map_or(Ok(()), check_port)
+}
+
+/// Prepares QEMU's start.
+fn prepare(tools: &Tools, setup: &Setup, locks: &[Lock], serial: Serial) -> Result<Prepared> {
+    check(setup)?;
     let (accel, slow_because) = choose(tools, setup)?;
-    let dir = tempfile::Builder::new().prefix("xtask-vm-").tempdir().context("cannot make a folder for the virtual machine")?;
+    let folder = Folder::new()?;
     let output = setup.tool_log.as_ref().map_or_else(Output::default, |log| Output::default().with_log(log));
-    if let Some(make) = &setup.as_make {
-        return prepare_as_make(tools, setup, make, accel, slow_because, &output, dir);
+    let mut prepared = match &setup.as_make {
+        Some(make) => prepare_as_make(tools, setup, make, accel, &output, folder)?,
+        None => prepare_ours(tools, setup, serial, accel, &output, folder)?,
+    };
+    prepared.slow_because = slow_because;
+    for lock in locks {
+        prepared.qemu = prepared.qemu.keep_fd(lock.fd()?);
     }
+    Ok(prepared)
+}
+
+/// Prepares the start of our machine, whose sockets are in `folder`.
+fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, output: &Output, folder: Folder) -> Result<Prepared> {
     let firmware = match &setup.firmware {
         Firmware::Flash { code, vars } => {
             // Variables that store another bus or disk make the firmware start its shell.
-            let own = dir.path().join("vars.fd");
+            let own = folder.join("vars.fd");
             fs::copy(vars, &own).with_context(|| format!("cannot copy the firmware's variables {}", vars.display()))?;
             make_writable(&own)?;
             Firmware::Flash { code: code.clone(), vars: own }
         }
         bios @ Firmware::Bios(_) => bios.clone(),
     };
-    let tpm_socket = setup.tpm.as_ref().map(|_| dir.path().join(TPM_SOCKET));
+    let tpm_socket = setup.tpm.as_ref().map(|_| folder.join(TPM_SOCKET));
     let tpm = match (&setup.tpm, &tpm_socket) {
-        (Some(state), Some(socket)) => Tpm::Ours(Box::new(swtpm::start(tools, state, socket, &output)?)),
+        (Some(state), Some(socket)) => Tpm::start(tools, state, socket, output)?,
         _ => Tpm::None,
     };
-    let qmp_socket = dir.path().join(QMP_SOCKET);
+    let qmp_socket = folder.join(QMP_SOCKET);
     let qmp = OwnedFd::from(swtpm::listen(&qmp_socket)?);
     let setup = Setup { firmware, ..setup.clone() };
     let step = step(&setup);
     let spec = VmSpec { setup, accel, tpm_socket, serial, qmp: Some(qmp.as_raw_fd()) };
-    let qemu = qemu::command(tools, spec.setup.arch)?.step(step).args(argv::render(&spec)).keep_fd(qmp).output(&output);
-    Ok(Prepared { qemu, tpm, slow_because, qmp_socket, dir })
+    let qemu = qemu::command(tools, spec.setup.arch)?.step(step).args(argv::render(&spec)).keep_fd(qmp).output(output);
+    Ok(Prepared { qemu, tpm, slow_because: None, qmp_socket, folder })
 }
 
 /// Prepares the start of the Makefile's machine, whose sockets have fixed places.
-fn prepare_as_make(
-    tools: &Tools,
-    setup: &Setup,
-    make: &AsMake,
-    accel: Accel,
-    slow_because: Option<String>,
-    output: &Output,
-    dir: TempDir,
-) -> Result<Prepared> {
+fn prepare_as_make(tools: &Tools, setup: &Setup, make: &AsMake, accel: Accel, output: &Output, folder: Folder) -> Result<Prepared> {
     let tpm_socket = setup.tpm.as_deref().map(swtpm::daemon_socket);
     let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Pipes, qmp: None };
-    let start_tpm = || match &setup.tpm {
-        Some(state) => swtpm::start_daemon(tools, state, output).map(|daemon| Tpm::Daemon { _held: daemon }),
-        None => Ok(Tpm::None),
-    };
+    let start_tpm = || setup.tpm.as_ref().map_or(Ok(Tpm::None), |state| Tpm::start_as_make(tools, state, output));
     let qemu = |step: String| anyhow::Ok(qemu::command(tools, setup.arch)?.step(step).dir(&make.root).output(output));
     if let Some(folder) = &make.dtb {
         dump_device_tree(&spec, make, folder, &start_tpm, &qemu)?;
@@ -332,7 +382,7 @@ fn prepare_as_make(
     let qmp_socket = make.qmp_socket();
     swtpm::check_length(&qmp_socket)?;
     let qemu = qemu(step(setup))?.args(as_make::render(&spec, make));
-    Ok(Prepared { qemu, tpm, slow_because, qmp_socket, dir })
+    Ok(Prepared { qemu, tpm, slow_because: None, qmp_socket, folder })
 }
 
 /// Runs QEMU to write the machine's device tree for the guest's GRUB, unless it was already written for the same machine.

@@ -9,20 +9,17 @@ use std::{
     time::Duration,
 };
 
-/// The longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A connection to QEMU.
 pub struct Qmp {
     reader: BufReader<UnixStream>,
 }
 
 impl Qmp {
-    /// Connects to QEMU's socket and leaves the negotiation mode.
-    pub fn connect(socket: &Path) -> Result<Self> {
+    /// Connects to QEMU's socket and leaves the negotiation mode. `patience` is the longest wait for an answer.
+    pub fn connect(socket: &Path, patience: Duration) -> Result<Self> {
         let stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to QEMU at {}", socket.display()))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         let mut qmp = Self { reader: BufReader::new(stream) };
         let greeting = qmp.read()?;
         if greeting.get("QMP").is_none() {

@@ -1,7 +1,7 @@
 //! Runs one machine from start to end, for the `run` verbs and the boot tests.
 
 use super::{
-    Accel, Echo, accel,
+    Accel, Echo, Lock, accel,
     machine::{self, Setup, Vm},
 };
 use anyhow::Result;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub struct VmRequest<'r> {
     /// The machine.
     pub setup: Setup,
+    /// What no other machine may use while this one runs.
+    pub locks: Vec<Lock>,
     /// The text on the serial port after which to switch the machine off and succeed. If none, the machine runs until it ends.
     pub until: Option<String>,
     /// The longest run.
@@ -39,6 +41,8 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 /// Runs a machine as `request` says. The Makefile's machine starts without a probe of the acceleration; if it fails at once and the probe
 /// fails too, runs it again without acceleration.
 pub fn run_vm(tools: &Tools, mut request: VmRequest<'_>) -> Result<Outcome> {
+    // A signal must leave time to remove the machine's folder.
+    let _hold = interrupt::Hold::new();
     let since = Instant::now();
     let error = match attempt(tools, &request) {
         Err(error) if request.setup.as_make.is_some() && since.elapsed() < AT_ONCE && !interrupt::is_interrupted() => error,
@@ -62,10 +66,10 @@ fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
     // The Makefile's arguments have no log file for the serial port, so we must read the port and write the log.
     let keeps_log = request.setup.as_make.is_some() && request.setup.serial_log.is_some();
     if request.on_terminal && request.until.is_none() && request.timeout.is_none() && !keeps_log {
-        machine::run_on_terminal(tools, &request.setup, request.say)?;
+        machine::run_on_terminal(tools, &request.setup, &request.locks, request.say)?;
         return Ok(Outcome::Ended);
     }
-    let mut vm = Vm::start(tools, &request.setup, request.echo.clone())?;
+    let mut vm = Vm::start(tools, &request.setup, &request.locks, request.echo.clone())?;
     if let Some(why) = &vm.slow_because {
         (request.say)(&format!("running without acceleration: {why}"));
     }
@@ -91,8 +95,10 @@ mod tests {
     use child::{Tool, fake, qemu};
     use common::{Arch, error::render};
     use std::{
+        ffi::OsStr,
         fs,
         net::TcpListener,
+        os::unix::ffi::OsStrExt as _,
         path::Path,
         sync::{Arc, Mutex},
     };
@@ -110,7 +116,7 @@ mod tests {
 
     fn request(setup: Setup, until: &str, seconds: u64) -> VmRequest<'static> {
         let timeout = Some(Duration::from_secs(seconds));
-        VmRequest { setup, until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
+        VmRequest { setup, locks: vec![], until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
     }
 
     /// The error of `run_vm` if QEMU is `script`.
@@ -140,6 +146,29 @@ mod tests {
         assert_eq!(gone, "error: cannot run the machine: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
         let tpm = refusal("exit 0", |setup| setup.tpm = Some("/nowhere".into()));
         assert!(tpm.contains("swtpm") || tpm.contains("TPM"), "{tpm}");
+    }
+
+    #[test]
+    fn a_tpm_that_dies_is_an_error_and_not_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(dir.path(), Tool::QemuAmd64, "echo one; sleep 60");
+        fake::tool(dir.path(), Tool::Swtpm, "case $1 in --version) echo TPM emulator version 0.7.1;; *) echo 'no key' >&2; exit 5;; esac");
+        let mut setup = setup(dir.path());
+        setup.tpm = Some(dir.path().join("tpm"));
+        let text = render(&run_vm(&fake::tools(dir.path()), request(setup, "READY", 60)).unwrap_err());
+        let wanted = "error: `swtpm` failed while giving the virtual machine a TPM: exit status 5\n";
+        assert!(text.starts_with(wanted) && text.contains("no key"), "{text}");
+    }
+
+    #[test]
+    fn a_serial_log_that_nobody_reads_is_refused_at_once() {
+        let fifo = |setup: &mut Setup| {
+            let log = setup.disks[0].path.with_file_name("fifo");
+            rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+            setup.serial_log = Some(log);
+        };
+        let text = refusal("echo READY", fifo);
+        assert!(text.starts_with("error: nobody reads the FIFO DIR/fifo, the serial log\nhint: "), "{text}");
     }
 
     #[test]
@@ -212,24 +241,27 @@ mod tests {
             return;
         }
         for &bus in DiskBus::ALL {
-            let dir = tempfile::tempdir().unwrap();
-            let mut setup = setup(dir.path());
-            fs::write(dir.path().join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();
-            setup.firmware = Firmware::Bios(dir.path().join("rom"));
+            // A comma ends a value of QEMU and of swtpm.
+            let parent = tempfile::tempdir().unwrap();
+            let dir = parent.path().join(OsStr::from_bytes(b"a,b:c \xff"));
+            fs::create_dir(&dir).unwrap();
+            let mut setup = setup(&dir);
+            fs::write(dir.join("rom"), rom("\x1b[1mHELLO\r\nlogin: ")).unwrap();
+            setup.firmware = Firmware::Bios(dir.join("rom"));
             setup.disks[0].bus = bus;
             setup.ssh_port = Some(free_port());
-            setup.tpm = Some(dir.path().join("tpm"));
-            setup.serial_log = Some(dir.path().join("serial.log"));
-            setup.tool_log = Some(dir.path().join("tools.log"));
+            setup.tpm = Some(dir.join("tpm"));
+            setup.serial_log = Some(dir.join("serial.log"));
+            setup.tool_log = Some(dir.join("tools.log"));
             let echoed = Arc::new(Mutex::new(Vec::<u8>::new()));
             let sink = Arc::clone(&echoed);
             let mut request = request(setup, "login:", 60);
             request.echo = Some(Arc::new(move |bytes| sink.lock().unwrap().extend(bytes)));
             assert_eq!(run_vm(&tools, request).unwrap(), Outcome::Found, "{bus}");
-            let log = fs::read_to_string(dir.path().join("serial.log")).unwrap();
+            let log = fs::read_to_string(dir.join("serial.log")).unwrap();
             assert!(log.contains("HELLO\r\nlogin:"), "{log:?}");
             assert_eq!(*echoed.lock().unwrap(), log.as_bytes());
-            let said = fs::read_to_string(dir.path().join("tools.log")).unwrap();
+            let said = fs::read_to_string(dir.join("tools.log")).unwrap();
             let words: Vec<&str> = said.lines().filter(|line| !line.starts_with("$ ")).collect();
             assert!(words.is_empty(), "{bus}: {words:?}");
         }

@@ -4,7 +4,7 @@
 use super::{
     ensure,
     machine::{self, Options, Place, bus, setup, start},
-    require, show,
+    require,
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -16,7 +16,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
-use vm::{Disk, as_make::Disks};
+use vm::{Disk, Setup, as_make::Disks};
 
 /// The template of the settings in a tree, with three placeholders.
 const TEMPLATE: &str = "build-tools/src/scripts/cloud-init.in";
@@ -35,7 +35,7 @@ pub fn run(ctx: &Ctx, options: Options) -> Result<()> {
     require(ctx, &disk(ctx), "build-vm")?;
     let place = Place::find(ctx)?;
     let disks = vec![Disk::image(disk(ctx), "qcow2", bus(ctx, &options))];
-    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastFormatFirst)?, vec![])
+    start(ctx, &options, &place, setup(ctx, &options, &place, disks, Disks::LastFormatFirst)?)
 }
 
 /// The machine to make.
@@ -61,20 +61,17 @@ pub fn build(ctx: &Ctx, BuildVm { machine: options, knobs }: BuildVm) -> Result<
     let seed = ctx.dist().build_vm_settings(ctx.knobs.image.arch);
     let place = Place::find(ctx)?;
     let bus = bus(ctx, &options);
-    let machine = || {
-        let disks = vec![Disk::image(&active, "qcow2", bus), Disk::image(&seed, "qcow2", bus)];
-        setup(ctx, &options, &place, disks, Disks::LastFormatFirst)
-    };
+    let disks = vec![Disk::image(&active, "qcow2", bus), Disk::image(&seed, "qcow2", bus)];
+    let setup = setup(ctx, &options, &place, disks, Disks::LastFormatFirst)?;
     let output = Output::default();
     if ctx.globals.dry_run {
-        show(&[
-            pack(ctx, settings, &output)?,
-            curl::fetch(&ctx.tools, &source, &output),
-            QemuImg::resize_command(&ctx.tools, &active, SIZE),
-        ]);
-        return start(ctx, &options, machine()?, vec![]);
+        let pack = pack(ctx, settings, &output)?;
+        let before = [pack, curl::fetch(&ctx.tools, &source, &output), QemuImg::resize_command(&ctx.tools, &active, SIZE)];
+        return machine::dry_run(ctx, &setup, &before);
     }
     ensure(ctx, &[Tool::Docker, Tool::Curl, Tool::QemuImg])?;
+    machine::ensure_tools(ctx, &setup, &[])?;
+    let locks = machine::claim(&Setup { disks: vec![], ..setup.clone() }, &place, Some(&active), false)?;
     // The settings contain the token: mode 0600, and removed after the first boot.
     let _gone = Gone(seed.clone());
     write_output(pack(ctx, settings, &super::shown())?, &seed, 0o600)?;
@@ -83,9 +80,7 @@ pub fn build(ctx: &Ctx, BuildVm { machine: options, knobs }: BuildVm) -> Result<
     }
     fs::copy(&original, &active).with_context(|| format!("cannot copy `{}`", original.display()))?;
     super::run_all(vec![QemuImg::resize_command(&ctx.tools, &active, SIZE)])?;
-    let setup = machine()?;
-    machine::ensure_tools(ctx, &setup, &[])?;
-    machine::boot(ctx, &options, setup)?;
+    machine::boot(ctx, &options, setup, locks)?;
     fs::rename(&active, &disk).with_context(|| format!("cannot put `{}` in its place", disk.display()))?;
     println!("made: {}", disk.display());
     Ok(())

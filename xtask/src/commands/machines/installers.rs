@@ -1,7 +1,7 @@
 //! `run-installer-*` and `run-verification-raw` boot an installer together with an empty disk. `run-target` boots that disk afterwards.
 
 use super::{
-    machine::{self, Options, Place, bus, qemu_format, setup, start},
+    machine::{self, Options, Place, bus, qemu_format, setup},
     overlay, require,
 };
 use anyhow::{Context as _, Result, bail};
@@ -23,11 +23,13 @@ pub fn run_target(ctx: &Ctx, options: Options) -> Result<()> {
     let format = qemu_format(ctx)?.to_string();
     let disk = Disk::image(place.target(), &format, bus(ctx, &options));
     let setup = setup(ctx, &options, &place, vec![disk], Disks::Last)?;
-    if !ctx.globals.dry_run {
-        machine::ensure_tools(ctx, &setup, &[])?;
-        overlay::ask_for_login(ctx, &place, &place.target(), &format);
+    if ctx.globals.dry_run {
+        return machine::dry_run(ctx, &setup, &[]);
     }
-    start(ctx, &options, setup, vec![])
+    machine::ensure_tools(ctx, &setup, &[])?;
+    let locks = machine::claim(&setup, &place, Some(&place.target()), false)?;
+    overlay::ask_for_login(ctx, &place, &place.target(), &format);
+    machine::boot(ctx, &options, setup, locks)
 }
 
 /// `run-installer-raw`.
@@ -82,12 +84,12 @@ fn install(ctx: &Ctx, options: &Options, place: &Place, medium: Option<Disk>, ne
     let mut setup = setup(ctx, options, place, disks, Disks::First)?;
     setup.netboot = netboot;
     if ctx.globals.dry_run {
-        return start(ctx, options, setup, vec![create]);
+        return machine::dry_run(ctx, &setup, &[create]);
     }
     machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
-    // Create the disk first: starting the machine checks that it exists.
+    let locks = machine::claim(&setup, place, Some(&place.target()), false)?;
     super::run_all(vec![create])?;
-    machine::boot(ctx, options, setup)
+    machine::boot(ctx, options, setup, locks)
 }
 
 /// Unpacks the tar `image` into `folder`. Does not touch files that are already the same: they are artifacts.

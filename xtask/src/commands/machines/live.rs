@@ -8,6 +8,7 @@ use super::{
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
+use common::error::usage;
 use std::path::{Path, PathBuf};
 use vm::{Disk, as_make::Disks};
 
@@ -23,13 +24,17 @@ pub struct RunLive {
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
     /// delete what earlier runs wrote to the disk and to the TPM
-    #[arg(long)]
+    #[arg(long, conflicts_with = "disk")]
     fresh: bool,
 }
 
 /// `run`.
 pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) -> Result<()> {
     debug_assert_eq!(what, "live");
+    let is_as_make = ctx.capabilities().machines_are_as_make_had_them();
+    if fresh && is_as_make {
+        return Err(usage("--fresh: the machine of this tree writes to the image itself\nhint: delete the image, and cargo xtask live makes it again"));
+    }
     let (place, options) = (Place::find(ctx)?, &options);
     let (image, format, is_given) = match disk {
         Some(disk) => {
@@ -47,18 +52,20 @@ pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) 
     let disk = Disk::image(&image, &format, bus(ctx, options));
     let mut setup = setup(ctx, options, &place, vec![disk], Disks::LastNamed)?;
     if ctx.globals.dry_run || is_given {
-        return start(ctx, options, setup, vec![]);
+        return start(ctx, options, &place, setup);
     }
-    if ctx.capabilities().machines_are_as_make_had_them() {
+    if is_as_make {
         machine::ensure_tools(ctx, &setup, &[])?;
+        let locks = machine::claim(&setup, &place, Some(&image), false)?;
         overlay::ask_for_login(ctx, &place, &image, &format);
-    } else {
-        machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
-        let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-        setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, fresh)?;
-        "qcow2".clone_into(&mut setup.disks[0].format);
+        return machine::boot(ctx, options, setup, locks);
     }
-    machine::boot(ctx, options, setup)
+    machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
+    let locks = machine::claim(&setup, &place, Some(&overlay::path(&place, &format)), fresh)?;
+    let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
+    setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, fresh)?;
+    "qcow2".clone_into(&mut setup.disks[0].format);
+    machine::boot(ctx, options, setup, locks)
 }
 
 /// The format of a disk by its name. Its content does not tell: a raw disk may begin like any format.

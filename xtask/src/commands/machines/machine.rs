@@ -5,7 +5,7 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu};
 use clap::{
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser},
     value_parser,
 };
 use common::{Arch, error::usage};
@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use vm::{AsMake, Disk, DiskBus, Firmware, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
+use vm::{AsMake, Disk, DiskBus, Firmware, Lock, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
 
 /// The longest timeout in seconds, which does not overflow clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     serial_log: Option<PathBuf>,
     /// when the serial console prints TEXT, switch the machine off and succeed
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     until: Option<String>,
     /// fail after this many seconds
     #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=WEEKS))]
@@ -180,28 +180,50 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
     super::super::doctor::ensure(ctx, &needs)
 }
 
-/// Runs `before`, then the machine; with `--dry-run` prints both.
-pub fn start(ctx: &Ctx, options: &Options, setup: Setup, before: Vec<Cmd>) -> Result<()> {
+/// Looks whether the machine could start, then locks what it writes: the state of its TPM (also to delete that, if `fresh`), and `file`,
+/// which the caller will change or make. A running machine's files may not be touched before.
+pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> Result<Vec<Lock>> {
+    let is_there = |disk: &&Disk| Some(disk.path.as_path()) != file;
+    machine::check(&Setup { disks: setup.disks.iter().filter(is_there).cloned().collect(), ..setup.clone() })?;
+    let ours = place.build.swtpm();
+    let tpm = setup.tpm.as_deref().or(fresh.then_some(ours.as_path()));
+    file.into_iter().chain(tpm).map(|path| Lock::take(&lock_file(path), path)).collect()
+}
+
+/// The lock file of a disk, a folder or a TPM, beside it.
+fn lock_file(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// Runs a machine that needs no preparation; with `--dry-run` prints it.
+pub fn start(ctx: &Ctx, options: &Options, place: &Place, setup: Setup) -> Result<()> {
     if ctx.globals.dry_run {
-        show(&before);
-        show(&machine::show_commands(&ctx.tools, &setup));
-        return Ok(());
+        return dry_run(ctx, &setup, &[]);
     }
-    let more = if before.is_empty() { vec![] } else { vec![Tool::QemuImg] };
-    ensure_tools(ctx, &setup, &more)?;
-    super::run_all(before)?;
-    if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
-        eprintln!("note: the guest will report tpm=no: Debian's kernel for arm64 has no driver (tpm_tis) for QEMU's TPM");
-    }
-    boot(ctx, options, setup)
+    ensure_tools(ctx, &setup, &[])?;
+    let locks = claim(&setup, place, None, false)?;
+    boot(ctx, options, setup, locks)
+}
+
+/// Prints the commands `before`, and those of the machine.
+pub fn dry_run(ctx: &Ctx, setup: &Setup, before: &[Cmd]) -> Result<()> {
+    show(before);
+    show(&machine::show_commands(&ctx.tools, setup));
+    Ok(())
 }
 
 /// Runs the machine until it ends.
-pub fn boot(ctx: &Ctx, options: &Options, setup: Setup) -> Result<()> {
+pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<Lock>) -> Result<()> {
+    if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
+        eprintln!("note: the guest will report tpm=no: Debian's kernel for arm64 has no driver (tpm_tis) for QEMU's TPM");
+    }
     let until = options.until.clone();
     let timeout = options.timeout.map(Duration::from_secs);
     let request = VmRequest {
         setup,
+        locks,
         until: until.clone(),
         timeout,
         on_terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),

@@ -1,44 +1,58 @@
 //! The overlay image to which a guest writes, on top of the built image, and the login prompt on the console of a machine that `run` starts.
 
 use super::machine::Place;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Output, Tools, qemu_img::QemuImg, qemu_io};
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
-use vm::getty;
+use vm::{Base, getty};
 
-/// The overlay of the last run if it belongs to the same build, else a new one.
+/// The overlay of the last run, or a new one. Call it only with the lock of the overlay, and if `fresh` also that of the TPM: it deletes
+/// both. An overlay on an image that has changed since is an error.
 pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
     ensure_in(&ctx.tools, place, image, format, tool, fresh)
+}
+
+/// The path of the overlay over the live image of that format.
+pub fn path(place: &Place, format: &str) -> PathBuf {
+    place.build.run().join(format!("live-{format}.qcow2"))
 }
 
 fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
     let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let overlay = dir.join(format!("live-{format}.qcow2"));
-    let note = dir.join(format!("live-{format}.base"));
-    let base = identity(image)?;
-    if !fresh && overlay.is_file() && fs::read_to_string(&note).is_ok_and(|known| known == base) {
-        return Ok(overlay);
+    let overlay = path(place, format);
+    let note = overlay.with_extension("base");
+    // An overlay without a note was never used: the note is written last.
+    if !fresh && overlay.is_file() && note.is_file() {
+        if Base::is_in(&note, image)? {
+            return Ok(overlay);
+        }
+        bail!(
+            "{} has changed since the machine wrote to {}, which holds only the differences from it\n\
+             hint: cargo xtask run --fresh deletes what the machine wrote and starts with the new image",
+            image.display(),
+            overlay.display()
+        );
     }
     if fresh {
         remove(&place.build.swtpm())?;
     }
-    // Remove the note first and write it last: an overlay without a note is never used.
     remove(&note)?;
     remove(&overlay)?;
+    let base = Base::of(image)?;
     tool.create_overlay(image, format, &overlay)?;
     if let Some(patched) = getty::patch(image, format)? {
         write_qcow2(tools, place, &patched, &dir, &overlay)?;
     } else if !["qcow2", "raw"].contains(&format) {
         eprintln!("warning: the console of a {format} image has no login prompt; a qcow2 or raw image has one");
     }
-    fs::write(&note, base).with_context(|| format!("cannot write {}", note.display()))?;
+    base.write(&note)?;
     Ok(overlay)
 }
 
@@ -79,12 +93,6 @@ fn write_qcow2(tools: &Tools, place: &Place, patched: &getty::Patched, dir: &Pat
     qemu_io::write_at(tools, image, patched.offset, &copy, patched.layout.size(), &output)
 }
 
-/// A text that differs between builds of an image.
-fn identity(image: &Path) -> Result<String> {
-    let meta = fs::metadata(image).with_context(|| format!("cannot look at {}", image.display()))?;
-    Ok(format!("{} bytes, inode {}, {}.{:09} s\n", meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
-}
-
 /// Removes a file, or a folder with all files in it, if it exists.
 fn remove(path: &Path) -> Result<()> {
     match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
@@ -101,9 +109,10 @@ mod tests {
     use super::*;
     use child::{Tool, fake};
     use plan::Layout;
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
     #[test]
-    fn the_overlay_is_kept_until_the_image_is_rebuilt() {
+    fn what_the_guest_wrote_is_deleted_only_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         fake::tool(
             dir.path(),
@@ -115,18 +124,49 @@ mod tests {
         let image = dir.path().join("live.vdi");
         fs::write(&image, "first").unwrap();
         let place = Place { current: Layout::at(dir.path()), build: Layout::at(dir.path()) };
-        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, fresh).unwrap();
-        let overlay = ensure(false);
+        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, fresh);
+        let overlay = ensure(false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
-        ensure(false);
+        ensure(false).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
         fs::create_dir(dir.path().join("swtpm")).unwrap();
-        ensure(true);
+        fs::write(&image, "second!").unwrap();
+        let error = common::error::render(&ensure(false).unwrap_err());
+        assert!(error.contains("live.vdi has changed since the machine wrote to ") && error.contains("hint: cargo xtask run --fresh "));
+        assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
+        ensure(true).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
         assert!(!dir.path().join("swtpm").exists());
-        fs::write(&overlay, "what the guest wrote").unwrap();
-        fs::write(&image, "second!").unwrap();
-        ensure(false);
+        fs::remove_file(overlay.with_extension("base")).unwrap();
+        fs::write(&overlay, "half made").unwrap();
+        ensure(false).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
+    }
+
+    #[test]
+    fn a_tree_that_moved_keeps_its_overlay() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        let Ok(tool) = QemuImg::new(&tools, Output::default()) else {
+            skips::missing("qemu-img", "qemu-utils");
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        // A comma, a colon and a byte that is no UTF-8.
+        let (old, new) = (dir.path().join(OsStr::from_bytes(b"a,b:\xff")), dir.path().join("new"));
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("live.raw"), [7; 4096]).unwrap();
+        let ensure = |root: &Path| {
+            let place = Place { current: Layout::at(root), build: Layout::at(root) };
+            ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, false).unwrap()
+        };
+        ensure(&old);
+        fs::rename(&old, &new).unwrap();
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("live.raw"), [9; 4096]).unwrap();
+        let overlay = ensure(&new);
+        assert!(overlay.starts_with(&new));
+        let read = dir.path().join("read.raw");
+        tools.cmd(Tool::QemuImg).unwrap().args(["convert", "-O", "raw"]).args([&overlay, &read]).run().unwrap();
+        assert_eq!(fs::read(&read).unwrap(), [7; 4096]);
     }
 }

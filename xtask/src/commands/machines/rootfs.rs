@@ -2,18 +2,15 @@
 //! files must not change, because they go into images.
 
 use super::{
-    machine::{Options, Place, bus, setup, start},
+    machine::{self, Options, Place, bus, setup},
     require,
 };
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
 use plan::Goal;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-use vm::{Disk, as_make::Disks};
+use std::{fs, path::Path};
+use vm::{Disk, Setup, as_make::Disks};
 
 /// Settings that make GRUB read the settings of the root file system, the second disk; the first one has the device tree.
 const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
@@ -28,18 +25,19 @@ pub fn run_rootfs(ctx: &Ctx, options: Options) -> Result<()> {
     let place = place(ctx, "run-rootfs")?;
     let image = place.build.part("rootfs.img");
     require(ctx, &image, "rootfs")?;
-    let volume = volume(ctx, &place, "rootfs", Some(SETTINGS))?;
-    let bus = bus(ctx, &options);
-    let disks = vec![Disk::image(image, "raw", bus), Disk::folder(volume, "CONFIG", bus)];
-    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastNamed)?, vec![])
+    let (volume, bus) = (place.build.run().join("rootfs"), bus(ctx, &options));
+    let disks = vec![Disk::image(image, "raw", bus), Disk::folder(&volume, "CONFIG", bus)];
+    let setup = setup(ctx, &options, &place, disks, Disks::LastNamed)?;
+    start_with(ctx, &options, &place, setup, &volume, Some(SETTINGS))
 }
 
 /// `run-grub`.
 pub fn run_grub(ctx: &Ctx, options: Options) -> Result<()> {
     let place = place(ctx, "run-grub")?;
-    let volume = volume(ctx, &place, "grub", None)?;
-    let disks = vec![Disk::folder(volume, "EVE", bus(ctx, &options))];
-    start(ctx, &options, setup(ctx, &options, &place, disks, Disks::LastNamedFormatFirst)?, vec![])
+    let volume = place.build.run().join("grub");
+    let disks = vec![Disk::folder(&volume, "EVE", bus(ctx, &options))];
+    let setup = setup(ctx, &options, &place, disks, Disks::LastNamedFormatFirst)?;
+    start_with(ctx, &options, &place, setup, &volume, None)
 }
 
 fn place(ctx: &Ctx, target: &str) -> Result<Place> {
@@ -53,18 +51,19 @@ fn place(ctx: &Ctx, target: &str) -> Result<Place> {
     Place::find(ctx)
 }
 
-/// Makes the folder `run/<name>` with a new copy of GRUB, and with `settings` as its grub.cfg.
-fn volume(ctx: &Ctx, place: &Place, name: &str, settings: Option<&str>) -> Result<PathBuf> {
-    let volume = place.build.run().join(name);
+/// Runs a machine whose disk is the folder `volume`: a new copy of GRUB, with `settings` as its grub.cfg.
+fn start_with(ctx: &Ctx, options: &Options, place: &Place, setup: Setup, volume: &Path, settings: Option<&str>) -> Result<()> {
     if ctx.globals.dry_run {
-        return Ok(volume);
+        return machine::dry_run(ctx, &setup, &[]);
     }
     let efi = place.build.part("EFI");
     if !efi.is_dir() {
         super::super::build::build(ctx, &Goal::Parts(vec!["EFI"]))?;
     }
-    fill(&volume, &efi, settings)?;
-    Ok(volume)
+    machine::ensure_tools(ctx, &setup, &[])?;
+    let locks = machine::claim(&setup, place, Some(volume), false)?;
+    fill(volume, &efi, settings)?;
+    machine::boot(ctx, options, setup, locks)
 }
 
 fn fill(volume: &Path, efi: &Path, settings: Option<&str>) -> Result<()> {
