@@ -4,7 +4,11 @@
 mod common;
 
 use common::{Xtask, repository, scratch, tool};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, path::PathBuf};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+};
 
 const VERSION: &str = "0.0.0-master-bcf06185";
 
@@ -208,4 +212,61 @@ fn the_token_of_a_build_machine_goes_nowhere_but_into_its_disk() {
     assert!(fs::read_to_string(root.join("dist/seen")).unwrap().contains("key=ssh-rsa x token=hunter2"));
     assert!(!out.contains("hunter2") && !err.contains("hunter2") && !calls(&root).contains("hunter2"), "{out}{err}");
     assert!(root.join("dist/amd64/build-vm.qcow2").is_file() && !root.join("dist/amd64/build-vm-ci.qcow2").exists());
+}
+
+/// A tree like this one with something built, and a stand-in for QEMU that runs until it is killed.
+fn built_small_tree(root: &Path) {
+    let build = root.join("dist/amd64/1");
+    fs::create_dir_all(build.join("installer/firmware")).unwrap();
+    let profile = "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 262144000\n[live]\nparts = [\"imga\"]\n[firmware]\npackage = \"base\"\nfiles = [\"OVMF.fd\"]\n";
+    fs::write(root.join("xtask.toml"), profile).unwrap();
+    fs::write(build.join("installer/firmware/OVMF.fd"), "").unwrap();
+    fs::write(build.join("live.raw"), [0; 4096]).unwrap();
+    std::os::unix::fs::symlink("1", root.join("dist/amd64/current")).unwrap();
+    for (name, script) in [
+        ("qemu-system-x86_64", "case $1 in --version) echo QEMU emulator version 7.2.0; exit;; esac; touch $HOME/started; exec sleep 100"),
+        ("qemu-img", "case $1 in --version) echo qemu-img version 7.2.0;; *) eval last=\\${$#}; echo new > \"$last\";; esac"),
+    ] {
+        common::script(&root.join(name), &format!("#!/bin/sh\n{script}\n"));
+    }
+}
+
+#[test]
+fn a_machine_that_runs_loses_nothing_to_another_one_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    built_small_tree(root);
+    fs::create_dir(root.join("tmp")).unwrap();
+    let run = |words: &[&str]| {
+        let path = format!("{}:{}", root.display(), std::env::var("PATH").unwrap());
+        let xtask = Xtask::new(root).env("PATH", path).env("HOME", root).env("TMPDIR", root.join("tmp")).env("ZARCH", "amd64");
+        xtask.env("IMAGE_FORMAT", "raw").env("NOACCEL", "1").args(["run"]).args(words)
+    };
+    let mut first = run(&["SSH_PORT=23971"]).spawn();
+    for _ in 0..600 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        if root.join("started").exists() || first.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let overlay = root.join("dist/amd64/1/run/live-raw.qcow2");
+    fs::write(&overlay, "what the guest wrote").unwrap();
+    fs::create_dir(root.join("dist/amd64/1/swtpm")).unwrap();
+    fs::write(root.join("dist/amd64/1/live.raw"), [1; 4096]).unwrap();
+    for words in [&["--fresh", "SSH_PORT=23972"][..], &["SSH_PORT=23972"], &["--fresh", "SSH_PORT=23971"]] {
+        let (code, error) = run(words).fails();
+        assert!(code == 1 && error.contains(&format!("error: another machine (process {}) uses ", first.id())), "{words:?} {code} {error}");
+        assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
+        assert!(root.join("dist/amd64/1/swtpm").is_dir());
+    }
+    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 1);
+    tool("kill", &["-INT", &first.id().to_string()]);
+    let output = first.wait_with_output().unwrap();
+    // A shell shows 130.
+    assert_eq!(output.status.signal(), Some(2), "{:?}", common::texts(&output));
+    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
+    let (code, error) = run(&[]).fails();
+    assert!(code == 1 && error.contains("live.raw has changed since the machine wrote to "), "{code} {error}");
+    let (code, error) = run(&["--until", ""]).fails();
+    assert!(code == 2 && error.contains("--until"), "{code} {error}");
 }

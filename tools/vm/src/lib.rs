@@ -21,7 +21,7 @@ pub use accel::Accel;
 pub use as_make::AsMake;
 pub use base::Base;
 pub use console::Echo;
-pub use lock::Lock;
+pub use lock::MachineLock;
 pub use machine::Setup;
 pub use session::{Outcome, VmRequest, run_vm};
 

@@ -11,9 +11,9 @@ use std::{
 
 /// The lock while a machine runs.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct MachineLock(File);
 
-impl Lock {
+impl MachineLock {
     /// Takes the lock of `what`, whose lock file is `path`; fails at once if another machine has it.
     pub fn take(path: &Path, what: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
@@ -26,15 +26,14 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(path).unwrap_or_default();
                 let holder = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
-                bail!(
-                    "another machine{holder} uses {}\nhint: end that machine first; on its console, Ctrl-A X ends it",
-                    what.display()
-                )
+                bail!("another machine{holder} uses {}\nhint: end that machine first; on its console, Ctrl-A X ends it", what.display())
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
         // The number is only for the error above.
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).with_context(|| format!("cannot write {}", path.display()))?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(file))
     }
 
@@ -53,14 +52,14 @@ mod tests {
     fn a_second_machine_is_refused_until_the_first_ends_and_nothing_is_touched() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/disk.lock");
-        let first = Lock::take(&path, Path::new("disk.qcow2")).unwrap();
+        let first = MachineLock::take(&path, Path::new("disk.qcow2")).unwrap();
         let of_qemu = first.fd().unwrap();
-        let refused = || common::error::render(&Lock::take(&path, Path::new("disk.qcow2")).unwrap_err());
+        let refused = || common::error::render(&MachineLock::take(&path, Path::new("disk.qcow2")).unwrap_err());
         let text = format!("error: another machine (process {}) uses disk.qcow2\nhint: ", std::process::id());
         assert!(refused().starts_with(&text), "{}", refused());
         drop(first);
         assert!(refused().starts_with(&text), "QEMU still runs: {}", refused());
         drop(of_qemu);
-        Lock::take(&path, Path::new("disk.qcow2")).unwrap();
+        MachineLock::take(&path, Path::new("disk.qcow2")).unwrap();
     }
 }

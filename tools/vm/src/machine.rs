@@ -1,7 +1,7 @@
 //! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Disk, Firmware, Lock, Netboot, Serial, VmSpec, accel, argv, as_make,
+    Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
     folder::Folder,
     qmp::Qmp,
@@ -112,7 +112,7 @@ pub struct Vm {
 
 impl Vm {
     /// Starts the machine; `echo` gets the output of its serial port.
-    pub fn start(tools: &Tools, setup: &Setup, locks: &[Lock], echo: Option<Echo>) -> Result<Self> {
+    pub fn start(tools: &Tools, setup: &Setup, locks: &[MachineLock], echo: Option<Echo>) -> Result<Self> {
         let log = setup.serial_log.as_deref().map(console::create).transpose()?;
         let prepared = prepare(tools, setup, locks, Serial::Pipes)?;
         let (qemu, pipes) = prepared.qemu.spawn_console()?;
@@ -231,7 +231,7 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Runs the machine on the user's terminal until it ends.
-pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[Lock], say: &dyn Fn(&str)) -> Result<()> {
+pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[MachineLock], say: &dyn Fn(&str)) -> Result<()> {
     // Keep the log open: its reader, if it is a FIFO, must not see an end before QEMU opens it.
     let _log = setup.serial_log.as_deref().map(console::create).transpose()?;
     let mut prepared = prepare(tools, setup, locks, Serial::Terminal(setup.serial_log.clone()))?;
@@ -327,7 +327,7 @@ pub fn check(setup: &Setup) -> Result<()> {
 }
 
 /// Prepares QEMU's start.
-fn prepare(tools: &Tools, setup: &Setup, locks: &[Lock], serial: Serial) -> Result<Prepared> {
+fn prepare(tools: &Tools, setup: &Setup, locks: &[MachineLock], serial: Serial) -> Result<Prepared> {
     check(setup)?;
     let (accel, slow_because) = choose(tools, setup)?;
     let folder = Folder::new()?;

@@ -1,7 +1,7 @@
 //! Runs one machine from start to end, for the `run` verbs and the boot tests.
 
 use super::{
-    Accel, Echo, Lock, accel,
+    Accel, Echo, MachineLock, accel,
     machine::{self, Setup, Vm},
 };
 use anyhow::Result;
@@ -13,7 +13,7 @@ pub struct VmRequest<'r> {
     /// The machine.
     pub setup: Setup,
     /// What no other machine may use while this one runs.
-    pub locks: Vec<Lock>,
+    pub locks: Vec<MachineLock>,
     /// The text on the serial port after which to switch the machine off and succeed. If none, the machine runs until it ends.
     pub until: Option<String>,
     /// The longest run.

@@ -27,7 +27,7 @@ impl Tpm {
         }
         let socket = swtpm::daemon_socket(state);
         match fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             _ => Self::start(tools, state, &socket, output),
         }
     }

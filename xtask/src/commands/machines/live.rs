@@ -33,7 +33,9 @@ pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) 
     debug_assert_eq!(what, "live");
     let is_as_make = ctx.capabilities().machines_are_as_make_had_them();
     if fresh && is_as_make {
-        return Err(usage("--fresh: the machine of this tree writes to the image itself\nhint: delete the image, and cargo xtask live makes it again"));
+        return Err(usage(
+            "--fresh: the machine of this tree writes to the image itself\nhint: delete the image, and cargo xtask live makes it again",
+        ));
     }
     let (place, options) = (Place::find(ctx)?, &options);
     let (image, format, is_given) = match disk {

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use vm::{AsMake, Disk, DiskBus, Firmware, Lock, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
+use vm::{AsMake, Disk, DiskBus, Firmware, MachineLock, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
 
 /// The longest timeout in seconds, which does not overflow clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
@@ -182,12 +182,12 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
 
 /// Looks whether the machine could start, then locks what it writes: the state of its TPM (also to delete that, if `fresh`), and `file`,
 /// which the caller will change or make. A running machine's files may not be touched before.
-pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> Result<Vec<Lock>> {
+pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> Result<Vec<MachineLock>> {
     let is_there = |disk: &&Disk| Some(disk.path.as_path()) != file;
     machine::check(&Setup { disks: setup.disks.iter().filter(is_there).cloned().collect(), ..setup.clone() })?;
     let ours = place.build.swtpm();
     let tpm = setup.tpm.as_deref().or(fresh.then_some(ours.as_path()));
-    file.into_iter().chain(tpm).map(|path| Lock::take(&lock_file(path), path)).collect()
+    file.into_iter().chain(tpm).map(|path| MachineLock::take(&lock_file(path), path)).collect()
 }
 
 /// The lock file of a disk, a folder or a TPM, beside it.
@@ -215,7 +215,7 @@ pub fn dry_run(ctx: &Ctx, setup: &Setup, before: &[Cmd]) -> Result<()> {
 }
 
 /// Runs the machine until it ends.
-pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<Lock>) -> Result<()> {
+pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>) -> Result<()> {
     if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
         eprintln!("note: the guest will report tpm=no: Debian's kernel for arm64 has no driver (tpm_tis) for QEMU's TPM");
     }
