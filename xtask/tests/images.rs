@@ -209,6 +209,45 @@ fn the_bill_of_materials_is_valid_and_complete() {
 }
 
 #[test]
+fn the_eve_image_makes_the_artifacts_with_docker_and_without() {
+    let Some(folder) = built() else { return };
+    let archive = folder.join("eve.tar");
+    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args(["eve"]).ok();
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir(at("in")).unwrap();
+    std::fs::write(at("in/server"), "my.controller\n").unwrap();
+    let image = || Xtask::new(&repository()).args(["eve-image", "--image"]).args([&archive]);
+    assert_eq!(image().args(["version"]).ok(), format!("{VERSION}-kvm-amd64\n"));
+    image().args(["live", "--out"]).args([at("live.raw")]).ok();
+    assert!(same_files(&at("live.raw"), &folder.join("live.raw")), "the live disk of the image is not live.raw");
+    image().args(["live", "--in"]).args([at("in")]).args(["--out"]).args([at("mine.raw")]).ok();
+    assert!(!same_files(&at("mine.raw"), &at("live.raw")), "/in changes nothing");
+    let (code, err) = image().args(["live", "10"]).fails();
+    assert!(code == 1 && err.contains("a disk of 10 MiB"), "{code}: {err}");
+    std::fs::write(at("in/large"), vec![1; 2 << 20]).unwrap();
+    let (_, err) = image().args(["live", "--in"]).args([at("in")]).args(["--out"]).args([at("large.raw")]).fails();
+    assert!(err.contains("do not go into the configuration") && !at("large.raw").exists(), "{err}");
+    std::fs::remove_file(at("in/large")).unwrap();
+    std::fs::create_dir(at("docker")).unwrap();
+    let Some(daemon) = common::daemon::Daemon::start(&at("docker")) else { return };
+    tool("docker", &["--host", &daemon.host, "load", "--quiet", "--input", archive.to_str().unwrap()]);
+    let name = format!("lfedge/eve:{VERSION}-kvm-amd64");
+    let run = ["--host", &daemon.host, "run", "--rm", "--network=none"];
+    assert_eq!(tool("docker", &[&run[..], &[&name, "version"]].concat()), format!("{VERSION}-kvm-amd64\n"));
+    std::fs::create_dir(at("out")).unwrap();
+    let volumes = ["in", "out"].map(|folder| format!("{}:/{folder}", at(folder).display()));
+    tool("docker", &[&run[..], &["-v", &volumes[0], "-v", &volumes[1], &name, "live"]].concat());
+    assert!(same_files(&at("out/live.raw"), &at("mine.raw")), "the container makes another disk");
+    let refused = Command::new("docker").args(run).args([&name, "installer_nonsense"]).output().unwrap();
+    assert!(!refused.status.success() && common::texts(&refused).1.contains("unknown word `installer_nonsense`"));
+}
+
+fn same_files(one: &Path, two: &Path) -> bool {
+    Command::new("cmp").arg("-s").args([one, two]).status().unwrap().success()
+}
+
+#[test]
 fn a_second_run_does_nothing() {
     if built().is_none() {
         return;

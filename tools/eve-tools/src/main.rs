@@ -1,8 +1,10 @@
 //! `eve-tools`: the program in the tool images of the build. The first argument, or the name it is started by, selects the
 //! tool; each tool behaves like the image of that name in lf-edge/eve. This crate handles arguments, environment, streams and
-//! exit codes; the crate diskimage makes the images (`diskimage::recipes`). It depends on the crates diskimage and filetree.
+//! exit codes; the crate diskimage makes the images (`diskimage::recipes`). It depends on the crates diskimage, eve-image
+//! and filetree.
 
 mod disk;
+mod eve;
 mod input;
 mod iso;
 mod output;
@@ -21,6 +23,9 @@ const USAGE: &str = "usage:
   eve-tools mkverification-raw-efi OUT [PARTITION...]
                                             the same
   eve-tools mkimage-iso-efi [installer]     parts in the folder /bits, or as a tar on standard input; writes /output.iso
+  eve-tools eve [--image ARCHIVE] [--in DIR] [--out DIR] [-f FORMAT] WORD [MEBIBYTES]
+                                            an artifact of the parts in the folder /bits, or in the archive of lfedge/eve;
+                                            eve-tools eve help explains the words
 Times come from SOURCE_DATE_EPOCH, else from the newest member of the tar.";
 
 /// All settings from the environment.

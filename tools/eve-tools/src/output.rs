@@ -70,7 +70,7 @@ impl Drop for Output {
 }
 
 /// Whether `path` itself is a mount point.
-fn is_mount_point(path: &Path) -> bool {
+pub fn is_mount_point(path: &Path) -> bool {
     fs::read("/proc/self/mountinfo").is_ok_and(|table| has_mount(&table, path))
 }
 

@@ -1,6 +1,6 @@
 //! The tools that turn a tar on standard input into an image, and the names of all tools.
 
-use crate::{Environment, USAGE, disk, input, iso, output::Output};
+use crate::{Environment, USAGE, disk, eve, input, iso, output::Output};
 use anyhow::{Context as _, Result, bail};
 use diskimage::{recipes, squashfs::Compressor};
 use filetree::Tree;
@@ -21,6 +21,7 @@ pub fn by_name(name: &str) -> Option<Tool> {
         "mkrootfs-ext4" => Some(make_ext4),
         "mkimage-raw-efi" | "mkverification-raw-efi" | "make-raw" => Some(disk::make_raw),
         "mkimage-iso-efi" | "make-efi" => Some(iso::make_iso),
+        "eve" => Some(eve::make_artifact),
         _ => None,
     }
 }

@@ -19,7 +19,8 @@ use oci::Cache;
 use plan::{
     Node, Profile,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
+        PackRootfs,
     },
 };
 use std::{
@@ -262,6 +263,14 @@ impl Engine for LinuxkitEngine {
 
     fn compose_rootfs<'e>(&'e self, step: &'e ComposeRootfs) -> Result<Making<'e>> {
         by_linuxkit(|job| self.compose(step, job))
+    }
+
+    fn pack_eve<'e>(&'e self, step: &'e PackEve) -> Result<Making<'e>> {
+        Ok(Making::by(|_| {
+            let program = self.cache.find(&step.program.reference, step.program.arch.as_str())?;
+            let program = program.with_context(|| format!("no image {} in the image cache", step.program))?;
+            native::pack_eve(program, step, &self.spool)
+        }))
     }
 
     fn build_eve<'e>(&'e self, step: &'e BuildEve) -> Result<Making<'e>> {

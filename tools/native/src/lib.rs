@@ -5,6 +5,7 @@
 mod boards;
 mod convert;
 mod disk;
+mod eve;
 pub mod files;
 pub mod mirrors;
 mod packages;
@@ -14,6 +15,7 @@ mod sbom;
 pub use boards::place as place_board;
 pub use convert::{check_size, convert};
 pub use disk::make_net;
+pub use eve::pack_eve;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 
@@ -26,13 +28,16 @@ use oci::{Cache, Image};
 use plan::{
     ImageRef, PackageWork,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
+        PackRootfs,
     },
 };
+use std::path::PathBuf;
 
 /// The engine for one tree.
 pub struct NativeEngine {
     cache: Cache,
+    spool: PathBuf,
     tools: Tools,
     packages: packages::Builder,
 }
@@ -42,7 +47,7 @@ impl NativeEngine {
     pub fn new(ctx: &Ctx, tree: &Checkout) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
-        Ok(Self { cache, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
+        Ok(Self { cache, spool: ctx.dist().spool(), tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
     }
 
     /// The image of a package that an earlier node has built.
@@ -139,6 +144,10 @@ impl Engine for NativeEngine {
 
     fn make_sbom<'e>(&'e self, _: &'e MakeSbom) -> Result<Making<'e>> {
         refuse("syft runs in a container\nhint: cargo xtask --engine linuxkit sbom")
+    }
+
+    fn pack_eve<'e>(&'e self, step: &'e PackEve) -> Result<Making<'e>> {
+        Ok(Making::by(|_| eve::pack_eve(self.image(&step.program)?, step, &self.spool)))
     }
 
     fn build_eve<'e>(&'e self, _: &'e BuildEve) -> Result<Making<'e>> {

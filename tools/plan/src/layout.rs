@@ -100,6 +100,8 @@ pub struct Layout(PathBuf);
 
 impl Layout {
     paths! {
+        /// The archive of the image that contains all artifacts.
+        eve_image = "eve.tar";
         /// The link to the live disk that was built last.
         live_link = "live.img";
         /// `installer.iso`.

@@ -46,6 +46,8 @@ pub struct Profile {
     pub firmware: FirmwareTable,
     /// The image that contains all artifacts, if the tree has one.
     pub eve: Option<EveTable>,
+    /// The image that contains all artifacts and a program of this workspace that makes more of them, if the tree has one.
+    pub bundle: Option<BundleTable>,
     /// The path of the bill of materials in rootfs.tar; if unset, syft makes it.
     pub sbom: Option<String>,
     /// Pinned tools that are built from source; replaced by `build-tools/tools.toml` of the tree, if it exists.
@@ -265,6 +267,16 @@ pub struct EveTable {
     pub tag: Option<String>,
     /// Files of that folder to copy beside the artifacts.
     pub copies: Vec<String>,
+}
+
+/// `[bundle]`: the image that contains all artifacts and the program that makes others of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleTable {
+    /// The package with the program, one of `tool_images`.
+    pub package: String,
+    /// The image's name without a tag.
+    pub image: String,
 }
 
 /// A knob's value as a profile may write it.

@@ -24,7 +24,7 @@ impl Facts for Fake {
 
     fn package(&self, name: &str) -> Result<PackageFacts> {
         let bases = match name {
-            "debian" => vec![],
+            "debian" | "eve" => vec![],
             "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
             "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
             "ring" => vec![("ring".to_owned(), false)],
@@ -138,6 +138,7 @@ fn golden_plans_of_the_other_targets() {
         ("rootfstar", Goal::RootfsTar),
         ("config", Goal::Config),
         ("sbom", Goal::Sbom),
+        ("eve", Goal::Eve),
         ("live-raw", Goal::Live(ImageFormat::Raw)),
         ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
     ];

@@ -9,6 +9,7 @@ mod conformance;
 pub mod containers;
 mod debian;
 mod doctor;
+mod eve_image;
 mod explain;
 pub mod images;
 mod info;

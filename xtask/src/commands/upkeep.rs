@@ -1,10 +1,11 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
-use super::{Run, Verb, bench, bump, clean, conformance, debian, doctor, explain, info, inspect, show_tag, simple, test, verb};
+use super::{Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, info, inspect, show_tag, simple, test, verb};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
     verb("inspect", "show the content of a disk or file system image", &Run(inspect::run)),
+    verb("eve-image", "make an artifact from the image lfedge/eve without docker", &Run(eve_image::run)),
     simple("version", "print the version that a build would have now", info::print_version),
     simple("currentversion", "print the version that dist/<arch>/current points to", info::print_current_version),
     simple("current", "point dist/<arch>/current at this version", info::link_current),

@@ -1,6 +1,8 @@
 //! What the tests of the whole program share: the program itself in a chosen environment, and copies of the tree.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs)]
 
+pub mod daemon;
+
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},

@@ -8,8 +8,8 @@ const FLOORS: &[&[&str]] = &[
     &["common", "filetree", "gitindex", "ymlpatch", "skips"],
     &["knobs", "diskimage", "oci"],
     // Nothing up to here starts a process: `child` is above.
-    &["plan", "pkgbuild", "compose", "eve-tools"],
-    &["child", "sbom"],
+    &["plan", "pkgbuild", "compose", "eve-image"],
+    &["child", "sbom", "eve-tools"],
     &["sandbox", "vm", "checkout", "executor"],
     &["native"],
     &["linuxkit", "helpers"],
@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that know formats, not this program: they depend on each other alone and can be used without it.
-const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-tools", "sbom"];
+const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "sbom"];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.
 const FOR_TESTS: &[&str] = &["skips"];

@@ -1,9 +1,10 @@
 //! `eve`: the image that contains all artifacts and can make installers and disks on any machine.
 
-use super::{Describe, Short};
+use super::{Describe, PackEve, Short};
 use crate::{
-    Composed, DiskKind, Need, NodeId, PackageWork,
+    Composed, DiskKind, ImageRef, Need, NodeId, PackageWork,
     planner::{Planner, input, need},
+    profile::BundleTable,
 };
 use anyhow::Result;
 use common::{Arch, error::usage};
@@ -46,9 +47,13 @@ const DEFAULT_HV: &str = "kvm";
 impl Planner<'_> {
     pub(crate) fn eve(&mut self) -> Result<Vec<NodeId>> {
         let profile = self.facts.profile();
+        if let Some(bundle) = profile.bundle.clone() {
+            let made = self.packed_eve(&bundle)?;
+            return Ok(vec![self.current(&made), made]);
+        }
         let Some(eve) = profile.eve.clone() else {
             return Err(usage(format!(
-                "{} has no image that contains all artifacts: its profile has no [eve]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit eve",
+                "{} has no image that contains all artifacts: its profile has neither [eve] nor [bundle]\nhint: lf-edge/eve has one: cargo xtask --root DIR --engine linuxkit eve",
                 profile.tree.name
             )));
         };
@@ -66,6 +71,35 @@ impl Planner<'_> {
         let (arch, force) = (self.knobs.image.arch, self.knobs.packages.force);
         let id = self.add(NodeId::Eve, inputs, needs, [], BuildEve { context, copies, dockerfile, work, calls, arch, force });
         Ok(vec![self.current(&id), id])
+    }
+
+    /// The image of a tree whose program makes artifacts.
+    fn packed_eve(&mut self, bundle: &BundleTable) -> Result<NodeId> {
+        let mut needs = vec![need(&self.package(&bundle.package, self.knobs.host_arch, &mut Vec::new())?, "its program")];
+        let mut ids = vec![self.version(), self.rootfs_img()?, self.config_img()?, self.sbom()?, self.firmware()?];
+        ids.extend(self.parts(&["kernel", "initrd.img"])?);
+        needs.extend(ids.iter().map(|id| need(id, "it goes into the image")));
+        let names = ["eve_version", "rootfs.img", "config.img", "kernel", "initrd.img"];
+        let mut parts: Vec<_> = names.iter().map(|name| ((*name).to_owned(), self.layout.part(name))).collect();
+        parts.push(("rootfs.spdx.json".to_owned(), self.sbom_path()));
+        let firmware = self.facts.profile().firmware_files(self.knobs.image.arch);
+        parts.extend(firmware.iter().map(|name| (format!("firmware/{name}"), self.layout.firmware().join(name))));
+        let live = self.facts.profile().live.clone();
+        let manifest = serde_json::json!({
+            "epoch": self.facts.epoch(),
+            "live": {
+                "partitions": self.partitions(DiskKind::Live, live.parts),
+                "mebibytes": live.mebibytes,
+                "grown": self.knobs.image.media_size,
+            },
+        });
+        let manifest = format!("{manifest:#}\n");
+        let reference = format!("{}:{}", bundle.image, self.full_version());
+        let program = ImageRef { reference: self.facts.package(&bundle.package)?.plain, arch: self.knobs.host_arch };
+        let inputs = vec![input("name", &reference), input("program", &program), input("disks", &manifest), self.time()];
+        let (epoch, out) = (self.facts.epoch(), self.layout.eve_image());
+        let outputs = [out.clone()];
+        Ok(self.add(NodeId::Eve, inputs, needs, outputs, PackEve { program, reference, parts, manifest, epoch, out }))
     }
 
     /// The needs of the image: all artifacts.

@@ -94,8 +94,7 @@ impl Planner<'_> {
         let tool = if kind == DiskKind::Verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
         let tool = self.tool(tool, &mut needs)?;
         let out = self.layout.disk(kind);
-        let asked = self.knobs.image.live_parts.as_deref().filter(|_| kind == DiskKind::Live);
-        let words = asked.map_or(spec.parts, |words| words.split_whitespace().map(str::to_owned).collect());
+        let words = self.partitions(kind, spec.parts);
         let mut inputs =
             vec![input("partitions", words.join(" ")), input("mebibytes", spec.mebibytes), input("grows", spec.grows), self.time()];
         inputs.extend(tool_input(tool.as_ref()));
@@ -116,6 +115,12 @@ impl Planner<'_> {
             tool,
         };
         Ok(self.add(NodeId::Disk(kind), inputs, needs, outputs, step))
+    }
+
+    /// The partitions of a disk: those of LIVE_PARTS if it is live and they are given, else the `usual` ones.
+    pub(super) fn partitions(&self, kind: DiskKind, usual: Vec<String>) -> Vec<String> {
+        let asked = self.knobs.image.live_parts.as_deref().filter(|_| kind == DiskKind::Live);
+        asked.map_or(usual, |words| words.split_whitespace().map(str::to_owned).collect())
     }
 
     /// The disk's section in the profile.

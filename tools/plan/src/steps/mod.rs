@@ -15,6 +15,7 @@ mod make_net;
 mod make_persist;
 mod make_sbom;
 mod make_stick;
+mod pack_eve;
 mod pack_rootfs;
 mod resolve_yml;
 mod take_out;
@@ -44,6 +45,7 @@ macro_rules! for_each_step {
             make_persist MakePersist,
             make_sbom MakeSbom,
             make_stick MakeStick,
+            pack_eve PackEve,
             pack_rootfs PackRootfs,
             resolve_yml ResolveYml,
             take_out TakeOut,

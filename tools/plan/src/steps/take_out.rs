@@ -26,12 +26,17 @@ impl Describe for TakeOut {
 }
 
 impl Planner<'_> {
+    /// The place of the bill of materials: SBOM, else `rootfs.spdx.json`.
+    pub(super) fn sbom_path(&self) -> PathBuf {
+        let named = self.knobs.image.sbom.as_ref();
+        named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path))
+    }
+
     /// `rootfs.spdx.json`.
     pub(crate) fn sbom(&mut self) -> Result<NodeId> {
         let made = self.tar(Composed::Rootfs)?;
         let tar = self.tar_path(Composed::Rootfs);
-        let named = self.knobs.image.sbom.as_ref();
-        let out = named.map_or_else(|| self.layout.sbom(&self.platform_suffix()), |path| self.facts.root().join(path));
+        let out = self.sbom_path();
         let (inputs, reason, step) = match self.facts.profile().sbom.clone() {
             Some(entry) => (vec![input("entry", &entry)], "it lies in there", Step::from(TakeOut { tar, entry, out: out.clone() })),
             None if !self.can.tools_run_in_containers => {
