@@ -317,6 +317,9 @@ fn all_sources_of_an_image_are_one_archive() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tree");
     small_tree(&root);
+    // A tree without an archive of Debian packages: its packages are Alpine's.
+    let profile = std::fs::read_to_string(root.join("xtask.toml")).unwrap();
+    std::fs::write(root.join("xtask.toml"), profile.replace("archive = \"debian\"\n", "")).unwrap();
     let address = serve(vec![("linux.tar", b"kernel".to_vec())]);
     std::fs::write(root.join("pkg/kernel/Dockerfile"), format!("FROM scratch\nADD {address}/linux.tar /k\n")).unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -350,6 +353,59 @@ fn all_sources_of_an_image_are_one_archive() {
     assert_eq!(collect(&[&path("rootfs.tar"), "/", &path("none.tar.gz")]).fails().0, 2);
     let (code, err) = xtask(&root).args(["collected_sources"]).fails();
     assert!(code == 2 && err.contains("has no pin of go-sources-and-licenses"), "{code} {err}");
+}
+
+#[test]
+fn the_sources_of_debian_packages_are_collected_by_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let root = folder.path().join("tree");
+    small_tree(&root);
+    let address = serve(vec![
+        ("pool/main/g/glibc/glibc_2.dsc", b"glibc dsc".to_vec()),
+        ("pool/main/t/tools/tools_3.dsc", b"tools dsc".to_vec()),
+        ("pool/main/t/tools/tools_3.tar.xz", b"garbled".to_vec()),
+    ]);
+    std::fs::create_dir_all(root.join("sources")).unwrap();
+    let digest = |text: &str| {
+        std::fs::write(folder.path().join("text"), text).unwrap();
+        tool("sha256sum", &[&path("text")])[..64].to_owned()
+    };
+    let line = |name: &str, version: &str, text: &str, file: &str| {
+        format!("{name} {version} {} {} main pool/main/{}/{name}/{file}\n", digest(text), text.len(), &name[..1])
+    };
+    let glibc = line("glibc", "2", "glibc dsc", "glibc_2.dsc");
+    let tools = line("tools", "1:3", "tools dsc", "tools_3.dsc");
+    let lock = |text: &str| std::fs::write(root.join("sources/bookworm.lock"), text).unwrap();
+    let records = folder.path().join("rootfs/containers/a/lower/var/lib/dpkg/status.d");
+    std::fs::create_dir_all(&records).unwrap();
+    let record = "Package: tool\nSource: tools (1:3)\nVersion: 1:3+b1\nArchitecture: amd64\nBuilt-Using: glibc (= 2)\n";
+    std::fs::write(records.join("tool"), record).unwrap();
+    tool("tar", &["-cf", &path("rootfs.tar"), "-C", &path("rootfs"), "."]);
+    let out = path("out.tar.gz");
+    let collect = |more: &[&str]| {
+        let cache = folder.path().join("cache");
+        let words = ["collect-sources", &path("rootfs.tar"), root.to_str().unwrap()];
+        xtask(&root).env("XDG_CACHE_HOME", cache).env("DEBIAN_MIRROR", &address).args(words).args(more)
+    };
+    lock(&glibc);
+    let (_, err) = collect(&[&out]).fails();
+    assert!(err.contains("tools 1:3 (of tool)\nhint: cargo xtask pins --sources"), "{err}");
+    lock(&(glibc.clone() + &tools + &line("tools", "1:3", "gone", "tools_3.orig.tar.xz")));
+    let (_, err) = collect(&[&out]).fails();
+    assert!(err.contains("no mirror has 1 of 3 pinned files of sources: tools_3.orig.tar.xz"), "{err}");
+    lock(&(glibc.clone() + &tools + &line("tools", "1:3", "correct", "tools_3.tar.xz")));
+    let (_, err) = collect(&[&out]).fails();
+    assert!(err.contains("has the SHA-256") && !Path::new(&out).exists(), "{err}");
+    lock(&(glibc + &tools));
+    collect(&[&out]).ok();
+    let list = tool("tar", &["-tzf", &out]);
+    assert_eq!(list, "collected_sources_manifest.csv\nglibc_2/\nglibc_2/glibc_2.dsc\ntools_1%3a3/\ntools_1%3a3/tools_3.dsc\n");
+    let manifest = tool("tar", &["-xzOf", &out, "collected_sources_manifest.csv"]);
+    assert!(manifest.ends_with(&format!("tools,1:3,tools_1%3a3/tools_3.dsc,sha256:{}\n", digest("tools dsc"))), "{manifest}");
+    // What was downloaded serves without a network, and gives the same bytes on standard output.
+    let again = collect(&["--offline"]).output();
+    assert!(again.status.success() && again.stdout == std::fs::read(&out).unwrap());
 }
 
 #[test]

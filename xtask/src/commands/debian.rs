@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
+use helpers::sources::debian;
 use native::mirrors::Origins;
-use pkgbuild::debian::{Prefer, Store, update_locks};
+use pkgbuild::debian::{Prefer, Store, update_locks, update_sources};
 
 /// The pins to renew.
 #[derive(clap::Args)]
@@ -18,15 +19,21 @@ pub struct Pins {
     /// also take security updates, which mirrors delete sooner
     #[arg(long)]
     security: bool,
+    /// only the pins of the sources, of the present locks
+    #[arg(long)]
+    sources: bool,
 }
 
 /// `pins`.
-pub fn run(ctx: &Ctx, Pins { release, arch, security }: Pins) -> Result<()> {
+pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result<()> {
     let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
     let arches = if arch.is_empty() { vec!["amd64", "arm64"] } else { arch.iter().map(String::as_str).collect() };
     let prefer = if security { Prefer::Latest } else { Prefer::Stable };
     if ctx.globals.dry_run {
-        println!("renew the locks of pkg/{archive} for {} from Debian's {release}", arches.join(", "));
+        if !sources {
+            println!("renew the locks of pkg/{archive} for {} from Debian's {release}", arches.join(", "));
+        }
+        println!("renew {}", debian::sources_lock(&ctx.root, &release).display());
         return Ok(());
     }
     if ctx.globals.offline {
@@ -34,13 +41,20 @@ pub fn run(ctx: &Ctx, Pins { release, arch, security }: Pins) -> Result<()> {
     }
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
-    for updated in update_locks(&ctx.profile.packages.folder.join(archive), &release, &arches, prefer, &store, &origins.mirrors()?)? {
+    let (folder, mirrors) = (ctx.profile.packages.folder.join(archive), origins.mirrors()?);
+    let updated = if sources { vec![] } else { update_locks(&folder, &release, &arches, prefer, &store, &mirrors)? };
+    for updated in updated {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
         println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
         for change in &updated.changes {
             println!("  {change}");
         }
     }
-    println!("then: commit, and `cargo xtask bump {archive}`");
+    let lock = debian::sources_lock(&ctx.root, &release);
+    let (packages, bytes) = update_sources(&folder, &release, &lock, &store, &mirrors)?;
+    println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
+    if !sources {
+        println!("then: commit, and `cargo xtask bump {archive}`");
+    }
     Ok(())
 }

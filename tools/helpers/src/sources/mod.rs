@@ -4,6 +4,7 @@
 pub mod alpine;
 mod apkbuild;
 pub mod collect;
+pub mod debian;
 mod download;
 pub mod go_modules;
 pub mod go_pseudo_version;

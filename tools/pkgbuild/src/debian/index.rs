@@ -1,6 +1,10 @@
 //! A mirror's package index (`dists/SUITE/main/binary-ARCH/Packages.xz`), reduced to the fields that pins need.
 
-use super::{Suite, control::stanzas, version};
+use super::{
+    Suite,
+    control::{Stanza, stanzas},
+    version,
+};
 use anyhow::{Context as _, Result, bail};
 use std::{collections::BTreeMap, io::Read};
 
@@ -17,6 +21,10 @@ pub struct Package {
     pub depends: String,
     /// `Provides`.
     pub provides: String,
+    /// `Source`.
+    pub source: Option<String>,
+    /// `Built-Using`.
+    pub built_using: Option<String>,
     /// Path below the mirror's root.
     pub path: String,
     /// Size of the .deb in bytes.
@@ -36,26 +44,9 @@ pub struct Index {
 
 impl Index {
     /// Reads an index incrementally; `file` is its name in messages.
-    pub fn read(suite: Suite, mut text: impl Read, file: &str) -> Result<Self> {
+    pub fn read(suite: Suite, text: impl Read, file: &str) -> Result<Self> {
         let mut index = Self { suite, packages: BTreeMap::new() };
-        let mut pending: Vec<u8> = Vec::new();
-        let mut more = true;
-        while more {
-            let length = pending.len();
-            more = text.by_ref().take(1 << 20).read_to_end(&mut pending).with_context(|| format!("cannot read {file}"))? > 0;
-            // Parses complete stanzas only. The search for their end starts at the last byte of the previous piece.
-            let end = if more {
-                let from = length.saturating_sub(1);
-                pending[from..].windows(2).rposition(|two| two == b"\n\n").map_or(0, |at| from + at + 2)
-            } else {
-                pending.len()
-            };
-            let whole = std::str::from_utf8(&pending[..end]).with_context(|| format!("{file} is not UTF-8"))?;
-            for stanza in stanzas(whole, file) {
-                index.add(&stanza?).with_context(|| format!("cannot use {file}"))?;
-            }
-            pending.drain(..end);
-        }
+        read_stanzas(text, file, &mut |stanza| index.add(stanza))?;
         Ok(index)
     }
 
@@ -64,7 +55,7 @@ impl Index {
         Self::read(suite, liblzma::read::XzDecoder::new(file), name)
     }
 
-    fn add(&mut self, stanza: &super::control::Stanza<'_>) -> Result<()> {
+    fn add(&mut self, stanza: &Stanza<'_>) -> Result<()> {
         let name = stanza.need("Package")?;
         let version = stanza.need("Version")?;
         if self.packages.get(name).is_some_and(|known| version::compare(&known.version, version).is_ge()) {
@@ -79,6 +70,8 @@ impl Index {
             arch: stanza.need("Architecture")?.to_owned(),
             depends: depends.join(", "),
             provides: stanza.get("Provides").unwrap_or_default().to_owned(),
+            source: stanza.get("Source").map(str::to_owned),
+            built_using: stanza.get("Built-Using").map(str::to_owned),
             path: stanza.need("Filename")?.trim_start_matches("./").to_owned(),
             size,
             sha256: stanza.need("SHA256")?.to_ascii_lowercase(),
@@ -88,15 +81,43 @@ impl Index {
     }
 }
 
+/// Calls `each` for the stanzas of an index, which is read in pieces; `file` is its name in messages.
+pub fn read_stanzas(mut text: impl Read, file: &str, each: &mut dyn FnMut(&Stanza<'_>) -> Result<()>) -> Result<()> {
+    let mut pending: Vec<u8> = Vec::new();
+    let mut more = true;
+    while more {
+        let length = pending.len();
+        more = text.by_ref().take(1 << 20).read_to_end(&mut pending).with_context(|| format!("cannot read {file}"))? > 0;
+        // Parses complete stanzas only. The search for their end starts at the last byte of the previous piece.
+        let end = if more {
+            let from = length.saturating_sub(1);
+            pending[from..].windows(2).rposition(|two| two == b"\n\n").map_or(0, |at| from + at + 2)
+        } else {
+            pending.len()
+        };
+        let whole = std::str::from_utf8(&pending[..end]).with_context(|| format!("{file} is not UTF-8"))?;
+        for stanza in stanzas(whole, file) {
+            each(&stanza?).with_context(|| format!("cannot use {file}"))?;
+        }
+        pending.drain(..end);
+    }
+    Ok(())
+}
+
 /// Path of the index of `suite` below a mirror's root.
 #[must_use]
 pub fn index_path(suite: Suite, release: &str, arch: &str) -> String {
+    format!("{}/main/binary-{arch}/Packages.xz", dist(suite, release))
+}
+
+/// The folder of `suite` below a mirror's root.
+pub fn dist(suite: Suite, release: &str) -> String {
     let ending = match suite {
         Suite::Main => "",
         Suite::Updates => "-updates",
         Suite::Security => "-security",
     };
-    format!("dists/{release}{ending}/main/binary-{arch}/Packages.xz")
+    format!("dists/{release}{ending}")
 }
 
 #[cfg(test)]

@@ -87,8 +87,16 @@ impl Pin {
         Ok(pin)
     }
 
+    /// The architecture of source packages.
+    pub(super) const SOURCE: &str = "source";
+
     /// Checks digest and path, which may come from a mirror, before they are used as file names.
     pub(super) fn check(&self) -> Result<()> {
+        self.check_file(".deb")
+    }
+
+    /// The same for a file whose name ends in `ending`.
+    pub(super) fn check_file(&self, ending: &str) -> Result<()> {
         if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             bail!("the digest of `{}`, `{}`, is not a SHA-256 in hex", self.name, self.sha256);
         }
@@ -96,8 +104,8 @@ impl Pin {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_' | b'~' | b'%' | b':');
             !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain)
         };
-        if !self.path.starts_with("pool/") || !self.path.ends_with(".deb") || !self.path.split('/').all(fine) {
-            bail!("the path of `{}`, `{}`, does not have the form `pool/….deb`", self.name, self.path);
+        if !self.path.starts_with("pool/") || !self.path.ends_with(ending) || !self.path.split('/').all(fine) {
+            bail!("the path of `{}`, `{}`, does not have the form `pool/…{ending}`", self.name, self.path);
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! The store: a folder of downloaded .deb files named by digest, and the downloads into it.
 
 use super::{
-    Index, Lock, Mirrors, Pin, Suite,
+    Index, Lock, Mirrors, Pin, SourcePin, Suite,
     control::stanzas,
     download::{Job, Outcome, download, is_there},
     http::{Client, without_login},
-    index::index_path,
+    index::{dist, index_path},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -85,7 +85,11 @@ impl Store {
     /// Path of the file of `pin`, if it is in the store.
     #[must_use]
     pub fn find(&self, pin: &Pin) -> Option<PathBuf> {
-        Some(self.path(&pin.sha256, "deb")).filter(|path| is_there(path, pin.size))
+        Some(self.path_of(pin)).filter(|path| is_there(path, pin.size))
+    }
+
+    fn path_of(&self, pin: &Pin) -> PathBuf {
+        self.path(&pin.sha256, if pin.arch == Pin::SOURCE { "source" } else { "deb" })
     }
 
     fn path(&self, sha256: &str, ending: &str) -> PathBuf {
@@ -117,7 +121,38 @@ impl Store {
         if !gone.is_empty() {
             bail!(explain_gone(&gone, lock.pins.len(), release, arch));
         }
-        Ok(Fetched { files: lock.pins.values().map(|pin| (pin.clone(), self.path(&pin.sha256, "deb"))).collect() })
+        Ok(Fetched { files: lock.pins.values().map(|pin| (pin.clone(), self.path_of(pin))).collect() })
+    }
+
+    /// The same for the files of source packages; returns their paths in the order of `pins`.
+    pub fn fetch_sources(
+        &self,
+        pins: &[SourcePin],
+        mirrors: &Mirrors,
+        policy: Policy,
+        progress: &(dyn Fn(&Progress) + Sync),
+    ) -> Result<Vec<PathBuf>> {
+        let pins: Vec<Pin> = pins.iter().map(SourcePin::pin).collect();
+        let missing: Vec<&Pin> = pins.iter().filter(|pin| self.find(pin).is_none()).collect();
+        let names = |pins: &[&Pin]| pins.iter().map(|pin| pin.file_name()).collect::<Vec<_>>().join(", ");
+        if policy.offline && !missing.is_empty() {
+            bail!(
+                "{} of {} files of sources are not in the store, and --offline forbids downloads: {}\nhint: run once without --offline",
+                missing.len(),
+                pins.len(),
+                names(&missing)
+            );
+        }
+        let gone = self.download_all(&missing, mirrors, progress)?;
+        if !gone.is_empty() {
+            bail!(
+                "no mirror has {} of {} pinned files of sources: {}\nhint: name a mirror that keeps old versions: DEBIAN_MIRROR=http://…\nhint: or renew the pins: cargo xtask pins",
+                gone.len(),
+                pins.len(),
+                names(&gone)
+            );
+        }
+        Ok(pins.iter().map(|pin| self.path_of(pin)).collect())
     }
 
     /// Downloads the files of some pins; returns the pins that no mirror has. Starts no further download after an error.
@@ -174,7 +209,7 @@ impl Store {
         // Paths in the pool need no escaping: `+` and `~` are allowed in URLs.
         let urls = mirrors.roots(pin.suite)?.iter().map(|root| format!("{root}/{}", pin.path)).collect();
         let label = format!("`{}` {}", pin.name, pin.version);
-        let job = Job { urls, label: &label, sha256: &pin.sha256, size: pin.size, path: self.path(&pin.sha256, "deb") };
+        let job = Job { urls, label: &label, sha256: &pin.sha256, size: pin.size, path: self.path_of(pin) };
         download(&self.client, &job, &self.waits, arrived)
     }
 
@@ -192,6 +227,20 @@ impl Store {
             }
         }
         Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no mirror"))).with_context(|| format!("cannot fetch {path}"))
+    }
+
+    /// Fetches the index of the sources of a suite, checked in the same way; returns its path.
+    pub(super) fn fetch_sources_index(&self, suite: Suite, release: &str, mirrors: &Mirrors) -> Result<PathBuf> {
+        let dist = dist(suite, release);
+        let mut last = None;
+        for root in mirrors.roots(suite)? {
+            match self.fetch_index_from(&format!("{root}/{dist}"), "main/source/Sources.xz") {
+                Ok(path) => return Ok(path),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no mirror")))
+            .with_context(|| format!("cannot fetch the sources' index of {dist}"))
     }
 
     fn fetch_index_from(&self, dist: &str, name: &str) -> Result<PathBuf> {

@@ -56,7 +56,7 @@ pub fn update_locks(
     Ok(made.into_iter().map(|(updated, _)| updated).collect())
 }
 
-fn write_whole(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let mut file = tempfile::Builder::new();
     let mut file =
         file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).tempfile_in(path.parent().context("a file has a folder")?)?;

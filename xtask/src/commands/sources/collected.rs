@@ -6,7 +6,7 @@ use checkout::context::Ctx;
 use common::{display::short, error::usage};
 use helpers::{
     build_tools::ToolSettings,
-    sources::{collect, go_modules, manifests},
+    sources::{collect, debian, go_modules, manifests},
 };
 use plan::{Composed, Goal, NodeId};
 use std::path::{Path, PathBuf};
@@ -33,11 +33,23 @@ pub fn collect_sources(ctx: &Ctx, CollectSources { rootfs, eve, out }: CollectSo
             ctx.root.display()
         )));
     }
-    collect::collect_sources(ctx, &rootfs, output_path(&out.unwrap_or_else(|| PathBuf::from("-")))?.as_deref())
+    let out = output_path(&out.unwrap_or_else(|| PathBuf::from("-")))?;
+    if archive_of_debian(ctx).is_some() && !ctx.globals.dry_run {
+        return debian::collect_debian(ctx, &rootfs, out.as_deref());
+    }
+    collect::collect_sources(ctx, &rootfs, out.as_deref())
+}
+
+/// The package with Debian's packages, of a tree that is made of them.
+fn archive_of_debian(ctx: &Ctx) -> Option<&str> {
+    ctx.profile.packages.archive.as_deref().filter(|_| !ctx.capabilities().packages_are_published)
 }
 
 /// `collected_sources`: builds the tar of the root file system, then collects the sources unless their archive is newer than the tar.
 pub fn build_and_collect(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> Result<()> {
+    if let Some(archive) = archive_of_debian(ctx) {
+        return build_and_collect_debian(ctx, archive);
+    }
     let settings = &ToolSettings { tools: &tools, go: &go };
     go_modules::check(ctx, settings)?;
     build::build(ctx, &Goal::RootfsTar)?;
@@ -55,6 +67,23 @@ pub fn build_and_collect(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> R
     }
     go_modules::ensure(ctx, settings)?;
     collect::collect_sources(ctx, rootfs, Some(&out))?;
+    println!("made: {}", short(&out, &ctx.root));
+    Ok(())
+}
+
+/// `collected_sources` of a tree whose packages are made of Debian's.
+fn build_and_collect_debian(ctx: &Ctx, archive: &str) -> Result<()> {
+    build::build(ctx, &Goal::RootfsTar)?;
+    let tree = ctx.tree()?;
+    let out = ctx.layout(&tree).collected_sources();
+    if ctx.globals.dry_run {
+        println!("fetch the sources of the packages of pkg/{archive} in it, and pack them: {}", short(&out, &ctx.root));
+        return Ok(());
+    }
+    let plan = build::plan(ctx, &tree, &Goal::RootfsTar)?;
+    let tar = plan.node(&NodeId::Tar(Composed::Rootfs)).and_then(|node| node.outputs.first());
+    let rootfs = tar.context("the plan of the root file system makes no tar")?;
+    debian::collect_debian(ctx, rootfs, Some(&out))?;
     println!("made: {}", short(&out, &ctx.root));
     Ok(())
 }

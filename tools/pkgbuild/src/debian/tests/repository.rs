@@ -25,3 +25,26 @@ fn the_locks_hold_what_the_lists_want() {
         assert_eq!(lock.to_text(&header), text(&name), "{arch}.lock {stale}");
     }
 }
+
+#[test]
+fn the_sources_of_all_pins_are_pinned() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for release in std::fs::read_dir(root.join("sources")).unwrap() {
+        let path = release.unwrap().path();
+        let mut sources = SourceLock::default();
+        sources.add(&std::fs::read_to_string(&path).unwrap(), &path.display().to_string()).unwrap();
+        let names: std::collections::BTreeSet<&str> = sources.packages.keys().map(|(name, _)| name.as_str()).collect();
+        let locks = root.join("pkg/debian/mirrors").join(path.file_stem().unwrap());
+        for lock in std::fs::read_dir(locks).unwrap().map(|entry| entry.unwrap().path()) {
+            if lock.extension().is_none_or(|extension| extension != "lock") {
+                continue;
+            }
+            // The folder of a package in the pool has the name of its source.
+            for pin in Lock::parse(&std::fs::read_to_string(&lock).unwrap(), "lock").unwrap().pins.values() {
+                let source = pin.path.split('/').rev().nth(1).unwrap();
+                assert!(names.contains(source), "{} is stale, it has no {source}: run `cargo xtask pins --sources`", path.display());
+            }
+        }
+        assert!(names.len() > 50, "{}", names.len());
+    }
+}
