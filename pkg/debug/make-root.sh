@@ -13,5 +13,7 @@ cd /out
     esac
     [ -e "$applet" ] || [ -L "$applet" ] || /bin/busybox ln -s /bin/busybox "$applet"
 done
+# Where the image has Xen, the root file system has xl.
+/bin/busybox ln -s /hostfs/usr/sbin/xl usr/sbin/xl
 /bin/busybox chmod 0700 root root/.ssh
 /bin/busybox find . -exec /bin/busybox touch -h -d "@$SOURCE_DATE_EPOCH" {} +

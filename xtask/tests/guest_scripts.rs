@@ -4,7 +4,7 @@
 mod common;
 
 use common::{repository, tool, wants};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 #[test]
 fn scripts_of_the_guest_pass_shellcheck() {
@@ -37,6 +37,12 @@ fn hypervisor(files: &[(&str, &str)], loads: &str) -> String {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
+    if loads == "cpuid" {
+        // 16 bytes for each leaf: eax, and the name in the others.
+        let path = root.join("dev/cpu/0/cpuid");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().write_all_at(b"\x10\0\0@ACRNACRNACRN", 0x4000_0000).unwrap();
+    }
     let tools = folder.path().join("bin");
     std::fs::create_dir_all(&tools).unwrap();
     let scripts = [
@@ -60,6 +66,7 @@ fn the_guest_finds_its_hypervisor_out() {
     let (intel, amd, plain) = ("flags\t\t: fpu vmx sse\nflags\t\t: fpu vmx sse\n", "flags\t\t: fpu svm\n", "flags\t\t: fpu\n");
     let arm = "Features\t: fp asimd\n";
     let (cpu, kvm) = ("proc/cpuinfo", ("dev/kvm", ""));
+    let (for_xen, for_acrn, acrn) = (("etc/eve-hv-type", "xen\n"), ("etc/eve-hv-type", "acrn\n"), ("boot/acrn.bin", ""));
     let (xen, control) = (("sys/hypervisor/type", "xen\n"), "proc/xen/capabilities");
     for (files, loads, expected) in [
         (vec![(cpu, intel), kvm], "kvm_intel", "kvm"),
@@ -72,6 +79,10 @@ fn the_guest_finds_its_hypervisor_out() {
         (vec![(cpu, plain), xen, (control, "control_d\n")], "xenfs", "xen"),
         (vec![(cpu, amd), xen, (control, "")], "xenfs", "none: this system is itself a guest of Xen"),
         (vec![(cpu, amd), xen], "xenfs", "none: this system is itself a guest of Xen"),
+        (vec![(cpu, amd), kvm, for_xen], "kvm_amd", "none: the image is for xen, and the machine was started without it"),
+        (vec![(cpu, amd), kvm, for_acrn], "kvm_amd", "none: the image is for acrn and was built without it (ACRN_BIN)"),
+        (vec![(cpu, amd), kvm, for_acrn, acrn], "kvm_amd", "none: the image is for acrn, and the machine was started without it"),
+        (vec![(cpu, intel), for_acrn, acrn], "cpuid", "acrn"),
     ] {
         assert_eq!(hypervisor(&files, loads).trim_end(), expected, "{files:?}");
     }

@@ -69,6 +69,9 @@ pub struct TreeTable {
     /// The allowed values of HV.
     #[serde(default = "default_hypervisors")]
     pub hypervisors: Vec<String>,
+    /// The architectures of a hypervisor that the tree does not have for all.
+    #[serde(default)]
+    pub hypervisor_arches: BTreeMap<String, Vec<String>>,
     /// Only tags like `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest one is not called `latest`.
     #[serde(default)]
     pub exact_releases: bool,
@@ -206,6 +209,9 @@ pub struct RootfsTable {
     /// Other limits for some hypervisors and platforms; the first that matches is used.
     #[serde(default)]
     pub limits: Vec<Limit>,
+    /// The place of the file ACRN_BIN in the images for a hypervisor.
+    #[serde(default)]
+    pub hypervisor_files: BTreeMap<String, String>,
 }
 
 /// An entry of `limits` in `[rootfs]`.
@@ -342,6 +348,12 @@ impl Profile {
     #[must_use]
     pub fn firmware_files(&self, arch: Arch) -> &[String] {
         self.firmware.only.get(arch.as_str()).unwrap_or(&self.firmware.files)
+    }
+
+    /// The architectures of the hypervisor `hv`, if the tree does not have it for all.
+    #[must_use]
+    pub fn hypervisor_arches(&self, hv: &str) -> Option<&[String]> {
+        self.tree.hypervisor_arches.get(hv).map(Vec::as_slice)
     }
 
     /// The largest size of rootfs.img in bytes, for a hypervisor and a platform.

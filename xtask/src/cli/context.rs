@@ -4,14 +4,18 @@ use super::globals::Options;
 use anyhow::{Context as _, Result};
 use checkout::context::{Ctx, Globals};
 use child::{Tool, Tools, environment::Environment};
-use common::error::{did_you_mean, usage};
+use common::{
+    Arch,
+    error::{did_you_mean, usage},
+};
 use knobs::{Knobs, Source};
 use plan::{EngineKind, Profile};
 use std::path::{Path, PathBuf};
 
-/// Makes the context; fails if the tree does not know HV or PLATFORM.
+/// Makes the context; fails if the tree does not know HV or PLATFORM, or does not have HV for ZARCH.
 pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.source("HV"), &profile)?;
+    check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
     check_platform(&knobs.image.platform, &profile)?;
     let engine = match options.engine.as_ref().unwrap_or(&profile.tree.engine).as_str() {
         "linuxkit" => EngineKind::Linuxkit,
@@ -54,6 +58,19 @@ fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
     let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let name = &profile.tree.name;
     Err(usage(format!("HV={hv} ({source}): {name} takes {}{near}\nhint: --hv {example} or HV={example}", known.join(", "))))
+}
+
+/// Fails if the tree does not have the hypervisor for the architecture.
+fn check_arch(hv: &str, arch: Arch, profile: &Profile) -> Result<()> {
+    match profile.hypervisor_arches(hv) {
+        Some(arches) if arches.iter().all(|known| known != arch.as_str()) => Err(usage(format!(
+            "HV={hv} ZARCH={arch}: {} has {hv} for {} only\nhint: HV=kvm, or --zarch {}",
+            profile.tree.name,
+            arches.join(", "),
+            arches.first().map_or("amd64", String::as_str)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Fails if PLATFORM is not generic in a tree without platforms and boards.
