@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, init, shell};
+use common::{Xtask, init, repository, shell};
 use std::{
     fs,
     path::Path,
@@ -105,6 +105,22 @@ fn another_hypervisor_or_configuration_is_another_build() {
     tree.write("home/other/server", "other.example.org\n");
     let why = tree.xtask().args(["why", "live", "HV=xen", "IMG_FORMAT=raw", "CONF_DIR=home/other"]).ok();
     assert!(why.contains("config.img: due, CONF_DIR was"), "{why}");
+}
+
+#[test]
+fn a_hypervisor_that_the_image_cannot_have_is_refused() {
+    for (words, why) in [
+        (
+            &["live", "HV=xen", "--zarch", "arm64", "-n"][..],
+            "error: HV=xen ZARCH=arm64: eve has xen for amd64 only\nhint: HV=kvm, or --zarch amd64",
+        ),
+        (&["live", "ACRN_BIN=Makefile", "-n"], "error: ACRN_BIN=Makefile: an image of eve for HV=kvm takes no hypervisor from a file"),
+        (&["live", "HV=acrn", "ACRN_BIN=nowhere", "-n"], "error: ACRN_BIN: cannot read `"),
+    ] {
+        let output = Xtask::new(&repository()).args(words).output();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(why), "{words:?}: {error}");
+    }
 }
 
 #[test]

@@ -58,6 +58,9 @@ pub struct ImageKnobs {
     /// kernel file that replaces the one in rootfs.tar, to try it
     #[arg(id = "KERNEL_IMAGE", long = "kernel-image", value_name = "PATH")]
     pub kernel_image: Option<PathBuf>,
+    /// hypervisor for an image of HV=acrn: acrn.bin of a build of ACRN; without it the image starts Linux alone
+    #[arg(id = "ACRN_BIN", long = "acrn-bin", value_name = "PATH")]
+    pub acrn_bin: Option<PathBuf>,
     /// partitions of the live disk, such as `efi conf imga`; the tree's own when unset
     #[arg(id = "LIVE_PART_SPEC", long = "live-part-spec", value_name = "TEXT")]
     pub live_parts: Option<String>,

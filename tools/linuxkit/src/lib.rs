@@ -129,11 +129,11 @@ impl LinuxkitEngine {
     }
 
     fn compose(&self, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
-        let ComposeRootfs { yml, arch, sources, kernel, update, out, .. } = step;
+        let ComposeRootfs { yml, arch, sources, update, out, .. } = step;
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = |path: &Path| images::check_written(path, "linuxkit", |file| filetree::read_tar_file(Arc::new(file)).map(drop));
-        // With a replaced kernel, the old tar differs from what linuxkit wrote, so it cannot be updated.
-        if *update && kernel.is_none() && out.is_file() {
+        // With a kernel or a hypervisor from a file, the old tar differs from what linuxkit wrote, so it cannot be updated.
+        if *update && step.kernel.is_none() && step.hypervisor.is_none() && out.is_file() {
             let pending = Pending::new(out)?;
             self.linuxkit().build(yml, *arch, sources, Some(out), pending.part(), &job.output())?;
             whole(pending.part())?;
@@ -141,7 +141,7 @@ impl LinuxkitEngine {
         }
         self.linuxkit().build(yml, *arch, sources, None, out, &job.output())?;
         whole(out)?;
-        kernel.as_ref().map_or(Ok(()), |kernel| files::replace_kernel(out, kernel))
+        files::put_own(out, step)
     }
 
     /// Makes a compressed qcow2 with the commands of the old Makefile.

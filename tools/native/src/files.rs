@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, bail};
 use common::{artifact::Pending, artifact::link_atomically, artifact::write_atomically};
 use diskimage::recipes::UsbConf;
 use filetree::{Content, Kind, Node, Tree};
-use plan::steps::{CopyFiles, ExportParts, Link, MakePersist, MakeStick, ResolveYml, TakeOut, WriteText};
+use plan::steps::{ComposeRootfs, CopyFiles, ExportParts, Link, MakePersist, MakeStick, ResolveYml, TakeOut, WriteText};
 use std::{
     fs::File,
-    io::{Write as _, copy},
+    io::{Read as _, Write as _, copy},
     os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
@@ -73,17 +73,49 @@ pub fn take_out(step: &TakeOut) -> Result<()> {
     write_content(content, out)
 }
 
-/// Replaces the kernel in the root file system `tar` by the file `kernel`.
-pub fn replace_kernel(tar: &Path, kernel: &Path) -> Result<()> {
+/// Puts the kernel and the hypervisor that come from files into the root file system `tar`.
+pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<()> {
+    let ComposeRootfs { kernel, hypervisor, .. } = step;
+    if kernel.is_none() && hypervisor.is_none() {
+        return Ok(());
+    }
     let mut tree = read_tree(tar)?;
-    let Some(node) = tree.get_mut("boot/kernel") else {
-        bail!("`{}` has no boot/kernel to replace by `{}`", tar.display(), kernel.display());
+    let Some(mut node) = tree.get("boot/kernel").cloned() else {
+        bail!("`{}` has no boot/kernel beside which a kernel or hypervisor belongs", tar.display());
     };
-    node.kind = Kind::File { content: Content::of_path(kernel)?, link: None };
+    let files = kernel.iter().map(|kernel| (kernel, "boot/kernel")).chain(hypervisor.iter().map(|(file, place)| (file, place.as_str())));
+    for (file, place) in files {
+        if place != "boot/kernel" {
+            check_multiboot2(file)?;
+        }
+        // Owner, mode and time are the kernel's.
+        node.kind = Kind::File { content: Content::of_path(file)?, link: None };
+        tree.insert(place, node.clone())?;
+    }
     let pending = Pending::new(tar)?;
     let out = std::io::BufWriter::with_capacity(1 << 20, pending.create()?);
     filetree::write_tar(&tree, out)?.flush().with_context(|| format!("cannot write `{}`", tar.display()))?;
     pending.commit()
+}
+
+/// Fails if GRUB cannot start the file by `multiboot2`: it looks for a header in the first 32 KiB.
+fn check_multiboot2(file: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    let reader = File::open(file).with_context(|| format!("cannot open `{}`", file.display()))?;
+    reader.take(32 << 10).read_to_end(&mut start).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let word = |header: &[u8], at: usize| header[at..at + 4].iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let is_header = |header: &[u8]| {
+        let [magic, architecture, length, check] = [0, 4, 8, 12].map(|at| word(header, at));
+        magic == 0xe852_50d6 && magic.wrapping_add(architecture).wrapping_add(length).wrapping_add(check) == 0
+    };
+    // Headers lie at multiples of 8.
+    if start.windows(16).step_by(8).any(is_header) {
+        return Ok(());
+    }
+    bail!(
+        "`{}` is no hypervisor for GRUB's multiboot2: there is no header in its first 32 KiB\nhint: ACRN's build makes acrn.bin",
+        file.display()
+    )
 }
 
 /// Reads a tar as a tree.
@@ -173,4 +205,39 @@ fn write_folder(folder: &Node, image: &str, out: &Path) -> Result<()> {
 
 fn write_content(content: &Content, path: &Path) -> Result<()> {
     write_file(path, |file| Ok(copy(&mut content.open()?, file).map(drop)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::Arch;
+
+    #[test]
+    fn a_hypervisor_from_a_file_comes_beside_the_kernel_if_grub_can_start_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tar, file) = (folder.path().join("rootfs.tar"), folder.path().join("acrn.bin"));
+        let mut tree = Tree::new();
+        tree.insert("boot", Node::dir(0o755, 7)).unwrap();
+        tree.insert("boot/kernel", Node::file(0o640, 7, Content::from(b"Linux".to_vec()))).unwrap();
+        filetree::write_tar(&tree, File::create(&tar).unwrap()).unwrap();
+        let step = ComposeRootfs {
+            yml: PathBuf::new(),
+            images: vec![],
+            arch: Arch::Amd64,
+            sources: PathBuf::new(),
+            kernel: None,
+            hypervisor: Some((file.clone(), "boot/acrn.bin".to_owned())),
+            update: false,
+            out: tar.clone(),
+        };
+        let header = [0xe852_50d6_u32, 0, 24, 0_u32.wrapping_sub(0xe852_50d6 + 24), 0, 8].map(u32::to_le_bytes).concat();
+        for (start, works) in [(0, true), (24, true), (4, false), (32 << 10, false)] {
+            std::fs::write(&file, [vec![0; start], header.clone()].concat()).unwrap();
+            assert_eq!(put_own(&tar, &step).is_ok(), works, "a header at {start}");
+        }
+        let node = read_tree(&tar).unwrap().get("boot/acrn.bin").cloned().unwrap();
+        let Kind::File { content, .. } = &node.kind else { panic!("a file") };
+        assert_eq!((content.len(), node.meta.mode, node.meta.mtime), (48, 0o640, 7));
+    }
 }

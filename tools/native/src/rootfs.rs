@@ -26,7 +26,7 @@ impl Images for CachedImages<'_> {
 }
 
 pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
-    let ComposeRootfs { yml, arch, sources, kernel, out, .. } = step;
+    let ComposeRootfs { yml, arch, sources, out, .. } = step;
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
     let pending = Pending::new(out)?;
@@ -36,9 +36,7 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
     writer.flush().with_context(|| format!("cannot write `{}`", out.display()))?;
     drop(writer);
     job.log(&format!("{summary:?}"));
-    if let Some(kernel) = kernel {
-        files::replace_kernel(pending.part(), kernel)?;
-    }
+    files::put_own(pending.part(), step)?;
     pending.commit()
 }
 

@@ -9,7 +9,7 @@ use executor::{Engine, RunSummary, State, making};
 use knobs::{FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
-use plan::{DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
+use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
 /// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
@@ -185,6 +185,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
         return show(ctx, &plan, &states);
     }
     warn_of_old_bases(ctx, tree)?;
+    warn_of_missing_hypervisor(ctx, &plan);
     if tree.is_dirty() && ctx.knobs.image.rootfs_version.is_none() && !options.layout.path().exists() {
         eprintln!(
             "note: tracked files have changed, so this build has a new version and a new folder; ROOTFS_VERSION=dev keeps one folder"
@@ -201,6 +202,18 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     // Another run may have built something while we waited for the lock, so the executor surveys again.
     let outcome = executor::run(&plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
+}
+
+/// Warns if the root file system in the plan is for a hypervisor that it does not have.
+fn warn_of_missing_hypervisor(ctx: &Ctx, plan: &Plan) {
+    let knobs = &ctx.knobs.image;
+    let wants_file = ctx.profile.rootfs.hypervisor_files.contains_key(&knobs.hv);
+    if wants_file && knobs.acrn_bin.is_none() && plan.node(&NodeId::Tar(Composed::Rootfs)).is_some() {
+        eprintln!(
+            "warning: HV={} without ACRN_BIN: the image has no hypervisor and starts Linux alone\nhint: ACRN_BIN=FILE, the acrn.bin of a build of ACRN",
+            knobs.hv
+        );
+    }
 }
 
 /// Warns if a package has changed but Dockerfiles still name its old tag in FROM: the change has no effect until `bump` writes the new

@@ -22,6 +22,8 @@ pub struct ComposeRootfs {
     pub sources: PathBuf,
     /// A file that replaces the kernel in the tar.
     pub kernel: Option<PathBuf>,
+    /// A hypervisor to put into the tar, and its place there.
+    pub hypervisor: Option<(PathBuf, String)>,
     /// Reuse the files of an older tar.
     pub update: bool,
     /// The tar.
@@ -57,11 +59,30 @@ impl Planner<'_> {
             let digest = self.facts.file_digest(kernel).map_err(|error| usage(format!("KERNEL_IMAGE: {error:#}")))?;
             inputs.push(input("KERNEL_IMAGE", digest));
         }
+        let hypervisor = if of == Composed::Rootfs { self.hypervisor_file()? } else { None };
+        if let Some((file, _)) = &hypervisor {
+            let digest = self.facts.file_digest(file).map_err(|error| usage(format!("ACRN_BIN: {error:#}")))?;
+            inputs.push(input("ACRN_BIN", digest));
+        }
         let out = self.tar_path(of);
         let update = self.knobs.image.live_update;
         let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources());
         let outputs = [out.clone()];
-        Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, ComposeRootfs { yml, images, arch, sources, kernel, update, out }))
+        Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, ComposeRootfs { yml, images, arch, sources, kernel, hypervisor, update, out }))
+    }
+
+    /// The file of ACRN_BIN, and its place in the image.
+    fn hypervisor_file(&self) -> Result<Option<(PathBuf, String)>> {
+        let Some(file) = &self.knobs.image.acrn_bin else { return Ok(None) };
+        let (profile, hv) = (self.facts.profile(), &self.knobs.image.hv);
+        match profile.rootfs.hypervisor_files.get(hv) {
+            Some(place) => Ok(Some((self.facts.root().join(file), place.clone()))),
+            None => Err(usage(format!(
+                "ACRN_BIN={}: an image of {} for HV={hv} takes no hypervisor from a file\nhint: HV=acrn, or unset ACRN_BIN",
+                file.display(),
+                profile.tree.name
+            ))),
+        }
     }
 
     /// The folder in which linuxkit runs. Ymls of trees with platforms in names contain artifacts in the folder of the parts; those of this

@@ -88,7 +88,7 @@ fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
     // linuxkit starts in the folder above the yml's folder, as in a tree.
     let sources = yml.parent().and_then(Path::parent).or(yml.parent()).unwrap_or(yml).to_owned();
     let (yml, out_path) = (yml.to_owned(), out.to_owned());
-    let step = ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, update: false, out: out_path };
+    let step = ComposeRootfs { yml, images: vec![], arch, sources, kernel: None, hypervisor: None, update: false, out: out_path };
     asked.add("rootfs.tar", step, out);
 }
 

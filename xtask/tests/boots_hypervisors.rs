@@ -1,0 +1,81 @@
+//! Images for the hypervisors that GRUB starts before the kernel: Xen with a guest, and the entry for ACRN with a stand-in.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{
+    machine::{Machine, disk, folder, ready, turn, xtask},
+    repository, scratch, tool, wants,
+};
+use std::path::PathBuf;
+
+/// A guest of this machine's own kernel and initrd. It says what it is, and ends. Its busybox finds its applets by /proc.
+const GUEST: &str = r#"
+name = "proof"
+type = "pv"
+kernel = "/boot/kernel"
+ramdisk = "/boot/initrd.img"
+memory = 128
+extra = 'console=hvc0 rdinit=/bin/busybox -- sh -c "/bin/busybox mount -t proc proc /proc; uname -a; poweroff -f"'
+"#;
+
+#[test]
+fn xen_starts_its_first_domain_and_that_a_guest() {
+    const VERSION: &str = "boot-test-xen";
+    if !ready("qemu-system-x86_64") {
+        return;
+    }
+    xtask("amd64").env("ROOTFS_VERSION", VERSION).env("HV", "xen").args(["live"]).ok();
+    let _turn = turn();
+    let machine = Machine::start_of(VERSION, &disk(&folder("amd64", VERSION).join("live.qcow2"), "xen"), "xen");
+    let line = machine.ready_line();
+    assert!(line.contains(&format!("{VERSION}-xen-amd64 hv=xen ")), "{line}");
+    assert!(machine.console().contains("(XEN)"), "{}", machine.console());
+    machine.ssh("xl list | grep -q '^Domain-0  *0 '");
+    machine.ssh(&format!("cat > /persist/proof.cfg <<'END'{GUEST}END"));
+    // The guest's console, until it ends.
+    machine.ssh("xl create -c /persist/proof.cfg < /dev/null > /persist/proof.log 2>&1; grep -q '^Linux .* GNU/Linux' /persist/proof.log");
+    machine.ssh("! xl list | grep -q proof");
+}
+
+/// Builds the stand-in; none where this machine cannot.
+fn stand_in() -> Option<PathBuf> {
+    if !wants("cc", "gcc") {
+        return None;
+    }
+    if std::env::consts::ARCH != "x86_64" {
+        skips::skipped("the stand-in for ACRN is built by an x86 compiler");
+        return None;
+    }
+    let out = scratch().join("acrn.bin");
+    let source = repository().join("xtask/tests/acrn_stand_in.c");
+    let words = "-m32 -march=i586 -O1 -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector -fno-pic \
+                 -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables -nostdlib -static -no-pie \
+                 -Wl,-N,--build-id=none,-Ttext-segment=0x20000";
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.extend([source.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    tool("cc", &words);
+    Some(out)
+}
+
+#[test]
+fn grub_starts_what_acrn_bin_names_with_the_kernel_and_its_initrd() {
+    const VERSION: &str = "boot-test-acrn";
+    if !ready("qemu-system-x86_64") {
+        return;
+    }
+    let Some(hypervisor) = stand_in() else { return };
+    xtask("amd64").env("ROOTFS_VERSION", VERSION).env("HV", "acrn").env("ACRN_BIN", hypervisor).args(["live"]).ok();
+    let _turn = turn();
+    let machine = Machine::start_of(VERSION, &disk(&folder("amd64", VERSION).join("live.qcow2"), "acrn"), "acrn");
+    let line = machine.ready_line();
+    assert!(line.contains(&format!("{VERSION}-acrn-amd64 hv=none ")), "{line}");
+    let console = machine.console();
+    for text in [
+        "ACRN stand-in: arguments: uart=port@0x3f8",
+        "ACRN stand-in: starts Linux with: console=tty0 console=ttyS0,115200 root=PARTUUID=",
+        "hv=none: the image is for acrn, and the machine was started without it",
+    ] {
+        assert!(console.contains(text), "{text}:\n{console}");
+    }
+}
