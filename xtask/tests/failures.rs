@@ -130,6 +130,11 @@ fn wrong_words_are_refused_with_what_was_meant() {
         (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): small takes kvm, xen, acrn\nhint: --hv kvm or HV=kvm"),
         (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
         (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
+        (
+            &["live-gcp", "MEDIA_SIZE=1500"],
+            2,
+            "error: MEDIA_SIZE=1500: Google's cloud takes disks of whole GiB only\nhint: MEDIA_SIZE=2048",
+        ),
         (&["live", "MEDIA_SIZES=1"], 2, "error: there is no knob MEDIA_SIZES\nhint: did you mean MEDIA_SIZE?"),
         (
             &["live", "MEDIA_SIZE=big"],
@@ -191,6 +196,34 @@ fn what_does_not_fit_is_said_with_numbers_and_leaves_nothing() {
         "{:?}",
         tree.artifacts()
     );
+}
+
+#[test]
+fn an_editor_at_work_a_long_branch_and_no_commit() {
+    let tree = Tree::new();
+    std::os::unix::fs::symlink("me@host.1:2", tree.root().join("conf/.#server")).unwrap();
+    tree.xtask().args(["config"]).ok();
+    std::os::unix::fs::symlink("nowhere", tree.root().join("conf/lost")).unwrap();
+    let (code, error) = tree.error(&["config"]);
+    assert!(code == 1 && error.contains("ROOT/conf/lost"), "{code} {error}");
+    fs::remove_file(tree.root().join("conf/lost")).unwrap();
+    let sh = shell(tree.root());
+    cmd!(sh, "mkfifo pipe").run().unwrap();
+    let (code, error) = tree.error(&["makeconfig", "dist/config.img", "1", "pipe"]);
+    assert!(code == 1 && error.contains("ROOT/pipe` is neither a file nor a folder"), "{code} {error}");
+    fs::remove_file(tree.root().join("pipe")).unwrap();
+    let long = "b".repeat(240);
+    cmd!(sh, "git checkout -q -b {long}").run().unwrap();
+    let (code, error) = tree.error(&["config"]);
+    assert!(code == 2 && error.contains("error: the version has 255 bytes, too many for file names"), "{code} {error}");
+    tree.xtask().args(["config", "ROOTFS_VERSION=short"]).ok();
+    cmd!(sh, "git symbolic-ref refs/heads/alias refs/heads/main").run().unwrap();
+    cmd!(sh, "git symbolic-ref HEAD refs/heads/alias").run().unwrap();
+    let said = cmd!(sh, "git rev-parse --abbrev-ref HEAD").read().unwrap();
+    assert!(tree.xtask().args(["version"]).ok().contains(&format!("0.0.0-{said}-")));
+    cmd!(sh, "git symbolic-ref HEAD refs/heads/unborn").run().unwrap();
+    let (code, error) = tree.error(&["version"]);
+    assert!(code == 1 && error.ends_with("hint: its branch has no commit yet: git add --all && git commit"), "{code} {error}");
 }
 
 #[test]

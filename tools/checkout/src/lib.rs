@@ -71,6 +71,7 @@ impl Checkout {
             dirty_since: dirty_since(&ctx.root, &state, commit_time),
         };
         let version = ctx.knobs.image.rootfs_version.clone().unwrap_or_else(|| own_version(ctx, &facts));
+        version::check_length(&version)?;
         Ok(Self {
             root: ctx.root.clone(),
             profile: ctx.profile.clone(),

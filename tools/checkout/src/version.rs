@@ -1,6 +1,7 @@
 //! Computes the version of an image from the facts of git.
 
 use anyhow::{Context as _, Result};
+use common::error::usage;
 use diskimage::recipes::date;
 
 /// The facts of git about the checkout.
@@ -36,6 +37,19 @@ pub fn version(git: &GitFacts, first: &str, dev: bool, exact: bool) -> String {
         version.push_str("-dev");
     }
     version
+}
+
+/// Fails if a version is too long for file names, which contain it between other words: the limit of file systems is 255 bytes.
+pub fn check_length(version: &str) -> Result<()> {
+    const LONGEST: usize = 200;
+    if version.len() > LONGEST {
+        return Err(usage(format!(
+            "the version has {} bytes, too many for file names (at most {LONGEST}): {version}\n\
+             hint: ROOTFS_VERSION=NAME chooses another; by default it contains the name of the branch",
+            version.len()
+        )));
+    }
+    Ok(())
 }
 
 /// Appends the image of a kernel that is not the tree's own (without the `prefix` of all such images) and the platform to a version.

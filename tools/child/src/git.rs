@@ -3,6 +3,7 @@
 use super::{
     cmd::{Cmd, Variables},
     environment::Environment,
+    failure::said,
 };
 use anyhow::{Context as _, Result};
 use common::display::public_url;
@@ -74,8 +75,13 @@ impl Git {
 
     /// The output of a command that only reads.
     pub fn look(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Vec<u8>> {
-        let output = self.command(args).stdout_bytes();
-        output.with_context(|| format!("cannot read git's facts of `{}`\nhint: a tree is built from a git checkout", self.root.display()))
+        self.command(args).stdout_bytes().map_err(|error| {
+            let hint = match said(&error, "Not a valid object name HEAD") || said(&error, "does not have any commits yet") {
+                true => "its branch has no commit yet: git add --all && git commit",
+                false => "a tree is built from a git checkout",
+            };
+            error.context(format!("cannot read git's facts of `{}`\nhint: {hint}", self.root.display()))
+        })
     }
 
     /// Whether a command that only reads exits with status 0.

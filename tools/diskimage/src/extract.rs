@@ -1,14 +1,15 @@
-//! Reads single partitions of a disk without mounting it: a raw image, a qcow2 or a block device.
+//! Reads single partitions of a disk without mounting it: a raw image, a block device, or a container that can be read.
 
 use crate::{
+    container::{self, Container},
     fat,
     gpt::{self, GptEntry, SECTOR},
     qcow2,
-    read_at::{FileImage, ReadAt, Window, read_array},
+    read_at::{ReadAt, Window},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use filetree::{Content, Node, Tree};
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 /// A disk with a GUID partition table.
 pub struct Disk {
@@ -19,12 +20,19 @@ pub struct Disk {
 impl Disk {
     /// Opens the disk in a file or device.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::of_source(source_of(path, None)?, path)
+        Self::of_source(container::open(path)?, path)
     }
 
     /// Opens the disk in the qcow2 file at `path`, with the image at `base` as its backing file.
     pub fn open_over(path: &Path, base: &Path) -> Result<Self> {
-        Self::of_source(source_of(path, Some(source_of(base, None)?))?, path)
+        let image = container::open_file(path)?;
+        let source: Box<dyn ReadAt> = match Container::of(&image)? {
+            Some(Container::Qcow2) => Box::new(
+                qcow2::Reader::open_over(image, container::open(base)?).with_context(|| format!("cannot open `{}`", path.display()))?,
+            ),
+            _ => container::open(path)?,
+        };
+        Self::of_source(source, path)
     }
 
     fn of_source(source: Box<dyn ReadAt>, path: &Path) -> Result<Self> {
@@ -62,22 +70,6 @@ pub fn fat_tree(volume: &fat::Reader<'_>, most: u32, mtime: i64) -> Result<Tree>
     Ok(tree)
 }
 
-/// Opens the disk in a raw or qcow2 file.
-fn source_of(path: &Path, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt>> {
-    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    if file.metadata()?.is_dir() {
-        bail!("`{}` is a directory, not a disk", path.display());
-    }
-    let image = FileImage::new(file)?;
-    let is_qcow2 = image.size() >= 4 && &read_array::<4>(&image, 0)? == b"QFI\xfb";
-    let reader = match base {
-        _ if !is_qcow2 => return Ok(Box::new(image)),
-        Some(base) => qcow2::Reader::open_over(image, base),
-        None => qcow2::Reader::open(image),
-    };
-    Ok(Box::new(reader.with_context(|| format!("cannot open `{}`", path.display()))?))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -86,6 +78,7 @@ mod tests {
         disk,
         recipes::{UsbConf, usb_conf},
     };
+    use std::fs::File;
 
     #[test]
     fn a_partition_is_found_by_its_name_and_read() {

@@ -1,9 +1,10 @@
-//! Disk image formats: partition tables, file systems (FAT, ext4, squashfs, ISO 9660), containers (qcow2, Parallels, GCP) and
+//! Disk image formats: partition tables, file systems (FAT, ext4, squashfs, ISO 9660), containers (qcow2, VDI, Parallels, GCP) and
 //! EVE's recipes of them. Each writer has two phases: `layout` (sizes, offsets, all validation) and `write` (bytes). It starts
 //! no process and reads neither clock nor environment; callers replace files atomically, by passing an open temporary file. It
 //! depends on the crate filetree.
 
 mod calendar;
+pub mod container;
 pub mod disk;
 pub mod eve;
 pub mod ext4;

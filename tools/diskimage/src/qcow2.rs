@@ -67,7 +67,7 @@ impl<S: ReadAt> Reader<S> {
         Self::read(source, Some(base))
     }
 
-    fn read(source: S, base: Option<Box<dyn ReadAt>>) -> Result<Self> {
+    pub(crate) fn read(source: S, base: Option<Box<dyn ReadAt>>) -> Result<Self> {
         let header: [u8; 72] = read_array(&source, 0).context("the file is too short for a qcow2 header")?;
         let u32_at = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
@@ -76,7 +76,9 @@ impl<S: ReadAt> Reader<S> {
             bail!("the file is not a qcow2 of version 2 or 3");
         }
         if u64_at(8) != 0 && base.is_none() {
-            bail!("the qcow2 file has a backing file `{}`, which is not supported here", backing_name(&source, u64_at(8), u32_at(16)));
+            let name = backing(&source).ok().flatten().map_or_else(|| "a name outside the file".into(), |backing| backing.name);
+            let name = String::from_utf8_lossy(&name).escape_debug().to_string();
+            bail!("the qcow2 file has a backing file `{name}`, which is not supported here");
         }
         if u32_at(32) != 0 {
             bail!("the qcow2 file is encrypted (method {})", u32_at(32));
@@ -193,12 +195,42 @@ impl<S: ReadAt> Reader<S> {
     }
 }
 
-fn backing_name(source: &dyn ReadAt, offset: u64, len: u32) -> String {
-    let mut name = vec![0; len.min(1023) as usize];
-    match source.read_at(&mut name, offset) {
-        Ok(()) => String::from_utf8_lossy(&name).escape_debug().to_string(),
-        Err(_) => "a name outside the file".into(),
+/// The backing file that a qcow2 names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Backing {
+    /// Its path, relative to the folder of the qcow2, or another way in which QEMU names an image.
+    pub name: Vec<u8>,
+    /// Its format, by QEMU's name.
+    pub format: Option<String>,
+}
+
+/// The backing file that the qcow2 in `source` names, if any.
+pub(crate) fn backing(source: &dyn ReadAt) -> Result<Option<Backing>> {
+    const FORMAT: u32 = 0xe279_2aca;
+    let u32_at = |at: u64| anyhow::Ok(u32::from_be_bytes(read_array(source, at)?));
+    // The reader says what is wrong with a short file.
+    let offset = read_array(source, 8).map_or(0, u64::from_be_bytes);
+    if offset == 0 {
+        return Ok(None);
     }
+    let mut name = vec![0; u32_at(16)?.min(1023) as usize];
+    source.read_at(&mut name, offset).context("the name of the backing file is outside the qcow2 file")?;
+    // Extensions of the header: type, length, and the data in a multiple of 8 bytes.
+    let mut at = if u32_at(4)? == 2 { 72 } else { u64::from(u32_at(100)?) };
+    let mut format = None;
+    while at + 8 <= offset {
+        let (kind, len) = (u32_at(at)?, u32_at(at + 4)?);
+        if kind == 0 {
+            break;
+        }
+        if kind == FORMAT {
+            let mut bytes = vec![0; len.min(64) as usize];
+            source.read_at(&mut bytes, at + 8).context("an extension of the header is outside the qcow2 file")?;
+            format = Some(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        at += 8 + u64::from(len).next_multiple_of(8);
+    }
+    Ok(Some(Backing { name, format }))
 }
 
 /// Checks the incompatible features of version 3; returns the compression.

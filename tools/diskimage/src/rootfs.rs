@@ -72,7 +72,7 @@ pub fn config_tree(conf: &Path, origin: &str, epoch: i64) -> Result<Tree> {
     let walk = walkdir::WalkDir::new(conf).min_depth(1).follow_links(true).sort_by_file_name();
     for entry in walk.into_iter().filter_entry(|entry| !hidden_above(entry.path())) {
         let entry = match entry {
-            Err(error) if error.path().is_some_and(|path| hidden_above(path) || is_dangling(path) && is_hidden(path)) => continue,
+            Err(error) if error.path().is_some_and(|path| hidden_above(path) || is_lost_and_hidden(path)) => continue,
             Err(error) => return Err(describe(error)).with_context(unreadable),
             Ok(entry) => entry,
         };
@@ -90,6 +90,12 @@ pub fn config_tree(conf: &Path, origin: &str, epoch: i64) -> Result<Tree> {
     }
     tree.insert(origin, Node { meta: Meta::root(0o644, epoch), kind: Kind::File { content: Content::from(""), link: None } })?;
     Ok(tree)
+}
+
+/// Whether `path` is a hidden link whose target does not exist, such as the lock `.#server` of an editor.
+#[must_use]
+pub fn is_lost_and_hidden(path: &Path) -> bool {
+    is_dangling(path) && is_hidden(path)
 }
 
 /// Whether `path` is a link whose target does not exist.

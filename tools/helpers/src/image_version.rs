@@ -1,7 +1,7 @@
 //! `getimgversion`: prints the version in a root file system's /etc/eve-release, without mount or sudo.
 
 use anyhow::{Context as _, Result, bail};
-use diskimage::{FileImage, ReadAt, ext4, gpt, qcow2, squashfs};
+use diskimage::{FileImage, ReadAt, container, ext4, gpt, squashfs};
 use filetree::Content;
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ const MOST: u64 = 1 << 30;
 /// The first bytes of a squashfs.
 const SQUASHFS: &[u8] = b"hsqs";
 
-/// Prints the version in the image at `path`: a squashfs, a disk (raw or qcow2) that contains one, an ext4, or the tar of a root file
+/// Prints the version in the image at `path`: a squashfs, a disk (in a container that can be read) that contains one, an ext4, or the tar of a root file
 /// system. With `programs`, prints also the file types of pillar's programs.
 pub fn print_image_version(path: &Path, programs: bool) -> Result<()> {
     let files = open(path)?;
@@ -63,8 +63,7 @@ fn open(path: &Path) -> Result<Files> {
     if ext4::Reader::fits(&image) {
         return files_of_ext4(&image).map(Files::Tar).with_context(|| format!("cannot read `{}`", path.display()));
     }
-    let image: Arc<dyn ReadAt> = if start.starts_with(b"QFI\xfb") { Arc::new(qcow2::Reader::open(image)?) } else { Arc::new(image) };
-    let reader = squashfs_in(image).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let reader = squashfs_in(container::open(path)?.into()).with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(Files::Squashfs(reader))
 }
 

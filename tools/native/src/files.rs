@@ -143,7 +143,11 @@ pub fn listed(folder: &Path, names: &[String], epoch: i64) -> Result<Tree> {
             if inside.as_os_str().is_empty() {
                 continue;
             }
-            let node = match entry.file_type().is_dir() {
+            let kind = entry.file_type();
+            if !kind.is_dir() && !kind.is_file() {
+                bail!("`{}` is neither a file nor a folder: a configuration contains nothing else", entry.path().display());
+            }
+            let node = match kind.is_dir() {
                 true => Node::dir(0o755, epoch),
                 false => Node::file(0o644, epoch, Content::of_path(entry.path())?),
             };

@@ -1,13 +1,13 @@
 //! `inspect FILE`: shows the content of a disk or file system image.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use checkout::context::Ctx;
 use std::path::PathBuf;
 
 /// The image to look at.
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// a disk (raw, qcow2), a file system (FAT, squashfs, ext4, ISO 9660), or a tar
+    /// a disk (raw, qcow2, VDI, Parallels, fixed VHD), a file system (FAT, squashfs, ext4, ISO 9660), or a tar
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -20,5 +20,8 @@ pub fn run(ctx: &Ctx, Inspect { file }: Inspect) -> Result<()> {
     } else {
         print!("{report}");
     }
-    Ok(())
+    match report.problem() {
+        Some(problem) => bail!("`{}` is damaged: {}", file.display(), problem.escape_debug()),
+        None => Ok(()),
+    }
 }

@@ -17,7 +17,7 @@ impl fmt::Display for Report {
                 problems.iter().try_for_each(|problem| writeln!(f, "\nproblem: {}", problem.escape_debug()))
             }
             Contents::Mbr { mbr } => write!(f, "\n{}", table(&mbr_rows(mbr))),
-            Contents::Qcow2 { disk, .. } => write!(f, "{disk}"),
+            Contents::Qcow2 { disk, .. } | Contents::Container { disk, .. } => write!(f, "{disk}"),
             Contents::Squashfs { folders, .. } if !folders.is_empty() => write!(f, "\n{}", table(&folder_rows(folders))),
             Contents::Ext { entries, .. } | Contents::Iso { entries, .. } if !entries.is_empty() => {
                 write!(f, "\n{}", table(&top_rows(entries)))
@@ -36,10 +36,14 @@ impl Report {
         match &self.contents {
             Contents::Gpt { disk_guid, partitions, .. } => format!("GPT disk, {size}, {} partitions, {disk_guid}", partitions.len()),
             Contents::Mbr { mbr } => format!("MBR disk, {size}, {} partitions", mbr.len()),
-            Contents::Qcow2 { version, cluster_size, compression, disk } => {
+            Contents::Qcow2 { version, cluster_size, compression, backing, disk } => {
                 let compression = format!("{compression:?}").to_lowercase();
-                format!("qcow2 version {version}, {size}, clusters of {}, {compression}, holds {}", human(*cluster_size), human(disk.size))
+                let over = backing.as_ref().map(|name| format!(", on top of `{}`", name.escape_debug())).unwrap_or_default();
+                let (clusters, holds) = (human(*cluster_size), human(disk.size));
+                format!("qcow2 version {version}, {size}, clusters of {clusters}, {compression}, holds {holds}{over}")
             }
+            Contents::Container { format, disk } => format!("{format}, {size}, holds {}", human(disk.size)),
+            Contents::Unread { format, reason } => format!("{format}, {size}, not read: {reason}"),
             Contents::Fat { bits, label, volume_id, files, bytes, .. } => {
                 let (bits, label) = (format!("{bits:?}").to_uppercase(), label.escape_debug());
                 format!("{bits} `{label}` {volume_id}, {size}, {files} files, {}", human(*bytes))

@@ -9,6 +9,7 @@ mod probe;
 mod tests;
 
 use crate::{
+    container::{self, Container},
     fat,
     gpt::{self, Gpt, MbrEntry, SECTOR},
     qcow2,
@@ -63,8 +64,25 @@ pub enum Contents {
         cluster_size: u64,
         /// Compression of clusters.
         compression: qcow2::Compression,
+        /// The backing file that it names, whose bytes are part of the disk.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backing: Option<String>,
         /// The disk inside.
         disk: Box<Report>,
+    },
+    /// Another container of a disk.
+    Container {
+        /// Its format.
+        format: String,
+        /// The disk inside.
+        disk: Box<Report>,
+    },
+    /// Content of a known format that is not looked into.
+    Unread {
+        /// Name of the format.
+        format: String,
+        /// Why.
+        reason: String,
     },
     /// A FAT volume.
     Fat {
@@ -136,7 +154,7 @@ pub enum Contents {
         /// `gzip`, `xz` or `zstd`.
         format: String,
     },
-    /// A known format that cannot be read.
+    /// A known format whose bytes are wrong.
     Broken {
         /// Name of the format.
         format: String,
@@ -171,6 +189,22 @@ pub struct Top {
     pub size: u64,
 }
 
+impl Report {
+    /// The first thing that is wrong with the image or with anything in it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match &self.contents {
+            Contents::Broken { format, problem } => Some(format!("{format}: {problem}")),
+            Contents::Qcow2 { disk, .. } | Contents::Container { disk, .. } => disk.problem(),
+            Contents::Gpt { partitions, problems, .. } => {
+                let of_partition = |partition: &Partition| Some(format!("{}: {}", partition.entry.name, partition.content.problem()?));
+                problems.first().cloned().or_else(|| partitions.iter().find_map(of_partition))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A partition and its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Partition {
@@ -182,16 +216,16 @@ pub struct Partition {
 }
 
 /// Where an image was found. It limits the work that a hostile image can cause: disks inside (possibly overlapping) partitions
-/// are not inspected, and nested qcow2 only up to [`MOST_QCOW2`].
+/// are not inspected, and nested containers only up to [`MOST_CONTAINERS`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A file, inside this number of qcow2 images.
+    /// A file, inside this number of containers.
     Alone(u32),
     /// A partition.
     Partition,
 }
 
-const MOST_QCOW2: u32 = 3;
+const MOST_CONTAINERS: u32 = 3;
 /// Maximum number of partitions to inspect.
 const MOST_PARTITIONS: usize = gpt::ENTRIES as usize;
 
@@ -201,7 +235,19 @@ pub fn inspect(path: &Path) -> Result<Report> {
     if file.metadata()?.is_dir() {
         bail!("`{}` is a directory, not an image", path.display());
     }
-    let mut report = inspect_image(&FileImage::new(file.try_clone()?)?).with_context(|| format!("cannot inspect `{}`", path.display()))?;
+    let image = FileImage::new(file.try_clone()?)?;
+    let report = match Container::of(&image)? {
+        Some(Container::Qcow2) => match container::backing_of(path, &image) {
+            Ok(None) => look(&image, Place::Alone(0)),
+            Ok(Some(base)) => {
+                let contents = look_into_qcow2(&image, Place::Alone(0), Some(base)).unwrap_or_else(|error| broken("qcow2", &error));
+                Ok(Report { size: image.size(), contents })
+            }
+            Err(error) => Ok(Report { size: image.size(), contents: broken("qcow2", &error) }),
+        },
+        _ => look(&image, Place::Alone(0)),
+    };
+    let mut report = report.with_context(|| format!("cannot inspect `{}`", path.display()))?;
     if let Contents::Squashfs { folders, .. } = &mut report.contents {
         match squashfs::Reader::open(file).and_then(|reader| reader.list()) {
             Ok(entries) => *folders = folders_of(&entries),
@@ -239,8 +285,12 @@ fn look(source: &dyn ReadAt, place: Place) -> Result<Report> {
 
 fn recognise(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     let magic = probe::start(source)?;
-    if magic.starts_with(b"QFI\xfb") {
-        return Ok(look_into_qcow2(source, place).unwrap_or_else(|error| broken("qcow2", &error)));
+    match Container::of(source)? {
+        Some(Container::Qcow2) => return Ok(look_into_qcow2(source, place, None).unwrap_or_else(|error| broken("qcow2", &error))),
+        // The end of a disk or partition belongs to whatever is at its start.
+        Some(Container::FixedVhd) if place == Place::Partition => {}
+        Some(container) => return Ok(look_into(container, source, place).unwrap_or_else(|error| broken(container.name(), &error))),
+        None => {}
     }
     if let Some(found) = probe::simple(&magic, source) {
         return Ok(found);
@@ -273,33 +323,55 @@ fn broken(format: &str, error: &anyhow::Error) -> Contents {
     Contents::Broken { format: format.into(), problem: format!("{error:#}") }
 }
 
-fn look_into_qcow2(source: &dyn ReadAt, place: Place) -> Result<Contents> {
-    let depth = match place {
-        Place::Alone(depth) if depth < MOST_QCOW2 => depth,
-        Place::Alone(_) => bail!("not inspected: inside {MOST_QCOW2} other qcow2 images"),
-        Place::Partition => bail!("not inspected: inside a partition"),
-    };
-    let reader = qcow2::Reader::open(source)?;
-    let (version, cluster_size, compression) = (reader.version(), reader.cluster_size(), reader.compression());
-    Ok(Contents::Qcow2 { version, cluster_size, compression, disk: Box::new(look(&reader, Place::Alone(depth + 1))?) })
+/// The place of the disk in a container at `place`; the reason if it is not looked into.
+fn place_inside(place: Place) -> Result<Place, String> {
+    match place {
+        Place::Alone(depth) if depth < MOST_CONTAINERS => Ok(Place::Alone(depth + 1)),
+        Place::Alone(_) => Err(format!("inside {MOST_CONTAINERS} other containers")),
+        Place::Partition => Err("inside a partition".into()),
+    }
 }
 
-fn look_into_disk(source: &dyn ReadAt, mut gpt: Gpt, place: Place) -> Result<Contents> {
+fn unread(format: &str, reason: String) -> Contents {
+    Contents::Unread { format: format.into(), reason }
+}
+
+fn look_into_qcow2(source: &dyn ReadAt, place: Place, base: Option<Box<dyn ReadAt>>) -> Result<Contents> {
+    let within = match place_inside(place) {
+        Ok(within) => within,
+        Err(reason) => return Ok(unread("qcow2", reason)),
+    };
+    let backing = qcow2::backing(source)?.map(|backing| String::from_utf8_lossy(&backing.name).into_owned());
+    let reader = qcow2::Reader::read(source, base)?;
+    let (version, cluster_size, compression) = (reader.version(), reader.cluster_size(), reader.compression());
+    Ok(Contents::Qcow2 { version, cluster_size, compression, backing, disk: Box::new(look(&reader, within)?) })
+}
+
+fn look_into(container: Container, source: &dyn ReadAt, place: Place) -> Result<Contents> {
+    match place_inside(place) {
+        Err(reason) => Ok(unread(container.name(), reason)),
+        Ok(_) if !container.is_read() => Ok(unread(container.name(), "no reader for this format".into())),
+        Ok(within) => {
+            let disk = container::inside(container, source, None)?;
+            Ok(Contents::Container { format: container.name().into(), disk: Box::new(look(disk.as_ref(), within)?) })
+        }
+    }
+}
+
+fn look_into_disk(source: &dyn ReadAt, gpt: Gpt, place: Place) -> Result<Contents> {
     if place == Place::Partition {
-        gpt.entries.clear();
-        gpt.problems.push("not inspected: inside a partition".into());
+        return Ok(unread("GPT disk", "inside a partition".into()));
     }
     let mut entries = gpt.entries;
     entries.sort_by_key(|entry| (entry.first_lba, entry.number));
     let partitions = entries.into_iter().enumerate().map(|(index, entry)| {
         let sectors = entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1);
         let (start, len) = (entry.first_lba.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
-        let content = Window::new(source, start, len).and_then(|window| {
-            if index >= MOST_PARTITIONS {
-                bail!("not inspected: after {MOST_PARTITIONS} other partitions");
-            }
-            look(&window, Place::Partition)
-        });
+        if index >= MOST_PARTITIONS {
+            let contents = unread("partition", format!("after {MOST_PARTITIONS} other partitions"));
+            return Partition { entry, content: Report { size: len, contents } };
+        }
+        let content = Window::new(source, start, len).and_then(|window| look(&window, Place::Partition));
         let content = content.unwrap_or_else(|error| Report { size: len, contents: broken("partition", &error) });
         Partition { entry, content }
     });

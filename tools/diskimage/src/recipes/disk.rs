@@ -7,7 +7,7 @@ use crate::{
     fat,
 };
 use anyhow::{Context as _, Result, bail};
-use filetree::{Content, Kind as NodeKind, Node, Tree};
+use filetree::{Content, Kind as NodeKind, Meta, Node, Tree};
 use std::{fs::File, path::Path};
 
 /// Inputs of a disk, named as in make-raw: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI system partition
@@ -50,6 +50,13 @@ impl Parts {
                         && error.depth() == 1
                         && !error.path().and_then(Path::file_name).and_then(|n| n.to_str()).is_some_and(is_part) =>
                 {
+                    continue;
+                }
+                // The ISO keeps a broken link, as lf-edge/eve's makeiso.sh does.
+                Err(error) if all && error.loop_ancestor().is_none() && error.path().is_some_and(Path::is_symlink) => {
+                    let path = error.path().context("a link has a path")?;
+                    let target = std::fs::read_link(path)?.into_os_string().into_encoded_bytes();
+                    tree.insert(path.strip_prefix(folder)?.as_os_str().as_encoded_bytes(), Node { meta: Meta::root(0o777, 0), kind: NodeKind::Symlink(target) })?;
                     continue;
                 }
                 entry => entry.with_context(|| format!("cannot read the parts in `{}`", folder.display()))?,

@@ -80,7 +80,7 @@ fn identify(tree: &Tree, parts: &Parts, epoch: i64) -> Result<u128> {
 pub fn iso(kind: IsoKind, parts: &Parts, epoch: i64) -> Result<iso::Layout> {
     let mut tree = Tree::new();
     for (name, node) in parts.tree.root.children().into_iter().flatten().filter(|(name, _)| !name.starts_with(b".")) {
-        tree.insert(name, follow(&parts.tree, name, node)?)?;
+        tree.insert(name, follow(&parts.tree, name, node))?;
     }
     leave_out(&mut tree.root, b"rootfs-");
     if tree.get("EFI").is_none_or(|efi| efi.children().is_none()) {
@@ -100,14 +100,13 @@ pub fn iso(kind: IsoKind, parts: &Parts, epoch: i64) -> Result<iso::Layout> {
     iso::layout(&tree, Some(efi), &iso::Options { label: LABEL.into(), mtime: epoch })
 }
 
-/// Resolves a link to another part.
-fn follow(tree: &Tree, name: &[u8], node: &Node) -> Result<Node> {
-    if let NodeKind::Symlink(_) = node.kind
-        && let Some(found) = tree.get(tree.resolve(name, true)?)
-    {
-        return Ok(found.clone());
-    }
-    Ok(node.clone())
+/// Resolves a link to another part; one that leads nowhere stays.
+fn follow(tree: &Tree, name: &[u8], node: &Node) -> Node {
+    let found = match node.kind {
+        NodeKind::Symlink(_) => tree.resolve(name, true).ok().and_then(|path| tree.get(path)),
+        _ => None,
+    };
+    found.unwrap_or(node).clone()
 }
 
 fn leave_out(node: &mut Node, prefix: &[u8]) {
@@ -135,8 +134,18 @@ fn boot_volume(tree: &Tree, epoch: i64) -> Result<fat::Layout> {
     if programs == 0 {
         bail!("the file EFI/BOOT/BOOT*.EFI is missing");
     }
-    let size = ((programs / 1024 + 511) * 1024 / STEP * STEP).max((all + (128 << 10)).next_multiple_of(STEP));
+    let usual = ((programs / 1024 + 511) * 1024 / STEP * STEP).max((all + (128 << 10)).next_multiple_of(STEP));
     let mut volume_tree = Tree::new();
     volume_tree.insert("EFI/BOOT", boot.clone())?;
-    fat::layout(&volume_tree, &volume(size, "", ISO_BOOT_VOLUME_ID, epoch))
+    let of_size = |size| fat::layout(&volume_tree, &volume(size, "", ISO_BOOT_VOLUME_ID, epoch));
+    // Above 32 MiB the tables need more, and folders below EFI/BOOT are not counted yet.
+    let mut needed = 0;
+    volume_tree.walk(&mut |_, node| {
+        needed += if let NodeKind::File { content, .. } = &node.kind { content.len().next_multiple_of(4096) } else { 4096 };
+        Ok(())
+    })?;
+    of_size(usual).or_else(|error| {
+        let larger = (needed + needed / 32 + (1 << 20)).next_multiple_of(STEP);
+        if larger > usual { of_size(larger) } else { Err(error) }
+    })
 }

@@ -6,8 +6,12 @@ use crate::{
     planner::{Planner, input, need},
 };
 use anyhow::Result;
+use common::error::usage;
 use knobs::{Conversion, ImageFormat, Reads};
 use std::path::PathBuf;
+
+/// A GiB in MiB.
+const GIB: u64 = 1024;
 
 /// Converts a disk to another format.
 #[derive(Clone, Debug)]
@@ -46,16 +50,22 @@ impl Planner<'_> {
         if with_firmware {
             goals.push(self.firmware()?);
         }
-        let made = if format.row().conversion == Conversion::None { raw } else { self.converted(format, &raw) };
+        let made = if format.row().conversion == Conversion::None { raw } else { self.converted(format, &raw)? };
         goals.push(self.current(&made));
         goals.push(self.live_link(&made, format));
         goals.push(made);
         Ok(goals)
     }
 
-    fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> NodeId {
+    fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> Result<NodeId> {
         let out = self.layout.live(format);
         let size_mib = self.knobs.image.media_size;
+        if format.row().conversion == Conversion::Archive && !size_mib.is_multiple_of(GIB) {
+            return Err(usage(format!(
+                "MEDIA_SIZE={size_mib}: Google's cloud takes disks of whole GiB only\nhint: MEDIA_SIZE={}",
+                size_mib.next_multiple_of(GIB)
+            )));
+        }
         let uuid = self.knobs.image.parallels_uuid.to_owned();
         let mut inputs = vec![input("MEDIA_SIZE", size_mib)];
         let compressed = !self.knobs.image.live_update;
@@ -69,6 +79,6 @@ impl Planner<'_> {
         let (raw_disk, epoch) = (self.layout.disk(DiskKind::Live), self.facts.epoch());
         let (needs, outputs) = (vec![need(raw, "the disk")], [out.clone()]);
         let step = ConvertDisk { raw: raw_disk, format, size_mib, epoch, compressed, uuid, out };
-        self.add(NodeId::Live(format), inputs, needs, outputs, step)
+        Ok(self.add(NodeId::Live(format), inputs, needs, outputs, step))
     }
 }

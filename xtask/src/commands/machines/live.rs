@@ -5,11 +5,16 @@ use super::{
     machine::{self, Options, Place, bus, qemu_format, setup, start},
     overlay, require,
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
 use common::error::usage;
-use std::path::{Path, PathBuf};
+use diskimage::{FileImage, container::Container};
+use std::{
+    fs::File,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 use vm::{Disk, as_make::Disks};
 
 /// The disk and the machine.
@@ -20,7 +25,7 @@ pub struct RunLive {
     /// what to boot; live is the only choice
     #[arg(value_name = "WHAT", value_parser = ["live"], default_value = "live")]
     what: String,
-    /// boot this disk and write to it; its name must end in .qcow2 or .vdi unless it is raw
+    /// boot this disk and write to it; its bytes tell the format
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
     /// delete what earlier runs wrote to the disk and to the TPM
@@ -41,7 +46,7 @@ pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) 
     let (image, format, is_given) = match disk {
         Some(disk) => {
             let disk = std::path::absolute(disk)?;
-            let format = format_by_name(&disk).to_owned();
+            let format = format_of(&disk)?.to_owned();
             (disk, format, true)
         }
         None => {
@@ -70,11 +75,66 @@ pub fn run(ctx: &Ctx, RunLive { machine: options, what, disk, fresh }: RunLive) 
     machine::boot(ctx, options, setup, locks)
 }
 
-/// The format of a disk by its name. Its content does not tell: a raw disk may begin like any format.
-fn format_by_name(disk: &Path) -> &'static str {
-    match disk.extension().and_then(|extension| extension.to_str()) {
-        Some("qcow2") => "qcow2",
-        Some("vdi") => "vdi",
-        _ => "raw",
+/// QEMU's name for the format of a disk, by its bytes. A name that says something else is an error: a guest can make its raw disk begin
+/// like another format, which QEMU would then read with all that this format can name.
+fn format_of(disk: &Path) -> Result<&'static str> {
+    let file = match File::open(disk) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(usage(format!("--disk {}: no such file", disk.display()))),
+        file => file.with_context(|| format!("cannot open {}", disk.display()))?,
+    };
+    let container = Container::of(&FileImage::new(file)?).with_context(|| format!("cannot read {}", disk.display()))?;
+    let found = container.map_or("raw", Container::in_qemu);
+    let extension = disk.extension().unwrap_or_default().to_ascii_lowercase();
+    let named = match extension.to_str().unwrap_or_default() {
+        "vhd" => "vpc",
+        "hds" => "parallels",
+        other => ["raw", "qcow2", "vdi", "vmdk", "vhdx", "qed"].into_iter().find(|format| *format == other).unwrap_or(found),
+    };
+    if named != found {
+        return Err(usage(format!(
+            "--disk {}: the name says {named}, but the bytes are those of {}\nhint: rename the disk if it is right",
+            disk.display(),
+            container.map_or("a raw disk", Container::name)
+        )));
+    }
+    if container == Some(Container::CompressedVmdk) {
+        return Err(usage(format!(
+            "--disk {0}: QEMU cannot write to a compressed VMDK\nhint: qemu-img convert -O qcow2 {0} disk.qcow2",
+            disk.display()
+        )));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_bytes_tell_the_format_and_the_name_may_not_say_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut vdi = [0; 512];
+        vdi[0x40..0x44].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
+        let stream = b"KDMV\x03\0\0\0\0\0\x03\0";
+        for (name, bytes, wanted) in [
+            ("a.QCOW2", &b"QFI\xfb\0\0\0\x03"[..], "qcow2"),
+            ("a.img", b"QFI\xfb\0\0\0\x03", "qcow2"),
+            ("a.vmdk", b"KDMV\x01\0\0\0\x03\0\0\0", "vmdk"),
+            ("a", b"# Disk DescriptorFile\n", "vmdk"),
+            ("a.vdi", &vdi, "vdi"),
+            ("a.raw", b"", "raw"),
+            ("a.iso", &[0; 4096], "raw"),
+            ("b.raw", b"QFI\xfb\0\0\0\x03", "the name says raw, but the bytes are those of qcow2"),
+            ("b.Qcow2", &vdi, "the name says qcow2, but the bytes are those of VDI"),
+            ("b.vmdk", &[0; 512], "the name says vmdk, but the bytes are those of a raw disk"),
+            ("c.vmdk", stream, "QEMU cannot write to a compressed VMDK"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let found = format_of(&path).map_or_else(|error| error.to_string(), ToOwned::to_owned);
+            assert!(found == wanted || wanted.contains(' ') && found.contains(wanted), "{name}: {found}");
+        }
+        assert!(format_of(&dir.path().join("none")).unwrap_err().to_string().contains("no such file"));
     }
 }

@@ -134,6 +134,23 @@ fn the_iso_has_the_parts_and_boots_from_their_efi() {
 }
 
 #[test]
+fn an_iso_has_room_for_large_loaders_and_keeps_broken_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, path) = (folder.path().join("parts"), folder.path().join("installer.iso"));
+    fs::create_dir_all(parts.join("EFI/BOOT/fonts")).unwrap();
+    std::os::unix::fs::symlink("no/where", parts.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("loop", parts.join("loop")).unwrap();
+    for megabytes in [31, 33, 40, 90, 300] {
+        fs::File::create(parts.join("EFI/BOOT/BOOTX64.EFI")).unwrap().set_len(megabytes << 20).unwrap();
+        fs::File::create(parts.join("EFI/BOOT/fonts/large")).unwrap().set_len(megabytes << 19).unwrap();
+        let layout = iso(IsoKind::Plain, &Parts::of_folder(&parts, true).unwrap(), EPOCH).unwrap();
+        layout.write(&fs::File::create(&path).unwrap()).unwrap();
+    }
+    let Some(text) = foreign(Command::new("isoinfo").args(["-R", "-l", "-i"]).arg(&path)) else { return };
+    assert!(text.contains("dangling -> no/where") && text.contains("loop -> loop"), "{text}");
+}
+
+#[test]
 fn the_net_installer_is_a_tar_with_an_initrd_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("installer.net");
