@@ -34,7 +34,7 @@ impl Checkout {
         ])?;
         let (epoch, commit_date) = log.split_once('\n').unwrap_or_default();
         let epoch = epoch.parse().with_context(|| format!("git knows no commit of `{}`", dir.display()))?;
-        let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &tags::Options::default())?;
+        let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &self.tag_options(None))?;
         let changes = tag.is_dirty.then(|| self.changes_of(dir, epoch));
         let facts = KernelFacts { epoch, commit_date: commit_date.to_owned(), changes };
         Ok(kernel_build_yml(&template, &facts))

@@ -206,9 +206,7 @@ impl Checkout {
             return Ok(known.clone());
         }
         let (dir, yml) = self.package_dir(name)?;
-        let tag = |yml: &str, hash: Option<&str>| {
-            tags::package_tag(&self.state, &self.root, &dir, yml, &tags::Options { hash, ..tags::Options::default() })
-        };
+        let tag = |yml: &str, hash: Option<&str>| tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(hash));
         let plain_yml = plain_yml(&dir);
         let own = tag(&yml, None)?;
         let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
@@ -231,6 +229,12 @@ impl Checkout {
         };
         self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
         Ok(facts)
+    }
+
+    /// How tags are computed, with a given hash or without.
+    fn tag_options<'h>(&self, hash: Option<&'h str>) -> tags::Options<'h> {
+        let rule = if self.can.dirty_tags_are_linuxkits() { tags::DirtyRule::Linuxkit } else { tags::DirtyRule::Everything };
+        tags::Options { rule, hash, ..tags::Options::default() }
     }
 
     /// The tag that replaces every package's own: EVE_HASH, or the release's if a release is pushed.
@@ -268,8 +272,7 @@ impl Checkout {
                 Some(yml) => {
                     let (dir, _) = self.package_dir(package)?;
                     let forced = self.forced_hash()?;
-                    let options = tags::Options { hash: forced.as_deref(), ..tags::Options::default() };
-                    tags::package_tag(&self.state, &self.root, &dir, yml, &options)?.to_string()
+                    tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(forced.as_deref()))?.to_string()
                 }
                 None => self.package_reference(package)?,
             };

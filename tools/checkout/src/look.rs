@@ -85,8 +85,10 @@ fn state_of(places: &Places, clean: Clean, log: &str, git: &Git) -> Option<TreeS
 }
 
 fn ask(git: &Git) -> Result<TreeState> {
-    let [listing, status] = git.look_at_once([tags::LS_TREE, tags::STATUS]);
-    TreeState::parse(&listing?, &status?)
+    let [listing, status, flags] = git.look_at_once([tags::LS_TREE, tags::STATUS, tags::FLAGS]);
+    let mut state = TreeState::parse(&listing?, &status?)?;
+    state.add_flags(&flags?);
+    Ok(state)
 }
 
 /// The folders of a checkout and its repository.

@@ -43,7 +43,7 @@ impl Checkout {
         if !dir.is_dir() {
             return Err(usage(format!("there is no package `{package}` in {}", self.profile.packages.folder.display())));
         }
-        let options = tags::Options { hash: forced.as_deref(), ..tags::Options::default() };
+        let options = self.tag_options(forced.as_deref());
         let tag = tags::package_tag(&self.state, &self.root, &dir, yml.unwrap_or(&plain), &options)?;
         Ok(format!("{tag}{arch}"))
     }

@@ -87,6 +87,15 @@ pub struct File {
     is_absent: bool,
 }
 
+impl File {
+    /// Whether git was told not to look at the file, so that it counts as unchanged whatever it holds: `assume-unchanged`, and
+    /// `skip-worktree`, the mark of a sparse checkout.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.is_trusted || self.is_absent
+    }
+}
+
 #[derive(Debug, Default)]
 struct Index {
     files: Vec<File>,

@@ -45,6 +45,13 @@ impl Capabilities {
         self.tools_run_in_containers
     }
 
+    /// Images of packages with changes have linuxkit's tags: linuxkit builds them under these. Otherwise such a tag is a name of everything
+    /// that enters the image.
+    #[must_use]
+    pub const fn dirty_tags_are_linuxkits(self) -> bool {
+        self.tools_run_in_containers
+    }
+
     /// Images are in linuxkit's cache and in docker's store, which linuxkit and docker manage.
     #[must_use]
     pub const fn linuxkit_keeps_images(self) -> bool {

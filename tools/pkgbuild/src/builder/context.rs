@@ -1,7 +1,7 @@
 //! The build context: a package's folder as a tree that does not depend on umask, owner or clock.
 
 use super::pattern::Ignore;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Kind, Node, Tree};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -26,10 +26,17 @@ pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Res
 
 /// Reads an entry of `extra-sources`, a folder or a file, to `destination` in the context.
 pub fn add_source(context: &mut Tree, source: &Path, destination: &str, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<()> {
-    let node = if source.is_dir() {
+    // A link leads out of the tree, and the package's tag does not tell where.
+    let metadata = source.symlink_metadata().with_context(|| format!("cannot read the extra source `{}`", source.display()))?;
+    let node = if metadata.is_dir() {
         read_context(source, mtime, keep)?.root
+    } else if !metadata.is_file() {
+        bail!(
+            "the extra source `{}` is neither a folder nor a file\nhint: `extra-sources` of the build.yml names the target of a link itself",
+            source.display()
+        );
     } else {
-        let executable = std::os::unix::fs::PermissionsExt::mode(&source.metadata()?.permissions()) & 0o100 != 0;
+        let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
         Node::file(if executable { 0o755 } else { 0o644 }, mtime, filetree::Content::of_path(source)?)
     };
     context.insert(destination, node).with_context(|| format!("cannot add `{}` to the context at `{destination}`", source.display()))

@@ -374,4 +374,9 @@ fn a_context_is_the_same_under_every_umask() {
         ]
     );
     assert!(wide.0.contains(&"sub/run 755 0:0 1000 sub/run".to_owned()));
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+    let mut tree = filetree::Tree::new();
+    let error = add_source(&mut tree, &link, "h", EPOCH, &|_: &Path| true).unwrap_err().to_string();
+    assert!(error.contains("/link` is neither a folder nor a file\nhint: ") && tree.get("h").is_none(), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Hash of a dirty package's content: SHA-256 over the bytes of the files that git lists, in git's order.
+//! Hashes of a dirty package's content. linuxkit's is a SHA-256 over the bytes of the files that git lists, in git's order.
 
 use super::{
     Place, objects,
@@ -6,7 +6,14 @@ use super::{
 };
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs::File,
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
 
 /// The hash as 64 hex digits. Tracked files first, then untracked ones, each in byte order; paths are not hashed.
 pub(super) fn hash(state: &TreeState, place: &Place) -> Result<String> {
@@ -22,6 +29,32 @@ pub(super) fn hash(state: &TreeState, place: &Place) -> Result<String> {
         }
     }
     Ok(objects::hex(&hash.finalize()))
+}
+
+/// A hash of everything in the working tree below `folders` that git does not ignore, as 64 hex digits: names, types, executable bits, link
+/// targets and bytes.
+pub(super) fn hash_of_everything(state: &TreeState, top: &Path, folders: &[(Vec<u8>, &str)]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for (folder, destination) in folders {
+        add_field(&mut hash, destination.as_bytes());
+        let at_head = state.files_below(folder).iter().map(|entry| &*entry.path);
+        let paths: BTreeSet<&[u8]> = at_head.chain(state.changes_below(folder).map(|(path, _)| path)).collect();
+        for path in paths {
+            // The id of a blob is a hash of its bytes. A file that is gone and a submodule are in no image.
+            if let Some((mode, id)) = objects::file_now(&top.join(OsStr::from_bytes(path)))? {
+                add_field(&mut hash, path.strip_prefix(folder.as_slice()).unwrap_or(path));
+                hash.update(mode.to_be_bytes());
+                hash.update(id);
+            }
+        }
+    }
+    Ok(objects::hex(&hash.finalize()))
+}
+
+/// Adds bytes with their number, so that no two lists of fields have the same bytes.
+fn add_field(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update(bytes.len().to_be_bytes());
+    hash.update(bytes);
 }
 
 /// The package's files in `git ls-files` with the number of their entries, and those in `git ls-files --others

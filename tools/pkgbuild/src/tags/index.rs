@@ -54,8 +54,9 @@ impl Clean {
         if parse_id(head.tree).ok()? != root {
             return None;
         }
+        let hidden = files.iter().filter(|file| file.is_hidden()).map(|file| file.path.clone()).collect();
         let files = files.into_iter().map(|file| Entry { path: file.path, mode: file.mode, id: file.id }).collect();
-        Some(TreeState::unchanged(head.commit, head.branch, trees, files))
+        Some(TreeState::unchanged(head.commit, head.branch, trees, files, hidden))
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! linuxkit's rule (`src/cmd/linuxkit/pkglib`): the tree id of the package's folder at HEAD; with extra sources, the SHA-1 of
 //! that id and theirs in hex, concatenated; for a folder with changes, also `-dirty-` and the first digits of a SHA-256 of its
-//! files.
+//! files. That hash leaves out names, modes and links; [`DirtyRule::Everything`] does not.
 
 mod content;
 mod index;
@@ -12,7 +12,7 @@ mod state;
 
 pub use index::{Clean, Head, clean as clean_checkout};
 pub use objects::blob_id;
-pub use state::{LS_TREE, STATUS, TreeState};
+pub use state::{FLAGS, LS_TREE, STATUS, TreeState};
 
 use crate::build_yml::BuildYml;
 use anyhow::{Context as _, Result, bail};
@@ -25,9 +25,22 @@ use std::{
 /// Digits of the content hash in a dirty tag.
 const DIRTY_DIGITS: usize = 7;
 
+/// What makes a tag dirty, and its digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirtyRule {
+    /// linuxkit's: changes that git shows in the package's folder, and the bytes of its files.
+    #[default]
+    Linuxkit,
+    /// Everything that enters the image: names, types, executable bits, link targets and bytes, also of extra sources and of files that
+    /// git was told not to look at.
+    Everything,
+}
+
 /// Options that override git's state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
+    /// The rule of a dirty tag.
+    pub rule: DirtyRule,
     /// Replaces the tree id and hides dirtiness (`--hash`).
     pub hash: Option<&'a str>,
     /// Replaces the organization of the build.yml (`--org`).
@@ -93,13 +106,25 @@ pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml
     let place = Place::find(root, package)?;
     // Sources that git does not track are an error even if a given hash makes their ids unnecessary.
     let sources = source_ids(state, &place, package, yml, &|state, path| state.id_of(path))?;
-    let is_dirty = options.force_dirty || state.is_dirty(&place.top, &place.package)?;
+    let folders = match options.rule {
+        DirtyRule::Linuxkit => vec![(place.package.clone(), "")],
+        DirtyRule::Everything => content_folders(&place, package, yml)?,
+    };
+    let mut is_dirty = options.force_dirty;
+    for (folder, _) in &folders {
+        is_dirty |= state.is_dirty(&place.top, folder)?;
+        is_dirty |= options.rule == DirtyRule::Everything && state.hides_changes(&place.top, folder)?;
+    }
     let org = options.org.or(options.dev_user).unwrap_or(&yml.org).to_owned();
     if let Some(given) = options.hash.filter(|hash| !hash.is_empty()).or(options.dev_user.map(|_| "dev")) {
         return Tag::new(yml, org, given.to_owned(), None, is_dirty);
     }
     let own = state.id_of(&place.package).with_context(|| not_in_git(package))?;
-    let digits = if is_dirty { Some(content::hash(state, &place)?[..DIRTY_DIGITS].to_owned()) } else { None };
+    let hash = || match options.rule {
+        DirtyRule::Linuxkit => content::hash(state, &place),
+        DirtyRule::Everything => content::hash_of_everything(state, &place.top, &folders),
+    };
+    let digits = if is_dirty { Some(hash()?[..DIRTY_DIGITS].to_owned()) } else { None };
     Tag::new(yml, org, combine(own, &sources), digits, is_dirty)
 }
 
@@ -186,6 +211,15 @@ impl Counted {
 }
 
 type IdOf<'f> = dyn Fn(&TreeState, &[u8]) -> Option<String> + 'f;
+
+/// The folders whose files enter the image, below the top, each with its place in the build context.
+fn content_folders<'y>(place: &Place, package: &Path, yml: &'y BuildYml) -> Result<Vec<(Vec<u8>, &'y str)>> {
+    let mut folders = vec![(place.package.clone(), "")];
+    for (source, destination) in yml.sources()? {
+        folders.push((below(&place.top, &clean(&package.join(source)))?, destination));
+    }
+    Ok(folders)
+}
 
 /// Ids of the extra sources in hex, in the order of the build.yml.
 fn source_ids(state: &TreeState, place: &Place, package: &Path, yml: &BuildYml, id_of: &IdOf<'_>) -> Result<Vec<String>> {

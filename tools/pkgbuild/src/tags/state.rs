@@ -3,7 +3,7 @@
 use super::objects::{Id, hex, parse_id};
 use anyhow::{Context as _, Result, bail};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -15,6 +15,9 @@ pub const LS_TREE: &[&str] = &["ls-tree", "-r", "-t", "-z", "--full-tree", "HEAD
 
 /// Second git command: the branch, all changes and untracked files.
 pub const STATUS: &[&str] = &["--no-optional-locks", "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames"];
+
+/// Third git command: all files of the index, with a letter that tells those at which git does not look.
+pub const FLAGS: &[&str] = &["ls-files", "-z", "-v", "--full-name", "--", ":/"];
 
 /// A file at HEAD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct TreeState {
     /// Files at HEAD, in byte order of their paths.
     pub(super) files: Vec<Entry>,
     pub(super) changes: BTreeMap<Box<[u8]>, Change>,
+    /// Files that git was told not to look at (`assume-unchanged`, a sparse checkout), in byte order.
+    hidden: BTreeSet<Box<[u8]>>,
 }
 
 impl TreeState {
@@ -74,8 +79,37 @@ impl TreeState {
     }
 
     /// A checkout without changes; `files` in byte order.
-    pub(super) fn unchanged(commit: &str, branch: &str, trees: HashMap<Box<[u8]>, Id>, files: Vec<Entry>) -> Self {
-        Self { commit: commit.to_owned(), branch: branch.to_owned(), trees, files, changes: BTreeMap::new() }
+    pub(super) fn unchanged(
+        commit: &str,
+        branch: &str,
+        trees: HashMap<Box<[u8]>, Id>,
+        files: Vec<Entry>,
+        hidden: BTreeSet<Box<[u8]>>,
+    ) -> Self {
+        Self { commit: commit.to_owned(), branch: branch.to_owned(), trees, files, hidden, changes: BTreeMap::new() }
+    }
+
+    /// Adds the output of [`FLAGS`].
+    pub fn add_flags(&mut self, list: &[u8]) {
+        for record in list.split(|byte| *byte == 0) {
+            // A lower-case letter: assume-unchanged. S: skip-worktree, the mark of a sparse checkout.
+            if let [letter, b' ', path @ ..] = record
+                && (letter.is_ascii_lowercase() || *letter == b'S')
+            {
+                self.hidden.insert(path.into());
+            }
+        }
+    }
+
+    /// Whether a file below `folder` that git does not look at differs from HEAD, or is missing.
+    pub(super) fn hides_changes(&self, top: &Path, folder: &[u8]) -> Result<bool> {
+        for path in self.hidden.iter().filter(|path| is_below(path, folder)) {
+            let head = self.file(path).map(|entry| (entry.mode, entry.id));
+            if super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != head {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds the output of `git ls-files -z --others --exclude-standard`.

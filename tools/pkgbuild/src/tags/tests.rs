@@ -15,7 +15,8 @@ pub(super) fn sh(dir: &Path, script: &str) -> String {
 
 pub(super) fn state(dir: &Path) -> TreeState {
     let git = |args: &[&str]| Command::new("git").args(args).current_dir(dir).output().unwrap().stdout;
-    let state = TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap();
+    let mut state = TreeState::parse(&git(LS_TREE), &git(STATUS)).unwrap();
+    state.add_flags(&git(FLAGS));
     // The state found without git must equal git's, also with remembered names.
     let remembered = fs::read(dir.join(REMEMBERED)).ok();
     let first = known(dir, &state, &git, None);
@@ -164,6 +165,62 @@ fn extra_sources_and_options_enter_as_linuxkit_has_them() {
     assert_eq!(of("build-extra.yml", &Options::default()), reference(root, "pkg/x", &["../../shared", "../x-y/build.yml"]));
     let given = tag(root, "pkg/x", "build.yml", &Options { hash: Some("1.2"), ..Options::default() }).unwrap();
     assert_eq!((given.to_string().as_str(), given.is_dirty, given.dirty), ("org/eve-x:1.2", true, None));
+}
+
+/// Each script changes what enters the image, after a first one that linuxkit's hash sees.
+#[test]
+fn a_dirty_tag_is_a_name_of_everything_in_the_image() {
+    let everything = Options { rule: DirtyRule::Everything, ..Options::default() };
+    let dir = repository();
+    let root = dir.path();
+    let of = |yml: &str| tag(root, "pkg/x", yml, &everything).unwrap().to_string();
+    for yml in ["build.yml", "build-extra.yml"] {
+        assert_eq!(of(yml), tag(root, "pkg/x", yml, &Options::default()).unwrap().to_string(), "clean: linuxkit's tag");
+    }
+    sh(root, "cd pkg/x; printf ab > one; printf cd > two; printf x > ä; ln -s one to; echo '# c' >> Dockerfile");
+    let mut known = vec![of("build.yml")];
+    for script in [
+        "chmod +x pkg/x/Dockerfile",
+        "mv pkg/x/one pkg/x/renamed",
+        "ln -sfn two pkg/x/to",
+        ": > pkg/x/empty",
+        "printf a > pkg/x/renamed; printf bcd > pkg/x/two",
+        "printf y > pkg/x/ä",
+        "rm pkg/x/to; printf two > pkg/x/to",
+        "rm pkg/x/sub.c",
+        "git update-index --assume-unchanged pkg/x/sub/b; echo hidden >> pkg/x/sub/b",
+    ] {
+        sh(root, script);
+        let now = of("build.yml");
+        assert!(now.contains("-dirty-") && !known.contains(&now), "{script}: {now}");
+        known.push(now);
+    }
+    sh(root, "touch pkg/x/s.ignored");
+    assert_eq!(Some(&of("build.yml")), known.last(), "git ignores it, so no image contains it");
+}
+
+#[test]
+fn what_git_was_told_not_to_look_at_and_extra_sources_make_a_tag_dirty() {
+    for (script, yml) in [
+        ("git update-index --assume-unchanged pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml"),
+        ("git update-index --skip-worktree pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml"),
+        ("git sparse-checkout set --no-cone '/*' '!/pkg/x/sub'", "build.yml"),
+        ("echo more >> shared/s", "build-extra.yml"),
+        ("chmod +x shared/s", "build-extra.yml"),
+        ("git update-index --assume-unchanged shared/s; echo other > shared/s", "build-extra.yml"),
+    ] {
+        let dir = repository();
+        let root = dir.path();
+        sh(root, script);
+        let of = |rule| tag(root, "pkg/x", yml, &Options { rule, ..Options::default() }).unwrap();
+        assert!(of(DirtyRule::Everything).to_string().contains("-dirty-"), "{script}");
+        assert!(!of(DirtyRule::Linuxkit).to_string().contains("-dirty-"), "{script}: linuxkit does not see it");
+    }
+    // Hidden, but equal to the commit.
+    let dir = repository();
+    sh(dir.path(), "git update-index --assume-unchanged pkg/x/sub/b; git update-index --skip-worktree pkg/x/link");
+    let options = Options { rule: DirtyRule::Everything, ..Options::default() };
+    assert!(!tag(dir.path(), "pkg/x", "build.yml", &options).unwrap().is_dirty);
 }
 
 #[test]
