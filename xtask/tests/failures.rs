@@ -126,7 +126,7 @@ fn a_hypervisor_that_the_image_cannot_have_is_refused() {
 #[test]
 fn wrong_words_are_refused_with_what_was_meant() {
     let tree = Tree::new();
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["live", "HV=bogus"], 2, "error: HV=bogus (command line): small takes kvm, xen, acrn\nhint: --hv kvm or HV=kvm"),
         (&["lvie"], 2, "error: there is no target or command `lvie`\nhint: did you mean `live`?"),
         (&["make", "rotfs"], 2, "error: there is no target or command `rotfs`\nhint: did you mean `rootfs`?"),
@@ -196,6 +196,33 @@ fn what_does_not_fit_is_said_with_numbers_and_leaves_nothing() {
         "{:?}",
         tree.artifacts()
     );
+}
+
+#[test]
+fn a_damaged_image_in_the_cache_is_built_again() {
+    let tree = Tree::new();
+    tree.xtask().args(["live-raw"]).ok();
+    let first = fs::read(tree.root().join("dist/amd64/current/live.raw")).unwrap();
+    let blobs = tree.root().join("home/images/blobs/sha256");
+    for name in fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path()) {
+        // The last byte: the length stays.
+        let whole = fs::read(&name).unwrap();
+        let mut bytes = whole.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&name, bytes).unwrap();
+        fs::remove_dir_all(tree.root().join("dist")).unwrap();
+        let output = tree.xtask().args(["live-raw"]).output();
+        let (out, err) = common::texts(&output);
+        assert!(output.status.success(), "{name:?}: {out}{err}");
+        assert!(fs::read(tree.root().join("dist/amd64/current/live.raw")).unwrap() == first, "{name:?}");
+        // A blob of an image that this build does not read stays damaged.
+        if err.contains("is damaged") {
+            assert!(err.contains("; it is removed, and its image is built again"), "{err}");
+            assert!(fs::read(&name).unwrap() == whole, "{name:?}");
+        } else {
+            fs::write(&name, whole).unwrap();
+        }
+    }
 }
 
 #[test]

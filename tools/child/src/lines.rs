@@ -13,6 +13,8 @@ use std::{
 const TAIL: usize = 20;
 /// A longer line is split, so that memory does not grow if a tool never ends its line.
 const LONGEST: usize = 16 << 10;
+/// How many bytes of a tool's output go to the sink and the log. A tool that prints more than that slows the build and fills the disk.
+const MOST: usize = 32 << 20;
 
 /// The last lines of a tool's output.
 #[derive(Default)]
@@ -37,6 +39,7 @@ pub(super) struct Lines {
     log: Option<File>,
     secrets: Vec<String>,
     tail: Arc<Mutex<Tail>>,
+    shown: usize,
 }
 
 impl Lines {
@@ -51,7 +54,7 @@ impl Lines {
             Ok(log)
         };
         let log = output.log.as_ref().map(|path| open(path).with_context(|| format!("cannot write the log {}", path.display())));
-        Ok(Self { sink: output.sink.clone(), log: log.transpose()?, secrets, tail })
+        Ok(Self { sink: output.sink.clone(), log: log.transpose()?, secrets, tail, shown: 0 })
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -59,15 +62,27 @@ impl Lines {
         for secret in &self.secrets {
             line = line.replace(secret.as_str(), "***");
         }
+        if self.shown <= MOST {
+            self.shown += bytes.len() + 1;
+            self.show(&line);
+            if self.shown > MOST {
+                self.show(&format!("(the tool printed more than {} MiB: the rest is left out)", MOST >> 20));
+            }
+        }
+        if !line.trim().is_empty() {
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+}
+
+impl Lines {
+    fn show(&mut self, line: &str) {
         if let Some(log) = &mut self.log {
             // On a full disk the tool's own output fails with a better message than this log.
             let _ = writeln!(log, "{line}");
         }
         if let Some(sink) = &self.sink {
-            sink(&line);
-        }
-        if !line.trim().is_empty() {
-            self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            sink(line);
         }
     }
 }
@@ -98,5 +113,28 @@ pub(super) fn pump(mut reader: PipeReader, mut lines: Lines) {
     }
     if !line.is_empty() {
         lines.push(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Cmd, Output};
+
+    #[test]
+    fn a_flood_of_lines_is_cut_off_and_its_end_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("tool.log");
+        let script = "yes 0123456789012345678901234567890123456789 | head -c 100000000; echo the end; exit 3";
+        let base = Arc::new(std::collections::BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let sink = Arc::clone(&count);
+        let output = Output::to(move |line| drop(sink.fetch_add(line.len() + 1, std::sync::atomic::Ordering::Relaxed))).with_log(&log);
+        let error = Cmd::new("/bin/sh", &base).args(["-c", script]).output(&output).run().unwrap_err().to_string();
+        assert!(error.contains("the end"), "{error}");
+        assert!(count.load(std::sync::atomic::Ordering::Relaxed) < MOST + 1000);
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.len() < MOST + 1000 && text.contains("printed more than 32 MiB"));
     }
 }

@@ -43,11 +43,14 @@ pub fn check(tools: &Tools, needs: &[ToolNeed]) -> Result<()> {
     if lacking.is_empty() { Ok(()) } else { Err(missing_tool(describe(&lacking, needs))) }
 }
 
-/// [`check`], after installing missing tools if `install` is set, xtask runs as root, and apt is here.
+/// [`check`], after installing missing and outdated tools if `install` is set, xtask runs as root, and apt is here.
 pub fn ensure(tools: &Tools, needs: &[ToolNeed], install: bool, output: &Output) -> Result<()> {
     let wanted: Vec<Tool> = needs.iter().map(|need| need.tool).collect();
-    let missing: Vec<Tool> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).map(|state| state.tool).collect();
-    if install && !missing.is_empty() && apt::is_root() && Manager::find(tools) == Some(Manager::Apt) {
+    let lacking: Vec<ToolState> = survey(tools, &wanted).into_iter().filter(|state| !state.serves()).collect();
+    // A package manager cannot mend a tool that is here and prints nonsense: a person put it there.
+    let is_strange = lacking.iter().any(|state| matches!(state.found, Found::Unknown(_)));
+    let missing: Vec<Tool> = lacking.iter().map(|state| state.tool).collect();
+    if install && !is_strange && !missing.is_empty() && apt::is_root() && Manager::find(tools) == Some(Manager::Apt) {
         install_missing(tools, &missing, output)?;
     }
     if missing.is_empty() { Ok(()) } else { check(tools, needs) }
@@ -133,6 +136,10 @@ mod tests {
         );
         fake::program(dir.path(), "apt-get", &script);
         let (tools, needs) = (fake::tools(dir.path()), [ToolNeed::usual(Tool::Git)]);
+        fake::tool(dir.path(), Tool::Git, "echo gurgle");
+        let error = ensure(&tools, &needs, true, &Output::default()).unwrap_err().to_string();
+        assert!(error.contains("`git` prints no version: gurgle"), "{error}");
+        std::fs::remove_file(&git).unwrap();
         assert!(ensure(&tools, &needs, false, &Output::default()).is_err() && !git.exists());
         if apt::is_root() {
             ensure(&tools, &needs, true, &Output::default()).unwrap();

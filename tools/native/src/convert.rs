@@ -6,7 +6,7 @@ mod vmdk;
 use anyhow::{Context as _, Result, bail};
 use child::{Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::Pending;
-use diskimage::{gcp, gpt::Guid, parallels};
+use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels};
 use executor::Making;
 use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
@@ -39,6 +39,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
         }
         Conversion::Grown { name, options } => {
             tool()?.convert_grown(raw, name, options, pending.part(), size)?;
+            check_made(*format, pending.part(), size)?;
             pin(step, pending.part())?;
         }
         Conversion::Bundle => return bundle(&tool()?, raw, size, uuid, out),
@@ -49,7 +50,35 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
         }
         Conversion::None => bail!("a raw disk is not converted"),
     }
+    check_made(*format, pending.part(), size)?;
     pending.commit()
+}
+
+/// Fails if qemu-img succeeded without writing an image of this format and size.
+fn check_made(format: ImageFormat, part: &Path, size: u64) -> Result<()> {
+    let wanted = match format {
+        ImageFormat::Qcow2 => Container::Qcow2,
+        ImageFormat::Vdi => Container::Vdi,
+        ImageFormat::Parallels => Container::Parallels,
+        ImageFormat::Vmdk => Container::CompressedVmdk,
+        ImageFormat::Vhd => Container::FixedVhd,
+        ImageFormat::Raw | ImageFormat::Gcp => return Ok(()),
+    };
+    let context = || format!("`qemu-img` succeeded, but what it wrote is no {format} disk of {} MiB", size >> 20);
+    let image = FileImage::new(File::open(part).with_context(context)?).with_context(context)?;
+    let found = Container::of(&image).with_context(context)?;
+    if found != Some(wanted) {
+        let what = found.map_or("no known format", Container::name);
+        return Err(anyhow::anyhow!("it has {} bytes and {what}", image.size())).with_context(context);
+    }
+    if wanted.is_read() {
+        let has = diskimage::container::open(part).with_context(context)?.size();
+        // qemu-img rounds the size of some formats up.
+        if has < size {
+            return Err(anyhow::anyhow!("its disk has {has} bytes")).with_context(context);
+        }
+    }
+    Ok(())
 }
 
 /// Replaces random values and times that qemu-img writes into some formats.
@@ -85,7 +114,9 @@ fn bundle(tool: &QemuImg, raw: &Path, size: u64, uuid: &str, out: &Path) -> Resu
     let _ = std::fs::remove_dir_all(&part);
     let result = (|| {
         std::fs::create_dir_all(&part).with_context(|| format!("cannot make the folder `{}`", part.display()))?;
-        tool.convert_grown(raw, "parallels", "", &part.join(parallels::image_name(&stem)), size)?;
+        let image = part.join(parallels::image_name(&stem));
+        tool.convert_grown(raw, "parallels", "", &image, size)?;
+        check_made(ImageFormat::Parallels, &image, size)?;
         std::fs::write(part.join(parallels::DESCRIPTOR), parallels::descriptor(&stem, size, disk)?)?;
         if out.exists() {
             std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the old `{}`", out.display()))?;

@@ -4,10 +4,11 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashSet,
+    fmt,
     fs::File,
     io::{Read, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -76,6 +77,23 @@ pub(crate) fn digest_of_reader(mut reader: impl Read) -> Result<String> {
     }
 }
 
+/// A blob whose bytes are not those of its name. Without it, the cache does not have the images that contain it.
+#[derive(Debug)]
+pub struct DamagedBlob {
+    /// The file.
+    pub path: PathBuf,
+    problem: String,
+}
+
+impl fmt::Display for DamagedBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "the blob `{path}` is damaged: {}\nhint: rm {path}", self.problem)
+    }
+}
+
+impl std::error::Error for DamagedBlob {}
+
 /// Identifies a state of a file: device, inode, length, mtime and ctime with nanoseconds.
 type Identity = (u64, u64, u64, i64, i64, i64, i64);
 
@@ -85,13 +103,13 @@ static CHECKED: Mutex<Option<HashSet<(Identity, String)>>> = Mutex::new(None);
 /// Checks length and digest of an open blob. A blob is hashed once per process; it is not hashed again while device, inode,
 /// length and times of the file are the same.
 pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> Result<()> {
-    let hint = || format!("the blob `{}` is damaged\nhint: rm {}", path.display(), path.display());
+    let damaged = |problem: String| anyhow::Error::from(DamagedBlob { path: path.to_owned(), problem });
     let meta = file.metadata().with_context(|| format!("cannot read the metadata of `{}`", path.display()))?;
     if !meta.is_file() {
         bail!("the blob `{}` is not a regular file", path.display());
     }
     if meta.len() != size {
-        return Err(anyhow::anyhow!("it has {} bytes instead of {size}", meta.len())).with_context(hint);
+        return Err(damaged(format!("it has {} bytes instead of {size}", meta.len())));
     }
     let identity = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
     let key = (identity, digest.to_owned());
@@ -101,7 +119,7 @@ pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> R
     }
     let found = digest_of_reader(ReadAt { file, position: 0 }).with_context(|| format!("cannot read the blob `{}`", path.display()))?;
     if found != digest {
-        return Err(anyhow::anyhow!("its digest is {found}")).with_context(hint);
+        return Err(damaged(format!("its digest is {found}")));
     }
     checked().get_or_insert_default().insert(key);
     Ok(())

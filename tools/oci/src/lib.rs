@@ -13,6 +13,7 @@ mod spec;
 
 pub use cache::{Cache, Fork, NewImage, NewLayer};
 pub use config::Config;
+pub use digest::DamagedBlob;
 pub use image::Image;
 pub use layer::Layer;
 pub use reference::expand_reference;

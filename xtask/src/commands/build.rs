@@ -1,7 +1,7 @@
 //! The verbs that build artifacts. Each plans a goal, checks the tools, executes the plan and prints the artifacts.
 
 use super::{Action, Run, Verb, target, verb};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
@@ -9,6 +9,7 @@ use executor::{Engine, RunSummary, State, making};
 use knobs::{FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
+use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{collections::BTreeMap, time::Instant};
 
@@ -171,7 +172,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
     let options = execution(ctx, tree);
-    let states = executor::survey(&plan, engine, &options)?;
+    let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
     let needs = needs(&plan, &states, engine)?;
     eprintln!(
         "{} {} {} {}, {} engine",
@@ -200,7 +201,7 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.
-    let outcome = executor::run(&plan, engine, &options)?;
+    let outcome = without_damage(ctx, || executor::run(&plan, engine, &options))?;
     report(ctx, &plan, &outcome, since)
 }
 
@@ -214,6 +215,22 @@ fn warn_of_missing_hypervisor(ctx: &Ctx, plan: &Plan) {
             knobs.hv
         );
     }
+}
+
+/// Does `work`, and does it again without each damaged blob of the cache that it meets: the images of that blob are then built again.
+fn without_damage<T>(ctx: &Ctx, work: impl Fn() -> Result<T>) -> Result<T> {
+    const MOST: usize = 20;
+    for _ in 0..MOST {
+        let error = match work() {
+            Err(error) if !ctx.capabilities().linuxkit_keeps_images() && !ctx.globals.dry_run => error,
+            outcome => return outcome,
+        };
+        let Some(blob) = error.chain().find_map(|cause| cause.downcast_ref::<DamagedBlob>()) else { return Err(error) };
+        let what = blob.to_string();
+        eprintln!("warning: {}; it is removed, and its image is built again", what.lines().next().unwrap_or_default());
+        std::fs::remove_file(&blob.path).with_context(|| format!("cannot remove `{}`", blob.path.display()))?;
+    }
+    work()
 }
 
 /// Warns if a package has changed but Dockerfiles still name its old tag in FROM: the change has no effect until `bump` writes the new

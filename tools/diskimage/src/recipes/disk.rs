@@ -56,7 +56,10 @@ impl Parts {
                 Err(error) if all && error.loop_ancestor().is_none() && error.path().is_some_and(Path::is_symlink) => {
                     let path = error.path().context("a link has a path")?;
                     let target = std::fs::read_link(path)?.into_os_string().into_encoded_bytes();
-                    tree.insert(path.strip_prefix(folder)?.as_os_str().as_encoded_bytes(), Node { meta: Meta::root(0o777, 0), kind: NodeKind::Symlink(target) })?;
+                    tree.insert(
+                        path.strip_prefix(folder)?.as_os_str().as_encoded_bytes(),
+                        Node { meta: Meta::root(0o777, 0), kind: NodeKind::Symlink(target) },
+                    )?;
                     continue;
                 }
                 entry => entry.with_context(|| format!("cannot read the parts in `{}`", folder.display()))?,

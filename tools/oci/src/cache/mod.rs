@@ -87,12 +87,19 @@ impl Cache {
         Ok(None)
     }
 
-    /// As [`Cache::find`], but `None` also if a layer is missing or has another length.
+    /// As [`Cache::find`], but `None` also if a document or a layer is missing, or a layer has another length.
     pub fn find_whole(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
+        let is_missing = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let found = match self.find(reference, arch) {
+            Err(error) if error.chain().any(is_missing) => return Ok(None),
+            found => found?,
+        };
         let whole = |image: &Image| {
             image.layers.iter().all(|layer| layer.blob.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == layer.size))
         };
-        Ok(self.find(reference, arch)?.filter(whole))
+        Ok(found.filter(whole))
     }
 
     /// Whether [`Cache::find_whole`] finds the image.
