@@ -62,6 +62,10 @@ install_modules() {
     cp "$from/modules.order" "$from/modules.builtin" "$from/modules.builtin.modinfo" "$to/"
     (cd "$from" && /bin/cpio --quiet -pdm "$to")
     depmod -b "$root" "$version"
+    # depmod writes lines in the order in which the file system lists folders.
+    for table in dep alias symbols; do
+        sort -o "$to/modules.$table" "$to/modules.$table"
+    done
 }
 
 # The clock, the umask and the order in folders must not be seen in what is packed.
@@ -70,9 +74,28 @@ settle() {
     find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
+# Prints the folders (names on stdin) as entries of a newc archive. cpio would write their link counts, which differ between
+# file systems.
+pack_folders() {
+    inode=0
+    while read -r name; do
+        name=${name#./}
+        inode=$((inode + 1))
+        size=$((${#name} + 1))
+        printf '070701%08X%08X' "$inode" $((0040755))
+        printf '%08X' 0 0 2 "$SOURCE_DATE_EPOCH" 0 0 0 0 0 "$size" 0
+        printf '%s' "$name"
+        head -c $((1 + (4 - (110 + size) % 4) % 4)) /dev/zero
+    done
+}
+
 pack_initrd() {
     settle /initrd
-    (cd /initrd && find . | sort | /bin/cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -9 -n > "$1"
+    (
+        cd /initrd
+        find . -type d | sort | pack_folders
+        find . ! -type d | sort | /bin/cpio --quiet -o -H newc --reproducible -R 0:0
+    ) | gzip -9 -n > "$1"
 }
 
 depmod -b /linux "$version"
