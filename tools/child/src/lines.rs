@@ -130,7 +130,10 @@ mod tests {
         let base = Arc::new(std::collections::BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let sink = Arc::clone(&count);
-        let output = Output::to(move |line| drop(sink.fetch_add(line.len() + 1, std::sync::atomic::Ordering::Relaxed))).with_log(&log);
+        let output = Output::to(move |line| {
+            sink.fetch_add(line.len() + 1, std::sync::atomic::Ordering::Relaxed);
+        });
+        let output = output.with_log(&log);
         let error = Cmd::new("/bin/sh", &base).args(["-c", script]).output(&output).run().unwrap_err().to_string();
         assert!(error.contains("the end"), "{error}");
         assert!(count.load(std::sync::atomic::Ordering::Relaxed) < MOST + 1000);

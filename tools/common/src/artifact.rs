@@ -39,12 +39,26 @@ impl Pending {
         file.with_context(|| format!("cannot write `{}`", self.part.display()))
     }
 
-    /// Renames the complete artifact to its final name.
+    /// Renames the complete artifact to its final name, after its content is on the disk: after a power loss the name never leads to half
+    /// of it.
     pub fn commit(mut self) -> Result<()> {
+        flush(&self.part).with_context(|| format!("cannot write `{}` to the disk", self.part.display()))?;
         std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot rename a complete file to `{}`", self.path.display()))?;
         self.done = true;
-        Ok(())
+        let folder = self.path.parent().context("an artifact has a folder")?;
+        File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot write `{}` to the disk", folder.display()))
     }
+}
+
+/// Writes a file, or a folder with everything in it, to the disk. A link has no content of its own.
+pub fn flush(path: &Path) -> std::io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            flush(&entry?.path())?;
+        }
+    }
+    if metadata.is_file() || metadata.is_dir() { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 impl Drop for Pending {

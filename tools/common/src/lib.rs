@@ -21,6 +21,7 @@ pub mod artifact;
 pub mod digest;
 pub mod display;
 pub mod error;
+pub mod owned_folder;
 mod words;
 
 pub use words::{Arch, PackageWork};

@@ -5,7 +5,7 @@ mod vmdk;
 
 use anyhow::{Context as _, Result, bail};
 use child::{Output, Tool, Tools, qemu_img::QemuImg};
-use common::artifact::Pending;
+use common::artifact::{Pending, flush};
 use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels};
 use executor::Making;
 use knobs::{Conversion, ImageFormat};
@@ -118,6 +118,7 @@ fn bundle(tool: &QemuImg, raw: &Path, size: u64, uuid: &str, out: &Path) -> Resu
         tool.convert_grown(raw, "parallels", "", &image, size)?;
         check_made(ImageFormat::Parallels, &image, size)?;
         std::fs::write(part.join(parallels::DESCRIPTOR), parallels::descriptor(&stem, size, disk)?)?;
+        flush(&part).with_context(|| format!("cannot write `{}` to the disk", part.display()))?;
         if out.exists() {
             std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the old `{}`", out.display()))?;
         }

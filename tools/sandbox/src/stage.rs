@@ -2,6 +2,7 @@
 //! attributes stay only in the tree: an ordinary user cannot write them to a folder.
 
 use anyhow::{Context as _, Result, bail};
+use common::owned_folder::OwnedFolder;
 use filetree::{Content, Kind, Meta, Node, Spool, Tree};
 use pkgbuild::builder::{Mount, MountKind};
 use std::{
@@ -15,14 +16,13 @@ use std::{
     },
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
 
 /// Changes whenever a program changes a file: the ctime, which no program can set, and the inode.
 type Mark = (i64, i64, u64);
 
 /// A stage in a folder, which is removed when this is dropped.
 pub(super) struct Stage {
-    folder: TempDir,
+    folder: OwnedFolder,
     spool: PathBuf,
     marks: BTreeMap<Vec<u8>, Mark>,
     mounts: Vec<Vec<u8>>,
@@ -31,7 +31,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Writes `tree`, and what `mounts` mount on it, to a new folder in `folder`.
     pub(super) fn write(tree: &Tree, mounts: &[Mount], folder: &Path) -> Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("stage-").tempdir_in(folder)?;
+        let temporary = OwnedFolder::new(folder, "stage-")?;
         let root = temporary.path().join("root");
         let mut links = HashMap::new();
         write_node(&tree.root, &root, &mut links)?;

@@ -7,7 +7,6 @@ pub mod argv;
 pub mod as_make;
 mod base;
 pub mod console;
-mod folder;
 pub mod getty;
 mod lock;
 pub mod machine;

@@ -3,7 +3,6 @@
 use super::{
     Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
-    folder::Folder,
     qmp::Qmp,
     terminal::Terminal,
     tpm::Tpm,
@@ -11,7 +10,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use child::{Cmd, Exit, Failure, Output, Running, Tools, interrupt, qemu, swtpm};
-use common::{Arch, error::usage};
+use common::{Arch, error::usage, owned_folder::OwnedFolder};
 use serde_json::json;
 use std::{
     fs,
@@ -107,7 +106,7 @@ pub struct Vm {
     /// Why it runs without acceleration.
     pub slow_because: Option<String>,
     // Last, so that the folder is removed after its users are dropped.
-    _folder: Folder,
+    _folder: OwnedFolder,
 }
 
 impl Vm {
@@ -307,7 +306,7 @@ struct Prepared {
     tpm: Tpm,
     slow_because: Option<String>,
     qmp_socket: PathBuf,
-    folder: Folder,
+    folder: OwnedFolder,
 }
 
 /// The acceleration, and why nothing faster works. The Makefile's machine starts with the expected acceleration and falls back if that
@@ -330,7 +329,7 @@ pub fn check(setup: &Setup) -> Result<()> {
 fn prepare(tools: &Tools, setup: &Setup, locks: &[MachineLock], serial: Serial) -> Result<Prepared> {
     check(setup)?;
     let (accel, slow_because) = choose(tools, setup)?;
-    let folder = Folder::new()?;
+    let folder = OwnedFolder::new(&std::env::temp_dir(), "xtask-vm-")?;
     let output = setup.tool_log.as_ref().map_or_else(Output::default, |log| Output::default().with_log(log));
     let mut prepared = match &setup.as_make {
         Some(make) => prepare_as_make(tools, setup, make, accel, &output, folder)?,
@@ -344,23 +343,23 @@ fn prepare(tools: &Tools, setup: &Setup, locks: &[MachineLock], serial: Serial) 
 }
 
 /// Prepares the start of our machine, whose sockets are in `folder`.
-fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, output: &Output, folder: Folder) -> Result<Prepared> {
+fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, output: &Output, folder: OwnedFolder) -> Result<Prepared> {
     let firmware = match &setup.firmware {
         Firmware::Flash { code, vars } => {
             // Variables that store another bus or disk make the firmware start its shell.
-            let own = folder.join("vars.fd");
+            let own = folder.path().join("vars.fd");
             fs::copy(vars, &own).with_context(|| format!("cannot copy the firmware's variables {}", vars.display()))?;
             make_writable(&own)?;
             Firmware::Flash { code: code.clone(), vars: own }
         }
         bios @ Firmware::Bios(_) => bios.clone(),
     };
-    let tpm_socket = setup.tpm.as_ref().map(|_| folder.join(TPM_SOCKET));
+    let tpm_socket = setup.tpm.as_ref().map(|_| folder.path().join(TPM_SOCKET));
     let tpm = match (&setup.tpm, &tpm_socket) {
         (Some(state), Some(socket)) => Tpm::start(tools, state, socket, output)?,
         _ => Tpm::None,
     };
-    let qmp_socket = folder.join(QMP_SOCKET);
+    let qmp_socket = folder.path().join(QMP_SOCKET);
     let qmp = OwnedFd::from(swtpm::listen(&qmp_socket)?);
     let setup = Setup { firmware, ..setup.clone() };
     let step = step(&setup);
@@ -370,7 +369,7 @@ fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, outp
 }
 
 /// Prepares the start of the Makefile's machine, whose sockets have fixed places.
-fn prepare_as_make(tools: &Tools, setup: &Setup, make: &AsMake, accel: Accel, output: &Output, folder: Folder) -> Result<Prepared> {
+fn prepare_as_make(tools: &Tools, setup: &Setup, make: &AsMake, accel: Accel, output: &Output, folder: OwnedFolder) -> Result<Prepared> {
     let tpm_socket = setup.tpm.as_deref().map(swtpm::daemon_socket);
     let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Pipes, qmp: None };
     let start_tpm = || setup.tpm.as_ref().map_or(Ok(Tpm::None), |state| Tpm::start_as_make(tools, state, output));

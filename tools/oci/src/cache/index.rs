@@ -59,6 +59,8 @@ impl Cache {
         let path = self.dir.join(name);
         let mut file = temporary(&self.dir)?;
         file.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+        // On the disk before it has its name: half an index would lose every image.
+        file.as_file().sync_all().with_context(|| format!("cannot write `{}`", path.display()))?;
         file.persist(&path).map(drop).with_context(|| format!("cannot write `{}`", path.display()))
     }
 
