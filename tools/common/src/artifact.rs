@@ -41,12 +41,15 @@ impl Pending {
 
     /// Renames the complete artifact to its final name, after its content is on the disk: after a power loss the name never leads to half
     /// of it.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
         flush(&self.part).with_context(|| format!("cannot write `{}` to the disk", self.part.display()))?;
+        self.rename()
+    }
+
+    fn rename(mut self) -> Result<()> {
         std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot rename a complete file to `{}`", self.path.display()))?;
         self.done = true;
-        let folder = self.path.parent().context("an artifact has a folder")?;
-        File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot write `{}` to the disk", folder.display()))
+        Ok(())
     }
 }
 
@@ -86,18 +89,19 @@ pub fn install_program(program: &Path, path: &Path) -> Result<()> {
     pending.commit()
 }
 
-/// Writes a small file in one step: readers see the old or the new content.
+/// Writes a small file in one step: readers see the old or the new content. Does not wait for the disk: such a file is a stamp, or its
+/// stamp knows its size, so that the next build notices what a power loss left of it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let pending = Pending::new(path)?;
     pending.create()?.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
-    pending.commit()
+    pending.rename()
 }
 
 /// Creates or replaces the symbolic link `link` to `target` in one step.
 pub fn link_atomically(link: &Path, target: &Path) -> Result<()> {
     let pending = Pending::new(link)?;
     std::os::unix::fs::symlink(target, pending.part()).with_context(|| format!("cannot link `{}`", link.display()))?;
-    pending.commit()
+    pending.rename()
 }
 
 #[cfg(test)]
