@@ -8,7 +8,7 @@ set -eu
 modules="
     part_gpt part_msdos fat squash4 ext2 iso9660
     normal configfile linux chain boot search search_fs_file search_label search_fs_uuid
-    test echo regexp probe cat ls true sleep reboot halt minicmd read smbios
+    test echo regexp probe cat ls true sleep reboot halt minicmd read smbios loadenv
     serial terminal efi_gop all_video gfxterm
     memdisk tar tpm gzio xzio lzopio
 "
@@ -26,5 +26,13 @@ esac
 echo 'configfile (memdisk)/embedded.cfg' > /first.cfg
 # shellcheck disable=SC2086 # lists of words
 grub-mkimage -O "$platform" -d "/grub/$platform" -c /first.cfg -m /memdisk.tar -p /EFI/BOOT -o "/out/$name" $modules $more
-/bin/busybox chmod 0644 "/out/$name"
-/bin/busybox touch -d "@$SOURCE_DATE_EPOCH" "/out/$name"
+
+# The slots of a new machine: the system is in A, and B is empty. GRUB wants 1024 bytes, filled up with `#`.
+/bin/busybox awk 'BEGIN {
+    text = "# GRUB Environment Block\nORDER=A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n"
+    while (length(text) < 1024) text = text "#"
+    printf "%s", text
+}' > /out/grubenv
+
+/bin/busybox chmod 0644 "/out/$name" /out/grubenv
+/bin/busybox touch -d "@$SOURCE_DATE_EPOCH" "/out/$name" /out/grubenv

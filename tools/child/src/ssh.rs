@@ -3,14 +3,41 @@
 use super::{Cmd, Tool, Tools};
 use std::path::Path;
 
+/// How to reach the machine's root.
+pub struct Login<'l> {
+    /// The machine's name or address.
+    pub host: &'l str,
+    /// The port of its ssh server there.
+    pub port: u16,
+    /// The private key; may be relative to `root`.
+    pub key: &'l Path,
+    /// The folder to start in.
+    pub root: &'l Path,
+}
+
+impl Login<'_> {
+    /// The start of a command line of ssh, with `options` in front.
+    fn ssh<'o>(&self, tools: &Tools, options: impl IntoIterator<Item = &'o str>) -> Cmd {
+        let cmd = tools.cmd_unchecked(Tool::Ssh).args(options).arg("-i").arg(self.key).args(["-p", &self.port.to_string()]);
+        // The machine's host key changes with every build.
+        let no_host_check =
+            ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
+        cmd.args(no_host_check).dir(self.root)
+    }
+
+    /// The command that runs `command` there, in the shell of root. It asks nobody for a password.
+    pub fn run(&self, tools: &Tools, command: &str) -> Cmd {
+        let options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"];
+        self.ssh(tools, options).arg(format!("root@{}", self.host)).arg(command)
+    }
+}
+
 /// The command that forwards ports (`forwards`: options of ssh) through the machine behind `port` of this one, until it is stopped. `key`
 /// may be relative to `root`.
 pub fn proxy(tools: &Tools, forwards: &str, key: &Path, port: u16, root: &Path) -> Cmd {
-    let cmd = tools.cmd_unchecked(Tool::Ssh).step("forwarding ports").args(forwards.split_whitespace());
-    let cmd = cmd.arg("-N").arg("-i").arg(key).args(["-p", &port.to_string()]);
-    // The machine's host key changes with every build.
-    let no_host_check = ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
-    cmd.args(no_host_check).arg("root@localhost").dir(root)
+    let login = Login { host: "localhost", port, key, root };
+    let options = forwards.split_whitespace().chain(["-N"]);
+    login.ssh(tools, options).step("forwarding ports").arg("root@localhost")
 }
 
 /// The command that creates the private key `key` without a passphrase, and `key.pub` beside it.

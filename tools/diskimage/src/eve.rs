@@ -103,6 +103,22 @@ const SPECS: [Spec; 10] = [
     Spec { kind: Kind::UsbConf,      word: "usb_conf",      number: 1, name: "DevicePortConfig", type_guid: BASIC_DATA, uuid: 0xc1, attributes: 0,             size: 0 },
 ];
 
+/// zboot's word for the state of a slot, from the attributes of its partition. None for other partitions, and for other values.
+#[must_use]
+pub fn slot_state(type_guid: Guid, attributes: u64) -> Option<&'static str> {
+    if type_guid != ROOTFS {
+        return None;
+    }
+    // Priority, tries, successful; the bits above belong to nobody.
+    match attributes >> 48 & 0x1ff {
+        0x102 => Some("active"),
+        0x013 | 0x023 | 0x033 => Some("updating"),
+        0x003 => Some("inprogress"),
+        0 => Some("unused"),
+        _ => None,
+    }
+}
+
 impl Kind {
     fn spec(self) -> &'static Spec {
         SPECS.iter().find(|spec| spec.kind == self).expect("every kind has its row")

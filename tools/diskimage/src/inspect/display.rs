@@ -2,8 +2,8 @@
 
 use super::{Contents, Folder, Partition, Report, Top};
 use crate::{
-    fat,
-    gpt::{MbrEntry, PROTECTIVE},
+    eve, fat,
+    gpt::{GptEntry, MbrEntry, PROTECTIVE},
 };
 use std::fmt;
 
@@ -66,17 +66,26 @@ impl Report {
     }
 }
 
+/// The attributes' bits, and what they say of a slot.
+fn attributes(entry: &GptEntry) -> String {
+    let bits: Vec<String> = (0..64).filter(|bit| entry.attributes >> bit & 1 == 1).map(|bit| bit.to_string()).collect();
+    let bits = if bits.is_empty() { "-".to_owned() } else { bits.join(",") };
+    match eve::slot_state(entry.type_guid, entry.attributes) {
+        Some(state) => format!("{bits} {state}"),
+        None => bits,
+    }
+}
+
 fn partition_rows(partitions: &[Partition]) -> Vec<Vec<String>> {
     let mut rows = vec![["no", "name", "start", "sectors", "size", "attributes", "type", "uuid", "content"].map(str::to_owned).to_vec()];
     rows.extend(partitions.iter().map(|Partition { entry, content }| {
-        let bits: Vec<String> = (0..64).filter(|bit| entry.attributes >> bit & 1 == 1).map(|bit| bit.to_string()).collect();
         vec![
             entry.number.to_string(),
             entry.name.escape_debug().to_string(),
             entry.first_lba.to_string(),
             entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1).to_string(),
             human(content.size),
-            if bits.is_empty() { "-".into() } else { bits.join(",") },
+            attributes(entry),
             entry.type_guid.to_string(),
             entry.uuid.to_string(),
             content.summary(),

@@ -10,6 +10,7 @@ mod overlay;
 mod parallels;
 mod proxy;
 mod rootfs;
+mod update;
 mod virtualbox;
 
 use super::{Run, Verb, simple, verb};
@@ -30,6 +31,7 @@ pub const VERBS: &[Verb] = &[
     verb("run-grub", "boot only GRUB in QEMU", &Run(rootfs::run_grub)),
     simple("run-compose", "run EVE's microservices in containers on this machine", compose::run),
     verb("run-proxy", "forward ports to the machine of `run`, until Ctrl-C", &Run(proxy::run)),
+    verb("update", "send a rootfs.img to the machine of `run`, and start it from the other slot", &Run(update::run)),
     verb("build-vm", "make a virtual machine that builds EVE, from a cloud's image", &Run(build_vm::build)),
     verb("run-build-vm", "boot the machine of build-vm in QEMU", &Run(build_vm::run)),
     verb("run-live-vb", "boot the last live-vdi in VirtualBox", &Run(virtualbox::run)),

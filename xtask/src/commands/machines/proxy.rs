@@ -1,11 +1,10 @@
 //! `run-proxy`: forwards ports to the running machine with ssh, in the foreground until Ctrl-C.
 
-use super::{super::release::ssh_key_path, ensure, show};
+use super::{super::release::key_for_login, ensure, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Tool, ssh};
 use knobs::{KeyKnobs, PortKnobs, ProxyKnobs};
-use std::path::Path;
 
 /// The ports to forward, and how to reach the machine.
 #[derive(clap::Args)]
@@ -20,13 +19,7 @@ pub struct RunProxy {
 
 /// `run-proxy`.
 pub fn run(ctx: &Ctx, RunProxy { proxy, key, port }: RunProxy) -> Result<()> {
-    // Older versions put the key into CONF_DIR.
-    let (made, old) = (ssh_key_path(ctx, &key), ctx.knobs.image.conf_dir.join("ssh.key"));
-    let key = match &key.ssh_key {
-        Some(key) => key.clone(),
-        None if made.is_file() => made,
-        None => old.strip_prefix(&ctx.root).map_or(old.clone(), Path::to_owned),
-    };
+    let key = key_for_login(ctx, &key);
     let cmd = ssh::proxy(&ctx.tools, &proxy.ssh_proxy, &key, port.ssh_port, &ctx.root);
     if ctx.globals.dry_run {
         show(&[cmd]);

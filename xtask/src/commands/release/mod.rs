@@ -5,7 +5,7 @@ mod patch;
 mod release;
 mod ssh_key;
 
-pub use ssh_key::path as ssh_key_path;
+pub use ssh_key::for_login as key_for_login;
 
 use super::{Run, Verb, simple, verb};
 

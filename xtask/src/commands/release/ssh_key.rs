@@ -10,8 +10,19 @@ use plan::steps::CopyFiles;
 use std::path::{Path, PathBuf};
 
 /// The path of the key, which may not exist yet.
-pub fn path(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
+fn path(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
     knobs.ssh_key.as_ref().map_or_else(|| ctx.dist().ssh_key(), |path| ctx.root.join(path))
+}
+
+/// The path of the key that opens a machine: the named one, or the one that there is. Relative paths are below the tree's root.
+pub fn for_login(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
+    // Older versions put the key into CONF_DIR.
+    let (made, old) = (path(ctx, knobs), ctx.knobs.image.conf_dir.join("ssh.key"));
+    match &knobs.ssh_key {
+        Some(key) => key.clone(),
+        None if made.is_file() => made,
+        None => old.strip_prefix(&ctx.root).map_or(old.clone(), Path::to_owned),
+    }
 }
 
 /// The key's path, and the ssh port in the printed advice.

@@ -1,0 +1,197 @@
+//! `zboot`, the guest's keeper of the two slots, on this machine: busybox's shell runs it on a disk and on folders that look like a
+//! guest's /proc, /sys and ESP. GRUB's reader of the environment block, and sgdisk, must agree with it.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{repository, texts, tool, wants};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A machine that runs from one of its slots.
+struct Guest {
+    folder: tempfile::TempDir,
+}
+
+impl Guest {
+    /// None, with a word about it, where a program is missing.
+    fn new(running: u8, block: Option<&str>) -> Option<Self> {
+        let all = [("busybox", "busybox-static"), ("sgdisk", "gdisk"), ("flock", "util-linux"), ("grub-editenv", "grub-common")];
+        if !all.iter().all(|(program, package)| wants(program, package)) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path();
+        for name in ["proc/self", "sys/dev/block", "sys/class/block", "dev", "run", "esp/EFI/BOOT"] {
+            fs::create_dir_all(top.join(name)).unwrap();
+        }
+        let disk = top.join("dev/vda");
+        fs::File::create(&disk).unwrap().set_len(32 << 20).unwrap();
+        let disk = disk.to_str().unwrap();
+        // IMGA as in our images, and an attribute below the bits of a slot that must stay.
+        tool("sgdisk", &["-n", "1:2048:+1M", "-n", "2:0:+4M", "-n", "3:0:+8M", "-A", "2:=:0102000000000000", "-A", "3:=:4", disk]);
+        for (number, name, size) in [(1, "EFI System", 2048), (2, "IMGA", 8192), (3, "IMGB", 16384)] {
+            let part = top.join(format!("sys/devices/vda/vda{number}"));
+            fs::create_dir_all(&part).unwrap();
+            // The kernel has no names for partitions that were made since its start.
+            let name = if number == 3 { String::new() } else { format!("PARTNAME={name}\n") };
+            fs::write(part.join("uevent"), format!("MAJOR=254\n{name}")).unwrap();
+            fs::write(part.join("partition"), format!("{number}\n")).unwrap();
+            fs::write(part.join("size"), format!("{size}\n")).unwrap();
+        }
+        std::os::unix::fs::symlink(top.join("sys/devices/vda"), top.join("sys/class/block/vda")).unwrap();
+        std::os::unix::fs::symlink(top.join(format!("sys/devices/vda/vda{running}")), top.join("sys/dev/block/254:1")).unwrap();
+        fs::write(top.join("proc/self/mountinfo"), "21 1 254:1 / / ro - squashfs /dev/root ro\n22 21 0:5 / /proc rw - proc proc rw\n")
+            .unwrap();
+        fs::write(top.join("proc/cmdline"), "root=PARTUUID=x").unwrap();
+        fs::write(top.join("esp/EFI/BOOT/BOOTX64.EFI"), "load_env --file grubenv").unwrap();
+        if let Some(text) = block {
+            fs::write(top.join("esp/EFI/BOOT/grubenv"), text).unwrap();
+        }
+        Some(Self { folder })
+    }
+
+    fn block(&self) -> PathBuf {
+        self.folder.path().join("esp/EFI/BOOT/grubenv")
+    }
+
+    fn run(&self, words: &str) -> (bool, String) {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        let script = repository().join("pkg/gpt-tools/rootfs/usr/bin/zboot");
+        let mut command = Command::new("busybox");
+        command.arg("ash").arg(script).args(words.split(' ')).env("ZBOOT_ROOT", self.folder.path()).env("PATH", path);
+        let output = command.output().unwrap();
+        let (out, err) = texts(&output);
+        (output.status.success(), format!("{out}{err}"))
+    }
+
+    #[track_caller]
+    fn says(&self, words: &str, answer: &str) {
+        let (good, text) = self.run(words);
+        assert!(good, "zboot {words}: {text}");
+        assert_eq!(text.trim_end(), answer, "zboot {words}");
+    }
+
+    #[track_caller]
+    fn refuses(&self, words: &str, why: &str) {
+        let (good, text) = self.run(words);
+        assert!(!good && text.contains(why), "zboot {words}: {text}");
+    }
+
+    /// What GRUB reads, and the attributes that sgdisk reads of IMGA and IMGB.
+    #[track_caller]
+    fn holds(&self, order: &str, a: &str, b: &str, gpt: [&str; 2]) {
+        assert_eq!(fs::metadata(self.block()).unwrap().len(), 1024);
+        let list = tool("grub-editenv", &[self.block().to_str().unwrap(), "list"]);
+        let [a_ok, a_try, b_ok, b_try] = [&a[..1], &a[1..], &b[..1], &b[1..]];
+        assert_eq!(list, format!("ORDER={order}\nA_OK={a_ok}\nA_TRY={a_try}\nB_OK={b_ok}\nB_TRY={b_try}\n"));
+        for (number, expected) in [("2", gpt[0]), ("3", gpt[1])] {
+            let text = tool("sgdisk", &["-i", number, self.folder.path().join("dev/vda").to_str().unwrap()]);
+            assert!(text.contains(&format!("Attribute flags: {expected}\n")), "{number}: {expected}\n{text}");
+        }
+    }
+}
+
+/// An environment block as pkg/grub makes it, with these lines.
+fn block(lines: &str) -> String {
+    format!("{:#<1024}", format!("# GRUB Environment Block\n{lines}"))
+}
+
+const NEW: &str = "ORDER=A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n";
+const ACTIVE: &str = "0102000000000000";
+
+#[test]
+fn an_update_goes_from_trial_to_active_and_the_gpt_follows() {
+    let Some(guest) = Guest::new(2, Some(&block(NEW))) else { return };
+    guest.says("curpart", "IMGA");
+    guest.says("otherpart", "IMGB");
+    guest.says("partdev IMGB", "/dev/vda3");
+    guest.says("partdevall IMGA", "/dev/vda2");
+    guest.says("partdevsize IMGB", "8388608");
+    guest.says("partstate IMGA", "active");
+    guest.says("partstate IMGB", "unused");
+    guest.says("set_partstate IMGB unused", "");
+    guest.holds("A", "10", "00", [ACTIVE, "0000000000000004"]);
+    guest.says("set_partstate IMGB updating", "");
+    guest.holds("B A", "10", "01", [ACTIVE, "0013000000000004"]);
+    guest.says("partstate IMGB -d", "updating\n0x013: priority 3, tries left 1, successful 0");
+    guest.says("set_partstate IMGB updating 3", "");
+    guest.holds("B A", "10", "03", [ACTIVE, "0033000000000004"]);
+    // What GRUB does before it starts B for the last time.
+    tool("grub-editenv", &[guest.block().to_str().unwrap(), "set", "B_TRY=0"]);
+    guest.says("partstate IMGB", "inprogress");
+
+    // The system fell back to A: nothing changes but the GPT.
+    guest.says("good", "");
+    guest.holds("B A", "10", "00", [ACTIVE, "0003000000000004"]);
+
+    // B was well.
+    let text = fs::read_to_string(guest.block()).unwrap();
+    let Some(guest) = Guest::new(3, Some(&text)) else { return };
+    guest.says("curpart", "IMGB");
+    guest.says("good", "");
+    guest.holds("B", "00", "10", ["0000000000000000", "0102000000000004"]);
+}
+
+#[test]
+fn without_a_whole_block_the_slot_that_runs_is_what_there_is() {
+    let foreign = block("saved_entry=1\n");
+    for damaged in [None, Some("# GRUB Environment Block\nORDER=A\n"), Some(&foreign[..]), Some(&"\0".repeat(1024)[..])] {
+        let Some(guest) = Guest::new(2, damaged) else { return };
+        guest.says("partstate IMGA", "active");
+        guest.says("partstate IMGB", "unused");
+        guest.says("good", "");
+        assert_eq!(fs::read_to_string(guest.block()).ok().as_deref(), damaged);
+        guest.says("set_partstate IMGB updating", "");
+        guest.holds("B A", "10", "01", [ACTIVE, "0013000000000004"]);
+    }
+    let Some(guest) = Guest::new(3, None) else { return };
+    guest.says("partstate IMGB", "active");
+    // CONFIG chose the other slot of a new machine: that one is well, too.
+    fs::write(guest.block(), block(NEW)).unwrap();
+    guest.says("partstate IMGB", "unused");
+    guest.says("good", "");
+    guest.holds("A B", "10", "10", [ACTIVE, "0102000000000004"]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let Some(guest) = Guest::new(2, Some(&block(NEW))) else { return };
+    guest.refuses("set_partstate IMGA unused", "no slot would be left");
+    guest.refuses("set_partstate IMGB well", "no state well");
+    guest.refuses("set_partstate IMGB updating 4", "no state updating 4");
+    guest.refuses("set_partstate P3 active", "P3 is no slot");
+    guest.refuses("partdev IMGC", "the disk vda has no partition IMGC");
+    guest.refuses("frobnicate", "zboot curpart");
+    fs::write(guest.folder.path().join("esp/EFI/BOOT/BOOTX64.EFI"), "an older loader").unwrap();
+    guest.refuses("set_partstate IMGB updating", "does not choose between slots");
+    guest.holds("A", "10", "00", [ACTIVE, "0000000000000004"]);
+    let Some(guest) = Guest::new(1, None) else { return };
+    guest.refuses("curpart", "neither IMGA nor IMGB");
+}
+
+#[test]
+fn only_a_system_on_trial_gives_up() {
+    let Some(guest) = Guest::new(3, None) else { return };
+    let console = guest.folder.path().join("dev/console");
+    guest.says("give_up late", "");
+    assert!(!console.exists());
+    fs::write(guest.folder.path().join("proc/cmdline"), "root=PARTUUID=x panic=10 eve_trial\n").unwrap();
+    guest.says("give_up late", "");
+    assert!(fs::read_to_string(console).unwrap().contains("EVE-FAILED slot: late; this was a trial"));
+}
+
+#[test]
+fn grub_understands_both_configurations() {
+    if wants("grub-script-check", "grub-common") {
+        for name in ["embedded.cfg", "rootfs.cfg"] {
+            tool(
+                "grub-script-check",
+                &[Path::new("pkg/grub").join(name).to_str().map(|name| repository().join(name)).unwrap().to_str().unwrap()],
+            );
+        }
+    }
+}
