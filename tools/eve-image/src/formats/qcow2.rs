@@ -44,13 +44,13 @@ pub fn write(disk: &File, size: u64, out: &File) -> Result<()> {
     put(&counts, blocks_at)?;
     let mut l1 = vec![0; usize::try_from(l1_entries)?];
     for (place, number) in (l2_at..).zip(&tables) {
-        l1[usize::try_from(*number)?] = place * CLUSTER | COPIED;
+        l1[usize::try_from(*number)?] = (place * CLUSTER) | COPIED;
     }
     put(&words(l1.into_iter()), l1_at)?;
     let mut l2 = vec![0; tables.len() * usize::try_from(ENTRIES)?];
     for (place, number) in (data_at..).zip(&used) {
         let table = tables.binary_search(&(number / ENTRIES)).unwrap_or(0);
-        l2[table * usize::try_from(ENTRIES)? + usize::try_from(number % ENTRIES)?] = place * CLUSTER | COPIED;
+        l2[table * usize::try_from(ENTRIES)? + usize::try_from(number % ENTRIES)?] = (place * CLUSTER) | COPIED;
     }
     put(&words(l2.into_iter()), l2_at)
 }
