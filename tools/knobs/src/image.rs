@@ -64,7 +64,7 @@ pub struct ImageKnobs {
     /// partitions of the live disk, such as `efi conf imga`; the tree's own when unset
     #[arg(id = "LIVE_PART_SPEC", long = "live-part-spec", value_name = "TEXT")]
     pub live_parts: Option<String>,
-    /// fast rebuild during development: an ext4 root file system that reuses the previous rootfs.tar, on an uncompressed disk
+    /// quick round during development: an ext4 root file system on an uncompressed disk; linuxkit reuses the previous rootfs.tar
     #[arg(id = "LIVE_UPDATE", long = "live-update", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub live_update: bool,
     /// build the packages of the root file system before it, instead of fetching their images

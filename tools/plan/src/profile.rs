@@ -4,6 +4,7 @@
 use crate::pins::Pins;
 use anyhow::Result;
 use common::Arch;
+use knobs::RootfsFormat;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -212,6 +213,8 @@ pub struct RootfsTable {
     /// The place of the file ACRN_BIN in the images for a hypervisor.
     #[serde(default)]
     pub hypervisor_files: BTreeMap<String, String>,
+    /// The largest size of an ext4 in bytes, where that differs: it fills its partition, and no update must fit beside it.
+    pub ext4_limit: Option<u64>,
 }
 
 /// An entry of `limits` in `[rootfs]`.
@@ -356,9 +359,12 @@ impl Profile {
         self.tree.hypervisor_arches.get(hv).map(Vec::as_slice)
     }
 
-    /// The largest size of rootfs.img in bytes, for a hypervisor and a platform.
+    /// The largest size of rootfs.img in bytes, for a file system, a hypervisor and a platform.
     #[must_use]
-    pub fn rootfs_limit(&self, hv: &str, platform: &str) -> u64 {
+    pub fn rootfs_limit(&self, format: RootfsFormat, hv: &str, platform: &str) -> u64 {
+        if let Some(limit) = self.rootfs.ext4_limit.filter(|_| format == RootfsFormat::Ext4) {
+            return limit;
+        }
         let fits = |limit: &&Limit| {
             limit.hv.as_ref().is_none_or(|known| known == hv)
                 && limit.platform.as_ref().is_none_or(|start| platform.starts_with(start.as_str()))
@@ -387,6 +393,8 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let text = std::fs::read_to_string(root.join(FILE)).expect("read");
         assert_eq!(Profile::parse(&text).expect("valid").rootfs.limit, 262_144_000);
+        let ext4 = Profile::parse(&text).expect("valid").rootfs_limit(RootfsFormat::Ext4, "kvm", "generic");
+        assert_eq!(ext4, diskimage::eve::Kind::Imga.size(0), "an ext4 may fill IMGA");
         let text = text.replace("limit =", "limt =");
         let error = format!("{:#}", Profile::parse(&text).expect_err("refused"));
         assert!(error.contains("limt"), "{error}");

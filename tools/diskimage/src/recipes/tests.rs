@@ -154,11 +154,45 @@ fn a_folder_of_parts_may_hold_anything_else() {
 fn an_ext4_rootfs_has_its_command_line_and_room_to_spare() {
     let tree = tree(&[("EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n"), ("boot/cmdline", "quiet splash"), ("big", &"x".repeat(5 << 20))]);
     let layout = ext4_rootfs(tree, 7).unwrap();
-    assert_eq!(layout.size(), 67 << 20);
-    assert!(layout.free() > 50 << 20);
+    assert_eq!(layout.size(), Kind::Imga.size(0), "it fills its partition");
+    assert!(layout.free() > 250 << 20);
     let out = tempfile::tempfile().unwrap();
     layout.write(&out).unwrap();
     let image = Content::Range { len: out.metadata().unwrap().len(), file: out.into(), offset: 0 }.read_all().unwrap();
     let wanted = b"set linuxkit_cmdline=\"quiet splash\"\n";
     assert!(image.windows(wanted.len()).any(|window| window == wanted));
+}
+
+#[test]
+fn an_ext4_that_needs_more_than_imga_is_larger() {
+    let mut big = Tree::new();
+    let hole = tempfile::tempfile().unwrap();
+    hole.set_len(320 << 20).unwrap();
+    big.insert("big", Node::file(0o644, 0, Content::Range { file: hole.into(), offset: 0, len: 320 << 20 })).unwrap();
+    big.insert("EFI/BOOT/grub.cfg", file("set linuxkit_cmdline=\n")).unwrap();
+    big.insert("boot/cmdline", file("quiet")).unwrap();
+    assert_eq!(ext4_rootfs(big, 7).unwrap().size(), 382 << 20);
+}
+
+#[test]
+fn the_esp_of_an_ext4_has_its_boot_loader_and_nothing_else() {
+    let tree = tree(&[
+        ("EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n"),
+        ("EFI/BOOT/BOOTX64.EFI", "loader"),
+        ("EFI/BOOTS", "another name"),
+        ("boot/cmdline", "quiet"),
+    ]);
+    let out = tempfile::tempfile().unwrap();
+    ext4_rootfs(tree, 7).unwrap().write(&out).unwrap();
+    let esp = esp_of_rootfs(out).unwrap();
+    let mut files = Vec::new();
+    esp.walk(&mut |path, node| {
+        if let filetree::Kind::File { content, .. } = &node.kind {
+            files.push((String::from_utf8_lossy(path).into_owned(), String::from_utf8(content.read_all()?)?));
+        }
+        Ok(())
+    })
+    .unwrap();
+    let wanted = [("EFI/BOOT/BOOTX64.EFI", "loader"), ("EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\"quiet\"\n")];
+    assert_eq!(files, wanted.map(|(path, text)| (path.to_owned(), text.to_owned())));
 }

@@ -72,7 +72,8 @@ impl Planner<'_> {
     /// `rootfs.img` and its versioned name.
     pub(crate) fn rootfs_img(&mut self) -> Result<NodeId> {
         let needs = vec![need(&self.version(), "the version stands beside the image")];
-        let limit = self.facts.profile().rootfs_limit(&self.knobs.image.hv, &self.knobs.image.platform);
+        let image = &self.knobs.image;
+        let limit = self.facts.profile().rootfs_limit(image.rootfs_format, &image.hv, &image.platform);
         let inputs = vec![input("version", self.full_version()), input("limit", limit)];
         self.pack(NodeId::RootfsImg, Composed::Rootfs, "rootfs.img", inputs, needs, limit)
     }
