@@ -26,6 +26,7 @@ use common::{Arch, digest::hex, error::did_you_mean, error::usage};
 use knobs::Knobs;
 use look::GitState;
 use pkgbuild::{
+    build_yml::BuildYml,
     dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
 };
@@ -150,6 +151,15 @@ impl Checkout {
     pub fn bulk_packages(&self) -> Result<Vec<String>> {
         let (mut names, arch) = (self.package_names()?, self.knobs.image.arch);
         names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.image.hv));
+        // Packages of other architectures are left out; if there are only such, the plan says what is wrong.
+        let mut for_arch = names.clone();
+        for_arch.retain(|name| {
+            let arches = self.look_up(name).map(|package| package.arches).unwrap_or_default();
+            arches.is_empty() || arches.iter().any(|known| known == arch.as_str())
+        });
+        if !for_arch.is_empty() {
+            names = for_arch;
+        }
         let first = &self.profile.packages.first;
         names.sort_by_key(|name| (!first.contains(name), name.clone()));
         if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
@@ -216,8 +226,11 @@ impl Checkout {
             Some(hash) => tag(&yml, Some(hash))?.to_string(),
             None => own.to_string(),
         };
+        // A registry has images of other repositories' builds, whatever the build.yml says now.
+        let arches = if self.can.packages_are_published { vec![] } else { BuildYml::read_names(&dir.join(&yml))?.arches };
         let facts = PackageFacts {
             name: name.to_owned(),
+            arches,
             bases: self.bases(&dir)?,
             reference,
             plain,

@@ -89,7 +89,7 @@ impl BuildYml {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads only the keys that the tag depends on and ignores all others, as linuxkit did before 2024; old trees have
+    /// Reads only the keys that the tag depends on, and the architectures, and ignores all others, as linuxkit did before 2024; old trees have
     /// meaningless keys. Use [`BuildYml::read`] to build.
     pub fn read_names(path: &Path) -> Result<Self> {
         #[derive(Deserialize)]
@@ -98,18 +98,20 @@ impl BuildYml {
             image: String,
             org: String,
             tag: String,
+            arches: Vec<String>,
             extra_sources: Vec<String>,
         }
         impl Default for Names {
             fn default() -> Self {
-                let BuildYml { image, org, tag, extra_sources, .. } = BuildYml::default();
-                Self { image, org, tag, extra_sources }
+                let BuildYml { image, org, tag, arches, extra_sources, .. } = BuildYml::default();
+                Self { image, org, tag, arches, extra_sources }
             }
         }
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
-        let Names { image, org, tag, extra_sources } = parse_yaml(&with_keys(&text, &["image", "org", "tag", "extra-sources"]), &name)?;
-        let yml = Self { image, org, tag, extra_sources, ..Self::default() };
+        let kept = with_keys(&text, &["image", "org", "tag", "arches", "extra-sources"]);
+        let Names { image, org, tag, arches, extra_sources } = parse_yaml(&kept, &name)?;
+        let yml = Self { image, org, tag, arches, extra_sources, ..Self::default() };
         yml.check(&name)?;
         Ok(yml)
     }

@@ -19,6 +19,8 @@ pub struct PackageFacts {
     pub hash: Option<String>,
     /// The name of the build.yml in use.
     pub build_yml: String,
+    /// The architectures in its build.yml; empty where another repository built the images.
+    pub arches: Vec<String>,
     /// Packages of the tree that it is built from, with true if it needs them for the build machine's architecture.
     pub bases: Vec<(String, bool)>,
     /// The template of its build.yml.

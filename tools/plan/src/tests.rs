@@ -24,7 +24,7 @@ impl Facts for Fake {
 
     fn package(&self, name: &str) -> Result<PackageFacts> {
         let bases = match name {
-            "debian" | "eve" => vec![],
+            "debian" | "eve" | "ring-0" => vec![],
             "grub" => vec![("debian".to_owned(), false), ("debian".to_owned(), true)],
             "kernel" | "init" | "uefi" => vec![("debian".to_owned(), false)],
             "ring" => vec![("ring".to_owned(), false)],
@@ -40,6 +40,7 @@ impl Facts for Fake {
             reference,
             hash: None,
             build_yml: "build.yml".into(),
+            arches: if name == "ring-0" { vec!["amd64".into(), "arm64".into()] } else { vec![] },
             bases,
             yml_template: templated.then(|| "/tree/pkg/kernel/build.yml.in".into()),
             generated_dockerfile: None,
@@ -180,6 +181,14 @@ fn a_ring_of_packages_is_named() {
     let error =
         plan_goal(&Goal::Packages(vec!["ring".into()], PackageWork::Build), &knobs("kvm", "amd64", "raw"), &facts()).expect_err("a ring");
     assert_eq!(error.to_string(), "packages need each other: ring -> ring");
+}
+
+#[test]
+fn a_package_for_other_architectures_is_refused_in_the_plan() {
+    let goal = Goal::Packages(vec!["ring-0".into()], PackageWork::Build);
+    plan_goal(&goal, &knobs("kvm", "arm64", "raw"), &facts()).expect("a plan");
+    let error = plan_goal(&goal, &knobs("kvm", "riscv64", "raw"), &facts()).expect_err("not for riscv64").to_string();
+    assert!(error.starts_with("pkg/ring-0 is not for riscv64: `arches` in its build.yml has amd64, arm64\nhint: "), "{error}");
 }
 
 #[test]

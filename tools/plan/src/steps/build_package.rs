@@ -6,7 +6,7 @@ use crate::{
     planner::{Planner, input, need},
 };
 use anyhow::{Result, bail};
-use common::Arch;
+use common::{Arch, error::usage};
 use std::path::PathBuf;
 
 /// Builds or pushes a package, or pushes the index of its architectures.
@@ -88,8 +88,29 @@ impl Planner<'_> {
         above.push(name.to_owned());
         let package = self.facts.package(name)?;
         let needs = self.bases(&package, arch, above)?;
+        // After the bases: if the archive is not for it, no other package needs to be named.
+        self.check_arch(&package, arch)?;
         above.pop();
         self.package_node(package, arch, needs, PackageWork::Build)
+    }
+
+    /// Fails if the package is not for `arch`.
+    fn check_arch(&self, package: &PackageFacts, arch: Arch) -> Result<()> {
+        if package.arches.is_empty() || package.arches.iter().any(|known| known == arch.as_str()) {
+            return Ok(());
+        }
+        let folder = package.dir.strip_prefix(self.facts.root()).unwrap_or(&package.dir).display();
+        let needed = if self.facts.profile().packages.archive.as_ref() == Some(&package.name) {
+            format!("pinned Debian packages for {arch} (a file {arch}.lock in {folder}), and {arch} in `arches` of every package")
+        } else {
+            format!("a Dockerfile that builds for {arch}, and {arch} in `arches`")
+        };
+        Err(usage(format!(
+            "{folder} is not for {arch}: `arches` in its {} has {}\nhint: {arch} would need {needed}; an architecture that there is: --zarch {}",
+            package.build_yml,
+            package.arches.join(", "),
+            package.arches[0],
+        )))
     }
 
     /// Pushes a package. Needs no other package: linuxkit builds those that the registry does not have.
