@@ -395,3 +395,8 @@ fn another_time_is_another_image() {
         assert!(code == 2 && error.contains(&format!("SOURCE_DATE_EPOCH={wrong}: ")), "{error}");
     }
 }
+
+#[test]
+fn the_pages_of_docs_reference_are_fresh() {
+    Xtask::new(&repository()).args(["reference", "--check"]).ok();
+}

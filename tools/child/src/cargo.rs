@@ -30,6 +30,11 @@ impl Cargo {
         self.command(&[subcommand, "--version"], &[]).status_ok().unwrap_or(false)
     }
 
+    /// Runs cargo; returns the lines of its output, and how it ended.
+    pub fn lines(&self, args: &[&str]) -> (Vec<String>, Result<()>) {
+        self.command(args, &[]).lines()
+    }
+
     /// Runs cargo on our terminal.
     pub fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Result<()> {
         self.command(args, variables).foreground().run()

@@ -143,7 +143,7 @@ tools! {
     E2fsck = tool("e2fsck", "check ext4", &[Test]).packages(&["e2fsprogs"], &["e2fsprogs"], &["e2fsprogs"]).version(&["-V"], "e2fsck ");
     Xorriso = tool("xorriso", "check ISO images", &[Test]).packages(&["xorriso"], &["xorriso"], &["xorriso"]).version(VERSION, "xorriso ");
     Genimage = tool("genimage", "be measured against our disk writer", &[Bench]).packages(&["genimage"], &["genimage"], &["genimage"]);
-    Shellcheck = tool("shellcheck", "check the guest's scripts", &[Test])
+    Shellcheck = tool("shellcheck", "check shell scripts", &[Test])
         .packages(&["shellcheck"], &["ShellCheck"], &["shellcheck"]).version(VERSION, "version: ");
     Isoinfo = tool("isoinfo", "read ISO images", &[Test])
         .packages(&["genisoimage"], &["genisoimage"], &["cdrtools"]).version(VERSION, "isoinfo ").optional();

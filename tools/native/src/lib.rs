@@ -24,7 +24,9 @@ use checkout::{Checkout, context::Ctx};
 use child::Tools;
 use common::{Arch, error::usage};
 use executor::{Engine, Making};
+use filetree::Tree;
 use oci::{Cache, Image};
+use pkgbuild::builder::Step;
 use plan::{
     ImageRef, PackageWork,
     steps::{
@@ -48,6 +50,19 @@ impl NativeEngine {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         Ok(Self { cache, spool: ctx.dist().spool(), tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
+    }
+
+    /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
+    /// where it ended.
+    pub fn watching(ctx: &Ctx, tree: &Checkout, stage: Option<String>) -> Result<Self> {
+        let engine = Self::new(ctx, tree)?;
+        Ok(Self { packages: engine.packages.watching(stage), ..engine })
+    }
+
+    /// The last RUN line that a watched build executed, and the files of its stage: those after it, or before it if it failed.
+    #[must_use]
+    pub fn seen(&self) -> Option<(Step, Tree)> {
+        self.packages.seen()
     }
 
     /// The image of a package that an earlier node has built.

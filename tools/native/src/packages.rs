@@ -21,6 +21,7 @@ use sandbox::Sandbox;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Unix timestamp of all files of a package. A package's tag names its content, so its bytes must not depend on the commit that builds
@@ -41,6 +42,15 @@ pub(super) struct Builder {
     root: PathBuf,
     tool_images: Vec<String>,
     counted: Counted,
+    watch: Option<Watch>,
+}
+
+/// A build that is only looked at: up to a stage, and no image is written.
+pub(super) struct Watch {
+    /// The stage; none for all.
+    stage: Option<String>,
+    /// The last step that ran, and the stage after it, or before it if the step failed.
+    last: Mutex<Option<(Step, FileTree)>>,
 }
 
 impl Builder {
@@ -58,7 +68,23 @@ impl Builder {
             root: ctx.root.clone(),
             tool_images: ctx.profile.packages.tool_images.clone(),
             counted: tree.counted()?,
+            watch: None,
         })
+    }
+
+    pub(super) fn watching(self, stage: Option<String>) -> Self {
+        Self { watch: Some(Watch { stage, last: Mutex::new(None) }), ..self }
+    }
+
+    /// The last step that ran, and its stage; none if no step ran or nothing was watched.
+    pub(super) fn seen(&self) -> Option<(Step, FileTree)> {
+        self.watch.as_ref()?.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn see(&self, step: &Step, stage: &FileTree) {
+        if let Some(watch) = &self.watch {
+            *watch.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((step.clone(), stage.clone()));
+        }
     }
 
     pub(super) fn build(&self, cache: &Cache, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
@@ -79,10 +105,13 @@ impl Builder {
             labels: &self.labels(&yml)?,
             source_date_epoch: self.epoch,
             network: yml.network,
-            target: None,
+            target: self.watch.as_ref().and_then(|watch| watch.stage.as_deref()),
         };
         let outside = Outside { builder: self, cache, job };
         let mut built = builder::build(&request, &outside)?;
+        if self.watch.is_some() {
+            return Ok(());
+        }
         if self.tool_images.contains(&package.name) {
             // What the program is made of, for bills of materials.
             let crates = static_binary::crates(&self.tools, &self.root, arch)?;
@@ -171,7 +200,11 @@ impl BuildHost for Outside<'_> {
 
     fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
         let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
-        Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs }.run(step, stage)
+        let done = Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs }.run(step, stage)?;
+        if done {
+            self.builder.see(step, stage);
+        }
+        Ok(done)
     }
 
     fn can_execute(&self, arch: &str) -> bool {
@@ -182,6 +215,9 @@ impl BuildHost for Outside<'_> {
         let mut step = step.clone();
         // Set for every step; docker sets it only if the Dockerfile has an ARG for it.
         step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
-        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output()).run(&step, stage)
+        self.builder.see(&step, stage);
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output()).run(&step, stage)?;
+        self.builder.see(&step, stage);
+        Ok(())
     }
 }

@@ -11,6 +11,8 @@ pub struct Capabilities {
     pub tools_run_in_containers: bool,
     /// PLATFORM is part of the names of the version, of rootfs.tar and of the resolved ymls.
     pub platforms_have_names: bool,
+    /// The tree has EVE's Go sources and what belongs to them: pkg/pillar, api, docker-compose.yml, the settings of a build machine.
+    pub has_pillar: bool,
     /// The installer is a root file system of its own, not an image in a package.
     pub installer_is_composed: bool,
 }
@@ -23,6 +25,7 @@ impl Capabilities {
             packages_are_published: profile.packages.published,
             tools_run_in_containers: engine == EngineKind::Linuxkit,
             platforms_have_names: profile.tree.platforms,
+            has_pillar: profile.packages.published,
             installer_is_composed: profile.templates.installer.is_some(),
         }
     }

@@ -5,15 +5,18 @@
 pub mod inside;
 mod stage;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use child::{Cmd, Output, Tools};
-use filetree::Tree;
+use filetree::{Kind, Tree};
 use pkgbuild::builder::Step;
 use stage::Stage;
 use std::path::PathBuf;
 
 /// The first word of our command line when we start ourselves as the inner half.
 pub const INNER: &str = "__sandbox";
+
+/// The shells of a stage, the best first.
+const SHELLS: [&[&str]; 4] = [&["/bin/bash"], &["/bin/sh"], &["/bin/busybox", "sh"], &["/bin/dash"]];
 
 /// Runs steps below one folder.
 pub struct Sandbox<'t> {
@@ -31,7 +34,34 @@ impl<'t> Sandbox<'t> {
 
     /// Runs `step` on `stage`, and applies its changes to `stage`.
     pub fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
-        let written = Stage::write(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot write the stage", step.place))?;
+        let written = self.write(step, stage)?;
+        let command = self.command(step, &written)?.step(format!("running {}", step.place));
+        command.output(&self.output).run()?;
+        *stage = written.read_back(stage, step.source_date_epoch)?;
+        Ok(())
+    }
+
+    /// Opens a shell on our terminal where `step` runs, with its environment, folder and mounts. All changes are discarded.
+    pub fn open_shell(&self, step: &Step, stage: &Tree) -> Result<()> {
+        let shell = SHELLS.iter().find(|shell| {
+            let place = stage.resolve(shell[0], true);
+            place.ok().and_then(|place| stage.get(place)).is_some_and(|node| matches!(node.kind, Kind::File { .. }))
+        });
+        let Some(shell) = shell else {
+            bail!("{}: the stage has no shell: neither {}", step.place, SHELLS.map(|shell| shell[0]).join(" nor "))
+        };
+        let step = Step { argv: shell.iter().map(|word| (*word).to_owned()).collect(), ..step.clone() };
+        let written = self.write(&step, stage)?;
+        // The status is that of the last command that was typed.
+        self.command(&step, &written)?.step("running a shell").foreground().status_ok().map(drop)
+    }
+
+    fn write(&self, step: &Step, stage: &Tree) -> Result<Stage> {
+        Stage::write(stage, &step.mounts, &self.folder).with_context(|| format!("{}: cannot write the stage", step.place))
+    }
+
+    /// The command that runs the step in the written stage.
+    fn command(&self, step: &Step, written: &Stage) -> Result<Cmd> {
         let program = std::env::current_exe().context("cannot find our own program")?;
         let order = inside::Order {
             root: written.root(),
@@ -40,23 +70,18 @@ impl<'t> Sandbox<'t> {
             argv: step.argv.clone(),
             env: step.env.clone().into_iter().collect(),
         };
-        Cmd::new(program, self.tools.environment())
+        Ok(Cmd::new(program, self.tools.environment())
             .named(step.argv.first().map_or("the step", String::as_str))
-            .step(format!("running {}", step.place))
             .arg(INNER)
             .arg(serde_json::to_string(&order)?)
-            .umask(0o022)
-            .output(&self.output)
-            .run()?;
-        *stage = written.read_back(stage, step.source_date_epoch)?;
-        Ok(())
+            .umask(0o022))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use filetree::{Content, Kind, Node};
+    use filetree::{Content, Node};
     use std::collections::BTreeMap;
 
     /// The test binary is not xtask, so xtask's tests of builds test the inner half; this test writes a stage and reads it back.

@@ -48,7 +48,7 @@ fn tools(engine: EngineKind, knobs: &Knobs, root: &Path, environment: &Environme
 }
 
 /// Fails unless HV is one of the tree's hypervisors.
-fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
+pub(super) fn check_hypervisor(hv: &str, source: Source, profile: &Profile) -> Result<()> {
     let known = &profile.tree.hypervisors;
     if known.iter().any(|known| known == hv) {
         return Ok(());

@@ -7,6 +7,7 @@ mod help;
 pub mod make;
 mod reference;
 mod refuse;
+mod targets;
 mod verbs;
 mod words;
 
@@ -46,7 +47,7 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
     if before.iter().any(|word| word == "--help" || word == "-h") || before.is_empty() && rest.is_empty() && assignments.is_empty() {
-        help::print_overview();
+        help::print_overview(profile_of(&before, environment).ok().as_ref());
         return Ok(());
     }
     let options = parse_options(&before)?;
@@ -167,8 +168,12 @@ fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)])
 /// Whether the tree of `options` (the words before the verb) publishes its packages, as lf-edge/eve does and this repository does not.
 #[must_use]
 pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
-    let root = context::find_root(value_of(options, "root").map(Path::new), environment);
-    root.and_then(|root| checkout::read_profile(&root)).is_ok_and(|profile| profile.packages.published)
+    profile_of(options, environment).is_ok_and(|profile| profile.packages.published)
+}
+
+/// The profile of the tree that `options` (the words before the verb) name.
+fn profile_of(options: &[String], environment: &Environment) -> Result<plan::Profile> {
+    checkout::read_profile(&context::find_root(value_of(options, "root").map(Path::new), environment)?)
 }
 
 #[cfg(test)]

@@ -14,13 +14,15 @@ mod explain;
 pub mod images;
 mod info;
 mod inspect;
+mod lint;
 pub mod machines;
 mod paths;
 pub mod release;
+mod shell;
 mod show_tag;
 pub mod sources;
 mod test;
 pub mod upkeep;
 mod verb;
 
-pub use verb::{Action, Run, Verb, anywhere, simple, target, verb};
+pub use verb::{Action, Run, Verb, Wants, anywhere, simple, target, verb};

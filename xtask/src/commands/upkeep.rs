@@ -1,6 +1,9 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
-use super::{Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, info, inspect, show_tag, simple, test, verb};
+use super::{
+    Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, info, inspect, lint, shell, show_tag, simple, test,
+    verb,
+};
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
@@ -17,6 +20,12 @@ pub const VERBS: &[Verb] = &[
     verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
     verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
     verb("bump", "write a package's new tag into every Dockerfile that uses it in FROM", &Run(bump::run)),
+    verb(
+        "shell",
+        "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",
+        &Run(shell::run),
+    ),
+    simple("lint", "check shell scripts, Dockerfiles, ymls and the form of Rust code", lint::run),
     verb("test", "run all tests, boots included", &Run(test::run)),
     verb("bench", "measure xtask against the usual tools", &Run(bench::run)),
     verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", &Run(conformance::run)),

@@ -5,7 +5,8 @@ use anyhow::Result;
 use checkout::context::Ctx;
 use child::environment::Environment;
 use clap::{ArgMatches, Args, Command};
-use plan::Goal;
+use common::error::usage;
+use plan::{Capabilities, Goal, Profile};
 
 /// The function of a verb, which takes the verb's arguments as the struct `A`. `C` is [`Ctx`], or [`Environment`] for a verb that
 /// needs no tree.
@@ -51,26 +52,80 @@ pub struct Verb {
     pub sets: &'static [(&'static str, &'static str)],
     /// Whether the verb builds, so that its help shows the knobs of a build.
     pub builds: bool,
+    /// What a tree must have so that the verb has something to work on.
+    pub wants: Wants,
+    /// The verb that makes what this one boots or uploads.
+    pub after: Option<&'static str>,
+}
+
+/// What a verb works on, besides the packages and templates that every tree has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing else.
+    Nothing,
+    /// The protobuf definitions of EVE's API.
+    Api,
+    /// The Go sources of pillar.
+    Pillar,
+    /// The compose file of EVE's microservices.
+    Compose,
+    /// The settings of a build machine.
+    BuildMachine,
+}
+
+impl Wants {
+    /// What a tree with these capabilities lacks; none if it has all.
+    #[must_use]
+    pub const fn lacks(self, can: Capabilities) -> Option<&'static str> {
+        if can.has_pillar {
+            return None;
+        }
+        match self {
+            Self::Nothing => None,
+            Self::Api => Some("api/proto, the protobuf definitions that the API's sources are generated from"),
+            Self::Pillar => Some("pkg/pillar, EVE's Go sources"),
+            Self::Compose => Some("docker-compose.yml, which starts the services of pillar in containers"),
+            Self::BuildMachine => Some("build-tools/src/scripts/cloud-init.in, the settings of a GitHub runner for lf-edge/eve"),
+        }
+    }
 }
 
 /// A verb on a tree with arguments of its own.
 pub const fn verb<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Ctx, A>) -> Verb {
-    Verb { name, about, arguments: A::augment_args, action: Action::OnTree(run), sets: &[], builds: false }
+    Verb {
+        name,
+        about,
+        arguments: A::augment_args,
+        action: Action::OnTree(run),
+        sets: &[],
+        builds: false,
+        wants: Wants::Nothing,
+        after: None,
+    }
 }
 
 /// A verb that needs no tree.
 pub const fn anywhere<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Environment, A>) -> Verb {
-    Verb { name, about, arguments: A::augment_args, action: Action::Anywhere(run), sets: &[], builds: false }
+    Verb {
+        name,
+        about,
+        arguments: A::augment_args,
+        action: Action::Anywhere(run),
+        sets: &[],
+        builds: false,
+        wants: Wants::Nothing,
+        after: None,
+    }
 }
 
 /// A verb that builds a goal and has no arguments of its own.
 pub const fn target(name: &'static str, about: &'static str, goal: fn(&Ctx) -> Result<Goal>) -> Verb {
-    Verb { name, about, arguments: no_arguments, action: Action::Builds(goal), sets: &[], builds: true }
+    Verb { name, about, arguments: no_arguments, action: Action::Builds(goal), sets: &[], builds: true, wants: Wants::Nothing, after: None }
 }
 
 /// A verb on a tree without arguments of its own.
 pub const fn simple(name: &'static str, about: &'static str, run: fn(&Ctx) -> Result<()>) -> Verb {
-    Verb { name, about, arguments: no_arguments, action: Action::Simple(run), sets: &[], builds: false }
+    Verb { name, about, arguments: no_arguments, action: Action::Simple(run), sets: &[], builds: false, wants: Wants::Nothing, after: None }
 }
 
 impl Verb {
@@ -84,8 +139,27 @@ impl Verb {
         Self { builds: true, ..self }
     }
 
+    /// The same verb, which works on `wants`.
+    pub const fn on(self, wants: Wants) -> Self {
+        Self { wants, ..self }
+    }
+
+    /// The same verb, which boots or uploads what the verb `name` makes.
+    pub const fn after(self, name: &'static str) -> Self {
+        Self { after: Some(name), ..self }
+    }
+
+    /// Why the tree has nothing for the verb to work on; none if it has.
+    #[must_use]
+    pub fn pointless(&self, profile: &Profile, can: Capabilities) -> Option<String> {
+        self.wants.lacks(can).map(|what| format!("`{}` has nothing to do in {}: it has no {what}", self.name, profile.tree.name))
+    }
+
     /// Runs it on a tree, with the arguments in `matches`.
     pub fn run(&self, ctx: &Ctx, matches: &ArgMatches) -> Result<()> {
+        if let Some(why) = self.pointless(&ctx.profile, ctx.capabilities()) {
+            return Err(usage(format!("{why}\nhint: a checkout of lf-edge/eve has it: cargo xtask --root DIR {}", self.name)));
+        }
         match self.action {
             Action::OnTree(run) => run.run(ctx, matches),
             Action::Simple(run) => run(ctx),

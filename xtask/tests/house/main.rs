@@ -12,6 +12,7 @@ mod ratchet;
 mod reach;
 mod shape;
 mod source;
+mod targets;
 mod tree;
 
 /// Fails when there is any hit, and shows all.

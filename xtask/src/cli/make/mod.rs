@@ -3,7 +3,7 @@
 mod names;
 mod variables;
 
-pub use names::old_names;
+pub use names::{family_command, modern, old_names};
 
 use super::{is_foreign, run_line, words::verb_at};
 use anyhow::Result;

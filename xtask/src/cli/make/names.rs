@@ -64,6 +64,20 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
     owned(&[goal])
 }
 
+/// The words of the verb for a family's name, such as `pkg/NAME`.
+#[must_use]
+pub fn family_command(shown: &str) -> String {
+    let of = |(before, after, verb, what): &(&str, &str, &str, &str)| {
+        let middle = shown.strip_prefix(before)?.strip_suffix(after)?;
+        (middle == *what).then(|| match (*verb, *before) {
+            ("pkg", "eve-") => format!("pkg {what} --alone"),
+            ("rootfs", _) => format!("rootfs --hv {what}"),
+            _ => format!("{verb} {what}"),
+        })
+    };
+    FAMILIES.iter().find_map(of).unwrap_or_else(|| shown.to_owned())
+}
+
 /// Old names for a "did you mean", besides the verbs.
 pub fn old_names() -> impl Iterator<Item = &'static str> {
     RENAMED.iter().map(|(old, ..)| *old).chain(["pkg/", "build-tools/bin/", "eve-", "-show-tag"])

@@ -1,6 +1,6 @@
 //! Verbs that list and remove old docker images, and `yetus`, which checks the whole tree.
 
-use super::{run_all, wants_containers};
+use super::run_all;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::docker;
@@ -22,9 +22,11 @@ pub fn clean_images(ctx: &Ctx) -> Result<()> {
     run_all(ctx, [docker::remove_command(&ctx.tools, &ids)?])
 }
 
-/// `yetus`.
+/// `yetus`; without containers it is `lint`.
 pub fn yetus(ctx: &Ctx) -> Result<()> {
-    wants_containers(ctx, "yetus")?;
+    if !ctx.capabilities().tools_run_in_containers {
+        return super::super::lint::run(ctx);
+    }
     let folder = ctx.root.join("yetus-output");
     if !ctx.globals.dry_run {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;

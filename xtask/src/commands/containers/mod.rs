@@ -6,8 +6,9 @@ mod go;
 mod housekeeping;
 
 pub use build_tools::ToolOptions;
+pub use go::open_shell;
 
-use super::{Run, Verb, simple, verb};
+use super::{Run, Verb, Wants, simple, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::Cmd;
@@ -22,14 +23,13 @@ pub const VERBS: &[Verb] = &[
     simple("cache-export-docker-load-all", "load all images that docker needs from the cache into docker", cache::load_all),
     simple("docker-old-images", "list this tree's docker images whose tag is out of date", housekeeping::old_images),
     simple("docker-image-clean", "remove this tree's docker images whose tag is out of date", housekeeping::clean_images),
-    simple("yetus", "check the tree with Apache Yetus", housekeeping::yetus),
-    verb("test-pillar", "run the tests of pkg/pillar", &Run(go::test_pillar)),
+    simple("yetus", "check the tree with Apache Yetus in a container; with the native engine, `lint`", housekeeping::yetus),
+    verb("test-pillar", "run the tests of pkg/pillar", &Run(go::test_pillar)).on(Wants::Pillar),
     simple("test-images-patches", "check that every patch of the image templates applies", go::check_patches),
-    verb("pillar", "run a target of pkg/pillar's own Makefile", &Run(go::make_pillar)),
-    verb("proto", "generate the API's sources from its protobuf definitions", &Run(go::generate_all)),
-    verb("proto-vendor", "update the vendored API in pkg/pillar", &Run(go::vendor)),
-    verb("proto-diagram", "draw a diagram of the API", &Run(go::draw_diagram)),
-    verb("shell", "open a shell in the Go builder", &Run(go::open_shell)),
+    verb("pillar", "run a target of pkg/pillar's own Makefile", &Run(go::make_pillar)).on(Wants::Pillar),
+    verb("proto", "generate the API's sources from its protobuf definitions", &Run(go::generate_all)).on(Wants::Api),
+    verb("proto-vendor", "update the vendored API in pkg/pillar", &Run(go::vendor)).on(Wants::Api),
+    verb("proto-diagram", "draw a diagram of the API", &Run(go::draw_diagram)).on(Wants::Api),
 ];
 
 /// Fails unless the engine is linuxkit.

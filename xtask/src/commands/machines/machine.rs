@@ -92,16 +92,17 @@ impl Place {
         self.build.target()
     }
 
-    /// The folder of the firmware. On a tree of lf-edge/eve, builds the firmware if the last build has none.
+    /// The folder of the firmware, which is built first if the last build has none.
     fn firmware(&self, ctx: &Ctx) -> Result<PathBuf> {
         let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
         let is_complete = |folder: &Path| files.iter().all(|file| folder.join(file).is_file());
         let current = self.current.firmware();
-        if !ctx.capabilities().machines_are_as_make_had_them() || ctx.globals.dry_run || is_complete(&current) {
+        if ctx.globals.dry_run || is_complete(&current) {
             return Ok(current);
         }
         super::super::build::build(ctx, &Goal::Firmware)?;
-        Ok(if is_complete(&current) { current } else { self.build.firmware() })
+        // It may be that of another version than `current`.
+        Ok(if is_complete(&current) { current } else { ctx.layout(&ctx.tree()?).firmware() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The verbs that run images: in QEMU, in other hypervisors of this machine, or in Google's cloud.
 
+mod alone;
 mod build_vm;
 mod compose;
 mod gcp;
@@ -13,7 +14,7 @@ mod rootfs;
 mod update;
 mod virtualbox;
 
-use super::{Run, Verb, simple, verb};
+use super::{Run, Verb, Wants, simple, verb};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Output, Tool, ToolNeed};
@@ -21,23 +22,29 @@ use std::path::Path;
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("run", "boot the last live image in QEMU", &Run(live::run)),
-    verb("run-target", "boot in QEMU the system that an installer put on target.img", &Run(installers::run_target)),
-    verb("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw", &Run(installers::install_from_raw)),
-    verb("run-installer-iso", "install EVE on an empty target.img in QEMU, from installer.iso", &Run(installers::install_from_iso)),
-    verb("run-installer-net", "install EVE on an empty target.img in QEMU, over the network", &Run(installers::install_from_net)),
-    verb("run-verification-raw", "install EVE from verification.raw in QEMU and check the result", &Run(installers::verify)),
-    verb("run-rootfs", "boot only rootfs.img in QEMU", &Run(rootfs::run_rootfs)),
-    verb("run-grub", "boot only GRUB in QEMU", &Run(rootfs::run_grub)),
-    simple("run-compose", "run EVE's microservices in containers on this machine", compose::run),
+    verb("run", "boot the last live image in QEMU", &Run(live::run)).after("live"),
+    verb("run-target", "boot in QEMU the system that an installer put on target.img", &Run(installers::run_target))
+        .after("run-installer-raw"),
+    verb("run-installer-raw", "install EVE on an empty target.img in QEMU, from installer.raw", &Run(installers::install_from_raw))
+        .after("installer-raw"),
+    verb("run-installer-iso", "install EVE on an empty target.img in QEMU, from installer.iso", &Run(installers::install_from_iso))
+        .after("installer-iso"),
+    verb("run-installer-net", "install EVE on an empty target.img in QEMU, over the network", &Run(installers::install_from_net))
+        .after("installer-net"),
+    verb("run-verification-raw", "install EVE from verification.raw in QEMU and check the result", &Run(installers::verify))
+        .after("verification-raw"),
+    verb("run-rootfs", "boot in QEMU rootfs.img alone, with an empty configuration and an empty /persist", &Run(rootfs::run_rootfs))
+        .after("rootfs"),
+    verb("run-grub", "boot in QEMU GRUB alone, to its prompt", &Run(rootfs::run_grub)).after("rootfs"),
+    simple("run-compose", "run EVE's microservices in containers on this machine", compose::run).on(Wants::Compose),
     verb("run-proxy", "forward ports to the machine of `run`, until Ctrl-C", &Run(proxy::run)),
     verb("update", "send a rootfs.img to the machine of `run`, and start it from the other slot", &Run(update::run)),
-    verb("build-vm", "make a virtual machine that builds EVE, from a cloud's image", &Run(build_vm::build)),
-    verb("run-build-vm", "boot the machine of build-vm in QEMU", &Run(build_vm::run)),
-    verb("run-live-vb", "boot the last live-vdi in VirtualBox", &Run(virtualbox::run)),
-    verb("run-live-parallels", "boot the last live-parallels in Parallels Desktop", &Run(parallels::run)),
-    verb("run-live-gcp", "upload live-gcp to Google's cloud and boot it there", &Run(gcp::run)),
-    verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is already there", &Run(gcp::upload)),
+    verb("build-vm", "make a virtual machine that builds EVE, from a cloud's image", &Run(build_vm::build)).on(Wants::BuildMachine),
+    verb("run-build-vm", "boot the machine of build-vm in QEMU", &Run(build_vm::run)).on(Wants::BuildMachine),
+    verb("run-live-vb", "boot the last live-vdi in VirtualBox", &Run(virtualbox::run)).after("live-vdi"),
+    verb("run-live-parallels", "boot the last live-parallels in Parallels Desktop", &Run(parallels::run)).after("live-parallels"),
+    verb("run-live-gcp", "upload live-gcp to Google's cloud and boot it there", &Run(gcp::run)).after("live-gcp"),
+    verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is already there", &Run(gcp::upload)).after("live-gcp"),
 ];
 
 /// Prints command lines, for `--dry-run`.
@@ -58,7 +65,7 @@ fn run_all(commands: Vec<Cmd>) -> Result<()> {
 }
 
 /// Sends a tool's output to standard error.
-fn shown() -> Output {
+pub(super) fn shown() -> Output {
     Output::to(|line| eprintln!("{line}"))
 }
 

@@ -1,13 +1,14 @@
-//! `run-rootfs` and `run-grub`: boot a part of an image alone. GRUB is on a volume of its own with a copy of the build's GRUB: the build's
-//! files must not change, because they go into images.
+//! `run-rootfs` and `run-grub`: boot a part of an image alone; `alone` does it where GRUB is inside rootfs.img. On a tree of lf-edge/eve GRUB
+//! is on a volume of its own with a copy of the build's GRUB: the build's files must not change, because they go into images.
 
 use super::{
+    alone,
     machine::{self, Options, Place, bus, setup},
     require,
 };
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::error::usage;
+use diskimage::eve::Kind;
 use plan::Goal;
 use std::{fs, path::Path};
 use vm::{Disk, Setup, as_make::Disks};
@@ -22,7 +23,10 @@ const SETTINGS: &str = "set devicetree=\"(hd0,msdos1)/eve.dtb\"\n\
 
 /// `run-rootfs`.
 pub fn run_rootfs(ctx: &Ctx, options: Options) -> Result<()> {
-    let place = place(ctx, "run-rootfs")?;
+    if !ctx.capabilities().machines_are_as_make_had_them() {
+        return alone::run(ctx, &options, "rootfs", &[Kind::Efi, Kind::Conf, Kind::Imga]);
+    }
+    let place = Place::find(ctx)?;
     let image = place.build.part("rootfs.img");
     require(ctx, &image, "rootfs")?;
     let (volume, bus) = (place.build.run().join("rootfs"), bus(ctx, &options));
@@ -33,22 +37,14 @@ pub fn run_rootfs(ctx: &Ctx, options: Options) -> Result<()> {
 
 /// `run-grub`.
 pub fn run_grub(ctx: &Ctx, options: Options) -> Result<()> {
-    let place = place(ctx, "run-grub")?;
+    if !ctx.capabilities().machines_are_as_make_had_them() {
+        return alone::run(ctx, &options, "grub", &[Kind::Efi]);
+    }
+    let place = Place::find(ctx)?;
     let volume = place.build.run().join("grub");
     let disks = vec![Disk::folder(&volume, "EVE", bus(ctx, &options))];
     let setup = setup(ctx, &options, &place, disks, Disks::LastNamedFormatFirst)?;
     start_with(ctx, &options, &place, setup, &volume, None)
-}
-
-fn place(ctx: &Ctx, target: &str) -> Result<Place> {
-    if !ctx.capabilities().machines_are_as_make_had_them() {
-        return Err(usage(format!(
-            "{target} needs GRUB as a separate part ([parts] EFI of a profile) and the linuxkit engine: {} has GRUB inside rootfs.img\n\
-             hint: cargo xtask run boots the whole image; for lf-edge/eve: cargo xtask --root DIR --engine linuxkit {target}",
-            ctx.profile.tree.name
-        )));
-    }
-    Place::find(ctx)
 }
 
 /// Runs a machine whose disk is the folder `volume`: a new copy of GRUB, with `settings` as its grub.cfg.

@@ -1,0 +1,78 @@
+//! A tree that nobody has here: all that is known of it is its profile. It has every package, and its templates name none.
+
+use anyhow::Result;
+use plan::{Capabilities, Composed, EngineKind, Facts, PackageFacts, Profile, Release};
+use std::path::{Path, PathBuf};
+
+/// The tree.
+pub(super) struct Imagined<'i> {
+    pub profile: &'i Profile,
+    pub engine: EngineKind,
+    pub root: &'i Path,
+}
+
+impl Facts for Imagined<'_> {
+    fn version(&self) -> &str {
+        "0.0.0"
+    }
+
+    fn epoch(&self) -> i64 {
+        0
+    }
+
+    fn root(&self) -> &Path {
+        self.root
+    }
+
+    fn package(&self, name: &str) -> Result<PackageFacts> {
+        let reference = format!("lfedge/eve-{name}:0");
+        Ok(PackageFacts {
+            name: name.to_owned(),
+            dir: self.profile.packages.folder.join(name),
+            plain: reference.clone(),
+            reference,
+            hash: None,
+            build_yml: "build.yml".to_owned(),
+            arches: vec![],
+            bases: vec![],
+            yml_template: None,
+            generated_dockerfile: None,
+        })
+    }
+
+    fn generated_yml(&self, _: &PackageFacts) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn yml(&self, _: Composed) -> Result<(String, PathBuf, Vec<String>)> {
+        Ok((String::new(), self.profile.templates.rootfs.clone(), vec![]))
+    }
+
+    fn fill(&self, _: &Path) -> Result<String> {
+        Ok(String::new())
+    }
+
+    fn folder_digest(&self, _: &Path) -> Result<String> {
+        Ok(String::new())
+    }
+
+    fn folder_files(&self, _: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec![])
+    }
+
+    fn file_digest(&self, _: &Path) -> Result<String> {
+        Ok(String::new())
+    }
+
+    fn release(&self) -> Result<Release> {
+        Ok(Release::default())
+    }
+
+    fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(self.profile, self.engine)
+    }
+}

@@ -1,0 +1,111 @@
+//! Words of the old Makefile in this repository: what each does or says.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, clone_tree, repository, skip_boots, wants};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+#[test]
+fn a_word_with_nothing_to_work_on_says_so_in_one_line_and_is_not_in_the_help() {
+    let help = Xtask::new(&repository()).args(["--help"]).ok();
+    assert!(help.contains("\n  lint "), "{help}");
+    for (word, what) in [
+        ("proto", "api/proto"),
+        ("proto-vendor", "api/proto"),
+        ("proto-diagram", "api/proto"),
+        ("run-compose", "docker-compose.yml"),
+        ("build-vm", "cloud-init.in"),
+        ("run-build-vm", "cloud-init.in"),
+    ] {
+        for engine in ["native", "linuxkit"] {
+            let (code, text) = Xtask::new(&repository()).args(["--engine", engine, word]).fails();
+            let start = format!("error: `{word}` has nothing to do in eve: it has no ");
+            assert!(code == 2 && text.starts_with(&start) && text.contains(what), "{text}");
+            assert_eq!(text.lines().count(), 2, "an error and a hint: {text}");
+        }
+        assert!(!help.contains(&format!("\n  {word} ")), "{word}:\n{help}");
+    }
+}
+
+#[test]
+fn lint_finds_what_is_planted_and_nothing_else() {
+    if !wants("shellcheck", "shellcheck") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    clone_tree(folder.path());
+    let lint = || Xtask::new(folder.path()).args(["yetus"]);
+    let said = lint().output();
+    assert!(said.status.success() && said.stdout.is_empty(), "{}", String::from_utf8_lossy(&said.stdout));
+    let plant = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, old + text).unwrap();
+    };
+    plant("pkg/sysctl/sysctl.sh", "\nrm -rf $NOWHERE/x\n");
+    plant("pkg/sysctl/Dockerfile", "CPOY a b\n");
+    plant("pkg/sysctl/build.yml", "orgg: lfedge\n");
+    plant("images/rootfs.yml.in", "servces: []\n");
+    plant("xtask/src/main.rs", "fn  planted() {}\n");
+    let output = lint().output();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for file in ["images/rootfs.yml.in", "pkg/sysctl/Dockerfile", "pkg/sysctl/build.yml", "pkg/sysctl/sysctl.sh", "xtask/src/main.rs"] {
+        let line = text.lines().find(|line| line.starts_with(&format!("{file}:"))).unwrap_or_else(|| panic!("{file}:\n{text}"));
+        let number: usize = line[file.len() + 1..].split(':').next().unwrap().parse().unwrap();
+        assert!(number > 2, "{line}");
+    }
+    assert!(String::from_utf8_lossy(&output.stderr).contains("findings"));
+}
+
+#[test]
+fn an_architecture_that_no_package_has_is_refused_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    clone_tree(folder.path());
+    let yml = folder.path().join("pkg/debian/build.yml");
+    let text = std::fs::read_to_string(&yml).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| line.trim() != "- arm64").collect();
+    std::fs::write(&yml, without.join("\n") + "\n").unwrap();
+    common::git(folder.path(), &["commit", "-qam", "no arm64"]);
+    Xtask::new(folder.path()).args(["bump", "debian"]).ok();
+    common::git(folder.path(), &["commit", "-qam", "bump"]);
+    let (code, text) = Xtask::new(folder.path()).args(["live", "--zarch", "arm64"]).fails();
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("error: pkg/debian is not for arm64: `arches` in its build.yml has amd64"), "{text}");
+    assert!(!folder.path().join("dist").exists());
+}
+
+#[test]
+fn a_shell_opens_where_a_run_line_failed_and_after_the_last() {
+    if let Some(why) = skip_boots() {
+        skips::skipped(why);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    clone_tree(folder.path());
+    let shell = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        child.arg("--root").arg(folder.path()).args(["shell", "sysctl"]).env("ZARCH", "amd64");
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        common::texts(&child.wait_with_output().unwrap())
+    };
+    let (out, err) = shell("echo \"here: $(pwd) $PKGS\"; ls /out/bin/busybox\n");
+    assert!(out.contains("here: / busybox") && out.contains("/out/bin/busybox"), "{out}{err}");
+    let path = folder.path().join("pkg/sysctl/Dockerfile");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replacen("RUN eve-debian-deploy.sh", "RUN eve-debian-deploy.sh\nRUN touch /made && echo planted && false", 1),
+    )
+    .unwrap();
+    let (out, err) = shell("echo \"in: $(ls -d /out)\"; [ -e /made ] || echo not made\n");
+    assert!(err.contains("planted") && err.contains("the shell is where it failed"), "{err}");
+    assert!(out.contains("in: /out") && out.contains("not made"), "{out}{err}");
+    // What the shell did is gone, and no image was written.
+    assert!(std::fs::read_dir(folder.path().join("dist/tmp")).unwrap().next().is_none());
+}
