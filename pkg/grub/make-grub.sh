@@ -16,7 +16,7 @@ modules="
 case $TARGETARCH in
     # linuxefi starts the kernel through its EFI stub: only then does Linux take over the TPM's event log.
     amd64) platform=x86_64-efi name=BOOTX64.EFI more="linuxefi multiboot2 efi_uga" ;;
-    arm64) platform=arm64-efi name=BOOTAA64.EFI more="fdt" ;;
+    arm64) platform=arm64-efi name=BOOTAA64.EFI more="fdt xen_boot" ;;
     *) echo "no GRUB for $TARGETARCH" >&2; exit 1 ;;
 esac
 

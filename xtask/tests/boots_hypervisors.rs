@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    machine::{Machine, disk, folder, ready, turn, xtask},
+    Xtask,
+    machine::{Machine, boot, disk, folder, ready, turn, xtask},
     repository, scratch, tool, wants,
 };
 use std::path::PathBuf;
@@ -12,12 +13,16 @@ use std::path::PathBuf;
 /// A guest of this machine's own kernel and initrd. It says what it is, and ends. Its busybox finds its applets by /proc.
 const GUEST: &str = r#"
 name = "proof"
-type = "pv"
 kernel = "/boot/kernel"
 ramdisk = "/boot/initrd.img"
 memory = 128
 extra = 'console=hvc0 rdinit=/bin/busybox -- sh -c "/bin/busybox mount -t proc proc /proc; uname -a; poweroff -f"'
 "#;
+
+/// The program for a build that is soon over.
+fn build(arch: &str, version: &str) -> Xtask {
+    xtask(arch).env("ROOTFS_VERSION", version).env("ROOTFS_COMPRESSION", "gzip")
+}
 
 #[test]
 fn xen_starts_its_first_domain_and_that_a_guest() {
@@ -25,7 +30,7 @@ fn xen_starts_its_first_domain_and_that_a_guest() {
     if !ready("qemu-system-x86_64") {
         return;
     }
-    xtask("amd64").env("ROOTFS_VERSION", VERSION).env("HV", "xen").args(["live"]).ok();
+    build("amd64", VERSION).env("HV", "xen").args(["live"]).ok();
     let _turn = turn();
     let machine = Machine::start_of(VERSION, &disk(&folder("amd64", VERSION).join("live.qcow2"), "xen"), "xen");
     let line = machine.ready_line();
@@ -36,6 +41,18 @@ fn xen_starts_its_first_domain_and_that_a_guest() {
     // The guest's console, until it ends.
     machine.ssh("xl create -c /persist/proof.cfg < /dev/null > /persist/proof.log 2>&1; grep -q '^Linux .* GNU/Linux' /persist/proof.log");
     machine.ssh("! xl list | grep -q proof");
+}
+
+#[test]
+fn xen_starts_its_first_domain_on_arm64() {
+    const VERSION: &str = "boot-test-xen";
+    if !ready("qemu-system-aarch64") {
+        return;
+    }
+    build("arm64", VERSION).env("HV", "xen").args(["live"]).ok();
+    let disk = disk(&folder("arm64", VERSION).join("live.qcow2"), "xen-arm64");
+    let line = boot("arm64", &disk, "xen-arm64", &["--rootfs-version", VERSION]);
+    assert!(line.contains(&format!("{VERSION}-xen-arm64 hv=xen ")), "{line}");
 }
 
 /// Builds the stand-in; none where this machine cannot.
@@ -65,7 +82,7 @@ fn grub_starts_what_acrn_bin_names_with_the_kernel_and_its_initrd() {
         return;
     }
     let Some(hypervisor) = stand_in() else { return };
-    xtask("amd64").env("ROOTFS_VERSION", VERSION).env("HV", "acrn").env("ACRN_BIN", hypervisor).args(["live"]).ok();
+    build("amd64", VERSION).env("HV", "acrn").env("ACRN_BIN", hypervisor).args(["live"]).ok();
     let _turn = turn();
     let machine = Machine::start_of(VERSION, &disk(&folder("amd64", VERSION).join("live.qcow2"), "acrn"), "acrn");
     let line = machine.ready_line();

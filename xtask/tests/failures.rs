@@ -111,8 +111,8 @@ fn another_hypervisor_or_configuration_is_another_build() {
 fn a_hypervisor_that_the_image_cannot_have_is_refused() {
     for (words, why) in [
         (
-            &["live", "HV=xen", "--zarch", "arm64", "-n"][..],
-            "error: HV=xen ZARCH=arm64: eve has xen for amd64 only\nhint: HV=kvm, or --zarch amd64",
+            &["live", "HV=acrn", "--zarch", "arm64", "-n"][..],
+            "error: HV=acrn ZARCH=arm64: eve has acrn for amd64 only\nhint: HV=kvm, or --zarch amd64",
         ),
         (&["live", "ACRN_BIN=Makefile", "-n"], "error: ACRN_BIN=Makefile: an image of eve for HV=kvm takes no hypervisor from a file"),
         (&["live", "HV=acrn", "ACRN_BIN=nowhere", "-n"], "error: ACRN_BIN: cannot read `"),

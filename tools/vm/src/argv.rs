@@ -66,7 +66,8 @@ pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
 }
 
 fn machine(argv: &mut Argv, spec: &VmSpec) {
-    argv.pair("-machine", machine_type(spec.setup.arch, spec.accel));
+    let device_tree = if spec.setup.device_tree { ",acpi=off" } else { "" };
+    argv.pair("-machine", machine_type(spec.setup.arch, spec.accel) + device_tree);
     argv.pair("-cpu", spec.setup.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.setup.arch).to_owned()));
     if (spec.setup.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
         argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
@@ -200,6 +201,14 @@ mod tests {
         let setup =
             Setup { disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)], ssh_port: Some(2222), ..Setup::new(arch, firmware, 4096) };
         VmSpec { setup, accel, tpm_socket: tpm.then(|| "/run/tpm.sock".into()), serial: Serial::Pipes, qmp: Some(7) }
+    }
+
+    #[test]
+    fn a_machine_without_acpi_has_a_device_tree_alone() {
+        let mut spec = spec(Arch::Arm64, Accel::Tcg, DiskBus::Virtio, false);
+        assert!(!show(&spec).contains("acpi=off"));
+        spec.setup.device_tree = true;
+        assert!(show(&spec).contains("\n-machine virt,accel=tcg,usb=off,virtualization=true,acpi=off\n"), "{}", show(&spec));
     }
 
     /// One option a line.

@@ -34,6 +34,8 @@ pub struct Setup {
     pub cpus: Option<u32>,
     /// Memory in MiB.
     pub memory: u64,
+    /// Whether the firmware describes the machine by a device tree alone, as Xen on arm64 wants it.
+    pub device_tree: bool,
     /// The firmware. Each start uses a new copy of the variables, because they store the disk's place.
     pub firmware: Firmware,
     /// The disks, in boot order.
@@ -66,6 +68,7 @@ impl Setup {
             cpu: None,
             cpus: None,
             memory,
+            device_tree: false,
             firmware,
             disks: vec![],
             conf_part: None,

@@ -135,11 +135,14 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
     }
     let tpm = if as_make.is_some() { place.current.swtpm() } else { place.build.swtpm() };
     let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?);
+    // Xen on arm64 starts at EL2, which KVM does not give its guests, and reads a device tree.
+    let xen_on_arm = as_make.is_none() && arch == Arch::Arm64 && is_for_xen(place);
     Ok(Setup {
-        no_accel: knobs.no_accel,
+        no_accel: knobs.no_accel || xen_on_arm,
         cpu: options.cpu.clone(),
         cpus: options.cpus,
         disks,
+        device_tree: xen_on_arm,
         conf_part,
         ssh_port: Some(knobs.port.ssh_port),
         tap: knobs.tap.clone(),
@@ -149,6 +152,11 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         as_make,
         ..Setup::new(arch, firmware, knobs.memory)
     })
+}
+
+/// Whether the last build's root file system is for Xen, by the version in it.
+fn is_for_xen(place: &Place) -> bool {
+    std::fs::read_to_string(place.build.part("eve_version")).is_ok_and(|version| version.contains("-xen-"))
 }
 
 /// The firmware by PFLASH: flash with separate variables, or one file with both.
