@@ -1,16 +1,15 @@
 #!/bin/sh
-# Makes the archive image's root in /archive, in docker: every package of the lock of release $1, from an older archive in
+# Makes the archive image's root in /archive, in docker: every package of the lock for this architecture, from an older archive in
 # /packages where it is there, else from a mirror. `cargo xtask` does the same in process (tools/pkgbuild/src/debian).
 # The mirror is DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR, or what apt in this image uses.
 set -eu
 
-release=${1:?a release, such as bookworm}
 case ${TARGETARCH:-$(uname -m)} in
   amd64 | x86_64) arch=amd64 ;;
   arm64 | aarch64) arch=arm64 ;;
   *) arch=${TARGETARCH:-$(uname -m)} ;;
 esac
-lock=/etc/eve-debian/mirrors/$release/$arch.lock
+mirrors=/etc/eve-debian/mirrors
 to=/archive/packages/$arch
 
 fail() {
@@ -18,7 +17,13 @@ fail() {
   exit 1
 }
 
-[ -e "$lock" ] || fail "$release is not pinned for $arch: there is no $lock"
+# An architecture is made from the release that has a lock for it.
+set -- "$mirrors"/*/"$arch.lock"
+[ -e "$1" ] || fail "no Debian release is pinned for $arch: there is no $1"
+[ $# -eq 1 ] || fail "several releases are pinned for $arch: $*"
+lock=$1
+release=${lock%/*}
+release=${release##*/}
 
 # A Debian image has no downloader: busybox is one, and is all that is needed besides.
 if ! [ -x /bin/busybox ]; then
@@ -27,22 +32,24 @@ if ! [ -x /bin/busybox ]; then
 fi
 run() { /bin/busybox "$@"; }
 
-# The address of apt's mirror whose suite is $1, in either of apt's formats.
+# The address of apt's mirror of any release's suite with the ending $1, in either of apt's formats: all releases share one pool.
 apt_mirror() {
+  suites=
+  for folder in "$mirrors"/*; do suites="$suites ${folder##*/}$1"; done
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
     if ! [ -f "$file" ]; then continue; fi
-    run awk -v suite="$1" '
-      $1 == "deb" { for (at = 2; at < NF; at++) if ($at ~ /^http:/ && $(at + 1) == suite) print $at }
+    run awk -v suites="$suites " '
+      $1 == "deb" { for (at = 2; at < NF; at++) if ($at ~ /^http:/ && index(suites, " " $(at + 1) " ")) print $at }
       /^[ \t]*$/ { uri = "" }
       $1 == "URIs:" { uri = $2 }
-      $1 == "Suites:" { for (at = 2; at <= NF; at++) if ($at == suite && uri ~ /^http:/) print uri }' "$file"
+      $1 == "Suites:" { for (at = 2; at <= NF; at++) if (index(suites, " " $at " ") && uri ~ /^http:/) print uri }' "$file"
   done | run head -n 1
 }
 
 mirror_of() {
   case $1 in
-    security) address=${DEBIAN_SECURITY_MIRROR:-$(apt_mirror "$release-security")} knob=DEBIAN_SECURITY_MIRROR ;;
-    *) address=${DEBIAN_MIRROR:-$(apt_mirror "$release")} knob=DEBIAN_MIRROR ;;
+    security) address=${DEBIAN_SECURITY_MIRROR:-$(apt_mirror -security)} knob=DEBIAN_SECURITY_MIRROR ;;
+    *) address=${DEBIAN_MIRROR:-$(apt_mirror "")} knob=DEBIAN_MIRROR ;;
   esac
   [ -n "$address" ] || fail "no http mirror is known: --build-arg $knob=http://host/path"
   echo "${address%/}"
@@ -84,7 +91,15 @@ done <"$lock"
 
 busybox=$(run awk '$1 == "busybox-static" { sub(".*/", "", $7); print $7 }' "$lock")
 [ -n "$busybox" ] || fail "the lock has no busybox-static, which the image runs with"
-run ar p "$to/$busybox" data.tar.xz | run unxz -c | run tar -x -f - -C /archive ./bin/busybox
+run ar p "$to/$busybox" data.tar.xz | run unxz -c >/tmp/busybox.tar
+if run tar -t -f /tmp/busybox.tar | run grep -q -x './bin/busybox'; then
+  run tar -x -f /tmp/busybox.tar -C /archive ./bin/busybox
+else
+  # From Debian 13 on packages have files below /usr only.
+  run tar -x -O -f /tmp/busybox.tar ./usr/bin/busybox >/archive/bin/busybox
+  run chmod 0755 /archive/bin/busybox
+  run touch "$to/merged-usr"
+fi
 run grep -v '^#' /etc/eve-debian/applets | while read -r name; do
   if [ -n "$name" ]; then run ln -s busybox "/archive/bin/$name"; fi
 done

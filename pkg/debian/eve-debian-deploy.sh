@@ -76,6 +76,21 @@ member() {
   esac
 }
 
+# Gives each entry of /usr/bin and its like a link in /bin and its like, where programs and the dynamic loader are looked for.
+# Links of the folders themselves, as Debian 13 has them, would replace the folders of an image that lies below.
+link_from_old_places() {
+  for folder in bin sbin lib lib64; do
+    for entry in "$into/usr/$folder"/* "$into/usr/$folder"/.[!.]*; do
+      name=${entry##*/}
+      if ! [ -e "$entry" ] && ! [ -L "$entry" ]; then continue; fi
+      # The archive image has links of that name to busybox, which a package's own program replaces.
+      if [ -e "$into/$folder/$name" ] && ! [ -L "$into/$folder/$name" ]; then continue; fi
+      run mkdir -p "$into/$folder"
+      run ln -sfn "../usr/$folder/$name" "$into/$folder/$name"
+    done
+  done
+}
+
 unpack() {
   into=$1
   status=$into/var/lib/dpkg/status.d
@@ -90,6 +105,7 @@ unpack() {
     control=$(run tar -t -f "$tmp/control.tar" | run grep -x '\(\./\)\?control') || fail "$archive/$file has no control"
     run tar -x -O -f "$tmp/control.tar" "$control" >"$status/$name"
   done <"$tmp/closure"
+  if [ -e "$archive/merged-usr" ]; then link_from_old_places; fi
   # What a machine never reads. The same list stands in tools/pkgbuild/src/debian/unpack.rs.
   for name in bash-completion bug doc-base groff info linda lintian locale man zsh; do
     run rm -rf "$into/usr/share/$name"

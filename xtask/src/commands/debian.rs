@@ -1,19 +1,20 @@
-//! `pins`: renews the lock files of the Debian archive from the mirror, and prints what changed.
+//! `pins`: renews the lock files of the Debian archive from the mirror, or moves them to another release, and prints what changed.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::error::usage;
 use helpers::sources::debian;
 use native::mirrors::Origins;
-use pkgbuild::debian::{Prefer, Store, update_locks, update_sources};
+use pkgbuild::debian::{Locks, Mirrors, Pinning, Prefer, Store, update_locks, update_sources};
+use std::collections::BTreeSet;
 
 /// The pins to renew.
 #[derive(clap::Args)]
 pub struct Pins {
-    /// Debian release
-    #[arg(long, value_name = "NAME", default_value = "bookworm")]
-    release: String,
-    /// only for this architecture; may be repeated
+    /// move to this Debian release [default: each architecture keeps its own]
+    #[arg(long, value_name = "NAME", conflicts_with = "sources")]
+    release: Option<String>,
+    /// only for this architecture; may be repeated [default: all that are pinned]
     #[arg(long, value_name = "ARCH")]
     arch: Vec<String>,
     /// also take security updates, which mirrors delete sooner
@@ -27,13 +28,21 @@ pub struct Pins {
 /// `pins`.
 pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result<()> {
     let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
-    let arches = if arch.is_empty() { vec!["amd64", "arm64"] } else { arch.iter().map(String::as_str).collect() };
+    let folder = ctx.profile.packages.folder.join(archive);
     let prefer = if security { Prefer::Latest } else { Prefer::Stable };
+    let pinning = Pinning { folder: &folder, arches: &arch, release: release.as_deref(), prefer };
+    let wanted = pinning.releases()?;
+    // A release that an architecture leaves has fewer sources, or none.
+    let before = Locks::read(&folder)?;
+    let left = wanted.iter().filter_map(|(arch, _)| before.release_of(arch).ok().map(str::to_owned));
+    let releases: BTreeSet<String> = wanted.iter().map(|(_, release)| release.clone()).chain(left).collect();
     if ctx.globals.dry_run {
-        if !sources {
-            println!("renew the locks of pkg/{archive} for {} from Debian's {release}", arches.join(", "));
+        for (arch, release) in wanted.iter().filter(|_| !sources) {
+            println!("renew the lock of pkg/{archive} for {arch} from Debian's {release}");
         }
-        println!("renew {}", debian::sources_lock(&ctx.root, &release).display());
+        for release in &releases {
+            println!("renew {}", debian::sources_lock(&ctx.root, release).display());
+        }
         return Ok(());
     }
     if ctx.globals.offline {
@@ -41,20 +50,43 @@ pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result
     }
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
     let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
-    let (folder, mirrors) = (ctx.profile.packages.folder.join(archive), origins.mirrors()?);
-    let updated = if sources { vec![] } else { update_locks(&folder, &release, &arches, prefer, &store, &mirrors)? };
-    for updated in updated {
+    let mirrors = origins.mirrors()?;
+    if !sources {
+        renew(&pinning, &store, &mirrors)?;
+    }
+    for release in &releases {
+        renew_sources(ctx, &pinning, release, &store, &mirrors)?;
+    }
+    if !sources {
+        println!("then: commit, and `cargo xtask bump {archive}`");
+    }
+    Ok(())
+}
+
+/// Renews the locks of packages.
+fn renew(pinning: &Pinning<'_>, store: &Store, mirrors: &Mirrors) -> Result<()> {
+    for updated in update_locks(pinning, store, mirrors)? {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
         println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
+        for path in &updated.replaced {
+            println!("  instead of {}, which is deleted", path.display());
+        }
         for change in &updated.changes {
             println!("  {change}");
         }
     }
-    let lock = debian::sources_lock(&ctx.root, &release);
-    let (packages, bytes) = update_sources(&folder, &release, &lock, &store, &mirrors)?;
-    println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
-    if !sources {
-        println!("then: commit, and `cargo xtask bump {archive}`");
+    Ok(())
+}
+
+/// Renews the lock of a release's sources; deletes it if the release has no packages any more.
+fn renew_sources(ctx: &Ctx, pinning: &Pinning<'_>, release: &str, store: &Store, mirrors: &Mirrors) -> Result<()> {
+    let lock = debian::sources_lock(&ctx.root, release);
+    if Locks::read(pinning.folder)?.has(release) {
+        let (packages, bytes) = update_sources(pinning.folder, release, &lock, store, mirrors)?;
+        println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
+    } else if lock.exists() {
+        std::fs::remove_file(&lock).with_context(|| format!("cannot delete `{}`", lock.display()))?;
+        println!("{}: deleted, {release} has no lock any more", lock.display());
     }
     Ok(())
 }

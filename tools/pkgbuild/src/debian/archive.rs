@@ -1,12 +1,13 @@
 //! The archive image: its layout, building it, and reading packages from one.
 //!
 //! ```text
-//! /packages/ARCH/lock       pins of these packages
-//! /packages/ARCH/*.deb      packages, named as in Debian's pool
+//! /packages/ARCH/lock        pins of these packages
+//! /packages/ARCH/*.deb       packages, named as in Debian's pool
+//! /packages/ARCH/merged-usr  if the packages have files below /usr only, as from Debian 13 on
 //! /bin/busybox, /bin/sh …   for the deploy script in docker
 //! ```
 
-use super::{Fetched, Lock, Pin, download::digest, unpack::unpack};
+use super::{Fetched, Lock, Pin, download::digest, release, unpack::unpack};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Meta, Node, Tree};
 use std::{collections::BTreeMap, path::Path};
@@ -18,7 +19,12 @@ pub struct Archive {
     pub lock: Lock,
     /// The .deb files by package name.
     pub debs: BTreeMap<String, Content>,
+    /// Whether the packages have files below `/usr` only.
+    pub merged_usr: bool,
 }
+
+/// Marks an archive whose packages have no files in /bin, /sbin and /lib.
+const MERGED_USR: &str = "merged-usr";
 
 impl Archive {
     /// The archive for `arch` (`amd64`, `arm64`) of a stage that is based on an archive image.
@@ -38,7 +44,7 @@ impl Archive {
             let content = file_in(stage, &path).with_context(|| format!("`/{path}` of the archive's lock is missing in the image"))?;
             debs.insert(pin.name.clone(), content.clone());
         }
-        Ok(Self { lock, debs })
+        Ok(Self { lock, debs, merged_usr: stage.get(format!("{folder}/{MERGED_USR}")).is_some() })
     }
 }
 
@@ -59,14 +65,15 @@ pub struct ArchiveOptions<'a> {
     pub mtime: i64,
 }
 
-/// `RUN eve-debian-archive.sh RELEASE` in process: builds the image's root at `/archive` of the stage from the lock
-/// `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` (copied there by the Dockerfile). Reuses packages in `/packages/ARCH` of the
-/// stage, from an older archive image. The image holds exactly the pins of that lock.
-pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &ArchiveOptions<'_>) -> Result<()> {
-    let path = format!("etc/eve-debian/mirrors/{release}/{arch}.lock");
-    let text = file_in(stage, &path).with_context(|| format!("`/{path}` is missing in the stage: {release} has no lock for {arch}"))?;
+/// `RUN eve-debian-archive.sh` in process: builds the image's root at `/archive` of the stage from the lock
+/// `/etc/eve-debian/mirrors/RELEASE/ARCH.lock` (copied there by the Dockerfile), which must exist for one release only. Reuses
+/// packages in `/packages/ARCH` of the stage, from an older archive image. The image holds exactly the pins of that lock.
+pub fn build_archive(stage: &mut Tree, arch: &str, options: &ArchiveOptions<'_>) -> Result<()> {
+    let release = release_of(stage, arch)?;
+    let path = format!("{MIRRORS}/{release}/{arch}.lock");
+    let text = file_in(stage, &path).with_context(|| format!("`/{path}` is not a file"))?;
     let lock = Lock::parse(&String::from_utf8(text.read_all()?)?, &format!("/{path}"))?;
-    let debs = gather(stage, &lock, release, arch, options)?;
+    let debs = gather(stage, &lock, &release, arch, options)?;
     let folder = format!("archive/packages/{arch}");
     let header = format!("# Debian {release}, {arch}: what this image holds.\n");
     stage.insert(&folder, Node::dir(0o755, options.mtime))?;
@@ -75,7 +82,24 @@ pub fn build_archive(stage: &mut Tree, release: &str, arch: &str, options: &Arch
         let content = debs.get(&pin.name).context("every pin has a file")?.clone();
         stage.insert(format!("{folder}/{}", pin.file_name()), Node::file(0o644, options.mtime, content))?;
     }
-    put_busybox(stage, &lock, &debs, options)
+    if put_busybox(stage, &lock, &debs, options)? {
+        stage.insert(format!("{folder}/{MERGED_USR}"), Node::file(0o644, options.mtime, Content::from("")))?;
+    }
+    Ok(())
+}
+
+/// The folder of the locks in the stage.
+const MIRRORS: &str = "etc/eve-debian/mirrors";
+
+/// The release that has a lock for `arch` in the stage.
+fn release_of(stage: &Tree, arch: &str) -> Result<String> {
+    let mut locks = release::Locks::default();
+    for (release, node) in stage.get(MIRRORS).and_then(Node::children).into_iter().flatten() {
+        for file in node.children().into_iter().flat_map(|files| files.keys()) {
+            locks.add(&String::from_utf8_lossy(release), &String::from_utf8_lossy(file));
+        }
+    }
+    locks.release_of(arch).map(str::to_owned)
 }
 
 /// The file of each pin, with checked digest: from an older archive, else fetched.
@@ -118,14 +142,17 @@ fn check(pin: &Pin, content: &Content, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds busybox and its links (listed in `/etc/eve-debian/applets`) from the archive's own package.
-fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, options: &ArchiveOptions<'_>) -> Result<()> {
+/// Adds busybox and its links (listed in `/etc/eve-debian/applets`) from the archive's own package. Returns whether that package
+/// has it below `/usr`, where all packages of its release then have their files.
+fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, options: &ArchiveOptions<'_>) -> Result<bool> {
     let (Some(pin), Some(content)) = (lock.pins.get("busybox-static"), debs.get("busybox-static")) else {
         bail!("the archive's lock has no busybox-static, which the image's scripts need");
     };
     let mut unpacked = Tree::new();
     unpack(&mut unpacked, &[(pin, content)], options.spool, 1, options.mtime)?;
-    let busybox = unpacked.get("bin/busybox").context("the package busybox-static has no /bin/busybox")?;
+    let merged_usr = unpacked.get("bin/busybox").is_none();
+    let busybox = unpacked.get(if merged_usr { "usr/bin/busybox" } else { "bin/busybox" });
+    let busybox = busybox.context("the package busybox-static has neither /bin/busybox nor /usr/bin/busybox")?;
     stage.insert("archive/bin/busybox", busybox.clone())?;
     let applets = match file_in(stage, "etc/eve-debian/applets") {
         Some(list) => String::from_utf8(list.read_all()?).context("`/etc/eve-debian/applets` is not text")?,
@@ -139,5 +166,5 @@ fn put_busybox(stage: &mut Tree, lock: &Lock, debs: &BTreeMap<String, Content>, 
         stage.insert(format!("archive/bin/{name}"), link)?;
     }
     stage.insert("archive/tmp", Node::dir(0o1777, options.mtime))?;
-    Ok(())
+    Ok(merged_usr)
 }

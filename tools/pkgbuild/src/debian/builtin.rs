@@ -23,10 +23,7 @@ impl Builtins<'_> {
         let mtime = step.source_date_epoch;
         let done = match builtin {
             Builtin::Deploy => deploy(stage, &step.arch, &env, &DeployOptions { spool: &self.spool, jobs: self.jobs, mtime }).map(drop),
-            Builtin::Archive { release } => {
-                let options = ArchiveOptions { fetch: &self.fetch, spool: &self.spool, mtime };
-                build_archive(stage, &release, &step.arch, &options)
-            }
+            Builtin::Archive => build_archive(stage, &step.arch, &ArchiveOptions { fetch: &self.fetch, spool: &self.spool, mtime }),
         };
         done.with_context(|| step.place.clone())?;
         Ok(true)
@@ -38,11 +35,8 @@ impl Builtins<'_> {
 pub enum Builtin {
     /// `[NAME=value …] eve-debian-deploy.sh`: see [`deploy`].
     Deploy,
-    /// `[NAME=value …] eve-debian-archive.sh RELEASE`: see [`build_archive`].
-    Archive {
-        /// The release, such as `bookworm`.
-        release: String,
-    },
+    /// `[NAME=value …] eve-debian-archive.sh`: see [`build_archive`].
+    Archive,
 }
 
 impl Builtin {
@@ -61,9 +55,9 @@ impl Builtin {
         }
         let command = words.next()?;
         let name = command.strip_prefix("/bin/").unwrap_or(&command);
-        let builtin = match (name, words.next(), words.next()) {
-            ("eve-debian-deploy.sh", None, _) => Self::Deploy,
-            ("eve-debian-archive.sh", Some(release), None) => Self::Archive { release },
+        let builtin = match (name, words.next()) {
+            ("eve-debian-deploy.sh", None) => Self::Deploy,
+            ("eve-debian-archive.sh", None) => Self::Archive,
             _ => return None,
         };
         Some((builtin, env))
@@ -117,14 +111,13 @@ mod tests {
         let (builtin, with) = Builtin::parse(" BUILD_PKGS=\"${BASE} kmod\" X='$BASE' eve-debian-deploy.sh ", &env).unwrap();
         assert_eq!(builtin, Builtin::Deploy);
         assert_eq!((with["BUILD_PKGS"].as_str(), with["X"].as_str()), ("tar cpio kmod", "$BASE"));
-        let archive = Builtin::Archive { release: "bookworm".into() };
-        assert_eq!(Builtin::parse("eve-debian-archive.sh bookworm", &env).unwrap().0, archive);
+        assert_eq!(Builtin::parse("eve-debian-archive.sh", &env).unwrap().0, Builtin::Archive);
         assert_eq!(Builtin::parse("/bin/eve-debian-deploy.sh", &env).unwrap().0, Builtin::Deploy);
         for other in [
             "eve-debian-deploy.sh && rm -rf /out/etc",
             "eve-debian-deploy.sh; true",
             "eve-debian-deploy.sh extra",
-            "eve-debian-archive.sh",
+            "eve-debian-archive.sh extra",
             "PKGS=$(cat list) eve-debian-deploy.sh",
             "PKGS=\"open eve-debian-deploy.sh",
             "sh -c eve-debian-deploy.sh",

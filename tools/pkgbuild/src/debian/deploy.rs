@@ -3,7 +3,7 @@
 
 use super::{Archive, Pin, unpack::unpack};
 use anyhow::{Context as _, Result};
-use filetree::{Content, Kind, Node, Tree};
+use filetree::{Content, Kind, Meta, Node, Tree};
 use std::{collections::BTreeMap, path::Path};
 
 /// Options of [`deploy`].
@@ -45,6 +45,9 @@ pub fn deploy(stage: &mut Tree, arch: &str, env: &BTreeMap<String, String>, opti
         let debs = debs(pins);
         let debs: Vec<(&Pin, &Content)> = debs.iter().map(|(pin, content)| (pin, content)).collect();
         unpack(root, &debs, options.spool, options.jobs, options.mtime)?;
+        if archive.merged_usr {
+            link_from_old_places(root, options.mtime)?;
+        }
         Ok(pins.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect())
     };
     // `/out` is the root of packages unpacked there, so their links stay inside it.
@@ -53,4 +56,22 @@ pub fn deploy(stage: &mut Tree, arch: &str, env: &BTreeMap<String, String>, opti
     let deployed = Deployed { build: into(stage, &build)?, out: into(&mut out_tree, &out)? };
     stage.insert("out", out_tree.root)?;
     Ok(deployed)
+}
+
+/// Gives each entry of `/usr/bin`, `/usr/sbin`, `/usr/lib` and `/usr/lib64` a link in the folder of the same name in `/`, where
+/// programs and the dynamic loader are looked for. Links of the folders themselves, as Debian 13 has them, would replace the
+/// folders of an image that lies below.
+fn link_from_old_places(root: &mut Tree, mtime: i64) -> Result<()> {
+    for folder in ["bin", "sbin", "lib", "lib64"] {
+        let names = root.get(format!("usr/{folder}")).and_then(Node::children).map(|entries| entries.keys().cloned().collect::<Vec<_>>());
+        for name in names.into_iter().flatten() {
+            let at = [folder.as_bytes(), b"/", &name].concat();
+            // The archive image has links of that name to busybox, which a package's own program replaces.
+            if root.get(&at).is_none_or(|there| matches!(there.kind, Kind::Symlink(_))) {
+                let target = [b"../usr/", at.as_slice()].concat();
+                root.insert(&at, Node { meta: Meta::root(0o777, mtime), kind: Kind::Symlink(target) })?;
+            }
+        }
+    }
+    Ok(())
 }

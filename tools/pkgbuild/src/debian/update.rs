@@ -1,7 +1,8 @@
-//! Updates the locks of an archive package: reads `mirrors/RELEASE/packages`, writes `mirrors/RELEASE/ARCH.lock`.
+//! Updates the locks of an archive package: reads `mirrors/RELEASE/packages`, writes `mirrors/RELEASE/ARCH.lock`. An architecture
+//! that moves to another release loses its old lock.
 
-use super::{Index, Lock, Mirrors, Prefer, Store, Suite, Wanted, pin};
-use anyhow::{Context as _, Result};
+use super::{Index, Lock, Locks, Mirrors, Prefer, Store, Suite, Wanted, pin};
+use anyhow::{Context as _, Result, bail};
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -11,6 +12,19 @@ use std::{
 const HEADER: &str =
     "# Made from `packages` by `cargo xtask pins`: not edited by hand.\n# name version arch sha256 size suite path depends…\n";
 
+/// The locks to update.
+#[derive(Clone, Copy, Debug)]
+pub struct Pinning<'a> {
+    /// The package folder of the archive (`pkg/debian`).
+    pub folder: &'a Path,
+    /// The architectures; all that have a lock if empty.
+    pub arches: &'a [String],
+    /// The release to which they move; `None` for the one that each has.
+    pub release: Option<&'a str>,
+    /// Which versions to take.
+    pub prefer: Prefer,
+}
+
 /// An updated lock.
 #[derive(Clone, Debug)]
 pub struct Updated {
@@ -18,39 +32,64 @@ pub struct Updated {
     pub path: PathBuf,
     /// New content.
     pub lock: Lock,
+    /// The deleted locks of other releases.
+    pub replaced: Vec<PathBuf>,
     /// Differences: `+ name version`, `- name version`, `name old → new`.
     pub changes: Vec<String>,
 }
 
-/// Computes the locks of `release` for `arches` in the archive's package folder (`pkg/debian`) from the mirrors' current
-/// indexes. Writes changed locks only, and only after all have been computed.
-pub fn update_locks(
-    folder: &Path,
-    release: &str,
-    arches: &[&str],
-    prefer: Prefer,
-    store: &Store,
-    mirrors: &Mirrors,
-) -> Result<Vec<Updated>> {
-    let folder = folder.join("mirrors").join(release);
-    let list = folder.join("packages");
-    let text = std::fs::read_to_string(&list).with_context(|| format!("cannot read `{}`", list.display()))?;
-    let wanted = Wanted::parse(&text, &list.display().to_string())?;
-    let make = |arch: &&str| -> Result<(Updated, String)> {
+impl Pinning<'_> {
+    /// The architectures and their releases: what will be pinned.
+    pub fn releases(&self) -> Result<Vec<(String, String)>> {
+        let locks = Locks::read(self.folder)?;
+        let arches = if self.arches.is_empty() { locks.arches().map(str::to_owned).collect() } else { self.arches.to_vec() };
+        let release = |arch: String| match self.release {
+            Some(release) => Ok((arch, release.to_owned())),
+            None => locks.release_of(&arch).map(str::to_owned).map(|release| (arch, release)),
+        };
+        arches.into_iter().map(release).collect()
+    }
+
+    fn list(&self, release: &str) -> Result<Wanted> {
+        let list = self.folder.join("mirrors").join(release).join("packages");
+        match std::fs::read_to_string(&list) {
+            Ok(text) => Wanted::parse(&text, &list.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+                "there is no list of packages for the release {release}: `{}` is missing\n\
+                 hint: copy another release's list and change the names that have changed",
+                list.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", list.display())),
+        }
+    }
+
+    /// The lock of one architecture, and the text of its file so far.
+    fn make(&self, arch: &str, release: &str, store: &Store, mirrors: &Mirrors) -> Result<(Updated, String)> {
+        let wanted = self.list(release)?;
         let indexes: Vec<Index> =
             Suite::ALL.iter().map(|suite| store.fetch_index(*suite, release, arch, mirrors)).collect::<Result<_>>()?;
-        let lock = pin(&wanted, arch, &indexes, prefer).with_context(|| format!("cannot resolve {} for {arch}", list.display()))?;
-        let path = folder.join(format!("{arch}.lock"));
-        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let lock = pin(&wanted, arch, &indexes, self.prefer).with_context(|| format!("cannot resolve {release}'s packages for {arch}"))?;
+        let path = |release: &str| self.folder.join("mirrors").join(release).join(format!("{arch}.lock"));
+        let replaced: Vec<PathBuf> = Locks::read(self.folder)?.releases_of(arch).filter(|other| *other != release).map(path).collect();
+        let old = std::fs::read_to_string(path(release)).unwrap_or_default();
+        let before = replaced.first().filter(|_| old.is_empty()).map_or_else(|| Ok(old.clone()), std::fs::read_to_string)?;
         // An unreadable old lock counts as empty: all pins of the new one are changes.
-        let changes = compare(&Lock::parse(&old, "").unwrap_or_default(), &lock);
-        Ok((Updated { path, lock, changes }, old))
-    };
-    let made: Vec<(Updated, String)> = arches.iter().map(make).collect::<Result<_>>()?;
+        let changes = compare(&Lock::parse(&before, "").unwrap_or_default(), &lock);
+        Ok((Updated { path: path(release), lock, replaced, changes }, old))
+    }
+}
+
+/// Computes locks from the mirrors' current indexes. Writes changed locks only, and only after all have been computed.
+pub fn update_locks(pinning: &Pinning<'_>, store: &Store, mirrors: &Mirrors) -> Result<Vec<Updated>> {
+    let make = |(arch, release): (String, String)| pinning.make(&arch, &release, store, mirrors);
+    let made: Vec<(Updated, String)> = pinning.releases()?.into_iter().map(make).collect::<Result<_>>()?;
     for (updated, old) in &made {
         let text = updated.lock.to_text(HEADER);
         if text != *old {
             write_whole(&updated.path, &text).with_context(|| format!("cannot write `{}`", updated.path.display()))?;
+        }
+        for path in &updated.replaced {
+            std::fs::remove_file(path).with_context(|| format!("cannot delete `{}`", path.display()))?;
         }
     }
     Ok(made.into_iter().map(|(updated, _)| updated).collect())

@@ -53,7 +53,7 @@ fn fetched(folder: &Path, lock: &Lock) -> Fetched {
 fn build(stage: &mut Tree, fetch: &dyn Fn(&Lock, &str, &str) -> anyhow::Result<Fetched>) -> anyhow::Result<()> {
     stage.insert("etc/eve-debian/mirrors/bookworm/amd64.lock", Node::file(0o644, 0, Content::from(lock().to_text("").as_str())))?;
     stage.insert("etc/eve-debian/applets", Node::file(0o644, 0, Content::from("# links\nsh\ntar\n")))?;
-    build_archive(stage, "bookworm", "amd64", &ArchiveOptions { fetch, spool: &std::env::temp_dir(), mtime: 9 })
+    build_archive(stage, "amd64", &ArchiveOptions { fetch, spool: &std::env::temp_dir(), mtime: 9 })
 }
 
 #[test]
@@ -101,8 +101,14 @@ fn an_archive_is_made_and_made_again_from_itself() {
 fn a_missing_lock_or_damaged_store_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let options = ArchiveOptions { fetch: &|_, _, _| anyhow::bail!("no"), spool: folder.path(), mtime: 0 };
-    let error = build_archive(&mut Tree::new(), "trixie", "riscv64", &options).unwrap_err().to_string();
-    assert!(error.contains("trixie has no lock for riscv64"), "{error}");
+    let error = build_archive(&mut Tree::new(), "riscv64", &options).unwrap_err().to_string();
+    assert!(error.starts_with("no Debian release is pinned for riscv64"), "{error}");
+    let mut twice = Tree::new();
+    for release in ["bookworm", "trixie"] {
+        twice.insert(format!("etc/eve-debian/mirrors/{release}/amd64.lock"), Node::file(0o644, 0, Content::from(""))).unwrap();
+    }
+    let error = build_archive(&mut twice, "amd64", &options).unwrap_err().to_string();
+    assert!(error.starts_with("bookworm, trixie are all pinned for amd64"), "{error}");
     let damaged = |lock: &Lock, _: &str, _: &str| {
         let fetched = fetched(folder.path(), lock);
         std::fs::write(&fetched.files[0].1, "junk")?;
@@ -119,6 +125,60 @@ fn a_missing_lock_or_damaged_store_is_an_error() {
     };
     let error = build(&mut Tree::new(), &other).unwrap_err().to_string();
     assert!(error.contains("damaged"), "{error}");
+}
+
+#[test]
+fn packages_below_usr_alone_are_found_at_the_old_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let lib = tree(&[
+        ("usr/bin/sh", "shell"),
+        ("usr/lib/ld.so.1", "loader"),
+        ("usr/lib/x/lib.so", "lib"),
+        ("usr/sbin/tool", "tool"),
+        ("lib/own", "own"),
+    ]);
+    let made = [("busybox-static", tree(&[("usr/bin/busybox", "box")])), ("lib", lib)].map(|(name, files)| {
+        let bytes = make_deb(name, "1", "amd64", &files);
+        let pin = pin_of(name, "1", &bytes, &[]);
+        std::fs::write(folder.path().join(&pin.sha256), bytes).unwrap();
+        pin
+    });
+    let lock = Lock { pins: made.into_iter().map(|pin| (pin.name.clone(), pin)).collect() };
+    let mut stage = Tree::new();
+    let text = Content::from(lock.to_text("").as_str());
+    stage.insert("etc/eve-debian/mirrors/trixie/amd64.lock", Node::file(0o644, 0, text)).unwrap();
+    let fetch = |lock: &Lock, _: &str, _: &str| {
+        Ok(Fetched { files: lock.pins.values().map(|pin| (pin.clone(), folder.path().join(&pin.sha256))).collect() })
+    };
+    build_archive(&mut stage, "amd64", &ArchiveOptions { fetch: &fetch, spool: folder.path(), mtime: 9 }).unwrap();
+    let mut image = Tree { root: stage.get("archive").unwrap().clone() };
+    assert!(image.get("bin/busybox").is_some() && image.get("packages/amd64/merged-usr").is_some());
+    assert!(list(&image).contains("bin/sh 777 -> busybox\n"));
+    run_deploy(&mut image, &[("PKGS", "lib"), ("BUILD_PKGS", "busybox-static lib")], 1).unwrap();
+    // A program replaces the link to busybox.
+    assert!(list(&image).contains("bin/sh 777 -> ../usr/bin/sh\n") && list(&image).contains("bin/busybox 755 file"));
+    let out = list(&Tree { root: image.get("out").unwrap().clone() });
+    for line in ["lib 755 dir", "lib/ld.so.1 777 -> ../usr/lib/ld.so.1", "lib/x 777 -> ../usr/lib/x", "sbin/tool 777 -> ../usr/sbin/tool"] {
+        assert!(out.lines().any(|found| found == line), "{line}: {out}");
+    }
+    assert!(out.contains("lib/own 644 file ") && !out.contains("lib/own ->") && !out.contains("bin/busybox"), "{out}");
+    // A later deploy finds the links of the first one.
+    run_deploy(&mut image, &[("PKGS", "lib")], 1).unwrap();
+    assert_eq!(list(&Tree { root: image.get("out").unwrap().clone() }), out);
+    same_as_the_script(&image_of(&lock, folder.path()), &[("PKGS", "lib")]);
+}
+
+/// A stage with the archive of these packages, which have files below /usr only.
+fn image_of(lock: &Lock, folder: &Path) -> Tree {
+    let mut stage = Tree::new();
+    for pin in lock.pins.values() {
+        let bytes = std::fs::read(folder.join(&pin.sha256)).unwrap();
+        stage.insert(format!("packages/amd64/{}", pin.file_name()), Node::file(0o644, 0, Content::from(bytes))).unwrap();
+    }
+    stage.insert("packages/amd64/lock", Node::file(0o644, 0, Content::from(lock.to_text("# x\n").as_str()))).unwrap();
+    stage.insert("packages/amd64/merged-usr", Node::file(0o644, 0, Content::from(""))).unwrap();
+    stage.insert("tmp", Node::dir(0o1777, 0)).unwrap();
+    stage
 }
 
 /// A stage based on the archive image.
@@ -182,25 +242,30 @@ fn write_out(tree: &Tree, to: &Path) {
     .unwrap();
 }
 
-#[test]
-fn the_script_for_docker_does_the_same() {
-    let folder = tempfile::tempdir().unwrap();
+/// A busybox for the scripts, or a note that it is missing.
+fn busybox() -> Option<&'static str> {
     let Some(busybox) = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()) else {
         skips::missing("busybox", "busybox-static");
-        return;
+        return None;
     };
-    if !tool(folder.path(), &[busybox, "--list"], &[]).unwrap().lines().any(|applet| applet == "ar") {
+    if !tool(Path::new("/"), &[busybox, "--list"], &[])?.lines().any(|applet| applet == "ar") {
         skips::skipped("this busybox has no ar; Debian's busybox-static has");
-        return;
+        return None;
     }
-    let env = [("PKGS", "lib"), ("PKGS_amd64", "app"), ("BUILD_PKGS", "busybox-static odd"), ("DROP_PKGS", "nothing")];
-    let mut ours = stage();
-    run_deploy(&mut ours, &env, 2).unwrap();
+    Some(busybox)
+}
+
+/// Compares what the script unpacks of a stage's archive with what [`deploy`] does, and returns the script's root.
+fn same_as_the_script(stage: &Tree, env: &[(&str, &str)]) -> Option<(tempfile::TempDir, &'static str)> {
+    let busybox = busybox()?;
+    let folder = tempfile::tempdir().unwrap();
+    let mut ours = stage.clone();
+    run_deploy(&mut ours, env, 2).unwrap();
     let root = folder.path().join("root");
-    write_out(&stage(), &root);
+    write_out(stage, &root);
     let script = package_folder().join("eve-debian-deploy.sh");
     let more = [("EVE_DEBIAN_ROOT", root.to_str().unwrap()), ("EVE_DEBIAN_BUSYBOX", busybox)];
-    tool(folder.path(), &[busybox, "sh", script.to_str().unwrap()], &[&env[..], &more].concat());
+    tool(folder.path(), &[busybox, "sh", script.to_str().unwrap()], &[env, &more].concat());
     let theirs = filetree::read_dir(&root, &mut |_, meta| {
         meta.mode &= 0o777;
         true
@@ -215,9 +280,19 @@ fn the_script_for_docker_does_the_same() {
             .join("\n")
     };
     assert_eq!(unpacked(&ours), unpacked(&theirs.unwrap()));
+    Some((folder, busybox))
+}
+
+#[test]
+fn the_script_for_docker_does_the_same() {
+    let env = [("PKGS", "lib"), ("PKGS_amd64", "app"), ("BUILD_PKGS", "busybox-static odd"), ("DROP_PKGS", "nothing")];
+    let Some((folder, busybox)) = same_as_the_script(&stage(), &env) else { return };
+    let root = folder.path().join("root");
     assert_eq!(std::fs::read_dir(root.join("tmp")).unwrap().count(), 0, "the script tidies up");
     let certificates = std::fs::read_to_string(root.join("out/etc/ssl/certs/ca-certificates.crt")).unwrap();
     assert_eq!(certificates, "B\nZ\n");
+    let script = package_folder().join("eve-debian-deploy.sh");
+    let more = [("EVE_DEBIAN_ROOT", root.to_str().unwrap()), ("EVE_DEBIAN_BUSYBOX", busybox)];
     let failed = Command::new(busybox).arg("sh").arg(script).envs(more).env("PKGS", "apq").output().unwrap();
     assert!(!failed.status.success());
     assert!(String::from_utf8_lossy(&failed.stderr).contains("the Debian archive has no `apq`"));

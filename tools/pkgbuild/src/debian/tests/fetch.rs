@@ -205,7 +205,7 @@ fn moved_on(server: &Server, new: &[u8]) {
     let mut index = Vec::new();
     std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text.as_bytes(), 0), &mut index).unwrap();
     let digest = super::super::download::digest(&mut &index[..]).unwrap();
-    for dist in ["bookworm", "bookworm-updates", "bookworm-security"] {
+    for dist in ["bookworm", "bookworm-updates", "bookworm-security", "trixie", "trixie-updates", "trixie-security"] {
         server.put(&format!("dists/{dist}/main/binary-amd64/Packages.xz"), &index);
         let release = format!("Suite: x\nSHA256:\n {digest} {} main/binary-amd64/Packages.xz\n", index.len());
         server.put(&format!("dists/{dist}/Release"), release.as_bytes());
@@ -227,7 +227,7 @@ fn an_evil_mirror_gets_no_program_into_a_build() {
     stage.insert("etc/eve-debian/mirrors/bookworm/amd64.lock", filetree::Node::file(0o644, 0, lock)).unwrap();
     let before = list(&stage);
     let options = ArchiveOptions { fetch: &fetch, spool: folder.path(), mtime: 0 };
-    let error = build_archive(&mut stage, "bookworm", "amd64", &options).unwrap_err().to_string();
+    let error = build_archive(&mut stage, "amd64", &options).unwrap_err().to_string();
     assert!(error.starts_with("no mirror has 1 of 1 pinned Debian packages (bookworm, amd64):\n"), "{error}");
     assert!(error.contains(&format!("  aa 1, sha256:{} ({})\n", pin.sha256, pin.path)), "{error}");
     for way_out in ["snapshot mirror", " DEBIAN_MIRROR=http://", "older archive image", "cargo xtask pins", "cargo xtask bump"] {
@@ -265,7 +265,8 @@ fn locks_are_made_again_from_the_indexes() {
     let old = lock_of(&[pin_of("aa", "1", BYTES, &[]), pin_of("zz", "1", BYTES, &[])]);
     std::fs::write(lists.join("amd64.lock"), old.to_text("")).unwrap();
     let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
-    let update = || update_locks(folder.path(), "bookworm", &["amd64"], Prefer::Stable, &store, &mirrors);
+    let pinning = Pinning { folder: folder.path(), arches: &[], release: None, prefer: Prefer::Stable };
+    let update = || update_locks(&pinning, &store, &mirrors);
     let updated = update().unwrap();
     assert_eq!(updated[0].changes, ["- zz 1", "aa 1 → 2"]);
     assert_eq!(updated[0].lock.pins["aa"].suite, Suite::Main);
@@ -278,6 +279,37 @@ fn locks_are_made_again_from_the_indexes() {
     std::fs::write(lists.join("packages"), "aa\nno-such\n").unwrap();
     assert!(format!("{:#}", update().unwrap_err()).contains("no package is named `no-such`"));
     assert_eq!(std::fs::read_to_string(&updated[0].path).unwrap(), text);
+    let riscv = Pinning { arches: &["riscv64".to_owned()], ..pinning };
+    let error = update_locks(&riscv, &store, &mirrors).unwrap_err().to_string();
+    assert!(error.starts_with("no Debian release is pinned for riscv64: `mirrors` has locks for amd64\nhint: "), "{error}");
+}
+
+#[test]
+fn an_architecture_moves_to_another_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = (Server::start(&[]), store(&folder.path().join("store"), &Proxy::default()));
+    moved_on(&server, b"newer");
+    let (old, new) = (folder.path().join("mirrors/bookworm"), folder.path().join("mirrors/trixie"));
+    [&old, &new].map(|folder| std::fs::create_dir_all(folder).unwrap());
+    std::fs::write(old.join("packages"), "aa\n").unwrap();
+    let before = lock_of(&[pin_of("aa", "1", BYTES, &[])]).to_text("");
+    ["amd64.lock", "arm64.lock"].map(|name| std::fs::write(old.join(name), &before).unwrap());
+    let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
+    let arches = ["amd64".to_owned()];
+    let pinning = Pinning { folder: folder.path(), arches: &arches, release: Some("trixie"), prefer: Prefer::Stable };
+    let error = update_locks(&pinning, &store, &mirrors).unwrap_err().to_string();
+    assert!(error.contains("no list of packages for the release trixie") && error.contains("hint: copy another"), "{error}");
+    std::fs::write(new.join("packages"), "aa\nno-such\n").unwrap();
+    assert!(update_locks(&pinning, &store, &mirrors).is_err());
+    assert_eq!(std::fs::read_to_string(old.join("amd64.lock")).unwrap(), before, "an error has moved nothing");
+    std::fs::write(new.join("packages"), "aa\n").unwrap();
+    let updated = update_locks(&pinning, &store, &mirrors).unwrap();
+    assert_eq!((updated[0].changes.join(", "), &updated[0].replaced), ("aa 1 → 2".to_owned(), &vec![old.join("amd64.lock")]));
+    assert!(new.join("amd64.lock").is_file() && !old.join("amd64.lock").exists() && old.join("arm64.lock").is_file());
+    assert_eq!(Locks::read(folder.path()).unwrap().release_of("amd64").unwrap(), "trixie");
+    // The mirror has no such architecture in that release.
+    assert!(update_locks(&Pinning { arches: &["arm64".to_owned()], ..pinning }, &store, &mirrors).is_err());
+    assert!(old.join("arm64.lock").is_file());
 }
 
 #[test]

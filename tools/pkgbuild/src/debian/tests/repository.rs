@@ -4,10 +4,13 @@ use super::*;
 
 #[test]
 fn the_locks_hold_what_the_lists_want() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg/debian/mirrors/bookworm");
-    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let wanted = Wanted::parse(&text("packages"), "packages").unwrap();
-    for arch in ["amd64", "arm64"] {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg/debian");
+    let locks = Locks::read(&folder).unwrap();
+    assert_eq!(locks.arches().collect::<Vec<_>>(), ["amd64", "arm64", "riscv64"]);
+    for arch in locks.arches() {
+        let release = locks.release_of(arch).unwrap();
+        let text = |name: &str| std::fs::read_to_string(folder.join("mirrors").join(release).join(name)).unwrap();
+        let wanted = Wanted::parse(&text("packages"), "packages").unwrap();
         let name = format!("{arch}.lock");
         let lock = Lock::parse(&text(&name), &name).unwrap();
         let stale = "is stale: run `cargo xtask pins`";
