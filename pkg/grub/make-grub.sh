@@ -17,6 +17,7 @@ case $TARGETARCH in
     # linuxefi starts the kernel through its EFI stub: only then does Linux take over the TPM's event log.
     amd64) platform=x86_64-efi name=BOOTX64.EFI more="linuxefi multiboot2 efi_uga" ;;
     arm64) platform=arm64-efi name=BOOTAA64.EFI more="fdt xen_boot" ;;
+    riscv64) platform=riscv64-efi name=BOOTRISCV64.EFI more="fdt" ;;
     *) echo "no GRUB for $TARGETARCH" >&2; exit 1 ;;
 esac
 

@@ -61,6 +61,8 @@ install_modules() {
     mkdir -p "$to"
     cp "$from/modules.order" "$from/modules.builtin" "$from/modules.builtin.modinfo" "$to/"
     (cd "$from" && /bin/cpio --quiet -pdm "$to")
+    # Debian 13 packs each module; what contains them here is packed as a whole.
+    find "$to" -name '*.ko.xz' -exec unxz {} +
     depmod -b "$root" "$version"
     # depmod writes lines in the order in which the file system lists folders.
     for table in dep alias symbols; do
@@ -119,7 +121,9 @@ for root in /linux /busybox; do
 done
 
 settle /tree
-cp "/linux/boot/vmlinuz-$version" /out/kernel
+# On riscv64 it is not packed, and an EFI program all the same.
+[ "$TARGETARCH" = riscv64 ] && kernel=vmlinux || kernel=vmlinuz
+cp "/linux/boot/$kernel-$version" /out/kernel
 cp /tree/boot/initrd.img /out/initrd.img
 chmod 0644 /out/kernel /out/initrd.img /tree/boot/initrd.img
 /bin/tar -C /tree --format=gnu --sort=name --numeric-owner --owner=0 --group=0 -cf /out/kernel.tar boot lib usr var

@@ -75,6 +75,8 @@ fn the_guest_finds_its_hypervisor_out() {
         (vec![(cpu, intel)], "", "none: kvm_intel does not load: kvm: disabled by bios"),
         (vec![(cpu, amd)], "kvm_amd", "none: there is no /dev/kvm: kvm: disabled by bios"),
         (vec![(cpu, arm)], "", "none: there is no /dev/kvm: kvm: disabled by bios"),
+        (vec![(cpu, "isa\t\t: rv64imafdch_zicsr\n"), kvm], "kvm", "kvm"),
+        (vec![(cpu, "isa\t\t: rv64imafdc_zicsr_zihpm\n")], "kvm", "none: there is no /dev/kvm: kvm: disabled by bios"),
         (vec![(cpu, plain)], "", "none: the processor has neither VMX nor SVM"),
         (vec![(cpu, plain), xen, (control, "control_d\n")], "xenfs", "xen"),
         (vec![(cpu, amd), xen, (control, "")], "xenfs", "none: this system is itself a guest of Xen"),

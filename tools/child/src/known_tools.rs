@@ -121,8 +121,9 @@ tools! {
     QemuArm64 = tool("qemu-system-aarch64", "run arm64 images", &[Test])
         .packages(&["qemu-system-arm"], &["qemu-system-aarch64-core"], &["qemu"]).version(VERSION, "version ")
         .since("5.1", "the first that reads qcow2 with zstd").optional();
-    QemuRiscv64 = tool("qemu-system-riscv64", "run riscv64 images", &[])
-        .packages(&["qemu-system-misc"], &["qemu-system-riscv-core"], &["qemu"]).version(VERSION, "version ").optional();
+    QemuRiscv64 = tool("qemu-system-riscv64", "run riscv64 images", &[Test])
+        .packages(&["qemu-system-misc"], &["qemu-system-riscv-core"], &["qemu"]).version(VERSION, "version ")
+        .since("5.1", "the first that reads qcow2 with zstd").optional();
     Swtpm = tool("swtpm", "give the virtual machine a TPM", &[Run, Test])
         .packages(&["swtpm", "swtpm-tools"], &["swtpm", "swtpm-tools"], &["swtpm"]).version(VERSION, "version ")
         .since("0.1", "the first release with a TPM 2 behind a socket");

@@ -14,7 +14,9 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     machine(&mut argv, spec);
     argv.pair("-m", spec.setup.memory.to_string());
     argv.pair("-smp", spec.setup.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
-    argv.pair("-smbios", "type=1,serial=31415926");
+    if spec.setup.arch != Arch::Riscv64 {
+        argv.pair("-smbios", "type=1,serial=31415926");
+    }
     argv.pair("-display", "none");
     if spec.setup.arch == Arch::Amd64 {
         // Guests for a PC need a graphics card, although nobody sees it.
@@ -96,6 +98,10 @@ fn firmware(argv: &mut Argv, firmware: &Firmware) {
             argv.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", vars));
         }
         Firmware::Bios(path) => argv.pair("-bios", path.as_os_str()),
+        Firmware::UBoot { opensbi, u_boot } => {
+            argv.pair("-bios", opensbi.as_os_str());
+            argv.pair("-kernel", u_boot.as_os_str());
+        }
     }
 }
 
@@ -168,7 +174,7 @@ fn watchdog(argv: &mut Argv, arch: Arch) {
 pub(super) fn add_tpm(argv: &mut Argv, arch: Arch, socket: &Path) {
     argv.pair("-chardev", with_path("socket,id=chrtpm,path=", socket));
     argv.pair("-tpmdev", "emulator,id=tpm0,chardev=chrtpm");
-    let device = if arch == Arch::Arm64 { "tpm-tis-device" } else { "tpm-tis" };
+    let device = if arch == Arch::Amd64 { "tpm-tis" } else { "tpm-tis-device" };
     argv.pair("-device", format!("{device},tpmdev=tpm0"));
 }
 
@@ -197,7 +203,10 @@ mod tests {
     use crate::Setup;
 
     fn spec(arch: Arch, accel: Accel, bus: DiskBus, tpm: bool) -> VmSpec {
-        let firmware = Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() };
+        let firmware = match arch {
+            Arch::Riscv64 => Firmware::UBoot { opensbi: "/fw/opensbi.bin".into(), u_boot: "/fw/u-boot.bin".into() },
+            _ => Firmware::Flash { code: "/fw/OVMF_CODE.fd".into(), vars: "/run/vars.fd".into() },
+        };
         let setup =
             Setup { disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)], ssh_port: Some(2222), ..Setup::new(arch, firmware, 4096) };
         VmSpec { setup, accel, tpm_socket: tpm.then(|| "/run/tpm.sock".into()), serial: Serial::Pipes, qmp: Some(7) }
@@ -225,8 +234,11 @@ mod tests {
     #[test]
     fn the_machines_are_those_of_the_golden_files() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/golden");
-        for arch in [Arch::Amd64, Arch::Arm64] {
+        for arch in [Arch::Amd64, Arch::Arm64, Arch::Riscv64] {
             for accel in [Accel::Tcg, Accel::Kvm] {
+                if (arch, accel) == (Arch::Riscv64, Accel::Kvm) {
+                    continue;
+                }
                 let mut text = show(&spec(arch, accel, DiskBus::usual(arch), true));
                 for &bus in DiskBus::ALL {
                     let words = show(&spec(arch, accel, bus, false));

@@ -60,6 +60,8 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
             argv.pair("-drive", with_path("if=pflash,format=raw,unit=1,file=", vars));
         }
         Firmware::Bios(path) => argv.pair("-bios", path.as_os_str()),
+        // That Makefile has QEMU's own OpenSBI.
+        Firmware::UBoot { u_boot, .. } => argv.pair("-kernel", u_boot.as_os_str()),
     }
     argv.pair("-serial", "mon:stdio");
     argv.pair("-global", "ICH9-LPC.noreboot=false");

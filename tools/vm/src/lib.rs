@@ -54,6 +54,13 @@ pub enum Firmware {
     },
     /// One file with both; variables are lost at the end.
     Bios(PathBuf),
+    /// RISC-V: U-Boot, which has UEFI's services, above OpenSBI. Variables are lost at the end.
+    UBoot {
+        /// The supervisor's interface to the machine.
+        opensbi: PathBuf,
+        /// What it starts.
+        u_boot: PathBuf,
+    },
 }
 
 /// The source of a disk.

@@ -355,7 +355,7 @@ fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, outp
             make_writable(&own)?;
             Firmware::Flash { code: code.clone(), vars: own }
         }
-        bios @ Firmware::Bios(_) => bios.clone(),
+        whole @ (Firmware::Bios(_) | Firmware::UBoot { .. }) => whole.clone(),
     };
     let tpm_socket = setup.tpm.as_ref().map(|_| folder.path().join(TPM_SOCKET));
     let tpm = match (&setup.tpm, &tpm_socket) {
@@ -424,6 +424,7 @@ fn check_files(setup: &Setup) -> Result<()> {
     let firmware: Vec<&Path> = match &setup.firmware {
         Firmware::Flash { code, vars } => vec![code, vars],
         Firmware::Bios(path) => vec![path],
+        Firmware::UBoot { opensbi, u_boot } => vec![opensbi, u_boot],
     };
     let kernel = setup.as_make.iter().filter_map(|make| make.kernel.as_deref());
     let files = firmware.into_iter().chain(kernel).chain(setup.disks.iter().map(|disk| disk.path.as_path()));

@@ -71,9 +71,6 @@ impl Place {
             let current = dist.current(arch);
             return Ok(Self { current: if current.path().is_dir() { current } else { build.clone() }, build });
         }
-        if arch == Arch::Riscv64 {
-            return Err(usage("virtual machines of this tree run amd64 and arm64 images only, riscv64 boots on hardware"));
-        }
         let version = ctx.knobs.image.rootfs_version.as_deref();
         let link = version.map_or_else(|| dist.current_link(arch), |version| dist.version(arch, version).path().to_owned());
         let found = link.canonicalize().map(Layout::at).map_err(|_| {
@@ -134,7 +131,7 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         return Err(usage(format!("CONF_PART={}: the folder does not exist", folder.display())));
     }
     let tpm = if as_make.is_some() { place.current.swtpm() } else { place.build.swtpm() };
-    let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?);
+    let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?)?;
     // Xen on arm64 starts at EL2, which KVM does not give its guests, and reads a device tree.
     let xen_on_arm = as_make.is_none() && arch == Arch::Arm64 && is_for_xen(place);
     Ok(Setup {
@@ -159,9 +156,15 @@ fn is_for_xen(place: &Place) -> bool {
     std::fs::read_to_string(place.build.part("eve_version")).is_ok_and(|version| version.contains("-xen-"))
 }
 
-/// The firmware by PFLASH: flash with separate variables, or one file with both.
-fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
+/// U-Boot if the tree has that, else the firmware by PFLASH: flash with separate variables, or one file with both.
+fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Result<Firmware> {
     let files = ctx.profile.firmware_files(ctx.knobs.image.arch);
+    if files.iter().any(|file| file == U_BOOT) {
+        return match pflash {
+            Some(true) => Err(usage(format!("PFLASH=y: a {} machine starts U-Boot, which is in no flash", ctx.knobs.image.arch))),
+            _ => Ok(Firmware::UBoot { opensbi: folder.join("opensbi.bin"), u_boot: folder.join(U_BOOT) }),
+        };
+    }
     // The default depends on what the tree has for the architecture: lf-edge/eve has no OVMF_CODE.fd for arm64, this tree has.
     let usual = || {
         if ctx.capabilities().machines_are_as_make_had_them() {
@@ -170,11 +173,14 @@ fn firmware(ctx: &Ctx, pflash: Option<bool>, folder: &Path) -> Firmware {
             files.iter().any(|file| file == "OVMF_CODE.fd")
         }
     };
-    match pflash.unwrap_or_else(usual) {
+    Ok(match pflash.unwrap_or_else(usual) {
         true => Firmware::Flash { code: folder.join("OVMF_CODE.fd"), vars: folder.join("OVMF_VARS.fd") },
         false => Firmware::Bios(folder.join("OVMF.fd")),
-    }
+    })
 }
+
+/// The file that makes a firmware one of U-Boot.
+const U_BOOT: &str = "u-boot.bin";
 
 /// Fails if a tool that the machine needs is missing; `more` are tools besides QEMU and swtpm. For a tree of lf-edge/eve any version
 /// will do.
@@ -225,8 +231,9 @@ pub fn dry_run(ctx: &Ctx, setup: &Setup, before: &[Cmd]) -> Result<()> {
 
 /// Runs the machine until it ends.
 pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>) -> Result<()> {
-    if !ctx.capabilities().machines_are_as_make_had_them() && ctx.knobs.image.arch == Arch::Arm64 && setup.tpm.is_some() {
-        eprintln!("note: the guest will report tpm=no: Debian's kernel for arm64 has no driver (tpm_tis) for QEMU's TPM");
+    let arch = ctx.knobs.image.arch;
+    if !ctx.capabilities().machines_are_as_make_had_them() && arch != Arch::Amd64 && setup.tpm.is_some() {
+        eprintln!("note: the guest will report tpm=no: Debian's kernel for {arch} has no driver (tpm_tis) for QEMU's TPM");
     }
     let until = options.until.clone();
     let timeout = options.timeout.map(Duration::from_secs);
