@@ -87,7 +87,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         };
-        ["README", "old/packages", "old/amd64.lock", "old/.lock", "new/riscv64.lock"].map(touch);
+        ["README", "old/packages", "old/amd64.lock", "old/.lock", "new/riscv64.lock"].iter().for_each(|path| touch(path));
         let locks = Locks::read(folder.path()).unwrap();
         assert_eq!(locks.arches().collect::<Vec<_>>(), ["amd64", "riscv64"]);
         assert_eq!((locks.release_of("amd64").unwrap(), locks.release_of("riscv64").unwrap()), ("old", "new"));

@@ -290,10 +290,14 @@ fn an_architecture_moves_to_another_release() {
     let (server, store) = (Server::start(&[]), store(&folder.path().join("store"), &Proxy::default()));
     moved_on(&server, b"newer");
     let (old, new) = (folder.path().join("mirrors/bookworm"), folder.path().join("mirrors/trixie"));
-    [&old, &new].map(|folder| std::fs::create_dir_all(folder).unwrap());
+    for folder in [&old, &new] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
     std::fs::write(old.join("packages"), "aa\n").unwrap();
     let before = lock_of(&[pin_of("aa", "1", BYTES, &[])]).to_text("");
-    ["amd64.lock", "arm64.lock"].map(|name| std::fs::write(old.join(name), &before).unwrap());
+    for name in ["amd64.lock", "arm64.lock"] {
+        std::fs::write(old.join(name), &before).unwrap();
+    }
     let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
     let arches = ["amd64".to_owned()];
     let pinning = Pinning { folder: folder.path(), arches: &arches, release: Some("trixie"), prefer: Prefer::Stable };
