@@ -10,7 +10,7 @@ modules="
     normal configfile linux chain boot search search_fs_file search_label search_fs_uuid
     test echo regexp probe cat ls true sleep reboot halt minicmd read smbios loadenv
     serial terminal efi_gop all_video gfxterm
-    memdisk tar tpm gzio xzio lzopio
+    memdisk tar tpm gzio xzio lzopio loopback net efinet tftp http
 "
 
 case $TARGETARCH in

@@ -91,9 +91,22 @@ make_persist() {
     state=new
 }
 
+# Prints the device of P3 if the installer put it on a disk of its own (eve_persist_disk). Only an installed disk has IMGB and no P3:
+# the first boot of a live disk makes both.
+find_other_p3() {
+    [ -n "$(find_part IMGB 3)" ] || return
+    for uevent in /sys/class/block/*/uevent; do
+        part=${uevent%/uevent}
+        { [ -e "$part/partition" ] && grep -qx 'PARTNAME=P3' "$uevent"; } || continue
+        # The P3 of another EVE is that one's.
+        grep -qsx 'PARTNAME=IMGA' "$(readlink -f "$part")"/../*/uevent || echo "/dev/${part##*/}"
+    done | head -n 1
+}
+
 mount_persist() {
     state=kept
     p3=$(find_part P3 9)
+    [ -n "$p3" ] || p3=$(find_other_p3)
     if [ -z "$p3" ]; then
         make_partitions
         p3=$(find_part P3 9)

@@ -145,7 +145,7 @@ fn what_a_machine_left_is_read_without_a_mount() {
     let place = Place::new();
     let mut tree = Tree::new();
     tree.insert("0123/summary.log", Node::file(0o644, 0, Content::from("all is well\n"))).unwrap();
-    let options = fat::Options { size: 8 << 20, label: "X".into(), volume_id: 1, mtime: 0, bits: fat::Bits::Auto };
+    let options = fat::Options { size: 8 << 20, label: "X".into(), volume_id: 1, mtime: 0, sector: 512, bits: fat::Bits::Auto };
     let volume = || Source::Fat(fat::layout(&tree, &options).unwrap());
     let write = |kind, name: &str| {
         let table = eve::table(vec![(kind, volume())], 64 << 20).unwrap();

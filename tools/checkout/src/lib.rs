@@ -151,6 +151,7 @@ impl Checkout {
     pub fn bulk_packages(&self) -> Result<Vec<String>> {
         let (mut names, arch) = (self.package_names()?, self.knobs.image.arch);
         names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.image.hv));
+        names.retain(|name| arch == self.knobs.host_arch || !self.profile.packages.programs.contains_key(name));
         // Packages of other architectures are left out; if there are only such, the plan says what is wrong.
         let mut for_arch = names.clone();
         for_arch.retain(|name| {
@@ -409,15 +410,14 @@ impl Facts for Checkout {
 
     fn yml(&self, of: Composed) -> Result<(String, PathBuf, Vec<String>)> {
         let (templates, knobs) = (&self.profile.templates, &self.knobs);
+        let installer = || templates.installer.clone().context("only trees with an installer template plan an installer");
         let (template, patches) = match of {
-            Composed::Rootfs => (templates.rootfs.clone(), &templates.patches),
-            Composed::Installer => (
-                templates.installer.clone().context("only trees with an installer template plan an installer")?,
-                &templates.installer_patches,
-            ),
+            Composed::Rootfs => (templates.rootfs.clone(), templates.patches.clone()),
+            Composed::Installer => (installer()?, templates.installer_patches.clone()),
+            Composed::Verification => (installer()?, [&templates.installer_patches[..], &templates.verification_patches].concat()),
         };
         let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        for patch in programs(patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
+        for patch in programs(&patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
             text = template::patch(&text, &patch)?;
         }
         let mut packages = BTreeSet::new();

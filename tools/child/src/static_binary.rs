@@ -1,4 +1,5 @@
-//! Compiles `eve-tools` with cargo to a static binary for the tool images, and checks that it is static.
+//! Compiles a crate with cargo to a static binary for an image: `eve-tools` for the tool images, `installer` for the installer. Checks that
+//! it is static.
 
 use super::{Cmd, Output, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
@@ -9,37 +10,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The crate, and the name of its program.
-const NAME: &str = "eve-tools";
-
-/// Compiles the program for `arch`, which must be this machine's, in the workspace `root`; returns its absolute path. It has a target
-/// folder of its own, because its flags would make cargo compile everything of xtask again.
-pub fn build(tools: &Tools, root: &Path, arch: Arch, output: &Output) -> Result<PathBuf> {
+/// Compiles the crate `name`, whose program has its name, for `arch`, which must be this machine's, in the workspace `root`; returns the
+/// program's absolute path. It has a target folder of its own, because its flags would make cargo compile everything of xtask again.
+pub fn build(tools: &Tools, root: &Path, name: &str, arch: Arch, output: &Output) -> Result<PathBuf> {
     let cargo = || -> Result<Cmd> { Ok(tools.cmd(Tool::Cargo)?.dir(root)) };
     let host = parse_host(&cargo()?.args(["--version", "--verbose"]).stdout()?)?;
     check_host(&host, arch)?;
     let target_dir = root.join("target/static");
     cargo()?
-        .args(["build", "--release", "--locked", "--package", NAME, "--target", &host, "--target-dir"])
+        .args(["build", "--release", "--locked", "--package", name, "--target", &host, "--target-dir"])
         .arg(&target_dir)
         // With --target cargo does not use the flags for build scripts and procedural macros, which cannot be static.
         .env("CARGO_ENCODED_RUSTFLAGS", flags(tools))
-        .step("compiling the program of the tool images")
+        .step(format!("compiling {name}"))
         .output(output)
         .run()?;
-    let program = target_dir.join(&host).join("release").join(NAME);
+    let program = target_dir.join(&host).join("release").join(name);
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
     check_static(&bytes).with_context(|| format!("`{}` cannot go into an image from scratch", program.display()))?;
     Ok(program)
 }
 
-/// The crates that the program for `arch` contains, as stanzas with `Package`, `Version` and `License`. Crates that only run while it is
+/// The crates that the program of the crate `name` for `arch` contains, as stanzas with `Package`, `Version` and `License`. Crates that only run while it is
 /// compiled are left out.
-pub fn crates(tools: &Tools, root: &Path, arch: Arch) -> Result<String> {
+pub fn crates(tools: &Tools, root: &Path, name: &str, arch: Arch) -> Result<String> {
     let cargo = || -> Result<Cmd> { Ok(tools.cmd(Tool::Cargo)?.dir(root)) };
     let host = parse_host(&cargo()?.args(["--version", "--verbose"]).stdout()?)?;
     check_host(&host, arch)?;
-    let tree = cargo()?.args(["tree", "--locked", "--package", NAME, "--target", &host, "--edges", "normal,no-proc-macro"]);
+    let tree = cargo()?.args(["tree", "--locked", "--package", name, "--target", &host, "--edges", "normal,no-proc-macro"]);
     parse_crates(&tree.args(["--prefix", "none", "--format", "{p}\t{l}"]).step("listing the crates of the program").stdout()?)
 }
 
@@ -86,11 +84,11 @@ fn check_host(host: &str, arch: Arch) -> Result<()> {
         other => other,
     };
     if !system.contains("linux") {
-        bail!("the program of the tool images runs on Linux, but cargo here compiles for {host}");
+        bail!("programs of images run on Linux, but cargo here compiles for {host}");
     }
     if arch.as_str() != own {
         bail!(
-            "the program of the tool images is compiled for this machine's architecture only, {own}, not for {arch}\nhint: build the tool images for {arch} on a machine of that kind"
+            "programs of images are compiled for this machine's architecture only, {own}, not for {arch}\nhint: build the image for {arch} on a machine of that kind"
         );
     }
     Ok(())
@@ -178,7 +176,7 @@ mod tests {
         let lines = std::sync::Arc::new(Mutex::new(Vec::new()));
         let seen = std::sync::Arc::clone(&lines);
         let output = Output::to(move |line| seen.lock().unwrap().push(line.to_owned()));
-        let error = build(&fake::tools(folder.path()), folder.path(), Arch::Amd64, &output).unwrap_err();
+        let error = build(&fake::tools(folder.path()), folder.path(), "eve-tools", Arch::Amd64, &output).unwrap_err();
         assert!(format!("{error:#}").contains("it is not a 64-bit ELF program"), "{error:#}");
         let root = folder.path().display();
         let line = format!(

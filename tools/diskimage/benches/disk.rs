@@ -63,7 +63,7 @@ fn fat(size: u64) -> fat::Layout {
     if size <= 1 << 20 {
         tree = Tree::new();
     }
-    let options = fat::Options { size, label: "EVE".into(), volume_id: 1, mtime: 1_684_000_000, bits: fat::Bits::Auto };
+    let options = fat::Options { size, label: "EVE".into(), volume_id: 1, mtime: 1_684_000_000, sector: 512, bits: fat::Bits::Auto };
     fat::layout(&tree, &options).unwrap()
 }
 

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::{
     fat,
-    gpt::{self, GptEntry, Guid, MbrEntry, SECTOR},
+    gpt::{self, GptEntry, Guid, MbrEntry},
     sparse::copy_content,
 };
 use anyhow::{Context as _, Result, bail};
@@ -89,9 +89,11 @@ pub struct Blob {
 pub struct Table {
     /// GUID of the disk.
     pub disk_guid: Guid,
-    /// Size of the whole disk in bytes, a multiple of 512.
+    /// Size of a sector in bytes: 512 or 4096.
+    pub sector: u64,
+    /// Size of the whole disk in bytes, a multiple of the sector's.
     pub size: u64,
-    /// First sector of the first partition; usually 2048.
+    /// First sector of the first partition; usually 1 MiB.
     pub first_lba: u64,
     /// Partitions in disk order.
     pub parts: Vec<Part>,
@@ -103,15 +105,35 @@ pub struct Table {
     pub blobs: Vec<Blob>,
 }
 
+impl Table {
+    /// The same partitions on a disk with sectors of `sector` bytes.
+    #[must_use]
+    pub fn with_sector(self, sector: u64) -> Self {
+        let first_lba = self.first_lba * self.sector / sector.max(1);
+        Self { sector, first_lba, ..self }
+    }
+}
+
 /// A validated disk.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    sector: u64,
     size: u64,
     disk_guid: Guid,
     boot_code: Vec<u8>,
     entries: Vec<GptEntry>,
     records: Vec<MbrEntry>,
-    contents: Vec<(String, u64, Source)>,
+    contents: Vec<Piece>,
+}
+
+/// Content at its place on the disk.
+#[derive(Clone, Debug)]
+struct Piece {
+    name: String,
+    /// The partition's number, 0 for a blob.
+    number: u32,
+    offset: u64,
+    source: Source,
 }
 
 /// An area of the disk, for the overlap check.
@@ -126,21 +148,31 @@ const MIB: u64 = 1 << 20;
 
 /// Places all rows and checks sizes, overlaps, numbers, names and content sizes.
 pub fn layout(table: Table) -> Result<Layout> {
-    let sectors = table.size / SECTOR;
-    if !table.size.is_multiple_of(SECTOR) || sectors < 2 * gpt::first_usable() {
-        bail!("invalid disk size of {} bytes: it must be a multiple of {SECTOR} with room for two partition tables", table.size);
+    let sector = table.sector;
+    if !gpt::SECTORS.contains(&sector) {
+        bail!("invalid sectors of {sector} bytes: a disk's have 512 or 4096");
+    }
+    let sectors = table.size / sector;
+    if !table.size.is_multiple_of(sector) || sectors < 2 * gpt::first_usable(sector) {
+        bail!("invalid disk size of {} bytes: it must be a multiple of {sector} with room for two partition tables", table.size);
     }
     if table.boot_code.len() > 446 {
         bail!("the boot code has {} bytes, more than the 446 of an MBR", table.boot_code.len());
     }
     let entries = place(&table, sectors)?;
     check_identities(&entries)?;
-    check_rows(rows(&table, &entries, sectors), table.size)?;
+    check_rows(rows(&table, &entries, sectors), &table)?;
     let records = mbr_records(&table.hybrid, &entries, sectors)?;
-    let blobs = table.blobs.into_iter().map(|blob| (blob.name, blob.offset, Source::Image(blob.content)));
-    let parts = table.parts.into_iter().zip(&entries).map(|(part, entry)| (label(&part), entry.first_lba * SECTOR, part.source));
+    let blobs =
+        table.blobs.into_iter().map(|blob| Piece { name: blob.name, number: 0, offset: blob.offset, source: Source::Image(blob.content) });
+    let parts = table.parts.into_iter().zip(&entries).map(|(part, entry)| Piece {
+        name: label(&part),
+        number: part.number,
+        offset: entry.first_lba * sector,
+        source: part.source,
+    });
     let contents = blobs.chain(parts).collect();
-    Ok(Layout { size: table.size, disk_guid: table.disk_guid, boot_code: table.boot_code, entries, records, contents })
+    Ok(Layout { sector, size: table.size, disk_guid: table.disk_guid, boot_code: table.boot_code, entries, records, contents })
 }
 
 fn label(part: &Part) -> String {
@@ -164,15 +196,15 @@ fn place(table: &Table, sectors: u64) -> Result<Vec<GptEntry>> {
             Size::Bytes(bytes) => bytes
                 .checked_next_multiple_of(MIB)
                 .filter(|bytes| *bytes > 0)
-                .and_then(|bytes| next.checked_add(bytes / SECTOR))
+                .and_then(|bytes| next.checked_add(bytes / table.sector))
                 .with_context(|| format!("invalid size of {}: {bytes} bytes", label(part)))?,
-            Size::Rest if index + 1 == table.parts.len() => gpt::last_usable(sectors) + 1,
+            Size::Rest if index + 1 == table.parts.len() => gpt::last_usable(table.sector, sectors) + 1,
             Size::Rest => bail!("{} takes the rest of the disk, but is not the last partition", label(part)),
         };
         if end <= next {
             bail!("no space is left for {} on the disk of {} bytes", label(part), table.size);
         }
-        let (room, len) = ((end - next) * SECTOR, part.source.len());
+        let (room, len) = ((end - next) * table.sector, part.source.len());
         if len > room {
             bail!("the image for {} has {len} bytes, more than the partition's {room}", label(part));
         }
@@ -204,26 +236,31 @@ fn check_identities(entries: &[GptEntry]) -> Result<()> {
 /// All areas in use.
 fn rows(table: &Table, entries: &[GptEntry], sectors: u64) -> Vec<Row> {
     let row = |name: &str, start: u64, end: u64| Row { name: name.to_owned(), start, end };
-    let usable = gpt::last_usable(sectors) + 1;
+    let sector = table.sector;
+    let usable = gpt::last_usable(sector, sectors) + 1;
     let mut rows = vec![
-        row("the MBR", 0, SECTOR),
-        row("the GPT", SECTOR, gpt::first_usable() * SECTOR),
-        row("the backup GPT", usable * SECTOR, sectors * SECTOR),
+        row("the MBR", 0, sector),
+        row("the GPT", sector, gpt::first_usable(sector) * sector),
+        row("the backup GPT", usable * sector, sectors * sector),
     ];
     rows.extend(table.blobs.iter().map(|blob| row(&blob.name, blob.offset, blob.offset.saturating_add(blob.content.len()))));
     let parts = table.parts.iter().zip(entries);
     rows.extend(
-        parts.map(|(part, entry)| row(&label(part), entry.first_lba.saturating_mul(SECTOR), (entry.last_lba + 1).saturating_mul(SECTOR))),
+        parts.map(|(part, entry)| row(&label(part), entry.first_lba.saturating_mul(sector), (entry.last_lba + 1).saturating_mul(sector))),
     );
     rows
 }
 
-fn check_rows(mut rows: Vec<Row>, size: u64) -> Result<()> {
+fn check_rows(mut rows: Vec<Row>, table: &Table) -> Result<()> {
+    let size = table.size;
     rows.sort_by_key(|row| (row.start, row.end));
     let needed = rows.iter().map(|row| row.end).max().unwrap_or(0);
     if needed > size {
         // The backup GPT follows the last partition.
-        bail!("the disk is too small: it has {size} bytes and needs {}", needed.saturating_add((gpt::ENTRIES_SECTORS + 1) * SECTOR));
+        bail!(
+            "the disk is too small: it has {size} bytes and needs {}",
+            needed.saturating_add((gpt::entries_sectors(table.sector) + 1) * table.sector)
+        );
     }
     for pair in rows.windows(2) {
         if pair[0].end > pair[1].start {
@@ -263,6 +300,17 @@ fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Resu
     Ok(records)
 }
 
+impl Piece {
+    fn write(&self, out: &File) -> Result<()> {
+        match &self.source {
+            Source::Empty => Ok(()),
+            Source::Image(content) => copy_content(content, out, self.offset),
+            Source::Fat(layout) => layout.write_at(out, self.offset),
+        }
+        .with_context(|| format!("cannot write {}", self.name))
+    }
+}
+
 impl Layout {
     /// Size of the disk in bytes.
     #[must_use]
@@ -276,31 +324,41 @@ impl Layout {
         &self.entries
     }
 
+    /// Size of a sector in bytes.
+    #[must_use]
+    pub fn sector(&self) -> u64 {
+        self.sector
+    }
+
     /// Writes the disk to the regular file `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the disk image")?;
         out.set_len(self.size).with_context(|| format!("cannot set the size of the disk image to {} bytes", self.size))?;
-        let sectors = self.size / SECTOR;
+        self.contents.iter().try_for_each(|piece| piece.write(out))?;
+        self.write_tables(out)
+    }
+
+    /// Writes the content of the partition with this number. Where an image has holes and a volume has no files, zeros must be there.
+    pub fn write_partition(&self, number: u32, out: &File) -> Result<()> {
+        self.contents.iter().filter(|piece| piece.number == number).try_for_each(|piece| piece.write(out))
+    }
+
+    /// Writes the partition tables: the backup first and the MBR last.
+    pub fn write_tables(&self, out: &File) -> Result<()> {
+        let sectors = self.size / self.sector;
         let table = gpt::encode_entries(&self.entries);
         let crc = gpt::crc32(&table);
+        let header = |backup| gpt::encode_header(self.disk_guid, self.sector, sectors, backup, crc);
         // In the backup, the entries come before the header, which is in the last sector.
         let pieces: [(u64, &[u8]); 5] = [
-            (0, &gpt::encode_mbr(&self.boot_code, &self.records)),
-            (1, &gpt::encode_header(self.disk_guid, sectors, false, crc)),
+            (gpt::last_usable(self.sector, sectors) + 1, &table),
+            (sectors - 1, &header(true)),
             (2, &table),
-            (gpt::last_usable(sectors) + 1, &table),
-            (sectors - 1, &gpt::encode_header(self.disk_guid, sectors, true, crc)),
+            (1, &header(false)),
+            (0, &gpt::encode_mbr(&self.boot_code, &self.records)),
         ];
         for (lba, bytes) in pieces {
-            out.write_all_at(bytes, lba * SECTOR).context("cannot write the partition table")?;
-        }
-        for (name, offset, source) in &self.contents {
-            match source {
-                Source::Empty => Ok(()),
-                Source::Image(content) => copy_content(content, out, *offset),
-                Source::Fat(layout) => layout.write_at(out, *offset),
-            }
-            .with_context(|| format!("cannot write {name}"))?;
+            out.write_all_at(bytes, lba * self.sector).context("cannot write the partition table")?;
         }
         Ok(())
     }

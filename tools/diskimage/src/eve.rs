@@ -11,8 +11,17 @@
 //!  77824  2 IMGA         300 MiB squashfs       618496  5 INVENTORY     40 MiB FAT32
 //! 692224  free                                  700416  free
 //! 716767  backup GPT                            716767  backup GPT
+//!
+//! installer.raw of a composed installer         a disk that it installed, as a live disk after its first boot
+//! (efi imga conf_win inventory_win), 380 MiB    MiB
+//! MiB                                              0  MBR, GPT
+//!   0  MBR, GPT                                    1  1 EFI System    36 MiB FAT
+//!   1  1 EFI System    36 MiB FAT32               37  4 CONFIG         1 MiB FAT12
+//!  37  2 IMGA         300 MiB squashfs            38  2 IMGA         300 MiB
+//! 337  4 CONFIG         1 MiB FAT12              338  3 IMGB         300 MiB
+//! 338  5 INVENTORY     40 MiB FAT32              638  9 P3           up to the end
 //! ```
-//! The guest creates the others (3 IMGB, 9 P3) at first boot.
+//! The guest of a live disk creates the others (3 IMGB, 9 P3) at first boot.
 
 use crate::{
     disk::{Blob, MbrRecord, Part, Size, Source, Table},
@@ -56,6 +65,11 @@ pub const VERIFICATION: &[Kind] = &[Kind::ConfWin, Kind::Verification, Kind::Inv
 /// Partitions of an installed disk, in make-raw's order.
 pub const INSTALLED: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::Imgb, Kind::Conf, Kind::Persist];
 
+/// Partitions of a composed installer.
+pub const COMPOSED_INSTALLER: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::ConfWin, Kind::InventoryWin];
+/// Partitions of a disk that our installer wrote: those of a live disk after its first boot, in the same places.
+pub const TARGET: &[Kind] = &[Kind::Efi, Kind::Conf, Kind::Imga, Kind::Imgb, Kind::Persist];
+
 /// Size of live.raw and installer.raw in bytes: 350 MiB. `MEDIA_SIZE` applies later, when the image is converted or resized.
 pub const DISK_SIZE: u64 = 350 << 20;
 /// Size of verification.raw in bytes: 650 MiB.
@@ -68,6 +82,10 @@ const ROOTFS: Guid = Guid(0x5dfbf5f4_2848_4bac_aa5e_0d9a20b745a6);
 const CONFIG: Guid = Guid(0x13307e62_cd9c_4920_8f9b_91b45828b798);
 const PERSIST: Guid = Guid(0x5f24425a_2dfa_11e8_a270_7b663faccc2c);
 const BASIC_DATA: Guid = Guid(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
+
+/// What an installation medium that has a root file system in IMGA adds to the GUIDs of disk, ESP and IMGA: the disk that it installs has
+/// the same partitions, and both are in one machine.
+const OF_MEDIUM: u128 = 0x50;
 
 /// Row of a partition kind. Size 0 takes the rest of the disk.
 struct Spec {
@@ -160,19 +178,24 @@ pub fn table(kinds: Vec<(Kind, Source)>, size: u64) -> Result<Table> {
         bail!("a usb_conf partition must be the only one on its disk");
     }
     let hybrid = hybrid(&kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());
+    let has = |wanted| kinds.iter().any(|(kind, _)| *kind == wanted);
+    let of_medium = if has(Kind::ConfWin) && has(Kind::Imga) { OF_MEDIUM } else { 0 };
+    let disk_guid = Guid(DISK.0 + of_medium);
     let parts = kinds.into_iter().map(|(kind, source)| {
         let spec = kind.spec();
+        let of_medium = if matches!(kind, Kind::Efi | Kind::Imga) { of_medium } else { 0 };
         Part {
             number: spec.number,
             name: spec.name.to_owned(),
             type_guid: spec.type_guid,
-            uuid: Guid(DISK.0 & !0xff | spec.uuid),
+            uuid: Guid((DISK.0 & !0xff | spec.uuid) + of_medium),
             attributes: spec.attributes,
             size: if spec.size == 0 { Size::Rest } else { Size::Bytes(spec.size) },
             source,
         }
     });
-    Ok(Table { disk_guid: DISK, size, first_lba: FIRST_LBA, parts: parts.collect(), hybrid, boot_code: Vec::new(), blobs: Vec::new() })
+    let parts = parts.collect();
+    Ok(Table { disk_guid, sector: SECTOR, size, first_lba: FIRST_LBA, parts, hybrid, boot_code: Vec::new(), blobs: Vec::new() })
 }
 
 /// Hybrid MBR: the ESP first, bootable, with a type that BIOSes and boards know; an inventory adds itself and the

@@ -3,7 +3,7 @@
 use crate::{
     container::{self, Container},
     fat,
-    gpt::{self, GptEntry, SECTOR},
+    gpt::{self, GptEntry},
     qcow2,
     read_at::{ReadAt, Window},
 };
@@ -14,6 +14,7 @@ use std::path::Path;
 /// A disk with a GUID partition table.
 pub struct Disk {
     source: Box<dyn ReadAt>,
+    sector: u64,
     entries: Vec<GptEntry>,
 }
 
@@ -38,14 +39,14 @@ impl Disk {
     fn of_source(source: Box<dyn ReadAt>, path: &Path) -> Result<Self> {
         let table = gpt::read(source.as_ref()).with_context(|| format!("cannot read the partitions of `{}`", path.display()))?;
         let table = table.with_context(|| format!("`{}` has no GUID partition table", path.display()))?;
-        Ok(Self { source, entries: table.entries })
+        Ok(Self { source, sector: table.sector, entries: table.entries })
     }
 
     /// The first partition with this name, if any.
     pub fn partition(&self, name: &str) -> Result<Option<Window<'_>>> {
         let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else { return Ok(None) };
         let sectors = entry.last_lba.checked_sub(entry.first_lba).context("a partition ends before its start")?;
-        let bytes = |sectors: u64| sectors.checked_mul(SECTOR).context("the position of a partition is out of range");
+        let bytes = |sectors: u64| sectors.checked_mul(self.sector).context("the position of a partition is out of range");
         let window = Window::new(self.source.as_ref(), bytes(entry.first_lba)?, bytes(sectors.saturating_add(1))?);
         window.with_context(|| format!("cannot read the partition {name}")).map(Some)
     }

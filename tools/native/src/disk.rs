@@ -27,6 +27,7 @@ pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
     let words = step.words.iter().flat_map(|word| word.split_whitespace());
     let kinds = words.map(str::parse).collect::<Result<Vec<eve::Kind>>>()?;
     let parts = recipes::Parts::of_folder(&step.parts, step.kind != DiskKind::Live)?;
+    let parts = if let Some(root) = &step.root { parts.rootfs_of_medium(root)? } else { parts };
     let layout = disk::layout(recipes::disk(&kinds, step.bytes, &parts, step.epoch)?)?;
     let pending = Pending::new(&step.out)?;
     if step.keep {
@@ -103,6 +104,7 @@ pub(super) fn make_iso(step: &MakeIso) -> Result<()> {
 pub fn make_net(step: &MakeNet) -> Result<()> {
     let parts = recipes::Parts::of_folder(&step.parts, true)?;
     files::write_file(&step.out, |file| match &step.iso {
+        None if step.own => recipes::write_own_net(&parts, step.epoch, file),
         Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, file),
         None => recipes::write_installer_net(&parts, step.epoch, file),
     })

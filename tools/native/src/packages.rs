@@ -41,6 +41,7 @@ pub(super) struct Builder {
     commit: Option<String>,
     root: PathBuf,
     tool_images: Vec<String>,
+    programs: BTreeMap<String, String>,
     counted: Counted,
     watch: Option<Watch>,
 }
@@ -67,6 +68,7 @@ impl Builder {
             commit: tree.commit_if_clean(),
             root: ctx.root.clone(),
             tool_images: ctx.profile.packages.tool_images.clone(),
+            programs: ctx.profile.packages.programs.clone(),
             counted: tree.counted()?,
             watch: None,
         })
@@ -112,11 +114,11 @@ impl Builder {
         if self.watch.is_some() {
             return Ok(());
         }
-        if self.tool_images.contains(&package.name) {
+        if let Some(name) = self.program(&package.name) {
             // What the program is made of, for bills of materials.
-            let crates = static_binary::crates(&self.tools, &self.root, arch)?;
+            let crates = static_binary::crates(&self.tools, &self.root, name, arch)?;
             let record = filetree::Node::file(0o644, self.epoch, filetree::Content::from(crates.into_bytes()));
-            built.tree.insert(format!("{}/eve-tools", sbom::CRATES), record)?;
+            built.tree.insert(format!("{}/{name}", sbom::CRATES), record)?;
         }
         let image = NewImage {
             reference: package.image.reference.clone(),
@@ -132,18 +134,24 @@ impl Builder {
         Ok(())
     }
 
-    /// The package's folder with its extra sources, and for a tool image the program eve-tools.
+    /// The program of this workspace that a package contains.
+    fn program(&self, package: &str) -> Option<&str> {
+        let of_tools = || self.tool_images.iter().any(|tool| tool == package).then_some("eve-tools");
+        self.programs.get(package).map(String::as_str).or_else(of_tools)
+    }
+
+    /// The package's folder with its extra sources, and the program of this workspace that the package contains.
     fn context(&self, package: &BuildPackage, yml: &BuildYml, job: &Job<'_>) -> Result<FileTree> {
         let keep = |path: &Path| self.counted.holds(path);
         let mut context = builder::read_context(&package.dir, self.epoch, &keep)?;
         for (source, destination) in yml.sources()? {
             builder::add_source(&mut context, &package.dir.join(source), destination, self.epoch, &keep)?;
         }
-        if self.tool_images.contains(&package.name) {
-            job.step("compiling eve-tools");
-            let program = static_binary::build(&self.tools, &self.root, package.image.arch, &job.output())?;
+        if let Some(name) = self.program(&package.name) {
+            job.step(&format!("compiling {name}"));
+            let program = static_binary::build(&self.tools, &self.root, name, package.image.arch, &job.output())?;
             let node = filetree::Node::file(0o755, self.epoch, filetree::Content::of_path(&program)?);
-            context.insert("eve-tools", node)?;
+            context.insert(name, node)?;
         }
         Ok(context)
     }

@@ -15,6 +15,10 @@ pub struct Capabilities {
     pub has_pillar: bool,
     /// The installer is a root file system of its own, not an image in a package.
     pub installer_is_composed: bool,
+    /// That root file system contains the program of this workspace that installs, and is a squashfs; its media hold it as a file.
+    pub installer_is_own: bool,
+    /// So is the verification.
+    pub verification_is_own: bool,
 }
 
 impl Capabilities {
@@ -27,6 +31,8 @@ impl Capabilities {
             platforms_have_names: profile.tree.platforms,
             has_pillar: profile.packages.published,
             installer_is_composed: profile.templates.installer.is_some(),
+            verification_is_own: !profile.templates.verification_patches.is_empty(),
+            installer_is_own: profile.templates.installer.is_some() && !profile.packages.programs.is_empty(),
         }
     }
 

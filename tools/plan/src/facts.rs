@@ -33,7 +33,8 @@ common::words! {
     /// A root file system that is composed of images.
     Composed { /// EVE's root file system.
         Rootfs = "rootfs", /// The installer's, on trees where it has its own.
-        Installer = "installer" }
+        Installer = "installer", /// The same that also checks the machine.
+        Verification = "verification" }
 }
 
 /// Tags of a push, in addition to a package's own.

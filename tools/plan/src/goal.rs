@@ -35,6 +35,8 @@ pub enum Goal {
     InstallerNet,
     /// `installer.img`.
     InstallerImg,
+    /// `verification.img`.
+    VerificationImg,
     /// The installer's own root file system as a tar.
     InstallerTar,
     /// The bill of materials.
@@ -58,10 +60,11 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::Live(format) => planner.live(*format, true)?,
         // A disk for another use needs no firmware; do not fetch it from a registry.
         Goal::LiveDisk(format) => planner.live(*format, !facts.capabilities().packages_are_published)?,
-        Goal::Disk(kind) => planner.then_current(|planner| planner.disk(*kind))?,
-        Goal::InstallerIso => planner.then_current(Planner::installer_iso)?,
-        Goal::InstallerNet => planner.then_current(Planner::installer_net)?,
+        Goal::Disk(kind) => planner.medium(|planner| planner.disk(*kind))?,
+        Goal::InstallerIso => planner.medium(Planner::installer_iso)?,
+        Goal::InstallerNet => planner.medium(Planner::installer_net)?,
         Goal::InstallerImg => planner.installer_part()?,
+        Goal::VerificationImg => planner.verification_part()?,
         Goal::InstallerTar => planner.installer_tar()?,
         Goal::Sbom => vec![planner.sbom()?],
         Goal::Eve => planner.eve()?,

@@ -36,6 +36,8 @@ pub enum NodeId {
     PersistImg,
     /// The installer's own root file system, `installer/installer.img`.
     InstallerImg,
+    /// The verification's own root file system.
+    VerificationImg,
     /// Files of a package, copied beside `rootfs.img`.
     Parts(String),
     /// The firmware of virtual machines.
@@ -75,6 +77,7 @@ impl fmt::Display for NodeId {
             Self::ConfigImg => f.write_str("config.img"),
             Self::PersistImg => f.write_str("persist.img"),
             Self::InstallerImg => f.write_str("installer.img"),
+            Self::VerificationImg => f.write_str("verification.img"),
             Self::Parts(package) => write!(f, "parts of {package}"),
             Self::Firmware => f.write_str("firmware"),
             Self::Files(kind) => write!(f, "{} files", kind.as_str()),

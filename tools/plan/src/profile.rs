@@ -100,9 +100,13 @@ pub struct PackagesTable {
     pub folder: PathBuf,
     /// The package that the others are built from, if the tree has one.
     pub archive: Option<String>,
-    /// Packages that contain a program of this workspace.
+    /// Packages that contain the program of the tool images.
     #[serde(default)]
     pub tool_images: Vec<String>,
+    /// Packages of images that contain a program of this workspace: package → crate. The program is compiled for this machine's
+    /// architecture only.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
     /// Their images are in a registry, so they can be fetched instead of built.
     #[serde(default)]
     pub published: bool,
@@ -185,6 +189,9 @@ pub struct TemplatesTable {
     /// The same for the installer's.
     #[serde(default)]
     pub installer_patches: Vec<String>,
+    /// jq programs that turn the installer's patched template into that of the verification, if the tree composes one.
+    #[serde(default)]
+    pub verification_patches: Vec<String>,
     /// Words to replace by the hypervisor and the platform: `EVE_HV` → `{hv}`.
     #[serde(default)]
     pub words: BTreeMap<String, String>,
@@ -243,6 +250,13 @@ pub struct DiskTable {
     pub grows: bool,
     /// A folder whose content is copied beside the parts.
     pub files: Option<PathBuf>,
+    /// The file name of a composed installer's root file system.
+    #[serde(default = "default_image")]
+    pub image: String,
+}
+
+fn default_image() -> String {
+    "installer.img".to_owned()
 }
 
 fn default_hypervisors() -> Vec<String> {

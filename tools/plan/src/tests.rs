@@ -141,6 +141,7 @@ fn golden_plans_of_the_other_targets() {
         ("sbom", Goal::Sbom),
         ("eve", Goal::Eve),
         ("live-raw", Goal::Live(ImageFormat::Raw)),
+        ("installer-raw", Goal::Disk(DiskKind::Installer)),
         ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
     ];
     for (name, goal) in goals {

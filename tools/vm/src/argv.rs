@@ -1,6 +1,6 @@
 //! Renders a [`VmSpec`] as the arguments of `qemu-system-…`. The devices are those of the machine in EVE's Makefile.
 
-use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Serial, VmSpec};
+use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Sector, Serial, VmSpec};
 use common::Arch;
 use std::{ffi::OsString, path::Path};
 
@@ -131,7 +131,8 @@ fn add_disk(argv: &mut Argv, arch: Arch, index: usize, disk: &Disk) {
         }
         DiskBus::Usb => format!("usb-storage,bus=xhci.0,drive=disk{index}"),
     };
-    argv.pair("-device", format!("{device},bootindex={index}"));
+    let sector = if disk.sector == Sector::Large { ",logical_block_size=4096,physical_block_size=4096" } else { "" };
+    argv.pair("-device", format!("{device}{sector},bootindex={index}"));
 }
 
 fn add_net(argv: &mut Argv, net: &Net) {

@@ -87,12 +87,24 @@ pub struct Disk {
     pub bus: DiskBus,
     /// Whether to discard the guest's writes at the end.
     pub discard_writes: bool,
+    /// The size of its sectors in bytes.
+    pub sector: Sector,
+}
+
+words! {
+    /// The size of a disk's sectors in bytes.
+    Sector {
+        /// That of most disks.
+        Small = "512",
+        /// That of some NVMe disks.
+        Large = "4096",
+    }
 }
 
 impl Disk {
     /// An image that keeps what the guest writes.
     pub fn image(path: impl Into<PathBuf>, format: impl Into<String>, bus: DiskBus) -> Self {
-        Self { path: path.into(), medium: Medium::Image, format: format.into(), bus, discard_writes: false }
+        Self { path: path.into(), medium: Medium::Image, format: format.into(), bus, discard_writes: false, sector: Sector::Small }
     }
 
     /// A CD.

@@ -41,8 +41,8 @@ const OTHERS: &[Verb] = &[
     target("installertar", "build the tar of the installer's root file system, on trees with a composed installer", |_| {
         Ok(Goal::InstallerTar)
     }),
-    target("verification", "extract verification.img, the verification's root file system, from its package", |_| {
-        Ok(Goal::Parts(vec!["verification.img"]))
+    target("verification", "build verification.img, the verification's root file system, or extract it from its package", |_| {
+        Ok(Goal::VerificationImg)
     }),
     target("kernel", "extract the kernel from its package", |_| Ok(Goal::Parts(vec!["kernel"]))),
     target("kernel-yml", "write the build.yml of packages that have a template for it", |ctx| {

@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["common", "filetree", "gitindex", "ymlpatch", "skips"],
     &["knobs", "diskimage", "oci"],
     // Nothing up to here starts a process: `child` is above.
-    &["plan", "pkgbuild", "compose", "eve-image"],
+    &["plan", "pkgbuild", "compose", "eve-image", "installer"],
     &["child", "sbom", "eve-tools"],
     &["sandbox", "vm", "checkout", "executor"],
     &["native"],
@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that know formats, not this program: they depend on each other alone and can be used without it.
-const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "sbom"];
+const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "installer", "sbom"];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.
 const FOR_TESTS: &[&str] = &["skips"];

@@ -43,8 +43,14 @@ fn source(kind: Kind, disk: u64) -> Source {
     let fat = |label: &str| {
         let mut tree = Tree::new();
         tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, Content::from(vec![7; 5000]))).unwrap();
-        let options =
-            fat::Options { size: kind.size(disk), label: label.into(), volume_id: 1, mtime: 1_684_000_000, bits: fat::Bits::Auto };
+        let options = fat::Options {
+            size: kind.size(disk),
+            label: label.into(),
+            volume_id: 1,
+            mtime: 1_684_000_000,
+            sector: 512,
+            bits: fat::Bits::Auto,
+        };
         Source::Fat(fat::layout(&tree, &options).unwrap())
     };
     match kind {
@@ -150,7 +156,16 @@ fn part(number: u32, size: u64) -> Part {
 }
 
 fn disk(parts: Vec<Part>) -> Table {
-    Table { disk_guid: Guid(1), size: 10 << 20, first_lba: 2048, parts, hybrid: Vec::new(), boot_code: Vec::new(), blobs: Vec::new() }
+    Table {
+        disk_guid: Guid(1),
+        sector: 512,
+        size: 10 << 20,
+        first_lba: 2048,
+        parts,
+        hybrid: Vec::new(),
+        boot_code: Vec::new(),
+        blobs: Vec::new(),
+    }
 }
 
 #[test]

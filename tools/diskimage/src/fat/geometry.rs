@@ -3,18 +3,19 @@
 use super::{Bits, Options};
 use anyhow::{Result, bail};
 
-pub(super) const SECTOR: u32 = 512;
 /// Entries of the fixed root directory of FAT12 and FAT16.
 const ROOT_ENTRIES: u32 = 512;
 const TABLES: u32 = 2;
 /// Media descriptor of a fixed disk; the first byte of each table repeats it.
 const MEDIA: u8 = 0xf8;
 
-/// Sizes of the areas, in sectors of 512 bytes.
+/// Sizes of the areas, in sectors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
     pub bits: Bits,
-    pub sectors: u32,
+    /// Bytes of a sector.
+    sector: u32,
+    sectors: u32,
     pub cluster_sectors: u32,
     reserved: u32,
     table_sectors: u32,
@@ -33,12 +34,17 @@ fn cluster_range(bits: Bits) -> (u32, u32) {
 
 impl Geometry {
     pub fn choose(options: &Options) -> Result<Self> {
-        let size = options.size;
-        if !size.is_multiple_of(u64::from(SECTOR)) || size < 32 << 10 {
-            bail!("invalid FAT volume size of {size} bytes: it must be a multiple of 512 and at least {}", 32 << 10);
+        let (size, sector) = (options.size, options.sector);
+        if !matches!(sector, 512 | 1024 | 2048 | 4096) {
+            bail!("invalid FAT sector of {sector} bytes: it must have 512, 1024, 2048 or 4096");
         }
-        let Ok(sectors) = u32::try_from(size / u64::from(SECTOR)) else { bail!("a FAT volume of {size} bytes exceeds 2 TiB") };
+        if !size.is_multiple_of(u64::from(sector)) || size < 32 << 10 {
+            bail!("invalid FAT volume size of {size} bytes: it must be a multiple of {sector} and at least {}", 32 << 10);
+        }
+        let Ok(sectors) = u32::try_from(size / u64::from(sector)) else { bail!("a FAT volume of {size} bytes has more than 2^32 sectors") };
         let candidates: &[(Bits, &[u32])] = match options.bits {
+            // A large sector is a cluster.
+            Bits::Auto if sector > 512 => &[(Bits::Fat12, &[1]), (Bits::Fat16, &[1]), (Bits::Fat32, &[1, 2, 4, 8, 16])],
             Bits::Auto if size >= 33 << 20 => &[(Bits::Fat32, FAT32_CLUSTERS)],
             Bits::Auto => &[(Bits::Fat12, &[4]), (Bits::Fat16, &[4])],
             Bits::Fat12 => &[(Bits::Fat12, &[4, 8, 16, 32, 64])],
@@ -47,8 +53,8 @@ impl Geometry {
         };
         for (bits, clusters) in candidates {
             for cluster in *clusters {
-                if let Some(geometry) = Self::with(*bits, sectors, *cluster)
-                    && (*bits != Bits::Fat32 || *cluster >= fat32_cluster(size))
+                if let Some(geometry) = Self::with(*bits, sector, sectors, *cluster)
+                    && (*bits != Bits::Fat32 || *cluster * sector >= fat32_cluster(size) * 512)
                 {
                     return Ok(geometry);
                 }
@@ -58,18 +64,18 @@ impl Geometry {
     }
 
     /// The areas with clusters of `cluster_sectors`; `None` if the number of clusters does not match the width.
-    fn with(bits: Bits, sectors: u32, cluster_sectors: u32) -> Option<Self> {
+    fn with(bits: Bits, sector: u32, sectors: u32, cluster_sectors: u32) -> Option<Self> {
         let (reserved, root_entries, nibbles) = match bits {
             Bits::Fat32 => (32, 0, 8),
             Bits::Fat16 => (1, ROOT_ENTRIES, 4),
             Bits::Fat12 | Bits::Auto => (1, ROOT_ENTRIES, 3),
         };
-        let mut geometry = Self { bits, sectors, cluster_sectors, reserved, table_sectors: 0, root_entries, clusters: 0 };
+        let mut geometry = Self { bits, sector, sectors, cluster_sectors, reserved, table_sectors: 0, root_entries, clusters: 0 };
         // Table size and number of clusters depend on each other; the table only grows, so the loop ends.
         loop {
             let clusters = sectors.checked_sub(geometry.data_start())? / cluster_sectors;
             geometry.clusters = clusters;
-            let needed = u32::try_from(((u64::from(clusters) + 2) * nibbles).div_ceil(2).div_ceil(u64::from(SECTOR))).ok()?;
+            let needed = u32::try_from(((u64::from(clusters) + 2) * nibbles).div_ceil(2).div_ceil(u64::from(sector))).ok()?;
             if needed <= geometry.table_sectors {
                 let (fewest, most) = cluster_range(bits);
                 return (fewest..=most).contains(&clusters).then_some(geometry);
@@ -78,14 +84,19 @@ impl Geometry {
         }
     }
 
+    /// Size of the volume in bytes.
+    pub fn size(&self) -> u64 {
+        u64::from(self.sectors) * u64::from(self.sector)
+    }
+
     /// Size of a cluster in bytes.
     pub fn cluster_bytes(&self) -> u64 {
-        u64::from(self.cluster_sectors * SECTOR)
+        u64::from(self.cluster_sectors * self.sector)
     }
 
     /// First sector of cluster 2.
     fn data_start(&self) -> u32 {
-        self.root_start() + self.root_entries * 32 / SECTOR
+        self.root_start() + self.root_entries * 32 / self.sector
     }
 
     fn root_start(&self) -> u32 {
@@ -99,18 +110,18 @@ impl Geometry {
 
     /// Byte offset of a fixed root directory.
     pub fn root_offset(&self) -> u64 {
-        u64::from(self.root_start()) * u64::from(SECTOR)
+        u64::from(self.root_start()) * u64::from(self.sector)
     }
 
     /// Byte offset of a cluster.
     pub fn cluster_offset(&self, cluster: u32) -> u64 {
-        u64::from(self.data_start()) * u64::from(SECTOR) + u64::from(cluster - 2) * self.cluster_bytes()
+        u64::from(self.data_start()) * u64::from(self.sector) + u64::from(cluster - 2) * self.cluster_bytes()
     }
 
     /// Byte offsets of the tables.
     pub fn table_offsets(&self) -> impl Iterator<Item = u64> {
-        let (reserved, table) = (u64::from(self.reserved), u64::from(self.table_sectors));
-        (0..u64::from(TABLES)).map(move |n| (reserved + n * table) * u64::from(SECTOR))
+        let (reserved, table, sector) = (u64::from(self.reserved), u64::from(self.table_sectors), u64::from(self.sector));
+        (0..u64::from(TABLES)).map(move |n| (reserved + n * table) * sector)
     }
 
     /// A table without trailing zeros, for chains of consecutive clusters: (first, number).
@@ -156,7 +167,8 @@ impl Geometry {
         info[488..492].copy_from_slice(&free.to_le_bytes());
         info[492..496].copy_from_slice(&(2 + self.clusters - free).to_le_bytes());
         info[510..].copy_from_slice(&[0x55, 0xaa]);
-        vec![(0, boot), (512, info), (6 * 512, boot), (7 * 512, info)]
+        let at = |sector: u64| sector * u64::from(self.sector);
+        vec![(0, boot), (at(1), info), (at(6), boot), (at(7), info)]
     }
 
     fn boot_sector(&self, label: [u8; 11], volume_id: u32) -> [u8; 512] {
@@ -166,7 +178,7 @@ impl Geometry {
         let code = if fat32 { 90 } else { 62 };
         put(0, &[0xeb, code - 2, 0x90]);
         put(3, b"mkfs.fat"); // some readers want a name that they know
-        put(11, &(SECTOR as u16).to_le_bytes());
+        put(11, &self.sector.to_le_bytes()[..2]);
         put(13, &[self.cluster_sectors.to_le_bytes()[0]]);
         put(14, &self.reserved.to_le_bytes()[..2]);
         put(16, &[TABLES.to_le_bytes()[0]]);

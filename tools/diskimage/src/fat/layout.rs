@@ -161,7 +161,7 @@ impl Layout {
     /// Size of the volume in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        u64::from(self.geometry.sectors) * 512
+        self.geometry.size()
     }
 
     /// The chosen width; never [`Bits::Auto`].

@@ -33,8 +33,10 @@ pub enum Bits {
 /// Settings of a volume.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Size of the volume in bytes, a multiple of 512.
+    /// Size of the volume in bytes, a multiple of `sector`.
     pub size: u64,
+    /// Size of a sector in bytes: 512, or the disk's if that is larger. Linux mounts no volume with smaller sectors than its disk's.
+    pub sector: u32,
     /// Label: at most 11 upper-case ASCII characters; may be empty.
     pub label: String,
     /// Serial number of the volume.

@@ -9,7 +9,7 @@ use std::{fs::File, io::Write as _, path::Path, process::Command};
 const CLOCK: u32 = 1_684_000_001;
 
 fn options(size: u64, bits: Bits) -> Options {
-    Options { size, label: "EVE".into(), volume_id: 0x1234_abcd, mtime: CLOCK, bits }
+    Options { size, label: "EVE".into(), volume_id: 0x1234_abcd, mtime: CLOCK, sector: 512, bits }
 }
 
 fn file(bytes: Vec<u8>) -> Node {

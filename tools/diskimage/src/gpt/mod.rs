@@ -5,18 +5,20 @@ mod guid;
 mod read;
 
 pub use guid::Guid;
-pub use read::{Gpt, read, read_mbr};
+pub use read::{Gpt, read, read_mbr, read_with};
 
 use serde::Serialize;
 
-/// Sector size in bytes; others are not supported.
+/// Sector size in bytes of images and of most disks. MBRs always have this size.
 pub const SECTOR: u64 = 512;
+/// Sector sizes in bytes of disks.
+pub const SECTORS: [u64; 2] = [SECTOR, 4096];
 /// Number of entries in the table.
 pub const ENTRIES: u32 = 128;
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 128;
-/// Sectors of all entries.
-pub const ENTRIES_SECTORS: u64 = (ENTRIES * ENTRY_SIZE) as u64 / SECTOR;
+/// Sectors of 512 bytes of all entries.
+pub const ENTRIES_SECTORS: u64 = entries_sectors(SECTOR);
 /// MBR type of the protective record.
 pub const PROTECTIVE: u8 = 0xee;
 
@@ -52,6 +54,12 @@ pub struct MbrEntry {
     pub sectors: u32,
 }
 
+/// Sectors of all entries.
+#[must_use]
+pub const fn entries_sectors(sector: u64) -> u64 {
+    (ENTRIES * ENTRY_SIZE) as u64 / sector
+}
+
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
@@ -78,18 +86,18 @@ pub(crate) fn encode_entries(entries: &[GptEntry]) -> Vec<u8> {
     bytes
 }
 
-/// One of the two headers of a disk of `sectors` sectors.
-pub(crate) fn encode_header(disk_guid: Guid, sectors: u64, backup: bool, entries_crc: u32) -> [u8; 512] {
+/// One of the two headers of a disk of `sectors` sectors of `sector` bytes. The rest of its sector is zeros.
+pub(crate) fn encode_header(disk_guid: Guid, sector: u64, sectors: u64, backup: bool, entries_crc: u32) -> [u8; 512] {
     let mut header = [0; 512];
     let (first, last) = (1, sectors - 1);
-    let (this, other, entries) = if backup { (last, first, last - ENTRIES_SECTORS) } else { (first, last, 2) };
+    let (this, other, entries) = if backup { (last, first, last - entries_sectors(sector)) } else { (first, last, 2) };
     let mut put = |at: usize, part: &[u8]| header[at..at + part.len()].copy_from_slice(part);
     put(0, b"EFI PART\0\0\x01\0");
     put(12, &92_u32.to_le_bytes());
     put(24, &this.to_le_bytes());
     put(32, &other.to_le_bytes());
-    put(40, &first_usable().to_le_bytes());
-    put(48, &last_usable(sectors).to_le_bytes());
+    put(40, &first_usable(sector).to_le_bytes());
+    put(48, &last_usable(sector, sectors).to_le_bytes());
     put(56, &disk_guid.to_disk());
     put(72, &entries.to_le_bytes());
     put(80, &ENTRIES.to_le_bytes());
@@ -102,14 +110,14 @@ pub(crate) fn encode_header(disk_guid: Guid, sectors: u64, backup: bool, entries
 
 /// First sector that partitions may use.
 #[must_use]
-pub(crate) fn first_usable() -> u64 {
-    2 + ENTRIES_SECTORS
+pub(crate) fn first_usable(sector: u64) -> u64 {
+    2 + entries_sectors(sector)
 }
 
-/// Last sector that partitions may use on a disk of `sectors` sectors.
+/// Last sector that partitions may use on a disk of `sectors` sectors of `sector` bytes.
 #[must_use]
-pub(crate) fn last_usable(sectors: u64) -> u64 {
-    sectors - 2 - ENTRIES_SECTORS
+pub(crate) fn last_usable(sector: u64, sectors: u64) -> u64 {
+    sectors - 2 - entries_sectors(sector)
 }
 
 /// The MBR: at most 446 bytes of boot code, at most four records.

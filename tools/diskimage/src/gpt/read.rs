@@ -1,6 +1,6 @@
 //! Reads partition tables of untrusted images: verifies checksums and bounds sizes.
 
-use super::{GptEntry, Guid, MbrEntry, SECTOR, crc32};
+use super::{GptEntry, Guid, MbrEntry, SECTOR, SECTORS, crc32};
 use crate::read_at::{ReadAt, read_array};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -16,6 +16,9 @@ pub struct Gpt {
     pub problems: Vec<String>,
     /// Remarks that are not errors.
     pub notes: Vec<String>,
+    /// Size in bytes of the disk's sectors.
+    #[serde(skip)]
+    pub sector: u64,
     /// Sector of the other header, from this header.
     #[serde(skip)]
     alternate: u64,
@@ -24,16 +27,27 @@ pub struct Gpt {
 /// Size limit of the entries in bytes; usually they have 16 KiB.
 const MOST_ENTRY_BYTES: u64 = 1 << 20;
 
-/// Reads the primary GPT, or the backup if the primary is damaged. `None` if there is neither.
+/// Reads the primary GPT, or the backup if the primary is damaged; its place tells the size of the disk's sectors. `None` if there is
+/// neither.
 pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
-    let sectors = source.size() / SECTOR;
+    for sector in SECTORS {
+        if let Some(found) = read_with(source, sector)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The same for a disk with sectors of `sector` bytes.
+pub fn read_with(source: &dyn ReadAt, sector: u64) -> Result<Option<Gpt>> {
+    let sectors = source.size() / sector;
     if sectors < 3 {
         return Ok(None);
     }
-    let present = |lba: u64| -> Result<bool> { Ok(&read_array::<8>(source, lba * SECTOR)? == b"EFI PART") };
+    let present = |lba: u64| -> Result<bool> { Ok(&read_array::<8>(source, lba * sector)? == b"EFI PART") };
     let last = sectors - 1;
-    let primary = if present(1)? { Some(read_table(source, 1)) } else { None };
-    let backup = if present(last)? { Some(read_table(source, last)) } else { None };
+    let primary = if present(1)? { Some(read_table(source, sector, 1)) } else { None };
+    let backup = if present(last)? { Some(read_table(source, sector, last)) } else { None };
     match (primary, backup) {
         (None, None) => Ok(None),
         (Some(Ok(mut primary)), backup) => {
@@ -60,7 +74,7 @@ pub fn read(source: &dyn ReadAt) -> Result<Option<Gpt>> {
 
 /// After a disk was enlarged, its backup table is still at the old end.
 fn look_before_the_end(source: &dyn ReadAt, primary: &mut Gpt, last: u64) {
-    let backup = (primary.alternate < last).then(|| read_table(source, primary.alternate)).and_then(Result::ok);
+    let backup = (primary.alternate < last).then(|| read_table(source, primary.sector, primary.alternate)).and_then(Result::ok);
     if backup.is_some_and(|backup| (backup.disk_guid, &backup.entries) == (primary.disk_guid, &primary.entries)) {
         let end = primary.alternate;
         primary.notes.push(format!(
@@ -71,8 +85,8 @@ fn look_before_the_end(source: &dyn ReadAt, primary: &mut Gpt, last: u64) {
     }
 }
 
-fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
-    let header: [u8; 512] = read_array(source, lba * SECTOR)?;
+fn read_table(source: &dyn ReadAt, sector: u64, lba: u64) -> Result<Gpt> {
+    let header: [u8; 512] = read_array(source, lba * sector)?;
     let (size, crc) = (u32_at(&header, 12), u32_at(&header, 16));
     if !(92..=512).contains(&size) {
         bail!("invalid header size of {size} bytes");
@@ -90,7 +104,7 @@ fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
     if entry_size < 128 || count * entry_size > MOST_ENTRY_BYTES {
         bail!("invalid table of {count} entries of {entry_size} bytes");
     }
-    let offset = u64_at(&header, 72).checked_mul(SECTOR).context("the position of the entries is out of range")?;
+    let offset = u64_at(&header, 72).checked_mul(sector).context("the position of the entries is out of range")?;
     let mut table = vec![0; usize::try_from(count * entry_size)?];
     source.read_at(&mut table, offset).context("cannot read the entries")?;
     if crc32(&table) != u32_at(&header, 88) {
@@ -98,7 +112,7 @@ fn read_table(source: &dyn ReadAt, lba: u64) -> Result<Gpt> {
     }
     let entries =
         (1..).zip(table.chunks_exact(usize::try_from(entry_size)?)).filter_map(|(number, bytes)| parse_entry(number, bytes)).collect();
-    Ok(Gpt { disk_guid: guid_at(&header, 56), entries, problems: Vec::new(), notes: Vec::new(), alternate: u64_at(&header, 32) })
+    Ok(Gpt { disk_guid: guid_at(&header, 56), entries, problems: Vec::new(), notes: Vec::new(), sector, alternate: u64_at(&header, 32) })
 }
 
 fn parse_entry(number: u32, bytes: &[u8]) -> Option<GptEntry> {

@@ -11,7 +11,7 @@ mod tests;
 use crate::{
     container::{self, Container},
     fat,
-    gpt::{self, Gpt, MbrEntry, SECTOR},
+    gpt::{self, Gpt, MbrEntry},
     qcow2,
     read_at::{FileImage, ReadAt, Window},
     squashfs,
@@ -362,11 +362,11 @@ fn look_into_disk(source: &dyn ReadAt, gpt: Gpt, place: Place) -> Result<Content
     if place == Place::Partition {
         return Ok(unread("GPT disk", "inside a partition".into()));
     }
-    let mut entries = gpt.entries;
+    let (sector, mut entries) = (gpt.sector, gpt.entries);
     entries.sort_by_key(|entry| (entry.first_lba, entry.number));
     let partitions = entries.into_iter().enumerate().map(|(index, entry)| {
         let sectors = entry.last_lba.saturating_sub(entry.first_lba).saturating_add(1);
-        let (start, len) = (entry.first_lba.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
+        let (start, len) = (entry.first_lba.saturating_mul(sector), sectors.saturating_mul(sector));
         if index >= MOST_PARTITIONS {
             let contents = unread("partition", format!("after {MOST_PARTITIONS} other partitions"));
             return Partition { entry, content: Report { size: len, contents } };

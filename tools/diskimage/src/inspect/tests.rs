@@ -13,7 +13,8 @@ fn fat(size: u64) -> fat::Layout {
     let mut tree = Tree::new();
     tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, Content::from(vec![7; 5000]))).unwrap();
     tree.insert("server", Node::file(0o644, 0, Content::from("zedcloud.local\n"))).unwrap();
-    let options = fat::Options { size, label: "EVE".into(), volume_id: 0xcafe_0001, mtime: 1_684_000_000, bits: fat::Bits::Auto };
+    let options =
+        fat::Options { size, label: "EVE".into(), volume_id: 0xcafe_0001, mtime: 1_684_000_000, sector: 512, bits: fat::Bits::Auto };
     fat::layout(&tree, &options).unwrap()
 }
 
@@ -141,7 +142,7 @@ fn disks_in_disks_end() {
     entries[5] = gpt::GptEntry { first_lba: u64::MAX, last_lba: 3, ..entry(6) };
     entries[6] = gpt::GptEntry { first_lba: 1, last_lba: u64::MAX, ..entry(7) };
     let table = gpt::encode_entries(&entries);
-    bytes[512..1024].copy_from_slice(&gpt::encode_header(uuid, 2048, false, gpt::crc32(&table)));
+    bytes[512..1024].copy_from_slice(&gpt::encode_header(uuid, 512, 2048, false, gpt::crc32(&table)));
     bytes[1024..1024 + table.len()].copy_from_slice(&table);
     let report = inspect_image(&&bytes[..]).unwrap();
     let text = report.to_string();
@@ -200,7 +201,7 @@ fn ext4() -> Vec<u8> {
 }
 
 fn iso() -> Vec<u8> {
-    let efi = fat::Options { size: 64 << 10, label: String::new(), volume_id: 1, mtime: 0, bits: fat::Bits::Auto };
+    let efi = fat::Options { size: 64 << 10, label: String::new(), volume_id: 1, mtime: 0, sector: 512, bits: fat::Bits::Auto };
     let efi = fat::layout(&Tree::new(), &efi).unwrap();
     let out = tempfile::tempfile().unwrap();
     crate::iso::layout(&files(), Some(efi), &crate::iso::Options { label: "EVE".into(), mtime: 0 }).unwrap().write(&out).unwrap();

@@ -7,7 +7,11 @@ use super::{
     susp::{self, Areas, Entries},
     volume::{self, Extent, PathEntry, Primary},
 };
-use crate::{fat, sparse::copy_content};
+use crate::{
+    fat,
+    gpt::{self, MbrEntry},
+    sparse::copy_content,
+};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Node, Tree};
 use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _};
@@ -330,8 +334,19 @@ impl Layout {
         out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         out.write_all_at(&self.head, SYSTEM_AREA * BLOCK).context("cannot write the ISO")?;
         if let Some((at, efi)) = &self.efi {
+            out.write_all_at(&mbr(*at, efi.size())?, 0).context("cannot write the ISO's MBR")?;
             efi.write_at(out, *at).context("cannot write the ISO's EFI system partition")?;
         }
         self.contents.iter().try_for_each(|(at, content)| copy_content(content, out, *at))
     }
 }
+
+/// An MBR that tells the firmware where the EFI system partition is when the ISO is on a stick, whose sectors are smaller than a CD's.
+fn mbr(at: u64, len: u64) -> Result<[u8; 512]> {
+    let sectors = |bytes: u64| u32::try_from(bytes.div_ceil(gpt::SECTOR)).context("the EFI system partition is too far inside the ISO");
+    let esp = MbrEntry { kind: ESP, bootable: false, first_lba: sectors(at)?, sectors: sectors(len)? };
+    Ok(gpt::encode_mbr(&[], &[esp]))
+}
+
+/// MBR type of an EFI system partition (UEFI specification 2.10, chapter 5.2.2).
+const ESP: u8 = 0xef;

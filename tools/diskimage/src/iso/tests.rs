@@ -56,7 +56,7 @@ fn tree(many: usize) -> Tree {
 fn efi() -> fat::Layout {
     let mut tree = Tree::new();
     tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, bytes(70_000))).unwrap();
-    let options = fat::Options { size: 576 << 10, label: String::new(), volume_id: 1, mtime: 0, bits: fat::Bits::Auto };
+    let options = fat::Options { size: 576 << 10, label: String::new(), volume_id: 1, mtime: 0, sector: 512, bits: fat::Bits::Auto };
     fat::layout(&tree, &options).unwrap()
 }
 

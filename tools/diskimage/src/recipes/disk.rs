@@ -12,22 +12,35 @@ use std::{fs::File, path::Path};
 
 /// Inputs of a disk, named as in make-raw: `rootfs.img`, `config.img`, `persist.img`; `EFI/` for the EFI system partition
 /// (default: that of `rootfs.img`), `boot/` for additional files in its root; `imx8-flash.bin` with `imx8-flash.conf`; for
-/// installers `grub.cfg`, `initrd.img`, `installer.img` or `verification.img`.
+/// installers `grub.cfg`, `initrd.img`, `installer.img` or `verification.img`; for composed installers `rootfs_installer.img`.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     pub(super) tree: Tree,
 }
 
 const ROOTFS: &str = "rootfs.img";
-const CONFIG: &str = "config.img";
+pub(super) const ROOTFS_OF_INSTALLER: &str = "rootfs_installer.img";
+pub(super) const CONFIG: &str = "config.img";
 const PERSIST: &str = "persist.img";
 const EFI: &str = "EFI";
 const BOOT: &str = "boot";
 const IMX8_BLOB: &str = "imx8-flash.bin";
 const IMX8_CONF: &str = "imx8-flash.conf";
 /// All parts; only installers use the last four.
-const PARTS: [&str; 11] =
-    [ROOTFS, CONFIG, PERSIST, EFI, BOOT, IMX8_BLOB, IMX8_CONF, "grub.cfg", "initrd.img", "installer.img", "verification.img"];
+const PARTS: [&str; 12] = [
+    ROOTFS,
+    ROOTFS_OF_INSTALLER,
+    CONFIG,
+    PERSIST,
+    EFI,
+    BOOT,
+    IMX8_BLOB,
+    IMX8_CONF,
+    "grub.cfg",
+    "initrd.img",
+    "installer.img",
+    "verification.img",
+];
 
 impl Parts {
     /// The parts in the root of `tree`.
@@ -84,6 +97,11 @@ impl Parts {
         self.with(ROOTFS, path)
     }
 
+    /// Sets `rootfs_installer.img` to the file at `path`.
+    pub fn rootfs_of_medium(self, path: &Path) -> Result<Self> {
+        self.with(ROOTFS_OF_INSTALLER, path)
+    }
+
     /// Sets `config.img` to the file at `path`.
     pub fn config(self, path: &Path) -> Result<Self> {
         self.with(CONFIG, path)
@@ -125,6 +143,15 @@ impl Parts {
         Ok(tree)
     }
 
+    /// The parts of an installation medium with a root file system: `rootfs_installer.img`, if it exists, is its IMGA.
+    pub(super) fn of_medium(&self) -> Result<Self> {
+        let mut parts = self.clone();
+        if let Some(own) = self.find(ROOTFS_OF_INSTALLER)?.cloned() {
+            parts.tree.insert(ROOTFS, own)?;
+        }
+        Ok(parts)
+    }
+
     fn open_rootfs(&self) -> Result<File> {
         match self.image(ROOTFS, Kind::Efi)? {
             Content::Path { path, .. } => File::open(&path).with_context(|| format!("cannot open `{}`", path.display())),
@@ -136,6 +163,8 @@ impl Parts {
 
 /// The disk of `size` bytes with the partitions `kinds`, in order, filled from `parts`.
 pub fn disk(kinds: &[Kind], size: u64, parts: &Parts, epoch: i64) -> Result<Table> {
+    let of_medium = parts.of_medium()?;
+    let parts = if kinds.contains(&Kind::ConfWin) { &of_medium } else { parts };
     let mut esp = None;
     let mut sources = Vec::new();
     for kind in kinds {

@@ -1,6 +1,10 @@
 //! Installation and verification media: the system partition of a USB disk, and a UEFI-bootable ISO.
 
-use super::{ISO_BOOT_VOLUME_ID, Parts, volume};
+use super::{
+    ISO_BOOT_VOLUME_ID, Parts,
+    disk::{CONFIG, ROOTFS_OF_INSTALLER},
+    volume,
+};
 use crate::{eve::Kind, fat, iso};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind as NodeKind, Node, Tree};
@@ -76,8 +80,39 @@ fn identify(tree: &Tree, parts: &Parts, epoch: i64) -> Result<u128> {
     Ok(hash)
 }
 
-/// The ISO of `parts` (read with `Parts::of_folder(folder, true)`), without hidden parts and files named `rootfs-*`.
+/// GRUB's configuration for an ISO that holds the installer's root file system as a file; read by pkg/grub/embedded.cfg.
+const MEDIUM_CFG: &str = "\
+# Starts the installer whose root file system is a file on this medium.
+search --no-floppy --set=medium --file /rootfs_installer.img
+export medium
+loopback rootfs ($medium)/rootfs_installer.img
+set root=rootfs
+configfile (rootfs)/EFI/BOOT/grub.cfg
+";
+/// Its place.
+pub(super) const ESP_MEDIUM_CFG: &str = "EFI/BOOT/medium.cfg";
+/// Label of that ISO.
+const COMPOSED_LABEL: &str = "EVE_INSTALLER";
+
+/// The ISO of an installer with a root file system of its own: that, config.img and the boot loaders.
+fn composed_iso(parts: &Parts, epoch: i64) -> Result<iso::Layout> {
+    let mut tree = Tree::new();
+    for name in [ROOTFS_OF_INSTALLER, CONFIG] {
+        tree.insert(name, Node::file(0o644, epoch, parts.image(name, Kind::Installer)?))?;
+    }
+    let Some(loaders) = parts.of_medium()?.esp()?.remove("EFI") else { bail!("the parts contain no boot loader") };
+    tree.insert("EFI", loaders)?;
+    tree.insert(ESP_MEDIUM_CFG, Node::file(0o644, epoch, Content::from(MEDIUM_CFG)))?;
+    let efi = boot_volume(&tree, epoch).context("cannot make the EFI system partition of the ISO")?;
+    iso::layout(&tree, Some(efi), &iso::Options { label: COMPOSED_LABEL.into(), mtime: epoch })
+}
+
+/// The ISO of `parts` (read with `Parts::of_folder(folder, true)`), without hidden parts and files named `rootfs-*`. Of an installer with a
+/// root file system of its own, only what it needs.
 pub fn iso(kind: IsoKind, parts: &Parts, epoch: i64) -> Result<iso::Layout> {
+    if kind == IsoKind::Installer && parts.find(ROOTFS_OF_INSTALLER)?.is_some() {
+        return composed_iso(parts, epoch);
+    }
     let mut tree = Tree::new();
     for (name, node) in parts.tree.root.children().into_iter().flatten().filter(|(name, _)| !name.starts_with(b".")) {
         tree.insert(name, follow(&parts.tree, name, node))?;

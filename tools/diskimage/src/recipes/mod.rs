@@ -4,6 +4,7 @@
 mod config;
 mod disk;
 mod input;
+mod installed;
 mod installer;
 mod net;
 mod root;
@@ -14,8 +15,9 @@ mod usbconf;
 pub use config::{config, config_tree_of_tar, date, origin_name};
 pub use disk::{Parts, disk};
 pub use input::{newest, read_tar};
+pub use installed::{InstalledDisk, installed, persist_disk};
 pub use installer::{IsoKind, iso};
-pub use net::{NET_FILES, write_installer_net, write_iso_net};
+pub use net::{NET_FILES, write_installer_net, write_iso_net, write_own_net};
 pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs};
 pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 
@@ -35,5 +37,5 @@ const USB_VOLUME_ID: u32 = 0x4556_4555;
 
 /// Settings common to all volumes. Times before 1970 become 1970.
 fn volume(size: u64, label: &str, volume_id: u32, epoch: i64) -> fat::Options {
-    fat::Options { size, label: label.to_owned(), volume_id, mtime: u32::try_from(epoch).unwrap_or(0), bits: fat::Bits::Auto }
+    fat::Options { size, sector: 512, label: label.to_owned(), volume_id, mtime: u32::try_from(epoch).unwrap_or(0), bits: fat::Bits::Auto }
 }

@@ -1,6 +1,10 @@
 //! installer.net: a tar of the files that a device loads when it boots from the network.
 
-use super::Parts;
+use super::{
+    Parts,
+    disk::{CONFIG, ROOTFS_OF_INSTALLER},
+    installer::ESP_MEDIUM_CFG,
+};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
 use flate2::{Compression, write::GzEncoder};
@@ -45,6 +49,61 @@ pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write)
         files.push(name(loader)?);
     }
     files.push(("EFI/BOOT/grub.cfg".to_owned(), Content::from(BOOT_ISO.as_bytes().to_vec())));
+    write_files(files, epoch, out)
+}
+
+/// GRUB's configuration for a netboot of an installer with a root file system of its own.
+const MEDIUM_CFG: &str = "\
+# Starts the installer from the server that this program came from.
+echo Loading the installer over the network: this can take minutes.
+if [ \"$grub_cpu\" = x86_64 ]; then
+    linuxefi /kernel console=tty0 console=ttyS0,115200 rootimg=/rootfs_installer.img rootdelay=30 quiet
+    initrdefi /initrd.img /initrd.bits
+else
+    linux /kernel console=tty0 console=ttyAMA0 rootimg=/rootfs_installer.img rootdelay=30 quiet
+    initrd /initrd.img /initrd.bits
+fi
+boot
+";
+/// The same for iPXE; a person may change it.
+const IPXE_CFG: &str = "\
+#!ipxe
+# Words for the installer. Others are eve_install_disk=NAME, eve_persist_disk=NAME, eve_install_server=HOST.
+set eve_args eve_soft_serial=${mac:hexhyp} eve_reboot_after_install
+set console console=tty0 console=ttyS0,115200
+# If the other files are not beside this one:
+# set url http://server/folder/
+kernel ${url}kernel initrd=initrd.img initrd=initrd.bits rootimg=/rootfs_installer.img rootdelay=30 ${console} ${eve_args}
+initrd ${url}initrd.img
+initrd ${url}initrd.bits
+boot
+";
+
+/// Writes the tar for an installer with a root file system of its own: kernel, initrd, an initrd with the root file system and the
+/// configuration, and what starts them. `parts` as in [`write_installer_net`].
+pub fn write_own_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
+    let mut files = vec![("ipxe.efi.cfg".to_owned(), Content::from(IPXE_CFG))];
+    for name in ["kernel", "initrd.img"] {
+        files.push((name.to_owned(), part(parts, name)?));
+    }
+    let mut bits = Cpio { out: Vec::new(), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
+    bits.append("medium", 0o040_755, &[])?;
+    // A squashfs is compressed already.
+    for name in [ROOTFS_OF_INSTALLER, CONFIG] {
+        let bytes = part(parts, name)?.read_all().with_context(|| format!("cannot read `{name}`"))?;
+        bits.append(&format!("medium/{name}"), 0o100_644, &bytes)?;
+    }
+    bits.put("TRAILER!!!", [0, 0, 0, 0, 1, 0], &[])?;
+    files.push((BITS.to_owned(), Content::from(bits.out)));
+    let esp = parts.of_medium()?.esp()?;
+    let loaders = esp.get("EFI/BOOT").and_then(Node::children).into_iter().flatten();
+    for (name, node) in loaders {
+        let name = String::from_utf8_lossy(name);
+        if let (Kind::File { content, .. }, true) = (&node.kind, name.starts_with("BOOT") && name.ends_with("EFI")) {
+            files.push((format!("EFI/BOOT/{name}"), content.clone()));
+        }
+    }
+    files.push((ESP_MEDIUM_CFG.to_owned(), Content::from(MEDIUM_CFG)));
     write_files(files, epoch, out)
 }
 

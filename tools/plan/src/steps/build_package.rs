@@ -78,6 +78,13 @@ impl Planner<'_> {
         // A tool image runs on the build machine, whatever the target architecture.
         let is_tool = self.facts.profile().packages.tool_images.iter().any(|tool| tool == name);
         let arch = if is_tool { self.knobs.host_arch } else { arch };
+        let has_program = self.facts.profile().packages.programs.contains_key(name);
+        if has_program && arch != self.knobs.host_arch {
+            return Err(usage(format!(
+                "pkg/{name} contains a program of this workspace, which is compiled for this machine's architecture only, {}, not for {arch}\nhint: build it on a machine of that kind",
+                self.knobs.host_arch
+            )));
+        }
         let id = NodeId::Package(name.to_owned(), arch);
         if self.plan.node(&id).is_some() {
             return Ok(id);

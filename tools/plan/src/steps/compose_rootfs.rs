@@ -42,7 +42,7 @@ impl Planner<'_> {
         self.layout.tar(of, &self.platform_suffix())
     }
 
-    /// `rootfs.tar` or `installer.tar`.
+    /// `rootfs.tar`, `installer.tar` or `verification.tar`.
     pub(crate) fn tar(&mut self, of: Composed) -> Result<NodeId> {
         let (yml, packages) = self.yml(of)?;
         let mut needs = vec![need(&yml, "the list of images")];
@@ -66,7 +66,7 @@ impl Planner<'_> {
         }
         let out = self.tar_path(of);
         let update = self.knobs.image.live_update;
-        let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources());
+        let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources(of));
         let outputs = [out.clone()];
         Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, ComposeRootfs { yml, images, arch, sources, kernel, hypervisor, update, out }))
     }
@@ -85,10 +85,10 @@ impl Planner<'_> {
         }
     }
 
-    /// The folder in which linuxkit runs. Ymls of trees with platforms in names contain artifacts in the folder of the parts; those of this
-    /// repository contain paths below its root.
-    fn sources(&self) -> PathBuf {
-        if self.can.platforms_have_names {
+    /// The folder in which linuxkit runs. Ymls of trees with platforms in names, and those of our installer, contain artifacts in the folder
+    /// of the parts; that of this repository's root file system contains paths below its root.
+    fn sources(&self, of: Composed) -> PathBuf {
+        if self.can.platforms_have_names || of != Composed::Rootfs && self.can.installer_is_own {
             self.layout.parts(DiskKind::Installer)
         } else if self.can.packages_are_published {
             self.layout.path().to_owned()
@@ -99,6 +99,9 @@ impl Planner<'_> {
 
     /// The nodes of the artifacts that a yml's `files` contain.
     fn sources_of_files(&mut self, of: Composed) -> Result<Vec<Need>> {
+        if of != Composed::Rootfs && self.can.installer_is_own {
+            return Ok(vec![need(&self.rootfs_img()?, "what it installs, a file in the yml")]);
+        }
         if !self.can.platforms_have_names {
             return Ok(vec![]);
         }

@@ -31,6 +31,14 @@ impl Planner<'_> {
         Ok(vec![self.current(&made), made])
     }
 
+    /// The installer or the verification that `made` plans, and the link `current` after it; with the firmware of virtual machines unless
+    /// that is in a registry: [`Goal::LiveDisk`](crate::Goal::LiveDisk) has the same rule.
+    pub(crate) fn medium(&mut self, made: impl FnOnce(&mut Self) -> Result<NodeId>) -> Result<Vec<NodeId>> {
+        let mut goals = if self.can.packages_are_published { Vec::new() } else { vec![self.firmware()?] };
+        goals.extend(self.then_current(made)?);
+        Ok(goals)
+    }
+
     /// The link `dist/<arch>/current`, after `made`, so that the version it points to can run.
     pub(crate) fn current(&mut self, made: &NodeId) -> NodeId {
         let link = self.dist.current_link(self.knobs.image.arch);

@@ -16,6 +16,8 @@ pub struct MakeDisk {
     pub kind: DiskKind,
     /// The folder of the parts: rootfs.img, config.img, persist.img and more.
     pub parts: PathBuf,
+    /// The root file system of a medium, if it is not `rootfs_installer.img` among the parts.
+    pub root: Option<PathBuf>,
     /// The partitions, in order; an entry may contain several names.
     pub words: Vec<String>,
     /// The disk's size.
@@ -53,7 +55,7 @@ impl Describe for MakeDisk {
 /// Parts of a disk besides the root file system and the configuration: the optional and the required ones.
 const fn wanted_parts(kind: DiskKind, composed: bool) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
-        DiskKind::Installer if composed => (&["boot", "EFI", "bsp-imx"], &[]),
+        _ if composed => (&["boot", "EFI", "bsp-imx"], &[]),
         DiskKind::Live => (&["boot", "EFI", "bsp-imx"], &[]),
         DiskKind::Installer => (&["boot", "EFI"], &["initrd.img", "installer.img"]),
         DiskKind::Verification => (&["boot", "EFI", "bsp-imx"], &["initrd.img", "verification.img"]),
@@ -72,11 +74,13 @@ impl Planner<'_> {
 
     /// The needs of a disk, except its tool.
     fn needs_of_disk(&mut self, kind: DiskKind) -> Result<Vec<Need>> {
-        let composed = kind == DiskKind::Installer && self.can.installer_is_composed;
+        let of_own_verification = kind == DiskKind::Verification && self.can.verification_is_own;
+        let composed = kind == DiskKind::Installer && self.can.installer_is_composed || of_own_verification;
         let (some, all) = wanted_parts(kind, composed);
         let mut needs = self.more_parts(some, all)?;
         if composed {
-            needs.push(need(&self.installer_img()?, "the content of INSTALLER"));
+            let image = if of_own_verification { self.verification_img()? } else { self.installer_img()? };
+            needs.push(need(&image, "the content of INSTALLER"));
             needs.push(need(&self.config_img()?, "the content of CONFIG"));
         } else {
             needs.extend(self.contents()?);
@@ -91,10 +95,11 @@ impl Planner<'_> {
     pub(crate) fn disk(&mut self, kind: DiskKind) -> Result<NodeId> {
         let spec = self.disk_spec(kind)?;
         let mut needs = self.needs_of_disk(kind)?;
-        let tool = if kind == DiskKind::Verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
+        let of_own_verification = kind == DiskKind::Verification && self.can.verification_is_own;
+        let tool = if kind == DiskKind::Verification && !of_own_verification { "mkverification-raw-efi" } else { "mkimage-raw-efi" };
         let tool = self.tool(tool, &mut needs)?;
         let out = self.layout.disk(kind);
-        let words = self.partitions(kind, spec.parts);
+        let words = self.partitions(kind, spec.parts.clone());
         let mut inputs =
             vec![input("partitions", words.join(" ")), input("mebibytes", spec.mebibytes), input("grows", spec.grows), self.time()];
         inputs.extend(tool_input(tool.as_ref()));
@@ -103,7 +108,8 @@ impl Planner<'_> {
         let outputs = [out.clone()];
         let step = MakeDisk {
             kind,
-            parts: self.layout.parts(kind),
+            parts: self.layout.parts(if of_own_verification { DiskKind::Installer } else { kind }),
+            root: of_own_verification.then(|| self.layout.part(&spec.image)),
             words,
             bytes: spec.mebibytes << 20,
             keep: false,

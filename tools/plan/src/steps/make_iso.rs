@@ -41,7 +41,10 @@ impl Planner<'_> {
     pub(crate) fn installer_iso(&mut self) -> Result<NodeId> {
         let mut needs = Vec::new();
         let mut tar = None;
-        if self.can.installer_is_composed {
+        if self.can.installer_is_own {
+            needs.push(need(&self.installer_img()?, "the root file system of the installer"));
+            needs.push(need(&self.config_img()?, "the configuration"));
+        } else if self.can.installer_is_composed {
             needs.push(need(&self.tar(Composed::Installer)?, "the files"));
             needs.extend(self.parts_if_any(&["bsp-imx"])?.iter().map(|id| need(id, "boards' boot loaders")));
             tar = Some(self.tar_path(Composed::Installer));

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 /// Packs the parts for a network boot into a tar.
 #[derive(Clone, Debug)]
 pub struct MakeNet {
+    /// The installer has a root file system of its own among the parts, and no ISO.
+    pub own: bool,
     /// The ISO to boot, if it contains everything.
     pub iso: Option<PathBuf>,
     /// The folder of the parts.
@@ -32,7 +34,12 @@ impl Planner<'_> {
     pub(crate) fn installer_net(&mut self) -> Result<NodeId> {
         let mut needs;
         let mut iso = None;
-        if self.can.installer_is_composed {
+        let own = self.can.installer_is_own;
+        if own {
+            needs = self.more_parts(&[], &["initrd.img", "kernel"])?;
+            needs.push(need(&self.installer_img()?, "the root file system of the installer"));
+            needs.push(need(&self.config_img()?, "the configuration"));
+        } else if self.can.installer_is_composed {
             needs = self.more_parts(&["EFI"], &["initrd.img", "ipxe.efi"])?;
             needs.push(need(&self.installer_iso()?, "what is booted"));
             iso = Some(self.layout.installer_iso());
@@ -43,6 +50,6 @@ impl Planner<'_> {
         needs.extend(self.files(DiskKind::Installer, &[]).iter().map(|files| need(files, "iPXE's configuration")));
         let (parts, epoch, out) = (self.layout.parts(DiskKind::Installer), self.facts.epoch(), self.layout.installer_net());
         let inputs = vec![self.time()];
-        Ok(self.add(NodeId::InstallerNet, inputs, needs, [out.clone()], MakeNet { iso, parts, epoch, out }))
+        Ok(self.add(NodeId::InstallerNet, inputs, needs, [out.clone()], MakeNet { own, iso, parts, epoch, out }))
     }
 }

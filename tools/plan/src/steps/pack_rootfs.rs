@@ -66,7 +66,19 @@ impl Planner<'_> {
 
     /// `installer.img` of an installer with its own root file system. It goes onto a disk of its own, so its size has no limit.
     pub(crate) fn installer_img(&mut self) -> Result<NodeId> {
-        self.pack(NodeId::InstallerImg, Composed::Installer, "installer.img", vec![], vec![], u64::MAX)
+        let name = self.facts.profile().installer.as_ref().map_or("installer.img", |installer| &installer.image).to_owned();
+        self.pack(NodeId::InstallerImg, Composed::Installer, &name, vec![], vec![], u64::MAX)
+    }
+
+    /// `verification.img`: composed, or copied from a package.
+    pub(crate) fn verification_part(&mut self) -> Result<Vec<NodeId>> {
+        if self.can.verification_is_own { Ok(vec![self.verification_img()?]) } else { self.parts(&["verification.img"]) }
+    }
+
+    /// The root file system of a composed verification.
+    pub(crate) fn verification_img(&mut self) -> Result<NodeId> {
+        let name = self.facts.profile().verification.as_ref().map_or("verification.img", |disk| &disk.image).to_owned();
+        self.pack(NodeId::VerificationImg, Composed::Verification, &name, vec![], vec![], u64::MAX)
     }
 
     /// `rootfs.img` and its versioned name.
@@ -79,13 +91,21 @@ impl Planner<'_> {
     }
 
     fn pack(&mut self, id: NodeId, of: Composed, name: &str, mut inputs: Vec<Input>, mut needs: Vec<Need>, limit: u64) -> Result<NodeId> {
-        let (format, compression) = (self.knobs.image.rootfs_format, self.knobs.image.compression);
+        let (mut format, compression) = (self.knobs.image.rootfs_format, self.knobs.image.compression);
+        if of != Composed::Rootfs && self.can.installer_is_own {
+            format = RootfsFormat::Squash;
+        }
         needs.push(need(&self.tar(of)?, "the files"));
         let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
         inputs.extend([input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", compression), self.time()]);
         inputs.extend(tool_input(tool.as_ref()));
         let out = self.layout.part(name);
-        let link = (of == Composed::Rootfs).then(|| self.layout.part(&format!("rootfs-{}.{format}", self.full_version())));
+        // Both names of the installer are in the specification.
+        let link = match of {
+            Composed::Rootfs => Some(format!("rootfs-{}.{format}", self.full_version())),
+            Composed::Installer | Composed::Verification => Some(format!("{}.img", of.as_str())).filter(|link| link != name),
+        };
+        let link = link.map(|link| self.layout.part(&link));
         let outputs: Vec<PathBuf> = [out.clone()].into_iter().chain(link.clone()).collect();
         let (tar, epoch) = (self.tar_path(of), self.facts.epoch());
         Ok(self.add(id, inputs, needs, outputs, PackRootfs { tar, out, link, format, compression, limit, epoch, tool }))

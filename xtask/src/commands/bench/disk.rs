@@ -49,7 +49,7 @@ fn prepare(folder: &Path, rootfs: &Path) -> Result<()> {
     std::fs::write(folder.join("genimage.cfg"), TABLE)?;
     symlink(rootfs, folder.join("input/rootfs.img"))?;
     let size = eve::Kind::Efi.size(eve::DISK_SIZE);
-    let options = fat::Options { size, label: "EVE".to_owned(), volume_id: 1, mtime: 0, bits: fat::Bits::Auto };
+    let options = fat::Options { size, label: "EVE".to_owned(), volume_id: 1, mtime: 0, sector: 512, bits: fat::Bits::Auto };
     fat::layout(&recipes::esp_of_rootfs(File::open(rootfs)?)?, &options)?.write(&File::create(folder.join("input/esp.img"))?)?;
     recipes::config(&filetree::Tree::new(), 0)?.write(&File::create(folder.join("input/config.img"))?)
 }

@@ -54,6 +54,7 @@ fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<(
     let step = MakeDisk {
         kind,
         parts,
+        root: None,
         words,
         bytes,
         keep: mebibytes.is_none(),

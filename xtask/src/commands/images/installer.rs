@@ -58,6 +58,6 @@ pub fn make_net(ctx: &Ctx, MakeNet { parts, out }: MakeNet) -> Result<()> {
     let (parts, out) = (folder(&required(parts, NET)?, NET)?, required(out, NET)?);
     let mut asked = Asked::new(ctx)?;
     let epoch = asked.epoch();
-    asked.add("net", steps::MakeNet { iso: None, parts, epoch, out: out.clone() }, &out);
+    asked.add("net", steps::MakeNet { own: false, iso: None, parts, epoch, out: out.clone() }, &out);
     asked.make(&out)
 }

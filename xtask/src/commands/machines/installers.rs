@@ -1,27 +1,48 @@
 //! `run-installer-*` and `run-verification-raw` boot an installer together with an empty disk. `run-target` boots that disk afterwards.
 
 use super::{
-    machine::{self, Options, Place, bus, qemu_format, setup},
+    machine::{self, Place, TargetOptions, bus, qemu_format, setup},
     overlay, require,
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu_img::QemuImg};
 use common::artifact::Pending;
-use filetree::{Content, Kind};
+use filetree::{Content, Kind, Node};
 use plan::{DiskKind, Goal};
-use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
-use vm::{Disk, Netboot, as_make::Disks};
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+use vm::{Disk, DiskBus, Netboot, as_make::Disks};
 
-/// The file that a netboot of the installer loads first.
+/// The file that a netboot of lf-edge/eve's installer loads first.
 const IPXE: &str = "ipxe.efi";
+/// The file that a netboot of this tree's installer loads first.
+const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
+
+/// The options of `run-installer-*`.
+#[derive(clap::Args, Clone)]
+pub struct InstallOptions {
+    #[command(flatten)]
+    target: TargetOptions,
+    /// install from FILE instead of the medium that was built
+    #[arg(long, value_name = "FILE")]
+    medium: Option<PathBuf>,
+    /// keep the target.img of the last run: what it holds, or a half-made installation
+    #[arg(long)]
+    again: bool,
+}
 
 /// `run-target`.
-pub fn run_target(ctx: &Ctx, options: Options) -> Result<()> {
+pub fn run_target(ctx: &Ctx, target: TargetOptions) -> Result<()> {
     let place = Place::find(ctx)?;
     require(ctx, &place.target(), "run-installer-raw")?;
     let format = qemu_format(ctx)?.to_string();
-    let disk = Disk::image(place.target(), &format, bus(ctx, &options));
+    let disk = target.target(ctx, &place, &format);
+    let options = target.options;
     let setup = setup(ctx, &options, &place, vec![disk], Disks::Last)?;
     if ctx.globals.dry_run {
         return machine::dry_run(ctx, &setup, &[]);
@@ -33,31 +54,39 @@ pub fn run_target(ctx: &Ctx, options: Options) -> Result<()> {
 }
 
 /// `run-installer-raw`.
-pub fn install_from_raw(ctx: &Ctx, options: Options) -> Result<()> {
+pub fn install_from_raw(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = Place::find(ctx)?;
-    let disk = Disk::image(place.build.disk(DiskKind::Installer), "raw", bus(ctx, &options));
+    let disk = Disk::image(options.medium(place.build.disk(DiskKind::Installer))?, "raw", options.bus(ctx));
     install_from(ctx, &options, &place, disk, "installer-raw")
 }
 
 /// `run-verification-raw`.
-pub fn verify(ctx: &Ctx, options: Options) -> Result<()> {
+pub fn verify(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = Place::find(ctx)?;
-    let disk = Disk::image(place.current.disk(DiskKind::Verification), "raw", bus(ctx, &options));
+    let disk = Disk::image(options.medium(place.current.disk(DiskKind::Verification))?, "raw", options.bus(ctx));
     install_from(ctx, &options, &place, disk, "verification-raw")
 }
 
 /// `run-installer-iso`.
-pub fn install_from_iso(ctx: &Ctx, options: Options) -> Result<()> {
+pub fn install_from_iso(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = Place::find(ctx)?;
-    let cd = Disk::cd(place.build.installer_iso());
+    let cd = Disk::cd(options.medium(place.build.installer_iso())?);
     install_from(ctx, &options, &place, cd, "installer-iso")
 }
 
 /// `run-installer-net`.
-pub fn install_from_net(ctx: &Ctx, options: Options) -> Result<()> {
+pub fn install_from_net(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = Place::find(ctx)?;
-    let image = place.build.installer_net();
+    let image = options.medium(place.build.installer_net())?;
     require(ctx, &image, "installer-net")?;
+    if ctx.capabilities().installer_is_own {
+        // A folder of its own: boot loaders among the parts would become parts.
+        let folder = place.build.run().join("net");
+        if !ctx.globals.dry_run {
+            unpack(&image, &folder)?;
+        }
+        return install(ctx, &options, &place, None, Some(Netboot { folder, file: GRUB.to_owned() }));
+    }
     let folder = place.build.parts(DiskKind::Installer);
     if !ctx.globals.dry_run {
         if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
@@ -70,36 +99,62 @@ pub fn install_from_net(ctx: &Ctx, options: Options) -> Result<()> {
 }
 
 /// Installs from the disk or CD `medium`, which the verb `target` builds.
-fn install_from(ctx: &Ctx, options: &Options, place: &Place, medium: Disk, target: &str) -> Result<()> {
+fn install_from(ctx: &Ctx, options: &InstallOptions, place: &Place, medium: Disk, target: &str) -> Result<()> {
     require(ctx, &medium.path, target)?;
     install(ctx, options, place, Some(medium), None)
 }
 
-fn install(ctx: &Ctx, options: &Options, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
+fn install(ctx: &Ctx, options: &InstallOptions, place: &Place, medium: Option<Disk>, netboot: Option<Netboot>) -> Result<()> {
     let format = qemu_format(ctx)?.to_string();
-    let target = Disk::image(place.target(), &format, bus(ctx, options));
+    let target = options.target.target(ctx, place, &format);
+    if options.again {
+        require(ctx, &target.path, "run-installer-raw")?;
+    }
+    let run = &options.target.options;
     let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.image.media_size);
     // The target is first: while it is empty, the firmware boots the installer; after the installation it boots the target.
     let disks = std::iter::once(target).chain(medium).collect();
-    let mut setup = setup(ctx, options, place, disks, Disks::First)?;
+    let mut setup = setup(ctx, run, place, disks, Disks::First)?;
     setup.netboot = netboot;
+    let before = if options.again { vec![] } else { vec![create] };
     if ctx.globals.dry_run {
-        return machine::dry_run(ctx, &setup, &[create]);
+        return machine::dry_run(ctx, &setup, &before);
     }
     machine::ensure_tools(ctx, &setup, &[Tool::QemuImg])?;
     let locks = machine::claim(&setup, place, Some(&place.target()), false)?;
-    super::run_all(vec![create])?;
-    machine::boot(ctx, options, setup, locks)
+    super::run_all(before)?;
+    machine::boot(ctx, run, setup, locks)
+}
+
+impl InstallOptions {
+    /// The medium: the given one, else `built`.
+    fn medium(&self, built: PathBuf) -> Result<PathBuf> {
+        self.medium.as_ref().map_or(Ok(built), |given| std::path::absolute(given).context("cannot find the medium"))
+    }
+
+    /// How the medium is connected.
+    fn bus(&self, ctx: &Ctx) -> DiskBus {
+        bus(ctx, &self.target.options)
+    }
 }
 
 /// Unpacks the tar `image` into `folder`. Does not touch files that are already the same: they are artifacts.
 fn unpack(image: &Path, folder: &Path) -> Result<()> {
     let tree = native::files::read_tree(image).with_context(|| format!("`{}` is no tar of an installer", image.display()))?;
-    for (name, node) in tree.root.children().into_iter().flatten() {
-        let Kind::File { content, .. } = &node.kind else {
-            bail!("`{}` contains `{}`, which is not a regular file", image.display(), String::from_utf8_lossy(name));
-        };
+    unpack_folder(&tree.root, image, folder)
+}
+
+fn unpack_folder(from: &Node, image: &Path, folder: &Path) -> Result<()> {
+    for (name, node) in from.children().into_iter().flatten() {
         let path = folder.join(std::ffi::OsStr::from_bytes(name));
+        let content = match &node.kind {
+            Kind::File { content, .. } => content,
+            Kind::Dir(_) => {
+                unpack_folder(node, image, &path)?;
+                continue;
+            }
+            _ => bail!("`{}` contains `{}`, which is neither a file nor a folder", image.display(), String::from_utf8_lossy(name)),
+        };
         if is_same(&path, content)? {
             continue;
         }
@@ -134,7 +189,7 @@ fn is_same(path: &Path, content: &Content) -> Result<bool> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use filetree::{Node, Tree};
+    use filetree::Tree;
 
     #[test]
     fn unpacking_leaves_equal_files_alone() {

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use vm::{AsMake, Disk, DiskBus, Firmware, MachineLock, Outcome, Setup, VmRequest, as_make::Disks, machine, run_vm};
+use vm::{AsMake, Disk, DiskBus, Firmware, MachineLock, Outcome, Sector, Setup, VmRequest, as_make::Disks, machine, run_vm};
 
 /// The longest timeout in seconds, which does not overflow clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
@@ -45,6 +45,32 @@ pub struct Options {
     /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
+}
+
+/// The disk that an installer writes.
+#[derive(clap::Args, Clone)]
+pub struct TargetOptions {
+    #[command(flatten)]
+    pub options: Options,
+    /// how target.img is connected [default: as --disk-bus]
+    #[arg(long, value_name = "BUS", value_parser = parse_bus())]
+    target_bus: Option<DiskBus>,
+    /// size of the sectors of target.img in bytes
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = parse_sector())]
+    target_sector: Sector,
+}
+
+impl TargetOptions {
+    /// target.img.
+    pub fn target(&self, ctx: &Ctx, place: &Place, format: &str) -> Disk {
+        let bus = self.target_bus.unwrap_or_else(|| bus(ctx, &self.options));
+        Disk { sector: self.target_sector, ..Disk::image(place.target(), format, bus) }
+    }
+}
+
+/// Parses the size of a sector.
+fn parse_sector() -> impl TypedValueParser<Value = Sector> {
+    PossibleValuesParser::new(Sector::WORDS).try_map(|word| word.parse::<Sector>())
 }
 
 /// Parses a bus; the help lists them.

@@ -1,0 +1,194 @@
+//! The program on a machine: from the settings to the line that says how it ended.
+
+use crate::{
+    Doing as _, NotInstalled,
+    disks::{self, Disk},
+    medium::{self, Inventory},
+    random,
+    report::{self, Log},
+    settings::{InstallSettings, Word},
+    target::{self, Installation, Persist, Target},
+    verify,
+};
+use anyhow::{Context as _, Result};
+use filetree::{Content, Node, Tree};
+use std::{fs, path::Path, time::SystemTime};
+
+const ROOT: &str = "/";
+
+/// What the machine brings and what is wanted of it.
+struct Machine {
+    disks: Vec<Disk>,
+    config: Tree,
+    settings: InstallSettings,
+    version: String,
+    log: Log,
+}
+
+impl Machine {
+    fn find() -> Result<Self, NotInstalled> {
+        let disks = disks::survey(Path::new(ROOT)).doing("disks")?;
+        let config = medium::config(&disks).doing("config")?;
+        let settings = settings(&config).doing("settings")?;
+        let version = fs::read_to_string("/etc/eve-release").context("cannot read the version").doing("medium")?.trim().to_owned();
+        Ok(Self { disks, config, settings, version, log: Log::default() })
+    }
+
+    /// The machine's serial number: the one that was given, in the settings or in CONFIG, else the hardware's, else a random one; and whether
+    /// CONFIG must tell it to the installed system.
+    fn serial(&self) -> Result<(String, bool)> {
+        if let Some(serial) = self.settings.value(Word::SoftSerial) {
+            return Ok((serial.to_owned(), true));
+        }
+        let known = medium::text(&self.config, "soft_serial")?;
+        if !known.trim().is_empty() {
+            return Ok((known.trim().to_owned(), false));
+        }
+        match report::hardware_serial(Path::new(ROOT)) {
+            Some(serial) => Ok((serial, false)),
+            None => Ok((random::uuid()?, true)),
+        }
+    }
+
+    /// Writes the report of the machine, if the medium has a partition for it; its folder.
+    fn report(&self, serial: &str, more: &[(&str, String)]) -> Result<Option<String>> {
+        let Some(inventory) = Inventory::mount(&self.disks)? else { return Ok(None) };
+        let name = report::folder_name(serial);
+        let mut files = vec![
+            ("installer.log", self.log.text()),
+            ("hardware.txt", report::hardware(Path::new(ROOT), &self.disks)),
+            ("tpm.txt", report::tpm(Path::new(ROOT))),
+            ("kernel.log", report::kernel_log()),
+        ];
+        files.extend_from_slice(more);
+        let written = report::write(&inventory.folder().join(&name), &files);
+        inventory.unmount()?;
+        written.map(|()| Some(name))
+    }
+}
+
+fn settings(config: &Tree) -> Result<InstallSettings> {
+    let cmdline = fs::read_to_string("/proc/cmdline").context("cannot read the kernel's command line")?;
+    InstallSettings::read(&cmdline, &medium::text(config, "grub.cfg")?)
+}
+
+/// `settings`: the words that are in force, one a line.
+pub fn show_settings() -> Result<String, NotInstalled> {
+    Ok(Machine::find()?.settings.words().map(|word| word + "\n").collect())
+}
+
+/// `install`: does what the settings ask for; the line for the console.
+pub fn install() -> Result<String, NotInstalled> {
+    let machine = Machine::find()?;
+    let (serial, is_new) = machine.serial().doing("serial")?;
+    for word in machine.settings.words() {
+        machine.log.say(&word);
+    }
+    if machine.settings.is_on(Word::NukeAllDisks) {
+        return nuke_all(&machine).doing("nuke");
+    }
+    let what = if machine.settings.is_on(Word::Blackbox) { Ok("EVE-BLACKBOX".to_owned()) } else { install_on(&machine, &serial, is_new) };
+    if let Err(failure) = &what {
+        machine.log.keep(&format!("EVE-FAILED install: {failure}"));
+    }
+    let checks = if machine.settings.is_on(Word::Verify) { verify::check(Path::new(ROOT), &machine.disks) } else { Vec::new() };
+    for line in &checks {
+        machine.log.say(line);
+    }
+    let what = what.map(|line| match verify::failures(&checks) {
+        _ if checks.is_empty() => line,
+        0 => format!("{line} verification=ok"),
+        count => format!("{line} verification={count}-failed"),
+    });
+    let more = if checks.is_empty() { Vec::new() } else { vec![("summary.log", summary(&machine, &what, &checks))] };
+    match machine.report(&serial, &more) {
+        Ok(Some(folder)) => what.map(|line| format!("{line} report={folder}")),
+        Ok(None) => what,
+        // The installation is what counts.
+        Err(error) => {
+            machine.log.say(&format!("warning: no report on the medium: {error:#}"));
+            what
+        }
+    }
+}
+
+/// What `extract-verification-info` shows.
+fn summary(machine: &Machine, what: &Result<String, NotInstalled>, checks: &[String]) -> String {
+    let first = match what {
+        Ok(line) => line.clone(),
+        Err(failure) => format!("EVE-FAILED install: {failure}"),
+    };
+    let (hardware, tpm) = (report::hardware(Path::new(ROOT), &machine.disks), report::tpm(Path::new(ROOT)));
+    format!("{first}\n{}\n\n{hardware}\n{tpm}", checks.join("\n"))
+}
+
+fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, NotInstalled> {
+    let Machine { disks, settings, log, .. } = machine;
+    for name in settings.value(Word::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
+        let disk = disks::named(disks, name, 0).doing("nuke")?;
+        open(disk).and_then(|target| target.nuke()).doing("nuke")?;
+        log.say(&format!("removed the partition tables of {name}"));
+    }
+    let persist_name = settings.value(Word::PersistDisk);
+    let elsewhere = persist_name.is_some_and(|name| settings.value(Word::InstallDisk) != Some(name));
+    // The disk for P3 is not one to install on.
+    let candidates: Vec<Disk> = disks.iter().filter(|disk| !elsewhere || Some(disk.name.as_str()) != persist_name).cloned().collect();
+    let (disk, others) = disks::choose(&candidates, settings.value(Word::InstallDisk), target::least_size(!elsewhere)).doing("disk")?;
+    if !others.is_empty() {
+        log.say(&format!("warning: {} could be used as well; eve_install_disk=NAME chooses", others.join(", ")));
+    }
+    log.say(&format!("installing {} on {}, {} MiB, machine {serial}", machine.version, disk.name, disk.size >> 20));
+    let keep_persist = settings.is_on(Word::SkipPersist);
+    let persist = match (elsewhere, keep_persist) {
+        (true, _) => Persist::Elsewhere,
+        (false, true) => Persist::Keep,
+        (false, false) => Persist::New,
+    };
+    if let (true, false, Some(name)) = (elsewhere, keep_persist, persist_name) {
+        let disk = disks::named(disks, name, target::least_size(true) - target::least_size(false)).doing("persist")?;
+        log.say(&format!("writing P3 on {name}"));
+        open(disk).and_then(|target| target::install_persist(&target)).doing("persist")?;
+    }
+    let job = Installation {
+        rootfs: medium::rootfs().doing("medium")?,
+        config: config_for(machine, serial, is_new).doing("config")?,
+        keep_rootfs: settings.is_on(Word::SkipRootfs),
+        keep_config: settings.is_on(Word::SkipConfig),
+        persist,
+        random_guids: settings.is_on(Word::RandomUuids),
+        now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
+        say: &|line| log.say(line),
+    };
+    open(disk).and_then(|target| target::install(&target, &job)).doing("write")?;
+    let persist = if elsewhere { format!(" persist={}", persist_name.unwrap_or_default()) } else { String::new() };
+    log.say("installed and read back");
+    Ok(format!("EVE-INSTALLED {} disk={}{persist}", machine.version, disk.name))
+}
+
+/// The files of CONFIG on this machine.
+fn config_for(machine: &Machine, serial: &str, is_new: bool) -> Result<Tree> {
+    let mut config = machine.config.clone();
+    let server = machine.settings.value(Word::Server);
+    for (name, text) in [("soft_serial", Some(serial).filter(|_| is_new)), ("server", server)] {
+        if let Some(text) = text {
+            config.insert(name, Node::file(0o644, 0, Content::from(format!("{text}\n").as_str())))?;
+        }
+    }
+    Ok(config)
+}
+
+/// Removes the partition tables of all disks that may be written.
+fn nuke_all(machine: &Machine) -> Result<String> {
+    let mut nuked = Vec::new();
+    for disk in machine.disks.iter().filter(|disk| disk.refusal(0).is_none()) {
+        open(disk)?.nuke().with_context(|| disk.name.clone())?;
+        nuked.push(disk.name.clone());
+    }
+    Ok(format!("EVE-NUKED {}", if nuked.is_empty() { "no disk".to_owned() } else { nuked.join(",") }))
+}
+
+fn open(disk: &Disk) -> Result<Target> {
+    let path = disk.device();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    Target::new(file, disk.sector).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,252 @@
+//! The settings of an installation: words `eve_…` of the kernel's command line, and of grub.cfg in CONFIG.
+
+use anyhow::{Result, bail};
+
+/// What a word takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing, or y or n.
+    Switch,
+    /// A text.
+    Text,
+    /// One disk.
+    Disk,
+    /// Disks separated by commas.
+    Disks,
+}
+
+/// A word that the installer obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The disk to install on.
+    InstallDisk,
+    /// Another disk for P3.
+    PersistDisk,
+    /// Disks whose partition tables are removed first.
+    NukeDisks,
+    /// Removes those of all disks, and installs nothing.
+    NukeAllDisks,
+    /// Installs nothing, only reports.
+    Blackbox,
+    /// A shell before; the script that starts the program obeys it.
+    PauseBefore,
+    /// The same afterwards.
+    PauseAfter,
+    /// The machine starts again instead of going off; the script obeys it.
+    Reboot,
+    /// Random GUIDs.
+    RandomUuids,
+    /// Keeps CONFIG.
+    SkipConfig,
+    /// Keeps P3.
+    SkipPersist,
+    /// Keeps IMGA and IMGB.
+    SkipRootfs,
+    /// The content of `server` in CONFIG.
+    Server,
+    /// The machine's serial number.
+    SoftSerial,
+    /// Checks the machine, too; the script runs the checks that need a program.
+    Verify,
+}
+
+/// All words with their names and what they take.
+#[rustfmt::skip]
+const WORDS: &[(Word, &str, Takes)] = &[
+    (Word::InstallDisk, "eve_install_disk", Takes::Disk),
+    (Word::PersistDisk, "eve_persist_disk", Takes::Disk),
+    (Word::NukeDisks, "eve_nuke_disks", Takes::Disks),
+    (Word::NukeAllDisks, "eve_nuke_all_disks", Takes::Switch),
+    (Word::Blackbox, "eve_blackbox", Takes::Switch),
+    (Word::PauseBefore, "eve_pause_before_install", Takes::Switch),
+    (Word::PauseAfter, "eve_pause_after_install", Takes::Switch),
+    (Word::Reboot, "eve_reboot_after_install", Takes::Switch),
+    (Word::RandomUuids, "eve_install_random_disk_uuids", Takes::Switch),
+    (Word::SkipConfig, "eve_install_skip_config", Takes::Switch),
+    (Word::SkipPersist, "eve_install_skip_persist", Takes::Switch),
+    (Word::SkipRootfs, "eve_install_skip_rootfs", Takes::Switch),
+    (Word::Server, "eve_install_server", Takes::Text),
+    (Word::SoftSerial, "eve_soft_serial", Takes::Text),
+    (Word::Verify, "eve_verify", Takes::Switch),
+];
+
+/// Starts of names that are the installer's, known or not.
+const OURS: &[&str] = &["eve_nuke", "eve_pause", "eve_persist", "eve_blackbox", "eve_reboot", "eve_soft"];
+
+/// The settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallSettings {
+    values: Vec<(Word, &'static str, String)>,
+}
+
+impl InstallSettings {
+    /// Reads the kernel's command line, and grub.cfg of CONFIG for what the command line does not have. A word of the installer that nobody
+    /// knows is an error.
+    pub fn read(cmdline: &str, grub_cfg: &str) -> Result<Self> {
+        let mut settings = Self::default();
+        let words = cmdline.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "y")));
+        settings.add(words, "the kernel's command line")?;
+        let mut of_config = Self::default();
+        for (number, line) in (1..).zip(grub_cfg.lines()) {
+            let words: Vec<_> = line.split(';').flat_map(words_of_grub).collect();
+            let words = words.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            of_config.add(words, &format!("CONFIG's grub.cfg, line {number}"))?;
+        }
+        for (word, name, value) in of_config.values {
+            if settings.value(word).is_none() {
+                settings.values.push((word, name, value));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Adds words; a later one replaces an earlier one.
+    fn add<'w>(&mut self, words: impl Iterator<Item = (&'w str, &'w str)>, place: &str) -> Result<()> {
+        for (name, value) in words.filter(|(name, _)| name.starts_with("eve_")) {
+            let Some((word, name, takes)) = WORDS.iter().find(|(_, known, _)| *known == name) else {
+                if name.contains("install") || OURS.iter().any(|start| name.starts_with(start)) || near(name).is_some() {
+                    bail!("{place}: unknown word {name}; {}", advice(name));
+                }
+                continue;
+            };
+            let value = match (takes, value) {
+                (Takes::Switch, "" | "y" | "yes" | "1" | "true") => "y".to_owned(),
+                (Takes::Switch, "n" | "no" | "0" | "false") => "n".to_owned(),
+                (Takes::Switch, other) => bail!("{place}: {name}={other}: it is y or n"),
+                (_, "" | "y") => bail!("{place}: {name} needs a value: {name}=VALUE"),
+                (Takes::Text, value) => value.to_owned(),
+                (Takes::Disk, value) if value.contains(',') => bail!("{place}: {name}={value}: it names one disk"),
+                (Takes::Disk | Takes::Disks, value) => {
+                    value.split(',').map(|disk| disk.strip_prefix("/dev/").unwrap_or(disk)).collect::<Vec<_>>().join(",")
+                }
+            };
+            self.values.retain(|(known, ..)| known != word);
+            self.values.push((*word, name, value));
+        }
+        Ok(())
+    }
+
+    /// The value of a word.
+    #[must_use]
+    pub fn value(&self, word: Word) -> Option<&str> {
+        self.values.iter().find(|(known, ..)| *known == word).map(|(.., value)| value.as_str())
+    }
+
+    /// Whether a switch is on.
+    #[must_use]
+    pub fn is_on(&self, word: Word) -> bool {
+        self.value(word) == Some("y")
+    }
+
+    /// The words that are set, each as `name=value`.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        self.values.iter().map(|(_, name, value)| format!("{name}={value}"))
+    }
+}
+
+/// What to write instead of `name`.
+fn advice(name: &str) -> String {
+    if name.contains("zfs") || name.contains("k3s") {
+        return "this installer makes no ZFS".to_owned();
+    }
+    match near(name) {
+        Some(known) => format!("did you mean {known}?"),
+        None => format!("known are {}", WORDS.iter().map(|(_, name, _)| *name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The known word that is almost `name`.
+fn near(name: &str) -> Option<&'static str> {
+    let near = WORDS.iter().map(|(_, known, _)| *known).min_by_key(|known| distance(known, name));
+    near.filter(|known| distance(known, name) <= 3)
+}
+
+/// The number of changes of single bytes between two words.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, byte) in left.bytes().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], at + 1);
+        for (column, other) in right.bytes().enumerate() {
+            let change = before + usize::from(byte != other);
+            let least = change.min(row[column] + 1).min(row[column + 1] + 1);
+            before = std::mem::replace(&mut row[column + 1], least);
+        }
+    }
+    row.pop().unwrap_or(0)
+}
+
+/// The words `eve_…` in a command of a configuration for GRUB: `set_global eve_install_disk sda`, `set eve_install_disk=sda`, and words in the
+/// value of another variable: `set_global dom0_extra_args "eve_install_disk=sda"`. GRUB itself is not asked: over the network it does not see
+/// CONFIG.
+fn words_of_grub(command: &str) -> Vec<(String, String)> {
+    let plain = command.replace(['"', '\''], "");
+    let mut words = plain.split_whitespace();
+    let Some(command) = words.next().filter(|word| matches!(*word, "set_global" | "set")) else { return Vec::new() };
+    let words: Vec<&str> = words.take_while(|word| !word.starts_with('#')).collect();
+    if let ("set_global", [name, value @ ..]) = (command, words.as_slice())
+        && name.starts_with("eve_")
+        && !name.contains('=')
+    {
+        return vec![((*name).to_owned(), value.first().copied().unwrap_or("y").to_owned())];
+    }
+    let split = |word: &&str| {
+        let (name, value) = word.split_once('=').unwrap_or((word, "y"));
+        // `set dom0_extra_args=eve_blackbox`
+        let (name, value) = if name.starts_with("eve_") { (name, value) } else { value.split_once('=').unwrap_or((value, "y")) };
+        name.starts_with("eve_").then(|| (name.to_owned(), value.to_owned()))
+    };
+    words.iter().filter_map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(cmdline: &str, grub_cfg: &str) -> String {
+        match InstallSettings::read(cmdline, grub_cfg) {
+            Ok(settings) => settings.words().collect::<Vec<_>>().join(" "),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn words_come_from_the_command_line_and_from_grub_cfg() {
+        let grub = "# set_global eve_install_disk no\nset timeout=5\nset_global eve_install_disk \"sda\"\nset_global eve_boot IMGB
+            set eve_soft_serial='X1'; set_global dom0_extra_args \"$dom0_extra_args debug eve_reboot_after_install eve_nuke_disks=/dev/sda,sdb\"";
+        assert_eq!(
+            read("root=x eve_install_disk=/dev/nvme0n1 quiet", grub),
+            "eve_install_disk=nvme0n1 eve_soft_serial=X1 eve_reboot_after_install=y eve_nuke_disks=sda,sdb"
+        );
+        assert_eq!(read("eve_blackbox=n eve_blackbox", "set_global eve_blackbox n"), "eve_blackbox=y");
+        assert_eq!(read("evening eve_flavor=kvm eve_trial", "set_getty\nset_kvm_boot\n"), "");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        assert_eq!(
+            read("eve_instal_disk=sda", ""),
+            "error: the kernel's command line: unknown word eve_instal_disk; did you mean eve_install_disk?"
+        );
+        for (cmdline, grub, wanted) in [
+            ("", "\nset_global eve_install_disc sda", "CONFIG's grub.cfg, line 2: unknown word eve_install_disc; did you mean"),
+            (
+                "",
+                "set_global dom0_extra_args \"eve_pause\"",
+                "CONFIG's grub.cfg, line 1: unknown word eve_pause; known are eve_install_disk, ",
+            ),
+            ("eve_install_zfs_with_raid_level=raid1", "", "makes no ZFS"),
+            ("eve_install_disk", "", "eve_install_disk needs a value"),
+            ("eve_install_disk=sda,sdb", "", "names one disk"),
+            ("eve_blackbox=maybe", "", "it is y or n"),
+        ] {
+            let found = read(cmdline, grub);
+            assert!(found.starts_with("error: ") && found.contains(wanted), "{found}");
+        }
+    }
+
+    #[test]
+    fn distances_count_changes() {
+        assert_eq!([distance("", "ab"), distance("abc", "abc"), distance("abc", "axc"), distance("abc", "bc")], [2, 0, 1, 1]);
+    }
+}
