@@ -17,7 +17,8 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that know formats, not this program: they depend on each other alone and can be used without it.
-const ALONE: &[&str] = &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "installer", "sbom"];
+const ALONE: &[&str] =
+    &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "installer", "sbom"];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.
 const FOR_TESTS: &[&str] = &["skips"];
