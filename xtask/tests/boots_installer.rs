@@ -3,18 +3,12 @@
 
 mod common;
 
-use common::{Xtask, repository, scratch, skip_boots, tool, wants};
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
+use common::{
+    Xtask,
+    machine::{self, LIMIT, VERSION, free_port, turn},
+    repository, scratch, tool, wants,
 };
-
-/// The version of the images that boot tests build.
-const VERSION: &str = "boot-test";
-/// Seconds that a boot may take under emulation on a busy machine.
-const LIMIT: &str = "420";
-/// Virtual machines emulate on all cores, and all installers write the same target.img, so one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+use std::path::{Path, PathBuf};
 
 /// Places on installer.raw, and on a disk that it installed, in MiB.
 const CONFIG_OF_MEDIUM: u64 = 337;
@@ -22,8 +16,7 @@ const INVENTORY: u64 = 338;
 const CONFIG_OF_TARGET: u64 = 37;
 
 fn ready() -> bool {
-    if let Some(why) = skip_boots() {
-        skips::skipped(why);
+    if !machine::ready("qemu-system-x86_64") {
         return false;
     }
     // Programs are compiled for this machine's architecture only.
@@ -31,16 +24,16 @@ fn ready() -> bool {
         skips::skipped("the installer's test boots amd64, and its program is compiled for this machine's architecture");
         return false;
     }
-    wants("qemu-system-x86_64", "qemu-system-x86") && wants("mcopy", "mtools")
+    wants("mcopy", "mtools")
 }
 
 fn xtask() -> Xtask {
-    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("IMAGE_FORMAT", "raw").env("MEDIA_SIZE", "2048")
+    machine::xtask("amd64").env("IMAGE_FORMAT", "raw").env("MEDIA_SIZE", "2048")
 }
 
 /// `dist/amd64/<version>/NAME`.
 fn built(name: &str) -> PathBuf {
-    repository().join("dist/amd64").join(VERSION).join(name)
+    machine::folder("amd64", VERSION).join(name)
 }
 
 /// The name that mtools has for a volume at `mebibytes` in a disk.
@@ -63,7 +56,8 @@ fn changed_medium(from: &Path, at: u64, grub_cfg: &str) -> PathBuf {
 /// Runs the verb until the console prints `until`; the line with it.
 fn boot(verb: &str, name: &str, until: &str, more: &[&str]) -> String {
     let log = scratch().join(format!("{name}.log"));
-    let words = [verb, "--until", until, "--timeout", LIMIT, "--serial-log", log.to_str().unwrap(), "--ssh-port", "2299"];
+    let port = free_port().to_string();
+    let words = [verb, "--until", until, "--timeout", LIMIT, "--serial-log", log.to_str().unwrap(), "--ssh-port", &port];
     xtask().args(words).args(more).ok();
     let console = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
     let line = console.lines().rfind(|line| line.contains(until)).unwrap_or_else(|| panic!("no {until} in {console}"));
@@ -75,7 +69,8 @@ fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_res
     if !ready() {
         return;
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // All write the same target.img.
+    let _turn = turn();
     xtask().args(["installer-raw"]).ok();
     let grub = "set_global eve_install_disk nvme0n1\nset_global dom0_extra_args \"$dom0_extra_args eve_soft_serial=test-1\"\n";
     let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, grub);
@@ -104,7 +99,8 @@ fn a_machine_without_a_disk_to_install_on_says_why() {
     if !ready() {
         return;
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // All write the same target.img.
+    let _turn = turn();
     xtask().args(["installer-raw"]).ok();
     let line = boot("run-installer-raw", "installer-small", "EVE-FAILED", &["MEDIA_SIZE=512"]);
     assert_eq!(
@@ -118,7 +114,8 @@ fn a_cd_installs_and_a_verification_installs_again_and_reports_its_checks() {
     if !ready() {
         return;
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // All write the same target.img.
+    let _turn = turn();
     xtask().args(["installer-iso"]).ok();
     xtask().args(["verification-raw"]).ok();
     let line = boot("run-installer-iso", "installer-iso", "EVE-INSTALLED", &[]);
@@ -142,7 +139,8 @@ fn a_server_installs_by_the_firmwares_network_boot() {
     if !ready() {
         return;
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // All write the same target.img.
+    let _turn = turn();
     xtask().args(["installer-net"]).ok();
     let line = boot("run-installer-net", "installer-net", "EVE-INSTALLED", &[]);
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=sda"));
