@@ -220,7 +220,14 @@ fn disk_of_grub(choice: &Choice, real: &Tree) -> PathBuf {
     let fat = |kind: Kind, files: Vec<(&str, Node)>| {
         let mut tree = Tree::new();
         files.into_iter().for_each(|(path, node)| tree.insert(path, node).unwrap());
-        let options = fat::Options { size: kind.size(0), label: "TEST".into(), volume_id: 1, mtime: 1_700_000_000, bits: fat::Bits::Auto };
+        let options = fat::Options {
+            size: kind.size(0),
+            label: "TEST".into(),
+            volume_id: 1,
+            mtime: 1_700_000_000,
+            sector: 512,
+            bits: fat::Bits::Auto,
+        };
         (kind, Source::Fat(fat::layout(&tree, &options).unwrap()))
     };
     const PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
