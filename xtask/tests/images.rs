@@ -217,6 +217,9 @@ fn the_eve_image_makes_the_artifacts_with_docker_and_without() {
     let at = |name: &str| place.path().join(name);
     std::fs::create_dir(at("in")).unwrap();
     std::fs::write(at("in/server"), "my.controller\n").unwrap();
+    std::fs::create_dir(at("single")).unwrap();
+    std::fs::write(at("single/server"), "my.controller\n").unwrap();
+    std::fs::write(at("single/soft_serial"), "1234\n").unwrap();
     let image = || Xtask::new(&repository()).args(["eve-image", "--image"]).args([&archive]);
     assert_eq!(image().args(["version"]).ok(), format!("{VERSION}-kvm-amd64\n"));
     image().args(["live", "--out"]).args([at("live.raw")]).ok();
@@ -230,6 +233,16 @@ fn the_eve_image_makes_the_artifacts_with_docker_and_without() {
     assert!(err.contains("do not go into the configuration") && !at("large.raw").exists(), "{err}");
     std::fs::remove_file(at("in/large")).unwrap();
     std::fs::create_dir(at("docker")).unwrap();
+    for (verb, word, file) in [
+        ("installer-raw", "installer_raw", "installer.raw"),
+        ("installer-iso", "installer_iso", "installer.iso"),
+        ("installer-net", "installer_net", "installer.net"),
+    ] {
+        Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args([verb]).ok();
+        image().args([word, "--out"]).args([at(file)]).ok();
+        assert!(same_files(&at(file), &folder.join(file)), "{file} of the image is not {file}");
+    }
+    image().args(["installer_raw", "--in"]).args([at("single")]).args(["--out"]).args([at("single.raw")]).ok();
     let Some(daemon) = common::daemon::Daemon::start(&at("docker")) else { return };
     tool("docker", &["--host", &daemon.host, "load", "--quiet", "--input", archive.to_str().unwrap()]);
     let name = format!("lfedge/eve:{VERSION}-kvm-amd64");
@@ -239,6 +252,9 @@ fn the_eve_image_makes_the_artifacts_with_docker_and_without() {
     let volumes = ["in", "out"].map(|folder| format!("{}:/{folder}", at(folder).display()));
     tool("docker", &[&run[..], &["-v", &volumes[0], "-v", &volumes[1], &name, "live"]].concat());
     assert!(same_files(&at("out/live.raw"), &at("mine.raw")), "the container makes another disk");
+    let single = Xtask::new(&repository()).env("DOCKER_HOST", &daemon.host).args(["eve-gen-single-use-installer", "-s", "1234"]);
+    single.args(["-c", "my.controller", "-t", &format!("{VERSION}-kvm-amd64"), "-o"]).args([at("own.raw")]).ok();
+    assert!(same_files(&at("own.raw"), &at("single.raw")), "eve-gen-single-use-installer makes another disk");
     let refused = Command::new("docker").args(run).args([&name, "installer_nonsense"]).output().unwrap();
     assert!(!refused.status.success() && common::texts(&refused).1.contains("unknown word `installer_nonsense`"));
 }

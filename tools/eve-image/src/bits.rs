@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, fs::File, path::Path};
 pub const MANIFEST: &str = "eve.json";
 /// The folder of the parts in the image.
 const FOLDER: &str = "bits";
-/// The part that the EFI system partition is read from. It must be a file of its own.
-const ROOTFS: &str = "rootfs.img";
+/// The parts that EFI system partitions are read from. Each must be a file of its own.
+const ROOTS: [&str; 2] = ["rootfs.img", "rootfs_installer.img"];
 
 /// The description of the parts, as JSON.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,6 +21,8 @@ pub(crate) struct Manifest {
     pub epoch: i64,
     /// The live disk.
     pub live: DiskParts,
+    /// The disk of the installer, if there is one.
+    pub installer: Option<DiskParts>,
 }
 
 /// A disk that can be made of the parts.
@@ -40,8 +42,6 @@ pub(crate) struct DiskParts {
 pub struct EveParts {
     tree: Tree,
     pub(crate) manifest: Manifest,
-    /// Holds contents that are not files of their own.
-    _spool: Option<Spool>,
     /// Holds the layers of an archive.
     _layers: Option<tempfile::TempDir>,
 }
@@ -64,7 +64,7 @@ impl EveParts {
             };
             tree.insert(name, node)?;
         }
-        Self::new(tree, None, None).with_context(|| format!("`{}`", folder.display()))
+        Self::new(tree, None).with_context(|| format!("`{}`", folder.display()))
     }
 
     /// The parts in the image in `archive`, a tar by `docker save` or an OCI layout in a tar. Unpacks its layers below `temporary`.
@@ -81,21 +81,22 @@ impl EveParts {
             let mut root = found.with_context(|| format!("its image {name} is for none of amd64, arm64 and riscv64"))?.tree()?;
             let Some(bits) = root.remove(FOLDER) else { bail!("its image {name} has no folder /{FOLDER}: it is no image of EVE") };
             let mut tree = Tree { root: bits };
-            let mut spool = Spool::new_in(temporary)?;
-            if let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get_mut(ROOTFS) {
-                *content = spool.add(&mut content.open()?)?;
+            for name in ROOTS {
+                if let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get_mut(name) {
+                    *content = Spool::new_in(temporary)?.add(&mut content.open()?)?;
+                }
             }
-            Self::new(tree, Some(spool), Some(layers))
+            Self::new(tree, Some(layers))
         };
         read().with_context(|| format!("cannot use the image in `{}`", archive.display()))
     }
 
-    fn new(tree: Tree, spool: Option<Spool>, layers: Option<tempfile::TempDir>) -> Result<Self> {
+    fn new(tree: Tree, layers: Option<tempfile::TempDir>) -> Result<Self> {
         let Some(Kind::File { content, .. }) = tree.get(MANIFEST).map(|node| &node.kind) else {
             bail!("there is no {MANIFEST}: this is no image that `cargo xtask eve` made");
         };
         let manifest = serde_json::from_slice(&content.read_all()?).with_context(|| format!("{MANIFEST} is not valid"))?;
-        Ok(Self { tree, manifest, _spool: spool, _layers: layers })
+        Ok(Self { tree, manifest, _layers: layers })
     }
 
     /// The part with this name.

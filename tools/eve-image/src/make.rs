@@ -2,7 +2,10 @@
 
 use crate::{EveParts, EveRequest, Word, bits::DiskParts, formats};
 use anyhow::{Context as _, Result, bail};
-use diskimage::{FileImage, disk, eve, extract, fat, recipes};
+use diskimage::{
+    FileImage, disk, eve, extract, fat,
+    recipes::{self, IsoKind},
+};
 use filetree::{Content, Node, Tree};
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -16,9 +19,21 @@ pub fn make(bits: &EveParts, request: &EveRequest, overrides: Option<&Path>, tem
         std::io::copy(&mut bits.file(part)?.0.open()?, out).with_context(|| format!("cannot write {part}"))?;
         return Ok(());
     }
+    let config = config(bits, overrides, temporary)?;
+    let manifest = &bits.manifest;
+    if request.word == Word::Live {
+        return make_disk(bits, &manifest.live, request, &config, temporary, out);
+    }
+    let Some(installer) = &manifest.installer else {
+        bail!(
+            "this image makes no {}: the tree that it was built from has no installer, or it was built on a machine of another architecture",
+            request.word.as_str()
+        );
+    };
     match request.word {
-        Word::Live => make_disk(bits, &bits.manifest.live, request, &config(bits, overrides, temporary)?, temporary, out),
-        word => bail!("this image makes no {}: the tree it was built from has no installer", word.as_str()),
+        Word::InstallerIso => recipes::iso(IsoKind::Installer, &bits.parts(config)?, manifest.epoch)?.write(out),
+        Word::InstallerNet => recipes::write_own_net(&bits.parts(config)?, manifest.epoch, out),
+        _ => make_disk(bits, installer, request, &config, temporary, out),
     }
 }
 

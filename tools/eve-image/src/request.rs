@@ -16,7 +16,7 @@ pub const USAGE: &str = "usage: docker run --rm [-v DIR:/in] [-v DIR:/out] lfedg
   kernel, initrd  the kernel and its initrd
   help            this text
 
--f FORMAT  of live: raw (default), qcow2, vdi, parallels or gcp
+-f FORMAT  of live and installer_raw: raw (default), qcow2, vdi, parallels or gcp
 /in        files that replace or add to those of the configuration
 /out       a folder for the artifact; without it, the artifact goes to standard output. A file mounted as /out/f receives it as well";
 
@@ -126,8 +126,8 @@ impl EveRequest {
         };
         let Some(row) = WORDS.iter().find(|row| row.name == word) else { bail!("unknown word `{word}`\n{USAGE}") };
         let format = format.map_or(Ok(DiskFormat::Raw), str::parse)?;
-        if format != DiskFormat::Raw && row.word != Word::Live {
-            bail!("-f {format} is a format of the disk `live`, not of {word}");
+        if format != DiskFormat::Raw && !row.sized {
+            bail!("-f {format} is a format of a disk, and {word} is none");
         }
         let mebibytes = match size {
             Some(_) if !row.sized => bail!("{word} has no size to choose"),
@@ -182,7 +182,7 @@ mod tests {
             ("liv", "unknown word `liv`"),
             ("-x live", "unknown option `-x`"),
             ("-f vhdx live", "unknown format `vhdx`"),
-            ("-f qcow2 rootfs", "-f qcow2 is a format of the disk `live`, not of rootfs"),
+            ("-f qcow2 rootfs", "-f qcow2 is a format of a disk, and rootfs is none"),
             ("live -1", "unknown option `-1`"),
             ("live many", "`many` is no size in MiB"),
             ("live 0", "`0` is no size in MiB"),

@@ -39,3 +39,43 @@ pub fn pack_eve(program: Image, step: &PackEve, spool: &Path) -> Result<()> {
     cache.write(image)?;
     write_file(out, |file| cache.export_docker_archive(reference, &arch, file))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::{Arch, digest::sha256_of};
+    use oci::Config;
+    use plan::ImageRef;
+
+    /// Packs an image in a folder of its own; its digest.
+    fn packed() -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let cache = Cache::open(&at("cache")).expect("a cache");
+        let mut tree = Tree::new();
+        tree.insert("eve-tools", Node::file(0o755, 0, Content::from("program"))).expect("inserted");
+        let config = Config { entrypoint: vec!["/eve-tools".to_owned()], ..Config::default() };
+        let (reference, arch) = ("lfedge/eve-program:1".to_owned(), "amd64".to_owned());
+        let layers = vec![NewLayer::Tree(tree)];
+        cache.write(NewImage { reference: reference.clone(), arch, config, layers, ..NewImage::default() }).expect("written");
+        let program = cache.find(&reference, "amd64").expect("a cache").expect("the image");
+        std::fs::write(at("rootfs.img"), "root").expect("written");
+        let step = PackEve {
+            program: ImageRef { reference, arch: Arch::Amd64 },
+            reference: "lfedge/eve:1.0-kvm-arm64".to_owned(),
+            parts: vec![("rootfs.img".to_owned(), at("rootfs.img"))],
+            manifest: r#"{"epoch": 7, "live": {"partitions": ["imga"], "mebibytes": 350, "grown": 400}}"#.to_owned(),
+            epoch: 1_700_000_000,
+            out: at("eve.tar"),
+        };
+        pack_eve(program, &step, &at("spool")).expect("packed");
+        eve_image::EveParts::of_archive(&at("eve.tar"), folder.path()).expect("an image of EVE");
+        assert_eq!(std::fs::read_dir(at("spool")).expect("the spool").count(), 0, "temporary files are removed");
+        sha256_of(&at("eve.tar")).expect("a digest")
+    }
+
+    #[test]
+    fn the_same_parts_give_the_same_image_in_every_folder() {
+        assert_eq!(packed(), packed());
+    }
+}

@@ -18,7 +18,7 @@ pub struct EveImage {
     /// the size of a disk
     #[arg(value_name = "MEBIBYTES")]
     size: Option<String>,
-    /// the format of the disk `live`: raw, qcow2, vdi, parallels or gcp
+    /// the format of a disk: raw, qcow2, vdi, parallels or gcp
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
     /// the image's archive, of `cargo xtask eve` or `docker save` [default: eve.tar of the current version]

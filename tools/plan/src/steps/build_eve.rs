@@ -85,7 +85,7 @@ impl Planner<'_> {
         let firmware = self.facts.profile().firmware_files(self.knobs.image.arch);
         parts.extend(firmware.iter().map(|name| (format!("firmware/{name}"), self.layout.firmware().join(name))));
         let live = self.facts.profile().live.clone();
-        let manifest = serde_json::json!({
+        let mut manifest = serde_json::json!({
             "epoch": self.facts.epoch(),
             "live": {
                 "partitions": self.partitions(DiskKind::Live, live.parts),
@@ -93,6 +93,16 @@ impl Planner<'_> {
                 "grown": self.knobs.image.media_size,
             },
         });
+        // Its program is compiled for this machine's architecture only.
+        if let Some(installer) = self.facts.profile().installer.clone()
+            && self.can.installer_is_own
+            && self.knobs.image.arch == self.knobs.host_arch
+        {
+            needs.push(need(&self.installer_img()?, "it goes into the image"));
+            parts.push((installer.image.clone(), self.layout.part(&installer.image)));
+            let (partitions, mebibytes) = (installer.parts, installer.mebibytes);
+            manifest["installer"] = serde_json::json!({ "partitions": partitions, "mebibytes": mebibytes, "grown": mebibytes });
+        }
         let manifest = format!("{manifest:#}\n");
         let reference = format!("{}:{}", bundle.image, self.full_version());
         let program = ImageRef { reference: self.facts.package(&bundle.package)?.plain, arch: self.knobs.host_arch };
