@@ -1,7 +1,7 @@
 //! `getimgversion`: prints the version in a root file system's /etc/eve-release, without mount or sudo.
 
 use anyhow::{Context as _, Result, bail};
-use diskimage::{FileImage, ReadAt, container, ext4, gpt, squashfs};
+use diskimage::{FileImage, ReadAt, container, eve, ext4, gpt, squashfs};
 use filetree::Content;
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
@@ -80,7 +80,7 @@ fn files_of_ext4(image: &dyn ReadAt) -> Result<filetree::Tree> {
     Ok(tree)
 }
 
-/// The image itself if it is a squashfs, else its first partition that is a squashfs with a version.
+/// The image itself if it is a squashfs, else its first partition that is a squashfs with a version; the active slot before others.
 fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
     let size = image.size();
     let whole = Part { image, start: 0, size };
@@ -90,7 +90,10 @@ fn squashfs_in(image: Arc<dyn ReadAt>) -> Result<squashfs::Reader> {
     let Some(table) = gpt::read(&whole)? else {
         bail!("it is neither a squashfs nor a disk with partitions\nhint: cargo xtask inspect IMAGE shows what it is")
     };
-    for entry in table.entries {
+    // Of two slots the one that a machine starts next comes first.
+    let mut entries = table.entries;
+    entries.sort_by_key(|entry| eve::slot_state(entry.type_guid, entry.attributes) != Some("active"));
+    for entry in entries {
         let start = entry.first_lba.saturating_mul(gpt::SECTOR);
         let end = entry.last_lba.saturating_add(1).saturating_mul(gpt::SECTOR).min(size);
         let part = Part { image: Arc::clone(&whole.image), start, size: end.saturating_sub(start) };
@@ -161,6 +164,28 @@ mod tests {
         assert_eq!(describe(&elf), "ELF 64-bit, ARM aarch64, 64 bytes");
         assert_eq!(describe(b"#!/bin/sh"), "script, 9 bytes");
         assert_eq!(describe(b""), "data, 0 bytes");
+    }
+
+    #[test]
+    fn the_active_slot_tells_the_version() {
+        use diskimage::{disk, eve::Kind};
+        let folder = tempfile::tempdir().expect("folder");
+        let slot = |version: &str| {
+            let path = folder.path().join(version);
+            let mut tree = filetree::Tree::new();
+            tree.insert(RELEASE, filetree::Node::file(0o644, 0, Content::from(version.as_bytes().to_vec()))).expect("insert");
+            let options = squashfs::Options { compressor: squashfs::Compressor::Gzip, ..squashfs::Options::default() };
+            squashfs::write(&tree, &options, &mut File::create(&path).expect("create")).expect("squashfs");
+            disk::Source::Image(Content::of_path(&path).expect("content"))
+        };
+        for (active, expected) in [(0, "one"), (1, "two")] {
+            let mut table = eve::table(vec![(Kind::Imga, slot("one")), (Kind::Imgb, slot("two"))], 640 << 20).expect("table");
+            table.parts.iter_mut().for_each(|part| part.attributes = 0);
+            table.parts[active].attributes = 0x102 << 48;
+            let path = folder.path().join("disk.raw");
+            disk::layout(table).expect("layout").write(&File::create(&path).expect("create")).expect("write");
+            assert_eq!(open(&path).expect("open").read(RELEASE).expect("read"), expected.as_bytes());
+        }
     }
 
     #[test]
