@@ -24,7 +24,9 @@ esac
 /bin/busybox mkdir -p /out /memdisk
 /bin/busybox cp /embedded.cfg /memdisk/embedded.cfg
 /bin/tar -C /memdisk --format=ustar --numeric-owner --owner=0 --group=0 --mode=0644 --mtime="@$SOURCE_DATE_EPOCH" -cf /memdisk.tar embedded.cfg
-echo 'configfile (memdisk)/embedded.cfg' > /first.cfg
+# If that comes back, GRUB reads grub.cfg in its prefix; there is none in memory, so it shows its prompt. The one beside this program on an
+# ESP is a root file system's.
+printf '%s\n' 'configfile (memdisk)/embedded.cfg' 'set prefix=(memdisk)' > /first.cfg
 # shellcheck disable=SC2086 # lists of words
 grub-mkimage -O "$platform" -d "/grub/$platform" -c /first.cfg -m /memdisk.tar -p /EFI/BOOT -o "/out/$name" $modules $more
 
