@@ -127,9 +127,6 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &MakeDisk, job: &Job<'_>) -> 
     if let Some(board) = &disk.board {
         native::place_board(&disk.parts, board)?;
     }
-    if let Some(root) = &disk.root {
-        bail!("the tool image takes rootfs_installer.img, not {}\nhint: --engine native", root.display());
-    }
     let mut arguments = vec!["/output.img"];
     if disk.grows {
         drop(create_sized(&disk.out, 0)?);

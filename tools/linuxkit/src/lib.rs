@@ -286,6 +286,12 @@ impl Engine for LinuxkitEngine {
     }
 
     fn make_disk<'e>(&'e self, step: &'e MakeDisk) -> Result<Making<'e>> {
+        if let Some(root) = &step.root {
+            return Err(common::error::usage(format!(
+                "the tool image takes rootfs_installer.img, not {}\nhint: --engine native",
+                root.display()
+            )));
+        }
         by_container(|job| images::make_disk(&self.containers(), step, job))
     }
 
