@@ -6,7 +6,7 @@ use crate::{
     medium::{self, Inventory},
     random,
     report::{self, Log},
-    settings::{InstallSettings, Word},
+    settings::{InstallSettings, InstallWord},
     target::{self, Installation, Persist, Target},
     verify,
 };
@@ -37,7 +37,7 @@ impl Machine {
     /// The machine's serial number: the one that was given, in the settings or in CONFIG, else the hardware's, else a random one; and whether
     /// CONFIG must tell it to the installed system.
     fn serial(&self) -> Result<(String, bool)> {
-        if let Some(serial) = self.settings.value(Word::SoftSerial) {
+        if let Some(serial) = self.settings.value(InstallWord::SoftSerial) {
             return Ok((serial.to_owned(), true));
         }
         let known = medium::text(&self.config, "soft_serial")?;
@@ -84,14 +84,15 @@ pub fn install() -> Result<String, NotInstalled> {
     for word in machine.settings.words() {
         machine.log.say(&word);
     }
-    if machine.settings.is_on(Word::NukeAllDisks) {
+    if machine.settings.is_on(InstallWord::NukeAllDisks) {
         return nuke_all(&machine).doing("nuke");
     }
-    let what = if machine.settings.is_on(Word::Blackbox) { Ok("EVE-BLACKBOX".to_owned()) } else { install_on(&machine, &serial, is_new) };
+    let what =
+        if machine.settings.is_on(InstallWord::Blackbox) { Ok("EVE-BLACKBOX".to_owned()) } else { install_on(&machine, &serial, is_new) };
     if let Err(failure) = &what {
         machine.log.keep(&format!("EVE-FAILED install: {failure}"));
     }
-    let checks = if machine.settings.is_on(Word::Verify) { verify::check(Path::new(ROOT), &machine.disks) } else { Vec::new() };
+    let checks = if machine.settings.is_on(InstallWord::Verify) { verify::check(Path::new(ROOT), &machine.disks) } else { Vec::new() };
     for line in &checks {
         machine.log.say(line);
     }
@@ -124,21 +125,22 @@ fn summary(machine: &Machine, what: &Result<String, NotInstalled>, checks: &[Str
 
 fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, NotInstalled> {
     let Machine { disks, settings, log, .. } = machine;
-    for name in settings.value(Word::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
+    for name in settings.value(InstallWord::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
         let disk = disks::named(disks, name, 0).doing("nuke")?;
         open(disk).and_then(|target| target.nuke()).doing("nuke")?;
         log.say(&format!("removed the partition tables of {name}"));
     }
-    let persist_name = settings.value(Word::PersistDisk);
-    let elsewhere = persist_name.is_some_and(|name| settings.value(Word::InstallDisk) != Some(name));
+    let persist_name = settings.value(InstallWord::PersistDisk);
+    let elsewhere = persist_name.is_some_and(|name| settings.value(InstallWord::InstallDisk) != Some(name));
     // The disk for P3 is not one to install on.
     let candidates: Vec<Disk> = disks.iter().filter(|disk| !elsewhere || Some(disk.name.as_str()) != persist_name).cloned().collect();
-    let (disk, others) = disks::choose(&candidates, settings.value(Word::InstallDisk), target::least_size(!elsewhere)).doing("disk")?;
+    let (disk, others) =
+        disks::choose(&candidates, settings.value(InstallWord::InstallDisk), target::least_size(!elsewhere)).doing("disk")?;
     if !others.is_empty() {
         log.say(&format!("warning: {} could be used as well; eve_install_disk=NAME chooses", others.join(", ")));
     }
     log.say(&format!("installing {} on {}, {} MiB, machine {serial}", machine.version, disk.name, disk.size >> 20));
-    let keep_persist = settings.is_on(Word::SkipPersist);
+    let keep_persist = settings.is_on(InstallWord::SkipPersist);
     let persist = match (elsewhere, keep_persist) {
         (true, _) => Persist::Elsewhere,
         (false, true) => Persist::Keep,
@@ -152,10 +154,10 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
     let job = Installation {
         rootfs: medium::rootfs().doing("medium")?,
         config: config_for(machine, serial, is_new).doing("config")?,
-        keep_rootfs: settings.is_on(Word::SkipRootfs),
-        keep_config: settings.is_on(Word::SkipConfig),
+        keep_rootfs: settings.is_on(InstallWord::SkipRootfs),
+        keep_config: settings.is_on(InstallWord::SkipConfig),
         persist,
-        random_guids: settings.is_on(Word::RandomUuids),
+        random_guids: settings.is_on(InstallWord::RandomUuids),
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
         say: &|line| log.say(line),
     };
@@ -168,7 +170,7 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
 /// The files of CONFIG on this machine.
 fn config_for(machine: &Machine, serial: &str, is_new: bool) -> Result<Tree> {
     let mut config = machine.config.clone();
-    let server = machine.settings.value(Word::Server);
+    let server = machine.settings.value(InstallWord::Server);
     for (name, text) in [("soft_serial", Some(serial).filter(|_| is_new)), ("server", server)] {
         if let Some(text) = text {
             config.insert(name, Node::file(0o644, 0, Content::from(format!("{text}\n").as_str())))?;

@@ -17,7 +17,7 @@ enum Takes {
 
 /// A word that the installer obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum InstallWord {
     /// The disk to install on.
     InstallDisk,
     /// Another disk for P3.
@@ -52,22 +52,22 @@ pub enum Word {
 
 /// All words with their names and what they take.
 #[rustfmt::skip]
-const WORDS: &[(Word, &str, Takes)] = &[
-    (Word::InstallDisk, "eve_install_disk", Takes::Disk),
-    (Word::PersistDisk, "eve_persist_disk", Takes::Disk),
-    (Word::NukeDisks, "eve_nuke_disks", Takes::Disks),
-    (Word::NukeAllDisks, "eve_nuke_all_disks", Takes::Switch),
-    (Word::Blackbox, "eve_blackbox", Takes::Switch),
-    (Word::PauseBefore, "eve_pause_before_install", Takes::Switch),
-    (Word::PauseAfter, "eve_pause_after_install", Takes::Switch),
-    (Word::Reboot, "eve_reboot_after_install", Takes::Switch),
-    (Word::RandomUuids, "eve_install_random_disk_uuids", Takes::Switch),
-    (Word::SkipConfig, "eve_install_skip_config", Takes::Switch),
-    (Word::SkipPersist, "eve_install_skip_persist", Takes::Switch),
-    (Word::SkipRootfs, "eve_install_skip_rootfs", Takes::Switch),
-    (Word::Server, "eve_install_server", Takes::Text),
-    (Word::SoftSerial, "eve_soft_serial", Takes::Text),
-    (Word::Verify, "eve_verify", Takes::Switch),
+const WORDS: &[(InstallWord, &str, Takes)] = &[
+    (InstallWord::InstallDisk, "eve_install_disk", Takes::Disk),
+    (InstallWord::PersistDisk, "eve_persist_disk", Takes::Disk),
+    (InstallWord::NukeDisks, "eve_nuke_disks", Takes::Disks),
+    (InstallWord::NukeAllDisks, "eve_nuke_all_disks", Takes::Switch),
+    (InstallWord::Blackbox, "eve_blackbox", Takes::Switch),
+    (InstallWord::PauseBefore, "eve_pause_before_install", Takes::Switch),
+    (InstallWord::PauseAfter, "eve_pause_after_install", Takes::Switch),
+    (InstallWord::Reboot, "eve_reboot_after_install", Takes::Switch),
+    (InstallWord::RandomUuids, "eve_install_random_disk_uuids", Takes::Switch),
+    (InstallWord::SkipConfig, "eve_install_skip_config", Takes::Switch),
+    (InstallWord::SkipPersist, "eve_install_skip_persist", Takes::Switch),
+    (InstallWord::SkipRootfs, "eve_install_skip_rootfs", Takes::Switch),
+    (InstallWord::Server, "eve_install_server", Takes::Text),
+    (InstallWord::SoftSerial, "eve_soft_serial", Takes::Text),
+    (InstallWord::Verify, "eve_verify", Takes::Switch),
 ];
 
 /// Starts of names that are the installer's, known or not.
@@ -76,7 +76,7 @@ const OURS: &[&str] = &["eve_nuke", "eve_pause", "eve_persist", "eve_blackbox", 
 /// The settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallSettings {
-    values: Vec<(Word, &'static str, String)>,
+    values: Vec<(InstallWord, &'static str, String)>,
 }
 
 impl InstallSettings {
@@ -128,13 +128,13 @@ impl InstallSettings {
 
     /// The value of a word.
     #[must_use]
-    pub fn value(&self, word: Word) -> Option<&str> {
+    pub fn value(&self, word: InstallWord) -> Option<&str> {
         self.values.iter().find(|(known, ..)| *known == word).map(|(.., value)| value.as_str())
     }
 
     /// Whether a switch is on.
     #[must_use]
-    pub fn is_on(&self, word: Word) -> bool {
+    pub fn is_on(&self, word: InstallWord) -> bool {
         self.value(word) == Some("y")
     }
 
