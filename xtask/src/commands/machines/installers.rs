@@ -31,7 +31,7 @@ pub struct InstallOptions {
     /// install from FILE instead of the medium that was built
     #[arg(long, value_name = "FILE")]
     medium: Option<PathBuf>,
-    /// keep the target.img of the last run: what it holds, or a half-made installation
+    /// keep the target.img of the last run, such as a half-made installation; the firmware boots it if it is whole
     #[arg(long)]
     again: bool,
 }
