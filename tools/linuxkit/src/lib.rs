@@ -287,6 +287,7 @@ impl Engine for LinuxkitEngine {
 
     fn make_disk<'e>(&'e self, step: &'e MakeDisk) -> Result<Making<'e>> {
         if let Some(root) = &step.root {
+            let root = root.file_name().unwrap_or(root.as_os_str());
             return Err(common::error::usage(format!(
                 "the tool image takes rootfs_installer.img, not {}\nhint: --engine native",
                 root.display()
