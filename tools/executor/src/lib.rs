@@ -44,6 +44,8 @@ pub struct Options {
     pub jobs: usize,
     /// Whether the tools' output is shown.
     pub verbose: bool,
+    /// Whether the content of artifacts is compared with their stamps, not only size and time.
+    pub read_artifacts: bool,
 }
 
 /// Whether a node is up to date.
@@ -107,7 +109,7 @@ fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, o
         return Ok(engine.find_package(package)?.map_or_else(missing, State::Fresh));
     }
     let Some(stamp) = Stamp::read(&options.layout.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
-    Ok(stamp.stale(node, &needs).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
+    Ok(stamp.stale(node, &needs, options.read_artifacts).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
 }
 
 /// The goals and everything that they need, except the needs of packages that exist.

@@ -157,7 +157,7 @@ mod tests {
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
         let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
-        let options = Options { layout: Layout::at(path.join("books")), jobs: 4, verbose: false };
+        let options = Options { layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false };
         let outcome = run(&plan, &wanted, &Slow, &options)?;
         Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
     }

@@ -68,11 +68,13 @@ impl Stamp {
         format!("sha256:{}", hex(&hash.finalize()))
     }
 
-    /// Why `node` must be made again; none if it is up to date.
+    /// Why `node` must be made again; none if it is up to date. `read`: compare the content of its files, not only size and time.
     #[must_use]
-    pub fn stale(&self, node: &Node, needs: &BTreeMap<String, String>) -> Option<String> {
+    pub fn stale(&self, node: &Node, needs: &BTreeMap<String, String>, read: bool) -> Option<String> {
         let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
-        difference(&self.inputs, &inputs, true).or_else(|| difference(&self.needs, needs, false)).or_else(|| self.changed_output(node))
+        difference(&self.inputs, &inputs, true)
+            .or_else(|| difference(&self.needs, needs, false))
+            .or_else(|| self.changed_output(node, read))
     }
 
     /// Files of this stamp that are not in `next`.
@@ -80,14 +82,18 @@ impl Stamp {
         self.outputs.keys().filter(|path| !next.outputs.contains_key(*path)).map(PathBuf::as_path)
     }
 
-    fn changed_output(&self, node: &Node) -> Option<String> {
+    fn changed_output(&self, node: &Node, read: bool) -> Option<String> {
         for path in &node.outputs {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let Some(made) = self.outputs.get(path) else { return Some(format!("{name} was not among its files")) };
             match path.symlink_metadata() {
                 Err(_) => return Some(format!("{name} is missing")),
                 Ok(now) if now.is_symlink() && link_digest(path).ok().as_ref() == Some(&made.digest) => {}
-                Ok(now) if look(path, &now) == (made.size, made.mtime) => {}
+                Ok(now) if look(path, &now) == (made.size, made.mtime) => {
+                    if read && output(path).ok().is_none_or(|now| now.digest != made.digest) {
+                        return Some(format!("{name} has other bytes than were made"));
+                    }
+                }
                 Ok(now) if now.is_symlink() => return Some(format!("{name} leads elsewhere now")),
                 Ok(_) => return Some(format!("{name} was changed by somebody else")),
             }
@@ -174,13 +180,19 @@ mod tests {
         let kvm = node(&path, "kvm");
         let needs = BTreeMap::from([("pkg/grub".to_owned(), "sha256:1".to_owned())]);
         let stamp = Stamp::of(&kvm, needs.clone()).expect("stamp");
-        assert_eq!(stamp.stale(&kvm, &needs), None);
-        assert_eq!(stamp.stale(&node(&path, "xen"), &needs).as_deref(), Some("HV was kvm, is xen"));
-        assert_eq!(stamp.stale(&kvm, &BTreeMap::new()).as_deref(), Some("pkg/grub is gone"));
+        assert_eq!(stamp.stale(&kvm, &needs, false), None);
+        assert_eq!(stamp.stale(&node(&path, "xen"), &needs, false).as_deref(), Some("HV was kvm, is xen"));
+        assert_eq!(stamp.stale(&kvm, &BTreeMap::new(), false).as_deref(), Some("pkg/grub is gone"));
+        // Changed behind our back, with the same size and time.
+        let time = path.metadata().and_then(|metadata| metadata.modified()).expect("time");
+        std::fs::write(&path, "two").expect("write");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("time");
+        assert_eq!(stamp.stale(&kvm, &needs, false), None);
+        assert_eq!(stamp.stale(&kvm, &needs, true).as_deref(), Some("a has other bytes than were made"));
         std::fs::write(&path, "other").expect("write");
-        assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a was changed by somebody else"));
+        assert_eq!(stamp.stale(&kvm, &needs, false).as_deref(), Some("a was changed by somebody else"));
         std::fs::remove_file(&path).expect("remove");
-        assert_eq!(stamp.stale(&kvm, &needs).as_deref(), Some("a is missing"));
+        assert_eq!(stamp.stale(&kvm, &needs, false).as_deref(), Some("a is missing"));
     }
 
     #[test]
@@ -191,8 +203,8 @@ mod tests {
         std::fs::write(path.join("BOOT/grub.cfg"), "one").expect("write");
         let made = node(&path, "kvm");
         let stamp = Stamp::of(&made, BTreeMap::new()).expect("stamp");
-        assert_eq!(stamp.stale(&made, &BTreeMap::new()), None);
+        assert_eq!(stamp.stale(&made, &BTreeMap::new(), false), None);
         std::fs::write(path.join("BOOT/grub.cfg"), "another").expect("write");
-        assert_eq!(stamp.stale(&made, &BTreeMap::new()).as_deref(), Some("EFI was changed by somebody else"));
+        assert_eq!(stamp.stale(&made, &BTreeMap::new(), false).as_deref(), Some("EFI was changed by somebody else"));
     }
 }

@@ -130,6 +130,9 @@ pub struct HostKnobs {
     /// auto: install missing tools if run as root on a machine with apt; never: only report them
     #[arg(id = "INSTALL_TOOLS", long = "install-tools", value_name = "WORD", default_value = "auto", value_parser = parse::word::<InstallTools>(InstallTools::WORDS))]
     pub install_tools: InstallTools,
+    /// compare the bytes of artifacts with what was made, not only size and time
+    #[arg(id = "CHECK_ARTIFACTS", long = "check-artifacts", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub check_artifacts: bool,
     /// container tool of the linuxkit engine: docker, or podman by name
     #[arg(id = "DOCKER", long = "docker", value_name = "TEXT", default_value = "docker")]
     pub docker: String,

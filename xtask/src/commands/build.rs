@@ -155,7 +155,12 @@ pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> 
 /// The executor's options for this tree.
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
-    executor::Options { layout: ctx.layout(tree), jobs: ctx.globals.jobs, verbose: ctx.globals.verbose || ctx.knobs.host.verbose }
+    executor::Options {
+        layout: ctx.layout(tree),
+        jobs: ctx.globals.jobs,
+        verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
+        read_artifacts: ctx.knobs.host.check_artifacts,
+    }
 }
 
 /// Plans and builds `goal`.
