@@ -1,0 +1,79 @@
+//! The same bytes whatever file system a build runs on: order of folders, link counts and inodes reach no image.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, clone_tree, scratch, skip_boots, tool, wants};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// File systems: the name, a program that makes one and its package, and the commands to mount one on $M with the file $F.
+const FILE_SYSTEMS: &[(&str, &str, &str, &str)] = &[
+    ("tmpfs", "mount", "mount", "mount -t tmpfs -o size=3g tmpfs $M"),
+    ("ext4", "mke2fs", "e2fsprogs", "truncate -s 3G $F; mke2fs -q -t ext4 -F $F; mount -o loop $F $M"),
+    ("btrfs", "mkfs.btrfs", "btrfs-progs", "truncate -s 3G $F; mkfs.btrfs -q $F; mount -o loop $F $M"),
+];
+
+/// A mounted file system, unmounted when this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` if this machine cannot mount it.
+    fn new(at: &Path, commands: &str) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let file = at.with_extension("image");
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        let done = Command::new("sh").args(["-ec", commands]).env("PATH", path).env("M", at).env("F", &file).output().unwrap();
+        done.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        tool("umount", &[self.0.to_str().unwrap()]);
+        let _ = fs::remove_file(self.0.with_extension("image"));
+    }
+}
+
+/// Builds the kernel's image with everything that is written in `folder`; the digest of its manifest.
+fn build(tree: &Path, folder: &Path) -> String {
+    let dist = tree.join("dist");
+    let _ = fs::remove_file(&dist);
+    let (own, cache) = (folder.join("dist"), folder.join("images"));
+    fs::create_dir_all(&own).unwrap();
+    std::os::unix::fs::symlink(&own, &dist).unwrap();
+    let downloads = std::env::var("XDG_CACHE_HOME").map_or_else(|_| Path::new(&std::env::var("HOME").unwrap()).join(".cache"), PathBuf::from);
+    Xtask::new(tree).env("XDG_CACHE_HOME", downloads).env("LINUXKIT_CACHE", &cache).env("ZARCH", "amd64").args(["pkg", "kernel"]).ok();
+    let log = fs::read_to_string(cache.join("index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&log).unwrap();
+    let name = |image: &serde_json::Value| image["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap_or_default().to_owned();
+    let kernel = index["manifests"].as_array().unwrap().iter().find(|image| name(image).contains("/eve-kernel:"));
+    kernel.unwrap_or_else(|| panic!("{log}"))["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_kernel_has_the_same_bytes_on_every_file_system() {
+    if let Some(why) = skip_boots() {
+        return skips::skipped(why);
+    }
+    let tree = scratch().join("file-systems-tree");
+    clone_tree(&tree);
+    let folder = scratch().join("file-systems");
+    let _ = fs::remove_dir_all(&folder);
+    let usual = build(&tree, &folder);
+    let _ = fs::remove_dir_all(&folder);
+    for (name, program, package, commands) in FILE_SYSTEMS {
+        if !wants(program, package) {
+            continue;
+        }
+        let Some(mounted) = Mounted::new(&folder.join(name), commands) else {
+            skips::skipped(&format!("only root, with loop devices, mounts {name}"));
+            continue;
+        };
+        assert_eq!(build(&tree, &mounted.0), usual, "{name}");
+    }
+    let _ = fs::remove_dir_all(&folder);
+}
