@@ -45,11 +45,13 @@ fn build(tree: &Path, folder: &Path) -> String {
     let (own, cache) = (folder.join("dist"), folder.join("images"));
     fs::create_dir_all(&own).unwrap();
     std::os::unix::fs::symlink(&own, &dist).unwrap();
-    let downloads = std::env::var("XDG_CACHE_HOME").map_or_else(|_| Path::new(&std::env::var("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let downloads =
+        std::env::var("XDG_CACHE_HOME").map_or_else(|_| Path::new(&std::env::var("HOME").unwrap()).join(".cache"), PathBuf::from);
     Xtask::new(tree).env("XDG_CACHE_HOME", downloads).env("LINUXKIT_CACHE", &cache).env("ZARCH", "amd64").args(["pkg", "kernel"]).ok();
     let log = fs::read_to_string(cache.join("index.json")).unwrap();
     let index: serde_json::Value = serde_json::from_str(&log).unwrap();
-    let name = |image: &serde_json::Value| image["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap_or_default().to_owned();
+    let name =
+        |image: &serde_json::Value| image["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap_or_default().to_owned();
     let kernel = index["manifests"].as_array().unwrap().iter().find(|image| name(image).contains("/eve-kernel:"));
     kernel.unwrap_or_else(|| panic!("{log}"))["digest"].as_str().unwrap().to_owned()
 }
