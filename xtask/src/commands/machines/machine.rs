@@ -274,7 +274,7 @@ pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>)
     };
     let since = Instant::now();
     // The console may have left its last line open.
-    let outcome = run_vm(&ctx.tools, request).inspect_err(|_| eprintln!())?;
+    let outcome = run_vm(&ctx.tools, request).inspect_err(|_| eprintln!(""))?;
     let seconds = since.elapsed().as_secs_f32();
     match (outcome, until) {
         (Outcome::Found, Some(text)) => eprintln!("\nthe machine printed `{text}` after {seconds:.1} s"),
