@@ -236,6 +236,7 @@ impl Checkout {
             reference,
             plain,
             hash,
+            changes: self.unseen_changes(&dir, &yml)?,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
             generated_dockerfile: self.generated_dockerfile(&dir)?,
@@ -243,6 +244,15 @@ impl Checkout {
         };
         self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
         Ok(facts)
+    }
+
+    /// A hash of the changes of a package, if its tag is linuxkit's, which does not show all changes.
+    fn unseen_changes(&self, dir: &Path, yml: &str) -> Result<Option<String>> {
+        if !self.can.dirty_tags_are_linuxkits() {
+            return Ok(None);
+        }
+        let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
+        Ok(tags::package_tag(&self.state, &self.root, dir, yml, &options)?.dirty)
     }
 
     /// How tags are computed, with a given hash or without.

@@ -11,6 +11,8 @@ mod lock;
 pub mod progress;
 mod schedule;
 pub mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, Making, making};
 pub use job::Job;
@@ -106,7 +108,16 @@ fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, o
     }
     if let Some(package) = node.step.package() {
         let missing = || State::Stale(format!("{} is not in the image cache", package.image));
-        return Ok(engine.find_package(package)?.map_or_else(missing, State::Fresh));
+        let found = engine.find_package(package)?;
+        // Without a stamp, nobody knows from which state of the files the image was made.
+        if found.is_some() && package.changes.is_some() {
+            let same =
+                Stamp::read(&options.layout.stamp(&node.id)).is_some_and(|stamp| stamp.stale(node, &BTreeMap::new(), false).is_none());
+            if !same {
+                return Ok(State::Stale("the image's tag does not show all changes in its files".into()));
+            }
+        }
+        return Ok(found.map_or_else(missing, State::Fresh));
     }
     let Some(stamp) = Stamp::read(&options.layout.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
     Ok(stamp.stale(node, &needs, options.read_artifacts).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
@@ -178,6 +189,9 @@ fn bring_up_to_date(
     if let Some(package) = node.step.package() {
         // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
         let digest = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
+        if package.changes.is_some() {
+            Stamp::of(node, BTreeMap::new())?.write(&stamp)?;
+        }
         return Ok((digest, Some(job.finish())));
     }
     let record = Stamp::of(node, needs)?;

@@ -79,10 +79,11 @@ impl LinuxkitEngine {
 
     fn build(&self, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         let output = job.output();
+        let is_old = package.changes.is_some() && self.find_package(package)?.is_some();
         {
             let _removed_at_end =
                 package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;
-            self.in_own_cache(|cache| self.linuxkit().package(&package_call(package), &self.root, cache, &output))?;
+            self.in_own_cache(|cache| self.linuxkit().package(&package_call(package, is_old), &self.root, cache, &output))?;
         }
         if package.prune {
             self.linuxkit().prune(&output)?;
@@ -184,7 +185,8 @@ fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings {
     }
 }
 
-fn package_call(job: &BuildPackage) -> PackageCall<'_> {
+/// `is_old`: the image exists, but was made of other files.
+fn package_call(job: &BuildPackage, is_old: bool) -> PackageCall<'_> {
     PackageCall {
         name: &job.name,
         dir: &job.dir,
@@ -193,7 +195,7 @@ fn package_call(job: &BuildPackage) -> PackageCall<'_> {
         hash: job.hash.as_deref(),
         release: job.release.as_deref(),
         options: &job.options,
-        force: job.force,
+        force: job.force || is_old,
         docker_load: job.docker_load,
         platforms: &job.platforms,
     }

@@ -17,6 +17,8 @@ pub struct PackageFacts {
     pub plain: String,
     /// The tag, if linuxkit would not compute the same.
     pub hash: Option<String>,
+    /// A hash of its changes, if `reference` does not show all of them.
+    pub changes: Option<String>,
     /// The name of the build.yml in use.
     pub build_yml: String,
     /// The architectures in its build.yml; empty where another repository built the images.

@@ -34,6 +34,7 @@ impl Facts for Fake {
         let templated = name == "kernel" && self.engine == EngineKind::Linuxkit;
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
         Ok(PackageFacts {
+            changes: None,
             name: name.into(),
             dir: Path::new("/tree/pkg").join(name),
             plain: reference.clone(),

@@ -30,6 +30,8 @@ pub struct BuildPackage {
     pub release: Option<String>,
     /// Options that replace `hash` and `release`.
     pub options: Vec<String>,
+    /// A hash of the package's changes, if the image's tag does not show all of them: then a stamp tells whether the image is old.
+    pub changes: Option<String>,
     /// Build even if the image exists.
     pub force: bool,
     /// Also load the image into docker.
@@ -163,7 +165,8 @@ impl Planner<'_> {
         };
         let image = ImageRef { reference: package.reference.clone(), arch };
         let options = self.knobs.packages.linuxkit_options.split_whitespace().map(str::to_owned).collect();
-        let (id, inputs) = (NodeId::Package(package.name.clone(), arch), vec![input("image", &image)]);
+        let (id, mut inputs) = (NodeId::Package(package.name.clone(), arch), vec![input("image", &image)]);
+        inputs.extend(package.changes.as_ref().map(|changes| input("changes", changes)));
         let step = BuildPackage {
             name: package.name,
             dir: package.dir,
@@ -174,6 +177,7 @@ impl Planner<'_> {
             hash: release.hash.or(package.hash),
             release: release.release,
             options,
+            changes: package.changes,
             force: self.knobs.packages.force,
             docker_load,
             platforms,

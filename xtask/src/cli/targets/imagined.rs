@@ -27,6 +27,7 @@ impl Facts for Imagined<'_> {
     fn package(&self, name: &str) -> Result<PackageFacts> {
         let reference = format!("lfedge/eve-{name}:0");
         Ok(PackageFacts {
+            changes: None,
             name: name.to_owned(),
             dir: self.profile.packages.folder.join(name),
             plain: reference.clone(),
