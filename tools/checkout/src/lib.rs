@@ -8,6 +8,7 @@ mod generated;
 mod kernel_yml;
 mod look;
 mod makefile;
+mod package_tags;
 mod profile;
 mod release;
 mod settings;
@@ -244,21 +245,6 @@ impl Checkout {
         };
         self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
         Ok(facts)
-    }
-
-    /// A hash of the changes of a package, if its tag is linuxkit's, which does not show all changes.
-    fn unseen_changes(&self, dir: &Path, yml: &str) -> Result<Option<String>> {
-        if !self.can.dirty_tags_are_linuxkits() {
-            return Ok(None);
-        }
-        let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
-        Ok(tags::package_tag(&self.state, &self.root, dir, yml, &options)?.dirty)
-    }
-
-    /// How tags are computed, with a given hash or without.
-    fn tag_options<'h>(&self, hash: Option<&'h str>) -> tags::Options<'h> {
-        let rule = if self.can.dirty_tags_are_linuxkits() { tags::DirtyRule::Linuxkit } else { tags::DirtyRule::Everything };
-        tags::Options { rule, hash, ..tags::Options::default() }
     }
 
     /// The tag that replaces every package's own: EVE_HASH, or the release's if a release is pushed.

@@ -1,0 +1,23 @@
+//! How tags of packages are computed for a tree and an engine.
+
+use super::Checkout;
+use anyhow::Result;
+use pkgbuild::tags;
+use std::path::Path;
+
+impl Checkout {
+    /// A hash of the changes of a package, if its tag is linuxkit's, which does not show all changes.
+    pub(crate) fn unseen_changes(&self, dir: &Path, yml: &str) -> Result<Option<String>> {
+        if !self.can.dirty_tags_are_linuxkits() {
+            return Ok(None);
+        }
+        let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
+        Ok(tags::package_tag(&self.state, &self.root, dir, yml, &options)?.dirty)
+    }
+
+    /// How tags are computed, with a given hash or without.
+    pub(crate) fn tag_options<'h>(&self, hash: Option<&'h str>) -> tags::Options<'h> {
+        let rule = if self.can.dirty_tags_are_linuxkits() { tags::DirtyRule::Linuxkit } else { tags::DirtyRule::Everything };
+        tags::Options { rule, hash, ..tags::Options::default() }
+    }
+}
