@@ -111,12 +111,16 @@ fn refusal(ctx: &Ctx, column: &Column, words: &[String]) -> Result<Option<String
     }
     let mut knobs = Knobs::resolve(&raw, &ctx.root)?;
     knobs.host_arch = Arch::Amd64;
+    // Both profiles may say `eve`; a reason below the table must say which tree it means.
+    let mut profile = column.profile.clone();
+    let tree = if column.here { "this repository" } else { column.heading };
+    tree.clone_into(&mut profile.tree.name);
     let ctx = Ctx {
         root: ctx.root.clone(),
         engine: column.engine,
         globals: ctx.globals.clone(),
         knobs,
-        profile: column.profile.clone(),
+        profile,
         tools: ctx.tools.clone(),
         environment: ctx.environment.clone(),
     };

@@ -22,7 +22,7 @@ const OTHERS: &[Verb] = &[
     target("installer-raw", "build a disk that installs EVE", |_| Ok(Goal::Disk(DiskKind::Installer))),
     target("installer-iso", "build an ISO that installs EVE", |_| Ok(Goal::InstallerIso)),
     target("installer-net", "build a tar that installs EVE over the network", |_| Ok(Goal::InstallerNet)),
-    target("verification-raw", "build a disk that installs EVE and checks the result", |_| Ok(Goal::Disk(DiskKind::Verification))),
+    target("verification-raw", "build a disk that installs EVE and checks the machine", |_| Ok(Goal::Disk(DiskKind::Verification))),
     target("rootfs", "build the root file system", |_| Ok(Goal::Rootfs)),
     target("rootfs-kvm", "build the root file system for KVM", |_| Ok(Goal::Rootfs)).sets(&[("HV", "kvm")]),
     target("rootfs-xen", "build the root file system for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),

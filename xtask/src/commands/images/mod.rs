@@ -21,7 +21,7 @@ pub const VERBS: &[Verb] = &[
     verb("makeflash", "make a disk from the parts in a folder", &Run(disk::make_flash)),
     verb(
         "makeverification",
-        "make a disk that installs EVE and checks the result, from the parts in a folder",
+        "make a disk that installs EVE and checks the machine, from the parts in a folder",
         &Run(disk::make_verification),
     ),
     verb("makeconfig", "make config.img from files", &Run(config::run)),

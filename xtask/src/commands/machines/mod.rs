@@ -31,7 +31,7 @@ pub const VERBS: &[Verb] = &[
         .after("installer-iso"),
     verb("run-installer-net", "install EVE on an empty target.img in QEMU, over the network", &Run(installers::install_from_net))
         .after("installer-net"),
-    verb("run-verification-raw", "install EVE from verification.raw in QEMU and check the result", &Run(installers::verify))
+    verb("run-verification-raw", "install EVE from verification.raw in QEMU and check the machine", &Run(installers::verify))
         .after("verification-raw"),
     verb("run-rootfs", "boot in QEMU rootfs.img alone, with an empty configuration and an empty /persist", &Run(rootfs::run_rootfs))
         .after("rootfs"),

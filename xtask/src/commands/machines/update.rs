@@ -121,7 +121,7 @@ impl Machine<'_> {
 
     /// Brings the image to the machine and waits until it runs there; what came of it.
     fn update(&self, file: &Path, tries: u8, limit: Duration) -> Result<String> {
-        let before = self.state().with_context(|| format!("cannot ask the machine at {} for its slots", self.address()))?;
+        let before = self.state().with_context(|| format!("cannot ask the machine at {} for its slots\nhint: cargo xtask run starts a machine; `update` logs in with the key of cargo xtask ssh-key, if the image was built with CONF_DIR=dist/conf", self.address()))?;
         eprintln!("{} runs {} from slot {}", self.address(), before.version, before.slot());
         self.install(file, tries)?;
         self.command("reboot").run().context("cannot restart the machine")?;
