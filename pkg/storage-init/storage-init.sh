@@ -91,6 +91,12 @@ make_persist() {
     state=new
 }
 
+# The installer erases the start of a P3 that is to be new. Further on, copies of the superblock of an older file system may remain, and
+# e2fsck would bring its files back.
+is_erased() {
+    cmp -s -n 1048576 "$1" /dev/zero
+}
+
 # Prints the device of P3 if the installer put it on a disk of its own (eve_persist_disk). Only an installed disk has IMGB and no P3:
 # the first boot of a live disk makes both.
 find_other_p3() {
@@ -111,6 +117,8 @@ mount_persist() {
         make_partitions
         p3=$(find_part P3 9)
         [ -n "$p3" ] || fail "no P3 on $disk, though it was just made"
+        make_persist "$p3"
+    elif is_erased "$p3"; then
         make_persist "$p3"
     else
         e2fsck -p "$p3"

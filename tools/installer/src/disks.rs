@@ -80,7 +80,10 @@ pub fn survey(root: &Path) -> Result<Vec<Disk>> {
         let target = fs::canonicalize(entry.path())?;
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         let path = target.to_string_lossy();
-        if path.contains("/virtual/") || name.starts_with("fd") || (name.starts_with("mmcblk") && name.contains("boot")) {
+        // A drive with several paths is one disk below nvme-subsystem; its paths are hidden and have no device file.
+        let is_virtual = path.contains("/virtual/") && !path.contains("/virtual/nvme-subsystem/");
+        let is_hidden = fs::read_to_string(target.join("hidden")).is_ok_and(|text| text.trim() == "1");
+        if is_virtual || is_hidden || name.starts_with("fd") || (name.starts_with("mmcblk") && name.contains("boot")) {
             continue;
         }
         let disk = look(&target, name, &mounts)?;
@@ -164,6 +167,12 @@ pub fn choose<'d>(disks: &'d [Disk], name: Option<&str>, least: u64) -> Result<(
     Ok((first, free.map(|disk| disk.name.as_str()).collect()))
 }
 
+/// The disks beside `chosen` and the medium that hold an EVE.
+pub fn with_eve<'d>(disks: &'d [Disk], chosen: &Disk) -> Vec<&'d str> {
+    let holds = |disk: &&Disk| disk.name != chosen.name && !disk.is_medium() && disk.partitions.iter().any(|(.., label)| label == "IMGA");
+    disks.iter().filter(holds).map(|disk| disk.name.as_str()).collect()
+}
+
 /// Names of disks.
 fn list(disks: &[Disk]) -> String {
     if disks.is_empty() { "none".to_owned() } else { disks.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>().join(", ") }
@@ -226,9 +235,20 @@ mod tests {
         let medium = disks.iter().find(|disk| disk.is_medium()).unwrap();
         assert_eq!(medium.partitions[3], (4, "sda4".to_owned(), "CONFIG".to_owned()));
         let error = |name: &str| choose(&disks, Some(name), LEAST).unwrap_err().to_string();
+        assert_eq!(with_eve(&disks, chosen), Vec::<&str>::new(), "the medium does not count");
         assert_eq!(error("sda"), "sda cannot be used: it is the medium of this installer");
         assert_eq!(error("sdc"), "sdc cannot be used: it has 100 MiB, less than the needed 900");
         assert_eq!(error("sdx"), "there is no disk sdx; disks are nvme0n1, sda, sdc, vda, sdb");
+    }
+
+    #[test]
+    fn a_drive_with_several_paths_is_one_disk() {
+        let root =
+            machine(&[("virtual/nvme-subsystem/nvme-subsys0/nvme0n1", 8000, 512, &[]), ("pci0/nvme0/nvme0c0n1", 8000, 512, &[])], "");
+        fs::write(root.path().join("sys/devices/pci0/nvme0/nvme0c0n1/hidden"), "1\n").unwrap();
+        fs::write(root.path().join("sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/hidden"), "0\n").unwrap();
+        let disks = survey(root.path()).unwrap();
+        assert_eq!(disks.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>(), ["nvme0n1"]);
     }
 
     #[test]

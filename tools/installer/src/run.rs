@@ -10,7 +10,7 @@ use crate::{
     target::{self, Installation, Persist, Target},
     verify,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Node, Tree};
 use std::{fs, path::Path, time::SystemTime};
 
@@ -104,7 +104,14 @@ pub fn install() -> Result<String, NotInstalled> {
     let more = if checks.is_empty() { Vec::new() } else { vec![("summary.log", summary(&machine, &what, &checks))] };
     match machine.report(&serial, &more) {
         Ok(Some(folder)) => what.map(|line| format!("{line} report={folder}")),
-        Ok(None) => what,
+        Ok(None) => {
+            for line in report::hardware(Path::new(ROOT), &machine.disks).lines().chain(report::tpm(Path::new(ROOT)).lines()) {
+                machine.log.say(line);
+            }
+            what
+        }
+        // The report is all that was wanted.
+        Err(error) if machine.settings.is_on(InstallWord::Blackbox) => Err(error).doing("report"),
         // The installation is what counts.
         Err(error) => {
             machine.log.say(&format!("warning: no report on the medium: {error:#}"));
@@ -125,11 +132,9 @@ fn summary(machine: &Machine, what: &Result<String, NotInstalled>, checks: &[Str
 
 fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, NotInstalled> {
     let Machine { disks, settings, log, .. } = machine;
-    for name in settings.value(InstallWord::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
-        let disk = disks::named(disks, name, 0).doing("nuke")?;
-        open(disk).and_then(|target| target.nuke()).doing("nuke")?;
-        log.say(&format!("removed the partition tables of {name}"));
-    }
+    // Nothing is written before all that can be known is known.
+    let nuked = settings.value(InstallWord::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty());
+    let nuked: Vec<&Disk> = nuked.map(|name| disks::named(disks, name, 0)).collect::<Result<_>>().doing("nuke")?;
     let persist_name = settings.value(InstallWord::PersistDisk);
     let elsewhere = persist_name.is_some_and(|name| settings.value(InstallWord::InstallDisk) != Some(name));
     // The disk for P3 is not one to install on.
@@ -146,10 +151,15 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
         (false, true) => Persist::Keep,
         (false, false) => Persist::New,
     };
-    if let (true, false, Some(name)) = (elsewhere, keep_persist, persist_name) {
-        let disk = disks::named(disks, name, target::least_size(true) - target::least_size(false)).doing("persist")?;
-        log.say(&format!("writing P3 on {name}"));
-        open(disk).and_then(|target| target::install_persist(&target)).doing("persist")?;
+    let persist_disk = match (elsewhere, keep_persist, persist_name) {
+        (true, false, Some(name)) => {
+            Some(disks::named(disks, name, target::least_size(true) - target::least_size(false)).doing("persist")?)
+        }
+        _ => None,
+    };
+    let twins = disks::with_eve(disks, disk);
+    if !twins.is_empty() {
+        log.say(&format!("{} with EVE: this one gets GUIDs of its own, by which its kernel finds its root", twins.join(", ")));
     }
     let job = Installation {
         rootfs: medium::rootfs().doing("medium")?,
@@ -157,11 +167,24 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
         keep_rootfs: settings.is_on(InstallWord::SkipRootfs),
         keep_config: settings.is_on(InstallWord::SkipConfig),
         persist,
-        random_guids: settings.is_on(InstallWord::RandomUuids),
+        random_guids: settings.is_on(InstallWord::RandomUuids) || !twins.is_empty(),
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
         say: &|line| log.say(line),
     };
-    open(disk).and_then(|target| target::install(&target, &job)).doing("write")?;
+    let target = open(disk).doing("write")?;
+    let prepared = target::prepare(&target, &job).doing("write")?;
+    if prepared.keeps() && nuked.contains(&disk) {
+        return Err(anyhow::anyhow!("eve_nuke_disks names {}, of which partitions are to be kept", disk.name)).doing("settings");
+    }
+    for disk in nuked {
+        open(disk).and_then(|target| target.nuke()).doing("nuke")?;
+        log.say(&format!("removed the partition tables of {}", disk.name));
+    }
+    if let Some(disk) = persist_disk {
+        log.say(&format!("writing P3 on {}", disk.name));
+        open(disk).and_then(|target| target::install_persist(&target, job.random_guids)).doing("persist")?;
+    }
+    target::install(&target, &job, prepared).doing("write")?;
     let persist = if elsewhere { format!(" persist={}", persist_name.unwrap_or_default()) } else { String::new() };
     log.say("installed and read back");
     Ok(format!("EVE-INSTALLED {} disk={}{persist}", machine.version, disk.name))
@@ -171,6 +194,11 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
 fn config_for(machine: &Machine, serial: &str, is_new: bool) -> Result<Tree> {
     let mut config = machine.config.clone();
     let server = machine.settings.value(InstallWord::Server);
+    if machine.settings.is_on(InstallWord::SkipConfig)
+        && let Some(word) = [InstallWord::Server, InstallWord::SoftSerial].into_iter().find_map(|word| machine.settings.value(word))
+    {
+        bail!("eve_install_skip_config keeps CONFIG, so `{word}` cannot be written to it: leave out one of the two words");
+    }
     for (name, text) in [("soft_serial", Some(serial).filter(|_| is_new)), ("server", server)] {
         if let Some(text) = text {
             config.insert(name, Node::file(0o644, 0, Content::from(format!("{text}\n").as_str())))?;

@@ -87,10 +87,18 @@ impl InstallSettings {
         let words = cmdline.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "y")));
         settings.add(words, "the kernel's command line")?;
         let mut of_config = Self::default();
+        let mut depth = 0_usize;
         for (number, line) in (1..).zip(grub_cfg.lines()) {
-            let words: Vec<_> = line.split(';').flat_map(words_of_grub).collect();
-            let words = words.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            of_config.add(words, &format!("CONFIG's grub.cfg, line {number}"))?;
+            let place = format!("CONFIG's grub.cfg, line {number}");
+            for command in without_comment(line).split(';') {
+                if let Some(name) = conditional(command, &mut depth) {
+                    bail!(
+                        "{place}: {name} stands in a condition, a menu entry or another command, which the installer does not follow; `set_global {name} VALUE` in a line of its own is obeyed"
+                    );
+                }
+                let words = words_of_grub(command);
+                of_config.add(words.iter().map(|(name, value)| (name.as_str(), value.as_str())), &place)?;
+            }
         }
         for (word, name, value) in of_config.values {
             if settings.value(word).is_none() {
@@ -175,6 +183,38 @@ fn distance(left: &str, right: &str) -> usize {
     row.pop().unwrap_or(0)
 }
 
+/// A line without its comment, which begins with a `#` that begins a word outside of quotes.
+fn without_comment(line: &str) -> &str {
+    let (mut quote, mut before) = (None, ' ');
+    for (at, letter) in line.char_indices() {
+        match (quote, letter) {
+            (None, '#') if before.is_whitespace() || before == ';' => return &line[..at],
+            (None, '"' | '\'') => quote = Some(letter),
+            (Some(open), _) if open == letter => quote = None,
+            _ => {}
+        }
+        before = letter;
+    }
+    line
+}
+
+/// The word of the installer in a command that GRUB may or may not run, or that is no `set`; none if the command is plain. `depth` counts the
+/// blocks that are open.
+fn conditional(command: &str, depth: &mut usize) -> Option<&'static str> {
+    let plain = command.replace(['"', '\''], "");
+    let words: Vec<&str> = plain.split(|letter: char| letter.is_whitespace() || letter == '=').collect();
+    let first = words.iter().copied().find(|word| !word.is_empty()).unwrap_or_default();
+    if matches!(first, "if" | "for" | "while" | "until" | "function" | "menuentry" | "submenu") {
+        *depth += 1;
+    }
+    let is_plain = *depth == 0 && matches!(first, "set" | "set_global" | "echo");
+    let name = words.iter().find_map(|word| WORDS.iter().map(|(_, name, _)| *name).find(|name| name == word));
+    if words.iter().any(|word| matches!(*word, "fi" | "done" | "}")) {
+        *depth = depth.saturating_sub(1);
+    }
+    name.filter(|_| !is_plain)
+}
+
 /// The words `eve_…` in a command of a configuration for GRUB: `set_global eve_install_disk sda`, `set eve_install_disk=sda`, and words in the
 /// value of another variable: `set_global dom0_extra_args "eve_install_disk=sda"`. GRUB itself is not asked: over the network it does not see
 /// CONFIG.
@@ -182,7 +222,7 @@ fn words_of_grub(command: &str) -> Vec<(String, String)> {
     let plain = command.replace(['"', '\''], "");
     let mut words = plain.split_whitespace();
     let Some(command) = words.next().filter(|word| matches!(*word, "set_global" | "set")) else { return Vec::new() };
-    let words: Vec<&str> = words.take_while(|word| !word.starts_with('#')).collect();
+    let words: Vec<&str> = words.collect();
     if let ("set_global", [name, value @ ..]) = (command, words.as_slice())
         && name.starts_with("eve_")
         && !name.contains('=')
@@ -218,6 +258,11 @@ mod tests {
             read("root=x eve_install_disk=/dev/nvme0n1 quiet", grub),
             "eve_install_disk=nvme0n1 eve_soft_serial=X1 eve_reboot_after_install=y eve_nuke_disks=sda,sdb"
         );
+        assert_eq!(
+            read("", "# was: set timeout=5; set_global eve_nuke_all_disks y\nset x='#'; set_global eve_blackbox # yes"),
+            "eve_blackbox=y"
+        );
+        assert_eq!(read("", "if [ -n \"$x\" ]; then\n  set timeout=5\nfi\nset_global eve_install_disk vda"), "eve_install_disk=vda");
         assert_eq!(read("eve_blackbox=n eve_blackbox", "set_global eve_blackbox n"), "eve_blackbox=y");
         assert_eq!(read("evening eve_flavor=kvm eve_trial", "set_getty\nset_kvm_boot\n"), "");
     }
@@ -235,6 +280,9 @@ mod tests {
                 "set_global dom0_extra_args \"eve_pause\"",
                 "CONFIG's grub.cfg, line 1: unknown word eve_pause; known are eve_install_disk, ",
             ),
+            ("", "if [ \"$x\" = y ]; then\n  set_global eve_install_disk sda\nfi", "line 2: eve_install_disk stands in a condition"),
+            ("", "if true; then set_global eve_nuke_all_disks; fi", "line 1: eve_nuke_all_disks stands in a condition"),
+            ("", "function x {\n}\nexport eve_blackbox", "line 3: eve_blackbox stands in a condition, a menu entry or another command"),
             ("eve_install_zfs_with_raid_level=raid1", "", "makes no ZFS"),
             ("eve_install_disk", "", "eve_install_disk needs a value"),
             ("eve_install_disk=sda,sdb", "", "names one disk"),

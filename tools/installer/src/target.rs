@@ -128,17 +128,32 @@ pub struct Installation<'a> {
 pub enum Persist {
     /// Make it anew; the first boot makes a file system.
     New,
-    /// Keep that of the disk. If it has none, the first boot makes one.
+    /// Keep that of the disk.
     Keep,
     /// It is on another disk.
     Elsewhere,
 }
 
-/// Installs EVE on the disk, and checks it by reading it back.
-pub fn install(target: &Target, job: &Installation<'_>) -> Result<()> {
+/// All that can be known before anything is written.
+pub struct Prepared {
+    old: Option<Gpt>,
+    contents: InstalledDisk,
+    layout: disk::Layout,
+    kept: Vec<u32>,
+}
+
+impl Prepared {
+    /// Whether a partition of the disk is kept.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        !self.kept.is_empty()
+    }
+}
+
+/// Lays out the disk and finds what is kept; writes nothing.
+pub fn prepare(target: &Target, job: &Installation<'_>) -> Result<Prepared> {
     let old = target.table()?;
-    let has_p3 = old.as_ref().is_some_and(|old| old.entries.iter().any(|entry| entry.number == P3));
-    let with_p3 = job.persist == Persist::New || job.persist == Persist::Keep && has_p3;
+    let with_p3 = job.persist != Persist::Elsewhere;
     let contents = InstalledDisk {
         esp: recipes::esp_of_rootfs(open(&job.rootfs)?)?,
         config: (!job.keep_config).then(|| job.config.clone()),
@@ -146,13 +161,16 @@ pub fn install(target: &Target, job: &Installation<'_>) -> Result<()> {
     };
     let mut table = recipes::installed(&contents, with_p3, target.size, target.sector, job.now)?;
     if job.random_guids {
-        table.disk_guid.0 = random::guid()?;
-        for part in &mut table.parts {
-            part.uuid.0 = random::guid()?;
-        }
+        make_random(&mut table)?;
     }
     let layout = disk::layout(table)?;
-    let kept = check_kept(job, with_p3, old.as_ref(), layout.entries())?;
+    let kept = check_kept(job, old.as_ref(), layout.entries())?;
+    Ok(Prepared { old, contents, layout, kept })
+}
+
+/// Installs EVE on the disk, and checks it by reading it back.
+pub fn install(target: &Target, job: &Installation<'_>, prepared: Prepared) -> Result<()> {
+    let Prepared { old, contents, layout, kept } = prepared;
     invalidate(target, old.as_ref(), &kept)?;
     for entry in layout.entries().iter().filter(|entry| !kept.contains(&entry.number)) {
         (job.say)(&format!("writing {}", entry.name));
@@ -179,9 +197,18 @@ pub fn install(target: &Target, job: &Installation<'_>) -> Result<()> {
     check_table(target, layout.entries())
 }
 
+/// Gives the disk and its partitions random GUIDs.
+fn make_random(table: &mut disk::Table) -> Result<()> {
+    table.disk_guid.0 = random::guid()?;
+    for part in &mut table.parts {
+        part.uuid.0 = random::guid()?;
+    }
+    Ok(())
+}
+
 /// The numbers of the partitions that are kept; fails if the disk has not got them at the places of the new table.
-fn check_kept(job: &Installation<'_>, with_p3: bool, old: Option<&Gpt>, new: &[GptEntry]) -> Result<Vec<u32>> {
-    let p3 = job.persist == Persist::Keep && with_p3;
+fn check_kept(job: &Installation<'_>, old: Option<&Gpt>, new: &[GptEntry]) -> Result<Vec<u32>> {
+    let p3 = job.persist == Persist::Keep;
     let wanted = [
         (job.keep_rootfs, IMGA, "eve_install_skip_rootfs"),
         (job.keep_rootfs, IMGB, "eve_install_skip_rootfs"),
@@ -298,8 +325,12 @@ fn check_table(target: &Target, entries: &[GptEntry]) -> Result<()> {
 }
 
 /// Makes the disk one that has P3 alone.
-pub fn install_persist(target: &Target) -> Result<()> {
-    let layout = disk::layout(recipes::persist_disk(target.size, target.sector)?)?;
+pub fn install_persist(target: &Target, random_guids: bool) -> Result<()> {
+    let mut table = recipes::persist_disk(target.size, target.sector)?;
+    if random_guids {
+        make_random(&mut table)?;
+    }
+    let layout = disk::layout(table)?;
     target.nuke()?;
     target.wipe_edges(entry(layout.entries(), P3)?)?;
     target.flush()?;

@@ -48,6 +48,10 @@ fn job<'a>(rootfs: &Content, server: &str) -> Installation<'a> {
     }
 }
 
+fn install(target: &Target, job: &Installation<'_>) -> Result<()> {
+    super::install(target, job, prepare(target, job)?)
+}
+
 /// A disk that was used for something else: noise where tables and file systems begin.
 fn disk(folder: &Path, name: &str, size: u64, sector: u32) -> Target {
     let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(folder.join(name)).unwrap();
@@ -123,6 +127,9 @@ fn what_is_skipped_stays_as_it_is() {
     let skip = Installation { keep_config: true, ..job(&second, "b") };
     let error = format!("{:#}", install(&target, &skip).unwrap_err());
     assert_eq!(error, "eve_install_skip_config: the disk has no partition 4 (CONFIG) to keep");
+    let skip = Installation { persist: Persist::Keep, ..job(&second, "b") };
+    let error = format!("{:#}", install(&target, &skip).unwrap_err());
+    assert_eq!(error, "eve_install_skip_persist: the disk has no partition 9 (P3) to keep");
     install(&target, &job(&first, "a")).unwrap();
     let p3 = target.bytes(&find(&target, P3)).0;
     target.file.write_all_at(b"data", p3 + 1024).unwrap();
@@ -199,8 +206,11 @@ fn guids_may_be_random_and_p3_on_a_disk_of_its_own() {
     assert_eq!(table.entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert!(table.entries.iter().all(|entry| !entry.uuid.to_string().starts_with("ad6871ee")));
     let other = disk(folder.path(), "other", GIB, 4096);
-    install_persist(&other).unwrap();
+    install_persist(&other, false).unwrap();
     assert_eq!(partitions(&other), [(9, "P3".to_owned(), 1, 1022)]);
+    let uuid = find(&other, P3).uuid;
+    install_persist(&other, true).unwrap();
+    assert_ne!(find(&other, P3).uuid, uuid);
     let small = disk(folder.path(), "small", 638 * MIB, 512);
     assert!(format!("{:#}", install(&small, &job(&image, "a")).unwrap_err()).contains("no space is left for partition 9 `P3`"));
 }

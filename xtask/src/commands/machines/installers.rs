@@ -7,7 +7,7 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu_img::QemuImg};
-use common::artifact::Pending;
+use common::{Arch, artifact::Pending};
 use filetree::{Content, Kind, Node};
 use plan::{DiskKind, Goal};
 use std::{
@@ -21,7 +21,14 @@ use vm::{Disk, DiskBus, Netboot, as_make::Disks};
 /// The file that a netboot of lf-edge/eve's installer loads first.
 const IPXE: &str = "ipxe.efi";
 /// The file that a netboot of this tree's installer loads first.
-const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
+fn grub(arch: Arch) -> String {
+    let name = match arch {
+        Arch::Amd64 => "BOOTX64.EFI",
+        Arch::Arm64 => "BOOTAA64.EFI",
+        Arch::Riscv64 => "BOOTRISCV64.EFI",
+    };
+    format!("EFI/BOOT/{name}")
+}
 
 /// The options of `run-installer-*`.
 #[derive(clap::Args, Clone)]
@@ -85,7 +92,7 @@ pub fn install_from_net(ctx: &Ctx, options: InstallOptions) -> Result<()> {
         if !ctx.globals.dry_run {
             unpack(&image, &folder)?;
         }
-        return install(ctx, &options, &place, None, Some(Netboot { folder, file: GRUB.to_owned() }));
+        return install(ctx, &options, &place, None, Some(Netboot { folder, file: grub(ctx.knobs.image.arch) }));
     }
     let folder = place.build.parts(DiskKind::Installer);
     if !ctx.globals.dry_run {
