@@ -97,10 +97,8 @@ is_erased() {
     cmp -s -n 1048576 "$1" /dev/zero
 }
 
-# Prints the device of P3 if the installer put it on a disk of its own (eve_persist_disk). Only an installed disk has IMGB and no P3:
-# the first boot of a live disk makes both.
+# Prints the device of P3 if the installer put it on a disk of its own (eve_persist_disk).
 find_other_p3() {
-    [ -n "$(find_part IMGB 3)" ] || return
     for uevent in /sys/class/block/*/uevent; do
         part=${uevent%/uevent}
         { [ -e "$part/partition" ] && grep -qx 'PARTNAME=P3' "$uevent"; } || continue
@@ -112,7 +110,16 @@ find_other_p3() {
 mount_persist() {
     state=kept
     p3=$(find_part P3 9)
-    [ -n "$p3" ] || p3=$(find_other_p3)
+    # Only the installer makes IMGB without P3: the first boot of a live disk makes both.
+    if [ -z "$p3" ] && [ -n "$(find_part IMGB 3)" ]; then
+        waited=0
+        # A new P3 instead would be found before the real one at every later boot.
+        while p3=$(find_other_p3); [ -z "$p3" ]; do
+            [ "$waited" -lt 30 ] || fail "P3 was installed on another disk than $disk (eve_persist_disk), and no disk has it"
+            sleep 1
+            waited=$((waited + 1))
+        done
+    fi
     if [ -z "$p3" ]; then
         make_partitions
         p3=$(find_part P3 9)

@@ -154,14 +154,27 @@ impl Prepared {
 pub fn prepare(target: &Target, job: &Installation<'_>) -> Result<Prepared> {
     let old = target.table()?;
     let with_p3 = job.persist != Persist::Elsewhere;
+    let slots: Vec<&GptEntry> = match (job.keep_rootfs, &old) {
+        (true, Some(old)) => old.entries.iter().filter(|entry| [IMGA, IMGB].contains(&entry.number)).collect(),
+        _ => Vec::new(),
+    };
+    let mut esp = recipes::esp_of_rootfs(open(&job.rootfs)?)?;
+    if let Some(state) = grubenv(&slots) {
+        esp.insert("EFI/BOOT/grubenv", Node::file(0o644, job.now, Content::from(state.as_str())))?;
+    }
     let contents = InstalledDisk {
-        esp: recipes::esp_of_rootfs(open(&job.rootfs)?)?,
+        esp,
         config: (!job.keep_config).then(|| job.config.clone()),
         rootfs: (!job.keep_rootfs).then(|| job.rootfs.clone()),
     };
     let mut table = recipes::installed(&contents, with_p3, target.size, target.sector, job.now)?;
     if job.random_guids {
         make_random(&mut table)?;
+    }
+    for part in &mut table.parts {
+        if let Some(slot) = slots.iter().find(|slot| slot.number == part.number) {
+            part.attributes = slot.attributes;
+        }
     }
     let layout = disk::layout(table)?;
     let kept = check_kept(job, old.as_ref(), layout.entries())?;
@@ -195,6 +208,24 @@ pub fn install(target: &Target, job: &Installation<'_>, prepared: Prepared) -> R
     layout.write_tables(&target.file)?;
     target.flush()?;
     check_table(target, layout.entries())
+}
+
+/// GRUB's environment block for slots that are kept, by the state in the attributes of their partitions, which `zboot` keeps in step
+/// (pkg/gpt-tools): bits 48 to 51 priority, 52 to 55 tries, 56 success. None if no slot has a state.
+fn grubenv(slots: &[&GptEntry]) -> Option<String> {
+    let mut order: Vec<(u64, &str)> = Vec::new();
+    let mut lines = String::new();
+    for (number, name) in [(IMGA, "A"), (IMGB, "B")] {
+        let bits = slots.iter().find(|slot| slot.number == number).map_or(0, |slot| slot.attributes >> 48);
+        if bits & 0xf > 0 {
+            order.push((bits & 0xf, name));
+        }
+        lines += &format!("{name}_OK={}\n{name}_TRY={}\n", bits >> 8 & 1, bits >> 4 & 0xf);
+    }
+    order.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+    let order: Vec<&str> = order.into_iter().map(|(_, name)| name).collect();
+    let block = format!("# GRUB Environment Block\nORDER={}\n{lines}", order.join(" "));
+    (!order.is_empty()).then(|| format!("{block:#<1024}"))
 }
 
 /// Gives the disk and its partitions random GUIDs.

@@ -120,6 +120,32 @@ fn disks_of_both_sector_sizes_have_the_partitions_of_a_live_disk() {
 }
 
 #[test]
+fn kept_slots_keep_their_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = rootfs(folder.path(), "one");
+    let target = disk(folder.path(), "disk", 2 * GIB, 512);
+    install(&target, &job(&image, "a")).unwrap();
+    // B runs, and A failed its trial: as zboot writes it.
+    let mut table = recipes::installed(&InstalledDisk::default(), true, 2 * GIB, 512, 0).unwrap();
+    for part in &mut table.parts {
+        match part.number {
+            IMGA => part.attributes = 0x003 << 48,
+            IMGB => part.attributes = 0x102 << 48,
+            _ => {}
+        }
+    }
+    disk::layout(table).unwrap().write_tables(&target.file).unwrap();
+    install(&target, &Installation { keep_rootfs: true, ..job(&image, "b") }).unwrap();
+    assert_eq!([find(&target, IMGA), find(&target, IMGB)].map(|entry| entry.attributes >> 48), [0x003, 0x102]);
+    let (image, (start, len)) = (target.image().unwrap(), target.bytes(&find(&target, ESP)));
+    let esp = read_volume(&Window::new(&image, start, len).unwrap()).unwrap();
+    let Kind::File { content, .. } = &esp.get("EFI/BOOT/grubenv").unwrap().kind else { unreachable!() };
+    let block = String::from_utf8(content.read_all().unwrap()).unwrap();
+    assert_eq!(block.len(), 1024);
+    assert!(block.starts_with("# GRUB Environment Block\nORDER=A B\nA_OK=0\nA_TRY=0\nB_OK=1\nB_TRY=0\n####"), "{block}");
+}
+
+#[test]
 fn what_is_skipped_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (rootfs(folder.path(), "first"), rootfs(folder.path(), "second"));
