@@ -4,7 +4,10 @@
 mod common;
 
 use common::{repository, tool, wants};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::{
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    process::Command,
+};
 
 #[test]
 fn scripts_of_the_guest_pass_shellcheck() {
@@ -118,4 +121,27 @@ fn images_keep_the_records_and_licences_of_debian_packages() {
         );
     }
     assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn a_persist_partition_that_the_installer_erased_is_not_repaired_by_an_old_superblock() {
+    if !["busybox", "mkfs.ext4"].iter().zip(["busybox-static", "e2fsprogs"]).all(|(program, package)| wants(program, package)) {
+        return;
+    }
+    let script = std::fs::read_to_string(repository().join("pkg/storage-init/storage-init.sh")).unwrap();
+    let function = script.split("\nis_erased() {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("p3");
+    let is_erased = || {
+        let text = format!("cmp() {{ busybox cmp \"$@\"; }}\nis_erased() {{{function}\n}}\nis_erased \"$1\"");
+        Command::new("busybox").args(["ash", "-c", &text, "ash"]).arg(&image).status().unwrap().success()
+    };
+    std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+    assert!(is_erased());
+    tool("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+    assert!(!is_erased());
+    // What the installer erases; copies of the superblock stay further on.
+    let file = std::fs::File::options().write(true).open(&image).unwrap();
+    file.write_all_at(&vec![0; 5 << 20], 0).unwrap();
+    assert!(is_erased());
 }
