@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::read_at::{ReadAt, read_array};
+use crate::read_at::{ReadAt, read_array, read_blocks};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use std::{
@@ -282,17 +282,6 @@ impl<S: ReadAt> ReadAt for Reader<S> {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
-            bail!("{} bytes at {offset} exceed the disk of {} bytes", buffer.len(), self.size);
-        }
-        let (mut rest, mut at) = (buffer, offset);
-        while !rest.is_empty() {
-            let within = at % self.cluster_size();
-            let len = (rest.len() as u64).min(self.cluster_size() - within);
-            let (part, behind) = rest.split_at_mut(usize::try_from(len)?);
-            self.read_in_cluster(part, at >> self.cluster_bits, within)?;
-            (rest, at) = (behind, at + len);
-        }
-        Ok(())
+        read_blocks(buffer, offset, self.size, self.cluster_size(), |part, cluster, within| self.read_in_cluster(part, cluster, within))
     }
 }

@@ -12,6 +12,29 @@ pub trait ReadAt: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
 }
 
+/// Fills `buffer` from byte `offset` of a disk of `size` bytes that is kept in blocks of `block` bytes. `read` fills a part that lies in one
+/// block: it gets the part, the number of the block, and the offset in the block.
+pub(crate) fn read_blocks(
+    buffer: &mut [u8],
+    offset: u64,
+    size: u64,
+    block: u64,
+    mut read: impl FnMut(&mut [u8], u64, u64) -> Result<()>,
+) -> Result<()> {
+    if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+        bail!("{} bytes at {offset} exceed the disk of {size} bytes", buffer.len());
+    }
+    let (mut rest, mut at) = (buffer, offset);
+    while !rest.is_empty() {
+        let within = at % block;
+        let len = (rest.len() as u64).min(block - within);
+        let (part, behind) = rest.split_at_mut(usize::try_from(len)?);
+        read(part, at / block, within)?;
+        (rest, at) = (behind, at + len);
+    }
+    Ok(())
+}
+
 /// A file or block device, with its size when it was opened.
 #[derive(Debug)]
 pub struct FileImage {

@@ -1,7 +1,7 @@
 //! Containers with one table from blocks of the disk to places in the file: VDI (VirtualBox's VDICore.h) and Parallels (QEMU's
 //! docs/interop/parallels). A fixed VHD is the disk and a footer. All offsets are checked.
 
-use crate::read_at::{ReadAt, read_array};
+use crate::read_at::{ReadAt, read_array, read_blocks};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// The magic number of a VDI, at byte 0x40.
@@ -74,23 +74,15 @@ impl<S: ReadAt> ReadAt for Mapped<S> {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
-            bail!("{} bytes at {offset} exceed the disk of {} bytes", buffer.len(), self.size);
-        }
-        let (mut rest, mut at) = (buffer, offset);
-        while !rest.is_empty() {
-            let within = at % self.block;
-            let len = (rest.len() as u64).min(self.block - within);
-            let (part, behind) = rest.split_at_mut(usize::try_from(len)?);
-            match self.places[usize::try_from(at / self.block)?] {
+        read_blocks(buffer, offset, self.size, self.block, |part, number, within| {
+            match self.places[usize::try_from(number)?] {
                 Some(place) => {
                     let from = place.checked_add(within).context("a block is outside the file")?;
                     self.source.read_at(part, from).context("a block is outside the file")?;
                 }
                 None => part.fill(0),
             }
-            (rest, at) = (behind, at + len);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
