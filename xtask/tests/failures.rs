@@ -7,6 +7,7 @@ mod common;
 use common::{Xtask, init, repository, shell};
 use std::{
     fs,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -339,31 +340,66 @@ fn two_at_once_wait_for_each_other() {
     }
 }
 
+/// A folder with a shell and some programs, for steps of the sandbox; `user` may write to it.
+fn stage(user: u32) -> TempDir {
+    let stage = tempfile::tempdir().unwrap();
+    let root = stage.path().join("root");
+    let copy = |from: &str, to: &str| {
+        let to = root.join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    for program in ["/bin/sh", "/bin/chmod", "/bin/ls", "/bin/cat"] {
+        copy(program, &program[1..]);
+        for word in common::tool("ldd", &[program]).split_whitespace().filter(|word| word.starts_with('/')) {
+            copy(word, &word[1..]);
+        }
+    }
+    // Another user cannot look into the folder of this repository.
+    fs::copy(env!("CARGO_BIN_EXE_xtask"), stage.path().join("xtask")).unwrap();
+    for entry in walkdir::WalkDir::new(stage.path()) {
+        std::os::unix::fs::lchown(entry.unwrap().path(), Some(user), Some(user)).unwrap();
+    }
+    stage
+}
+
+/// Runs a shell script as a step, as `user`, with the descriptor 9 left open.
+fn step(stage: &TempDir, user: u32, script: &str) -> (String, String) {
+    let order = serde_json::json!({
+        "root": stage.path().join("root"), "workdir": "/", "network": false, "argv": ["/bin/sh", "-c", script], "env": { "SECRET": "of-a-step" }
+    });
+    fs::write(stage.path().join("order"), order.to_string()).unwrap();
+    let start = "exec 3<order 9</; exec ./xtask __sandbox 3";
+    let output = Command::new("/bin/sh").args(["-c", start]).current_dir(stage.path()).uid(user).gid(user).output().unwrap();
+    common::texts(&output)
+}
+
 /// Root in a step is root of this machine where root builds, so what is the machine's must be out of its reach.
 #[test]
 fn a_step_cannot_reach_this_machine() {
-    let stage = tempfile::tempdir().unwrap();
-    let bin = stage.path().join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::copy("/bin/sh", bin.join("sh")).unwrap();
-    for word in common::tool("ldd", &["/bin/sh"]).split_whitespace().filter(|word| word.starts_with('/')) {
-        let to = stage.path().join(&word[1..]);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(word, to).unwrap();
+    let own = fs::metadata("/proc/self").unwrap().uid();
+    let users = if own == 0 { vec![0, 65534] } else { vec![own] };
+    for user in users {
+        let stage = stage(user);
+        let run = |script: &str| step(&stage, user, script);
+        // What it writes is what is there already.
+        let pattern = "read -r value < /proc/sys/kernel/core_pattern; echo \"$value\"";
+        let (out, err) = run(&format!("{pattern}; ({pattern} > /proc/sys/kernel/core_pattern) && echo reached"));
+        assert!(!out.is_empty() && !out.contains("reached") && !err.is_empty(), "{user}: {out}{err}");
+        let (out, err) = run("(echo h > /proc/sysrq-trigger) || read -r bytes < /proc/kcore || echo shut; echo fine > /new");
+        assert_eq!(out, "shut\n", "{user}: {err}");
+        assert_eq!(fs::read_to_string(stage.path().join("root/new")).unwrap(), "fine\n");
+        // Every mode is the one that is there already.
+        let nodes = "for file in /dev/null /dev/zero /dev/full /dev/random /dev/urandom /proc/version /proc/kcore; do\n\
+                     chmod --reference=$file $file && echo reached $file; done; echo x > /dev/null; cat < /dev/null; echo done";
+        assert_eq!(run(nodes).0, "done\n", "{user}");
+        // The streams of the test are pipes of its own user.
+        assert!(user != own || run("echo x > /dev/stdout").0 == "x\n");
+        let (out, err) = run("echo $SECRET; ls /proc/self/fd; cat /proc/self/status");
+        // 3 is the folder that ls reads.
+        assert!(out.starts_with("of-a-step\n0\n1\n2\n3\n"), "{user}: {out}{err}");
+        assert!(out.contains("NoNewPrivs:\t1\n") && out.contains("Seccomp:\t2\n"), "{user}: {out}{err}");
     }
-    let run = |script: &str| {
-        let order =
-            serde_json::json!({ "root": stage.path(), "workdir": "/", "network": false, "argv": ["/bin/sh", "-c", script], "env": {} });
-        Command::new(env!("CARGO_BIN_EXE_xtask")).args(["__sandbox", &order.to_string()]).output().unwrap()
-    };
-    // What it writes is what is there already.
-    let pattern = "read -r value < /proc/sys/kernel/core_pattern; echo \"$value\"";
-    let output = run(&format!("{pattern}; ({pattern} > /proc/sys/kernel/core_pattern) && echo reached"));
-    let (out, err) = common::texts(&output);
-    assert!(!out.is_empty() && !out.contains("reached") && err.contains("Read-only"), "{out}{err}");
-    let output = run("(echo h > /proc/sysrq-trigger) || read -r bytes < /proc/kcore || echo shut; echo fine > /new");
-    assert_eq!(common::texts(&output).0, "shut\n", "{output:?}");
-    assert_eq!(fs::read_to_string(stage.path().join("new")).unwrap(), "fine\n");
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! The sandbox's inner half, started as `xtask __sandbox ORDER`: a new process that leaves the machine's namespaces, makes the stage its
-//! root, and executes the step.
+//! The sandbox's inner half, started as `xtask __sandbox FD`: a new process that reads its order from the file descriptor FD, leaves the
+//! machine's namespaces, makes the stage its root, and executes the step.
 
 #![allow(unsafe_code)]
 
+use super::filter;
 use anyhow::{Context as _, Result, bail};
 use rustix::{
-    fs::Mode,
+    fs::{MemfdFlags, Mode, memfd_create},
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount, unmount,
     },
@@ -16,7 +17,11 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::process::CommandExt as _,
+    io::{Read as _, Seek as _, Write as _},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,12 +41,33 @@ pub struct Order {
     pub env: BTreeMap<String, String>,
 }
 
+impl Order {
+    /// The order in memory that only the inner half gets: every user of this machine can read a process's arguments, and the step's
+    /// environment may hold a password of a proxy.
+    pub fn to_fd(&self) -> Result<OwnedFd> {
+        let mut file = File::from(memfd_create("order", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?);
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.rewind()?;
+        Ok(file.into())
+    }
+
+    /// Reads the order from the file descriptor that the text `fd` names, and closes it.
+    fn of_fd(fd: &str) -> Result<Self> {
+        let fd: i32 = fd.parse().ok().filter(|fd| *fd > 2).with_context(|| format!("`{fd}` is not the number of a file descriptor"))?;
+        let mut text = String::new();
+        // SAFETY: this process was started with the descriptor open, and has opened none of its own yet.
+        unsafe { File::from_raw_fd(fd) }.read_to_string(&mut text).context("cannot read the sandbox's order")?;
+        serde_json::from_str(&text).context("the sandbox's order is not valid")
+    }
+}
+
 /// Devices of the machine that the step sees.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 
-/// Runs the step. Returns, in the parent process, the step's exit code.
-pub fn run(order: &str) -> Result<u8> {
-    let order: Order = serde_json::from_str(order).context("the sandbox's order is not valid")?;
+/// Runs the step of the order in the file descriptor `fd`. Returns, in the parent process, the step's exit code.
+pub fn run(fd: &str) -> Result<u8> {
+    let order = Order::of_fd(fd)?;
+    close_others();
     leave_namespaces(order.network)?;
     // A new process namespace starts with the next child of the process that created it.
     // SAFETY: this process has one thread, so the child may continue.
@@ -84,9 +110,7 @@ fn become_step(order: &Order) -> Result<u8> {
     for name in ["proc", "dev", "tmp"] {
         fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make /{name} in the stage"))?;
     }
-    mount("proc", root.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
-        .context("cannot mount /proc")?;
-    protect_proc(&root.join("proc"))?;
+    mount_proc(&root.join("proc"))?;
     make_devices(&root.join("dev"))?;
     enter(root)?;
     let Some((program, arguments)) = order.argv.split_first() else { bail!("the step is empty") };
@@ -94,29 +118,42 @@ fn become_step(order: &Order) -> Result<u8> {
     chdir(workdir).with_context(|| format!("cannot go to {} in the stage", order.workdir))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     drop_capabilities()?;
+    // SAFETY: prctl with these arguments reads no memory.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot forbid new privileges");
+    }
+    filter::install()?;
     let error = Command::new(program).args(arguments).env_clear().envs(&order.env).exec();
     Err(error).with_context(|| format!("`{program}` cannot be started: the stage must contain it (by FROM or BUILD_PKGS)"))
 }
 
-/// Parts of /proc that control the whole machine, even in a new namespace: the step may only read them.
-const KERNEL: &[&str] = &["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"];
-
 /// Parts of /proc that show the whole machine's memory and keys: the step cannot read them.
 const MEMORY: &[&str] = &["kcore", "keys", "timer_list", "sched_debug", "latency_stats"];
 
-/// Protects the machine's parts of /proc from the step. If root builds, root in the sandbox is root of the machine, and files in /proc
-/// allow everything to it, independent of namespaces.
-fn protect_proc(proc: &Path) -> Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    for path in KERNEL.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
-        mount_bind(&path, &path)
-            .and_then(|()| mount_remount(&path, flags, c""))
-            .with_context(|| format!("cannot make `{}` read-only for the step", path.display()))?;
-    }
+/// Mounts /proc for the step, which may only read it. If root builds, root in the sandbox is the machine's root, and files in /proc obey
+/// it independently of namespaces: they set the machine's kernel, and even their modes are the same for every process of the machine.
+fn mount_proc(proc: &Path) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", proc, "proc", flags, None).context("cannot mount /proc")?;
     for path in MEMORY.iter().map(|name| proc.join(name)).filter(|path| path.exists()) {
-        mount_bind("/dev/null", &path).with_context(|| format!("cannot hide `{}` from the step", path.display()))?;
+        bind_device("null", &path).with_context(|| format!("cannot hide `{}` from the step", path.display()))?;
     }
-    Ok(())
+    // The mount, not the file system: a read-only file system would be refused where the machine's own /proc is writable and locked.
+    mount_remount(proc, flags | MountFlags::BIND | MountFlags::RDONLY, c"").context("cannot make /proc read-only for the step")
+}
+
+/// Shows the machine's device `name` at `place`. The mount is read-only: the device itself can be written, but root cannot change the
+/// mode, owner and times of the node, which are the machine's.
+fn bind_device(name: &str, place: &Path) -> rustix::io::Result<()> {
+    mount_bind(Path::new("/dev").join(name), place)?;
+    mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC, c"")
+}
+
+/// Closes every file descriptor after the standard streams: a step must not get one that a caller of xtask left open. Linux before 5.9
+/// does not have the call; there, `child` has marked all but the order to be closed.
+fn close_others() {
+    // SAFETY: plain numbers; this process uses no descriptor of these.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
 /// The capabilities of root in a step: to own, read and write files, and to switch users. Source of the numbers: capabilities(7).
@@ -134,7 +171,7 @@ const CAPABILITIES: &[libc::c_ulong] = &[
     31, // SETFCAP
 ];
 
-/// Drops all other capabilities for the step and its children: with them it could undo [`protect_proc`].
+/// Drops all other capabilities for the step and its children: with them it could undo [`mount_proc`] and [`bind_device`].
 fn drop_capabilities() -> Result<()> {
     for capability in (0..64).filter(|capability| !CAPABILITIES.contains(capability)) {
         // SAFETY: prctl with these arguments reads no memory.
@@ -156,7 +193,7 @@ fn make_devices(dev: &Path) -> Result<()> {
     for name in DEVICES {
         let place = dev.join(name);
         File::create(&place)?;
-        mount_bind(Path::new("/dev").join(name), &place).with_context(|| format!("cannot show /dev/{name} to the step"))?;
+        bind_device(name, &place).with_context(|| format!("cannot show /dev/{name} to the step"))?;
     }
     fs::create_dir(dev.join("shm"))?;
     for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {

@@ -2,6 +2,7 @@
 //! or users of this machine. Starts this program itself as the inner half ([`inside`]), so it needs no other tool and no root. pkgbuild
 //! decides which steps run; child starts the process; filetree holds the stage.
 
+mod filter;
 pub mod inside;
 mod stage;
 
@@ -10,7 +11,7 @@ use child::{Cmd, Output, Tools};
 use filetree::{Kind, Tree};
 use pkgbuild::builder::Step;
 use stage::Stage;
-use std::path::PathBuf;
+use std::{os::fd::AsRawFd as _, path::PathBuf};
 
 /// The first word of our command line when we start ourselves as the inner half.
 pub const INNER: &str = "__sandbox";
@@ -70,10 +71,12 @@ impl<'t> Sandbox<'t> {
             argv: step.argv.clone(),
             env: step.env.clone().into_iter().collect(),
         };
+        let order = order.to_fd()?;
         Ok(Cmd::new(program, self.tools.environment())
             .named(step.argv.first().map_or("the step", String::as_str))
             .arg(INNER)
-            .arg(serde_json::to_string(&order)?)
+            .arg(order.as_raw_fd().to_string())
+            .keep_fd(order)
             .umask(0o022))
     }
 }
