@@ -6,14 +6,21 @@ use filetree::{Children, Kind, Node, Tree};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Reads the folder `dir` (absolute). All nodes get owner 0:0, mode 0755 or 0644 by their executable bit, and `mtime`. Symbolic
-/// links are kept. Leaves out paths that `.dockerignore` excludes or for which `keep` returns false.
+/// links are kept. Leaves out paths for which `keep` returns false, or which `Dockerfile.dockerignore` excludes; where there is no such
+/// file, `.dockerignore`.
 pub fn read_context(dir: &Path, mtime: i64, keep: &dyn Fn(&Path) -> bool) -> Result<Tree> {
-    let ignore_path = dir.join(".dockerignore");
-    let ignore = match std::fs::read_to_string(&ignore_path) {
-        Ok(text) => Ignore::parse(&text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", ignore_path.display())),
-    };
+    let mut ignore = Ignore::default();
+    for name in ["Dockerfile.dockerignore", ".dockerignore"] {
+        let path = dir.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                ignore = Ignore::parse(&text);
+                break;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        }
+    }
     // A later rule may include a file of an excluded folder, so an excluded folder is only dropped if it is empty.
     let mut tree = filetree::read_dir(dir, &mut |path, _| path.is_empty() || keep(&dir.join(OsStr::from_bytes(path))))?;
     let mut path = Vec::new();

@@ -145,8 +145,35 @@ pub(super) fn copy_to(
     }
 }
 
+/// Linux's PATH_MAX: no program could open a longer path, and walks through a tree recurse as deep as its paths.
+const LONGEST: usize = 4096;
+
+pub(super) fn check_length(path: &[u8]) -> Result<()> {
+    if path.len() > LONGEST {
+        bail!("the path `{}…` has {} bytes, more than Linux's limit of {LONGEST}", String::from_utf8_lossy(&path[..40]), path.len());
+    }
+    Ok(())
+}
+
+/// Puts the tree `upper` over `lower`, as layers lie over one another: two folders become one with the upper one's metadata, and anything
+/// else of `upper` replaces what has its name. No link is followed.
+pub(super) fn lay_over(lower: &mut Node, upper: Node) {
+    let Kind::Dir(above) = upper.kind else { return };
+    let Kind::Dir(below) = &mut lower.kind else { return };
+    for (name, node) in above {
+        match below.get_mut(&name) {
+            Some(old) if old.children().is_some() && node.children().is_some() => {
+                old.meta = node.meta.clone();
+                lay_over(old, node);
+            }
+            _ => drop(below.insert(name, node)),
+        }
+    }
+}
+
 /// Creates the folder `path` (without links) and its parents, if missing.
 pub(super) fn ensure_folder(tree: &mut Tree, path: &[u8], changes: Changes) -> Result<()> {
+    check_length(path)?;
     let (uid, gid) = changes.owner.unwrap_or_default();
     let mut at = &mut tree.root;
     for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
@@ -175,6 +202,7 @@ impl Copier<'_> {
             let length = path.len();
             path.push(b'/');
             path.extend_from_slice(name);
+            check_length(path)?;
             self.put(name, node, into, path)?;
             path.truncate(length);
         }
@@ -227,24 +255,28 @@ pub(super) fn parse_mode(text: &str) -> Result<u32> {
     mode.with_context(|| format!("--chmod={text} is not supported\nhint: use an octal number such as 755"))
 }
 
-/// `--chown=user[:group]`; names are looked up in the tree's `/etc/passwd` and `/etc/group`. Without a group, the gid is the
-/// uid.
-pub(super) fn parse_owner(text: &str, tree: &Tree) -> Result<(u32, u32)> {
-    let (user, group) = text.split_once(':').unwrap_or((text, text));
-    let number = |name: &str, file: &str| -> Result<u32> {
-        if let Ok(number) = name.parse() {
-            return Ok(number);
-        }
+/// The uid and gid of `user[:group]`; names are looked up in the tree's `/etc/passwd` and `/etc/group`. Without a group, the gid is that
+/// of the named user, or the uid. `what` stands before the text in errors.
+pub(super) fn parse_owner(what: &str, text: &str, tree: &Tree) -> Result<(u32, u32)> {
+    /// The numbers in the line of `name` in a file of the tree.
+    fn numbers(name: &str, file: &str, tree: &Tree) -> Result<Option<Vec<u32>>> {
         let at = tree.resolve(file, true)?;
         let text = match tree.get(at).map(|node| &node.kind) {
             Some(Kind::File { content, .. }) => String::from_utf8_lossy(&content.read_all()?).into_owned(),
             _ => String::new(),
         };
         let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name));
-        let field = line.and_then(|fields| fields.get(2)?.parse().ok());
-        field.with_context(|| format!("--chown={text}: `{name}` is not in the stage's /{file}", text = name))
+        Ok(line.map(|fields| fields.iter().skip(2).map_while(|field| field.parse().ok()).collect()))
+    }
+    let number = |name: &str, file: &str, field: usize| -> Result<u32> {
+        if let Ok(number) = name.parse() {
+            return Ok(number);
+        }
+        let number = numbers(name, file, tree)?.and_then(|numbers| numbers.get(field).copied());
+        number.with_context(|| format!("{what}{name}: `{name}` is not in the stage's /{file}"))
     };
-    let uid = number(user, "etc/passwd")?;
-    let gid = if text.contains(':') { number(group, "etc/group")? } else { uid };
-    Ok((uid, gid))
+    match text.split_once(':') {
+        Some((user, group)) => Ok((number(user, "etc/passwd", 0)?, number(group, "etc/group", 0)?)),
+        None => Ok((number(text, "etc/passwd", 0)?, number(text, "etc/passwd", 1)?)),
+    }
 }

@@ -1,6 +1,7 @@
 //! Builds an image from a [`Dockerfile`](crate::dockerfile::Dockerfile) as a value: a configuration and a tree. It starts no
 //! process and reads no file but those of the context; a [`BuildHost`] provides base images and runs commands.
 
+mod check;
 mod context;
 mod copy;
 mod host;
@@ -70,6 +71,7 @@ pub fn build(request: &Request<'_>, host: &dyn BuildHost) -> Result<Built> {
         links: copy::Links::default(),
     };
     let needed = file.needed_stages(last, &builder.args);
+    check::check(request, &needed, &builder.args)?;
     for index in needed {
         let stage = builder.stage(index)?;
         builder.done.insert(index, stage);
@@ -103,8 +105,8 @@ struct Finished {
     config: Config,
     tree: Tree,
     arch: String,
-    /// Its `ARG`s, which stages based on it inherit.
-    args: BTreeMap<String, String>,
+    /// Its variables, which stages based on it inherit.
+    variables: BTreeMap<String, String>,
 }
 
 /// One build.
@@ -148,13 +150,13 @@ impl Builder<'_> {
             return Ok(stage.clone());
         }
         if base == "scratch" {
-            return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, args: BTreeMap::new() });
+            return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, variables: BTreeMap::new() });
         }
         let (config, tree) = self.host.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
         if config.other.get("OnBuild").and_then(|triggers| triggers.as_array()).is_some_and(|triggers| !triggers.is_empty()) {
             bail!("FROM {base}: ONBUILD instructions of the image are not supported\n{HINT}");
         }
-        Ok(Finished { config, tree, arch, args: BTreeMap::new() })
+        Ok(Finished { config, tree, arch, variables: BTreeMap::new() })
     }
 }
 

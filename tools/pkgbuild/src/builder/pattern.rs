@@ -56,9 +56,10 @@ pub(super) struct Ignore {
 impl Ignore {
     pub(super) fn parse(text: &str) -> Self {
         let mut rules = Vec::new();
-        for line in text.lines() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+        for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
+            // A comment begins in the first column.
+            let (is_comment, line) = (line.starts_with('#'), line.trim());
+            if line.is_empty() || is_comment {
                 continue;
             }
             let (again, line) = line.strip_prefix('!').map_or((false, line), |line| (true, line.trim_start()));

@@ -1,7 +1,7 @@
 //! A stage during its build: configuration, variables and tree, changed by one instruction after another.
 
 use super::{
-    Builder, Finished, HINT, PATH,
+    Builder, Finished, PATH, check,
     copy::{self, Changes, Source},
     host::{Mount, MountKind, Step},
 };
@@ -22,19 +22,22 @@ pub(super) struct Stage<'b, 'a> {
     config: Config,
     tree: Tree,
     arch: String,
-    args: BTreeMap<String, String>,
+    /// The variables of `ARG` and `ENV`: the last that sets one decides, as in BuildKit.
+    variables: BTreeMap<String, String>,
     /// Whether this stage has its own CMD, which a later ENTRYPOINT does not clear.
     has_cmd: bool,
 }
 
 impl<'b, 'a> Stage<'b, 'a> {
     pub(super) fn new(builder: &'b mut Builder<'a>, index: usize, base: Finished) -> Self {
-        let Finished { config, tree, arch, args } = base;
-        Self { builder, index, config, tree, arch, args, has_cmd: false }
+        let Finished { config, tree, arch, mut variables } = base;
+        variables
+            .extend(config.env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Self { builder, index, config, tree, arch, variables, has_cmd: false }
     }
 
     pub(super) fn finish(self) -> Finished {
-        Finished { config: self.config, tree: self.tree, arch: self.arch, args: self.args }
+        Finished { config: self.config, tree: self.tree, arch: self.arch, variables: self.variables }
     }
 
     pub(super) fn execute(&mut self, item: &Item) -> Result<()> {
@@ -75,19 +78,15 @@ impl<'b, 'a> Stage<'b, 'a> {
             Instruction::Copy(copy) => self.copy(copy, false)?,
             Instruction::Add(copy) => self.copy(copy, true)?,
             Instruction::Run(run) => self.run(run, item.line)?,
-            Instruction::Maintainer(_) => {}
-            Instruction::Healthcheck(_) => bail!("HEALTHCHECK is not supported\n{HINT}"),
-            Instruction::Onbuild(_) => bail!("ONBUILD is not supported\n{HINT}"),
+            // `check` refuses the last two.
+            Instruction::Maintainer(_) | Instruction::Healthcheck(_) | Instruction::Onbuild(_) => {}
         }
         Ok(())
     }
 
-    /// Expands the variables of a word; `ENV` overrides `ARG`.
+    /// Expands the variables of a word.
     fn text(&self, word: &str) -> Result<String> {
-        expand(word, self.builder.request.dockerfile.escape, &|name| {
-            let in_env = self.config.env.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-            in_env.map(|(_, value)| value.to_owned()).or_else(|| self.args.get(name).cloned())
-        })
+        expand(word, self.builder.request.dockerfile.escape, &|name| self.variables.get(name).cloned())
     }
 
     fn arg(&mut self, args: &[(String, Option<String>)]) -> Result<()> {
@@ -98,7 +97,7 @@ impl<'b, 'a> Stage<'b, 'a> {
                 (None, None) => self.builder.args.get(name).cloned(),
             };
             if let Some(value) = value {
-                self.args.insert(name.clone(), value);
+                self.variables.insert(name.clone(), value);
             }
         }
         Ok(())
@@ -113,24 +112,29 @@ impl<'b, 'a> Stage<'b, 'a> {
                 Some(old) => *old = pair,
                 None => self.config.env.push(pair),
             }
+            self.variables.insert(name, value);
         }
         Ok(())
     }
 
     fn workdir(&mut self, path: &str) -> Result<()> {
         let path = self.text(path)?;
-        let clean = self.absolute(&path);
+        let clean = self.absolute(&path)?;
         let at = self.tree.resolve(&clean, true)?;
-        let changes = self.changes();
+        let user = Some(self.config.user.as_str()).filter(|user| !user.is_empty());
+        let owner = user.map(|user| copy::parse_owner("USER ", user, &self.tree)).transpose()?;
+        let changes = Changes { owner, ..self.changes() };
         copy::ensure_folder(&mut self.tree, &at, changes).with_context(|| format!("WORKDIR {path}"))?;
         self.config.working_dir = format!("/{clean}");
         Ok(())
     }
 
     /// A clean path relative to the stage's root; a relative `path` starts in the working directory.
-    fn absolute(&self, path: &str) -> String {
+    fn absolute(&self, path: &str) -> Result<String> {
         let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.config.working_dir) };
-        copy::clean_parts(&joined).join("/")
+        let clean = copy::clean_parts(&joined).join("/");
+        copy::check_length(clean.as_bytes())?;
+        Ok(clean)
     }
 
     fn changes(&self) -> Changes {
@@ -152,23 +156,22 @@ impl<'b, 'a> Stage<'b, 'a> {
 
     fn copy(&mut self, copy: &Copy, add: bool) -> Result<()> {
         let name = if add { "ADD" } else { "COPY" };
-        if let Some((flag, _)) = copy.flags.first() {
-            bail!("{name} --{flag} is not supported\n{HINT}");
-        }
         let sources: Vec<String> = copy.sources.iter().map(|word| self.source_word(word, copy)).collect::<Result<_>>()?;
         let written = self.text(&copy.destination)?;
         let into_folder = written.ends_with('/') || written == "." || written.ends_with("/.");
         if sources.len() > 1 && !into_folder {
             bail!("{name} with several sources needs a destination that ends with `/`, not `{written}`");
         }
-        let destination = self.absolute(&written);
+        let destination = self.absolute(&written)?;
         let changes = Changes {
             mode: copy.chmod.as_ref().map(|mode| copy::parse_mode(&self.text(mode)?)).transpose()?,
-            owner: copy.chown.as_ref().map(|owner| copy::parse_owner(&self.text(owner)?, &self.tree)).transpose()?,
+            owner: copy.chown.as_ref().map(|owner| copy::parse_owner("--chown=", &self.text(owner)?, &self.tree)).transpose()?,
             ..self.changes()
         };
         let from = copy.from.as_ref().map(|from| self.text(from)).transpose()?;
         self.fetch_image(from.as_deref())?;
+        // A linked copy does not see the stage: it is made in an empty one, which then lies over it.
+        let linked = copy.link.then(|| std::mem::take(&mut self.tree));
         for word in &sources {
             if let Some(heredoc) = copy.heredocs.iter().find(|heredoc| heredoc.word == *word) {
                 let node = Node::file(0o644, changes.mtime, Content::from(self.heredoc_text(heredoc)?.as_str()));
@@ -177,7 +180,7 @@ impl<'b, 'a> Stage<'b, 'a> {
                 continue;
             }
             if add {
-                refuse_remote(word)?;
+                check::refuse_remote(word)?;
             }
             let (tree, what) = self.builder.origin(from.as_deref(), self.index, &self.arch);
             let found = copy::find_sources(tree, word, &what).with_context(|| format!("{name} {word} {written}"))?;
@@ -185,12 +188,16 @@ impl<'b, 'a> Stage<'b, 'a> {
             let found: Vec<(Vec<u8>, Node)> = found.into_iter().map(|source| (source.name, source.node.clone())).collect();
             for (file, node) in &found {
                 if add {
-                    refuse_archive(file, node)?;
+                    check::refuse_archive(file, node)?;
                 }
                 let source = Source { name: file.clone(), node };
                 copy::copy_to(&mut self.tree, &source, &destination, into_folder, changes, &mut self.builder.links)
                     .with_context(|| format!("{name} {word} {written}"))?;
             }
+        }
+        if let Some(stage) = linked {
+            let copied = std::mem::replace(&mut self.tree, stage);
+            copy::lay_over(&mut self.tree.root, copied.root);
         }
         Ok(())
     }
@@ -233,14 +240,7 @@ impl<'b, 'a> Stage<'b, 'a> {
 
     fn run(&mut self, run: &Run, line: usize) -> Result<()> {
         let request = self.builder.request;
-        let mut network = request.network;
-        for (flag, value) in &run.flags {
-            match (flag.as_str(), value.as_deref()) {
-                ("network", Some("none")) => network = false,
-                ("network", Some("default")) => {}
-                _ => bail!("RUN --{flag}{} is not supported\n{HINT}", value.as_ref().map(|value| format!("={value}")).unwrap_or_default()),
-            }
-        }
+        let isolated = run.flags.iter().any(|(flag, value)| flag == "network" && value.as_deref() == Some("none"));
         let step = Step {
             place: format!("{}:{line}", request.dockerfile.path),
             command: run.command.to_string(),
@@ -248,7 +248,7 @@ impl<'b, 'a> Stage<'b, 'a> {
             env: self.run_env(),
             workdir: if self.config.working_dir.is_empty() { "/".to_owned() } else { self.config.working_dir.clone() },
             arch: self.arch.clone(),
-            network,
+            network: request.network && !isolated,
             mounts: run.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_>>()?,
             source_date_epoch: request.source_date_epoch,
         };
@@ -262,9 +262,7 @@ impl<'b, 'a> Stage<'b, 'a> {
                     request.build_arch
                 );
             }
-            if !matches!(self.config.user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
-                bail!("RUN as the user `{}` is not supported\n{HINT}", self.config.user);
-            }
+            check::refuse_user(&self.config.user)?;
             self.builder.host.run(&step, &mut self.tree)?;
         }
         clamp(&mut self.tree.root, Some(&before.root), request.source_date_epoch);
@@ -274,32 +272,26 @@ impl<'b, 'a> Stage<'b, 'a> {
     fn run_argv(&self, run: &Run) -> Result<Vec<String>> {
         let text = match (&run.command, &run.heredocs[..]) {
             (_, []) => return Ok(self.command_line(&run.command)),
-            (Command::Shell(text), [only]) if *text == only.word => {
-                if only.body.starts_with("#!") {
-                    bail!("RUN with a `#!` line in its here-document is not supported\n{HINT}");
-                }
-                only.body.clone()
-            }
+            (Command::Shell(text), [only]) if *text == only.word => only.body.clone(),
             // The shell reads the here-documents, so they are passed on with their delimiters.
             (command, all) => all.iter().fold(format!("{command}\n"), |text, heredoc| format!("{text}{}{}\n", heredoc.body, heredoc.name)),
         };
         Ok([self.shell(), vec![text]].concat())
     }
 
-    /// `ENV` overrides `ARG`, which overrides the caller's proxies.
+    /// The stage's variables override the caller's proxies.
     fn run_env(&self) -> BTreeMap<String, String> {
         let given = &self.builder.request.build_args;
         let proxies = PROXIES.iter().filter_map(|name| given.get(*name).map(|value| ((*name).to_owned(), value.clone())));
         let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned()), ("HOME".to_owned(), "/root".to_owned())]);
         env.extend(proxies);
-        env.extend(self.args.clone());
-        env.extend(self.config.env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+        env.extend(self.variables.clone());
         env
     }
 
     fn mount(&mut self, flag: &MountFlag) -> Result<Mount> {
         let target = flag.get(&["target", "dst", "destination"]).context("RUN --mount needs `target=`")?;
-        let target = format!("/{}", self.absolute(&self.text(target)?));
+        let target = format!("/{}", self.absolute(&self.text(target)?)?);
         let kind = match flag.get(&["type"]).unwrap_or("bind") {
             "bind" => {
                 let from = flag.get(&["from"]).map(|from| self.text(from)).transpose()?;
@@ -311,8 +303,8 @@ impl<'b, 'a> Stage<'b, 'a> {
                 let writable = flag.get(&["rw", "readwrite"]).is_some_and(|value| value != "false");
                 MountKind::Bind { node, writable }
             }
-            "cache" | "tmpfs" => MountKind::Scratch,
-            other => bail!("RUN --mount=type={other} is not supported\n{HINT}"),
+            // `check` refuses all but cache and tmpfs.
+            _ => MountKind::Scratch,
         };
         Ok(Mount { target, kind })
     }
@@ -330,25 +322,6 @@ impl Builder<'_> {
             None => (self.request.context, format!("the context (`{from}` for {arch} was not found)")),
         }
     }
-}
-
-fn refuse_remote(word: &str) -> Result<()> {
-    if word.contains("://") || word.starts_with("git@") {
-        bail!("ADD of the URL `{word}` is not supported\n{HINT}");
-    }
-    Ok(())
-}
-
-/// `ADD` would unpack an archive, which is not implemented.
-fn refuse_archive(name: &[u8], node: &Node) -> Result<()> {
-    let filetree::Kind::File { content, .. } = &node.kind else { return Ok(()) };
-    let mut start = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(content.open()?, 512), &mut start)?;
-    let compressed = [&b"\x1f\x8b\x08"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    if compressed.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar") {
-        bail!("ADD cannot unpack the archive `{}`\nhint: COPY copies it without unpacking", String::from_utf8_lossy(name));
-    }
-    Ok(())
 }
 
 /// Limits the mtime of nodes that a step made or changed to `epoch`.

@@ -1,4 +1,7 @@
 #![allow(clippy::unwrap_used)]
+
+mod dialect;
+
 use super::*;
 use filetree::{Content, Kind, Meta, Node};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Mutex};
@@ -63,6 +66,7 @@ fn context() -> Tree {
         tree.insert(path, Node::file(mode, EPOCH, Content::from(path))).unwrap();
     }
     tree.insert("link", Node { meta: Meta::root(0o777, EPOCH), kind: Kind::Symlink(b"dir/x".to_vec()) }).unwrap();
+    tree.insert("a.tar", Node::file(0o644, EPOCH, Content::from([&[0; 257][..], b"ustar"].concat()))).unwrap();
     tree.insert("escape", Node { meta: Meta::root(0o777, EPOCH), kind: Kind::Symlink(b"../../etc/shadow".to_vec()) }).unwrap();
     tree
 }
@@ -161,7 +165,7 @@ fn copy_keeps_and_changes_metadata_as_docker_does() {
         "deep/er 755 7:8 1000 /",
         "deep/er/x 500 7:8 1000 dir/x",
         "deep/er/sub 500 7:8 1000 /",
-        "by-user 644 1000:1000 1000 dir/x",
+        "by-user 644 1000:100 1000 dir/x",
         "by-group 644 0:100 1000 a",
         "lib 777 0:0 5 -> usr/lib",
         "usr/lib/run.sh 755 0:0 1000 run.sh",
@@ -243,7 +247,7 @@ fn arguments_have_docker_precedence() {
     assert_eq!(label("ARG V=g\nFROM scratch\nARG V\nARG W=$V-x", &[]), "g|g-x");
     assert_eq!(label("ARG V=g\nFROM scratch\nARG V=s", &[]), "s|");
     assert_eq!(label("ARG V=g\nFROM scratch\nARG V=s W", &[("V", "b"), ("W", "c")]), "b|c");
-    assert_eq!(label("FROM scratch\nARG V=s\nENV V=e\nARG V=t", &[("V", "b")]), "e|");
+    assert_eq!(label("FROM scratch\nARG V=s\nENV V=e\nARG V=t", &[("V", "b")]), "b|");
     assert_eq!(label("FROM scratch\nLABEL x=y", &[("V", "b")]), "|");
     assert_eq!(label("FROM scratch\nARG TARGETARCH\nARG BUILDPLATFORM\nENV V=$TARGETARCH W=$BUILDPLATFORM", &[]), "arm64|linux/amd64");
     assert_eq!(label("FROM scratch AS a\nARG V=1\nFROM a\nARG SOURCE_DATE_EPOCH\nENV W=$SOURCE_DATE_EPOCH", &[]), "1|1000");

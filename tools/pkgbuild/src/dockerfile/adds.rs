@@ -2,7 +2,7 @@
 
 use super::{Dockerfile, Instruction, expand};
 use anyhow::{Context as _, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// URL schemes of remote sources.
 const SCHEMES: &[&str] = &["https://", "http://", "ftp://", "ftps://", "git://"];
@@ -15,31 +15,42 @@ impl Dockerfile {
     pub fn remote_sources(&self, predefined: &[(&str, &str)]) -> Result<Vec<String>> {
         let global = self.global_args(predefined, &BTreeMap::new());
         let needed = self.needed_stages(self.stages.len() - 1, &global);
+        let sources = self.added(&needed, &global, &BTreeMap::new())?.into_iter().map(|(_, source)| source);
+        let remote = sources.filter(|source| SCHEMES.iter().any(|scheme| source.starts_with(scheme)));
+        Ok(remote.map(|source| as_git(&source).unwrap_or(source)).collect())
+    }
+
+    /// Sources in the `ADD` instructions of the stages `needed`, variables expanded, with their lines. `global` are the variables of all
+    /// stages, `given` the values of `ARG` that override defaults; variables of base images count as empty.
+    pub(crate) fn added(&self, needed: &BTreeSet<usize>, global: &Variables, given: &Variables) -> Result<Vec<(usize, String)>> {
         let mut stages: BTreeMap<usize, Variables> = BTreeMap::new();
         let mut sources = Vec::new();
-        for index in needed {
+        for index in needed.iter().copied() {
             let stage = &self.stages[index];
-            let base = expand(&stage.base, self.escape, &|name| global.get(name).cloned())?;
+            let base = expand(&stage.base, self.escape, &|name| global.get(name).cloned())
+                .with_context(|| format!("{}:{}", self.path, stage.line))?;
             let inherited = self.find_named(&base, index).and_then(|base| stages.get(&base)).cloned();
             let mut variables = inherited.unwrap_or_default();
             for item in &stage.items {
-                self.follow(&item.instruction, &global, &mut variables, &mut sources)
-                    .with_context(|| format!("{}:{}", self.path, item.line))?;
+                let found = self.follow(&item.instruction, global, given, &mut variables);
+                let found = found.with_context(|| format!("{}:{}", self.path, item.line))?;
+                sources.extend(found.into_iter().map(|source| (item.line, source)));
             }
             stages.insert(index, variables);
         }
         Ok(sources)
     }
 
-    fn follow(&self, instruction: &Instruction, global: &Variables, variables: &mut Variables, sources: &mut Vec<String>) -> Result<()> {
+    /// Applies an instruction to the variables; returns the sources of an `ADD`.
+    fn follow(&self, instruction: &Instruction, global: &Variables, given: &Variables, variables: &mut Variables) -> Result<Vec<String>> {
         let text = |word: &str, variables: &Variables| expand(word, self.escape, &|name| variables.get(name).cloned());
         match instruction {
             Instruction::Arg(args) => {
                 for (name, default) in args {
-                    let value = match (global.get(name), default) {
-                        (Some(value), None) => Some(value.clone()),
-                        (_, Some(default)) => Some(text(default, variables)?),
-                        (None, None) => None,
+                    let value = match (given.get(name), default) {
+                        (Some(value), _) => Some(value.clone()),
+                        (None, Some(default)) => Some(text(default, variables)?),
+                        (None, None) => global.get(name).cloned(),
                     };
                     if let Some(value) = value {
                         variables.insert(name.clone(), value);
@@ -54,16 +65,12 @@ impl Dockerfile {
                 }
             }
             Instruction::Add(add) => {
-                for source in &add.sources {
-                    let source = text(source, variables)?;
-                    if SCHEMES.iter().any(|scheme| source.starts_with(scheme)) {
-                        sources.push(as_git(&source).unwrap_or(source));
-                    }
-                }
+                let files = add.sources.iter().filter(|word| add.heredocs.iter().all(|heredoc| heredoc.word != **word));
+                return files.map(|source| text(source, variables)).collect();
             }
             _ => {}
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

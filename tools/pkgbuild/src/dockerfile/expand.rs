@@ -5,7 +5,7 @@ use std::{iter::Peekable, str::Chars};
 
 /// Removes quotes and escapes of `word` and expands its variables. A variable unknown to `lookup` is empty.
 pub fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String> {
-    let mut expander = Expander { chars: word.chars().peekable(), escape, lookup, word };
+    let mut expander = Expander { chars: word.chars().peekable(), escape, lookup, word, depth: 0 };
     expander.until(None)
 }
 
@@ -14,7 +14,12 @@ struct Expander<'a> {
     escape: char,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     word: &'a str,
+    /// How many `${…` are open.
+    depth: usize,
 }
+
+/// How deep `${A:-${B:-…}}` can be nested.
+const DEEPEST: usize = 100;
 
 impl Expander<'_> {
     /// Expands up to `end`, which is consumed, or to the end of the word.
@@ -79,15 +84,15 @@ impl Expander<'_> {
         match self.chars.next() {
             Some('}') if !colon => Ok(value.unwrap_or_default()),
             Some('-') => {
-                let word = self.until(Some('}'))?;
+                let word = self.alternative()?;
                 Ok(if present { value.unwrap_or_default() } else { word })
             }
             Some('+') => {
-                let word = self.until(Some('}'))?;
+                let word = self.alternative()?;
                 Ok(if present { word } else { String::new() })
             }
             Some('?') => {
-                let word = self.until(Some('}'))?;
+                let word = self.alternative()?;
                 match value {
                     Some(value) if present => Ok(value),
                     _ if word.is_empty() => bail!("`{}`: the variable `{name}` is not set", self.word),
@@ -97,6 +102,18 @@ impl Expander<'_> {
             None => bail!("`{}` has no closing `}}`", self.word),
             Some(other) => bail!("`{}`: `${{{name}{}{other}…}}` is not supported", self.word, if colon { ":" } else { "" }),
         }
+    }
+
+    /// The word of `${name:-word}`, up to its `}`.
+    fn alternative(&mut self) -> Result<String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            let start: String = self.word.chars().take(40).collect();
+            bail!("`{start}…` nests more than {DEEPEST} variables in one another");
+        }
+        let word = self.until(Some('}'));
+        self.depth -= 1;
+        word
     }
 
     /// A name, a positional number or one special character, as in the shell.

@@ -110,7 +110,9 @@ pub struct Copy {
     pub chmod: Option<String>,
     /// `--chown=`.
     pub chown: Option<String>,
-    /// All other flags except `--link`.
+    /// `--link`.
+    pub link: bool,
+    /// All other flags.
     pub flags: Vec<(String, Option<String>)>,
     /// Here-documents, in order.
     pub heredocs: Vec<Heredoc>,
@@ -257,16 +259,16 @@ fn parse_copy(line: &Logical, escape: char) -> Result<Copy> {
     if words.is_empty() {
         bail!("{} {destination} needs a source and a destination", line.keyword);
     }
-    let mut copy =
-        Copy { sources: words, destination, from: None, chmod: None, chown: None, flags: Vec::new(), heredocs: line.heredocs.clone() };
+    let (from, chmod, chown, flags_left) = (None, None, None, Vec::new());
+    let heredocs = line.heredocs.clone();
+    let mut copy = Copy { sources: words, destination, from, chmod, chown, link: false, flags: flags_left, heredocs };
     for (flag, value) in flags {
         match (flag.as_str(), value) {
             ("from", Some(value)) if line.keyword == "COPY" => copy.from = Some(value),
             ("chmod", Some(value)) => copy.chmod = Some(value),
             ("chown", Some(value)) => copy.chown = Some(value),
-            // The result has no layers, so a linked copy equals a copy.
-            ("link", None) => {}
-            ("link", Some(value)) if value == "true" || value == "false" => {}
+            ("link", None) => copy.link = true,
+            ("link", Some(value)) if value == "true" || value == "false" => copy.link = value == "true",
             (_, value) => copy.flags.push((flag, value)),
         }
     }
