@@ -2,7 +2,7 @@
 
 use crate::Checkout;
 use child::{Tools, environment::Environment};
-use knobs::Knobs;
+use knobs::{Knobs, StorePlace};
 use plan::{Capabilities, Dist, EngineKind, Layout, Profile};
 use std::path::PathBuf;
 
@@ -50,6 +50,17 @@ impl Ctx {
     #[must_use]
     pub fn layout(&self, tree: &Checkout) -> Layout {
         self.dist().version(self.knobs.image.arch, tree.version())
+    }
+
+    /// The folder of compressed blocks that all trees share; none if nothing is kept.
+    #[must_use]
+    pub fn blocks(&self) -> Option<PathBuf> {
+        let folder = match &self.knobs.host.store {
+            Some(StorePlace::Off) => return None,
+            Some(StorePlace::Folder(folder)) => folder.clone(),
+            None => self.environment.cache().join("store"),
+        };
+        Some(folder.join("blocks"))
     }
 
     /// The capabilities of the tree and its engine.

@@ -133,6 +133,9 @@ pub struct HostKnobs {
     /// compare the bytes of artifacts with what was made, not only size and time
     #[arg(id = "CHECK_ARTIFACTS", long = "check-artifacts", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub check_artifacts: bool,
+    /// folder of the compressed blocks of earlier images, shared by all trees; off: none; store in the cache folder when unset
+    #[arg(id = "STORE", long = "store", value_name = "PATH", value_parser = parse::store)]
+    pub store: Option<parse::StorePlace>,
     /// container tool of the linuxkit engine: docker, or podman by name
     #[arg(id = "DOCKER", long = "docker", value_name = "TEXT", default_value = "docker")]
     pub docker: String,

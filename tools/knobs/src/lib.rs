@@ -12,6 +12,7 @@ mod run;
 
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
 pub use known::{AllKnobs, Knob, MoreKnobs, all, find, is_knob};
+pub use parse::StorePlace;
 pub use raw::{Origin, RawKnobs, Source, origins, refuse};
 pub use run::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,
@@ -84,6 +85,9 @@ impl Knobs {
         knobs.host_arch = Arch::host()?;
         knobs.origins = origins(command, matches, raw)?;
         knobs.image.conf_dir = root.join(&knobs.image.conf_dir);
+        if let Some(StorePlace::Folder(folder)) = &mut knobs.host.store {
+            *folder = root.join(&folder);
+        }
         if knobs.image.live_update {
             // The next build writes into the file system of this one, so it must be writable.
             knobs.image.rootfs_format = RootfsFormat::Ext4;

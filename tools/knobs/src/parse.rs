@@ -1,7 +1,16 @@
 //! clap's parsers of knob values. An error names the allowed values; the caller adds the knob and the value's source.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
+
+/// Where results of earlier builds are kept for all trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// Nowhere.
+    Off,
+    /// In this folder.
+    Folder(PathBuf),
+}
 
 /// One word of an enum declared with `common::words!`.
 pub fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
@@ -30,6 +39,15 @@ pub fn switch(text: &str) -> Result<bool, String> {
         "y" | "yes" | "true" | "on" | "1" => Ok(true),
         "n" | "no" | "false" | "off" | "0" => Ok(false),
         _ => Err("takes y or n".to_owned()),
+    }
+}
+
+/// A folder, or `off`.
+pub fn store(text: &str) -> Result<StorePlace, String> {
+    match text {
+        "" => Err("takes a folder, or off".to_owned()),
+        "off" => Ok(StorePlace::Off),
+        folder => Ok(StorePlace::Folder(folder.into())),
     }
 }
 

@@ -36,10 +36,14 @@ use plan::{
 };
 use std::path::PathBuf;
 
+/// How many bytes of compressed blocks are kept: some ten root file systems.
+pub const BLOCKS_LIMIT: u64 = 512 << 20;
+
 /// The engine for one tree.
 pub struct NativeEngine {
     cache: Cache,
     spool: PathBuf,
+    blocks: Option<PathBuf>,
     tools: Tools,
     packages: packages::Builder,
 }
@@ -49,7 +53,8 @@ impl NativeEngine {
     pub fn new(ctx: &Ctx, tree: &Checkout) -> Result<Self> {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
-        Ok(Self { cache, spool: ctx.dist().spool(), tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
+        let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
+        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
     }
 
     /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
@@ -135,7 +140,7 @@ impl Engine for NativeEngine {
     }
 
     fn pack_rootfs<'e>(&'e self, step: &'e PackRootfs) -> Result<Making<'e>> {
-        Ok(Making::by(|job| rootfs::pack(step, job)))
+        Ok(Making::by(|job| rootfs::pack(self, step, job)))
     }
 
     fn make_config<'e>(&'e self, step: &'e MakeConfig) -> Result<Making<'e>> {

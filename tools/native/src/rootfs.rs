@@ -1,10 +1,13 @@
 //! Composes rootfs.tar from a yml, and packs it into rootfs.img.
 
-use super::{NativeEngine, files};
+use super::{BLOCKS_LIMIT, NativeEngine, files};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
 use compose::{Images, Options, Yml};
-use diskimage::{recipes, squashfs::Compressor};
+use diskimage::{
+    recipes,
+    squashfs::{BlockStore, Compressor},
+};
 use executor::Job;
 use knobs::{Compression, RootfsFormat};
 use plan::steps::{ComposeRootfs, PackRootfs};
@@ -41,7 +44,7 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
 }
 
 /// Packs rootfs.tar into rootfs.img, and links it under its versioned name.
-pub(super) fn pack(step: &PackRootfs, job: &Job<'_>) -> Result<()> {
+pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
     let PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = step;
     let tree = files::read_tree(tar)?;
     let compressor = match compression {
@@ -51,8 +54,12 @@ pub(super) fn pack(step: &PackRootfs, job: &Job<'_>) -> Result<()> {
     let pending = Pending::new(out)?;
     match format {
         RootfsFormat::Squash => {
-            let summary = recipes::pack_rootfs(tree, compressor, *epoch, &mut pending.create()?)?;
+            let store = native.blocks.as_ref().map(|folder| BlockStore::open(folder, BLOCKS_LIMIT));
+            let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &mut pending.create()?)?;
             job.log(&format!("{summary:?}"));
+            if let Some(why) = &summary.not_kept {
+                job.warn(why);
+            }
         }
         RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write(&pending.create()?)?,
     }

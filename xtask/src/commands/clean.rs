@@ -1,8 +1,10 @@
-//! `clean`: removes what builds wrote below dist/. Keeps the caches that all trees share, and prints where they are.
+//! `clean`: removes what builds wrote below dist/. Keeps the caches that all trees share, and prints where they are. Removes from the
+//! store of compressed blocks what no image has used for long.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::display::short;
+use diskimage::squashfs::BlockStore;
 use plan::Dist;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +34,12 @@ pub fn run(ctx: &Ctx, Clean { old }: Clean) -> Result<()> {
     if !old {
         let (images, downloads) = (ctx.environment.linuxkit_cache(), ctx.environment.cache());
         println!("kept for all trees: images in {}, downloads in {}", images.display(), downloads.display());
+        if let Some(blocks) = ctx.blocks().filter(|folder| folder.exists()) {
+            let left = if ctx.globals.dry_run { u64::MAX } else { BlockStore::prune(&blocks, native::BLOCKS_LIMIT) };
+            if left > 0 {
+                println!("kept for all trees: compressed blocks of earlier images in {}", blocks.display());
+            }
+        }
     }
     Ok(())
 }

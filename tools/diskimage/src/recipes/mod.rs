@@ -18,7 +18,7 @@ pub use input::{newest, read_tar};
 pub use installed::{InstalledDisk, installed, persist_disk};
 pub use installer::{IsoKind, iso};
 pub use net::{NET_FILES, write_installer_net, write_iso_net, write_own_net};
-pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs};
+pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs, pack_rootfs_with};
 pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 
 use crate::fat;

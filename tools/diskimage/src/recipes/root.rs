@@ -6,17 +6,28 @@ use crate::{
     ext4,
     gpt::Guid,
     rootfs::fill_cmdline,
-    squashfs::{self, Compressor},
+    squashfs::{self, BlockStore, Compressor},
 };
 use anyhow::{Context as _, Result};
 use filetree::{Content, Node, Tree};
 use std::{fs::File, io::Read};
 
 /// Writes `tree` as rootfs.img to `out`, an empty regular file.
-pub fn pack_rootfs(mut tree: Tree, compressor: Compressor, epoch: i64, out: &mut File) -> Result<squashfs::Summary> {
+pub fn pack_rootfs(tree: Tree, compressor: Compressor, epoch: i64, out: &mut File) -> Result<squashfs::Summary> {
+    pack_rootfs_with(tree, compressor, epoch, None, out)
+}
+
+/// Like [`pack_rootfs`], with the same bytes, but compresses only blocks that `store` does not know; see [`squashfs::write_with`].
+pub fn pack_rootfs_with(
+    mut tree: Tree,
+    compressor: Compressor,
+    epoch: i64,
+    store: Option<&BlockStore>,
+    out: &mut File,
+) -> Result<squashfs::Summary> {
     fill_cmdline(&mut tree)?;
     let options = squashfs::Options { compressor, mtime: u32::try_from(epoch).unwrap_or(0), ..squashfs::Options::default() };
-    squashfs::write(&tree, &options, out)
+    squashfs::write_with(&tree, &options, store, out)
 }
 
 /// Label of an ext4 rootfs.img.

@@ -6,6 +6,7 @@ use super::{
     dedup::Contents,
     format::NONE32,
     queue::{self, Queue},
+    store::{BlockStore, Row},
 };
 use anyhow::{Context as _, Result};
 use std::{fs::File, io::Read as _};
@@ -18,6 +19,10 @@ pub(super) struct Data {
     pub fragments: Vec<(u64, u32)>,
     /// Offset after the last block.
     pub end: u64,
+    /// Number of blocks.
+    pub blocks: usize,
+    /// With a store: each block, and the pack from which it came.
+    pub rows: Vec<(Row, Option<u32>)>,
 }
 
 /// Location of one content.
@@ -57,16 +62,17 @@ struct Plan {
     offset: u32,
 }
 
-/// Compresses and writes all contents to `out` from offset `start` on.
-pub(super) fn write(contents: &Contents<'_>, options: &Options, out: &mut File, start: u64) -> Result<Data> {
+/// Compresses and writes all contents to `out` from offset `start` on. Blocks that `store` knows are not compressed.
+pub(super) fn write(contents: &Contents<'_>, options: &Options, store: Option<&BlockStore>, out: &mut File, start: u64) -> Result<Data> {
     let read = |queue: &Queue<'_>| {
         let mut packer = Packer { block_size: options.block_size as usize, queue, fragment: Vec::new(), fragments: Vec::new() };
         let plans = packer.read(contents)?;
         Ok((plans, packer.fragments))
     };
-    let ((plans, fragments), places) = queue::run(options, out, start, read)?;
+    let ((plans, fragments), places) = queue::run(options, store, out, start, read)?;
     let files = plans.iter().map(|plan| stored(plan, &places.blocks)).collect();
-    Ok(Data { files, fragments: fragments.iter().map(|job| places.blocks[*job]).collect(), end: places.end })
+    let fragments = fragments.iter().map(|job| places.blocks[*job]).collect();
+    Ok(Data { files, fragments, end: places.end, blocks: places.blocks.len(), rows: places.rows })
 }
 
 fn stored(plan: &Plan, places: &[(u64, u32)]) -> Stored {
@@ -93,16 +99,17 @@ impl Packer<'_> {
     fn read(&mut self, contents: &Contents<'_>) -> Result<Vec<Plan>> {
         let mut plans = Vec::with_capacity(contents.distinct.len());
         for (content, path) in &contents.distinct {
-            let plan = if content.len() < self.block_size as u64 { self.small(content) } else { self.large(content) };
+            let plan = if content.len() < self.block_size as u64 { self.small(content, path) } else { self.large(content) };
             plans.push(plan.with_context(|| format!("cannot read the content of `{path}`"))?);
         }
         self.flush_fragment()?;
         Ok(plans)
     }
 
-    fn small(&mut self, content: &filetree::Content) -> Result<Plan> {
+    fn small(&mut self, content: &filetree::Content, path: &str) -> Result<Plan> {
         let length = usize::try_from(content.len())?;
-        if self.fragment.len() + length > self.block_size {
+        let full = self.fragment.len() + length > self.block_size;
+        if full || self.fragment.len() >= self.block_size / 2 && is_cut(path) {
             self.flush_fragment()?;
         }
         let plan = Plan {
@@ -143,6 +150,15 @@ impl Packer<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a fragment block that is half full ends before the file `path`. If only the lengths of files decided, one more line in a
+/// script would move all small files after it to other blocks, and all of these would be compressed anew.
+fn is_cut(path: &str) -> bool {
+    const ONE_OF: u64 = 8;
+    // FNV-1a; its upper bits, mixed once more, depend on all bytes.
+    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    ((hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(ONE_OF)
 }
 
 fn is_zero(block: &[u8]) -> bool {

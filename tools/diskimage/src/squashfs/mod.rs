@@ -10,6 +10,7 @@ mod inodes;
 mod meta;
 mod queue;
 mod reader;
+mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod xattrs;
 
 pub use compress::{Bcj, Compressor};
 pub use reader::{Entry, EntryKind, Reader, Superblock};
+pub use store::BlockStore;
 
 use anyhow::{Context as _, Result, bail};
 use filetree::Tree;
@@ -58,11 +60,23 @@ pub struct Summary {
     pub duplicates: u32,
     /// Number of fragment blocks.
     pub fragments: u32,
+    /// Number of data blocks whose compressed form was in the store.
+    pub known: u32,
+    /// Number of data blocks that were compressed.
+    pub compressed: u32,
+    /// Why the store was not added to.
+    pub not_kept: Option<String>,
 }
 
 /// Writes `tree` to `out`, which is truncated first. Errors name the path that the format cannot store, or the file that cannot
 /// be read.
 pub fn write(tree: &Tree, options: &Options, out: &mut File) -> Result<Summary> {
+    write_with(tree, options, None, out)
+}
+
+/// Like [`write`], with the same bytes, but takes blocks from `store` that it knows, and adds the others to it. `out` must be open for
+/// reading too. That the store cannot be written is no error: the next image compresses these blocks again.
+pub fn write_with(tree: &Tree, options: &Options, store: Option<&BlockStore>, out: &mut File) -> Result<Summary> {
     if !options.block_size.is_power_of_two() || !(4096..=1 << 20).contains(&options.block_size) {
         bail!("invalid squashfs block size of {} bytes: it must be a power of two from 4096 to 1048576", options.block_size);
     }
@@ -75,11 +89,21 @@ pub fn write(tree: &Tree, options: &Options, out: &mut File) -> Result<Summary> 
         start += 2 + bytes.len() as u64;
     }
     let contents = dedup::Contents::of(tree)?;
-    let data = blocks::write(&contents, options, out, start)?;
+    let data = blocks::write(&contents, options, store, out, start)?;
     let inodes = inodes::write(tree, &contents, &data, options)?;
     let tables = tables::Tables { inodes: &inodes, data: &data, options, has_options: comp_options.is_some() };
     let used = tables.write(out, data.end)?;
     let bytes = used.next_multiple_of(PAD);
     out.set_len(bytes).context("cannot pad the image")?;
-    Ok(Summary { bytes, inodes: inodes.count, duplicates: contents.duplicates, fragments: u32::try_from(data.fragments.len())? })
+    let kept = store.map_or(Ok(()), |store| store.keep(out, &data.rows));
+    let known = u32::try_from(data.rows.iter().filter(|(_, pack)| pack.is_some()).count())?;
+    Ok(Summary {
+        bytes,
+        inodes: inodes.count,
+        duplicates: contents.duplicates,
+        fragments: u32::try_from(data.fragments.len())?,
+        known,
+        compressed: u32::try_from(data.blocks)? - known,
+        not_kept: kept.err().map(|error| format!("{error:#}")),
+    })
 }

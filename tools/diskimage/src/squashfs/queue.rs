@@ -1,6 +1,10 @@
 //! Compresses blocks in several threads and writes them in order, with bounded memory. The first error also stops the reader.
 
-use super::{Options, format::DATA_STORED};
+use super::{
+    Options,
+    format::DATA_STORED,
+    store::{BlockStore, Form, Row, check},
+};
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::BTreeMap,
@@ -22,6 +26,8 @@ const ENCODER_MEMORY: usize = 128 << 20;
 pub(super) struct Places {
     /// Offset and size field of each block, in the order of sending.
     pub blocks: Vec<(u64, u32)>,
+    /// With a store: each block, and the pack from which it came.
+    pub rows: Vec<(Row, Option<u32>)>,
     /// Offset after the last block.
     pub end: u64,
 }
@@ -81,11 +87,27 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// A block's number, its bytes, and whether they are stored uncompressed.
-type Packed = (usize, Result<(Vec<u8>, bool)>);
+/// A block as it is written.
+struct Packed {
+    bytes: Vec<u8>,
+    /// Whether they are stored uncompressed.
+    stored: bool,
+    /// With a store: its key and check (offset and size follow), and the pack from which it came.
+    row: Option<(Row, Option<u32>)>,
+}
+
+/// A block's number, and the block or why there is none.
+type Numbered = (usize, Result<Packed>);
 
 /// Runs `read`, which sends blocks, and writes them to `out` from offset `start` on.
-pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl FnOnce(&Queue<'_>) -> Result<T>) -> Result<(T, Places)> {
+/// Blocks that `store` knows are not compressed.
+pub(super) fn run<T>(
+    options: &Options,
+    store: Option<&BlockStore>,
+    out: &mut File,
+    start: u64,
+    read: impl FnOnce(&Queue<'_>) -> Result<T>,
+) -> Result<(T, Places)> {
     let block_size = options.block_size as usize;
     let threads = options.threads.clamp(1, (ENCODER_MEMORY / options.compressor.memory(options.block_size)).max(1));
     let ahead = BLOCK_MEMORY / block_size;
@@ -97,7 +119,7 @@ pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl F
         let (todo, tickets) = (&todo, &tickets);
         for _ in 0..threads {
             let packed = packed.clone();
-            scope.spawn(move || compress(todo, &packed, options, tickets));
+            scope.spawn(move || work(todo, &packed, options, store, tickets));
         }
         drop(packed);
         let writer = scope.spawn(move || {
@@ -114,7 +136,13 @@ pub(super) fn run<T>(options: &Options, out: &mut File, start: u64, read: impl F
     })
 }
 
-fn compress(todo: &Mutex<Receiver<(usize, Vec<u8>)>>, packed: &Sender<Packed>, options: &Options, tickets: &Tickets) {
+fn work(
+    todo: &Mutex<Receiver<(usize, Vec<u8>)>>,
+    packed: &Sender<Numbered>,
+    options: &Options,
+    store: Option<&BlockStore>,
+    tickets: &Tickets,
+) {
     struct StopOnPanic<'t>(&'t Tickets);
     impl Drop for StopOnPanic<'_> {
         fn drop(&mut self) {
@@ -127,27 +155,50 @@ fn compress(todo: &Mutex<Receiver<(usize, Vec<u8>)>>, packed: &Sender<Packed>, o
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, block)) = job else { return };
-        let result = options.compressor.compress(&block, options.block_size).map(|smaller| match smaller {
-            Some(bytes) => (bytes, false),
-            None => (block, true),
-        });
+        let result = match store {
+            Some(store) => look_up(block, options, store),
+            None => compress(block, options),
+        };
         if packed.send((number, result)).is_err() {
             return;
         }
     }
 }
 
-fn write_in_order(done: &Receiver<Packed>, out: &mut File, start: u64, tickets: &Tickets) -> Result<Places> {
+fn compress(block: Vec<u8>, options: &Options) -> Result<Packed> {
+    Ok(match options.compressor.compress(&block, options.block_size)? {
+        Some(bytes) => Packed { bytes, stored: false, row: None },
+        None => Packed { bytes: block, stored: true, row: None },
+    })
+}
+
+/// Takes the block's compressed form from the store, or makes it.
+fn look_up(block: Vec<u8>, options: &Options, store: &BlockStore) -> Result<Packed> {
+    let key = BlockStore::key(&options.compressor, options.block_size, &block);
+    let row = |check, pack| Some((Row { key, check, offset: 0, size: 0 }, pack));
+    Ok(match store.find(&key) {
+        Some((Form::Smaller(bytes, check), pack)) => Packed { bytes, stored: false, row: row(check, Some(pack)) },
+        Some((Form::AsItIs(check), pack)) => Packed { bytes: block, stored: true, row: row(check, Some(pack)) },
+        None => {
+            let new = compress(block, options)?;
+            Packed { row: row(check(&key, if new.stored { &[] } else { &new.bytes }), None), ..new }
+        }
+    })
+}
+
+fn write_in_order(done: &Receiver<Numbered>, out: &mut File, start: u64, tickets: &Tickets) -> Result<Places> {
     let mut out = BufWriter::with_capacity(1 << 20, out);
     let mut waiting = BTreeMap::new();
-    let mut places = Places { blocks: Vec::new(), end: start };
+    let mut places = Places { blocks: Vec::new(), rows: Vec::new(), end: start };
     while let Ok((number, result)) = done.recv() {
         waiting.insert(number, result);
         while let Some(result) = waiting.remove(&places.blocks.len()) {
-            let (bytes, stored) = result?;
+            let Packed { bytes, stored, row } = result?;
             out.write_all(&bytes).context("cannot write the image")?;
             let length = u32::try_from(bytes.len())?;
-            places.blocks.push((places.end, length | if stored { DATA_STORED } else { 0 }));
+            let size = length | if stored { DATA_STORED } else { 0 };
+            places.blocks.push((places.end, size));
+            places.rows.extend(row.map(|(row, pack)| (Row { offset: places.end, size, ..row }, pack)));
             places.end += u64::from(length);
             tickets.give();
         }

@@ -58,10 +58,10 @@ impl Setting<'_> {
         Ok(path)
     }
 
-    /// xtask on the tree `root`, with our caches and knobs.
+    /// xtask on the tree `root`, with our caches and knobs, but without the store: nothing is taken from earlier builds.
     pub fn ourselves(&self, root: &Path) -> Result<Cmd> {
         let ctx = self.ctx;
-        let mut cmd = self.rivals.ourselves(root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache());
+        let mut cmd = self.rivals.ourselves(root)?.env("LINUXKIT_CACHE", ctx.environment.linuxkit_cache()).env("STORE", "off");
         for (name, value) in
             [("DEBIAN_MIRROR", &ctx.knobs.host.debian_mirror), ("DEBIAN_SECURITY_MIRROR", &ctx.knobs.host.debian_security_mirror)]
         {
