@@ -7,6 +7,7 @@ pub mod apt;
 pub mod cargo;
 pub mod cmd;
 pub mod curl;
+pub mod detached;
 pub mod docker;
 pub mod docker_compose;
 pub mod environment;

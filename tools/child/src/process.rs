@@ -276,7 +276,7 @@ fn hook_start(command: &mut Command, own_group: bool, umask: Option<u32>, kept: 
 /// Marks every file descriptor after the standard streams to be closed at exec: a build step must not get descriptors that xtask
 /// inherited.
 #[allow(unsafe_code)]
-fn close_on_exec() {
+pub(super) fn close_on_exec() {
     // SAFETY: system calls on plain numbers.
     unsafe {
         #[cfg(target_os = "linux")]

@@ -15,14 +15,15 @@ pub struct Login<'l> {
     pub root: &'l Path,
 }
 
+/// The machine's host key changes with every build.
+const NO_HOST_CHECK: [&str; 6] =
+    ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
+
 impl Login<'_> {
     /// The start of a command line of ssh, with `options` in front.
     fn ssh<'o>(&self, tools: &Tools, options: impl IntoIterator<Item = &'o str>) -> Cmd {
         let cmd = tools.cmd_unchecked(Tool::Ssh).args(options).arg("-i").arg(self.key).args(["-p", &self.port.to_string()]);
-        // The machine's host key changes with every build.
-        let no_host_check =
-            ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
-        cmd.args(no_host_check).dir(self.root)
+        cmd.args(NO_HOST_CHECK).dir(self.root)
     }
 
     /// The command that runs `command` there, in the shell of root. It asks nobody for a password.
@@ -30,6 +31,28 @@ impl Login<'_> {
         let options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"];
         self.ssh(tools, options).arg(format!("root@{}", self.host)).arg(command)
     }
+}
+
+impl Login<'_> {
+    /// The command that opens the shell of root there, or runs `command` in it, with our own standard streams. With `terminal` the
+    /// command gets a terminal too.
+    pub fn open(&self, tools: &Tools, command: &[String], terminal: bool) -> Cmd {
+        let options = if terminal { &["-o", "LogLevel=ERROR", "-t"][..] } else { &["-o", "LogLevel=ERROR"] };
+        self.ssh(tools, options.iter().copied()).arg(format!("root@{}", self.host)).args(command).foreground()
+    }
+
+    /// The command that copies between here and there, folders as well; a path there starts with `:`.
+    pub fn copy(&self, tools: &Tools, from: &str, to: &str) -> anyhow::Result<Cmd> {
+        let place = |path: &str| path.strip_prefix(':').map_or_else(|| local(path), |path| format!("root@{}:{path}", self.host));
+        let cmd = tools.helper("scp")?.named("scp").step("copying").args(["-r", "-q", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]);
+        let cmd = cmd.arg("-i").arg(self.root.join(self.key)).args(["-P", &self.port.to_string()]).args(NO_HOST_CHECK);
+        Ok(cmd.args([place(from), place(to)]))
+    }
+}
+
+/// A path of this machine for scp, which takes a colon before the first slash for the end of a host's name.
+fn local(path: &str) -> String {
+    if path.starts_with(['/', '.']) { path.to_owned() } else { format!("./{path}") }
 }
 
 /// The command that forwards ports (`forwards`: options of ssh) through the machine behind `port` of this one, until it is stopped. `key`

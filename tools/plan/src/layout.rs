@@ -24,6 +24,8 @@ impl Dist {
         ssh_key = "ssh.key";
         /// The copy of the configuration that authorizes that key.
         conf = "conf";
+        /// A folder for each virtual machine: how to reach it while it runs, and what it printed.
+        machines = "machines";
         /// The folder in which recorded scenarios run.
         conformance = "conformance";
     }

@@ -1,5 +1,5 @@
-//! Makes a copy of an image's configuration that enables a login prompt on the console, for a machine that `run` starts. Does not change
-//! the built configuration or its source folder.
+//! Makes a copy of an image's configuration that enables a login prompt on the console and lets a key in by ssh, for a machine that `run`
+//! starts. Does not change the built configuration or its source folder.
 
 use anyhow::{Context as _, Result, bail};
 use diskimage::{
@@ -15,6 +15,8 @@ use std::{fs::File, path::Path};
 const SWITCH: &str = "set_getty";
 /// GRUB's configuration on the CONFIG partition.
 const GRUB_CFG: &str = "grub.cfg";
+/// The public keys that may log in, one a line.
+const KEYS: &str = "authorized_keys";
 /// The largest file of a configuration that is read, in bytes: the size of the partition.
 const MOST: u32 = 1 << 20;
 
@@ -26,9 +28,9 @@ pub struct Patched {
     pub layout: diskimage::fat::Layout,
 }
 
-/// The configuration of `image` (`qcow2` or `raw`) with the command; none if it already has the command, or if the image has no
-/// configuration.
-pub fn patch(image: &Path, format: &str) -> Result<Option<Patched>> {
+/// The configuration of `image` (`qcow2` or `raw`) with the command, and with the public key `key` if one is given; none if it already has
+/// them, or if the image has no configuration.
+pub fn patch(image: &Path, format: &str, key: Option<&str>) -> Result<Option<Patched>> {
     let file = FileImage::new(File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?)?;
     let disk: Box<dyn ReadAt> = match format {
         "qcow2" => Box::new(qcow2::Reader::open(file)?),
@@ -39,33 +41,44 @@ pub fn patch(image: &Path, format: &str) -> Result<Option<Patched>> {
     let Some(part) = table.entries.iter().find(|entry| entry.name == "CONFIG") else { return Ok(None) };
     let offset = part.first_lba * SECTOR;
     let window = diskimage::Window::new(disk.as_ref(), offset, (part.last_lba + 1 - part.first_lba) * SECTOR)?;
-    let Some(tree) = with_switch(&Reader::open(&window)?)? else { return Ok(None) };
+    let Some(tree) = with_logins(&Reader::open(&window)?, key)? else { return Ok(None) };
     Ok(Some(Patched { offset, layout: recipes::config(&tree, 0)? }))
 }
 
-/// All files of the volume, with the command at the end of GRUB's configuration; none if it already has the command.
-fn with_switch(volume: &Reader<'_>) -> Result<Option<Tree>> {
+/// All files of the volume, with the command at the end of GRUB's configuration and the key at the end of the keys; none if it already
+/// has both.
+fn with_logins(volume: &Reader<'_>, key: Option<&str>) -> Result<Option<Tree>> {
     let mut tree = Tree::new();
-    let mut grub = Vec::new();
+    let (mut grub, mut keys) = (Vec::new(), Vec::new());
     for entry in volume.entries()? {
         if entry.directory {
             tree.insert(&entry.path, Node::dir(0o755, 0))?;
             continue;
         }
         let bytes = volume.read(&entry, MOST)?;
-        if entry.path == GRUB_CFG {
-            grub = bytes;
-        } else {
-            tree.insert(&entry.path, Node::file(0o644, 0, Content::from(bytes)))?;
+        match entry.path.as_str() {
+            GRUB_CFG => grub = bytes,
+            KEYS => keys = bytes,
+            path => tree.insert(path, Node::file(0o644, 0, Content::from(bytes)))?,
         }
     }
-    let Ok(text) = std::str::from_utf8(&grub) else { bail!("{GRUB_CFG} of the configuration is not UTF-8") };
-    if text.lines().any(|line| line.trim() == SWITCH) {
-        return Ok(None);
+    let added = [(GRUB_CFG, add_line(GRUB_CFG, &grub, Some(SWITCH))?), (KEYS, add_line(KEYS, &keys, key)?)];
+    let is_new = added.iter().any(|(_, text)| text.is_some());
+    for ((name, text), old) in added.into_iter().zip([grub, keys]) {
+        let bytes = text.map_or(old, String::into_bytes);
+        if !bytes.is_empty() {
+            tree.insert(name, Node::file(0o644, 0, Content::from(bytes)))?;
+        }
     }
-    let text = format!("{}\n{SWITCH}\n", text.trim_end());
-    tree.insert(GRUB_CFG, Node::file(0o644, 0, Content::from(text.into_bytes())))?;
-    Ok(Some(tree))
+    Ok(is_new.then_some(tree))
+}
+
+/// The text of a file with one more line at its end; none if it has the line, or if there is none to add.
+fn add_line(name: &str, bytes: &[u8], line: Option<&str>) -> Result<Option<String>> {
+    let Ok(text) = std::str::from_utf8(bytes) else { bail!("{name} of the configuration is not UTF-8") };
+    let Some(line) = line.map(str::trim).filter(|line| text.lines().all(|old| old.trim() != *line)) else { return Ok(None) };
+    let old = text.trim_end();
+    Ok(Some(if old.is_empty() { format!("{line}\n") } else { format!("{old}\n{line}\n") }))
 }
 
 #[cfg(test)]
@@ -74,7 +87,7 @@ mod tests {
     use diskimage::{disk, eve};
 
     #[test]
-    fn the_switch_goes_into_a_copy_once() {
+    fn the_switch_and_the_key_go_into_a_copy_once() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("live.raw");
         let mut conf = Tree::new();
@@ -89,7 +102,7 @@ mod tests {
                 .expect("write");
         };
         write(&conf);
-        let patched = patch(&path, "raw").expect("patch").expect("a change");
+        let patched = patch(&path, "raw", Some("ssh-ed25519 AAAA me\n")).expect("patch").expect("a change");
         assert_eq!(patched.offset, 1 << 20);
         let copy = folder.path().join("config.img");
         patched.layout.write(&File::options().read(true).write(true).create_new(true).open(&copy).expect("file")).expect("write");
@@ -99,8 +112,14 @@ mod tests {
         let grub = entries.iter().find(|entry| entry.path == "grub.cfg").expect("grub.cfg");
         assert_eq!(reader.read(grub, 1000).expect("read"), b"set timeout=1\nset_getty\n");
         assert!(entries.iter().any(|entry| entry.path == "sub/server"));
+        let keys = entries.iter().find(|entry| entry.path == "authorized_keys").expect("authorized_keys");
+        assert_eq!(reader.read(keys, 1000).expect("read"), b"ssh-ed25519 AAAA me\n");
         conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
         write(&conf);
-        assert!(patch(&path, "raw").expect("patch").is_none());
+        assert!(patch(&path, "raw", None).expect("patch").is_none());
+        conf.insert("authorized_keys", Node::file(0o644, 0, Content::from("ssh-rsa BBBB you\nssh-ed25519 AAAA me"))).expect("insert");
+        write(&conf);
+        assert!(patch(&path, "raw", Some("ssh-ed25519 AAAA me")).expect("patch").is_none());
+        assert!(patch(&path, "raw", Some("ssh-ed25519 CCCC me")).expect("patch").is_some());
     }
 }

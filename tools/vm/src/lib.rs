@@ -1,5 +1,6 @@
 //! Runs EVE's virtual machine in QEMU: [`VmSpec`] describes it, `argv` renders it as QEMU's arguments, `accel` finds the acceleration,
-//! `machine` starts and ends it, `console` reads its serial port, `lock` keeps other machines from its disk and its TPM. child starts the processes; diskimage reads the disks. xtask chooses
+//! `machine` starts and ends it, `console` reads its serial port and `share` passes it on, `lock` keeps other machines
+//! from its disk and its TPM, `record` lists the machines that run. child starts the processes; diskimage reads the disks. xtask chooses
 //! disks, firmware and options.
 
 pub mod accel;
@@ -11,7 +12,9 @@ pub mod getty;
 mod lock;
 pub mod machine;
 pub mod qmp;
+mod record;
 pub mod session;
+pub mod share;
 mod terminal;
 mod tpm;
 mod watch;
@@ -22,6 +25,7 @@ pub use base::Base;
 pub use console::Echo;
 pub use lock::MachineLock;
 pub use machine::Setup;
+pub use record::{Machines, Record};
 pub use session::{Outcome, VmRequest, run_vm};
 
 use common::{Arch, words};

@@ -4,6 +4,7 @@ use super::{
     Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
     qmp::Qmp,
+    share::Clients,
     terminal::Terminal,
     tpm::Tpm,
     watch::Watch,
@@ -104,12 +105,12 @@ pub struct Vm {
     console: Console,
     watch: Watch,
     // Keeps the serial port's input connected.
-    _input: PipeWriter,
+    input: PipeWriter,
     qmp_socket: PathBuf,
     /// Why it runs without acceleration.
     pub slow_because: Option<String>,
     // Last, so that the folder is removed after its users are dropped.
-    _folder: OwnedFolder,
+    folder: OwnedFolder,
 }
 
 impl Vm {
@@ -123,11 +124,18 @@ impl Vm {
             tpm: prepared.tpm,
             console: Console::read(pipes.output, log, echo),
             watch: Watch::start(&prepared.qmp_socket),
-            _input: pipes.input,
+            input: pipes.input,
             qmp_socket: prepared.qmp_socket,
             slow_because: prepared.slow_because,
-            _folder: prepared.folder,
+            folder: prepared.folder,
         })
+    }
+
+    /// Lets others see the serial port and type into it, at the socket whose path is returned. `clients` must be the echo of the start.
+    pub fn share(&self, clients: &Clients) -> Result<PathBuf> {
+        let socket = self.folder.path().join(CONSOLE_SOCKET);
+        clients.serve(&socket, self.input.try_clone().context("cannot copy the end of a pipe")?)?;
+        Ok(socket)
     }
 
     /// [`Console::search`], but fails if the guest cannot go on.
@@ -302,6 +310,7 @@ pub fn show_commands(tools: &Tools, setup: &Setup) -> Vec<Cmd> {
 
 const QMP_SOCKET: &str = "qmp.sock";
 const TPM_SOCKET: &str = "tpm.sock";
+const CONSOLE_SOCKET: &str = "console.sock";
 const DTB: &str = "eve.dtb";
 
 struct Prepared {

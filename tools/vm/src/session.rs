@@ -1,12 +1,16 @@
 //! Runs one machine from start to end, for the `run` verbs and the boot tests.
 
 use super::{
-    Accel, Echo, MachineLock, accel,
+    Accel, Echo, MachineLock, Machines, Record, accel,
     machine::{self, Setup, Vm},
+    share::Clients,
 };
 use anyhow::Result;
 use child::{Failure, Tools, interrupt};
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// How to run a machine.
 pub struct VmRequest<'r> {
@@ -22,6 +26,10 @@ pub struct VmRequest<'r> {
     pub on_terminal: bool,
     /// Gets the output of the serial port if that is not the terminal.
     pub echo: Option<Echo>,
+    /// Lists the machine while it runs. The caller has claimed its name.
+    pub listed: Option<(Machines, Record)>,
+    /// Shares the serial port with other commands, instead of `echo`.
+    pub shared: bool,
     /// Shows a line to the user.
     pub say: &'r dyn Fn(&str),
 }
@@ -66,10 +74,15 @@ fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
     // The Makefile's arguments have no log file for the serial port, so we must read the port and write the log.
     let keeps_log = request.setup.as_make.is_some() && request.setup.serial_log.is_some();
     if request.on_terminal && request.until.is_none() && request.timeout.is_none() && !keeps_log {
+        let _listed = Listed::new(request, None)?;
         machine::run_on_terminal(tools, &request.setup, &request.locks, request.say)?;
         return Ok(Outcome::Ended);
     }
-    let mut vm = Vm::start(tools, &request.setup, &request.locks, request.echo.clone())?;
+    let clients = request.shared.then(Clients::default);
+    let echo = clients.as_ref().map_or_else(|| request.echo.clone(), |clients| Some(clients.echo()));
+    let mut vm = Vm::start(tools, &request.setup, &request.locks, echo)?;
+    let console = clients.map(|clients| vm.share(&clients)).transpose()?;
+    let _listed = Listed::new(request, console)?;
     if let Some(why) = &vm.slow_because {
         (request.say)(&format!("running without acceleration: {why}"));
     }
@@ -83,6 +96,26 @@ fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
         None => {
             vm.wait_end(request.timeout)?;
             Ok(Outcome::Ended)
+        }
+    }
+}
+
+/// Lists a machine until this is dropped.
+struct Listed<'r>(Option<&'r (Machines, Record)>);
+
+impl<'r> Listed<'r> {
+    fn new(request: &'r VmRequest<'_>, console: Option<PathBuf>) -> Result<Self> {
+        if let Some((machines, record)) = &request.listed {
+            machines.save(&Record { console, ..record.clone() })?;
+        }
+        Ok(Self(request.listed.as_ref()))
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        if let Some((machines, record)) = self.0 {
+            machines.forget(&record.name);
         }
     }
 }
@@ -116,7 +149,17 @@ mod tests {
 
     fn request(setup: Setup, until: &str, seconds: u64) -> VmRequest<'static> {
         let timeout = Some(Duration::from_secs(seconds));
-        VmRequest { setup, locks: vec![], until: Some(until.to_owned()), timeout, on_terminal: false, echo: None, say: &|_| {} }
+        VmRequest {
+            setup,
+            locks: vec![],
+            until: Some(until.to_owned()),
+            timeout,
+            on_terminal: false,
+            echo: None,
+            listed: None,
+            shared: false,
+            say: &|_| {},
+        }
     }
 
     /// The error of `run_vm` if QEMU is `script`.
