@@ -270,3 +270,54 @@ fn a_machine_that_runs_loses_nothing_to_another_one_and_leaves_nothing_behind() 
     let (code, error) = run(&["--until", ""]).fails();
     assert!(code == 2 && error.contains("--until"), "{code} {error}");
 }
+
+#[test]
+fn machines_in_the_background_have_names_and_end_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    built_small_tree(root);
+    fs::create_dir(root.join("tmp")).unwrap();
+    let xtask = |words: &[&str]| {
+        let path = format!("{}:{}", root.display(), std::env::var("PATH").unwrap());
+        let xtask = Xtask::new(root).env("PATH", path).env("HOME", root).env("TMPDIR", root.join("tmp")).env("ZARCH", "amd64");
+        xtask.env("IMAGE_FORMAT", "raw").env("NOACCEL", "1").args(words)
+    };
+    let named = |name| ["run", "--background", "--name", name, "--ssh-port", "23981"];
+    let text = xtask(&named("one")).ok();
+    assert!(text.starts_with("one runs in the background: process ") && text.contains(", ssh at port 23981\n"), "{text}");
+    // The port is in use only once QEMU listens; the disk and the name tell the two apart.
+    xtask(&named("two")).ok();
+    let list = xtask(&["ps", "--json"]).ok();
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["one", "two"]);
+    for name in ["one", "two"] {
+        assert!(root.join(format!("dist/amd64/1/run/{name}-raw.qcow2")).is_file(), "each has a disk of its own");
+    }
+    let (code, error) = xtask(&named("one")).fails();
+    assert!(code == 2 && error.contains("error: a machine named one runs already\nhint: cargo xtask stop one"), "{code} {error}");
+    let (code, error) = xtask(&["log"]).fails();
+    assert!(code == 2 && error.contains("several machines run: one, two\nhint: --name one\n"), "{code} {error}");
+    assert_eq!(xtask(&["stop", "--now", "two"]).ok(), "two: ended as if its power were cut; its file systems have journals\n");
+    let (code, error) = xtask(&["console", "--name", "two"]).fails();
+    assert!(code == 2 && error.contains("no machine named two runs; these do: one\n"), "{code} {error}");
+    let (code, error) = xtask(&["cp", "a", "b"]).fails();
+    assert!(code == 2 && error.contains("one of both must be on the machine"), "{code} {error}");
+    xtask(&["stop", "--now"]).ok();
+    assert_eq!(xtask(&["ps", "--json"]).ok(), "[]\n");
+    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_machine_that_cannot_start_in_the_background_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    built_small_tree(root);
+    common::script(
+        &root.join("qemu-system-x86_64"),
+        "#!/bin/sh\ncase $1 in --version) echo QEMU emulator version 7.2.0; exit;; esac\necho 'no such bus' >&2; exit 1\n",
+    );
+    let path = format!("{}:{}", root.display(), std::env::var("PATH").unwrap());
+    let xtask = Xtask::new(root).env("PATH", path).env("HOME", root).env("ZARCH", "amd64").env("IMAGE_FORMAT", "raw").env("NOACCEL", "1");
+    let (_, error) = xtask.args(["run", "--background", "--until", "READY", "--ssh-port", "23985"]).fails();
+    assert!(error.starts_with("error: `qemu-system-x86_64` failed while running ") && error.contains("no such bus"), "{error}");
+}

@@ -198,6 +198,16 @@ fn a_key_for_ssh_changes_nothing_that_is_tracked() {
     let conf = clone.root().join("dist/conf");
     assert!(fs::read_to_string(conf.join("authorized_keys")).unwrap().starts_with("ssh-"));
     assert!(conf.join("server").is_file() && !conf.join("ssh.key").exists() && clone.root().join("dist/ssh.key").is_file());
+
+    // A second time nothing is lost: neither the key nor what was changed in the copy.
+    let key = fs::read(clone.root().join("dist/ssh.key")).unwrap();
+    fs::write(conf.join("server"), "mine").unwrap();
+    fs::write(conf.join("authorized_keys"), "ssh-ed25519 AAAA me").unwrap();
+    assert!(clone.xtask().args(["ssh-key"]).ok().starts_with("kept: dist/ssh.key and dist/conf"));
+    assert_eq!(fs::read(clone.root().join("dist/ssh.key")).unwrap(), key);
+    assert_eq!(fs::read_to_string(conf.join("server")).unwrap(), "mine");
+    let keys = fs::read_to_string(conf.join("authorized_keys")).unwrap();
+    assert!(keys.starts_with("ssh-ed25519 AAAA me\nssh-") && keys.lines().count() == 2, "{keys}");
 }
 
 #[test]

@@ -17,7 +17,9 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use vm::{AsMake, Disk, DiskBus, Firmware, MachineLock, Outcome, Sector, Setup, VmRequest, as_make::Disks, machine, run_vm};
+use vm::{
+    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, VmRequest, as_make::Disks, machine, run_vm,
+};
 
 /// The longest timeout in seconds, which does not overflow clocks.
 const WEEKS: u64 = 100 * 7 * 24 * 3600;
@@ -32,13 +34,13 @@ pub struct Options {
     disk_bus: Option<DiskBus>,
     /// write the output of the serial console to FILE
     #[arg(long, value_name = "FILE")]
-    serial_log: Option<PathBuf>,
+    pub serial_log: Option<PathBuf>,
     /// when the serial console prints TEXT, switch the machine off and succeed
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    until: Option<String>,
+    pub until: Option<String>,
     /// fail after this many seconds
     #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=WEEKS))]
-    timeout: Option<u64>,
+    pub timeout: Option<u64>,
     /// processor model, by QEMU's name
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
@@ -85,7 +87,12 @@ pub struct Place {
     pub current: Layout,
     /// The folder of this version.
     pub build: Layout,
+    /// The name of the machine, which its disk and its TPM have too.
+    pub machine: String,
 }
+
+/// The name of a machine that got none.
+pub const USUAL: &str = "live";
 
 impl Place {
     /// Finds the folders; fails if nothing was built.
@@ -95,14 +102,19 @@ impl Place {
         if ctx.capabilities().machines_are_as_make_had_them() {
             let build = ctx.layout(&ctx.tree()?);
             let current = dist.current(arch);
-            return Ok(Self { current: if current.path().is_dir() { current } else { build.clone() }, build });
+            return Ok(Self { current: if current.path().is_dir() { current } else { build.clone() }, build, machine: USUAL.into() });
         }
         let version = ctx.knobs.image.rootfs_version.as_deref();
         let link = version.map_or_else(|| dist.current_link(arch), |version| dist.version(arch, version).path().to_owned());
         let found = link.canonicalize().map(Layout::at).map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
-        Ok(Self { current: found.clone(), build: found })
+        Ok(Self { current: found.clone(), build: found, machine: USUAL.into() })
+    }
+
+    /// The state of the machine's TPM.
+    pub fn swtpm(&self) -> PathBuf {
+        if self.machine == USUAL { self.build.swtpm() } else { self.build.run().join(format!("{}-swtpm", self.machine)) }
     }
 
     /// The log file of a tool's output.
@@ -156,7 +168,7 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
     if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(usage(format!("CONF_PART={}: the folder does not exist", folder.display())));
     }
-    let tpm = if as_make.is_some() { place.current.swtpm() } else { place.build.swtpm() };
+    let tpm = if as_make.is_some() { place.current.swtpm() } else { place.swtpm() };
     let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?)?;
     // Xen on arm64 starts at EL2, which KVM does not give its guests, and reads a device tree.
     let xen_on_arm = as_make.is_none() && arch == Arch::Arm64 && is_for_xen(place);
@@ -226,7 +238,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
 pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> Result<Vec<MachineLock>> {
     let is_there = |disk: &&Disk| Some(disk.path.as_path()) != file;
     machine::check(&Setup { disks: setup.disks.iter().filter(is_there).cloned().collect(), ..setup.clone() })?;
-    let ours = place.build.swtpm();
+    let ours = place.swtpm();
     let tpm = setup.tpm.as_deref().or(fresh.then_some(ours.as_path()));
     file.into_iter().chain(tpm).map(|path| MachineLock::take(&lock_file(path), path)).collect()
 }
@@ -257,12 +269,26 @@ pub fn dry_run(ctx: &Ctx, setup: &Setup, before: &[Cmd]) -> Result<()> {
 
 /// Runs the machine until it ends.
 pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>) -> Result<()> {
+    boot_as(ctx, options, setup, locks, Role::default())
+}
+
+/// How other commands see a machine.
+#[derive(Default)]
+pub struct Role {
+    /// Its entry in the list of machines that run.
+    pub listed: Option<(Machines, Record)>,
+    /// Whether this process keeps it in the background: `console` has the serial port, and who started it waits for `--until`.
+    pub is_kept: bool,
+}
+
+/// Runs the machine until it ends.
+pub fn boot_as(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>, role: Role) -> Result<()> {
     let arch = ctx.knobs.image.arch;
     if !ctx.capabilities().machines_are_as_make_had_them() && arch != Arch::Amd64 && setup.tpm.is_some() {
         eprintln!("note: the guest will report tpm=no: Debian's kernel for {arch} has no driver (tpm_tis) for QEMU's TPM");
     }
-    let until = options.until.clone();
-    let timeout = options.timeout.map(Duration::from_secs);
+    let until = options.until.clone().filter(|_| !role.is_kept);
+    let timeout = options.timeout.filter(|_| !role.is_kept).map(Duration::from_secs);
     let request = VmRequest {
         setup,
         locks,
@@ -270,6 +296,8 @@ pub fn boot(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLock>)
         timeout,
         on_terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
         echo: Some(Arc::new(echo)),
+        listed: role.listed,
+        shared: role.is_kept,
         say: &|line| eprintln!("{line}"),
     };
     let since = Instant::now();

@@ -1,6 +1,7 @@
 //! The verbs that run images: in QEMU, in other hypervisors of this machine, or in Google's cloud.
 
 mod alone;
+mod background;
 mod build_vm;
 mod compose;
 mod gcp;
@@ -10,6 +11,7 @@ mod machine;
 mod overlay;
 mod parallels;
 mod proxy;
+mod reach;
 mod rootfs;
 mod update;
 mod virtualbox;
@@ -37,6 +39,12 @@ pub const VERBS: &[Verb] = &[
         .after("rootfs"),
     verb("run-grub", "boot in QEMU GRUB alone, to its prompt", &Run(rootfs::run_grub)).after("rootfs"),
     simple("run-compose", "run EVE's microservices in containers on this machine", compose::run).on(Wants::Compose),
+    verb("ssh", "open a shell on a machine of `run`, or run a command there", &Run(reach::ssh)),
+    verb("cp", "copy files and folders to a machine of `run`, or from it", &Run(reach::cp)),
+    verb("log", "show the system log of a machine of `run`, or of one of its containers", &Run(reach::log)),
+    verb("console", "open the serial console of a machine in the background", &Run(reach::console)),
+    simple("ps", "list the machines of `run` that are running", reach::ps),
+    verb("stop", "switch a machine of `run` off", &Run(reach::stop)),
     verb("run-proxy", "forward ports to the machine of `run`, until Ctrl-C", &Run(proxy::run)),
     verb("update", "send a rootfs.img to the machine of `run`, and start it from the other slot", &Run(update::run)),
     verb("build-vm", "make a virtual machine that builds EVE, from a cloud's image", &Run(build_vm::build)).on(Wants::BuildMachine),

@@ -14,16 +14,26 @@ use vm::{Base, getty};
 
 /// The overlay of the last run, or a new one. Call it only with the lock of the overlay, and if `fresh` also that of the TPM: it deletes
 /// both. An overlay on an image that has changed since is an error.
-pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
-    ensure_in(&ctx.tools, place, image, format, tool, fresh)
+/// A new one lets `key` in by ssh, if that is given.
+pub fn ensure(ctx: &Ctx, place: &Place, image: &Path, format: &str, tool: &QemuImg, options: New<'_>) -> Result<PathBuf> {
+    ensure_in(&ctx.tools, place, image, format, tool, options)
+}
+
+/// Choices for the overlay.
+#[derive(Clone, Copy)]
+pub struct New<'n> {
+    /// Whether to delete the last one.
+    pub fresh: bool,
+    /// The public key that may log in to a new one.
+    pub key: Option<&'n str>,
 }
 
 /// The path of the overlay over the live image of that format.
 pub fn path(place: &Place, format: &str) -> PathBuf {
-    place.build.run().join(format!("live-{format}.qcow2"))
+    place.build.run().join(format!("{}-{format}.qcow2", place.machine))
 }
 
-fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, fresh: bool) -> Result<PathBuf> {
+fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, New { fresh, key }: New<'_>) -> Result<PathBuf> {
     let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let overlay = path(place, format);
@@ -41,13 +51,13 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
         );
     }
     if fresh {
-        remove(&place.build.swtpm())?;
+        remove(&place.swtpm())?;
     }
     remove(&note)?;
     remove(&overlay)?;
     let base = Base::of(image)?;
     tool.create_overlay(image, format, &overlay)?;
-    if let Some(patched) = getty::patch(image, format)? {
+    if let Some(patched) = getty::patch(image, format, key)? {
         write_qcow2(tools, place, &patched, &dir, &overlay)?;
     } else if !["qcow2", "raw"].contains(&format) {
         eprintln!("warning: the console of a {format} image has no login prompt; a qcow2 or raw image has one");
@@ -64,7 +74,7 @@ pub fn ask_for_login(ctx: &Ctx, place: &Place, image: &Path, format: &str) {
 }
 
 fn add_switch(ctx: &Ctx, place: &Place, image: &Path, format: &str) -> Result<()> {
-    let Some(patched) = getty::patch(image, format)? else { return Ok(()) };
+    let Some(patched) = getty::patch(image, format, None)? else { return Ok(()) };
     let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     if format != "raw" {
@@ -123,8 +133,8 @@ mod tests {
         let tool = QemuImg::new(&tools, Output::default()).unwrap();
         let image = dir.path().join("live.vdi");
         fs::write(&image, "first").unwrap();
-        let place = Place { current: Layout::at(dir.path()), build: Layout::at(dir.path()) };
-        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, fresh);
+        let place = Place { current: Layout::at(dir.path()), build: Layout::at(dir.path()), machine: "live".into() };
+        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, New { fresh, key: None });
         let overlay = ensure(false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
         ensure(false).unwrap();
@@ -156,8 +166,8 @@ mod tests {
         fs::create_dir(&old).unwrap();
         fs::write(old.join("live.raw"), [7; 4096]).unwrap();
         let ensure = |root: &Path| {
-            let place = Place { current: Layout::at(root), build: Layout::at(root) };
-            ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, false).unwrap()
+            let place = Place { current: Layout::at(root), build: Layout::at(root), machine: "live".into() };
+            ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, New { fresh: false, key: None }).unwrap()
         };
         ensure(&old);
         fs::rename(&old, &new).unwrap();

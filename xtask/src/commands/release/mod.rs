@@ -5,7 +5,7 @@ mod patch;
 mod release;
 mod ssh_key;
 
-pub use ssh_key::for_login as key_for_login;
+pub use ssh_key::{ensure as ensure_key, for_login as key_for_login};
 
 use super::{Run, Verb, simple, verb};
 

@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::ssh;
-use common::{artifact::Pending, display::short, error::usage};
+use child::{Cmd, ssh};
+use common::{artifact::write_atomically, display::short};
 use knobs::{KeyKnobs, PortKnobs};
 use plan::steps::CopyFiles;
 use std::path::{Path, PathBuf};
@@ -43,23 +43,15 @@ pub fn run(ctx: &Ctx, SshKey { key: knobs, port }: SshKey) -> Result<()> {
         println!("{cmd}\ncopy {} and the public key to {}", short(&ctx.knobs.image.conf_dir, &ctx.root), short(&conf, &ctx.root));
         return Ok(());
     }
-    if key.exists() && !key.starts_with(ctx.dist().path()) {
-        return Err(usage(format!("`{}` already exists\nhint: remove it, or name another file with SSH_KEY", key.display())));
+    let is_new = !key.exists();
+    let public = make(ctx, cmd, key)?;
+    if !conf.exists() {
+        copy_configuration(ctx, &conf)?;
     }
-    let mut public = key.as_os_str().to_owned();
-    public.push(".pub");
-    let public = PathBuf::from(public);
-    std::fs::create_dir_all(ctx.dist().path()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().path().display()))?;
-    for old in [key, &public] {
-        let _ = std::fs::remove_file(old);
-    }
-    cmd.run()?;
-    copy_configuration(ctx, &conf)?;
-    let pending = Pending::new(&conf.join("authorized_keys"))?;
-    std::fs::copy(&public, pending.part()).with_context(|| format!("ssh-keygen did not write `{}`", public.display()))?;
-    pending.commit()?;
+    authorize(&conf, &public)?;
     println!(
-        "made: {} and {}, a copy of {} that authorizes the key\nbuild with CONF_DIR={}, log in with: ssh -i {} -p {} root@localhost",
+        "{}: {} and {}, a copy of {} that authorizes the key\nbuild with CONF_DIR={}, log in with: ssh -i {} -p {} root@localhost",
+        if is_new { "made" } else { "kept" },
         short(key, &ctx.root),
         short(&conf, &ctx.root),
         short(&ctx.knobs.image.conf_dir, &ctx.root),
@@ -70,10 +62,50 @@ pub fn run(ctx: &Ctx, SshKey { key: knobs, port }: SshKey) -> Result<()> {
     Ok(())
 }
 
-fn copy_configuration(ctx: &Ctx, to: &Path) -> Result<()> {
-    if to == ctx.knobs.image.conf_dir {
+/// The public key that a new disk lets in: that of the key in `dist/`, which is made once. None, with a warning, if it cannot be made.
+pub fn ensure(ctx: &Ctx) -> Option<String> {
+    let key = ctx.dist().ssh_key();
+    let made = ssh::keygen_command(&ctx.tools, &key).and_then(|cmd| make(ctx, cmd, &key));
+    made.map_err(|error| eprintln!("warning: nobody can log in by ssh, because there is no key: {error:#}")).ok()
+}
+
+/// Makes the key with `cmd` unless it is there, and returns the public key.
+fn make(ctx: &Ctx, cmd: Cmd, key: &Path) -> Result<String> {
+    let mut public = key.as_os_str().to_owned();
+    public.push(".pub");
+    let public = PathBuf::from(public);
+    if !key.exists() {
+        std::fs::create_dir_all(ctx.dist().path()).with_context(|| format!("cannot make the folder `{}`", ctx.dist().path().display()))?;
+        // ssh-keygen would ask whether to replace it.
+        let _ = std::fs::remove_file(&public);
+        cmd.run()?;
+    }
+    std::fs::read_to_string(&public).with_context(|| {
+        format!(
+            "cannot read the public key `{0}`\nhint: ssh-keygen -y -f {1} > {0} makes it from the private one",
+            public.display(),
+            key.display()
+        )
+    })
+}
+
+/// Adds the public key to those of a configuration.
+fn authorize(conf: &Path, public: &str) -> Result<()> {
+    let path = conf.join("authorized_keys");
+    let mut text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read `{}`", path.display()))?,
+    };
+    if text.lines().any(|line| line.trim() == public.trim()) {
         return Ok(());
     }
-    let _ = std::fs::remove_dir_all(to);
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(public);
+    write_atomically(&path, text.as_bytes())
+}
+
+fn copy_configuration(ctx: &Ctx, to: &Path) -> Result<()> {
     native::files::copy_files(&CopyFiles { from: vec![ctx.knobs.image.conf_dir.clone()], to: to.to_owned() })
 }

@@ -1,0 +1,313 @@
+//! The verbs that reach a machine that runs: `ssh`, `cp`, `log`, `console`, `ps`, `stop`.
+
+use super::{super::release::key_for_login, background::console_log, ensure, show};
+use anyhow::{Result, bail};
+use checkout::context::Ctx;
+use child::{Cmd, Output, Tool, interrupt, ssh::Login};
+use clap::value_parser;
+use common::error::usage;
+use knobs::KeyKnobs;
+use std::{
+    io::{IsTerminal as _, stdin, stdout},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use vm::{Machines, Record, share};
+
+/// Time between two looks at a machine that ends.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest wait for the answer to a short command.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A machine that runs.
+#[derive(clap::Args)]
+pub struct Which {
+    /// name of the machine [default: the only one that runs]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// A machine that ssh reaches.
+pub struct Reached {
+    port: u16,
+    key: PathBuf,
+}
+
+impl Reached {
+    /// Finds the machine.
+    pub fn find(ctx: &Ctx, name: Option<&str>, key: &KeyKnobs) -> Result<Self> {
+        let record = Machines::at(ctx.dist().machines()).find(name)?;
+        let Some(port) = record.ssh_port else {
+            return Err(usage(format!("{} is on a network of yours (TAP): no port of this machine leads to it", record.name)));
+        };
+        Ok(Self { port, key: key_for_login(ctx, key) })
+    }
+
+    /// How to log in.
+    pub fn login<'r>(&'r self, ctx: &'r Ctx) -> Login<'r> {
+        Login { host: "localhost", port: self.port, key: &self.key, root: &ctx.root }
+    }
+}
+
+/// Adds advice to a login that failed.
+pub fn advise(error: anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    if text.contains("Permission denied") {
+        return error.context("the machine does not accept the key\nhint: a disk that was first run without the key keeps its configuration: cargo xtask run --fresh");
+    }
+    if text.contains("Connection refused") || text.contains("Connection reset") || text.contains("timed out") {
+        return error.context("the machine's ssh server does not answer (yet)\nhint: it starts shortly before EVE-READY; cargo xtask console shows how far the machine is");
+    }
+    error
+}
+
+/// `ssh`.
+#[derive(clap::Args)]
+pub struct Ssh {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    key: KeyKnobs,
+    /// command to run there instead of a shell; after `--` it may have options
+    #[arg(value_name = "COMMAND", num_args = 0..)]
+    command: Vec<String>,
+}
+
+/// `ssh`: opens a shell of root in the debug container, whose host is at /hostfs, or runs a command there.
+pub fn ssh(ctx: &Ctx, Ssh { which, key, command }: Ssh) -> Result<()> {
+    let reached = Reached::find(ctx, which.name.as_deref(), &key)?;
+    let is_terminal = stdin().is_terminal() && stdout().is_terminal();
+    let cmd = reached.login(ctx).open(&ctx.tools, &command, is_terminal && !command.is_empty());
+    if ctx.globals.dry_run {
+        show(&[cmd]);
+        return Ok(());
+    }
+    ensure(ctx, &[Tool::Ssh])?;
+    cmd.run().map_err(advise)
+}
+
+/// `cp`.
+#[derive(clap::Args)]
+pub struct Cp {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    key: KeyKnobs,
+    /// file or folder; a path on the machine starts with `:`, as :/persist/log
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// where to; one of both is on the machine
+    #[arg(value_name = "TO")]
+    to: String,
+}
+
+/// `cp`.
+pub fn cp(ctx: &Ctx, Cp { which, key, from, to }: Cp) -> Result<()> {
+    if from.starts_with(':') == to.starts_with(':') {
+        return Err(usage(format!(
+            "cp {from} {to}: one of both must be on the machine\nhint: a path on the machine starts with a colon: cp FILE :/persist"
+        )));
+    }
+    let reached = Reached::find(ctx, which.name.as_deref(), &key)?;
+    let absolute = |path: String| -> Result<String> {
+        if path.starts_with(':') { Ok(path) } else { Ok(std::path::absolute(&path)?.to_string_lossy().into_owned()) }
+    };
+    let cmd = reached.login(ctx).copy(&ctx.tools, &absolute(from)?, &absolute(to)?)?;
+    if ctx.globals.dry_run {
+        show(&[cmd]);
+        return Ok(());
+    }
+    cmd.run().map_err(advise)
+}
+
+/// `log`.
+#[derive(clap::Args)]
+pub struct Log {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    key: KeyKnobs,
+    /// container whose lines to show [default: all lines of the system's log]
+    #[arg(value_name = "SERVICE")]
+    service: Option<String>,
+    /// show new lines until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// `log`: the machine's system log since its boot.
+pub fn log(ctx: &Ctx, Log { which, key, service, follow }: Log) -> Result<()> {
+    let reached = Reached::find(ctx, which.name.as_deref(), &key)?;
+    let login = reached.login(ctx);
+    let command = if follow { "nsenter -t 1 -m -- logread -F" } else { "nsenter -t 1 -m -- logread" };
+    if ctx.globals.dry_run {
+        show(&[login.run(&ctx.tools, command)]);
+        return Ok(());
+    }
+    ensure(ctx, &[Tool::Ssh])?;
+    let any = Arc::new(AtomicBool::new(false));
+    let (seen, wanted) = (Arc::clone(&any), service.clone());
+    let output = Output::to(move |line| {
+        if wanted.as_deref().is_none_or(|service| is_of(line, service)) {
+            seen.store(true, Ordering::Relaxed);
+            println!("{line}");
+        }
+    });
+    let ended = login.run(&ctx.tools, command).output(&output).run();
+    if follow && interrupt::is_interrupted() {
+        return Ok(());
+    }
+    ended.map_err(advise)?;
+    if let Some(service) = service.filter(|_| !any.load(Ordering::Relaxed)) {
+        let names = login.run(&ctx.tools, "ls /hostfs/containers/services /hostfs/containers/onboot").timeout(PATIENCE).stdout()?;
+        let names: Vec<&str> = names.lines().filter(|line| !line.is_empty() && !line.starts_with('/')).map(plain_name).collect();
+        if names.contains(&service.as_str()) {
+            eprintln!("{service} has printed nothing since the boot");
+        } else {
+            return Err(usage(format!("the machine has no container `{service}`\nhint: these are there: {}", names.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// The name of a container by its folder: onboot containers have a number in front.
+fn plain_name(folder: &str) -> &str {
+    folder
+        .split_once('-')
+        .filter(|(number, _)| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(folder, |two| two.1)
+}
+
+/// Whether a line of the log, `DATE HOST FACILITY NAME: TEXT`, is of the container.
+fn is_of(line: &str, service: &str) -> bool {
+    let Some((head, _)) = line.split_once(": ") else { return false };
+    head.rsplit(' ').next().is_some_and(|name| plain_name(name.split('[').next().unwrap_or(name)) == service)
+}
+
+/// `console`.
+#[derive(clap::Args)]
+pub struct Console {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// `console`: the serial console of a machine in the background.
+pub fn console(ctx: &Ctx, Console { which }: Console) -> Result<()> {
+    let machines = Machines::at(ctx.dist().machines());
+    let record = machines.find(which.name.as_deref())?;
+    let Some(socket) = &record.console else {
+        return Err(usage(format!("the console of {} is on the terminal where `run` started it", record.name)));
+    };
+    if stdin().is_terminal() {
+        eprintln!(
+            "console of {}; Ctrl-] leaves it, and the machine runs on. Earlier lines: {}",
+            record.name,
+            console_log(&machines, &record.name).display()
+        );
+    }
+    match share::visit(socket)? {
+        share::Visit::Left => eprintln!("\n{} runs on", record.name),
+        share::Visit::Ended => eprintln!("\n{} has ended", record.name),
+    }
+    Ok(())
+}
+
+/// `ps`.
+pub fn ps(ctx: &Ctx) -> Result<()> {
+    let running = Machines::at(ctx.dist().machines()).running()?;
+    if ctx.globals.json {
+        println!("{}", serde_json::to_string_pretty(&running)?);
+        return Ok(());
+    }
+    if running.is_empty() {
+        eprintln!("no machine runs");
+        return Ok(());
+    }
+    println!("{:<12} {:>8} {:>5}  {:<10}  disk", "name", "process", "ssh", "console");
+    for record in running {
+        let port = record.ssh_port.map_or_else(|| "-".to_owned(), |port| port.to_string());
+        let console = if record.console.is_some() { "background" } else { "terminal" };
+        println!("{:<12} {:>8} {port:>5}  {console:<10}  {}", record.name, record.pid, common::display::short(&record.disk, &ctx.root));
+    }
+    Ok(())
+}
+
+/// `stop`.
+#[derive(clap::Args)]
+pub struct Stop {
+    /// the machine [default: the only one that runs]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// end it at once, as if its power were cut
+    #[arg(long)]
+    now: bool,
+    /// end it so if it has not switched itself off after this many seconds
+    #[arg(long, value_name = "SECS", default_value_t = 90, value_parser = value_parser!(u64).range(1..=86400))]
+    timeout: u64,
+    #[command(flatten)]
+    key: KeyKnobs,
+}
+
+/// `stop`.
+pub fn stop(ctx: &Ctx, Stop { name, now, timeout, key }: Stop) -> Result<()> {
+    let machines = Machines::at(ctx.dist().machines());
+    let record = machines.find(name.as_deref())?;
+    let name = &record.name;
+    if !now && let Some(why) = switch_off(ctx, &record, &key) {
+        eprintln!("{name} cannot be asked to switch itself off: {why}");
+    } else if !now && wait_end(&machines, name, Duration::from_secs(timeout))? {
+        println!("{name}: switched off");
+        return Ok(());
+    }
+    record.kill()?;
+    if !wait_end(&machines, name, Duration::from_secs(20))? {
+        bail!("{name} does not end: process {}", record.pid);
+    }
+    println!("{name}: ended as if its power were cut; its file systems have journals");
+    Ok(())
+}
+
+/// Asks the machine to switch itself off; why that failed.
+fn switch_off(ctx: &Ctx, record: &Record, key: &KeyKnobs) -> Option<String> {
+    let asked = Reached::find(ctx, Some(&record.name), key).and_then(|reached| {
+        let poweroff: Cmd = reached.login(ctx).run(&ctx.tools, "poweroff").timeout(PATIENCE);
+        poweroff.run()
+    });
+    asked
+        .err()
+        .map(|error| common::error::render(&advise(error)).lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+}
+
+/// Waits for the machine's end; false if it still runs after `limit`.
+fn wait_end(machines: &Machines, name: &str, limit: Duration) -> Result<bool> {
+    let since = Instant::now();
+    while machines.is_running(name) {
+        if interrupt::is_interrupted() {
+            bail!("interrupted");
+        }
+        if since.elapsed() > limit {
+            return Ok(false);
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_has_the_name_of_its_container() {
+        let line = "Nov 27 18:00:01 eve user.notice dhcpcd: eth0: lease of 10.0.2.15";
+        assert!(is_of(line, "dhcpcd") && !is_of(line, "eth0") && !is_of(line, "eve"));
+        assert!(is_of("Nov 27 18:00:01 eve user.notice 003-storage-init: made /persist", "storage-init"));
+        assert!(is_of("Nov 27 18:00:01 eve auth.info dropbear[12]: Child connection", "dropbear"));
+        assert!(!is_of("garbage", "garbage"));
+    }
+}
