@@ -3,11 +3,13 @@
 //! to the crates above. It depends on no crate of this workspace.
 
 mod content;
+mod diff;
 mod dir;
 mod sparse;
 mod tar;
 
 pub use content::{Content, ContentReader, Spool};
+pub use diff::{Change, Difference, differences};
 pub use dir::read_dir;
 pub use tar::{Entry, EntryKind, Records, TarWriter, entries_to_tree, read_tar_content, read_tar_file, read_tar_stream, write_tar};
 

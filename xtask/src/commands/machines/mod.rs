@@ -4,6 +4,7 @@ mod alone;
 mod background;
 mod build_vm;
 mod compose;
+mod dev;
 mod gcp;
 mod installers;
 mod live;
@@ -39,6 +40,8 @@ pub const VERBS: &[Verb] = &[
         .after("rootfs"),
     verb("run-grub", "boot in QEMU GRUB alone, to its prompt", &Run(rootfs::run_grub)).after("rootfs"),
     simple("run-compose", "run EVE's microservices in containers on this machine", compose::run).on(Wants::Compose),
+    verb("dev", "build the live image quickly; while a machine runs, put changed packages into it", &Run(dev::run)).sets(QUICK).building(),
+    verb("watch", "do what `dev` does after every change of a file", &Run(dev::watch)).sets(QUICK).building(),
     verb("ssh", "open a shell on a machine of `run`, or run a command there", &Run(reach::ssh)),
     verb("cp", "copy files and folders to a machine of `run`, or from it", &Run(reach::cp)),
     verb("log", "show the system log of a machine of `run`, or of one of its containers", &Run(reach::log)),
@@ -54,6 +57,9 @@ pub const VERBS: &[Verb] = &[
     verb("run-live-gcp", "upload live-gcp to Google's cloud and boot it there", &Run(gcp::run)).after("live-gcp"),
     verb("live-gcp-upload", "upload live-gcp to Google's cloud, unless it is already there", &Run(gcp::upload)).after("live-gcp"),
 ];
+
+/// What makes a build quick, and keeps all builds in one folder.
+const QUICK: &[(&str, &str)] = &[("ROOTFS_COMPRESSION", "gzip"), ("ROOTFS_VERSION", "dev")];
 
 /// Prints command lines, for `--dry-run`.
 fn show(commands: &[Cmd]) {
