@@ -143,6 +143,9 @@ fn golden_plans_of_the_other_targets() {
         ("eve", Goal::Eve),
         ("live-raw", Goal::Live(ImageFormat::Raw)),
         ("installer-raw", Goal::Disk(DiskKind::Installer)),
+        ("installer-iso", Goal::InstallerIso),
+        ("installer-net", Goal::InstallerNet),
+        ("verification-raw", Goal::Disk(DiskKind::Verification)),
         ("pkg-grub", Goal::Packages(vec!["grub".into()], PackageWork::Build)),
     ];
     for (name, goal) in goals {

@@ -80,7 +80,8 @@ impl Planner<'_> {
         let mut needs = self.more_parts(some, all)?;
         if composed {
             let image = if of_own_verification { self.verification_img()? } else { self.installer_img()? };
-            needs.push(need(&image, "the content of INSTALLER"));
+            let place = if self.can.installer_is_own { "the content of IMGA, and of the ESP" } else { "the content of INSTALLER" };
+            needs.push(need(&image, place));
             needs.push(need(&self.config_img()?, "the content of CONFIG"));
         } else {
             needs.extend(self.contents()?);
