@@ -12,7 +12,7 @@ xen=usr/lib/xen-4.17
     "$xen/bin/xenpvnetboot" "$xen/bin/xen-kdd" "$xen/bin/xendomains" etc/init.d etc/default etc/xen/oxenstored.conf etc/xen/xlexample.* \
     usr/share/python3 usr/share/pixmaps usr/bin/pygrub usr/bin/xenalyze usr/bin/xencons usr/bin/xencov_split usr/bin/xentrace_format \
     usr/sbin/oxenstored usr/sbin/xen-kdd usr/sbin/xen usr/sbin/gdbsx
-# Devices of guests: the hotplug scripts need bash.
+# Debian's hotplug scripts need bash; those in scripts/ replace the two for disks and bridges.
 /bin/busybox rm -rf etc/xen/scripts
 /bin/busybox mkdir -p bin sbin usr/bin usr/sbin boot config persist tmp root run var/lib/xen/dump var/log/xen
 /bin/busybox ln -s /run var/run
