@@ -151,9 +151,18 @@ impl Linuxkit {
         Ok(lines.into_iter().map(|line| line + "\n").collect())
     }
 
-    pub(super) fn command(&self, step: String, output: &Output) -> Result<Cmd> {
-        let cmd = self.tools.cmd(Tool::Linuxkit)?.step(step).output(output).env("BUILDKIT_PROGRESS", &self.settings.progress);
-        Ok(cmd.env("CGO_ENABLED", "1").env("GOOS", "linux").env("ZARCH", self.settings.arch.as_str()))
+    fn command(&self, step: String, output: &Output) -> Result<Cmd> {
+        Ok(self.complete(self.tools.cmd(Tool::Linuxkit)?, step, output))
+    }
+
+    /// A command even if linuxkit is missing: `--dry-run` prints it.
+    pub(super) fn command_unchecked(&self, step: String, output: &Output) -> Cmd {
+        self.complete(self.tools.cmd_unchecked(Tool::Linuxkit), step, output)
+    }
+
+    fn complete(&self, cmd: Cmd, step: String, output: &Output) -> Cmd {
+        let cmd = cmd.step(step).output(output).env("BUILDKIT_PROGRESS", &self.settings.progress);
+        cmd.env("CGO_ENABLED", "1").env("GOOS", "linux").env("ZARCH", self.settings.arch.as_str())
     }
 
     /// Builds, pushes or lists a package of the tree at `root`, with images in `cache`.

@@ -1,21 +1,20 @@
 //! linuxkit in Google's cloud: uploads an image and starts a machine from it.
 
 use super::{Cmd, Output, linuxkit::Dialect, linuxkit::Linuxkit};
-use anyhow::Result;
 use std::path::Path;
 
 impl Linuxkit {
     /// The command that uploads `archive` as the image `name`. `project` and `bucket` are options, as in the knobs.
-    pub fn push_gcp(&self, name: &str, project: &str, bucket: &str, archive: &Path, output: &Output) -> Result<Cmd> {
-        let cmd = self.command(format!("uploading {name}"), output)?.args(["push", "gcp"]);
+    pub fn push_gcp(&self, name: &str, project: &str, bucket: &str, archive: &Path, output: &Output) -> Cmd {
+        let cmd = self.command_unchecked(format!("uploading {name}"), output).args(["push", "gcp"]);
         let cmd = cmd.arg(self.dialect().dash("nested-virt")).arg(self.dialect().dash("img-name")).arg(name);
-        Ok(cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), bucket)).arg(archive))
+        cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), bucket)).arg(archive)
     }
 
     /// The command that starts a machine from the image `name` and shows its console.
-    pub fn run_gcp(&self, name: &str, project: &str, instance: &str, output: &Output) -> Result<Cmd> {
-        let cmd = self.command(format!("running {name}"), output)?.args(["run", "gcp"]);
-        Ok(cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), instance)).arg(name))
+    pub fn run_gcp(&self, name: &str, project: &str, instance: &str, output: &Output) -> Cmd {
+        let cmd = self.command_unchecked(format!("running {name}"), output).args(["run", "gcp"]);
+        cmd.args(spell(self.dialect(), project)).args(spell(self.dialect(), instance)).arg(name)
     }
 }
 

@@ -1,9 +1,9 @@
 //! `live-gcp-upload` and `run-live-gcp`: upload the live image to Google's cloud, and run it there.
 
-use super::{ensure, require, show, shown};
+use super::{ensure_needs, require, show, shown};
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Output, Tool, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
+use child::{Cmd, Output, Tool, ToolNeed, gcloud, linuxkit::Dialect, linuxkit::Linuxkit};
 use knobs::{CloudKnobs, ImageFormat};
 use std::path::PathBuf;
 
@@ -20,7 +20,8 @@ impl<'k> Upload<'k> {
         let (image, tree) = (&ctx.knobs.image, ctx.tree()?);
         let usual = || format!("live-{}-{}-{}", tree.version(), image.hv, image.arch).replace('.', "-");
         if !ctx.globals.dry_run {
-            ensure(ctx, &[Tool::Gcloud, Tool::Linuxkit])?;
+            let linuxkit = ToolNeed::new(Tool::Linuxkit, "to upload the image to Google's cloud and to start it there");
+            ensure_needs(ctx, &[ToolNeed::usual(Tool::Gcloud), linuxkit])?;
         }
         let pinned = ctx.profile.tools.get("linuxkit").map_or(Dialect::Platforms, |pin| Dialect::of_pin(&pin.options));
         Ok(Self {
@@ -31,23 +32,23 @@ impl<'k> Upload<'k> {
         })
     }
 
-    fn push(&self, ctx: &Ctx, output: &Output) -> Result<child::Cmd> {
+    fn push(&self, ctx: &Ctx, output: &Output) -> Cmd {
         let CloudKnobs { project, bucket, .. } = self.cloud;
-        Ok(self.linuxkit.push_gcp(&self.name, project, bucket, &self.archive, output)?.dir(&ctx.root))
+        self.linuxkit.push_gcp(&self.name, project, bucket, &self.archive, output).dir(&ctx.root)
     }
 
     /// Uploads the image unless the cloud has it; returns whether it was uploaded.
     fn ensure(&self, ctx: &Ctx) -> Result<bool> {
         let project = &self.cloud.project;
         if ctx.globals.dry_run {
-            show(&[gcloud::list_image(&ctx.tools, project, &self.name), self.push(ctx, &Output::default())?]);
+            show(&[gcloud::list_image(&ctx.tools, project, &self.name), self.push(ctx, &Output::default())]);
             return Ok(true);
         }
         if gcloud::has_image(&ctx.tools, project, &self.name)? {
             return Ok(false);
         }
         require(ctx, &self.archive, "live-gcp")?;
-        self.push(ctx, &shown())?.run()?;
+        self.push(ctx, &shown()).run()?;
         Ok(true)
     }
 }
@@ -66,7 +67,7 @@ pub fn upload(ctx: &Ctx, cloud: CloudKnobs) -> Result<()> {
 pub fn run(ctx: &Ctx, cloud: CloudKnobs) -> Result<()> {
     let upload = Upload::new(ctx, &cloud)?;
     upload.ensure(ctx)?;
-    let cmd = upload.linuxkit.run_gcp(&upload.name, &cloud.project, &cloud.instance, &shown())?.dir(&ctx.root);
+    let cmd = upload.linuxkit.run_gcp(&upload.name, &cloud.project, &cloud.instance, &shown()).dir(&ctx.root);
     if ctx.globals.dry_run {
         show(&[cmd]);
         return Ok(());

@@ -85,11 +85,13 @@ pub(super) fn shown() -> Output {
 
 /// Fails if one of `tools` is missing and cannot be installed. Checks versions only if one is missing.
 fn ensure(ctx: &Ctx, tools: &[Tool]) -> Result<()> {
-    if tools.iter().any(|tool| ctx.tools.find(*tool).is_err()) {
-        let needs: Vec<ToolNeed> = tools.iter().map(|tool| ToolNeed::usual(*tool)).collect();
-        super::doctor::ensure(ctx, &needs)?;
-    }
-    Ok(())
+    ensure_needs(ctx, &tools.iter().map(|tool| ToolNeed::usual(*tool)).collect::<Vec<_>>())
+}
+
+/// [`ensure`], with a purpose of each tool that is not the usual one.
+fn ensure_needs(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
+    let is_missing = |need: &ToolNeed| ctx.tools.find(need.tool).is_err();
+    if needs.iter().any(is_missing) { super::doctor::ensure(ctx, needs) } else { Ok(()) }
 }
 
 /// Fails if `path` is missing, naming the target that makes it; with `--dry-run` warns.
