@@ -1,10 +1,10 @@
 //! The context of a command: the tree, the knobs, the global options. Created once, never changed.
 
 use crate::Checkout;
-use child::{Tools, environment::Environment};
+use child::{Tool, Tools, environment::Environment, git::Git};
 use knobs::{Knobs, StorePlace};
 use plan::{Capabilities, Dist, EngineKind, Layout, Profile};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The options before the verb.
 #[derive(Clone, Debug)]
@@ -67,6 +67,11 @@ impl Ctx {
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         Capabilities::of(&self.profile, self.engine)
+    }
+
+    /// git in `folder`; fails if git is missing.
+    pub fn git(&self, folder: &Path) -> anyhow::Result<Git> {
+        Ok(Git::new(self.tools.find(Tool::Git)?, self.tools.environment(), &self.environment, folder.to_owned()))
     }
 
     /// Reads the tree.

@@ -22,7 +22,7 @@ pub use version::GitFacts;
 
 use crate::context::Ctx;
 use anyhow::{Context as _, Result};
-use child::{Tool, git::Git};
+use child::git::Git;
 use common::{Arch, digest::hex, error::did_you_mean, error::usage};
 use knobs::Knobs;
 use look::GitState;
@@ -63,7 +63,7 @@ pub struct Checkout {
 impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
-        let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
+        let git = ctx.git(&ctx.root)?;
         let GitState { short_id, commit_time, describe, state } = look::look(&ctx.root, &ctx.environment, &git)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),

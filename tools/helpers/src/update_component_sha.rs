@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::{Tool, git::Git};
 use common::{artifact::Pending, error::usage};
 use regex::Regex;
 use std::{
@@ -46,7 +45,7 @@ struct Change {
 /// Changes the files and prints their names; with `--dry-run` only prints.
 pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
     let change = plan_change(ctx, options)?;
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
+    let git = ctx.git(&ctx.root)?;
     let list = git.look(["ls-files", "-z", "--"].iter().chain(FILES))?;
     let mut pending = Vec::new();
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {

@@ -3,7 +3,6 @@
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::{Tool, git::Git};
 use common::error::usage;
 use diskimage::recipes::date;
 use std::{cmp::Ordering, path::Path};
@@ -17,7 +16,7 @@ pub fn print_pseudo_version(ctx: &Ctx, folder: &Path) -> Result<()> {
     if !folder.join("go.mod").is_file() {
         return Err(usage(format!("`{shown}/go.mod` does not exist")));
     }
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, folder.to_owned());
+    let git = ctx.git(folder)?;
     let head = git.look_text(["log", "-1", "--abbrev=12", "--format=%h%n%ct"])?;
     let (commit, time) = head.split_once('\n').context("git log printed one line instead of two")?;
     let time: i64 = time.parse().context("git log printed no time")?;

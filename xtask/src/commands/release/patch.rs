@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Tool, git::Git};
 use common::error::usage;
 
 /// The tag that follows `describe` (the output of `git describe`) on `branch`. Fails if this is no release branch, or if it has no commit
@@ -26,7 +25,7 @@ fn next(branch: &str, describe: &str) -> Result<String> {
 
 /// `patch`.
 pub fn run(ctx: &Ctx) -> Result<()> {
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
+    let git = ctx.git(&ctx.root)?;
     let branch = git.look_text(["rev-parse", "--abbrev-ref", "HEAD"])?;
     let tag = next(&branch, &git.look_text(["describe", "--abbrev=8", "--always", "--tags"])?)?;
     let message = format!("-mRelease {tag}");

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use child::{Tool, git::Git};
+use child::git::Git;
 use common::error::usage;
 use knobs::ReleaseKnobs;
 
@@ -24,7 +24,7 @@ pub fn run(ctx: &Ctx, knobs: ReleaseKnobs) -> Result<()> {
     let version = knobs.version.as_deref().unwrap_or_default();
     let branch = branch_of(version)
         .ok_or_else(|| usage(format!("VERSION={version}: missing or not of the form x.y.z\nhint: release VERSION=1.2.3, or 1.2.3-lts")))?;
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, ctx.root.clone());
+    let git = ctx.git(&ctx.root)?;
     check(&git, version)?;
     let exists = git.finds(["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
     let (message, server) = ("-mSetting default server to prod", ctx.root.join("conf/server"));
