@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
+use child::git::Git;
 use common::{artifact::Pending, display::size, error::usage};
 use filetree::{Content, Node, Tree};
 use flate2::{Compression, write::GzEncoder};
@@ -34,12 +35,29 @@ pub fn collect_debian(ctx: &Ctx, rootfs: &Path, out: Option<&Path>) -> Result<()
     let mirrors = if policy.offline { Mirrors::default() } else { origins.mirrors()? };
     let bytes: u64 = pins.iter().map(|pin| pin.size).sum();
     eprintln!("{packages} source packages, {} files, {}", pins.len(), size(bytes));
-    let files = store.fetch_sources(&pins, &mirrors, policy, &|_: &Progress| ())?;
+    let files = store.fetch_sources(&pins, &mirrors, policy, &|_: &Progress| (), &|| advice(&time_of_locks(ctx)))?;
     let tree = tree(&pins, &files)?;
     let Some(out) = out else { return write(&tree, std::io::stdout().lock()) };
     let pending = Pending::new(out)?;
     write(&tree, pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
     pending.commit()
+}
+
+/// The time of the newest lock of sources as a snapshot mirror writes it, `20261127T151133Z`: every pinned file was on the mirrors then. Empty
+/// if git does not know the locks.
+fn time_of_locks(ctx: &Ctx) -> String {
+    let time = |git: Git| git.look_text(["log", "-1", "--date=format-local:%Y%m%dT%H%M%SZ", "--format=%cd", "--", FOLDER]);
+    ctx.git(&ctx.root).and_then(time).unwrap_or_default()
+}
+
+/// What to do about files that no mirror has, with the time when all had been there.
+fn advice(time: &str) -> String {
+    let time = if time.is_empty() { "YYYYMMDDTHHMMSSZ" } else { time };
+    format!(
+        "hint: all were on the mirrors when they were pinned, and a snapshot mirror SNAPSHOT still has them: cargo xtask collected_sources \
+         DEBIAN_MIRROR=http://SNAPSHOT/archive/debian/{time} DEBIAN_SECURITY_MIRROR=http://SNAPSHOT/archive/debian-security/{time}\n\
+         hint: or renew the pins and build again: cargo xtask pins"
+    )
 }
 
 fn write(tree: &Tree, out: impl Write) -> Result<()> {
@@ -107,4 +125,16 @@ fn tree(pins: &[SourcePin], files: &[PathBuf]) -> Result<Tree> {
     }
     tree.insert(super::manifests::MANIFEST, node(Content::from(list.into_iter().collect::<String>().into_bytes())))?;
     Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_files_that_are_gone_can_be_typed() {
+        let text = advice("20261127T151133Z");
+        assert!(text.contains("DEBIAN_MIRROR=http://SNAPSHOT/archive/debian/20261127T151133Z DEBIAN_SECURITY_MIRROR="), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("hint: ") && line.contains("cargo xtask ")), "{text}");
+    }
 }

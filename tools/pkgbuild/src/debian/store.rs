@@ -124,13 +124,15 @@ impl Store {
         Ok(Fetched { files: lock.pins.values().map(|pin| (pin.clone(), self.path_of(pin))).collect() })
     }
 
-    /// The same for the files of source packages; returns their paths in the order of `pins`.
+    /// The same for the files of source packages; returns their paths in the order of `pins`. `advice` ends the error about files that no
+    /// mirror has.
     pub fn fetch_sources(
         &self,
         pins: &[SourcePin],
         mirrors: &Mirrors,
         policy: Policy,
         progress: &(dyn Fn(&Progress) + Sync),
+        advice: &dyn Fn() -> String,
     ) -> Result<Vec<PathBuf>> {
         let pins: Vec<Pin> = pins.iter().map(SourcePin::pin).collect();
         let missing: Vec<&Pin> = pins.iter().filter(|pin| self.find(pin).is_none()).collect();
@@ -145,12 +147,7 @@ impl Store {
         }
         let gone = self.download_all(&missing, mirrors, progress)?;
         if !gone.is_empty() {
-            bail!(
-                "no mirror has {} of {} pinned files of sources: {}\nhint: name a mirror that keeps old versions: DEBIAN_MIRROR=http://…\nhint: or renew the pins: cargo xtask pins",
-                gone.len(),
-                pins.len(),
-                names(&gone)
-            );
+            bail!("no mirror has {} of {} pinned files of sources: {}\n{}", gone.len(), pins.len(), names(&gone), advice());
         }
         Ok(pins.iter().map(|pin| self.path_of(pin)).collect())
     }
