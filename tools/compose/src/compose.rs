@@ -6,7 +6,8 @@ use crate::{
     go_json,
     kernel::put_kernel,
     layers::image_entries,
-    rootfs::{Bundle, Origin, RESOLV_LINK, RootfsWriter, finish_image},
+    places::Origin,
+    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, finish_image},
     volumes::with_volumes,
     yml::{Container, Volume, Yml, full_name, image_references},
 };
@@ -16,7 +17,6 @@ use oci::Image;
 use std::{
     collections::{BTreeMap, HashSet},
     io::{BufWriter, Write},
-    path::PathBuf,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
@@ -24,26 +24,6 @@ use std::{
 pub trait Images: Sync {
     /// The image by its full name (`docker.io/…`). A missing image is an error, with a hint how to get it.
     fn find(&self, reference: &str) -> Result<Image>;
-}
-
-/// Options of [`compose`].
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Architecture as in Go's `GOARCH`; an image for another one is an error. Empty accepts any.
-    pub arch: String,
-    /// Unix timestamp of all entries that are not from an image. linuxkit uses 1492533000.
-    pub mtime: i64,
-    /// Whether each entry has PAX records with its source. linuxkit versions of 2022 write none.
-    pub records: bool,
-    /// Base folder of relative `source:` paths in `files` (absolute): the yml's folder, or the tree's root. If empty, relative
-    /// sources are errors.
-    pub sources: PathBuf,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { arch: String::new(), mtime: 1_492_533_000, records: true, sources: PathBuf::new() }
-    }
 }
 
 /// Sizes of the written tar.

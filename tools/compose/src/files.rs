@@ -5,7 +5,8 @@ use crate::{
     container::{Ids, owner},
     layers::clean,
     metadata,
-    rootfs::{Origin, RootfsWriter},
+    places::Origin,
+    rootfs::RootfsWriter,
     yml::File,
 };
 use anyhow::{Context as _, Result, bail};

@@ -1,9 +1,6 @@
 //! The kernel's image: its kernel, microcode and modules tar are used; its other files are ignored.
 
-use crate::{
-    rootfs::{Origin, RootfsWriter},
-    yml::Kernel,
-};
+use crate::{places::Origin, rootfs::RootfsWriter, yml::Kernel};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Entry, EntryKind, Kind, read_tar_content};
 use std::io::Write;

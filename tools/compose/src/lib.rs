@@ -18,5 +18,6 @@ mod spec;
 mod volumes;
 mod yml;
 
-pub use compose::{Images, Options, Part, Summary, compose};
+pub use compose::{Images, Part, Summary, compose};
+pub use rootfs::Options;
 pub use yml::{Reference, Yml, image_references};

@@ -13,13 +13,19 @@
 //! | link to no folder | folder | error |
 //! | file | folder, or an entry below | error |
 
-use crate::rootfs::Origin;
 use anyhow::{Result, bail};
 use filetree::{EntryKind, Kind};
 use std::collections::BTreeMap;
 
 /// Limit of links in one lookup, as in Linux (`ELOOP`).
 const MAX_LINKS: usize = 40;
+
+/// Origin of an entry: the image or the part of linuxkit, and the place in the yml.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub source: &'a str,
+    pub location: &'a str,
+}
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,18 @@
 //! Writes images, bundles and single entries into the tar of the root file system, with their origin as PAX records.
 
-use crate::{Options, go_json, layers::clean, places::Places, spec::Runtime, yml::Mount};
+use crate::{
+    go_json,
+    layers::clean,
+    places::{Origin, Places},
+    spec::Runtime,
+    yml::Mount,
+};
 use anyhow::Result;
 use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter};
 use std::{
     collections::{BTreeMap, HashMap},
     io::Write,
+    path::PathBuf,
 };
 
 /// PAX record: the image, or the part of linuxkit, that an entry comes from.
@@ -19,11 +26,24 @@ const NO_RESOLV: &str = "\n# no resolv.conf configured\n";
 /// `resolv.conf` of the running system; init images and volumes link to it.
 pub(crate) const RESOLV_LINK: &str = "/run/resolvconf/resolv.conf";
 
-/// Origin of an entry: values of [`SOURCE`] and [`LOCATION`].
-#[derive(Clone, Copy)]
-pub(crate) struct Origin<'a> {
-    pub source: &'a str,
-    pub location: &'a str,
+/// Options of [`compose`](crate::compose()).
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Architecture as in Go's `GOARCH`; an image for another one is an error. Empty accepts any.
+    pub arch: String,
+    /// Unix timestamp of all entries that are not from an image. linuxkit uses 1492533000.
+    pub mtime: i64,
+    /// Whether each entry has PAX records with its source. linuxkit versions of 2022 write none.
+    pub records: bool,
+    /// Base folder of relative `source:` paths in `files` (absolute): the yml's folder, or the tree's root. If empty, relative
+    /// sources are errors.
+    pub sources: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { arch: String::new(), mtime: 1_492_533_000, records: true, sources: PathBuf::new() }
+    }
 }
 
 /// Applies linuxkit's changes to an image: replaces `etc/hosts` and `etc/resolv.conf`, and appends the entries that every

@@ -1,7 +1,6 @@
 //! Finds the acceleration (KVM or HVF) for a guest. Runs a tiny guest as a probe: an existing /dev/kvm may still fail at the first
 //! instruction that it must emulate.
 
-use super::argv;
 use anyhow::{Context as _, Result};
 use child::{Tools, qemu};
 use common::{Arch, words};
@@ -97,12 +96,27 @@ pub fn choose(tools: &Tools, arch: Arch) -> Result<(Accel, Option<String>)> {
     Ok(choice)
 }
 
+/// The value of `-machine`. The probe must use that of the machine.
+#[must_use]
+pub fn machine_type(arch: Arch, accel: Accel) -> String {
+    let (machine, more) = match (arch, accel) {
+        // The IOMMU's interrupt remapping needs the split interrupt chip.
+        (Arch::Amd64, Accel::Kvm) => ("q35", ",dump-guest-core=off,kernel-irqchip=split"),
+        (Arch::Amd64, _) => ("q35", ""),
+        // A guest at EL2 can run a hypervisor; KVM and HVF do not offer EL2.
+        (Arch::Arm64, Accel::Tcg) => ("virt", ",virtualization=true"),
+        (Arch::Arm64, Accel::Kvm) => ("virt", ",dump-guest-core=off"),
+        (Arch::Arm64 | Arch::Riscv64, _) => ("virt", ""),
+    };
+    format!("{machine},accel={},usb=off{more}", accel.as_str())
+}
+
 /// Runs the tiny guest. The inner error is why the acceleration failed, the outer one is about QEMU itself.
 pub fn probe(tools: &Tools, arch: Arch, accel: Accel) -> Result<Result<(), String>> {
     let dir = tempfile::tempdir().context("cannot make a folder for the probe of the acceleration")?;
     let rom = dir.path().join("probe.rom");
     fs::write(&rom, guest(arch)).context("cannot write the probe of the acceleration")?;
-    let machine = argv::machine_type(arch, accel);
+    let machine = machine_type(arch, accel);
     let cmd = qemu::command(tools, arch)?
         .args(["-no-user-config", "-nodefaults", "-display", "none", "-m", "16", "-machine", &machine, "-cpu", accel.usual_cpu(arch)])
         .arg("-bios")

@@ -1,6 +1,6 @@
 //! Renders a [`VmSpec`] as the arguments of `qemu-system-…`. The devices are those of the machine in EVE's Makefile.
 
-use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Sector, Serial, VmSpec};
+use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Sector, Serial, VmSpec, accel};
 use common::Arch;
 use std::{ffi::OsString, path::Path};
 
@@ -69,26 +69,11 @@ pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
 
 fn machine(argv: &mut Argv, spec: &VmSpec) {
     let device_tree = if spec.setup.device_tree { ",acpi=off" } else { "" };
-    argv.pair("-machine", machine_type(spec.setup.arch, spec.accel) + device_tree);
+    argv.pair("-machine", accel::machine_type(spec.setup.arch, spec.accel) + device_tree);
     argv.pair("-cpu", spec.setup.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.setup.arch).to_owned()));
     if (spec.setup.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
         argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
     }
-}
-
-/// The value of `-machine`. The probe of `accel` must use the same.
-#[must_use]
-pub fn machine_type(arch: Arch, accel: Accel) -> String {
-    let (machine, more) = match (arch, accel) {
-        // The IOMMU's interrupt remapping needs the split interrupt chip.
-        (Arch::Amd64, Accel::Kvm) => ("q35", ",dump-guest-core=off,kernel-irqchip=split"),
-        (Arch::Amd64, _) => ("q35", ""),
-        // A guest at EL2 can run a hypervisor; KVM and HVF do not offer EL2.
-        (Arch::Arm64, Accel::Tcg) => ("virt", ",virtualization=true"),
-        (Arch::Arm64, Accel::Kvm) => ("virt", ",dump-guest-core=off"),
-        (Arch::Arm64 | Arch::Riscv64, _) => ("virt", ""),
-    };
-    format!("{machine},accel={},usb=off{more}", accel.as_str())
 }
 
 fn firmware(argv: &mut Argv, firmware: &Firmware) {

@@ -12,36 +12,6 @@ use std::{cmp::Ordering, collections::BTreeMap};
 type Values = Result<Vec<Value>, Fault>;
 type Places = Result<Vec<(Path, Value)>, Fault>;
 
-/// Function names with their numbers of arguments.
-const FUNCTIONS: &[(&str, &[usize])] = &[
-    ("del", &[1]),
-    ("empty", &[0]),
-    ("endswith", &[1]),
-    ("first", &[0, 1]),
-    ("has", &[1]),
-    ("keys", &[0]),
-    ("length", &[0]),
-    ("limit", &[2]),
-    ("map", &[1]),
-    ("not", &[0]),
-    ("select", &[1]),
-    ("startswith", &[1]),
-    ("test", &[1, 2]),
-    ("to_entries", &[0]),
-];
-
-/// Checks that the function exists and takes that many arguments.
-pub(crate) fn check_call(name: &str, arguments: usize, at: usize) -> Result<(), Fault> {
-    match FUNCTIONS.iter().find(|(known, _)| *known == name) {
-        Some((_, counts)) if counts.contains(&arguments) => Ok(()),
-        Some((_, counts)) => fault(at, format!("`{name}` takes {} arguments, not {arguments}", counts[0])),
-        None => {
-            let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-            fault(at, format!("the function `{name}` is not supported; supported are {}", known.join(", ")))
-        }
-    }
-}
-
 /// Values of variables by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope(BTreeMap<String, Value>);

@@ -315,7 +315,7 @@ impl Parser {
             }
             self.expect(")")?;
         }
-        crate::eval::check_call(&name, arguments.len(), at)?;
+        check_call(&name, arguments.len(), at)?;
         Ok(Kind::Call(name, arguments))
     }
 
@@ -380,4 +380,34 @@ fn binary(sign: &str, left: Sub, right: Sub) -> Kind {
         _ => Op::GreaterEqual,
     };
     Kind::Binary(op, left, right)
+}
+
+/// Function names with their numbers of arguments.
+const FUNCTIONS: &[(&str, &[usize])] = &[
+    ("del", &[1]),
+    ("empty", &[0]),
+    ("endswith", &[1]),
+    ("first", &[0, 1]),
+    ("has", &[1]),
+    ("keys", &[0]),
+    ("length", &[0]),
+    ("limit", &[2]),
+    ("map", &[1]),
+    ("not", &[0]),
+    ("select", &[1]),
+    ("startswith", &[1]),
+    ("test", &[1, 2]),
+    ("to_entries", &[0]),
+];
+
+/// Checks that the function exists and takes that many arguments.
+fn check_call(name: &str, arguments: usize, at: usize) -> Result<(), Fault> {
+    match FUNCTIONS.iter().find(|(known, _)| *known == name) {
+        Some((_, counts)) if counts.contains(&arguments) => Ok(()),
+        Some((_, counts)) => fault(at, format!("`{name}` takes {} arguments, not {arguments}", counts[0])),
+        None => {
+            let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+            fault(at, format!("the function `{name}` is not supported; supported are {}", known.join(", ")))
+        }
+    }
 }

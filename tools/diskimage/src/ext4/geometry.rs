@@ -7,6 +7,8 @@ use std::ops::Range;
 
 /// Blocks of a group: one bit each in a bitmap of one block.
 pub(super) const GROUP: u64 = 8 * BLOCK;
+/// Size of an inode's fields after the first 128 bytes (`i_extra_isize`).
+pub(super) const EXTRA: usize = 32;
 /// Size of an inode, and of a group descriptor.
 pub(super) const INODE: usize = 256;
 pub(super) const DESCRIPTOR: usize = 32;

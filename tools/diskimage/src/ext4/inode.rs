@@ -1,10 +1,12 @@
 //! Inodes of 256 bytes, and extent trees.
 
-use super::{BLOCK, BLOCK_BYTES, geometry::INODE, put16, put32, xattrs};
+use super::{
+    BLOCK, BLOCK_BYTES,
+    geometry::{EXTRA, INODE},
+    put16, put32, xattrs,
+};
 use std::ops::Range;
 
-/// Size of the fields after the first 128 bytes (`i_extra_isize`).
-pub(super) const EXTRA: usize = 32;
 /// Maximum length of a symbolic link's target that is stored in the inode.
 pub(super) const FAST_LINK: usize = 59;
 const USES_EXTENTS: u32 = 0x8_0000;

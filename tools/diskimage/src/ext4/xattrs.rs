@@ -1,12 +1,16 @@
 //! Extended attributes: in the inode after its fields if they fit, else in one block.
 
-use super::{BLOCK_BYTES, put16, put32};
+use super::{
+    BLOCK_BYTES,
+    geometry::{EXTRA, INODE},
+    put16, put32,
+};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 
 const MAGIC: u32 = 0xEA02_0000;
 /// Space in the inode after its fields, including the magic number.
-pub(super) const IN_INODE: usize = super::geometry::INODE - 128 - super::inode::EXTRA;
+pub(super) const IN_INODE: usize = INODE - 128 - EXTRA;
 /// Size of a block's header, and of an entry without its name.
 const HEADER: usize = 32;
 const ENTRY: usize = 16;

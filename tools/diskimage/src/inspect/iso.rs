@@ -6,9 +6,14 @@ use anyhow::{Context as _, Result, bail};
 
 const BLOCK: u64 = 2048;
 /// Block of the first descriptor.
-pub(super) const DESCRIPTORS: u64 = 16;
+const DESCRIPTORS: u64 = 16;
 /// Limit of the root directory's bytes that are read.
 const MOST_BYTES: u32 = 1 << 20;
+
+/// Whether the image has an ISO 9660 descriptor; it may contain a partition table, too.
+pub(super) fn is_iso(source: &dyn ReadAt) -> bool {
+    read_array::<6>(source, DESCRIPTORS * BLOCK).is_ok_and(|start| &start[1..] == b"CD001")
+}
 
 /// Inspects the volume in `source`; lists its root if `all`.
 pub(super) fn look(source: &dyn ReadAt, all: bool) -> Result<Contents> {

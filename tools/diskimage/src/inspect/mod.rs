@@ -299,7 +299,7 @@ fn recognise(source: &dyn ReadAt, place: Place) -> Result<Contents> {
     if probe::is_ext(&magic) {
         return Ok(ext::look(source, all).unwrap_or_else(|error| broken("ext2/3/4", &error)));
     }
-    if probe::is_iso(source) {
+    if iso::is_iso(source) {
         return Ok(iso::look(source, all).unwrap_or_else(|error| broken("ISO 9660", &error)));
     }
     match gpt::read(source) {

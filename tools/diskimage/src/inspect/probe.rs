@@ -36,11 +36,6 @@ pub(super) fn is_ext(start: &[u8; START]) -> bool {
     start[1080..1082] == [0x53, 0xef]
 }
 
-/// Whether the image has an ISO 9660 descriptor; it may contain a partition table, too.
-pub(super) fn is_iso(source: &dyn ReadAt) -> bool {
-    read_array::<6>(source, super::iso::DESCRIPTORS * 2048).is_ok_and(|start| &start[1..] == b"CD001")
-}
-
 /// Whether an unreadable volume claims to be FAT.
 pub(super) fn seems_fat(start: &[u8; START]) -> bool {
     matches!(start[0], 0xeb | 0xe9) && (&start[54..57] == b"FAT" || &start[82..85] == b"FAT")

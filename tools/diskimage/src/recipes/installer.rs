@@ -1,8 +1,8 @@
 //! Installation and verification media: the system partition of a USB disk, and a UEFI-bootable ISO.
 
 use super::{
-    ISO_BOOT_VOLUME_ID, Parts,
-    disk::{CONFIG, ROOTFS_OF_INSTALLER},
+    ISO_BOOT_VOLUME_ID,
+    parts::{CONFIG, Parts, ROOTFS_OF_INSTALLER},
     volume,
 };
 use crate::{eve::Kind, fat, iso};

@@ -7,17 +7,19 @@ mod input;
 mod installed;
 mod installer;
 mod net;
+mod parts;
 mod root;
 #[cfg(test)]
 mod tests;
 mod usbconf;
 
 pub use config::{config, config_tree_of_tar, date, origin_name};
-pub use disk::{Parts, disk};
+pub use disk::disk;
 pub use input::{newest, read_tar};
 pub use installed::{InstalledDisk, installed, persist_disk};
 pub use installer::{IsoKind, iso};
 pub use net::{NET_FILES, write_installer_net, write_iso_net, write_own_net};
+pub use parts::Parts;
 pub use root::{esp_of_rootfs, ext4_rootfs, pack_rootfs, pack_rootfs_with};
 pub use usbconf::{USB_SIZE, UsbConf, usb_conf};
 

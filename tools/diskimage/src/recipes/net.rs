@@ -1,9 +1,8 @@
 //! installer.net: a tar of the files that a device loads when it boots from the network.
 
 use super::{
-    Parts,
-    disk::{CONFIG, ROOTFS_OF_INSTALLER},
     installer::ESP_MEDIUM_CFG,
+    parts::{CONFIG, Parts, ROOTFS_OF_INSTALLER},
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};

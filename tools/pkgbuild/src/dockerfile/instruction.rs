@@ -1,7 +1,7 @@
 //! The instructions of a Dockerfile, and their parser.
 
 use super::{
-    lines::Logical,
+    lines::{Heredoc, Logical},
     words::{json_array, name_values, split_words, take_flags},
 };
 use anyhow::{Context as _, Result, bail};
@@ -80,21 +80,6 @@ impl MountFlag {
     pub fn get(&self, keys: &[&str]) -> Option<&str> {
         self.options.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, value)| value.as_str())
     }
-}
-
-/// A here-document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heredoc {
-    /// The opening word, unchanged.
-    pub word: String,
-    /// Its name, without quotes.
-    pub name: String,
-    /// `<<-`: leading tabs are removed (in `body` already).
-    pub strip_tabs: bool,
-    /// Whether variables in the body are expanded: the name has no quotes.
-    pub expand: bool,
-    /// Lines with their newlines.
-    pub body: String,
 }
 
 /// A `COPY` or `ADD`.

@@ -1,15 +1,27 @@
 //! Joins physical lines to logical ones: parser directives, comments, continuations, here-documents.
 
-use super::{
-    instruction::Heredoc,
-    words::{self, split_words},
-};
+use super::words::{self, split_words};
 use anyhow::{Result, bail};
 
 /// Parser directives of the first comment lines.
 pub(super) struct Directives {
     pub(super) escape: char,
     pub(super) syntax: Option<String>,
+}
+
+/// A here-document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The opening word, unchanged.
+    pub word: String,
+    /// Its name, without quotes.
+    pub name: String,
+    /// `<<-`: leading tabs are removed (in `body` already).
+    pub strip_tabs: bool,
+    /// Whether variables in the body are expanded: the name has no quotes.
+    pub expand: bool,
+    /// Lines with their newlines.
+    pub body: String,
 }
 
 /// An instruction with continuations joined and comments removed.

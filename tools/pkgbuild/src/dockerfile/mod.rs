@@ -9,7 +9,8 @@ mod uses;
 mod words;
 
 pub use expand::expand;
-pub use instruction::{Command, Copy, Heredoc, Instruction, MountFlag, Run};
+pub use instruction::{Command, Copy, Instruction, MountFlag, Run};
+pub use lines::Heredoc;
 pub use uses::ImageUse;
 
 use anyhow::{Result, bail};

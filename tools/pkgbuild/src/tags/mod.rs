@@ -134,9 +134,9 @@ pub fn committed_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &
     let yml = BuildYml::read_names(&package.join(yml_name))?;
     let context = || format!("cannot compute the tag of the package `{}`", package.display());
     let place = Place::find(root, package).with_context(context)?;
-    let id_now = |state: &TreeState, path: &[u8]| objects::id_now(state, &place.top, path).ok().flatten().map(|id| objects::hex(&id));
+    let id_now = |state: &TreeState, path: &[u8]| state.id_now(&place.top, path).ok().flatten().map(|id| objects::hex(&id));
     let sources = source_ids(state, &place, package, &yml, &id_now).with_context(context)?;
-    let own = objects::id_now(state, &place.top, &place.package)?.with_context(|| not_in_git(package))?;
+    let own = state.id_now(&place.top, &place.package)?.with_context(|| not_in_git(package))?;
     Tag::new(&yml, yml.org.clone(), combine(objects::hex(&own), &sources), None, false)
 }
 

@@ -1,10 +1,9 @@
 //! Computes ids of git objects that git has not stored: blobs of the working tree and the trees above them.
 
-use super::state::{Change, TreeState};
 use anyhow::{Context as _, Result, bail};
 pub(super) use gitindex::objects::{Id, sha1};
 use gitindex::objects::{TREE, push_entry, tree_of};
-use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::path::Path;
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -33,36 +32,8 @@ pub(super) fn file_now(path: &Path) -> Result<Option<(u32, Id)>> {
     gitindex::objects::file_now(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
-/// Id of the folder or file `path` at HEAD, computed from its files.
-pub(super) fn id_at_head(state: &TreeState, path: &[u8]) -> Option<Id> {
-    let files: Vec<(&[u8], u32, Id)> = state.files_below(path).iter().map(|entry| (&*entry.path, entry.mode, entry.id)).collect();
-    root_id(&files, path)
-}
-
-/// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now.
-pub(super) fn id_now(state: &TreeState, top: &Path, path: &[u8]) -> Result<Option<Id>> {
-    if state.changes_below(path).next().is_none()
-        && let Some(id) = state.tree_id(path)
-    {
-        return Ok(Some(id));
-    }
-    let mut files: BTreeMap<&[u8], (u32, Id)> =
-        state.files_below(path).iter().map(|entry| (&*entry.path, (entry.mode, entry.id))).collect();
-    for (name, change) in state.changes_below(path) {
-        let kept = matches!(change, Change::Tracked { head: (0o160_000, _), .. });
-        if kept {
-            bail!("`{}` is a submodule with changes", String::from_utf8_lossy(name));
-        }
-        match file_now(&top.join(OsStr::from_bytes(name)))? {
-            Some(now) => drop(files.insert(name, now)),
-            None => drop(files.remove(name)),
-        }
-    }
-    let files: Vec<(&[u8], u32, Id)> = files.into_iter().map(|(name, (mode, id))| (name, mode, id)).collect();
-    Ok(root_id(&files, path))
-}
-
-fn root_id(files: &[(&[u8], u32, Id)], path: &[u8]) -> Option<Id> {
+/// Id of the folder or file `path` that holds `files`: path, mode and id, in byte order. None if there are no files.
+pub(super) fn root_id(files: &[(&[u8], u32, Id)], path: &[u8]) -> Option<Id> {
     match files {
         [] => None,
         [(name, _, id)] if *name == path => Some(*id),

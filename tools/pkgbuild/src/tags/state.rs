@@ -1,6 +1,6 @@
 //! The state of a checkout as reported by git: ids of everything at HEAD, and all changes.
 
-use super::objects::{Id, hex, parse_id};
+use super::objects::{Id, file_now, hex, parse_id, root_id};
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -105,7 +105,7 @@ impl TreeState {
     pub(super) fn hides_changes(&self, top: &Path, folder: &[u8]) -> Result<bool> {
         for path in self.hidden.iter().filter(|path| is_below(path, folder)) {
             let head = self.file(path).map(|entry| (entry.mode, entry.id));
-            if super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != head {
+            if file_now(&top.join(OsStr::from_bytes(path)))? != head {
                 return Ok(true);
             }
         }
@@ -214,13 +214,43 @@ impl TreeState {
     #[must_use]
     pub fn id_of(&self, path: &[u8]) -> Option<String> {
         if path.is_empty() {
-            return super::objects::id_at_head(self, path).map(|id| hex(&id));
+            return self.id_at_head(path).map(|id| hex(&id));
         }
         self.trees.get(path).or_else(|| self.file(path).map(|entry| &entry.id)).map(|id| hex(id))
     }
 
-    pub(super) fn tree_id(&self, path: &[u8]) -> Option<Id> {
+    fn tree_id(&self, path: &[u8]) -> Option<Id> {
         self.trees.get(path).copied()
+    }
+
+    /// Id of the folder or file `path` at HEAD, computed from its files.
+    fn id_at_head(&self, path: &[u8]) -> Option<Id> {
+        let files: Vec<(&[u8], u32, Id)> = self.files_below(path).iter().map(|entry| (&*entry.path, entry.mode, entry.id)).collect();
+        root_id(&files, path)
+    }
+
+    /// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now. `top` is the folder
+    /// of the working tree.
+    pub(super) fn id_now(&self, top: &Path, path: &[u8]) -> Result<Option<Id>> {
+        if self.changes_below(path).next().is_none()
+            && let Some(id) = self.tree_id(path)
+        {
+            return Ok(Some(id));
+        }
+        let mut files: BTreeMap<&[u8], (u32, Id)> =
+            self.files_below(path).iter().map(|entry| (&*entry.path, (entry.mode, entry.id))).collect();
+        for (name, change) in self.changes_below(path) {
+            let kept = matches!(change, Change::Tracked { head: (0o160_000, _), .. });
+            if kept {
+                bail!("`{}` is a submodule with changes", String::from_utf8_lossy(name));
+            }
+            match file_now(&top.join(OsStr::from_bytes(name)))? {
+                Some(now) => drop(files.insert(name, now)),
+                None => drop(files.remove(name)),
+            }
+        }
+        let files: Vec<(&[u8], u32, Id)> = files.into_iter().map(|(name, (mode, id))| (name, mode, id)).collect();
+        Ok(root_id(&files, path))
     }
 
     pub(super) fn file(&self, path: &[u8]) -> Option<&Entry> {
@@ -260,13 +290,13 @@ impl TreeState {
                 // A conflict that left the file unchanged is no difference.
                 Change::Unmerged(_) => {
                     let head = self.file(path).map(|entry| (entry.mode, entry.id));
-                    super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != head
+                    file_now(&top.join(OsStr::from_bytes(path)))? != head
                 }
                 // Added to the index and deleted again: HEAD and working tree are equal.
                 Change::Tracked { index: b'A', worktree: b'D', .. } => false,
                 // A staged change that was undone in the working tree is no difference.
                 Change::Tracked { index: b'M' | b'T', worktree: b'M' | b'T', head, .. } => {
-                    super::objects::file_now(&top.join(OsStr::from_bytes(path)))? != Some(*head)
+                    file_now(&top.join(OsStr::from_bytes(path)))? != Some(*head)
                 }
                 Change::Tracked { .. } => true,
             };
