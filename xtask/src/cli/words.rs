@@ -1,23 +1,30 @@
 //! The words of a command line before clap parses them: where the verb is, `VAR=value`, empty flags, and flags that the verb's name
 //! overrides.
 
+use super::{globals::Options, verbs};
 use crate::commands::Verb;
-use clap::{Arg, Command};
+use clap::{Arg, Args as _, Command};
 
 /// The index of the verb in `words`: after the options and their values.
 #[must_use]
 pub fn verb_at(words: &[String]) -> usize {
+    let options = Options::augment_args(Command::new("options"));
     let mut at = 0;
-    while let Some(word) = words.get(at) {
-        let takes_value = matches!(word.as_str(), "--root" | "--engine")
-            || word == "-j" && words.get(at + 1).is_some_and(|next| next.parse::<usize>().is_ok());
-        match word.starts_with('-') {
-            true if takes_value => at += 2,
-            true => at += 1,
-            false => break,
-        }
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        let has_value = match word.as_str() {
+            "-j" => words.get(at + 1).is_some_and(|next| next.parse::<usize>().is_ok()),
+            word => word.strip_prefix("--").is_some_and(|flag| is_with_value(&options, flag)),
+        };
+        at += 1 + usize::from(has_value);
     }
     at.min(words.len())
+}
+
+/// Whether `command` has an option `--FLAG` that takes the next word as its value.
+fn is_with_value(command: &Command, flag: &str) -> bool {
+    command
+        .get_arguments()
+        .any(|arg| long_names(arg).any(|long| long == flag) && arg.get_action().takes_values() && !arg.is_require_equals_set())
 }
 
 /// The last value of the option `--NAME` in `words` before `--`, for options that we need before clap parses.
@@ -46,10 +53,16 @@ pub fn close_jobs(words: &mut [String]) {
     }
 }
 
-/// Whether the word after the option `word` may be its value.
+/// Whether the word after the option `word` may be its value: an option of all verbs, a knob, or an option of some verb.
 fn takes_value(word: &str) -> bool {
-    let Some(flag) = word.strip_prefix("--").filter(|flag| !flag.is_empty() && !flag.contains('=')) else { return false };
-    !["dry-run", "offline", "verbose", "json", "help"].contains(&flag) && knobs::find(flag).is_none_or(|knob| !knob.is_switch())
+    let Some(flag) = word.strip_prefix("--") else { return false };
+    match knobs::find(flag) {
+        Some(knob) => !knob.is_switch(),
+        None => {
+            let of_verbs = verbs().map(|verb| (verb.arguments)(Command::new(verb.name)));
+            of_verbs.chain([Options::augment_args(Command::new("options"))]).any(|command| is_with_value(&command, flag))
+        }
+    }
 }
 
 /// Splits `VAR=value` words, which may stand anywhere before `--`, from the other words.
