@@ -67,7 +67,9 @@ pub fn page(ctx: &Ctx) -> Result<String> {
     let columns = columns(ctx);
     let mut page = String::from(
         "# Targets of the old Makefile\n\nWritten by `cargo xtask reference`, which asks the code that refuses a target when it is typed: the verb, the \
-         plan and the engine.\n\n`yes`: the target does its work, if the programs that it starts are there. A number: it is refused, for the reason below.\n\n",
+         plan and the engine.\n\n`yes`: the target builds something, and each of its steps can be made, if the programs that it starts are there. `runs`: it builds \
+         nothing itself. The tree has what the verb declares to work on, and what it boots or uploads can be built; the page cannot know \
+         whether this machine, its network and an account in a cloud serve. A number: it is refused, for the reason below.\n\n",
     );
     let headings: Vec<&str> = columns.iter().map(|column| column.heading).collect();
     let _ = writeln!(page, "| target | command | {} |\n|---|---|{}", headings.join(" | "), "---|".repeat(columns.len()));
@@ -77,7 +79,7 @@ pub fn page(ctx: &Ctx) -> Result<String> {
         for column in &columns {
             let words = make::modern(&asked, !column.here);
             cells.push(match refusal(ctx, column, &words)? {
-                None => "yes".to_owned(),
+                None => if builds(&words) { "yes" } else { "runs" }.to_owned(),
                 Some(why) => {
                     let at = reasons.iter().position(|known| *known == why).unwrap_or_else(|| {
                         reasons.push(why);
@@ -95,6 +97,11 @@ pub fn page(ctx: &Ctx) -> Result<String> {
         let _ = writeln!(page, "{}. {why}", at + 1);
     }
     Ok(page)
+}
+
+/// Whether the verb `words` builds a goal, so that its plan and the engine were asked.
+fn builds(words: &[String]) -> bool {
+    verbs().any(|verb| words.first().is_some_and(|name| name == verb.name) && matches!(verb.action, Action::Builds(_)))
 }
 
 /// Why the verb `words` is refused in `column`; none if it works.
