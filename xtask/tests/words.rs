@@ -32,6 +32,36 @@ fn a_word_with_nothing_to_work_on_says_so_in_one_line_and_is_not_in_the_help() {
 }
 
 #[test]
+fn a_knob_that_nothing_reads_here_gets_a_note_and_is_not_in_the_help() {
+    let said = |words: &[&str], environment: &[(&str, &str)]| {
+        let xtask = environment.iter().fold(Xtask::new(&repository()), |xtask, (name, value)| xtask.env(name, *value));
+        String::from_utf8(xtask.args(words.iter().copied()).output().stderr).unwrap()
+    };
+    for words in [["version", "PRUNE=y"], ["version", "--prune"]] {
+        assert_eq!(said(&words, &[]), "note: PRUNE has no effect here: only the linuxkit engine reads it\n");
+    }
+    assert!(said(&["make", "version", "KERNEL_TAG=x"], &[]).contains("note: KERNEL_TAG has no effect here: eve builds its kernel"));
+    assert!(said(&["config", "-n"], &[("RSTATS", "y")]).contains("note: RSTATS has no effect here: no package of eve"));
+    assert_eq!(said(&["version"], &[("RSTATS", "y")]), "", "a word of the environment counts for builds");
+    assert_eq!(said(&["version", "PRUNE=n", "HV=xen"], &[]), "");
+    let help = |verb: &str| Xtask::new(&repository()).args([verb, "--help"]).ok();
+    assert!(!help("sbom").contains("--syft-version") && help("sbom").contains("--sbom-file"));
+    assert!(!help("collected_sources").contains("--gover"));
+}
+
+#[test]
+fn a_cloud_is_shown_without_its_programs_which_are_asked_for_by_their_purpose() {
+    let xtask = |dry: &[&str]| {
+        let xtask = Xtask::new(&repository()).env("XTASK_TOOL_LINUXKIT", "/nowhere").env("XTASK_TOOL_GCLOUD", "/nowhere");
+        xtask.env("INSTALL_TOOLS", "never").args(["run-live-gcp"].iter().chain(dry).copied())
+    };
+    let shown = xtask(&["-n"]).ok();
+    assert!(shown.contains("linuxkit push gcp") && shown.contains("linuxkit run gcp"), "{shown}");
+    let (_, text) = xtask(&[]).fails();
+    assert!(text.contains("`linuxkit` is needed to upload the image to Google's cloud and to start it there"), "{text}");
+}
+
+#[test]
 fn lint_finds_what_is_planted_and_nothing_else() {
     if !wants("shellcheck", "shellcheck") {
         return;

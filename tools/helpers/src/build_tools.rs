@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{
     Cmd, Output, Tool, ToolNeed,
-    git::Git,
     go::{self, GoProgram},
     go_builder::InBuilder,
     interrupt::{Hold, is_interrupted},
@@ -18,7 +17,7 @@ use common::{
     display::{public_url, short},
     error::{did_you_mean, usage},
 };
-use knobs::{GoKnobs, InstallTools, ToolKnobs};
+use knobs::{GoKnobs, GoSourcesKnobs, InstallTools, ToolKnobs};
 use plan::pins;
 use std::{
     fs::{File, TryLockError},
@@ -28,8 +27,10 @@ use std::{
 /// The knobs of a build.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolSettings<'k> {
-    /// Commits and repositories that replace the pinned ones.
-    pub tools: &'k ToolKnobs,
+    /// The commit and repository of linuxkit that replace the pinned ones, if the verb can build it.
+    pub linuxkit: Option<&'k ToolKnobs>,
+    /// The commit of go-sources-and-licenses that replaces the pinned one.
+    pub gosources: &'k GoSourcesKnobs,
     /// The container that builds if this machine has no Go.
     pub go: &'k GoKnobs,
 }
@@ -38,8 +39,12 @@ impl ToolSettings<'_> {
     /// For the tool `name`: the knob for its commit, the knob's value, and the value of the knob for its repository.
     fn replace(&self, name: &str) -> (&'static str, Option<&String>, Option<&String>) {
         match name {
-            "linuxkit" => ("LINUXKIT_VERSION", self.tools.linuxkit_version.as_ref(), self.tools.linuxkit_source.as_ref()),
-            "go-sources-and-licenses" => ("GOSOURCES_VERSION", self.tools.gosources_version.as_ref(), None),
+            "linuxkit" => (
+                "LINUXKIT_VERSION",
+                self.linuxkit.and_then(|knobs| knobs.linuxkit_version.as_ref()),
+                self.linuxkit.and_then(|knobs| knobs.linuxkit_source.as_ref()),
+            ),
+            "go-sources-and-licenses" => ("GOSOURCES_VERSION", self.gosources.gosources_version.as_ref(), None),
             _ => ("", None, None),
         }
     }
@@ -211,7 +216,7 @@ fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
 /// Fetches only the pinned commit into `folder`; applies the tree's patches to linuxkit.
 fn fetch(ctx: &Ctx, job: &Job<'_>, folder: &Path) -> Result<()> {
     eprintln!("{}: fetching {} of {}", job.name, job.commit, public_url(&job.repository));
-    let git = Git::new(ctx.tools.find(Tool::Git)?, ctx.tools.environment(), &ctx.environment, folder.to_owned());
+    let git = ctx.git(folder)?;
     git.fetch_commit(&job.repository, &job.commit)?;
     if job.name == "linuxkit" {
         for patch in patches(&ctx.root.join("tools/linuxkit/patches"))? {

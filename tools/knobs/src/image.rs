@@ -1,7 +1,7 @@
 //! The knobs of the image, of packages, and of this machine.
 
-use crate::known::{OPTIONS, SECRET, SWITCH, complete};
-use crate::{Compression, ImageFormat, InstallTools, InstallerFormat, RootfsFormat, VerificationFormat, parse};
+use crate::kinds::{OPTIONS, SECRET, SWITCH, complete};
+use crate::{Compression, ImageFormat, InstallTools, InstallerFormat, RootfsFormat, parse};
 use clap::Args;
 use common::{Arch, PackageWork};
 use std::path::PathBuf;
@@ -43,9 +43,6 @@ pub struct ImageKnobs {
     /// format of `installer`: a disk, an ISO, or a tar for a network boot
     #[arg(id = "INSTALLER_IMG_FORMAT", long = "installer-image-format", value_name = "WORD", default_value = "raw", value_parser = parse::word::<InstallerFormat>(InstallerFormat::WORDS))]
     pub installer_format: InstallerFormat,
-    /// format of the verification image
-    #[arg(id = "VERIFICATION_IMG_FORMAT", long = "verification-image-format", value_name = "WORD", default_value = "raw", value_parser = parse::word::<VerificationFormat>(VerificationFormat::WORDS))]
-    pub verification_format: VerificationFormat,
     /// board or variant of the image, such as imx8mq_evk; generic when unset
     #[arg(id = "PLATFORM", long = "platform", value_name = "TEXT", default_value = "generic")]
     pub platform: String,

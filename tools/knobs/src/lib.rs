@@ -5,6 +5,7 @@
 
 mod formats;
 mod image;
+mod kinds;
 mod known;
 mod parse;
 mod raw;
@@ -15,8 +16,8 @@ pub use known::{AllKnobs, Knob, MoreKnobs, all, find, is_knob};
 pub use parse::StorePlace;
 pub use raw::{Origin, RawKnobs, Source, origins, refuse};
 pub use run::{
-    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,
-    ToolKnobs, VirtualBoxKnobs,
+    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
+    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
 };
 
 pub use formats::{Conversion, FORMATS, Format, ImageFormat, Reads};
@@ -45,11 +46,6 @@ common::words! {
         Raw = "raw", /// A CD, or a stick.
         Iso = "iso", /// A tar for a network boot.
         Net = "net" }
-}
-common::words! {
-    /// The format of the verification image.
-    VerificationFormat { /// The disk's bytes.
-        Raw = "raw" }
 }
 common::words! {
     /// What to do about a missing tool.
@@ -89,10 +85,24 @@ impl Knobs {
             *folder = root.join(&folder);
         }
         if knobs.image.live_update {
-            // The next build writes into the file system of this one, so it must be writable.
-            knobs.image.rootfs_format = RootfsFormat::Ext4;
+            knobs.make_updatable()?;
         }
         Ok(knobs)
+    }
+
+    /// For LIVE_UPDATE: the next build writes into the file system of this one, so it is an ext4. A ROOTFS_FORMAT from a weaker source than
+    /// LIVE_UPDATE is replaced, any other is an error.
+    fn make_updatable(&mut self) -> Result<()> {
+        let (format, update) = (self.source("ROOTFS_FORMAT"), self.source("LIVE_UPDATE"));
+        if self.image.rootfs_format != RootfsFormat::Ext4 && format != Source::Default && format <= update {
+            return Err(common::error::usage(format!(
+                "LIVE_UPDATE=y ({update}) and ROOTFS_FORMAT={} ({format}): an update in place needs a file system that can be written\n\
+                 hint: leave ROOTFS_FORMAT away, or LIVE_UPDATE=n",
+                self.image.rootfs_format
+            )));
+        }
+        self.image.rootfs_format = RootfsFormat::Ext4;
+        Ok(())
     }
 
     /// Checks `raw` and fills in the defaults, for a caller without a command line.
@@ -102,9 +112,25 @@ impl Knobs {
         Self::of_matches(&command, &matches, raw, root)
     }
 
-    /// The source of the value of the knob `name`.
+    /// The source of HV's value.
     #[must_use]
-    pub fn source(&self, name: &str) -> Source {
+    pub fn hypervisor_source(&self) -> Source {
+        self.source("HV")
+    }
+
+    /// The source of HTTP_PROXY's value.
+    #[must_use]
+    pub fn http_proxy_source(&self) -> Source {
+        self.source("HTTP_PROXY")
+    }
+
+    /// The source of NO_PROXY's value.
+    #[must_use]
+    pub fn no_proxy_source(&self) -> Source {
+        self.source("NO_PROXY")
+    }
+
+    fn source(&self, name: &str) -> Source {
         self.origins.iter().find(|origin| origin.name == name).map_or(Source::Default, |origin| origin.source)
     }
 }
@@ -139,6 +165,21 @@ mod tests {
     fn old_names_mean_the_same_knob() {
         assert_eq!(knobs(&[("IMG_FORMAT", "gcp")], &[]).expect("knobs").image.image_format, ImageFormat::Gcp);
         assert!(knobs(&[("IMG_FORMAT", "gcp"), ("IMAGE_FORMAT", "raw")], &[]).is_err());
+    }
+
+    #[test]
+    fn an_update_in_place_takes_no_squashfs() {
+        let format = |words: &[_], environment: &[_]| knobs(words, environment).map(|knobs| knobs.image.rootfs_format);
+        assert_eq!(format(&[("LIVE_UPDATE", "y")], &[]).expect("knobs"), RootfsFormat::Ext4);
+        assert_eq!(format(&[("LIVE_UPDATE", "y"), ("ROOTFS_FORMAT", "ext4")], &[]).expect("knobs"), RootfsFormat::Ext4);
+        assert_eq!(format(&[("LIVE_UPDATE", "y")], &[("ROOTFS_FORMAT", "squash")]).expect("knobs"), RootfsFormat::Ext4);
+        for (words, environment) in [
+            (&[("LIVE_UPDATE", "y"), ("ROOTFS_FORMAT", "squash")][..], &[][..]),
+            (&[("ROOTFS_FORMAT", "squash")][..], &[("LIVE_UPDATE", "y")][..]),
+        ] {
+            let error = format(words, environment).expect_err("refused").to_string();
+            assert!(error.contains("ROOTFS_FORMAT=squash (command line)") && error.contains("hint: leave ROOTFS_FORMAT away"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The values that a person set, as text with their sources, and how they are passed to clap.
 
-use crate::known::{SECRET, SWITCH, all, find, is_knob, value_name};
+use crate::{
+    kinds::{SECRET, SWITCH, value_name},
+    known::{all, find, is_knob},
+};
 use anyhow::Result;
 use clap::{
     Arg, ArgMatches, Command,
@@ -89,9 +92,14 @@ impl RawKnobs {
         Ok(())
     }
 
-    /// The value that was set for the knob `name`, which is not an alias.
+    /// The hypervisor that was set, if any.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Origin> {
+    pub fn hypervisor(&self) -> Option<&str> {
+        self.get("HV").map(|hv| hv.value.as_str()).filter(|hv| !hv.is_empty())
+    }
+
+    /// The value that was set for the knob `name`, which is not an alias.
+    fn get(&self, name: &str) -> Option<&Origin> {
         self.0.iter().find(|origin| origin.name == name)
     }
 

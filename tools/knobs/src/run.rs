@@ -1,6 +1,6 @@
 //! The knobs of machines that run an image, and those of single commands.
 
-use crate::known::{OPTIONS, SECRET, SWITCH, complete};
+use crate::kinds::{OPTIONS, SECRET, SWITCH, complete};
 use crate::parse;
 use clap::Args;
 use std::path::PathBuf;
@@ -159,6 +159,15 @@ pub struct ToolKnobs {
     /// git repository of linuxkit; the tree's when unset
     #[arg(id = "LINUXKIT_SOURCE", long = "linuxkit-source", value_name = "URI")]
     pub linuxkit_source: Option<String>,
+    /// The tool for Go's sources.
+    #[command(flatten)]
+    pub gosources: GoSourcesKnobs,
+}
+
+/// The tool that collects the sources of Go modules.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the tools")]
+pub struct GoSourcesKnobs {
     /// commit of go-sources-and-licenses; the tree's pin when unset
     #[arg(id = "GOSOURCES_VERSION", long = "gosources-version", value_name = "TEXT")]
     pub gosources_version: Option<String>,

@@ -23,16 +23,15 @@ impl Origins {
     #[must_use]
     pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
         // A flag takes precedence over the environment, where the lower-case name takes precedence, as with other tools.
-        let either = |lower: &str, upper: &str, knob: Option<&str>| {
-            let typed = knobs.source(upper) < Source::Environment;
-            if typed { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
+        let either = |lower: &str, source: Source, knob: Option<&str>| {
+            if source < Source::Environment { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
         };
         let host = &knobs.host;
         Self {
             debian: host.debian_mirror.clone(),
             security: host.debian_security_mirror.clone(),
-            proxy: either("http_proxy", "HTTP_PROXY", host.http_proxy.as_deref()),
-            no_proxy: either("no_proxy", "NO_PROXY", host.no_proxy.as_deref()),
+            proxy: either("http_proxy", knobs.http_proxy_source(), host.http_proxy.as_deref()),
+            no_proxy: either("no_proxy", knobs.no_proxy_source(), host.no_proxy.as_deref()),
         }
     }
 

@@ -14,13 +14,10 @@ use std::path::{Path, PathBuf};
 
 /// Makes the context; fails if the tree does not know HV or PLATFORM, or does not have HV for ZARCH.
 pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
-    check_hypervisor(&knobs.image.hv, knobs.source("HV"), &profile)?;
+    check_hypervisor(&knobs.image.hv, knobs.hypervisor_source(), &profile)?;
     check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
     check_platform(&knobs.image.platform, &profile)?;
-    let engine = match options.engine.as_ref().unwrap_or(&profile.tree.engine).as_str() {
-        "linuxkit" => EngineKind::Linuxkit,
-        _ => EngineKind::Native,
-    };
+    let engine = engine(&options, &profile);
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let globals = Globals {
         dry_run: options.dry_run,
@@ -31,6 +28,14 @@ pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, en
     };
     let tools = tools(engine, &knobs, &root, environment);
     Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })
+}
+
+/// The engine: `--engine`, else the profile's.
+pub(super) fn engine(options: &Options, profile: &Profile) -> EngineKind {
+    match options.engine.as_ref().unwrap_or(&profile.tree.engine).as_str() {
+        "linuxkit" => EngineKind::Linuxkit,
+        _ => EngineKind::Native,
+    }
 }
 
 /// Where the tools are. Prefers the linuxkit that `build-tools` installed. With the linuxkit engine, tools get all environment variables

@@ -4,6 +4,7 @@ mod completions;
 mod context;
 mod globals;
 mod help;
+mod idle;
 pub mod make;
 mod reference;
 mod refuse;
@@ -81,6 +82,11 @@ fn run_on_tree(
     let late_root = value_of(&rest, "root").map(Path::new);
     let command = verb_command(verb);
     if rest.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h") {
+        let root = context::find_root(late_root.or(options.root.as_deref()), environment);
+        let command = match root.and_then(|root| checkout::read_profile(&root)) {
+            Ok(profile) => idle::hide(command, verb, &profile, context::engine(&options, &profile)),
+            Err(_) => command,
+        };
         let error = command.clone().try_get_matches_from([verb.name, "--help"]).err();
         return error.map_or(Ok(()), |error| help::show_or_refuse(&error, verb, &command, &RawKnobs::default()));
     }
@@ -100,6 +106,7 @@ fn run_on_tree(
         note_unused(verb, &command, assignments);
     }
     let ctx = context::build(options, knobs, profile, root, environment)?;
+    idle::note(&ctx, verb);
     verb.run(&ctx, &matches)
 }
 
@@ -145,8 +152,7 @@ fn gather(
         raw.set(name, value, Source::Command)?;
     }
     raw.set_from_environment(&|name| environment.get_raw(name))?;
-    let set = raw.get("HV").map(|hv| hv.value.clone()).filter(|hv| !hv.is_empty());
-    let hv = value_of(rest, "hv").map(str::to_owned).or(set).unwrap_or_else(|| "kvm".to_owned());
+    let hv = value_of(rest, "hv").or(raw.hypervisor()).unwrap_or("kvm").to_owned();
     for (name, value) in &profile.knobs {
         if let Some(value) = value.to_text(&hv) {
             let said = raw.set(name, &value, Source::File);

@@ -38,7 +38,8 @@ pub fn knobs_page() -> String {
     let mut page = String::from(
         "# Knobs\n\nWritten by `cargo xtask reference` from the groups of `tools/knobs`.\n\n\
          A knob is set, strongest first, by the target's name (`live-gcp` sets `IMAGE_FORMAT`), by its flag or a `VAR=value` word, by the \
-         environment, by `[knobs]` in `xtask.toml`; else it has its default. `cargo xtask summary` prints what holds and why.\n\n\
+         environment, by `[knobs]` in `xtask.toml`; else it has its default. `cargo xtask summary` prints what holds and why. \
+         A value that nothing reads on a tree or with an engine gets a note.\n\n\
          | name | flag | values | default | what it does |\n|---|---|---|---|---|\n",
     );
     for knob in knobs::all() {

@@ -8,6 +8,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("EVE_TREE_TAG", "the version comes from git; ROOTFS_VERSION overrides it"),
     ("DIST", "artifacts are in dist/ of the tree"),
     ("CURDIR", "--root DIR names another tree"),
+    ("VERIFICATION_IMG_FORMAT", "verification-raw makes a disk, which was its only value"),
     ("QUIET", "-v shows the tools' output"),
     ("DASH_V", "V=1 shows the tools' output"),
 ];

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use checkout::context::Ctx;
 use helpers::build_tools::{ToolSettings, build_tools};
-use knobs::{GoKnobs, ToolKnobs};
+use knobs::{GoKnobs, GoSourcesKnobs, ToolKnobs};
 
 /// The tools to build.
 #[derive(clap::Args)]
@@ -19,19 +19,26 @@ pub struct BuildTools {
 
 /// `build-tools`.
 pub fn run(ctx: &Ctx, BuildTools { names, tools, go }: BuildTools) -> Result<()> {
-    build_tools(ctx, &ToolSettings { tools: &tools, go: &go }, &names)
+    build_tools(ctx, &ToolSettings { linuxkit: Some(&tools), gosources: &tools.gosources, go: &go }, &names)
 }
 
-/// The knobs of a command that builds tools.
+/// The knobs of a command that builds go-sources-and-licenses.
 #[derive(clap::Args)]
-pub struct ToolOptions {
+pub struct GoSourcesOptions {
     #[command(flatten)]
-    pub tools: ToolKnobs,
+    pub gosources: GoSourcesKnobs,
     #[command(flatten)]
     pub go: GoKnobs,
 }
 
+impl GoSourcesOptions {
+    /// The settings of the build.
+    pub fn settings(&self) -> ToolSettings<'_> {
+        ToolSettings { linuxkit: None, gosources: &self.gosources, go: &self.go }
+    }
+}
+
 /// `gosources`.
-pub fn build_go_sources(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> Result<()> {
-    build_tools(ctx, &ToolSettings { tools: &tools, go: &go }, &["go-sources-and-licenses".to_owned()])
+pub fn build_go_sources(ctx: &Ctx, options: GoSourcesOptions) -> Result<()> {
+    build_tools(ctx, &options.settings(), &["go-sources-and-licenses".to_owned()])
 }

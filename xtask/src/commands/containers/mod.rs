@@ -5,7 +5,7 @@ mod cache;
 mod go;
 mod housekeeping;
 
-pub use build_tools::ToolOptions;
+pub use build_tools::GoSourcesOptions;
 pub use go::open_shell;
 
 use super::{Run, Verb, Wants, simple, verb};

@@ -1,13 +1,10 @@
 //! Verbs about the archive of all sources of an image: `collected_sources`, and the verbs for its parts.
 
-use crate::commands::{build, containers::ToolOptions, paths::absolute_path, paths::output_path};
+use crate::commands::{build, containers::GoSourcesOptions, paths::absolute_path, paths::output_path};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{display::short, error::usage};
-use helpers::{
-    build_tools::ToolSettings,
-    sources::{collect, debian, go_modules, manifests},
-};
+use helpers::sources::{collect, debian, go_modules, manifests};
 use plan::{Composed, Goal, NodeId};
 use std::path::{Path, PathBuf};
 
@@ -46,11 +43,11 @@ fn archive_of_debian(ctx: &Ctx) -> Option<&str> {
 }
 
 /// `collected_sources`: builds the tar of the root file system, then collects the sources unless their archive is newer than the tar.
-pub fn build_and_collect(ctx: &Ctx, ToolOptions { tools, go }: ToolOptions) -> Result<()> {
+pub fn build_and_collect(ctx: &Ctx, options: GoSourcesOptions) -> Result<()> {
     if let Some(archive) = archive_of_debian(ctx) {
         return build_and_collect_debian(ctx, archive);
     }
-    let settings = &ToolSettings { tools: &tools, go: &go };
+    let settings = &options.settings();
     go_modules::check(ctx, settings)?;
     build::build(ctx, &Goal::RootfsTar)?;
     if ctx.globals.dry_run {
