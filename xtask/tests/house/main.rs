@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod by_string;
+mod circles;
 mod documents;
 mod floors;
+mod knobs;
 mod known;
 mod names;
 mod ratchet;
