@@ -16,6 +16,8 @@ enum Reader {
     Docker,
     /// The native engine, which packs a squashfs itself.
     Packer,
+    /// The native engine, which keeps compressed blocks, and verbs that remove them.
+    Store,
     /// The builder of the Debian archive, and verbs that fetch Debian's sources and indices.
     DebianArchive,
     /// syft, in a container.
@@ -36,6 +38,7 @@ const READERS: &[(Reader, &[&str])] = &[
     (Reader::Linuxkit, &["LINUXKIT_OPTS", "EVE_REL", "PRUNE", "BUILDERS", "BUILDKIT_PROGRESS"]),
     (Reader::Docker, &["DOCKER"]),
     (Reader::Packer, &["ROOTFS_COMPRESSION"]),
+    (Reader::Store, &["STORE"]),
     (Reader::DebianArchive, &["DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"]),
     (Reader::Syft, &["SYFT_VERSION"]),
     (Reader::PublishedPackages, &["ROOTFS_DEPS"]),
@@ -54,6 +57,7 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
         Reader::Linuxkit => unless(can.tools_run_in_containers, "only the linuxkit engine reads it"),
         Reader::Docker => unless(can.tools_run_in_containers || !verb.builds, "the native engine starts no containers"),
         Reader::Packer => unless(!can.tools_run_in_containers, "the tool image chooses the compressor; --engine native reads it"),
+        Reader::Store => unless(!can.tools_run_in_containers || !verb.builds, "only the native engine keeps compressed blocks"),
         Reader::DebianArchive if profile.packages.archive.is_none() => Some(format!("{tree} has no archive of Debian packages")),
         Reader::DebianArchive => {
             let builds_packages = matches!(verb.action, Action::Builds(_)) || verb.name == "pkg";
@@ -118,6 +122,7 @@ mod tests {
         ("DEBIAN_MIRROR", "tools/native/src/mirrors.rs"),
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
+        ("STORE", "tools/checkout/src/context.rs"),
         ("CHECK_ARTIFACTS", "xtask/src/commands/build.rs"),
         ("DOCKER", "xtask/src/cli/context.rs"),
         ("HTTP_PROXY", "tools/native/src/mirrors.rs"),
