@@ -13,6 +13,7 @@ pub mod docker_compose;
 pub mod environment;
 pub mod eve_image;
 pub mod failure;
+pub mod fuzzer;
 pub mod gcloud;
 pub mod git;
 pub mod go;

@@ -143,7 +143,8 @@ mod tests {
         assert_eq!(clean(b"/etc/x").expect("clean"), b"etc/x");
         assert_eq!(clean(b"./").expect("clean"), b".");
         for path in ["..", "../x", "a/../../x", "/.."] {
-            assert!(clean(path.as_bytes()).is_err(), "{path}");
+            let error = clean(path.as_bytes()).map(|_| ()).expect_err("it leads out").to_string();
+            assert_eq!(error, format!("the path `{path}` leaves the root"));
         }
     }
 
@@ -164,8 +165,10 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, ["new 3 bytes", "gone2 4 bytes", "old 3 bytes", "second old"]);
-        assert!(unpack(&[vec![link("a", "nowhere")]]).is_err());
-        assert!(unpack(&[vec![link("a", "b"), link("b", "a")]]).is_err());
+        let refused = |layer: Vec<Entry>| unpack(&[layer]).map(|_| ()).expect_err("refused").to_string();
+        assert_eq!(refused(vec![link("a", "nowhere")]), "the hard link `a` has no target `nowhere` in the image");
+        let before = refused(vec![link("a", "b"), link("b", "a")]);
+        assert_eq!(before, "the hard link `a` has no target `b` in the image");
     }
 
     #[test]

@@ -41,8 +41,14 @@ mod tests {
             with_volumes(&bind("v:/data:ro"), &volumes).expect("bind").binds.expect("binds"),
             ["/containers/volumes/v/merged:/data:ro"]
         );
-        assert!(with_volumes(&bind("v:/data"), &volumes).is_err());
-        assert!(with_volumes(&bind("w:/data"), &volumes).is_err());
+        let refused = |text: &str| format!("{:#}", with_volumes(&bind(text), &volumes).map(|_| ()).expect_err("refused"));
+        let message = refused("v:/data");
+        assert!(
+            message.contains("the volume `v` is read-only, but the container mounts it writable\nhint: add the option `ro`"),
+            "{message}"
+        );
+        let message = refused("w:/data");
+        assert!(message.contains("the yml defines no volume `w`"), "{message}");
         assert_eq!(with_volumes(&bind("/w:/data"), &volumes).expect("bind").binds.expect("binds"), ["/w:/data"]);
     }
 }

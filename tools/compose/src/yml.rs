@@ -393,19 +393,31 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_folder() {
+        let refused = |text: &str| format!("{:#}", Yml::parse(text, "t.yml").map(|_| ()).expect_err("refused"));
         for name in ["../x", "..", "a/b", ""] {
             let text = format!("services:\n  - {{name: '{name}', image: x}}\n");
-            assert!(Yml::parse(&text, "t.yml").is_err(), "{name}");
+            let message = refused(&text);
+            assert_eq!(message, format!("`t.yml` is not a valid linuxkit yml: services: invalid name `{name}`: it becomes a folder name"));
         }
-        assert!(Yml::parse("services:\n  - {name: a, image: x}\n  - {name: a, image: y}\n", "t.yml").is_err());
-        assert!(Yml::parse("volumes:\n  - {name: A}\n", "t.yml").is_err());
+        let of = |what: &str| format!("`t.yml` is not a valid linuxkit yml: {what}");
+        let twice = "services:\n  - {name: a, image: x}\n  - {name: a, image: y}\n";
+        assert_eq!(refused(twice), of("services: duplicate name `a`: services run at the same time"));
+        assert!(Yml::parse(&twice.replace("services", "onboot"), "t.yml").is_ok(), "one after the other");
+        let letters = "only lower-case letters, digits, `_` and `-` are allowed";
+        assert_eq!(refused("volumes:\n  - {name: A}\n"), of(&format!("volumes: invalid name `A`: {letters}")));
+        assert_eq!(refused("volumes:\n  - {name: a}\n  - {name: a}\n"), of("volumes: duplicate name `a`"));
+        let oci = "volumes: `a` has the format `oci`, which only linuxkit supports";
+        assert_eq!(refused("volumes:\n  - {name: a, format: oci}\n"), of(oci));
+        assert_eq!(refused("onboot:\n  - {name: a, image: 'x y'}\n"), of("onboot: `a` has an invalid image name `x y`"));
         assert!(Yml::parse("{}", "t.yml").is_ok());
     }
 
     #[test]
     fn labels_have_no_name() {
         assert!(parse_label(r#"{"binds":["/a:/b"],"runtime":{"mkdir":["/x"]}}"#).is_ok());
-        assert!(parse_label(r#"{"name":"x"}"#).is_err());
-        assert!(parse_label("[]").is_err());
+        for wrong in [r#"{"name":"x"}"#, "[]"] {
+            let message = format!("{:#}", parse_label(wrong).map(|_| ()).expect_err("refused"));
+            assert!(message.starts_with("invalid label `org.mobyproject.config`: "), "{message}");
+        }
     }
 }

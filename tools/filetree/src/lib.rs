@@ -304,9 +304,10 @@ mod tests {
         tree.insert("lib", link("../../usr/lib")).expect("insert");
         tree.insert("lib/x", Node::file(0o644, 1, Content::from("hi"))).expect("insert");
         assert!(tree.get("usr/lib/x").is_some());
-        assert!(tree.insert("../x", Node::dir(0o755, 0)).is_err());
+        assert_eq!(tree.insert("../x", Node::dir(0o755, 0)).expect_err("out").to_string(), "the path `../x` contains `..`");
         tree.insert("loop", link("loop")).expect("insert");
-        assert!(tree.insert("loop/x", Node::dir(0o755, 0)).is_err());
+        let error = tree.insert("loop/x", Node::dir(0o755, 0)).expect_err("a loop").to_string();
+        assert_eq!(error, "too many levels of symbolic links in `loop/x`");
     }
 
     #[test]

@@ -46,3 +46,60 @@ fn entries_and_extensions_are_read_or_refused() {
         assert!(parse(&two[..cut]).is_none_or(|index| index.files.len() < 3), "{cut}");
     }
 }
+
+/// A checkout with one file, its index entry with the id of `known`, and the index written `after` (seconds, nanoseconds) the file.
+fn beside(known: &str, after: (i64, i64)) -> Option<Clean> {
+    use std::{os::unix::fs::MetadataExt as _, time::Duration};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (top, git) = (folder.path(), folder.path().join(".git"));
+    std::fs::create_dir(&git).expect("a folder");
+    std::fs::write(top.join("a"), "what is there").expect("a file");
+    std::fs::write(git.join("known"), known).expect("a file");
+    // In the middle of a second, so that the index can be older and newer within it.
+    let written = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 500_000_000);
+    std::fs::File::options().write(true).open(top.join("a")).and_then(|file| file.set_modified(written)).expect("a time");
+    let meta = top.join("a").metadata().expect("metadata");
+    let (mode, id) = objects::file_now(&git.join("known")).expect("a file").expect("an id");
+    let mut bytes = index(&[("a", 0)], &[]);
+    let low = |number: i64| u32::try_from(number & 0xffff_ffff).expect("32 bits");
+    let words = [
+        low(meta.ctime()),
+        low(meta.ctime_nsec()),
+        low(meta.mtime()),
+        low(meta.mtime_nsec()),
+        0,
+        u32::try_from(meta.ino() & 0xffff_ffff).expect("32 bits"),
+        mode,
+        meta.uid(),
+        meta.gid(),
+        u32::try_from(meta.size()).expect("small"),
+    ];
+    let entry = [&words.map(u32::to_be_bytes).concat()[..], &id].concat();
+    bytes[12..72].copy_from_slice(&entry);
+    std::fs::write(git.join("index"), bytes).expect("an index");
+    let nanoseconds = 1_700_000_000_500_000_000 + after.0 * 1_000_000_000 + after.1;
+    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).expect("a time"));
+    std::fs::File::options().write(true).open(git.join("index")).and_then(|file| file.set_modified(at)).expect("a time");
+    clean(top, &git, None)
+}
+
+#[test]
+fn a_file_as_young_as_its_index_is_read() {
+    let (same, other) = ("what is there", "another text!");
+    // Written before the index: the metadata decides.
+    for after in [(0, 1), (0, 400_000_000), (1, 0), (100, 0)] {
+        assert!(beside(same, after).is_some() && beside(other, after).is_some(), "{after:?}");
+    }
+    // Written with it or after it: the content does.
+    for after in [(0, 0), (0, -1), (-1, 0), (-100, 0)] {
+        assert!(beside(same, after).is_some(), "{after:?}");
+        assert!(beside(other, after).is_none(), "{after:?}");
+    }
+}
+
+#[test]
+fn what_git_may_compare_is_told() {
+    let racy = |after| beside("what is there", after).expect("clean").racy;
+    assert!(racy((0, 1)) && racy((0, 0)) && racy((-5, 0)), "in the index's second or later");
+    assert!(!racy((0, 500_000_000)) && !racy((1, 0)), "in an earlier second");
+}

@@ -103,8 +103,10 @@ mod tests {
         assert!(tree.get("etc/b").is_some());
         assert!(tree.get("opt/old").is_none());
         assert!(tree.get("opt/new").is_some());
-        assert!(apply_layer(&mut tree, vec![file("../../.wh.etc", "")], &mut links).is_err());
-        assert!(apply_layer(&mut tree, vec![file("a/../../x", "")], &mut links).is_err());
+        for (path, named) in [("../../.wh.etc", "../.."), ("a/../../x", "a/../../x")] {
+            let error = apply_layer(&mut tree, vec![file(path, "")], &mut links).expect_err("it leads out").to_string();
+            assert_eq!(error, format!("the path `{named}` contains `..`"));
+        }
     }
 
     #[test]

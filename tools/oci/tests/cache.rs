@@ -246,13 +246,19 @@ fn archives_go_out_and_come_back() {
     assert_eq!(other.find("a/b:1", "amd64").unwrap().unwrap().digest, digest);
     assert_eq!(other.import(&bytes[..], Some("c/d:2")).unwrap(), ["docker.io/c/d:2"]);
     assert_eq!(read(&other.find("c/d:2", "amd64").unwrap().unwrap().tree().unwrap(), "etc/a"), "x");
-    assert!(cache.export_docker_archive("a/none:1", "amd64", Vec::new()).is_err());
+    let error = format!("{:#}", cache.export_docker_archive("a/none:1", "amd64", Vec::new()).unwrap_err());
+    let missing = format!("the cache `{}` does not contain it", cache.dir().display());
+    assert_eq!(error, format!("cannot export the image `docker.io/a/none:1` for amd64: {missing}"));
 
     let mut damaged = bytes.clone();
     let at = bytes.windows(8).position(|w| w == b"PaxHeade" || w == b"below\0\0\0").unwrap();
     damaged[at] ^= 1;
     assert!(format!("{:#}", other.import(&damaged[..], None).unwrap_err()).contains("damaged"));
-    assert!(other.import(&b"nonsense"[..], None).is_err());
+    let error = format!("{:#}", other.import(&b"nonsense"[..], None).unwrap_err());
+    assert!(error.starts_with("cannot read the image archive: "), "{error}");
+    let empty = filetree::write_tar(&Tree::new(), Vec::new()).unwrap();
+    let error = format!("{:#}", other.import(&empty[..], None).unwrap_err());
+    assert_eq!(error, "this is no image archive: it contains neither `index.json` nor `manifest.json`");
 }
 
 #[test]

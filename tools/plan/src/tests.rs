@@ -111,6 +111,12 @@ fn knobs(hv: &str, arch: &str, format: &str) -> Knobs {
     knobs
 }
 
+/// The steps of a plan, and which of them were asked for.
+fn shown(plan: &Plan) -> String {
+    let goals: Vec<String> = plan.goals.iter().map(ToString::to_string).collect();
+    format!("{}goals: {}\n", plan.to_text(Path::new("/tree"), &|_| Some("…".into())), goals.join(", "))
+}
+
 fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("XTASK_BLESS").is_some() {
@@ -127,7 +133,7 @@ fn golden_plans_of_live() {
         for arch in ["amd64", "arm64", "riscv64"] {
             let knobs = knobs(hv, arch, "qcow2");
             let plan = plan_goal(&Goal::Live(knobs.image.image_format), &knobs, &facts()).expect("a plan");
-            check(&format!("live-{hv}-{arch}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+            check(&format!("live-{hv}-{arch}.txt"), &shown(&plan));
         }
     }
 }
@@ -150,7 +156,7 @@ fn golden_plans_of_the_other_targets() {
     ];
     for (name, goal) in goals {
         let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
-        check(&format!("{name}.txt"), &plan.to_text(Path::new("/tree"), &|_| Some("…".into())));
+        check(&format!("{name}.txt"), &shown(&plan));
     }
 }
 
@@ -172,7 +178,7 @@ fn golden_plans_of_a_checkout_of_lf_edge_eve() {
             for (target, goal) in goals {
                 text.push_str(&format!("== {target}\n"));
                 match plan_goal(&goal, &knobs, &eve(name)) {
-                    Ok(plan) => text.push_str(&plan.to_text(Path::new("/tree"), &|_| Some("…".into()))),
+                    Ok(plan) => text.push_str(&shown(&plan)),
                     Err(error) => text.push_str(&format!("{error:#}\n")),
                 }
             }

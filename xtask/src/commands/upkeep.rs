@@ -1,8 +1,8 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
 use super::{
-    Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, info, inspect, lint, shell, show_tag, simple, test,
-    verb,
+    Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, fuzz, info, inspect, lint, mutants, shell, show_tag,
+    simple, test, verb,
 };
 
 /// The verbs of this family.
@@ -27,6 +27,8 @@ pub const VERBS: &[Verb] = &[
     ),
     simple("lint", "check shell scripts, Dockerfiles, ymls and the form of Rust code", lint::run),
     verb("test", "run all tests, boots included", &Run(test::run)),
+    verb("fuzz", "feed damaged input to every reader of bytes from outside", &Run(fuzz::run)),
+    verb("mutants", "change the code bit by bit and see whether the tests notice (cargo-mutants)", &Run(mutants::run)),
     verb("bench", "measure xtask against the usual tools", &Run(bench::run)),
     verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", &Run(conformance::run)),
     verb("clean", "remove dist/, or the old versions in it", &Run(clean::run)),

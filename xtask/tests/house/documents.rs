@@ -9,7 +9,7 @@ use super::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The documents that are checked.
-const DOCUMENTS: &[&str] = &["docs/ARCHITECTURE.md", "docs/CONTRIBUTING.md"];
+const DOCUMENTS: &[&str] = &["docs/ARCHITECTURE.md", "docs/CONTRIBUTING.md", "docs/RELIABILITY.md"];
 
 /// What a path of this repository begins with.
 const TOP: &[&str] = &["xtask/", "tools/", "docs/", "pkg/", "images/", "conf/", "build-tools/"];

@@ -12,6 +12,7 @@ mod known;
 mod names;
 mod ratchet;
 mod reach;
+mod reliability;
 mod shape;
 mod source;
 mod targets;
