@@ -199,3 +199,20 @@ fn hard_links_that_cannot_be_are_refused_with_their_names() {
         .collect();
     assert!(links[0] == links[2] && links[0] == links[4] && links[1] == links[3] && links[0] != links[1], "{links:?}");
 }
+
+/// What fits into ustar's fields needs no further header.
+#[test]
+fn a_header_is_as_short_as_ustar_allows() {
+    let written = |uid: u32, name: &str| {
+        let mut tree = Tree::new();
+        tree.insert(name, Node { meta: Meta { uid, ..Meta::root(0o644, THEN) }, kind: file("x", None) }).unwrap();
+        write_tar(&tree, Vec::new()).unwrap()
+    };
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    for (uid, length) in [(0, 1), (5, 100), (0o777_7777, 100)] {
+        assert_eq!(written(uid, &"n".repeat(length)).len(), 512 + 512 + 1024, "owner {uid}");
+    }
+    let (owner, name) = (written(0o1_000_0000, "n"), written(0, &"n".repeat(101)));
+    assert!(owner.len() == name.len() && owner.len() == 4 * 512 + 1024);
+    assert!(has(&owner, "15 uid=2097152\n") && has(&name, &format!("111 path={}\n", "n".repeat(101))));
+}

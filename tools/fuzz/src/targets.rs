@@ -76,7 +76,7 @@ fn broken(input: &[u8]) -> Result<()> {
     }
     match input {
         b"p" => assert_ne!(input, b"p", "it is a p"),
-        b"s" => drop(std::hint::black_box(deep(0))),
+        b"s" => _ = std::hint::black_box(deep(0)),
         b"m" => drop(std::hint::black_box(vec![1_u8; 1 << 30])),
         b"l" => loop {
             std::hint::spin_loop();
