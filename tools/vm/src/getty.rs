@@ -2,12 +2,7 @@
 //! starts. Does not change the built configuration or its source folder.
 
 use anyhow::{Context as _, Result, bail};
-use diskimage::{
-    FileImage, ReadAt,
-    fat::Reader,
-    gpt::{self, SECTOR},
-    qcow2, recipes,
-};
+use diskimage::{FileImage, ReadAt, fat::Reader, gpt, qcow2, recipes};
 use filetree::{Content, Node, Tree};
 use std::{fs::File, path::Path};
 
@@ -39,10 +34,11 @@ pub fn patch(image: &Path, format: &str, key: Option<&str>) -> Result<Option<Pat
     };
     let Some(table) = gpt::read(disk.as_ref())? else { return Ok(None) };
     let Some(part) = table.entries.iter().find(|entry| entry.name == "CONFIG") else { return Ok(None) };
-    let offset = part.first_lba * SECTOR;
-    let window = diskimage::Window::new(disk.as_ref(), offset, (part.last_lba + 1 - part.first_lba) * SECTOR)?;
+    let bytes = |sectors: u64| sectors.checked_mul(table.sector).context("the partition table has a CONFIG without end");
+    let offset = bytes(part.first_lba)?;
+    let window = diskimage::Window::new(disk.as_ref(), offset, bytes((part.last_lba + 1).saturating_sub(part.first_lba))?)?;
     let Some(tree) = with_logins(&Reader::open(&window)?, key)? else { return Ok(None) };
-    Ok(Some(Patched { offset, layout: recipes::config(&tree, 0)? }))
+    Ok(Some(Patched { offset, layout: recipes::config_for_disk(&tree, table.sector, 0)? }))
 }
 
 /// All files of the volume, with the command at the end of GRUB's configuration and the key at the end of the keys; none if it already
@@ -86,40 +82,47 @@ mod tests {
     use super::*;
     use diskimage::{disk, eve};
 
+    /// A disk with sectors of `sector` bytes whose only partition is a CONFIG of `conf`.
+    fn write(path: &Path, conf: &Tree, sector: u64) {
+        let fat = disk::Source::Fat(recipes::config_for_disk(conf, sector, 0).expect("config"));
+        let table = eve::table(vec![(eve::Kind::Conf, fat)], 8 << 20).expect("table").with_sector(sector);
+        disk::layout(table)
+            .expect("layout")
+            .write(&File::options().read(true).write(true).create(true).truncate(true).open(path).expect("file"))
+            .expect("write");
+    }
+
     #[test]
     fn the_switch_and_the_key_go_into_a_copy_once() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("live.raw");
-        let mut conf = Tree::new();
-        conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set timeout=1"))).expect("insert");
-        conf.insert("sub/server", Node::file(0o644, 0, Content::from("s"))).expect("insert");
-        let write = |conf: &Tree| {
-            let fat = disk::Source::Fat(recipes::config(conf, 0).expect("config"));
-            let table = eve::table(vec![(eve::Kind::Conf, fat)], 8 << 20).expect("table");
-            disk::layout(table)
-                .expect("layout")
-                .write(&File::options().read(true).write(true).create(true).truncate(false).open(&path).expect("file"))
-                .expect("write");
-        };
-        write(&conf);
-        let patched = patch(&path, "raw", Some("ssh-ed25519 AAAA me\n")).expect("patch").expect("a change");
-        assert_eq!(patched.offset, 1 << 20);
-        let copy = folder.path().join("config.img");
-        patched.layout.write(&File::options().read(true).write(true).create_new(true).open(&copy).expect("file")).expect("write");
-        let image = FileImage::new(File::open(&copy).expect("open")).expect("image");
-        let reader = Reader::open(&image).expect("fat");
-        let entries = reader.entries().expect("entries");
-        let grub = entries.iter().find(|entry| entry.path == "grub.cfg").expect("grub.cfg");
-        assert_eq!(reader.read(grub, 1000).expect("read"), b"set timeout=1\nset_getty\n");
-        assert!(entries.iter().any(|entry| entry.path == "sub/server"));
-        let keys = entries.iter().find(|entry| entry.path == "authorized_keys").expect("authorized_keys");
-        assert_eq!(reader.read(keys, 1000).expect("read"), b"ssh-ed25519 AAAA me\n");
-        conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
-        write(&conf);
-        assert!(patch(&path, "raw", None).expect("patch").is_none());
-        conf.insert("authorized_keys", Node::file(0o644, 0, Content::from("ssh-rsa BBBB you\nssh-ed25519 AAAA me"))).expect("insert");
-        write(&conf);
-        assert!(patch(&path, "raw", Some("ssh-ed25519 AAAA me")).expect("patch").is_none());
-        assert!(patch(&path, "raw", Some("ssh-ed25519 CCCC me")).expect("patch").is_some());
+        for sector in gpt::SECTORS {
+            let mut conf = Tree::new();
+            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set timeout=1"))).expect("insert");
+            conf.insert("sub/server", Node::file(0o644, 0, Content::from("s"))).expect("insert");
+            write(&path, &conf, sector);
+            let patched = patch(&path, "raw", Some("ssh-ed25519 AAAA me\n")).expect("patch").expect("a change");
+            assert_eq!(patched.offset, 1 << 20, "{sector}");
+            let copy = folder.path().join("config.img");
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&copy).expect("file");
+            patched.layout.write(&file).expect("write");
+            let bytes = std::fs::read(&copy).expect("read");
+            assert_eq!(u64::from(u16::from_le_bytes([bytes[11], bytes[12]])), sector, "Linux mounts no smaller sectors than the disk's");
+            let image = FileImage::new(File::open(&copy).expect("open")).expect("image");
+            let reader = Reader::open(&image).expect("fat");
+            let entries = reader.entries().expect("entries");
+            let text = |name: &str| reader.read(entries.iter().find(|entry| entry.path == name).expect("file"), 1000).expect("read");
+            assert_eq!(text("grub.cfg"), b"set timeout=1\nset_getty\n");
+            assert_eq!(text("authorized_keys"), b"ssh-ed25519 AAAA me\n");
+            assert!(entries.iter().any(|entry| entry.path == "sub/server"));
+            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
+            write(&path, &conf, sector);
+            assert!(patch(&path, "raw", None).expect("patch").is_none());
+            let keys = "ssh-rsa BBBB you\nssh-ed25519 AAAA me";
+            conf.insert("authorized_keys", Node::file(0o644, 0, Content::from(keys))).expect("insert");
+            write(&path, &conf, sector);
+            assert!(patch(&path, "raw", Some("ssh-ed25519 AAAA me")).expect("patch").is_none());
+            assert!(patch(&path, "raw", Some("ssh-ed25519 CCCC me")).expect("patch").is_some());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::{CONFIG_SIZE, CONFIG_VOLUME_ID, LABEL, volume};
 use crate::{
     calendar::{Moment, moment},
-    fat,
+    fat, gpt,
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Kind, Node, Tree};
@@ -25,7 +25,13 @@ pub fn date(epoch: i64) -> String {
 
 /// The volume for the configuration `tree`, which already contains its origin (`rootfs::config_tree`, [`config_tree_of_tar`]).
 pub fn config(tree: &Tree, epoch: i64) -> Result<fat::Layout> {
-    fat::layout(tree, &volume(CONFIG_SIZE, LABEL, CONFIG_VOLUME_ID, epoch)).context("cannot make config.img")
+    config_for_disk(tree, gpt::SECTOR, epoch)
+}
+
+/// The same for a partition of a disk with sectors of `sector` bytes (512 or 4096).
+pub fn config_for_disk(tree: &Tree, sector: u64, epoch: i64) -> Result<fat::Layout> {
+    let options = fat::Options { sector: u32::try_from(sector)?, ..volume(CONFIG_SIZE, LABEL, CONFIG_VOLUME_ID, epoch) };
+    fat::layout(tree, &options).context("cannot make config.img")
 }
 
 /// Same tree as from `rootfs::config_tree`, but from a tar of the folder. Descends through folders that contain only one folder

@@ -13,7 +13,7 @@ mod root;
 mod tests;
 mod usbconf;
 
-pub use config::{config, config_tree_of_tar, date, origin_name};
+pub use config::{config, config_for_disk, config_tree_of_tar, date, origin_name};
 pub use disk::disk;
 pub use input::{newest, read_tar};
 pub use installed::{InstalledDisk, installed, persist_disk};
