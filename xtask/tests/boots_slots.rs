@@ -177,7 +177,7 @@ enum Cfg {
     Exits,
 }
 
-const CHOICES: [Choice; 6] = [
+const CHOICES: [Choice; 7] = [
     Choice {
         name: "exits",
         block: Some("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=1\n"),
@@ -204,6 +204,15 @@ const CHOICES: [Choice; 6] = [
         b: Cfg::Says,
         takes: "B",
         leaves: Some("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=1\n"),
+    },
+    Choice {
+        name: "unused",
+        // What CONFIG names and was not in use is tried once; after that it is as the next one.
+        block: Some("ORDER=A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n"),
+        config: "set_global eve_boot IMGB\n",
+        b: Cfg::Says,
+        takes: "B",
+        leaves: Some("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n"),
     },
     Choice {
         name: "failed",
