@@ -43,6 +43,17 @@ find_part() {
     done
 }
 
+# Writes a damaged partition table anew from the other one, so that the next start does not depend on a single table.
+repair_table() {
+    sgdisk -v "/dev/$disk" > /run/eve/gpt.log 2>&1
+    grep -q 'You should repair the disk' /run/eve/gpt.log || return 0
+    echo "a partition table of $disk is damaged, and is written anew from the other one"
+    dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
+    sgdisk -e "/dev/$disk" > /run/eve/gpt.log 2>&1 || fail "sgdisk cannot repair the partition table of $disk: $(tail -n 1 /run/eve/gpt.log)"
+    # The MBR may have records beside the protective one.
+    dd if=/run/eve/mbr of="/dev/$disk" bs=512 count=1 conv=notrunc 2>/dev/null
+}
+
 mount_config() {
     config=$(find_part CONFIG 4)
     [ -n "$config" ] || fail "the disk $disk has no partition CONFIG"
@@ -144,6 +155,7 @@ mount_persist() {
 
 mkdir -p /run/eve
 disk=$(root_disk) || fail "the root file system does not lie on a partition of a disk"
+repair_table
 mount_config
 mount_persist
 echo "disk $disk: /config from $config, /persist from $p3 ($state)"

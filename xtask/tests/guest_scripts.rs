@@ -6,6 +6,7 @@ mod common;
 use common::{repository, tool, wants};
 use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
     process::Command,
 };
 
@@ -123,17 +124,79 @@ fn images_keep_the_records_and_licences_of_debian_packages() {
     assert!(seen > 10, "{seen}");
 }
 
+/// A function of a script of the guest.
+fn function(script: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(repository().join(script)).unwrap();
+    let start = text.find(&format!("\n{name}() {{")).unwrap() + 1;
+    let end = start + text[start..].find("\n}\n").unwrap() + 3;
+    text[start..end].to_owned()
+}
+
+/// Whether busybox's shell succeeds in `call` after the functions of a script, whose /sys, /dev, /run and files of its own are below `top`.
+fn call_in(top: &Path, script: &str, functions: &[&str], call: &str) -> bool {
+    let text: String = functions.iter().map(|name| function(script, name)).collect();
+    let text = ["/sys/", "/dev/", "/run/", "/header"].iter().fold(text, |text, path| {
+        // Not /dev/null.
+        text.replace(path, &format!("{}{path}", top.display())).replace(&format!("{}/dev/null", top.display()), "/dev/null")
+    });
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+    let mut command = Command::new("busybox");
+    command.args(["ash", "-c", &format!("fail() {{ echo \"$1\"; exit 1; }}\ndisk=vda\n{text}{call}")]).env("PATH", path);
+    command.status().unwrap().success()
+}
+
+#[test]
+fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
+    if !wants("busybox", "busybox-static") || !wants("sgdisk", "gdisk") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path();
+    let disk = top.join("dev/vda");
+    for folder in ["dev", "run/eve", "sys/class/block/vda/queue"] {
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+    }
+    let sectors = (64 << 20) / 512;
+    std::fs::write(top.join("sys/class/block/vda/queue/logical_block_size"), "512\n").unwrap();
+    std::fs::write(top.join("sys/class/block/vda/size"), format!("{sectors}\n")).unwrap();
+    let guid = "ad6871ee-31f9-4cf3-9e09-6f7a25c30052";
+    let file = std::fs::File::create_new(&disk).unwrap();
+    file.set_len(sectors * 512).unwrap();
+    tool("sgdisk", &["-n", "1:2048:+1M", "-n", "2:0:+4M", "-u", &format!("2:{guid}"), disk.to_str().unwrap()]);
+    // A record beside the protective one.
+    file.write_all_at(&[0x80, 0, 0, 0, 0x0c, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0], 446 + 16).unwrap();
+    let whole = std::fs::read(&disk).unwrap();
+    let finds = |number: u32, guid: &str| {
+        call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {number} {guid}"))
+    };
+    let repair = || assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["repair_table"], "repair_table"));
+    let verdict = || tool("sgdisk", &["-v", disk.to_str().unwrap()]);
+    assert!(finds(2, guid) && !finds(1, guid) && !finds(2, "00000000-0000-0000-0000-000000000000"));
+    repair();
+    assert!(std::fs::read(&disk).unwrap() == whole, "a disk without damage is changed");
+    for (what, sector, count) in [("header", 1, 1), ("entries", 2, 4), ("both", 1, 33), ("backup", sectors - 1, 1)] {
+        file.write_all_at(&vec![0; 512 * count], sector * 512).unwrap();
+        assert!(finds(2, guid) && !finds(1, guid), "{what}");
+        assert!(verdict().contains("You should repair the disk"), "{what}");
+        repair();
+        assert!(std::fs::read(&disk).unwrap() == whole, "{what}: the tables are not what they were");
+    }
+    file.set_len(sectors * 1024).unwrap();
+    let larger = std::fs::read(&disk).unwrap();
+    repair();
+    assert!(std::fs::read(&disk).unwrap() == larger, "the backup table of an enlarged disk moves when P3 is made");
+}
+
 #[test]
 fn a_persist_partition_that_the_installer_erased_is_not_repaired_by_an_old_superblock() {
     if !["busybox", "mkfs.ext4"].iter().zip(["busybox-static", "e2fsprogs"]).all(|(program, package)| wants(program, package)) {
         return;
     }
-    let script = std::fs::read_to_string(repository().join("pkg/storage-init/storage-init.sh")).unwrap();
-    let function = script.split("\nis_erased() {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let function = function("pkg/storage-init/storage-init.sh", "is_erased");
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("p3");
     let is_erased = || {
-        let text = format!("cmp() {{ busybox cmp \"$@\"; }}\nis_erased() {{{function}\n}}\nis_erased \"$1\"");
+        let text = format!("cmp() {{ busybox cmp \"$@\"; }}\n{function}is_erased \"$1\"");
         Command::new("busybox").args(["ash", "-c", &text, "ash"]).arg(&image).status().unwrap().success()
     };
     std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
