@@ -126,6 +126,19 @@ pub(super) fn spell(short: &[u8; 11]) -> String {
     if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 
+/// The same for an entry without a long name, whose bits `case` say which part is in small letters: Windows, mtools and Linux write a name
+/// of one case in each part so (Linux's fs/fat, `CASE_LOWER_BASE` and `CASE_LOWER_EXT`).
+pub(super) fn spell_with_case(short: &[u8; 11], case: u8) -> String {
+    let mut short = *short;
+    if case & 0x08 != 0 {
+        short[..8].make_ascii_lowercase();
+    }
+    if case & 0x10 != 0 {
+        short[8..].make_ascii_lowercase();
+    }
+    spell(&short)
+}
+
 /// Checksum of an alias; links the long name's entries to it.
 pub(super) fn checksum(short: &[u8; 11]) -> u8 {
     short.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))

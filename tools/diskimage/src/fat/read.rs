@@ -218,7 +218,7 @@ fn parse_directory(path: &str, bytes: &[u8]) -> Vec<Entry> {
             (_, attributes) => {
                 let mut short = [0; 11];
                 short.copy_from_slice(&entry[..11]);
-                let name = join_long(&long, names::checksum(&short)).unwrap_or_else(|| names::spell(&short));
+                let name = join_long(&long, names::checksum(&short)).unwrap_or_else(|| names::spell_with_case(&short, entry[12]));
                 long.clear();
                 let path = if path.is_empty() { name } else { format!("{path}/{name}") };
                 let low = |at: usize| u32::from(u16::from_le_bytes([entry[at], entry[at + 1]]));

@@ -301,3 +301,20 @@ fn a_directory_in_itself_and_a_short_image_are_refused() {
     let error = Reader::open(&&bytes[..1 << 19]).err().unwrap().to_string();
     assert_eq!(error, "the FAT volume has 1048576 bytes, more than the image's 524288");
 }
+
+#[test]
+fn small_letters_that_others_mark_in_the_short_name_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, from) = (folder.path().join("image"), folder.path().join("from"));
+    write(&layout(&Tree::new(), &options(1 << 20, Bits::Auto)).unwrap(), &path);
+    std::fs::write(&from, "x").unwrap();
+    for name in ["grub.cfg", "server", "README.txt", "notes.TXT", "Mixed.cfg", "UPPER.CFG"] {
+        if foreign(Command::new("mcopy").arg("-i").arg(&path).arg(&from).arg(format!("::/{name}"))).is_none() {
+            return;
+        }
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let entries = Reader::open(&&bytes[..]).unwrap().entries().unwrap();
+    let names: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(names, ["Mixed.cfg", "README.txt", "UPPER.CFG", "grub.cfg", "notes.TXT", "server"]);
+}
