@@ -40,10 +40,10 @@ pub enum Bus {
 pub const MEDIUM: &str = "/medium";
 
 impl Disk {
-    /// The device.
+    /// The device of the machine below the root folder `root` (`/`).
     #[must_use]
-    pub fn device(&self) -> PathBuf {
-        Path::new("/dev").join(&self.name)
+    pub fn device(&self, root: &Path) -> PathBuf {
+        root.join("dev").join(&self.name)
     }
 
     /// Whether the installer runs from it.
@@ -182,35 +182,9 @@ fn list(disks: &[Disk]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::fake::machine;
 
     const LEAST: u64 = 900 << 20;
-
-    /// A /sys and /proc with these disks: path in /sys/devices, MiB, sector, partitions with names.
-    fn machine(disks: &[(&str, u64, u32, &[&str])], mounts: &str) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        let put = |path: PathBuf, text: &str| {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        fs::create_dir_all(root.path().join("sys/block")).unwrap();
-        put(root.path().join("proc/self/mountinfo"), mounts);
-        for (major, (place, mebibytes, sector, partitions)) in (8..).zip(disks) {
-            let path = root.path().join("sys/devices").join(place);
-            let name = place.rsplit('/').next().unwrap();
-            put(path.join("size"), &format!("{}\n", mebibytes << 11));
-            put(path.join("queue/logical_block_size"), &format!("{sector}\n"));
-            put(path.join("ro"), "0\n");
-            put(path.join("dev"), &format!("{major}:0\n"));
-            for (number, label) in (1..).zip(*partitions) {
-                let part = path.join(format!("{name}{number}"));
-                put(part.join("partition"), &format!("{number}\n"));
-                put(part.join("dev"), &format!("{major}:{number}\n"));
-                put(part.join("uevent"), &format!("DEVTYPE=partition\nPARTNAME={label}\n"));
-            }
-            std::os::unix::fs::symlink(&path, root.path().join("sys/block").join(name)).unwrap();
-        }
-        root
-    }
 
     #[test]
     fn the_first_disk_that_may_be_written_is_chosen() {

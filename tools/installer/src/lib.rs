@@ -3,6 +3,8 @@
 //! pkg/installer calls the program, and stops the machine afterwards.
 
 pub mod disks;
+#[cfg(test)]
+mod fake;
 mod medium;
 mod random;
 pub mod report;

@@ -2,7 +2,7 @@
 //! `EVE-FAILED install: <what>: <why>`.
 
 use installer::{NotInstalled, run};
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 const USAGE: &str = "usage: installer settings|install";
 
@@ -10,8 +10,8 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["settings"] => run::show_settings(),
-        ["install"] => run::install().map(|line| format!("\n{line}\n")),
+        ["settings"] => run::show_settings(Path::new("/")),
+        ["install"] => run::install(Path::new("/")).map(|line| format!("\n{line}\n")),
         _ => Err(NotInstalled { what: "usage", why: USAGE.to_owned() }),
     };
     match result {

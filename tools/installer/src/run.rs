@@ -11,13 +11,13 @@ use crate::{
     verify,
 };
 use anyhow::{Context as _, Result, bail};
-use filetree::{Content, Node, Tree};
+use filetree::Tree;
 use std::{fs, path::Path, time::SystemTime};
 
-const ROOT: &str = "/";
-
 /// What the machine brings and what is wanted of it.
-struct Machine {
+struct Machine<'r> {
+    /// The root folder, `/`; tests have another.
+    root: &'r Path,
     disks: Vec<Disk>,
     config: Tree,
     settings: InstallSettings,
@@ -25,13 +25,13 @@ struct Machine {
     log: Log,
 }
 
-impl Machine {
-    fn find() -> Result<Self, NotInstalled> {
-        let disks = disks::survey(Path::new(ROOT)).doing("disks")?;
-        let config = medium::config(&disks).doing("config")?;
-        let settings = settings(&config).doing("settings")?;
-        let version = fs::read_to_string("/etc/eve-release").context("cannot read the version").doing("medium")?.trim().to_owned();
-        Ok(Self { disks, config, settings, version, log: Log::default() })
+impl<'r> Machine<'r> {
+    fn find(root: &'r Path) -> Result<Self, NotInstalled> {
+        let disks = disks::survey(root).doing("disks")?;
+        let config = medium::config(root, &disks).doing("config")?;
+        let settings = settings(root, &config).doing("settings")?;
+        let version = fs::read_to_string(root.join("etc/eve-release")).context("cannot read the version").doing("medium")?;
+        Ok(Self { root, disks, config, settings, version: version.trim().to_owned(), log: Log::default() })
     }
 
     /// The machine's serial number: the one that was given, in the settings or in CONFIG, else the hardware's, else a random one; and whether
@@ -44,20 +44,20 @@ impl Machine {
         if !known.trim().is_empty() {
             return Ok((known.trim().to_owned(), false));
         }
-        match report::hardware_serial(Path::new(ROOT)) {
+        match report::hardware_serial(self.root) {
             Some(serial) => Ok((serial, false)),
             None => Ok((random::uuid()?, true)),
         }
     }
 
     /// Writes the report of the machine, if the medium has a partition for it; its folder.
-    fn report(&self, serial: &str, more: &[(&str, String)]) -> Result<Option<String>> {
-        let Some(inventory) = Inventory::mount(&self.disks)? else { return Ok(None) };
+    fn report(&self, serial: &str, facts: &Facts, more: &[(&str, String)]) -> Result<Option<String>> {
+        let Some(inventory) = Inventory::mount(self.root, &self.disks)? else { return Ok(None) };
         let name = report::folder_name(serial);
         let mut files = vec![
             ("installer.log", self.log.text()),
-            ("hardware.txt", report::hardware(Path::new(ROOT), &self.disks)),
-            ("tpm.txt", report::tpm(Path::new(ROOT))),
+            ("hardware.txt", facts.hardware.clone()),
+            ("tpm.txt", facts.tpm.clone()),
             ("kernel.log", report::kernel_log()),
         ];
         files.extend_from_slice(more);
@@ -65,21 +65,33 @@ impl Machine {
         inventory.unmount()?;
         written.map(|()| Some(name))
     }
+
+    fn open(&self, disk: &Disk) -> Result<Target> {
+        let path = disk.device(self.root);
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        Target::new(file, disk.sector).with_context(|| path.display().to_string())
+    }
 }
 
-fn settings(config: &Tree) -> Result<InstallSettings> {
-    let cmdline = fs::read_to_string("/proc/cmdline").context("cannot read the kernel's command line")?;
+/// What a report says of the machine.
+struct Facts {
+    hardware: String,
+    tpm: String,
+}
+
+fn settings(root: &Path, config: &Tree) -> Result<InstallSettings> {
+    let cmdline = fs::read_to_string(root.join("proc/cmdline")).context("cannot read the kernel's command line")?;
     InstallSettings::read(&cmdline, &medium::text(config, "grub.cfg")?)
 }
 
-/// `settings`: the words that are in force, one a line.
-pub fn show_settings() -> Result<String, NotInstalled> {
-    Ok(Machine::find()?.settings.words().map(|word| word + "\n").collect())
+/// `settings`: the words that are in force on the machine below the root folder `root`, one a line.
+pub fn show_settings(root: &Path) -> Result<String, NotInstalled> {
+    Ok(Machine::find(root)?.settings.words().map(|word| word + "\n").collect())
 }
 
-/// `install`: does what the settings ask for; the line for the console.
-pub fn install() -> Result<String, NotInstalled> {
-    let machine = Machine::find()?;
+/// `install`: does what the settings ask for, on the machine below the root folder `root`; the line for the console.
+pub fn install(root: &Path) -> Result<String, NotInstalled> {
+    let machine = Machine::find(root)?;
     let (serial, is_new) = machine.serial().doing("serial")?;
     for word in machine.settings.words() {
         machine.log.say(&word);
@@ -92,7 +104,7 @@ pub fn install() -> Result<String, NotInstalled> {
     if let Err(failure) = &what {
         machine.log.keep(&format!("EVE-FAILED install: {failure}"));
     }
-    let checks = if machine.settings.is_on(InstallWord::Verify) { verify::check(Path::new(ROOT), &machine.disks) } else { Vec::new() };
+    let checks = if machine.settings.is_on(InstallWord::Verify) { verify::check(root, &machine.disks) } else { Vec::new() };
     for line in &checks {
         machine.log.say(line);
     }
@@ -101,11 +113,12 @@ pub fn install() -> Result<String, NotInstalled> {
         0 => format!("{line} verification=ok"),
         count => format!("{line} verification={count}-failed"),
     });
-    let more = if checks.is_empty() { Vec::new() } else { vec![("summary.log", summary(&machine, &what, &checks))] };
-    match machine.report(&serial, &more) {
+    let facts = Facts { hardware: report::hardware(root, &machine.disks), tpm: report::tpm(root) };
+    let more = if checks.is_empty() { Vec::new() } else { vec![("summary.log", summary(&facts, &what, &checks))] };
+    match machine.report(&serial, &facts, &more) {
         Ok(Some(folder)) => what.map(|line| format!("{line} report={folder}")),
         Ok(None) => {
-            for line in report::hardware(Path::new(ROOT), &machine.disks).lines().chain(report::tpm(Path::new(ROOT)).lines()) {
+            for line in facts.hardware.lines().chain(facts.tpm.lines()) {
                 machine.log.say(line);
             }
             what
@@ -121,16 +134,15 @@ pub fn install() -> Result<String, NotInstalled> {
 }
 
 /// What `extract-verification-info` shows.
-fn summary(machine: &Machine, what: &Result<String, NotInstalled>, checks: &[String]) -> String {
+fn summary(facts: &Facts, what: &Result<String, NotInstalled>, checks: &[String]) -> String {
     let first = match what {
         Ok(line) => line.clone(),
         Err(failure) => format!("EVE-FAILED install: {failure}"),
     };
-    let (hardware, tpm) = (report::hardware(Path::new(ROOT), &machine.disks), report::tpm(Path::new(ROOT)));
-    format!("{first}\n{}\n\n{hardware}\n{tpm}", checks.join("\n"))
+    format!("{first}\n{}\n\n{}\n{}", checks.join("\n"), facts.hardware, facts.tpm)
 }
 
-fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, NotInstalled> {
+fn install_on(machine: &Machine<'_>, serial: &str, is_new: bool) -> Result<String, NotInstalled> {
     let Machine { disks, settings, log, .. } = machine;
     // Nothing is written before all that can be known is known.
     let nuked = settings.value(InstallWord::NukeDisks).unwrap_or_default().split(',').filter(|name| !name.is_empty());
@@ -162,7 +174,7 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
         log.say(&format!("{} with EVE: this one gets GUIDs of its own, by which its kernel finds its root", twins.join(", ")));
     }
     let job = Installation {
-        rootfs: medium::rootfs().doing("medium")?,
+        rootfs: medium::rootfs(machine.root).doing("medium")?,
         config: config_for(machine, serial, is_new).doing("config")?,
         keep_rootfs: settings.is_on(InstallWord::SkipRootfs),
         keep_config: settings.is_on(InstallWord::SkipConfig),
@@ -171,18 +183,18 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
         say: &|line| log.say(line),
     };
-    let target = open(disk).doing("write")?;
+    let target = machine.open(disk).doing("write")?;
     let prepared = target::prepare(&target, &job).doing("write")?;
     if prepared.keeps() && nuked.contains(&disk) {
         return Err(anyhow::anyhow!("eve_nuke_disks names {}, of which partitions are to be kept", disk.name)).doing("settings");
     }
     for disk in nuked {
-        open(disk).and_then(|target| target.nuke()).doing("nuke")?;
+        machine.open(disk).and_then(|target| target.nuke()).doing("nuke")?;
         log.say(&format!("removed the partition tables of {}", disk.name));
     }
     if let Some(disk) = persist_disk {
         log.say(&format!("writing P3 on {}", disk.name));
-        open(disk).and_then(|target| target::install_persist(&target, job.random_guids)).doing("persist")?;
+        machine.open(disk).and_then(|target| target::install_persist(&target, job.random_guids)).doing("persist")?;
     }
     target::install(&target, &job, prepared).doing("write")?;
     let persist = if elsewhere { format!(" persist={}", persist_name.unwrap_or_default()) } else { String::new() };
@@ -191,34 +203,31 @@ fn install_on(machine: &Machine, serial: &str, is_new: bool) -> Result<String, N
 }
 
 /// The files of CONFIG on this machine.
-fn config_for(machine: &Machine, serial: &str, is_new: bool) -> Result<Tree> {
+fn config_for(machine: &Machine<'_>, serial: &str, is_new: bool) -> Result<Tree> {
     let mut config = machine.config.clone();
     let server = machine.settings.value(InstallWord::Server);
     if machine.settings.is_on(InstallWord::SkipConfig)
-        && let Some(word) = [InstallWord::Server, InstallWord::SoftSerial].into_iter().find_map(|word| machine.settings.value(word))
+        && let Some(word) = [InstallWord::Server, InstallWord::SoftSerial].into_iter().find(|word| machine.settings.value(*word).is_some())
     {
-        bail!("eve_install_skip_config keeps CONFIG, so `{word}` cannot be written to it: leave out one of the two words");
+        bail!("eve_install_skip_config keeps CONFIG, so `{}` cannot be written to it: leave out one of the two words", word.name());
     }
     for (name, text) in [("soft_serial", Some(serial).filter(|_| is_new)), ("server", server)] {
         if let Some(text) = text {
-            config.insert(name, Node::file(0o644, 0, Content::from(format!("{text}\n").as_str())))?;
+            medium::set_text(&mut config, name, text)?;
         }
     }
     Ok(config)
 }
 
 /// Removes the partition tables of all disks that may be written.
-fn nuke_all(machine: &Machine) -> Result<String> {
+fn nuke_all(machine: &Machine<'_>) -> Result<String> {
     let mut nuked = Vec::new();
     for disk in machine.disks.iter().filter(|disk| disk.refusal(0).is_none()) {
-        open(disk)?.nuke().with_context(|| disk.name.clone())?;
+        machine.open(disk)?.nuke().with_context(|| disk.name.clone())?;
         nuked.push(disk.name.clone());
     }
     Ok(format!("EVE-NUKED {}", if nuked.is_empty() { "no disk".to_owned() } else { nuked.join(",") }))
 }
 
-fn open(disk: &Disk) -> Result<Target> {
-    let path = disk.device();
-    let file = fs::OpenOptions::new().read(true).write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    Target::new(file, disk.sector).with_context(|| path.display().to_string())
-}
+#[cfg(test)]
+mod tests;

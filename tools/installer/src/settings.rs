@@ -70,6 +70,14 @@ const WORDS: &[(InstallWord, &str, Takes)] = &[
     (InstallWord::Verify, "eve_verify", Takes::Switch),
 ];
 
+impl InstallWord {
+    /// The word itself.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        WORDS.iter().find(|(word, ..)| *word == self).map_or("", |(_, name, _)| name)
+    }
+}
+
 /// Starts of names that are the installer's, known or not.
 const OURS: &[&str] = &["eve_nuke", "eve_pause", "eve_persist", "eve_blackbox", "eve_reboot", "eve_soft"];
 
@@ -87,17 +95,16 @@ impl InstallSettings {
         let words = cmdline.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "y")));
         settings.add(words, "the kernel's command line")?;
         let mut of_config = Self::default();
-        let mut depth = 0_usize;
+        let mut blocks = Blocks::default();
         for (number, line) in (1..).zip(grub_cfg.lines()) {
             let place = format!("CONFIG's grub.cfg, line {number}");
             for command in without_comment(line).split(';') {
-                if let Some(name) = conditional(command, &mut depth) {
-                    bail!(
+                match blocks.read(&command.replace(['"', '\''], "")) {
+                    Ok(words) => of_config.add(words.iter().map(|(name, value)| (name.as_str(), value.as_str())), &place)?,
+                    Err(name) => bail!(
                         "{place}: {name} stands in a condition, a menu entry or another command, which the installer does not follow; `set_global {name} VALUE` in a line of its own is obeyed"
-                    );
+                    ),
                 }
-                let words = words_of_grub(command);
-                of_config.add(words.iter().map(|(name, value)| (name.as_str(), value.as_str())), &place)?;
             }
         }
         for (word, name, value) in of_config.values {
@@ -198,36 +205,43 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The word of the installer in a command that GRUB may or may not run, or that is no `set`; none if the command is plain. `depth` counts the
-/// blocks that are open.
-fn conditional(command: &str, depth: &mut usize) -> Option<&'static str> {
-    let plain = command.replace(['"', '\''], "");
-    let words: Vec<&str> = plain.split(|letter: char| letter.is_whitespace() || letter == '=').collect();
-    let first = words.iter().copied().find(|word| !word.is_empty()).unwrap_or_default();
-    if matches!(first, "if" | "for" | "while" | "until" | "function" | "menuentry" | "submenu") {
-        *depth += 1;
-    }
-    let is_plain = *depth == 0 && matches!(first, "set" | "set_global" | "echo");
-    let name = words.iter().find_map(|word| WORDS.iter().map(|(_, name, _)| *name).find(|name| name == word));
-    if words.iter().any(|word| matches!(*word, "fi" | "done" | "}")) {
-        *depth = depth.saturating_sub(1);
-    }
-    name.filter(|_| !is_plain)
+/// Reads commands of a configuration for GRUB. GRUB itself is not asked: over the network it does not see CONFIG.
+#[derive(Default)]
+struct Blocks {
+    /// How many conditions, loops, functions and menu entries are open; the installer does not follow them.
+    depth: usize,
 }
 
-/// The words `eve_…` in a command of a configuration for GRUB: `set_global eve_install_disk sda`, `set eve_install_disk=sda`, and words in the
-/// value of another variable: `set_global dom0_extra_args "eve_install_disk=sda"`. GRUB itself is not asked: over the network it does not see
-/// CONFIG.
-fn words_of_grub(command: &str) -> Vec<(String, String)> {
-    let plain = command.replace(['"', '\''], "");
-    let mut words = plain.split_whitespace();
-    let Some(command) = words.next().filter(|word| matches!(*word, "set_global" | "set")) else { return Vec::new() };
-    let words: Vec<&str> = words.collect();
-    if let ("set_global", [name, value @ ..]) = (command, words.as_slice())
-        && name.starts_with("eve_")
-        && !name.contains('=')
-    {
-        return vec![((*name).to_owned(), value.first().copied().unwrap_or("y").to_owned())];
+impl Blocks {
+    /// The words `eve_…` with their values in a command without quotes. Fails with the first word of the installer if GRUB may or may not
+    /// run the command, or if it is no `set`.
+    fn read(&mut self, command: &str) -> Result<Vec<(String, String)>, &'static str> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let Some((first, rest)) = words.split_first() else { return Ok(Vec::new()) };
+        if matches!(*first, "if" | "for" | "while" | "until" | "function" | "menuentry" | "submenu") {
+            self.depth += 1;
+        }
+        let is_followed = self.depth == 0 && matches!(*first, "set" | "set_global" | "echo");
+        if words.iter().any(|word| matches!(*word, "fi" | "done" | "}")) {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        let mut names = words.iter().flat_map(|word| word.split('='));
+        match names.find_map(|name| WORDS.iter().map(|(_, known, _)| *known).find(|known| *known == name)) {
+            Some(name) if !is_followed => Err(name),
+            _ => Ok(words_set_by(first, rest)),
+        }
+    }
+}
+
+/// The words `eve_…` that a command sets: `set_global eve_install_disk sda`, `set eve_install_disk=sda`, and words in the value of another
+/// variable: `set_global dom0_extra_args eve_install_disk=sda`.
+fn words_set_by(command: &str, words: &[&str]) -> Vec<(String, String)> {
+    match (command, words) {
+        ("set_global", [name, value @ ..]) if name.starts_with("eve_") && !name.contains('=') => {
+            return vec![((*name).to_owned(), value.first().copied().unwrap_or("y").to_owned())];
+        }
+        ("set" | "set_global", _) => {}
+        _ => return Vec::new(),
     }
     let split = |word: &&str| {
         let (name, value) = word.split_once('=').unwrap_or((word, "y"));

@@ -2,31 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use diskimage::squashfs::Compressor;
+use crate::fake::rootfs;
 use std::{fs, path::Path};
 
 const GIB: u64 = 1 << 30;
-
-/// A squashfs with a boot loader, and some bytes that no other version has.
-fn rootfs(folder: &Path, name: &str) -> Content {
-    let mut tree = Tree::new();
-    let noise: Vec<u8> = name.bytes().cycle().take(3 << 20).enumerate().map(|(at, byte)| byte ^ ((at * at) >> 7) as u8).collect();
-    for (path, content) in
-        [("EFI/BOOT/BOOTX64.EFI", b"grub".to_vec()), ("EFI/BOOT/grub.cfg", b"set linuxkit_cmdline=\n".to_vec()), ("boot/kernel", noise)]
-    {
-        tree.insert(path, Node::file(0o644, 1, Content::from(content))).unwrap();
-    }
-    tree.insert("boot/cmdline", Node::file(0o644, 1, Content::from(name))).unwrap();
-    let path = folder.join(name);
-    recipes::pack_rootfs(
-        tree,
-        Compressor::Gzip,
-        1,
-        &mut fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap(),
-    )
-    .unwrap();
-    Content::of_path(&path).unwrap()
-}
 
 fn config(server: &str) -> Tree {
     let mut tree = Tree::new();
