@@ -1,6 +1,6 @@
 //! Renders a [`VmSpec`] as the arguments of `qemu-system-…`. The devices are those of the machine in EVE's Makefile.
 
-use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, Sector, Serial, VmSpec, accel};
+use super::{Accel, Disk, DiskBus, Firmware, Medium, Net, NetLoader, Sector, Serial, VmSpec, accel};
 use common::Arch;
 use std::{ffi::OsString, path::Path};
 
@@ -132,13 +132,14 @@ fn add_net(argv: &mut Argv, net: &Net) {
         value.push_str(&format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"));
     }
     let mut value = OsString::from(value);
-    // Without a ROM the firmware does not try to boot from the card, which would take a minute.
-    let mut device = format!("virtio-net-pci,netdev={},romfile=", net.id);
+    // QEMU's ROM for the card is iPXE. Without a ROM the firmware does not try to boot from the card, which would take a minute.
+    let has_rom = net.netboot.as_ref().is_some_and(|netboot| netboot.loader == NetLoader::Ipxe);
+    let mut device = format!("virtio-net-pci,netdev={}{}", net.id, if has_rom { "" } else { ",romfile=" });
     if let Some(netboot) = &net.netboot {
         value.push(with_path(",tftp=", &netboot.folder));
         value.push(with_path(",bootfile=", Path::new(&netboot.file)));
         // UEFI has its own driver for the card; boot from it after the disks.
-        device.push_str(",bootindex=9");
+        device.push_str(",bootindex=99");
     }
     argv.pair("-netdev", value);
     argv.pair("-device", device);
@@ -186,7 +187,7 @@ fn serial(argv: &mut Argv, serial: &Serial) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::Setup;
+    use crate::{Netboot, Setup};
 
     fn spec(arch: Arch, accel: Accel, bus: DiskBus, tpm: bool) -> VmSpec {
         let firmware = match arch {
@@ -239,6 +240,17 @@ mod tests {
                 let golden = std::fs::read_to_string(&path).unwrap_or_default();
                 assert_eq!(text, golden, "{}: XTASK_BLESS=1 writes it anew", path.display());
             }
+        }
+    }
+
+    #[test]
+    fn a_network_boot_is_the_firmwares_or_that_of_the_cards_rom() {
+        let mut spec = spec(Arch::Amd64, Accel::Tcg, DiskBus::Ahci, false);
+        for (loader, rom) in [(NetLoader::Firmware, ",romfile="), (NetLoader::Ipxe, "")] {
+            spec.setup.netboot = Some(Netboot { folder: "/a,b".into(), file: "x.cfg".into(), loader });
+            let text = show(&spec);
+            assert!(text.contains(&format!("-device virtio-net-pci,netdev=eth0{rom},bootindex=99\n")), "{text}");
+            assert!(text.contains(",tftp=/a,,b,bootfile=x.cfg\n") && text.contains("netdev=eth1,romfile=\n"), "{text}");
         }
     }
 

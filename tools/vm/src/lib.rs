@@ -146,6 +146,17 @@ pub struct Netboot {
     pub folder: PathBuf,
     /// The name of the file to boot.
     pub file: String,
+    /// Who asks the server for the file.
+    pub loader: NetLoader,
+}
+
+/// The program that boots from a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetLoader {
+    /// The firmware.
+    Firmware,
+    /// iPXE in the network card's ROM. It also runs scripts.
+    Ipxe,
 }
 
 impl Net {

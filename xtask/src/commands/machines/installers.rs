@@ -7,7 +7,7 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu_img::QemuImg};
-use common::{Arch, artifact::Pending};
+use common::{Arch, artifact::Pending, error::usage};
 use filetree::{Content, Kind, Node};
 use plan::{DiskKind, Goal};
 use std::{
@@ -16,10 +16,12 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
-use vm::{Disk, DiskBus, Netboot, as_make::Disks};
+use vm::{Disk, DiskBus, NetLoader, Netboot, as_make::Disks};
 
 /// The file that a netboot of lf-edge/eve's installer loads first.
 const IPXE: &str = "ipxe.efi";
+/// iPXE's script for this tree's installer.
+const SCRIPT: &str = "ipxe.efi.cfg";
 /// The file that a netboot of this tree's installer loads first.
 fn grub(arch: Arch) -> String {
     let name = match arch {
@@ -43,14 +45,25 @@ pub struct InstallOptions {
     again: bool,
 }
 
+/// The options of `run-installer-net`.
+#[derive(clap::Args, Clone)]
+pub struct NetOptions {
+    #[command(flatten)]
+    install: InstallOptions,
+    /// boot by iPXE in the network card's ROM, which runs ipxe.efi.cfg, instead of by the firmware and GRUB
+    #[arg(long)]
+    ipxe: bool,
+}
+
 /// `run-target`.
 pub fn run_target(ctx: &Ctx, target: TargetOptions) -> Result<()> {
     let place = Place::find(ctx)?;
     require(ctx, &place.target(), "run-installer-raw")?;
     let format = qemu_format(ctx)?.to_string();
     let disk = target.target(ctx, &place, &format);
+    let disks = std::iter::once(disk).chain(target.more_disks(ctx)?).collect();
     let options = target.options;
-    let setup = setup(ctx, &options, &place, vec![disk], Disks::Last)?;
+    let setup = setup(ctx, &options, &place, disks, Disks::Last)?;
     if ctx.globals.dry_run {
         return machine::dry_run(ctx, &setup, &[]);
     }
@@ -82,7 +95,7 @@ pub fn install_from_iso(ctx: &Ctx, options: InstallOptions) -> Result<()> {
 }
 
 /// `run-installer-net`.
-pub fn install_from_net(ctx: &Ctx, options: InstallOptions) -> Result<()> {
+pub fn install_from_net(ctx: &Ctx, NetOptions { install: options, ipxe }: NetOptions) -> Result<()> {
     let place = Place::find(ctx)?;
     let image = options.medium(place.build.installer_net())?;
     require(ctx, &image, "installer-net")?;
@@ -92,7 +105,15 @@ pub fn install_from_net(ctx: &Ctx, options: InstallOptions) -> Result<()> {
         if !ctx.globals.dry_run {
             unpack(&image, &folder)?;
         }
-        return install(ctx, &options, &place, None, Some(Netboot { folder, file: grub(ctx.knobs.image.arch) }));
+        let arch = ctx.knobs.image.arch;
+        if ipxe && arch != Arch::Amd64 {
+            return Err(usage(format!("--ipxe: QEMU's network cards have a ROM for UEFI on amd64 only, not on {arch}")));
+        }
+        let (file, loader) = if ipxe { (SCRIPT.to_owned(), NetLoader::Ipxe) } else { (grub(arch), NetLoader::Firmware) };
+        return install(ctx, &options, &place, None, Some(Netboot { folder, file, loader }));
+    }
+    if ipxe {
+        return Err(usage("--ipxe: the installer of this tree is always started by iPXE, which is one of its files"));
     }
     let folder = place.build.parts(DiskKind::Installer);
     if !ctx.globals.dry_run {
@@ -102,7 +123,7 @@ pub fn install_from_net(ctx: &Ctx, options: InstallOptions) -> Result<()> {
         unpack(&image, &folder)?;
     }
     require(ctx, &folder.join(IPXE), "installer-net")?;
-    install(ctx, &options, &place, None, Some(Netboot { folder, file: IPXE.to_owned() }))
+    install(ctx, &options, &place, None, Some(Netboot { folder, file: IPXE.to_owned(), loader: NetLoader::Firmware }))
 }
 
 /// Installs from the disk or CD `medium`, which the verb `target` builds.
@@ -120,7 +141,7 @@ fn install(ctx: &Ctx, options: &InstallOptions, place: &Place, medium: Option<Di
     let run = &options.target.options;
     let create: Cmd = QemuImg::create_command(&ctx.tools, &format, &place.target(), ctx.knobs.image.media_size);
     // The target is first: while it is empty, the firmware boots the installer; after the installation it boots the target.
-    let disks = std::iter::once(target).chain(medium).collect();
+    let disks = std::iter::once(target).chain(medium).chain(options.target.more_disks(ctx)?).collect();
     let mut setup = setup(ctx, run, place, disks, Disks::First)?;
     setup.netboot = netboot;
     let before = if options.again { vec![] } else { vec![create] };

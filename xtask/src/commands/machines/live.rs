@@ -121,7 +121,7 @@ fn run_as_make(ctx: &Ctx, args: &RunLive) -> Result<()> {
 fn find_disk(ctx: &Ctx, place: &mut Place, named: Option<&Path>) -> Result<(PathBuf, String, bool)> {
     if let Some(disk) = named {
         let disk = std::path::absolute(disk)?;
-        let format = format_of(&disk)?.to_owned();
+        let format = format_of(&disk, "--disk")?.to_owned();
         return Ok((disk, format, true));
     }
     let format = qemu_format(ctx)?;
@@ -163,9 +163,10 @@ fn usual_name(ctx: &Ctx, disk: Option<&Path>) -> String {
 
 /// QEMU's name for the format of a disk, by its bytes. A name that says something else is an error: a guest can make its raw disk begin
 /// like another format, which QEMU would then read with all that this format can name.
-fn format_of(disk: &Path) -> Result<&'static str> {
+/// `option` is the one that named the disk.
+pub fn format_of(disk: &Path, option: &str) -> Result<&'static str> {
     let file = match File::open(disk) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(usage(format!("--disk {}: no such file", disk.display()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(usage(format!("{option} {}: no such file", disk.display()))),
         file => file.with_context(|| format!("cannot open {}", disk.display()))?,
     };
     let container = Container::of(&FileImage::new(file)?).with_context(|| format!("cannot read {}", disk.display()))?;
@@ -178,14 +179,14 @@ fn format_of(disk: &Path) -> Result<&'static str> {
     };
     if named != found {
         return Err(usage(format!(
-            "--disk {}: the name says {named}, but the bytes are those of {}\nhint: rename the disk if it is right",
+            "{option} {}: the name says {named}, but the bytes are those of {}\nhint: rename the disk if it is right",
             disk.display(),
             container.map_or("a raw disk", Container::name)
         )));
     }
     if container == Some(Container::CompressedVmdk) {
         return Err(usage(format!(
-            "--disk {0}: QEMU cannot write to a compressed VMDK\nhint: qemu-img convert -O qcow2 {0} disk.qcow2",
+            "{option} {0}: QEMU cannot write to a compressed VMDK\nhint: qemu-img convert -O qcow2 {0} disk.qcow2",
             disk.display()
         )));
     }
@@ -234,9 +235,9 @@ mod tests {
         ] {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            let found = format_of(&path).map_or_else(|error| error.to_string(), ToOwned::to_owned);
+            let found = format_of(&path, "--disk").map_or_else(|error| error.to_string(), ToOwned::to_owned);
             assert!(found == wanted || wanted.contains(' ') && found.contains(wanted), "{name}: {found}");
         }
-        assert!(format_of(&dir.path().join("none")).unwrap_err().to_string().contains("no such file"));
+        assert!(format_of(&dir.path().join("none"), "--disk").unwrap_err().to_string().contains("no such file"));
     }
 }

@@ -1,6 +1,6 @@
 //! Shared by all verbs that run QEMU: command line options, the places of files, the setup from knobs and options, and running it.
 
-use super::{ensure, show};
+use super::{ensure, live::format_of, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu};
@@ -60,9 +60,38 @@ pub struct TargetOptions {
     /// size of the sectors of target.img in bytes
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = parse_sector())]
     target_sector: Sector,
+    /// one more disk, which may be written, such as one for eve_persist_disk; repeat it for others [BUS: default as target.img]
+    #[arg(long = "more-disk", value_name = "[BUS:]FILE", value_parser = parse_more_disk)]
+    more_disks: Vec<MoreDisk>,
+}
+
+/// One more disk of the machine.
+#[derive(Clone)]
+pub struct MoreDisk {
+    bus: Option<DiskBus>,
+    path: PathBuf,
+}
+
+/// Parses `[BUS:]FILE`.
+fn parse_more_disk(text: &str) -> Result<MoreDisk, std::io::Error> {
+    let found = text.split_once(':').and_then(|(bus, file)| Some((bus.parse::<DiskBus>().ok()?, file)));
+    let (bus, file) = found.map_or((None, text), |(bus, file)| (Some(bus), file));
+    Ok(MoreDisk { bus, path: std::path::absolute(file)? })
 }
 
 impl TargetOptions {
+    /// The disks besides target.img. Their bytes tell their formats.
+    pub fn more_disks(&self, ctx: &Ctx) -> Result<Vec<Disk>> {
+        if !self.more_disks.is_empty() && ctx.capabilities().machines_are_as_make_had_them() {
+            return Err(usage("--more-disk: the machine of this tree is that of its Makefile, which has no more disks"));
+        }
+        let usual = self.target_bus.unwrap_or_else(|| bus(ctx, &self.options));
+        self.more_disks
+            .iter()
+            .map(|disk| Ok(Disk::image(&disk.path, format_of(&disk.path, "--more-disk")?, disk.bus.unwrap_or(usual))))
+            .collect()
+    }
+
     /// target.img.
     pub fn target(&self, ctx: &Ctx, place: &Place, format: &str) -> Disk {
         let bus = self.target_bus.unwrap_or_else(|| bus(ctx, &self.options));
