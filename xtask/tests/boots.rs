@@ -6,7 +6,7 @@ mod common;
 
 use common::{
     machine::{Machine, boot, disk, image, ready, turn},
-    scratch, wants,
+    scratch, tool, wants,
 };
 
 #[test]
@@ -28,6 +28,19 @@ fn boots_from_nvme_with_a_tpm() {
         assert!(line.contains("hv=none tpm=yes persist=new"), "{line}");
         let console = String::from_utf8_lossy(&std::fs::read(scratch().join("nvme.log")).unwrap()).into_owned();
         assert!(console.contains("hv=none: the processor has neither VMX nor SVM"), "{console}");
+    }
+}
+
+#[test]
+fn boots_from_a_usb_stick_to_which_live_raw_was_written() {
+    if ready("qemu-system-x86_64") {
+        let (raw, stick) = (image("amd64").with_file_name("live.raw"), scratch().join("stick.raw"));
+        tool("cp", &["--sparse=always", raw.to_str().unwrap(), stick.to_str().unwrap()]);
+        // A stick is larger than the image.
+        std::fs::File::options().write(true).open(&stick).unwrap().set_len(8 << 30).unwrap();
+        let line = boot("amd64", &stick, "stick", &["--disk-bus", "usb"]);
+        assert!(line.contains(" persist=new slot=A"), "{line}");
+        std::fs::remove_file(stick).unwrap();
     }
 }
 

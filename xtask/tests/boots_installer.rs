@@ -8,23 +8,29 @@ use common::{
     machine::{self, LIMIT, VERSION, free_port, turn},
     repository, scratch, tool, wants,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::MutexGuard,
+};
 
-/// Places on installer.raw, and on a disk that it installed, in MiB.
-const CONFIG_OF_MEDIUM: u64 = 337;
-const INVENTORY: u64 = 338;
-const CONFIG_OF_TARGET: u64 = 37;
+const MIB: u64 = 1 << 20;
+/// Places on installer.raw, and on a disk that it installed, in bytes.
+const CONFIG_OF_MEDIUM: u64 = 337 * MIB;
+const INVENTORY: u64 = 338 * MIB;
+const CONFIG_OF_TARGET: u64 = 37 * MIB;
+const P3_OF_TARGET: u64 = 638 * MIB;
 
-fn ready() -> bool {
+/// Waits for this test's turn, since all write the same target.img; none, with a word about it, where installers cannot boot.
+fn begin() -> Option<MutexGuard<'static, ()>> {
     if !machine::ready("qemu-system-x86_64") {
-        return false;
+        return None;
     }
     // Programs are compiled for this machine's architecture only.
     if std::env::consts::ARCH != "x86_64" {
         skips::skipped("the installer's test boots amd64, and its program is compiled for this machine's architecture");
-        return false;
+        return None;
     }
-    wants("mcopy", "mtools")
+    wants("mcopy", "mtools").then(turn)
 }
 
 fn xtask() -> Xtask {
@@ -36,12 +42,12 @@ fn built(name: &str) -> PathBuf {
     machine::folder("amd64", VERSION).join(name)
 }
 
-/// The name that mtools has for a volume at `mebibytes` in a disk.
-fn volume(disk: &Path, mebibytes: u64) -> String {
-    format!("{}@@{}", disk.display(), mebibytes << 20)
+/// The name that mtools has for a volume at `offset` in a disk.
+fn volume(disk: &Path, offset: u64) -> String {
+    format!("{}@@{offset}", disk.display())
 }
 
-/// A copy of the medium whose CONFIG a person changed.
+/// A copy of the medium whose CONFIG, `at` this offset, a person changed.
 fn changed_medium(from: &Path, at: u64, grub_cfg: &str) -> PathBuf {
     let stick = scratch().join(from.file_name().unwrap());
     tool("cp", &["--sparse=always", from.to_str().unwrap(), stick.to_str().unwrap()]);
@@ -53,28 +59,57 @@ fn changed_medium(from: &Path, at: u64, grub_cfg: &str) -> PathBuf {
     stick
 }
 
-/// Runs the verb until the console prints `until`; the line with it.
-fn boot(verb: &str, name: &str, until: &str, more: &[&str]) -> String {
+/// What a machine printed.
+struct Console(String);
+
+impl Console {
+    /// The last line with a text.
+    fn line(&self, text: &str) -> &str {
+        self.0.lines().rfind(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {}", self.0)).trim()
+    }
+}
+
+/// Runs the verb until the console prints `until`.
+fn run(verb: &str, name: &str, until: &str, more: &[&str]) -> Console {
     let log = scratch().join(format!("{name}.log"));
     let port = free_port().to_string();
     let words = [verb, "--until", until, "--timeout", LIMIT, "--serial-log", log.to_str().unwrap(), "--ssh-port", &port];
     xtask().args(words).args(more).ok();
-    let console = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
-    let line = console.lines().rfind(|line| line.contains(until)).unwrap_or_else(|| panic!("no {until} in {console}"));
-    line.trim().to_owned()
+    Console(String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
+}
+
+/// The same; the line with that.
+fn boot(verb: &str, name: &str, until: &str, more: &[&str]) -> String {
+    run(verb, name, until, more).line(until).to_owned()
+}
+
+/// Where the data of a file in an ISO begin, in bytes.
+fn place_in_iso(iso: &Path, file: &str) -> u64 {
+    let said = tool("xorriso", &["-indev", iso.to_str().unwrap(), "-find", file, "-exec", "report_lba", "--"]);
+    // `File data lba:  0 ,      123 ,      512 ,  1048576 , '/config.img'`
+    let line = said.lines().find(|line| line.starts_with("File data lba:")).unwrap_or_else(|| panic!("{said}"));
+    line.split(',').nth(1).unwrap().trim().parse::<u64>().unwrap() * 2048
+}
+
+/// A disk of another system: a partition table, and an ext4 at `offset`.
+fn used_disk(path: &Path, mebibytes: u64, offset: Option<u64>) {
+    let _ = std::fs::remove_file(path);
+    std::fs::File::create(path).unwrap().set_len(mebibytes * MIB).unwrap();
+    let path = path.to_str().unwrap();
+    tool("sgdisk", &["-n", "1:0:+32M", "-c", "1:Microsoft reserved partition", path]);
+    if let Some(offset) = offset {
+        tool("sgdisk", &["-n", &format!("2:{}:0", offset / 512), "-c", "2:home", path]);
+        tool("mkfs.ext4", &["-q", "-F", "-E", &format!("offset={offset}"), path, "300M"]);
+    }
 }
 
 #[test]
 fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_result_boots() {
-    if !ready() {
-        return;
-    }
-    // All write the same target.img.
-    let _turn = turn();
+    let Some(_turn) = begin() else { return };
     xtask().args(["installer-raw"]).ok();
     let grub = "set_global eve_install_disk nvme0n1\nset_global dom0_extra_args \"$dom0_extra_args eve_soft_serial=test-1\"\n";
     let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, grub);
-    let medium = ["--medium", stick.to_str().unwrap()];
+    let medium = ["--medium", stick.to_str().unwrap(), "--disk-bus", "usb"];
     let disk = ["--target-bus", "nvme", "--target-sector", "4096"];
 
     // The power goes while the root file system is written.
@@ -90,17 +125,59 @@ fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_res
     let config = |name: &str| tool("mtype", &["-i", &volume(&installed, CONFIG_OF_TARGET), &format!("::/{name}")]);
     assert_eq!((config("server").as_str(), config("soft_serial").trim()), ("changed.example\n", "test-1"));
 
-    let line = boot("run-target", "target", "EVE-READY", &[&disk[..], &["--tpm"]].concat());
+    let console = run("run-target", "target", "EVE-READY", &[&disk[..], &["--tpm"]].concat());
+    let line = console.line("EVE-READY");
     assert!(line.starts_with(&format!("EVE-READY {VERSION}-kvm-amd64")) && line.contains(" persist=new"), "{line}");
+    // `run-target` asks for a login in CONFIG, which has the disk's sectors.
+    console.line("EVE on x86_64, /dev/ttyS0");
+}
+
+#[test]
+fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again() {
+    let Some(_turn) = begin() else { return };
+    if ![("xorriso", "xorriso"), ("sgdisk", "gdisk"), ("mkfs.ext4", "e2fsprogs")].iter().all(|(program, package)| wants(program, package)) {
+        return;
+    }
+    xtask().args(["installer-iso"]).ok();
+    let words = "set_global eve_persist_disk vdb\nset_global eve_nuke_disks nvme0n1\nset_global eve_reboot_after_install\n";
+    let iso = built("installer.iso");
+    let stick = changed_medium(&iso, place_in_iso(&iso, "/config.img"), words);
+    // Where P3 begins there is another system's file system. The disk that the installer would rather take is too small.
+    let (small, persist) = (scratch().join("small.raw"), scratch().join("persist.raw"));
+    used_disk(&built("target.img"), 2048, Some(P3_OF_TARGET));
+    used_disk(&small, 64, None);
+    used_disk(&persist, 512, Some(64 * MIB));
+    let more = [small.display(), persist.display()].map(|path| path.to_string());
+    let more = [format!("nvme:{}", more[0]), format!("virtio:{}", more[1])];
+    let medium = ["--medium", stick.to_str().unwrap(), "--disk-bus", "usb", "--target-bus", "virtio", "--again"];
+    // In one go: installed, started again, and ready.
+    let console = run(
+        "run-installer-raw",
+        "installer-stick",
+        "EVE-READY",
+        &[&medium[..], &["--more-disk", &more[0], "--more-disk", &more[1]]].concat(),
+    );
+    for line in ["installer: removed the partition tables of nvme0n1", "installer: writing P3 on vdb", "The machine starts again."] {
+        console.line(line);
+    }
+    assert_eq!(console.line("EVE-INSTALLED"), format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=vda persist=vdb"));
+    let line = console.line("EVE-READY");
+    assert!(line.starts_with(&format!("EVE-READY {VERSION}-kvm-amd64")) && line.ends_with(" persist=new slot=A"), "{line}");
+    // It has the file system of P3 where the installer put it, and nothing is left where another system had its own.
+    let has_ext4 = |disk: &Path, partition: u64| {
+        let mut magic = [0; 2];
+        std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::open(disk).unwrap(), &mut magic, partition + 1024 + 56).unwrap();
+        magic == [0x53, 0xef]
+    };
+    assert!(has_ext4(&persist, MIB) && !has_ext4(&built("target.img"), P3_OF_TARGET));
+    assert!(tool("sgdisk", &["-p", small.to_str().unwrap()]).contains("Creating new GPT entries"), "{}", small.display());
+    let table = tool("sgdisk", &["-v", "-p", built("target.img").to_str().unwrap()]);
+    assert!(table.contains("No problems found") && table.contains("IMGB") && !table.contains("home"), "{table}");
 }
 
 #[test]
 fn a_machine_without_a_disk_to_install_on_says_why() {
-    if !ready() {
-        return;
-    }
-    // All write the same target.img.
-    let _turn = turn();
+    let Some(_turn) = begin() else { return };
     xtask().args(["installer-raw"]).ok();
     let line = boot("run-installer-raw", "installer-small", "EVE-FAILED", &["MEDIA_SIZE=512"]);
     let small = "it has 512 MiB, less than the needed 895";
@@ -113,11 +190,7 @@ fn a_machine_without_a_disk_to_install_on_says_why() {
 
 #[test]
 fn a_cd_installs_and_a_verification_reports_its_checks() {
-    if !ready() {
-        return;
-    }
-    // All write the same target.img.
-    let _turn = turn();
+    let Some(_turn) = begin() else { return };
     xtask().args(["installer-iso"]).ok();
     xtask().args(["verification-raw"]).ok();
     let line = boot("run-installer-iso", "installer-iso", "EVE-INSTALLED", &[]);
@@ -139,13 +212,12 @@ fn a_cd_installs_and_a_verification_reports_its_checks() {
 }
 
 #[test]
-fn a_server_installs_by_the_firmwares_network_boot() {
-    if !ready() {
-        return;
-    }
-    // All write the same target.img.
-    let _turn = turn();
+fn a_server_installs_by_the_firmwares_network_boot_and_by_ipxe() {
+    let Some(_turn) = begin() else { return };
     xtask().args(["installer-net"]).ok();
     let line = boot("run-installer-net", "installer-net", "EVE-INSTALLED", &[]);
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=sda"));
+    // The network card's iPXE runs the script, whose words the installer obeys. What follows is as above.
+    let line = boot("run-installer-net", "installer-ipxe", "installer: installing", &["--ipxe"]);
+    assert!(line.ends_with(" on sda, 2048 MiB, machine 52-54-00-12-34-56"), "{line}");
 }

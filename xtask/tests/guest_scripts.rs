@@ -135,13 +135,13 @@ fn function(script: &str, name: &str) -> String {
 /// Whether busybox's shell succeeds in `call` after the functions of a script, whose /sys, /dev, /run and files of its own are below `top`.
 fn call_in(top: &Path, script: &str, functions: &[&str], call: &str) -> bool {
     let text: String = functions.iter().map(|name| function(script, name)).collect();
-    let text = ["/sys/", "/dev/", "/run/", "/header"].iter().fold(text, |text, path| {
-        // Not /dev/null.
-        text.replace(path, &format!("{}{path}", top.display())).replace(&format!("{}/dev/null", top.display()), "/dev/null")
-    });
+    let text =
+        ["/sys/", "/dev/", "/run/", "/header"].iter().fold(text, |text, path| text.replace(path, &format!("{}{path}", top.display())));
+    let text =
+        ["null", "zero"].iter().fold(text, |text, name| text.replace(&format!("{}/dev/{name}", top.display()), &format!("/dev/{name}")));
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
     let mut command = Command::new("busybox");
-    command.args(["ash", "-c", &format!("fail() {{ echo \"$1\"; exit 1; }}\ndisk=vda\n{text}{call}")]).env("PATH", path);
+    command.args(["ash", "-c", &format!("disk=vda\n{text}{call}")]).env("PATH", path);
     command.status().unwrap().success()
 }
 
@@ -166,9 +166,8 @@ fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     // A record beside the protective one.
     file.write_all_at(&[0x80, 0, 0, 0, 0x0c, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0], 446 + 16).unwrap();
     let whole = std::fs::read(&disk).unwrap();
-    let finds = |number: u32, guid: &str| {
-        call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {number} {guid}"))
-    };
+    let finds =
+        |number: u32, guid: &str| call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {number} {guid}"));
     let repair = || assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["repair_table"], "repair_table"));
     let verdict = || tool("sgdisk", &["-v", disk.to_str().unwrap()]);
     assert!(finds(2, guid) && !finds(1, guid) && !finds(2, "00000000-0000-0000-0000-000000000000"));
@@ -207,4 +206,40 @@ fn a_persist_partition_that_the_installer_erased_is_not_repaired_by_an_old_super
     let file = std::fs::File::options().write(true).open(&image).unwrap();
     file.write_all_at(&vec![0; 5 << 20], 0).unwrap();
     assert!(is_erased());
+}
+
+/// What the installer's script does with these settings: its own lines, `[shell]`, `[install]`, and how it ends the machine.
+fn installer_script(settings: &str, installs: bool) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let console = folder.path().join("console");
+    let script = std::fs::read_to_string(repository().join("pkg/installer/rootfs/etc/init.d/999-ready")).unwrap();
+    let script = script.replace("/dev/console", console.to_str().unwrap()).replace("/sys/", &format!("{}/sys/", folder.path().display()));
+    // Functions come before programs, so nothing here can switch this machine off.
+    let mut text = String::from("set -- start\nfor name in modprobe sleep sync ip udhcpc mkdir; do eval \"$name() { :; }\"; done\n");
+    text += "for name in reboot poweroff; do eval \"$name() { echo \\\"[$name \\$*]\\\"; exit; }\"; done\nsetsid() { echo [shell]; }\n";
+    let end = if installs { "true" } else { "false" };
+    text += &format!("installer() {{ case $1 in settings) echo '{settings}' ;; *) echo [install]; {end} ;; esac; }}\n");
+    let status = Command::new("dash").args(["-c", &format!("{text}{script}")]).status().unwrap();
+    assert!(status.success());
+    std::fs::read_to_string(console).unwrap()
+}
+
+#[test]
+fn the_installer_pauses_and_ends_the_machine_as_it_was_told() {
+    if !wants("dash", "dash") {
+        return;
+    }
+    let (off, again) =
+        ("The machine goes off. Remove the medium before you switch it on.\n[poweroff -f]\n", "The machine starts again.\n[reboot -f]\n");
+    let pause = |when: &str| format!("The installer waits before it {when}. Type exit to go on.\n[shell]\n");
+    let (before, after) = (pause("installs"), pause("ends"));
+    for (settings, installs, wanted) in [
+        ("", true, format!("[install]\n{off}")),
+        ("eve_install_disk=sda\neve_pause_before_install=n", true, format!("[install]\n{off}")),
+        ("eve_pause_before_install=y", true, format!("{before}[install]\n{off}")),
+        ("eve_pause_after_install=y\neve_reboot_after_install=y", true, format!("[install]\n{after}{again}")),
+        ("eve_pause_after_install=y\neve_reboot_after_install=y", false, "[install]\n".to_owned()),
+    ] {
+        assert_eq!(installer_script(settings, installs), wanted, "{settings}");
+    }
 }
