@@ -172,8 +172,10 @@ tools! {
     Prlctl = tool("prlctl", "run images in Parallels Desktop", &[]).version(VERSION, "version ").optional();
     Prlsrvctl = tool("prlsrvctl", "lead a port to a machine in Parallels Desktop", &[]).version(VERSION, "version ").optional();
     VBoxManage = tool("VBoxManage", "run images in VirtualBox", &[]).packages(&["virtualbox"], &["VirtualBox"], &["virtualbox"]).optional();
-    Curl = tool("curl", "fetch the build machine's disk image", &[Test])
+    Curl = tool("curl", "fetch files from servers with https", &[Test])
         .packages(&["curl"], &["curl"], &["curl"]).version(VERSION, "curl ").optional();
+    Gpgv = tool("gpgv", "check the signatures of Debian's archives when pins are renewed", &[Test])
+        .packages(&["gpgv"], &["gnupg2"], &["gnupg"]).version(VERSION, "gpgv (GnuPG) ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
         .packages(&["cargo"], &["cargo"], &["rust"]).version(VERSION, "cargo ");
     Python = tool("python3", "run the conformance harness", &[])

@@ -19,6 +19,7 @@ pub mod git;
 pub mod go;
 pub mod go_builder;
 pub mod go_sources;
+pub mod gpgv;
 pub mod interrupt;
 pub mod known_tools;
 mod lines;

@@ -124,6 +124,12 @@ impl Knobs {
         self.source("HTTP_PROXY")
     }
 
+    /// The source of HTTPS_PROXY's value.
+    #[must_use]
+    pub fn https_proxy_source(&self) -> Source {
+        self.source("HTTPS_PROXY")
+    }
+
     /// The source of NO_PROXY's value.
     #[must_use]
     pub fn no_proxy_source(&self) -> Source {

@@ -172,7 +172,7 @@ impl Builder {
     }
 
     fn fetch(&self, lock: &Lock, release: &str, arch: &str, job: &Job<'_>) -> Result<Fetched> {
-        let store = Store::open(&self.downloads, &self.origins.proxy())?;
+        let store = Store::open(&self.downloads, &self.origins.network(&self.tools))?;
         let progress =
             |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
         let complete = lock.pins.values().all(|pin| store.find(pin).is_some());

@@ -126,7 +126,7 @@ mod tests {
         ("CHECK_ARTIFACTS", "xtask/src/commands/build.rs"),
         ("DOCKER", "xtask/src/cli/context.rs"),
         ("HTTP_PROXY", "tools/native/src/mirrors.rs"),
-        ("HTTPS_PROXY", "tools/helpers/src/go_builder.rs"),
+        ("HTTPS_PROXY", "tools/native/src/mirrors.rs"),
         ("NO_PROXY", "tools/native/src/mirrors.rs"),
         ("ALL_PROXY", "tools/helpers/src/go_builder.rs"),
         ("V", "xtask/src/commands/build.rs"),

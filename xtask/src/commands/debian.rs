@@ -2,11 +2,15 @@
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
+use child::{Tool, ToolNeed};
 use common::error::usage;
 use helpers::sources::debian;
-use native::mirrors::Origins;
-use pkgbuild::debian::{Locks, Mirrors, Pinning, Prefer, Store, update_locks, update_sources};
-use std::collections::BTreeSet;
+use native::mirrors::{Gpgv, Origins};
+use pkgbuild::debian::{IndexSource, Locks, Pinning, Prefer, Store, Trust, update_locks, update_sources};
+use std::{
+    collections::BTreeSet,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// The pins to renew.
 #[derive(clap::Args)]
@@ -48,14 +52,18 @@ pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result
     if ctx.globals.offline {
         return Err(usage("pins are renewed from a mirror, and --offline forbids the network"));
     }
+    super::doctor::ensure(ctx, &[ToolNeed::usual(Tool::Gpgv)])?;
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
-    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
+    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.network(&ctx.tools))?;
     let mirrors = origins.mirrors()?;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+    let trust = Trust { verifier: &Gpgv { tools: &ctx.tools }, now };
+    let from = IndexSource { store: &store, mirrors: &mirrors, trust };
     if !sources {
-        renew(&pinning, &store, &mirrors)?;
+        renew(&pinning, &from)?;
     }
     for release in &releases {
-        renew_sources(ctx, &pinning, release, &store, &mirrors)?;
+        renew_sources(ctx, &pinning, release, &from)?;
     }
     if !sources {
         println!("then: commit, and `cargo xtask bump {archive}`");
@@ -64,8 +72,8 @@ pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result
 }
 
 /// Renews the locks of packages.
-fn renew(pinning: &Pinning<'_>, store: &Store, mirrors: &Mirrors) -> Result<()> {
-    for updated in update_locks(pinning, store, mirrors)? {
+fn renew(pinning: &Pinning<'_>, from: &IndexSource<'_>) -> Result<()> {
+    for updated in update_locks(pinning, from)? {
         let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
         println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
         for path in &updated.replaced {
@@ -79,10 +87,10 @@ fn renew(pinning: &Pinning<'_>, store: &Store, mirrors: &Mirrors) -> Result<()> 
 }
 
 /// Renews the lock of a release's sources; deletes it if the release has no packages any more.
-fn renew_sources(ctx: &Ctx, pinning: &Pinning<'_>, release: &str, store: &Store, mirrors: &Mirrors) -> Result<()> {
+fn renew_sources(ctx: &Ctx, pinning: &Pinning<'_>, release: &str, from: &IndexSource<'_>) -> Result<()> {
     let lock = debian::sources_lock(&ctx.root, release);
     if Locks::read(pinning.folder)?.has(release) {
-        let (packages, bytes) = update_sources(pinning.folder, release, &lock, store, mirrors)?;
+        let (packages, bytes) = update_sources(pinning.folder, release, &lock, from)?;
         println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
     } else if lock.exists() {
         std::fs::remove_file(&lock).with_context(|| format!("cannot delete `{}`", lock.display()))?;

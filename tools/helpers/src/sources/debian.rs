@@ -30,7 +30,7 @@ pub fn sources_lock(root: &Path, release: &str) -> PathBuf {
 pub fn collect_debian(ctx: &Ctx, rootfs: &Path, out: Option<&Path>) -> Result<()> {
     let (pins, packages) = pinned(&read_locks(&ctx.root)?, wanted(rootfs)?)?;
     let origins = Origins::new(&ctx.knobs, &ctx.environment);
-    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.proxy())?;
+    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.network(&ctx.tools))?;
     let policy = Policy { offline: ctx.globals.offline };
     let mirrors = if policy.offline { Mirrors::default() } else { origins.mirrors()? };
     let bytes: u64 = pins.iter().map(|pin| pin.size).sum();

@@ -1,7 +1,10 @@
 //! Downloads one file from several mirrors into a folder, atomically and checked: resumes, retries, and locks against other
 //! processes that download the same file.
 
-use super::http::{Client, without_login};
+use super::{
+    http::{Client, without_login},
+    network::Limits,
+};
 use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -9,7 +12,7 @@ use std::{
     io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A file to download.
@@ -44,9 +47,16 @@ enum Failure {
     Lasting(anyhow::Error),
 }
 
-/// Downloads a file. `waits`: pauses before the second, third … attempt. `arrived` gets the number of received bytes; negative
-/// if bytes are discarded.
-pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arrived: &dyn Fn(i64)) -> Result<Outcome> {
+/// The means of a download.
+pub(super) struct Means<'a> {
+    pub client: &'a Client,
+    /// Pauses before the second, third … attempt.
+    pub waits: &'a [Duration],
+    pub limits: Limits,
+}
+
+/// Downloads a file. `arrived` gets the number of received bytes; negative if bytes are discarded.
+pub(super) fn download(means: &Means<'_>, job: &Job<'_>, arrived: &dyn Fn(i64)) -> Result<Outcome> {
     let part_path = job.path.with_extension("part");
     let mut part = lock_part(&part_path).with_context(|| format!("cannot lock `{}`", part_path.display()))?;
     if is_there(&job.path, job.size) {
@@ -59,7 +69,7 @@ pub(super) fn download(client: &Client, job: &Job<'_>, waits: &[Duration], arriv
     let mut gone = 0;
     let mut last = None;
     for url in &job.urls {
-        match from_mirror(client, job, url, waits, &mut part, arrived) {
+        match from_mirror(means, job, url, &mut part, arrived) {
             Ok(()) => {
                 std::fs::rename(&part_path, &job.path).with_context(|| format!("cannot rename to `{}`", job.path.display()))?;
                 return Ok(Outcome::Here);
@@ -94,22 +104,21 @@ pub(super) fn is_there(path: &Path, size: u64) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }
 
-fn from_mirror(
-    client: &Client,
-    job: &Job<'_>,
-    url: &str,
-    waits: &[Duration],
-    part: &mut File,
-    arrived: &dyn Fn(i64),
-) -> Result<(), Failure> {
-    let mut waits = waits.iter();
+fn from_mirror(means: &Means<'_>, job: &Job<'_>, url: &str, part: &mut File, arrived: &dyn Fn(i64)) -> Result<(), Failure> {
+    let allowed = means.limits.time_for(job.size);
+    let deadline = Instant::now() + allowed;
+    let mut waits = means.waits.iter();
     loop {
         let resumed = part.metadata().map_err(|error| Failure::Lasting(error.into()))?.len() > 0;
-        let failure = match attempt(client, job, url, part, arrived) {
+        let failure = match attempt(means.client, job, url, deadline, part, arrived) {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
         match (failure, waits.next()) {
+            (Failure::Passing(error), _) if Instant::now() >= deadline => {
+                let slow = format!("`{}` is too slow: {} bytes may take {} s", without_login(url), job.size, allowed.as_secs());
+                return Err(Failure::Lasting(error.context(slow)));
+            }
             (Failure::Passing(_), Some(wait)) => std::thread::sleep(*wait),
             // The earlier bytes may be the damaged ones.
             (Failure::Wrong(_), Some(_)) if resumed => {}
@@ -118,14 +127,14 @@ fn from_mirror(
     }
 }
 
-fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: &dyn Fn(i64)) -> Result<(), Failure> {
+fn attempt(client: &Client, job: &Job<'_>, url: &str, deadline: Instant, part: &mut File, arrived: &dyn Fn(i64)) -> Result<(), Failure> {
     let shown = without_login(url);
     let mut have = part.metadata().map_err(|error| Failure::Lasting(error.into()))?.len();
     if have > job.size {
         have = empty(part, have, arrived)?;
     }
     if have < job.size || job.size == 0 {
-        let response = client.get(url, have).map_err(Failure::Passing)?;
+        let response = client.get(url, have, deadline).map_err(Failure::Passing)?;
         match response.status {
             206 if response.range_start() == Some(have) && have > 0 => {}
             // The server ignored the range.
@@ -137,6 +146,12 @@ fn attempt(client: &Client, job: &Job<'_>, url: &str, part: &mut File, arrived: 
             404 | 410 => return Err(Failure::Gone),
             408 | 425 | 429 | 500..=599 => return Err(Failure::Passing(anyhow!("`{shown}`: status {}", response.status))),
             other => return Err(Failure::Lasting(anyhow!("`{shown}`: status {other}"))),
+        }
+        if let Some(length) = response.length()
+            && length != job.size - have
+        {
+            empty(part, have, arrived)?;
+            return Err(Failure::Wrong(anyhow!("`{shown}` has {} bytes, not the pinned {}", have.saturating_add(length), job.size)));
         }
         have = receive(response.body, have, job.size, part, arrived).map_err(|failure| match failure {
             Failure::Passing(error) => Failure::Passing(error.context(format!("the transfer of `{shown}` was interrupted"))),

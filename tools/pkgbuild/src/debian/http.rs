@@ -1,23 +1,23 @@
 //! A minimal HTTP/1.1 client (RFC 9112) for mirrors: GET with an optional range, redirects, and proxies in absolute-form like
-//! apt (proxies refuse CONNECT to port 80). One connection per request. No TLS: the digests of all files are checked.
+//! apt (proxies refuse CONNECT to port 80). One connection per request, which has a deadline. https goes through the caller's [`Tls`].
 
-use super::Proxy;
+use super::network::{Network, Proxy, Tls};
 use anyhow::{Context as _, Result, bail};
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{BufRead as _, BufReader, Error, ErrorKind, Read, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// Timeout of connecting and of each read.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Size limit of a response's header in bytes.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_REDIRECTS: usize = 5;
 
-/// A parsed `http://[user:password@]host[:port]/path`.
+/// A parsed `http://[user:password@]host[:port]/path`, or with `https`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Url {
+    secure: bool,
     login: Option<String>,
     host: String,
     port: u16,
@@ -37,7 +37,11 @@ pub(super) fn without_login(url: &str) -> String {
 impl Url {
     fn parse(url: &str) -> Result<Self> {
         let shown = without_login(url);
-        let Some(rest) = url.strip_prefix("http://") else { bail!("`{shown}` is not an http:// URL") };
+        let (secure, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            _ => bail!("`{shown}` is neither an http:// nor an https:// URL"),
+        };
         if !url.bytes().all(|b| b.is_ascii_graphic()) {
             bail!("`{shown}` contains invalid characters");
         }
@@ -45,29 +49,53 @@ impl Url {
         let (login, server) = authority.rsplit_once('@').map_or((None, authority), |(login, server)| (Some(login.to_owned()), server));
         let (host, port) = match server.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().with_context(|| format!("invalid port in `{shown}`"))?),
-            _ => (server, 80),
+            _ => (server, if secure { 443 } else { 80 }),
         };
         if host.is_empty() {
             bail!("`{shown}` has no host");
         }
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { login, host: host.to_owned(), port, path: path.to_owned() })
+        Ok(Self { secure, login, host: host.to_owned(), port, path: path.to_owned() })
     }
 
     fn authority(&self) -> String {
-        if self.port == 80 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        let usual = if self.secure { 443 } else { 80 };
+        if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// The URL that `target`, the Location of a response to this one, names.
+    fn follow(&self, target: &str) -> Result<Self> {
+        if target.starts_with('/') && !target.starts_with("//") {
+            let scheme = if self.secure { "https" } else { "http" };
+            return Ok(Self { login: self.login.clone(), ..Self::parse(&format!("{scheme}://{}{target}", self.authority()))? });
+        }
+        let next = Self::parse(target)?;
+        if self.secure && !next.secure {
+            bail!("`{}` has no encryption, and the server that names it has", without_login(target));
+        }
+        Ok(next)
+    }
+}
+
+impl std::fmt::Display for Url {
+    /// Without user and password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", if self.secure { "https" } else { "http" }, self.authority(), self.path)
     }
 }
 
 /// Sends requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Client {
     proxy: Option<Url>,
+    /// The proxy for https: curl reads it, so it may be one of a kind that we do not know.
+    secure_proxy: Option<String>,
     except: Vec<String>,
+    tls: Option<Arc<dyn Tls>>,
+    patience: Duration,
 }
 
 /// A response: parsed header, unread body.
-#[derive(Debug)]
 pub(super) struct Response {
     pub status: u16,
     headers: Vec<(String, String)>,
@@ -84,74 +112,123 @@ impl Response {
     pub fn range_start(&self) -> Option<u64> {
         self.header("content-range")?.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
     }
+
+    /// The length of the body, if the header says it.
+    pub fn length(&self) -> Option<u64> {
+        match self.body.rest {
+            Rest::Bytes(length) => Some(length),
+            _ => None,
+        }
+    }
 }
 
 impl Client {
-    pub fn new(proxy: &Proxy) -> Result<Self> {
-        let given = proxy.http.as_deref().map(str::trim).filter(|given| !given.is_empty());
-        let url = given.map(|given| match given.split_once("://") {
-            None => Url::parse(&format!("http://{given}")),
-            Some(_) => Url::parse(given),
-        });
+    pub fn new(network: &Network) -> Result<Self> {
+        let Proxy { http, https, except } = &network.proxy;
+        let given = |proxy: &Option<String>| proxy.as_deref().map(str::trim).filter(|given| !given.is_empty()).map(str::to_owned);
+        let url = given(http).map(|given| if given.contains("://") { Url::parse(&given) } else { Url::parse(&format!("http://{given}")) });
         // The address may contain a password, so the message does not repeat it.
-        let proxy_url = match url.transpose() {
-            Ok(url) => url,
-            Err(_) => bail!("the proxy's address does not have the form http://[user:password@]host[:port]"),
+        let proxy = match url.transpose() {
+            Ok(url) if url.as_ref().is_none_or(|url| !url.secure) => url,
+            _ => bail!("the proxy's address does not have the form http://[user:password@]host[:port]"),
         };
-        let except = proxy.except.as_deref().unwrap_or_default().split(',').map(|e| e.trim().to_owned()).filter(|e| !e.is_empty());
-        Ok(Self { proxy: proxy_url, except: except.collect() })
+        let except = except.as_deref().unwrap_or_default().split([',', ' ']).map(|e| e.trim().to_ascii_lowercase());
+        let except = except.filter(|entry| !entry.is_empty()).collect();
+        let (tls, patience) = (network.tls.clone(), network.limits.patience);
+        Ok(Self { proxy, secure_proxy: given(https), except, tls, patience })
     }
 
-    /// Requests `url`, from byte `from` on if that is not 0; follows redirects. Errors are network errors and worth a retry;
-    /// the server's errors are in the response's status.
-    pub fn get(&self, url: &str, from: u64) -> Result<Response> {
-        let mut url = url.to_owned();
+    /// Requests `url`, from byte `from` on if that is not 0; follows redirects. The body can be read until `deadline`. Errors are network
+    /// errors and worth a retry; the server's errors are in the response's status.
+    pub fn get(&self, url: &str, from: u64, deadline: Instant) -> Result<Response> {
+        let mut next = Url::parse(url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.ask(&Url::parse(&url)?, from).with_context(|| format!("cannot fetch `{}`", without_login(&url)))?;
+            let response = self.ask(&next, from, deadline).with_context(|| format!("cannot fetch `{next}`"))?;
             let (301 | 302 | 303 | 307 | 308, Some(target)) = (response.status, response.header("location")) else { return Ok(response) };
-            url = if target.starts_with('/') { format!("http://{}{target}", Url::parse(&url)?.authority()) } else { target.to_owned() };
+            next = next.follow(target).with_context(|| format!("`{next}` is redirected, and the target is refused"))?;
         }
-        bail!("`{}` is redirected more than {MAX_REDIRECTS} times", without_login(&url))
+        bail!("`{}` is redirected more than {MAX_REDIRECTS} times", without_login(url))
     }
 
-    fn ask(&self, url: &Url, from: u64) -> Result<Response> {
-        let proxy = self.proxy.as_ref().filter(|_| !self.is_direct(&url.host));
-        let server = proxy.unwrap_or(url);
-        let stream = connect(server)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let authority = url.authority();
-        let target = if proxy.is_some() { format!("http://{authority}{}", url.path) } else { url.path.clone() };
-        let mut head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: eve-xtask\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
-        );
+    fn ask(&self, url: &Url, from: u64, deadline: Instant) -> Result<Response> {
+        let mut fields = vec![("User-Agent", "eve-xtask".to_owned()), ("Accept-Encoding", "identity".to_owned())];
         if from > 0 {
-            head += &format!("Range: bytes={from}-\r\n");
+            fields.push(("Range", format!("bytes={from}-")));
         }
-        for (field, login) in [("Authorization", &url.login), ("Proxy-Authorization", &proxy.and_then(|p| p.login.clone()))] {
-            if let Some(login) = login {
-                head += &format!("{field}: Basic {}\r\n", base64(&percent_decode(login)));
-            }
+        if let Some(login) = &url.login {
+            fields.push(("Authorization", format!("Basic {}", base64(&percent_decode(login)))));
         }
+        if url.secure {
+            let tls = self.tls.as_ref().context("nothing here speaks https")?;
+            let proxy = self.secure_proxy.as_deref().filter(|_| !self.is_direct(url));
+            let limit = left(deadline)?;
+            let inner = tls.get(&url.to_string(), &fields, proxy, limit)?;
+            return read_head(Until { inner, deadline, limit: Box::new(|_| Ok(())) });
+        }
+        let proxy = self.proxy.as_ref().filter(|_| !self.is_direct(url));
+        if let Some(login) = proxy.and_then(|proxy| proxy.login.as_ref()) {
+            fields.push(("Proxy-Authorization", format!("Basic {}", base64(&percent_decode(login)))));
+        }
+        let patience = self.patience;
+        let stream = connect(proxy.unwrap_or(url), patience.min(left(deadline)?))?;
+        stream.set_write_timeout(Some(patience))?;
+        let target = if proxy.is_some() { url.to_string() } else { url.path.clone() };
+        let mut head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", url.authority());
+        fields.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         (&stream).write_all((head + "\r\n").as_bytes()).context("cannot send the request")?;
-        read_head(stream)
+        let timed = stream.try_clone()?;
+        let limit = Box::new(move |left: Duration| timed.set_read_timeout(Some(patience.min(left))));
+        read_head(Until { inner: Box::new(stream), deadline, limit })
     }
 
-    /// Whether `no_proxy` contains the host, one of its parent domains, or `*`.
-    fn is_direct(&self, host: &str) -> bool {
+    /// Whether `no_proxy` contains the host, one of its parent domains, one of both with the port, or `*`.
+    fn is_direct(&self, url: &Url) -> bool {
+        let host = url.host.to_ascii_lowercase();
         self.except.iter().any(|entry| {
+            let entry = entry.strip_suffix(&format!(":{}", url.port)).unwrap_or(entry);
             let domain = entry.trim_start_matches("*.").trim_start_matches('.');
             entry == "*" || host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
         })
     }
 }
 
-fn connect(url: &Url) -> Result<TcpStream> {
+/// The time until `deadline`; an error if none is left.
+fn left(deadline: Instant) -> std::io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(too_slow()) } else { Ok(left) }
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::TimedOut, "the time for it is over: the server is too slow")
+}
+
+/// A stream that can be read until a deadline. `limit` sets how long the next read may take.
+struct Until {
+    inner: Box<dyn Read>,
+    deadline: Instant,
+    limit: Box<dyn Fn(Duration) -> std::io::Result<()>>,
+}
+
+impl Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        (self.limit)(left(self.deadline)?)?;
+        self.inner.read(buffer).map_err(|error| match error.kind() {
+            // The deadline may be the reason why this read had less time.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut if left(self.deadline).is_ok_and(|left| left > Duration::from_millis(10)) => {
+                Error::new(ErrorKind::TimedOut, "the server sent nothing for too long")
+            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => too_slow(),
+            _ => error,
+        })
+    }
+}
+
+fn connect(url: &Url, patience: Duration) -> Result<TcpStream> {
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
     let addresses = (host, url.port).to_socket_addrs().with_context(|| format!("cannot resolve the host `{host}`"))?;
     let mut last = None;
     for address in addresses {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+        match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }
@@ -162,7 +239,7 @@ fn connect(url: &Url) -> Result<TcpStream> {
     }
 }
 
-fn read_head(stream: TcpStream) -> Result<Response> {
+fn read_head(stream: Until) -> Result<Response> {
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     let mut head = (&mut reader).take(MAX_HEAD);
     let mut line = |what: &str| -> Result<String> {
@@ -196,9 +273,8 @@ fn read_head(stream: TcpStream) -> Result<Response> {
 }
 
 /// Body of a response. A premature end is an error of kind `UnexpectedEof`.
-#[derive(Debug)]
 pub(super) struct Body {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Until>,
     rest: Rest,
 }
 
@@ -222,8 +298,8 @@ impl Body {
     }
 }
 
-fn broken(what: &str) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::UnexpectedEof, what.to_owned())
+fn broken(what: &str) -> Error {
+    Error::new(ErrorKind::UnexpectedEof, what.to_owned())
 }
 
 impl Read for Body {
@@ -299,6 +375,10 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn client(proxy: Proxy) -> Result<Client> {
+        Client::new(&Network { proxy, ..Network::default() })
+    }
+
     #[test]
     fn addresses_are_taken_apart() {
         let url = Url::parse("http://me:p%40ss@host.example:8080/a/b?c").unwrap();
@@ -306,10 +386,23 @@ mod tests {
         assert_eq!(base64(&percent_decode(&url.login.unwrap())), "bWU6cEBzcw==");
         assert_eq!(Url::parse("http://[::1]/").unwrap().port, 80);
         assert_eq!(Url::parse("http://[::1]:81").unwrap().port, 81);
-        for bad in ["https://host/", "http:///x", "http://host:port/", "http://host/a b", "http://host/\r\nX: y"] {
+        assert_eq!(Url::parse("https://host/a").unwrap().to_string(), "https://host/a");
+        assert_eq!(Url::parse("https://host:80").unwrap().to_string(), "https://host:80/");
+        for bad in ["ftp://host/", "file:///etc/passwd", "http:///x", "http://host:port/", "http://host/a b", "http://host/\r\nX: y"] {
             assert!(Url::parse(bad).is_err(), "{bad}");
         }
         assert_eq!((base64(b""), base64(b"a"), base64(b"ab"), base64(b"abc")), ("".into(), "YQ==".into(), "YWI=".into(), "YWJj".into()));
+    }
+
+    #[test]
+    fn redirects_keep_a_login_on_one_host_and_encryption_everywhere() {
+        let url = Url::parse("https://me:pw@host:444/a").unwrap();
+        assert_eq!(url.follow("/b").unwrap(), Url::parse("https://me:pw@host:444/b").unwrap());
+        assert_eq!(url.follow("https://other/b").unwrap().login, None);
+        for (target, message) in [("http://host/b", "has no encryption"), ("file:///b", "is neither"), ("//other/b", "is neither")] {
+            let error = url.follow(target).unwrap_err().to_string();
+            assert!(error.contains(message), "{target}: {error}");
+        }
     }
 
     #[test]
@@ -322,11 +415,15 @@ mod tests {
 
     #[test]
     fn no_proxy_names_hosts_and_domains() {
-        let proxy = Proxy { http: Some("user:secret@proxy:3128".into()), except: Some("one.example, .two.example,localhost".into()) };
-        let client = Client::new(&proxy).unwrap();
-        assert!(client.is_direct("one.example") && client.is_direct("a.one.example") && client.is_direct("b.two.example"));
-        assert!(!client.is_direct("three.example") && !client.is_direct("notone.example"));
-        let bad = Proxy { http: Some("socks5://user:secret@proxy".into()), except: None };
-        assert!(!format!("{:#}", Client::new(&bad).unwrap_err()).contains("secret"));
+        let except = Some("one.example, .Two.example,localhost:8080 *.four.example".to_owned());
+        let client_of = client(Proxy { http: Some("user:secret@proxy:3128".into()), except, ..Proxy::default() }).unwrap();
+        let is_direct = |host: &str| client_of.is_direct(&Url::parse(&format!("http://{host}/")).unwrap());
+        assert!(is_direct("one.example") && is_direct("a.ONE.example") && is_direct("b.two.example") && is_direct("a.four.example"));
+        assert!(is_direct("localhost:8080") && !is_direct("localhost"));
+        assert!(!is_direct("three.example") && !is_direct("notone.example"));
+        for bad in ["socks5://user:secret@proxy", "https://user:secret@proxy"] {
+            let bad = Proxy { http: Some(bad.into()), ..Proxy::default() };
+            assert!(!format!("{:#}", client(bad).unwrap_err()).contains("secret"));
+        }
     }
 }

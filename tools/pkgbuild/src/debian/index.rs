@@ -50,11 +50,6 @@ impl Index {
         Ok(index)
     }
 
-    /// Reads `Packages.xz`.
-    pub fn read_xz(suite: Suite, file: impl Read, name: &str) -> Result<Self> {
-        Self::read(suite, liblzma::read::XzDecoder::new(file), name)
-    }
-
     fn add(&mut self, stanza: &Stanza<'_>) -> Result<()> {
         let name = stanza.need("Package")?;
         let version = stanza.need("Version")?;

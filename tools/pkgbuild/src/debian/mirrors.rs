@@ -5,7 +5,7 @@ use super::{Suite, control::stanzas, http::without_login};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// Root URLs of mirrors, without a final `/`, best first. Only `http://` is usable, see [`Mirrors::roots`].
+/// Root URLs of mirrors, without a final `/`, best first, `http://` or `https://`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrors {
     /// Mirrors of the main archive.
@@ -35,8 +35,8 @@ impl Mirrors {
             if let Some(given) = given.map(str::trim).filter(|given| !given.is_empty()) {
                 *list = vec![given.trim_end_matches('/').to_owned()];
             }
-            // Third-party repositories use Debian's suite names, too; Debian's own URLs end in the archive's name.
-            list.sort_by_key(|root| (!is_http(root), !root.ends_with("/debian") && !root.ends_with("/debian-security")));
+            // One connection serves one file, and those of https cost more. Third-party repositories use Debian's suite names, too; Debian's own URLs end in the archive's name.
+            list.sort_by_key(|root| (!root.starts_with("http://"), !root.ends_with("/debian") && !root.ends_with("/debian-security")));
         }
         Ok(mirrors)
     }
@@ -47,11 +47,11 @@ impl Mirrors {
             Suite::Main | Suite::Updates => (&self.debian, "DEBIAN_MIRROR", "Debian's archive"),
             Suite::Security => (&self.security, "DEBIAN_SECURITY_MIRROR", "Debian's security archive"),
         };
-        let usable: Vec<&str> = list.iter().map(String::as_str).filter(|root| is_http(root)).collect();
+        let usable: Vec<&str> = list.iter().map(String::as_str).filter(|root| is_usable(root)).collect();
         if usable.is_empty() {
             let found = match list.first() {
                 Some(other) => {
-                    format!("`{}` cannot be used: only http:// is supported (all digests are pinned and checked)", without_login(other))
+                    format!("`{}` cannot be used: only http:// and https:// are supported", without_login(other))
                 }
                 None => "apt's sources contain none".to_owned(),
             };
@@ -128,8 +128,8 @@ pub fn read_apt_sources(folder: &Path) -> Result<Vec<(String, String)>> {
     paths.into_iter().map(read).collect()
 }
 
-fn is_http(root: &str) -> bool {
-    root.starts_with("http://")
+fn is_usable(root: &str) -> bool {
+    root.starts_with("http://") || root.starts_with("https://")
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
         let mirrors = Mirrors::from_apt_sources(&files, None, None).unwrap();
         assert_eq!(mirrors.debian, ["http://one.example/debian", "http://three.example/mirror/debian", "https://two.example/debian"]);
         assert_eq!(mirrors.security, ["http://sec.example/debian-security", "http://old.example"]);
-        assert_eq!(mirrors.roots(Suite::Updates).unwrap().len(), 2);
+        assert_eq!(mirrors.roots(Suite::Updates).unwrap().len(), 3);
         let given = Mirrors::from_apt_sources(&files, Some("http://mine.example/d/"), None).unwrap();
         assert_eq!(given.debian, ["http://mine.example/d"]);
         assert_eq!(given.security, mirrors.security);
@@ -170,9 +170,9 @@ mod tests {
     fn no_usable_mirror_says_what_to_set() {
         let error = Mirrors::default().roots(Suite::Security).unwrap_err().to_string();
         assert!(error.contains("apt's sources contain none\nhint: set DEBIAN_SECURITY_MIRROR=http://"), "{error}");
-        let secure = Mirrors { debian: vec!["https://a.example/debian".into()], security: Vec::new() };
-        assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// is supported"));
-        let secret = Mirrors { debian: vec!["https://me:s3cret@a.example/debian".into()], security: Vec::new() };
+        let secure = Mirrors { debian: vec!["ftp://a.example/debian".into()], security: Vec::new() };
+        assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// and https:// are supported"));
+        let secret = Mirrors { debian: vec!["ftp://me:s3cret@a.example/debian".into()], security: Vec::new() };
         assert!(!secret.roots(Suite::Main).unwrap_err().to_string().contains("s3cret"));
         assert!(Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).is_err());
     }

@@ -2,7 +2,7 @@
 //! the archive package, because the archive does not contain them.
 
 use super::{
-    Lock, Mirrors, Pin, Store, Suite,
+    IndexSource, Lock, Pin, Suite,
     control::{check_name, check_version, parse_relations},
     index::{Package, read_stanzas},
     update::write_whole,
@@ -10,7 +10,6 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     path::Path,
 };
 
@@ -111,7 +110,7 @@ pub fn sources_of(name: &str, version: &str, source: Option<&str>, built_using: 
 
 /// Computes the pins of all sources of the locks in `mirrors/RELEASE` of the archive's `folder`, from the mirrors' current indexes, and
 /// writes them to `out`. Returns their number and size.
-pub fn update_sources(folder: &Path, release: &str, out: &Path, store: &Store, mirrors: &Mirrors) -> Result<(usize, u64)> {
+pub fn update_sources(folder: &Path, release: &str, out: &Path, from: &IndexSource<'_>) -> Result<(usize, u64)> {
     let mut wanted: BTreeMap<SourceId, String> = BTreeMap::new();
     for (arch, lock) in locks(&folder.join("mirrors").join(release))? {
         for suite in Suite::ALL {
@@ -119,7 +118,7 @@ pub fn update_sources(folder: &Path, release: &str, out: &Path, store: &Store, m
             if pins.is_empty() {
                 continue;
             }
-            let index = store.fetch_index(suite, release, &arch, mirrors)?;
+            let index = from.store.fetch_index(suite, release, &arch, from.mirrors, &from.trust)?;
             for pin in pins {
                 let of = |package: &&Package| package.version == pin.version;
                 let package = index.packages.get(&pin.name).filter(of).with_context(|| {
@@ -134,9 +133,8 @@ pub fn update_sources(folder: &Path, release: &str, out: &Path, store: &Store, m
     }
     let mut lock = SourceLock::default();
     for suite in Suite::ALL {
-        let path = store.fetch_sources_index(suite, release, mirrors)?;
-        let name = format!("the index of sources of {release} ({})", suite.word());
-        read_stanzas(liblzma::read::XzDecoder::new(File::open(path)?), &name, &mut |stanza| {
+        let stored = from.store.fetch_sources_index(suite, release, from.mirrors, &from.trust)?;
+        read_stanzas(stored.open()?, stored.name(), &mut |stanza| {
             let id = (stanza.need("Package")?.to_owned(), stanza.need("Version")?.to_owned());
             if wanted.contains_key(&id) && !lock.packages.contains_key(&id) {
                 let pins = files(&id, suite, stanza.need("Directory")?, stanza.need("Checksums-Sha256")?)?;

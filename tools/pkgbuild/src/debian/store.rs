@@ -1,17 +1,14 @@
 //! The store: a folder of downloaded .deb files named by digest, and the downloads into it.
 
 use super::{
-    Index, Lock, Mirrors, Pin, SourcePin, Suite,
-    control::stanzas,
-    download::{Job, Outcome, download, is_there},
-    http::{Client, without_login},
-    index::{dist, index_path},
+    Lock, Mirrors, Pin, SourcePin, Suite,
+    download::{Job, Means, Outcome, download, is_there},
+    http::Client,
+    network::{Limits, Network},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -28,15 +25,6 @@ const AT_A_TIME: usize = 6;
 pub struct Policy {
     /// Do not use the network.
     pub offline: bool,
-}
-
-/// An HTTP proxy, from the caller's environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxy {
-    /// `http://[user:password@]host:port`.
-    pub http: Option<String>,
-    /// Hosts to connect to directly, comma-separated as in `no_proxy`.
-    pub except: Option<String>,
 }
 
 /// State of a fetch, for a progress line.
@@ -63,17 +51,18 @@ pub struct Fetched {
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-    client: Client,
+    pub(super) client: Client,
+    pub(super) limits: Limits,
     /// Pauses before the retries of a download.
     waits: Vec<Duration>,
 }
 
 impl Store {
     /// Opens the store in `folder` (absolute); creates it if missing.
-    pub fn open(folder: &Path, proxy: &Proxy) -> Result<Self> {
+    pub fn open(folder: &Path, network: &Network) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let waits = [300, 1500, 4000].map(Duration::from_millis).to_vec();
-        Ok(Self { folder: folder.to_owned(), client: Client::new(proxy)?, waits })
+        Ok(Self { folder: folder.to_owned(), client: Client::new(network)?, limits: network.limits, waits })
     }
 
     #[cfg(test)]
@@ -92,7 +81,7 @@ impl Store {
         self.path(&pin.sha256, if pin.arch == Pin::SOURCE { "source" } else { "deb" })
     }
 
-    fn path(&self, sha256: &str, ending: &str) -> PathBuf {
+    pub(super) fn path(&self, sha256: &str, ending: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.{ending}"))
     }
 
@@ -207,66 +196,11 @@ impl Store {
         let urls = mirrors.roots(pin.suite)?.iter().map(|root| format!("{root}/{}", pin.path)).collect();
         let label = format!("`{}` {}", pin.name, pin.version);
         let job = Job { urls, label: &label, sha256: &pin.sha256, size: pin.size, path: self.path_of(pin) };
-        download(&self.client, &job, &self.waits, arrived)
+        self.download(&job, arrived)
     }
 
-    /// Fetches the index of a suite and checks it against the digest in the suite's Release file. That file's signature is not
-    /// checked.
-    pub fn fetch_index(&self, suite: Suite, release: &str, arch: &str, mirrors: &Mirrors) -> Result<Index> {
-        let path = index_path(suite, release, arch);
-        let (dist, name) = path.split_at(path.find("/main/").unwrap_or(0));
-        let name = name.trim_start_matches('/');
-        let mut last = None;
-        for root in mirrors.roots(suite)? {
-            match self.fetch_index_from(&format!("{root}/{dist}"), name) {
-                Ok(path) => return Index::read_xz(suite, File::open(&path)?, &format!("{dist}/{name}")),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no mirror"))).with_context(|| format!("cannot fetch {path}"))
-    }
-
-    /// Fetches the index of the sources of a suite, checked in the same way; returns its path.
-    pub(super) fn fetch_sources_index(&self, suite: Suite, release: &str, mirrors: &Mirrors) -> Result<PathBuf> {
-        let dist = dist(suite, release);
-        let mut last = None;
-        for root in mirrors.roots(suite)? {
-            match self.fetch_index_from(&format!("{root}/{dist}"), "main/source/Sources.xz") {
-                Ok(path) => return Ok(path),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no mirror")))
-            .with_context(|| format!("cannot fetch the sources' index of {dist}"))
-    }
-
-    fn fetch_index_from(&self, dist: &str, name: &str) -> Result<PathBuf> {
-        let url = format!("{dist}/Release");
-        let shown = without_login(&url);
-        let response = self.client.get(&url, 0)?;
-        if response.status != 200 {
-            bail!("`{shown}`: status {}", response.status);
-        }
-        let mut text = String::new();
-        response.body.take(16 << 20).read_to_string(&mut text).with_context(|| format!("cannot read `{shown}`"))?;
-        let release = stanzas(&text, &shown).next().transpose()?.unwrap_or_default();
-        let mut lines =
-            release.need("SHA256").with_context(|| shown.clone())?.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-        let Some([sha256, size, _]) =
-            lines.find(|words| words.last() == Some(&name)).as_deref().and_then(|words| words.first_chunk().copied())
-        else {
-            bail!("`{shown}` does not list {name}");
-        };
-        if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            bail!("`{shown}` contains the invalid digest `{sha256}` of {name}");
-        }
-        let size = size.parse().with_context(|| format!("`{shown}` contains the invalid size `{size}` of {name}"))?;
-        let path = self.path(sha256, "xz");
-        let job = Job { urls: vec![format!("{dist}/{name}")], label: name, sha256, size, path: path.clone() };
-        if !is_there(&path, size) && download(&self.client, &job, &self.waits, &|_| ())? == Outcome::Gone {
-            bail!("`{}/{name}` does not exist", without_login(dist));
-        }
-        Ok(path)
+    pub(super) fn download(&self, job: &Job<'_>, arrived: &dyn Fn(i64)) -> Result<Outcome> {
+        download(&Means { client: &self.client, waits: &self.waits, limits: self.limits }, job, arrived)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Updates the locks of an archive package: reads `mirrors/RELEASE/packages`, writes `mirrors/RELEASE/ARCH.lock`. An architecture
 //! that moves to another release loses its old lock.
 
-use super::{Index, Lock, Locks, Mirrors, Prefer, Store, Suite, Wanted, pin};
+use super::{Index, Lock, Locks, Mirrors, Prefer, Store, Suite, Trust, Wanted, pin};
 use anyhow::{Context as _, Result, bail};
 use std::{
     io::Write as _,
@@ -23,6 +23,17 @@ pub struct Pinning<'a> {
     pub release: Option<&'a str>,
     /// Which versions to take.
     pub prefer: Prefer,
+}
+
+/// Where indexes come from, and which are believed.
+#[derive(Clone, Copy)]
+pub struct IndexSource<'a> {
+    /// Keeps the indexes.
+    pub store: &'a Store,
+    /// The mirrors.
+    pub mirrors: &'a Mirrors,
+    /// Decides about signatures.
+    pub trust: Trust<'a>,
 }
 
 /// An updated lock.
@@ -64,10 +75,12 @@ impl Pinning<'_> {
     }
 
     /// The lock of one architecture, and the text of its file so far.
-    fn make(&self, arch: &str, release: &str, store: &Store, mirrors: &Mirrors) -> Result<(Updated, String)> {
+    fn make(&self, arch: &str, release: &str, from: &IndexSource<'_>) -> Result<(Updated, String)> {
         let wanted = self.list(release)?;
-        let indexes: Vec<Index> =
-            Suite::ALL.iter().map(|suite| store.fetch_index(*suite, release, arch, mirrors)).collect::<Result<_>>()?;
+        let indexes: Vec<Index> = Suite::ALL
+            .iter()
+            .map(|suite| from.store.fetch_index(*suite, release, arch, from.mirrors, &from.trust))
+            .collect::<Result<_>>()?;
         let lock = pin(&wanted, arch, &indexes, self.prefer).with_context(|| format!("cannot resolve {release}'s packages for {arch}"))?;
         let path = |release: &str| self.folder.join("mirrors").join(release).join(format!("{arch}.lock"));
         let replaced: Vec<PathBuf> = Locks::read(self.folder)?.releases_of(arch).filter(|other| *other != release).map(path).collect();
@@ -80,8 +93,8 @@ impl Pinning<'_> {
 }
 
 /// Computes locks from the mirrors' current indexes. Writes changed locks only, and only after all have been computed.
-pub fn update_locks(pinning: &Pinning<'_>, store: &Store, mirrors: &Mirrors) -> Result<Vec<Updated>> {
-    let make = |(arch, release): (String, String)| pinning.make(&arch, &release, store, mirrors);
+pub fn update_locks(pinning: &Pinning<'_>, from: &IndexSource<'_>) -> Result<Vec<Updated>> {
+    let make = |(arch, release): (String, String)| pinning.make(&arch, &release, from);
     let made: Vec<(Updated, String)> = pinning.releases()?.into_iter().map(make).collect::<Result<_>>()?;
     for (updated, old) in &made {
         let text = updated.lock.to_text(HEADER);

@@ -3,6 +3,7 @@
 
 mod archive;
 mod debs;
+mod evil;
 mod fetch;
 mod repository;
 
