@@ -1,6 +1,8 @@
 //! Whatever a person's configuration of git says, the answers are git's own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod random;
+
 use super::*;
 use child::environment::Environment;
 use std::{
@@ -52,12 +54,16 @@ impl Place {
         .into()
     }
 
-    fn sh_with(&self, config: &Path, script: &str) -> String {
+    fn bytes_with(&self, config: &Path, script: &str) -> Vec<u8> {
         let mut bash = Command::new("bash");
         bash.args(["-ec", script]).current_dir(self.root()).env_clear().envs(self.variables(config));
         let output = bash.output().unwrap();
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        output.stdout
+    }
+
+    fn sh_with(&self, config: &Path, script: &str) -> String {
+        String::from_utf8(self.bytes_with(config, script)).unwrap().trim_end().to_owned()
     }
 
     /// Runs a script with git's defaults.
@@ -86,11 +92,18 @@ impl Place {
     fn gits(&self, config: &Path) -> Answer {
         let commit = "git describe --always --tags; git rev-parse --short=8 HEAD; git log -1 --format=%ct";
         let commit = self.sh(commit).lines().map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
-        let status = self.sh_with(config, "git --no-optional-locks status --porcelain -z --untracked-files=all --no-renames");
-        let changed = status.split('\0').filter_map(|line| Some(PathBuf::from(line.get(3..)?))).collect();
+        let status = self.bytes_with(config, "git --no-optional-locks status --porcelain -z --untracked-files=all --no-renames");
+        let path = |line: &[u8]| Some(PathBuf::from(OsStr::from_bytes(line.get(3..)?)));
+        let changed = status.split(|byte| *byte == 0).filter_map(path).collect();
         // `describe --dirty` refreshes the index, which would make the next state an easier one.
         let dirty = "cp -p .git/index ../index; GIT_INDEX_FILE=$PWD/../index git describe --always --dirty=+";
         Answer { commit, changed, is_dirty: self.sh_with(config, dirty).ends_with('+') }
+    }
+
+    /// Whether git can tell the state with the settings `config`.
+    fn is_readable(&self, config: &Path) -> bool {
+        let asked = "git status --porcelain && git describe --always --dirty && git log -1";
+        self.sh_with(config, &format!("if ({asked}) > /dev/null 2>&1; then echo yes; fi")) == "yes"
     }
 
     /// Compares our answer with git's, twice: the second one comes from what the first one kept.
