@@ -1,7 +1,7 @@
 //! The conformance harness, a Python program outside this repository: it runs a command in a checkout of lf-edge/eve, records the calls
-//! of all tools by replacing them, and compares two recordings.
+//! of all tools by replacing them.
 
-use super::{Cmd, Exit, Tool, Tools, failure::exit_of};
+use super::{Cmd, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -45,22 +45,5 @@ impl Oracle {
     pub fn exec(&self, name: &str, make: &str, words: &[String], out: &Path) -> Result<()> {
         let cmd = self.command(format!("running the scenario {name}"))?.args(["exec", "2023", name, "--make", make, "--out"]);
         cmd.arg(out).arg("--").args(words).run()
-    }
-
-    /// The differences between two recordings, one per line: `missing: …` or `extra: …`.
-    pub fn differences(&self, wanted: &Path, made: &Path) -> Result<Vec<String>> {
-        let (mut lines, ended) = self.command("comparing two recordings".into())?.arg("calls").arg(wanted).arg(made).lines();
-        // The status is not 0 if the recordings differ, which the lines say too.
-        if let Err(error) = ended
-            && !matches!(exit_of(&error), Some(Exit::Status(_)))
-        {
-            return Err(error);
-        }
-        if !lines.last().is_some_and(|line| line.contains("calls wanted")) {
-            bail!("the harness could not compare `{}`: {}", made.display(), lines.last().map_or("it said nothing", String::as_str));
-        }
-        lines.retain(|line| line.starts_with("missing:") || line.starts_with("extra:"));
-        // The harness pads `extra:` to the width of `missing:`.
-        Ok(lines.iter().map(|line| line.replacen("extra:   ", "extra: ", 1)).collect())
     }
 }

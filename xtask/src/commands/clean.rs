@@ -1,9 +1,9 @@
-//! `clean`: removes what builds wrote below dist/. Keeps the caches that all trees share, and prints where they are. Removes from the
-//! store of compressed blocks what no image has used for long.
+//! `clean`: removes what builds for ZARCH wrote below dist/. Keeps other architectures' builds and the caches that all trees share, and
+//! prints where they are. Removes from the store of compressed blocks what no image has used for long.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::display::short;
+use common::{Arch, display::short};
 use diskimage::squashfs::BlockStore;
 use plan::Dist;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Which versions to remove.
 #[derive(clap::Args)]
 pub struct Clean {
-    /// remove only versions that `current` does not point to (each change of a tracked file makes a new version)
+    /// remove only versions of ZARCH that `current` does not point to (each change of a tracked file makes a new version)
     #[arg(long)]
     old: bool,
 }
@@ -23,13 +23,17 @@ pub fn run(ctx: &Ctx, Clean { old }: Clean) -> Result<()> {
         return Ok(());
     }
     let _lock = executor::lock_tree(&dist)?;
-    let paths = if old { old_versions(dist.path())? } else { entries(dist.path())? };
+    let arch = ctx.knobs.image.arch;
+    let (paths, kept) = if old { (old_versions(&dist.arch(arch))?, Vec::new()) } else { split(entries(dist.path())?, arch) };
     for path in &paths {
         if !ctx.globals.dry_run {
             let removed = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             removed.with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
         println!("remove {}", short(path, &ctx.root));
+    }
+    for (arch, path) in kept {
+        println!("kept: {} (`cargo xtask clean ZARCH={arch}` removes it)", short(&path, &ctx.root));
     }
     if !old {
         let (images, downloads) = (ctx.environment.linuxkit_cache(), ctx.environment.cache());
@@ -53,15 +57,25 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// For every architecture that has a link `current`: the folders of all versions except the one it points to.
-fn old_versions(dist: &Path) -> Result<Vec<PathBuf>> {
-    let mut old = Vec::new();
-    for arch in entries(dist)? {
-        let Ok(current) = std::fs::read_link(arch.join(Dist::CURRENT)) else { continue };
-        let versions = entries(&arch)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink());
-        old.extend(versions.filter(|path| path.file_name() != current.file_name()));
+/// Divides the entries of `dist/` into those that go and the folders of architectures other than `arch`.
+fn split(entries: Vec<PathBuf>, arch: Arch) -> (Vec<PathBuf>, Vec<(Arch, PathBuf)>) {
+    let other = |path: &Path| path.file_name()?.to_str()?.parse::<Arch>().ok().filter(|found| *found != arch);
+    let (mut gone, mut kept) = (Vec::new(), Vec::new());
+    for path in entries {
+        match other(&path) {
+            Some(arch) => kept.push((arch, path)),
+            None => gone.push(path),
+        }
     }
-    Ok(old)
+    (gone, kept)
+}
+
+/// The folders of all versions of an architecture except the one that its link `current` points to; none without the link.
+fn old_versions(arch: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(current) = std::fs::read_link(arch.join(Dist::CURRENT)) else { return Ok(Vec::new()) };
+    let mut versions = entries(arch)?;
+    versions.retain(|path| path.is_dir() && !path.is_symlink() && path.file_name() != current.file_name());
+    Ok(versions)
 }
 
 #[cfg(test)]
@@ -76,7 +90,16 @@ mod tests {
         }
         std::os::unix::fs::symlink("2", dist.path().join("amd64/current")).expect("link");
         std::fs::write(dist.path().join(Dist::LOCK), "").expect("lock");
-        assert_eq!(old_versions(dist.path()).expect("read"), [dist.path().join("amd64/1")]);
+        assert_eq!(old_versions(&dist.path().join("amd64")).expect("read"), [dist.path().join("amd64/1")]);
+        assert_eq!(old_versions(&dist.path().join("arm64")).expect("read"), [] as [PathBuf; 0]);
         assert_eq!(entries(dist.path()).expect("read").len(), 2);
+    }
+
+    #[test]
+    fn another_architecture_is_kept() {
+        let paths = ["amd64", "arm64", "conf", "tmp"].map(|name| Path::new("/dist").join(name)).to_vec();
+        let (gone, kept) = split(paths.clone(), Arch::Arm64);
+        assert_eq!(gone, [&paths[1], &paths[2], &paths[3]].map(Clone::clone));
+        assert_eq!(kept, [(Arch::Amd64, paths[0].clone())]);
     }
 }

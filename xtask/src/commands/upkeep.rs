@@ -31,5 +31,5 @@ pub const VERBS: &[Verb] = &[
     verb("mutants", "change the code bit by bit and see whether the tests notice (cargo-mutants)", &Run(mutants::run)),
     verb("bench", "measure xtask against the usual tools", &Run(bench::run)),
     verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", &Run(conformance::run)),
-    verb("clean", "remove dist/, or the old versions in it", &Run(clean::run)),
+    verb("clean", "remove what was built for ZARCH below dist/, or the old versions of it", &Run(clean::run)),
 ];

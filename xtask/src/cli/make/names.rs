@@ -58,6 +58,8 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
             "rootfs" => owned(&["rootfs", "--hv", middle]),
             // Unlike `pkg/NAME`, `eve-NAME` did not build other packages first.
             "pkg" if *before == "eve-" => owned(&["pkg", middle, "--alone"]),
+            // `NAME-show-tag` printed the registry too.
+            "show-tag" => owned(&["show-tag", "--canonical", middle]),
             verb => owned(&[verb, middle]),
         };
     }
@@ -72,6 +74,7 @@ pub fn family_command(shown: &str) -> String {
         (middle == *what).then(|| match (*verb, *before) {
             ("pkg", "eve-") => format!("pkg {what} --alone"),
             ("rootfs", _) => format!("rootfs --hv {what}"),
+            ("show-tag", _) => format!("show-tag --canonical {what}"),
             _ => format!("{verb} {what}"),
         })
     };
@@ -121,7 +124,7 @@ mod tests {
             ("pkg/grub", "pkg grub"),
             ("eve-grub", "pkg grub --alone"),
             ("eve", "eve"),
-            ("grub-show-tag", "show-tag grub"),
+            ("grub-show-tag", "show-tag --canonical grub"),
             ("rootfs.tar", "rootfstar"),
             ("show-tag", "show-tag"),
             ("linuxkit", "build-tools linuxkit"),

@@ -22,8 +22,21 @@ impl Dice {
 }
 
 /// Paths that the operations take; some are inside of others.
-const PATHS: &[&str] =
-    &["pkg/a", "pkg/b", "pkg/crlf", "pkg/sub/c", "pkg/sub", "pkg", "x.o", "new", "$'nl\\nname'", "$'\\xff'", "'a b'", ".gitignore", "sub/f"];
+const PATHS: &[&str] = &[
+    "pkg/a",
+    "pkg/b",
+    "pkg/crlf",
+    "pkg/sub/c",
+    "pkg/sub",
+    "pkg",
+    "x.o",
+    "new",
+    "$'nl\\nname'",
+    "$'\\xff'",
+    "'a b'",
+    ".gitignore",
+    "sub/f",
+];
 
 /// Operations; `F` is a path, `G` another. Each may fail: then it changes what it changed.
 const OPERATIONS: &[&str] = &[
