@@ -1,5 +1,5 @@
 //! Containers of disks (qcow2, VDI, Parallels …): which one a file is, by its bytes, and the disk inside. Backing files of a qcow2 are
-//! followed. Compressed VMDK and the newest formats are recognised, but not read.
+//! followed. VMDK in parts or compressed, VHDX and QED are recognised, but not read.
 
 mod mapped;
 #[cfg(test)]
@@ -30,8 +30,10 @@ pub enum Container {
     Vhd,
     /// Microsoft's, the newer one.
     Vhdx,
-    /// VMware's.
+    /// VMware's, in one file.
     Vmdk,
+    /// The same, in several files.
+    SplitVmdk,
     /// VMware's for distribution, compressed.
     CompressedVmdk,
     /// QEMU's, no longer in use.
@@ -53,7 +55,8 @@ impl Container {
             start if mapped::PARALLELS.iter().any(|(magic, _)| start.starts_with(*magic)) => Self::Parallels,
             // Bit 16 of the flags: grains are compressed.
             start if start.starts_with(b"KDMV") && start[10] & 1 != 0 => Self::CompressedVmdk,
-            start if start.starts_with(b"KDMV") || start.starts_with(b"COWD") || start.starts_with(b"# Disk DescriptorFile") => Self::Vmdk,
+            start if start.starts_with(b"KDMV") => Self::Vmdk,
+            start if start.starts_with(b"COWD") || start.starts_with(b"# Disk DescriptorFile") => Self::SplitVmdk,
             start if start[0x40..0x44] == mapped::VDI => Self::Vdi,
             _ if footer() => Self::FixedVhd,
             _ => return Ok(None),
@@ -69,7 +72,7 @@ impl Container {
             Self::Parallels => "parallels",
             Self::FixedVhd | Self::Vhd => "vpc",
             Self::Vhdx => "vhdx",
-            Self::Vmdk | Self::CompressedVmdk => "vmdk",
+            Self::Vmdk | Self::SplitVmdk | Self::CompressedVmdk => "vmdk",
             Self::Qed => "qed",
         }
     }
@@ -85,6 +88,7 @@ impl Container {
             Self::Vhd => "growing VHD",
             Self::Vhdx => "VHDX",
             Self::Vmdk => "VMDK",
+            Self::SplitVmdk => "VMDK in several files",
             Self::CompressedVmdk => "compressed VMDK",
             Self::Qed => "QED",
         }
@@ -93,7 +97,7 @@ impl Container {
     /// Whether [`open`] reads it.
     #[must_use]
     pub fn is_read(self) -> bool {
-        matches!(self, Self::Qcow2 | Self::Vdi | Self::Parallels | Self::FixedVhd)
+        matches!(self, Self::Qcow2 | Self::Vdi | Self::Parallels | Self::FixedVhd | Self::Vhd | Self::Vmdk)
     }
 }
 
@@ -123,6 +127,8 @@ pub(crate) fn inside<'s>(container: Container, source: impl ReadAt + 's, base: O
         Container::Vdi => Box::new(Mapped::vdi(source)?),
         Container::Parallels => Box::new(Mapped::parallels(source)?),
         Container::FixedVhd => Box::new(Mapped::fixed_vhd(source)),
+        Container::Vhd => Box::new(Mapped::vhd(source)?),
+        Container::Vmdk => Box::new(Mapped::vmdk(source)?),
         other => bail!("the format {0} is not read\nhint: qemu-img convert -f {1} -O raw FILE disk.raw", other.name(), other.in_qemu()),
     })
 }

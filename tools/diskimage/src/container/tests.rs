@@ -50,9 +50,12 @@ fn what_qemu_img_writes_is_read_and_what_is_not_read_says_so() {
         ("parallels -o cluster_size=64k", Container::Parallels),
         ("qcow2 -c", Container::Qcow2),
         ("vpc -o subformat=fixed,force_size=on", Container::FixedVhd),
-        ("vpc", Container::Vhd),
+        ("vpc -o force_size=on", Container::Vhd),
         ("vhdx", Container::Vhdx),
         ("vmdk", Container::Vmdk),
+        ("vmdk -o zeroed_grain=on", Container::Vmdk),
+        ("vmdk -o subformat=twoGbMaxExtentSparse", Container::SplitVmdk),
+        ("vmdk -o subformat=monolithicFlat", Container::SplitVmdk),
         ("vmdk -o subformat=streamOptimized", Container::CompressedVmdk),
         ("qed", Container::Qed),
     ] {

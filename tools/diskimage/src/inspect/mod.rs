@@ -203,6 +203,16 @@ impl Report {
             _ => None,
         }
     }
+
+    /// The format of the image, or of the one in its container, if nothing here reads it.
+    #[must_use]
+    pub fn unread(&self) -> Option<&str> {
+        match &self.contents {
+            Contents::Unread { format, .. } => Some(format),
+            Contents::Qcow2 { disk, .. } | Contents::Container { disk, .. } => disk.unread(),
+            _ => None,
+        }
+    }
 }
 
 /// A partition and its content.
