@@ -17,8 +17,8 @@ const MEMORY: u64 = 512 << 20;
 const FILE: u64 = 256 << 20;
 /// Stack of a reader in bytes: that of the threads that build.
 const STACK: usize = 2 << 20;
-/// Processor time of one input. Not the time on the clock: the machine may be busy with something else.
-const CPU: Duration = Duration::from_secs(20);
+/// Seconds of processor time of one input, unless said otherwise. Not the time on the clock: the machine may be busy with something else.
+pub const CPU: u64 = 20;
 
 /// Limits memory and files of this process.
 pub fn set() -> Result<()> {
@@ -40,8 +40,8 @@ fn said(payload: &(dyn std::any::Any + Send)) -> &str {
     payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
-/// Ends the process when one input takes too long. Count up the number for each input.
-pub fn watch(inputs: Arc<AtomicU64>) {
+/// Ends the process when one input takes more than so many seconds of processor time. Count up the number for each input.
+pub fn watch(inputs: Arc<AtomicU64>, cpu_limit: u64) {
     thread::spawn(move || {
         let (mut last, mut since) = (0, used());
         loop {
@@ -49,8 +49,8 @@ pub fn watch(inputs: Arc<AtomicU64>) {
             let (now, cpu) = (inputs.load(Relaxed), used());
             if now != last {
                 (last, since) = (now, cpu);
-            } else if cpu.saturating_sub(since) > CPU {
-                eprintln!("one input has taken more than {} seconds of processor time", CPU.as_secs());
+            } else if cpu.saturating_sub(since) > Duration::from_secs(cpu_limit) {
+                eprintln!("one input has taken more than {cpu_limit} seconds of processor time");
                 std::process::abort();
             }
         }

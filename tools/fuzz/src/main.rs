@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! fuzz list
-//! fuzz run TARGET [--tries N | --seconds N] [--seed N] --findings FOLDER
+//! fuzz run TARGET [--tries N | --seconds N] [--seed N] [--cpu SECONDS] --findings FOLDER
 //! fuzz replay TARGET FILE…
 //! ```
 
@@ -64,13 +64,14 @@ fn find(name: &str) -> Result<&'static FuzzTarget> {
 }
 
 fn work_of(reader: &'static FuzzTarget, options: &[&str]) -> Result<Work> {
-    let mut work = Work { reader, length: Length::Tries(reader.tries), seed: 1, findings: PathBuf::new() };
+    let mut work = Work { reader, length: Length::Tries(reader.tries), seed: 1, cpu: limits::CPU, findings: PathBuf::new() };
     for pair in options.chunks(2) {
         let [name, value] = pair else { bail!("`{}` wants a value", pair[0]) };
         let number = || value.parse::<u64>().with_context(|| format!("`{name} {value}`: no number"));
         match *name {
             "--tries" => work.length = Length::Tries(number()?),
             "--seconds" => work.length = Length::Seconds(number()?),
+            "--cpu" => work.cpu = number()?,
             "--seed" => work.seed = number()?,
             "--findings" => work.findings = PathBuf::from(value),
             other => bail!("`{other}` is no option of `run`"),

@@ -57,24 +57,33 @@ mod tests {
     use super::*;
     use crate::{seeds, targets};
 
-    /// The seed of a real tool, with a byte damaged that only the checksum protects.
-    fn damaged(target: &str, at: usize) -> Vec<u8> {
+    /// The first seed of a target that has `magic` at `at`.
+    fn seed(target: &str, at: usize, magic: &[u8]) -> Vec<u8> {
         let reader = targets::ALL.iter().find(|reader| reader.name == target);
-        let mut input = reader.and_then(|reader| seeds::of(reader).ok()?.into_iter().find(|seed| seed.len() > at)).unwrap_or_default();
-        input[at] ^= 1;
-        input
+        let seeds = reader.and_then(|reader| seeds::of(reader).ok()).unwrap_or_default();
+        seeds.into_iter().find(|seed| seed.get(at..at + magic.len()) == Some(magic)).unwrap_or_default()
     }
 
+    /// A byte is damaged that only a checksum protects.
     #[test]
     fn a_repaired_tar_and_table_are_read() {
-        let mut input = damaged("tar", 100);
+        let mut input = seed("tar", 257, b"ustar");
+        assert!(targets::archives::tar(&input).is_ok());
+        input[100] ^= 1;
         assert!(targets::archives::tar(&input).is_err());
         tar(&mut input);
         assert!(targets::archives::tar(&input).is_ok());
-        let mut input = damaged("gpt", 2 * 512 + 60);
+
         let problems = |input: &[u8]| diskimage::gpt::read(&targets::disks::Bytes::from(input)).ok().flatten().map(|gpt| gpt.problems);
-        assert_ne!(problems(&input), Some(vec![]));
+        let whole = seed("gpt", 512, b"EFI PART");
+        assert!(problems(&whole).is_some());
+        let mut input = whole.clone();
+        // The name of the first partition in both tables.
+        for at in [2 * 512 + 60, whole.len() - 33 * 512 + 60] {
+            input[at] ^= 1;
+        }
+        assert_ne!(problems(&input), problems(&whole));
         gpt(&mut input);
-        assert_eq!(problems(&input), Some(vec![]));
+        assert_eq!(problems(&input), problems(&whole));
     }
 }

@@ -21,6 +21,8 @@ pub struct Work {
     pub reader: &'static FuzzTarget,
     pub length: Length,
     pub seed: u64,
+    /// Seconds of processor time for one input.
+    pub cpu: u64,
     /// Folder for inputs that break the reader.
     pub findings: PathBuf,
 }
@@ -48,7 +50,7 @@ impl Work {
         let file = File::create(&current).with_context(|| format!("cannot write {}", current.display()))?;
         limits::set()?;
         let inputs = Arc::new(AtomicU64::new(1));
-        limits::watch(Arc::clone(&inputs));
+        limits::watch(Arc::clone(&inputs), self.cpu);
         panic::set_hook(Box::new(|info| {
             let text = info.payload_as_str().unwrap_or("?");
             let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -72,7 +72,7 @@ fn a_panic_a_full_stack_too_much_memory_and_an_endless_loop_are_findings() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("corpus/broken")).unwrap();
         std::fs::write(folder.path().join("corpus/broken/seed"), way).unwrap();
-        let (good, text) = fuzz(&["run", "broken", "--tries", "0", "--findings", &folder.path().to_string_lossy()]);
+        let (good, text) = fuzz(&["run", "broken", "--tries", "0", "--cpu", "1", "--findings", &folder.path().to_string_lossy()]);
         assert!(!good && text.contains(said), "{way}: {text}");
         let found = std::fs::read_dir(folder.path()).unwrap().flatten().filter(|entry| entry.path().is_file());
         assert!(found.into_iter().any(|entry| std::fs::read(entry.path()).unwrap() == way.as_bytes()), "{way}: the input is not kept");

@@ -39,6 +39,8 @@ fn entries_and_extensions_are_read_or_refused() {
     assert!(parse(&index(&[("a", 0)], &[(b"UNTR", b"x")])).is_some(), "what need not be understood");
     let tree = [&b"\x001 0\n"[..], &[9; 20]].concat();
     assert_eq!(parse(&index(&[("a", 0)], &[(b"TREE", &tree)])).expect("an index").complete(), [9; 20]);
+    let empty = [&b"\x000 0\n"[..], &[8; 20]].concat();
+    assert_eq!(parse(&index(&[], &[(b"TREE", &empty)])).expect("an index").complete(), [8; 20], "a folder without files has an id");
     for broken in [&b"x\x001 0\n"[..], b"\x001 0", b"\x001 z\n", b"\x001 0\nshort", b"\0-1 0\nx\0-1 0\n"] {
         assert!(parse(&index(&[("a", 0)], &[(b"TREE", broken)])).is_none(), "{broken:?}");
     }

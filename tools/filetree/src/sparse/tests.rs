@@ -110,6 +110,11 @@ fn maps_that_lie_are_refused_by_name() {
         let error = refusal(&mapped(size, map, b"abc"));
         assert!(error.starts_with("the sparse file `dir/s` cannot be read: ") && error.contains(want), "{map}: {error}");
     }
+    for (key, first, second) in [("GNU.sparse.map", "0,1", "512,2"), ("GNU.sparse.offset", "0", "512")] {
+        let named = [("GNU.sparse.name", "dir/s"), ("GNU.sparse.size", "1024"), (key, first), (key, second)];
+        let error = refusal(&member(&named, b"abc"));
+        assert_eq!(error, format!("the sparse file `dir/s` cannot be read: the record {key} does not belong there"));
+    }
     let many = "0,0,".repeat(1 << 20) + "0,0";
     assert!(refusal(&mapped("1024", &many, b"")).ends_with("the map has more than 1048576 pieces"));
 }

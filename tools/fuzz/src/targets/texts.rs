@@ -39,7 +39,7 @@ pub const DEBIAN_WORDS: &[&str] = &[
     "\u{e9}",
 ];
 pub const PACKAGES: &[&str] = &[
-    "Package: a\nVersion: 1:2.3-4+b1\nArchitecture: amd64\nDepends: libc6 (>= 2.36), b | c:any\nProvides: d (= 1), e\nSource: f (1:2.3-4)\nBuilt-Using: g (= 1)\nDescription: x\n y\n .\n z\nFilename: pool/main/a/a/a_2.3-4_amd64.deb\nSize: 1234\nSHA256: 3d3fdbe91d4660c873e14b092c213fe81c1da6362daa236eb25d0171eb108744\n\nPackage: b\nVersion: 0~rc1\nArchitecture: all\nFilename: pool/main/b/b/b_0_all.deb\nSize: 0\nSHA256: 3d3fdbe91d4660c873e14b092c213fe81c1da6362daa236eb25d0171eb108744\n",
+    "Package: alpha\nVersion: 1:2.3-4+b1\nArchitecture: amd64\nDepends: beta (>= 0~rc1), gamma | beta:any\nPre-Depends: delta\nSource: alpha-src (1:2.3-4)\nBuilt-Using: gcc-12 (= 12.2-1), golang (= 1)\nDescription: x\n y\n .\n z\nFilename: pool/main/a/alpha/alpha_2.3-4_amd64.deb\nSize: 1234\nSHA256: 3d3fdbe91d4660c873e14b092c213fe81c1da6362daa236eb25d0171eb108744\n\nPackage: beta\nVersion: 1~rc1\nArchitecture: all\nProvides: delta (= 1), epsilon\nFilename: pool/main/b/beta/beta_0_all.deb\nSize: 12\nSHA256: 3d3fdbe91d4660c873e14b092c213fe81c1da6362daa236eb25d0171eb108744\n",
 ];
 
 /// A mirror's `Packages`, and what relations and versions in it mean.
@@ -89,8 +89,10 @@ pub fn apt_sources(input: &[u8]) -> Result<()> {
     Ok(())
 }
 
-pub const RELATIONS: &[&str] =
-    &["libc6 (>= 2.36), a | b:any (<< 1~), c [amd64 !arm64] <!nocheck>\n1:2.3-4+b1\n1.0~rc1-1ubuntu2", "a (= ${binary:Version})\n0\n00"];
+pub const RELATIONS: &[&str] = &[
+    "libc6 (>= 2.36), a | b:any (<< 1~), c [amd64 !arm64] <!nocheck>\n1:2.3-4+b1\n1.0~rc1-1ubuntu2",
+    "alpha (>= 1), alpha:any | beta\n0\n00",
+];
 
 /// Three lines: relations between packages, and two versions to be compared.
 pub fn debian_words(input: &[u8]) -> Result<()> {
@@ -101,7 +103,7 @@ pub fn debian_words(input: &[u8]) -> Result<()> {
     assert_eq!(order, compare_versions(right, left).reverse(), "the order of versions is no order");
     assert_eq!(compare_versions(left, left), Ordering::Equal);
     let stanza = format!(
-        "Package: a\nVersion: 1\nArchitecture: all\nDepends: {relations}\nProvides: {relations}\nFilename: pool/a.deb\nSize: 1\nSHA256: {}\n",
+        "Package: alpha\nVersion: 1\nArchitecture: all\nDepends: {relations}\nFilename: pool/main/alpha.deb\nSize: 1\nSHA256: {}\n",
         "0".repeat(64)
     );
     packages(stanza.as_bytes())
@@ -125,7 +127,7 @@ pub fn copyright(input: &[u8]) -> Result<()> {
         file("var/lib/dpkg/status.d/a", status),
         file("usr/share/doc/a/copyright", input),
     ])?;
-    sbom::components(vec![file("var/lib/cargo/status.d/a", input), file("var/lib/dpkg/status.d/a", input)])?;
+    drop(sbom::components(vec![file("var/lib/cargo/status.d/a", input), file("var/lib/dpkg/status.d/a", input)]));
     Ok(())
 }
 
@@ -284,7 +286,7 @@ pub const GRUB_WORDS: &[&str] = &[
     "\n",
 ];
 pub const GRUB_CFGS: &[&str] = &[
-    "quiet eve_install_disk=sda eve_persist_disk=sdb,sdc eve_reboot_after_install\nset_global eve_nuke_disks \"sda,sdb\"\nif [ a = b ]; then\n  set_global x y # c\nfi\nset eve_soft_serial='1 2'\n",
+    "quiet eve_install_disk=sda eve_persist_disk=sdb eve_reboot_after_install\nset_global eve_nuke_disks \"sda,sdb\"\nif [ a = b ]; then\n  set_global x y # c\nfi\nset eve_soft_serial='1 2'\n",
 ];
 
 /// The installer's words: the first line is the kernel's command line, the others grub.cfg.
