@@ -27,13 +27,13 @@ pub enum Change<'t> {
 /// What has to be done to `old` to get `new`, directories before what is in them, in the order of names.
 pub fn differences<'t>(old: &'t Tree, new: &'t Tree) -> Result<Vec<Difference<'t>>> {
     let mut found = Vec::new();
-    compare(&mut Vec::new(), &old.root, &new.root, &mut found)?;
+    compare(&[], &old.root, &new.root, &mut found)?;
     Ok(found)
 }
 
-fn compare<'t>(path: &mut Vec<u8>, old: &'t Node, new: &'t Node, found: &mut Vec<Difference<'t>>) -> Result<()> {
+fn compare<'t>(path: &[u8], old: &'t Node, new: &'t Node, found: &mut Vec<Difference<'t>>) -> Result<()> {
     if !has_same_meta(&old.meta, &new.meta) || !has_same_data(&old.kind, &new.kind)? {
-        found.push(Difference { path: path.clone(), change: Change::Changed(old, new) });
+        found.push(Difference { path: path.to_vec(), change: Change::Changed(old, new) });
     }
     let (before, after) = match (old.children(), new.children()) {
         (Some(before), Some(after)) => (Some(before), after),
@@ -44,9 +44,9 @@ fn compare<'t>(path: &mut Vec<u8>, old: &'t Node, new: &'t Node, found: &mut Vec
         found.push(Difference { path: joined(path, name), change: Change::Removed(node) });
     }
     for (name, node) in after {
-        let mut below = joined(path, name);
+        let below = joined(path, name);
         match before.and_then(|before| before.get(name)) {
-            Some(was) => compare(&mut below, was, node, found)?,
+            Some(was) => compare(&below, was, node, found)?,
             None => add(below, node, found),
         }
     }

@@ -41,7 +41,7 @@ fn gnu_tar_lists_what_we_write() {
     put("a", 0o1777, 0, Kind::Dir([].into()));
     put("a/suid", 0o4755, 0o777_7777, file("x", Some(7)));
     put("a/same", 0o4755, 0o777_7777, file("x", Some(7)));
-    put("b-owner", 0o640, 0o1_000_0000, file("", None));
+    put("b-owner", 0o640, 0o10_000_000, file("", None));
     put("c", 0o620, 5, Kind::CharDevice { major: 5, minor: 300 });
     put("d", 0o660, 6, Kind::BlockDevice { major: 259, minor: 7 });
     put("e", 0o600, 0, Kind::Fifo);
@@ -212,7 +212,7 @@ fn a_header_is_as_short_as_ustar_allows() {
     for (uid, length) in [(0, 1), (5, 100), (0o777_7777, 100)] {
         assert_eq!(written(uid, &"n".repeat(length)).len(), 512 + 512 + 1024, "owner {uid}");
     }
-    let (owner, name) = (written(0o1_000_0000, "n"), written(0, &"n".repeat(101)));
+    let (owner, name) = (written(0o10_000_000, "n"), written(0, &"n".repeat(101)));
     assert!(owner.len() == name.len() && owner.len() == 4 * 512 + 1024);
     assert!(has(&owner, "15 uid=2097152\n") && has(&name, &format!("111 path={}\n", "n".repeat(101))));
 }

@@ -52,7 +52,9 @@ impl Work {
         let inputs = Arc::new(AtomicU64::new(1));
         limits::watch(Arc::clone(&inputs), self.cpu);
         panic::set_hook(Box::new(|info| {
-            let text = info.payload_as_str().unwrap_or("?");
+            let payload = info.payload();
+            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("?");
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{place}: {text}"));
         }));
