@@ -105,3 +105,73 @@ fn what_git_may_compare_is_told() {
     assert!(racy((0, 1)) && racy((0, 0)) && racy((-5, 0)), "in the index's second or later");
     assert!(!racy((0, 500_000_000)) && !racy((1, 0)), "in an earlier second");
 }
+
+/// The index entry of what is at `path` below `top`, as git writes it; of mode `mode` if it is given.
+fn entry_of(top: &Path, path: &str, mode: Option<u32>) -> Vec<u8> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = top.join(path).symlink_metadata().expect("metadata");
+    let (real, id) = objects::file_now(&top.join(path)).ok().flatten().unwrap_or((0, [0; 20]));
+    let low = |number: u64| u32::try_from(number & 0xffff_ffff).expect("32 bits");
+    let signed = |number: i64| low(number.cast_unsigned());
+    let times = [signed(meta.ctime()), signed(meta.ctime_nsec()), signed(meta.mtime()), signed(meta.mtime_nsec())];
+    let rest = [0, low(meta.ino()), mode.unwrap_or(real), meta.uid(), meta.gid(), low(meta.size())];
+    let mut bytes = [times.as_slice(), &rest].concat().iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    bytes.extend(id);
+    bytes.extend(u16::try_from(path.len()).expect("short").to_be_bytes());
+    bytes.extend(path.as_bytes());
+    bytes.resize((bytes.len() + 1).next_multiple_of(8), 0);
+    bytes
+}
+
+/// Writes an index of these paths, and compares.
+fn compared(top: &Path, paths: &[(&str, Option<u32>)], write: bool) -> Option<Clean> {
+    let git = top.join(".git");
+    if write {
+        std::fs::create_dir_all(&git).expect("a folder");
+        let mut bytes = [&b"DIRC\0\0\0\x02"[..], &u32::try_from(paths.len()).expect("few").to_be_bytes()].concat();
+        paths.iter().for_each(|(path, mode)| bytes.extend(entry_of(top, path, *mode)));
+        bytes.extend([0; 20]);
+        std::fs::write(git.join("index"), bytes).expect("an index");
+    }
+    clean(top, &git, None)
+}
+
+#[test]
+fn unknown_names_are_listed_and_links_are_no_folders() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let top = folder.path();
+    std::fs::create_dir(top.join("d")).expect("a folder");
+    for path in ["d/f", "d/new", "g", "other"] {
+        std::fs::write(top.join(path), path).expect("a file");
+    }
+    let paths = [("d/f", None), ("g", None)];
+    let mut found = compared(top, &paths, true).expect("clean").unknown;
+    found.sort();
+    assert_eq!(found, ["d/new", "other"].map(PathBuf::from));
+    // The same file, behind a link: for git `d/f` is gone.
+    std::fs::rename(top.join("d"), top.join("e")).expect("renamed");
+    assert!(compared(top, &paths, false).is_none(), "the folder is gone");
+    std::os::unix::fs::symlink("e", top.join("d")).expect("a link");
+    assert!(compared(top, &paths, false).is_none(), "the folder is a link");
+    std::fs::remove_file(top.join("d")).expect("removed");
+    std::fs::rename(top.join("e"), top.join("d")).expect("renamed");
+    assert!(compared(top, &paths, false).is_some(), "as before");
+}
+
+#[test]
+fn a_submodule_that_is_not_there_is_an_empty_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (top, linked) = (folder.path(), [("sub", Some(objects::LINKED_COMMIT))]);
+    std::fs::create_dir(top.join("sub")).expect("a folder");
+    assert!(compared(top, &linked, true).is_some(), "empty");
+    std::fs::write(top.join("sub/f"), "").expect("a file");
+    assert!(compared(top, &linked, false).is_none(), "something is in it");
+    std::fs::remove_dir_all(top.join("sub")).expect("removed");
+    assert!(compared(top, &linked, false).is_none(), "gone");
+    std::fs::create_dir(top.join("empty")).expect("a folder");
+    std::os::unix::fs::symlink("empty", top.join("sub")).expect("a link");
+    assert!(compared(top, &linked, false).is_none(), "a link");
+    std::fs::remove_file(top.join("sub")).expect("removed");
+    std::fs::write(top.join("sub"), "").expect("a file");
+    assert!(compared(top, &linked, false).is_none(), "a file");
+}
