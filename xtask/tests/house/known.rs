@@ -38,8 +38,6 @@ pub const IMPORTS: &[(&str, &str)] = &[];
 /// Pairs of files of a crate that import each other, each with the reason.
 pub const CIRCLES: &[(&str, &str, &str)] = &[
     ("tools/child/src/cmd.rs", "tools/child/src/process.rs", "the endings of a command start it"),
-    ("tools/pkgbuild/src/debian/http.rs", "tools/pkgbuild/src/debian/store.rs", "the proxy is a setting of the store"),
-    ("tools/pkgbuild/src/debian/sources.rs", "tools/pkgbuild/src/debian/store.rs", "the store fetches what a lock of sources lists"),
     ("tools/plan/src/node.rs", "tools/plan/src/steps/mod.rs", "a node has a step, and a step may be a package's, which has a node"),
     ("tools/vm/src/as_make.rs", "tools/vm/src/machine.rs", "the Makefile's machine is a variant of the machine"),
     ("xtask/src/cli/completions.rs", "xtask/src/cli/verbs.rs", "the table of verbs has the verb that prints it"),

@@ -3,20 +3,19 @@
 
 use super::{
     background::{self, Name},
+    disk_format::format_of,
     machine::{self, Options, Place, Role, USUAL, bus, qemu_format, setup, start},
     overlay, require,
 };
 use crate::commands::release::ensure_key;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Output, Tool, qemu_img::QemuImg};
 use common::error::usage;
-use diskimage::{FileImage, container::Container};
 use knobs::ImageFormat;
 use plan::Layout;
 use std::{
-    fs::{self, File},
-    io::ErrorKind,
+    fs,
     path::{Path, PathBuf},
 };
 use vm::{Disk, Machines, Record, as_make::Disks};
@@ -161,38 +160,6 @@ fn usual_name(ctx: &Ctx, disk: Option<&Path>) -> String {
     }
 }
 
-/// QEMU's name for the format of a disk, by its bytes. A name that says something else is an error: a guest can make its raw disk begin
-/// like another format, which QEMU would then read with all that this format can name.
-/// `option` is the one that named the disk.
-pub fn format_of(disk: &Path, option: &str) -> Result<&'static str> {
-    let file = match File::open(disk) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(usage(format!("{option} {}: no such file", disk.display()))),
-        file => file.with_context(|| format!("cannot open {}", disk.display()))?,
-    };
-    let container = Container::of(&FileImage::new(file)?).with_context(|| format!("cannot read {}", disk.display()))?;
-    let found = container.map_or("raw", Container::in_qemu);
-    let extension = disk.extension().unwrap_or_default().to_ascii_lowercase();
-    let named = match extension.to_str().unwrap_or_default() {
-        "vhd" => "vpc",
-        "hds" => "parallels",
-        other => ["raw", "qcow2", "vdi", "vmdk", "vhdx", "qed"].into_iter().find(|format| *format == other).unwrap_or(found),
-    };
-    if named != found {
-        return Err(usage(format!(
-            "{option} {}: the name says {named}, but the bytes are those of {}\nhint: rename the disk if it is right",
-            disk.display(),
-            container.map_or("a raw disk", Container::name)
-        )));
-    }
-    if container == Some(Container::CompressedVmdk) {
-        return Err(usage(format!(
-            "{option} {0}: QEMU cannot write to a compressed VMDK\nhint: qemu-img convert -O qcow2 {0} disk.qcow2",
-            disk.display()
-        )));
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -205,39 +172,12 @@ mod tests {
         for (age, name) in [(3, "old"), (1, "new"), (2, "other")] {
             let build = dir.path().join(name);
             fs::create_dir(&build).unwrap();
-            let file = File::create(build.join("live.qcow2")).unwrap();
+            let file = fs::File::create(build.join("live.qcow2")).unwrap();
             file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age * 100)).unwrap();
         }
         fs::create_dir(dir.path().join("without")).unwrap();
         std::os::unix::fs::symlink("old", dir.path().join("current")).unwrap();
         assert_eq!(newest(dir.path(), ImageFormat::Qcow2).unwrap().path(), dir.path().join("new"));
         assert!(newest(dir.path(), ImageFormat::Raw).is_none());
-    }
-
-    #[test]
-    fn the_bytes_tell_the_format_and_the_name_may_not_say_another() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut vdi = [0; 512];
-        vdi[0x40..0x44].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
-        let stream = b"KDMV\x03\0\0\0\0\0\x03\0";
-        for (name, bytes, wanted) in [
-            ("a.QCOW2", &b"QFI\xfb\0\0\0\x03"[..], "qcow2"),
-            ("a.img", b"QFI\xfb\0\0\0\x03", "qcow2"),
-            ("a.vmdk", b"KDMV\x01\0\0\0\x03\0\0\0", "vmdk"),
-            ("a", b"# Disk DescriptorFile\n", "vmdk"),
-            ("a.vdi", &vdi, "vdi"),
-            ("a.raw", b"", "raw"),
-            ("a.iso", &[0; 4096], "raw"),
-            ("b.raw", b"QFI\xfb\0\0\0\x03", "the name says raw, but the bytes are those of qcow2"),
-            ("b.Qcow2", &vdi, "the name says qcow2, but the bytes are those of VDI"),
-            ("b.vmdk", &[0; 512], "the name says vmdk, but the bytes are those of a raw disk"),
-            ("c.vmdk", stream, "QEMU cannot write to a compressed VMDK"),
-        ] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, bytes).unwrap();
-            let found = format_of(&path, "--disk").map_or_else(|error| error.to_string(), ToOwned::to_owned);
-            assert!(found == wanted || wanted.contains(' ') && found.contains(wanted), "{name}: {found}");
-        }
-        assert!(format_of(&dir.path().join("none"), "--disk").unwrap_err().to_string().contains("no such file"));
     }
 }

@@ -1,6 +1,6 @@
 //! Shared by all verbs that run QEMU: command line options, the places of files, the setup from knobs and options, and running it.
 
-use super::{ensure, live::format_of, show};
+use super::{disk_format::format_of, ensure, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu};

@@ -5,6 +5,7 @@ mod background;
 mod build_vm;
 mod compose;
 mod dev;
+mod disk_format;
 mod gcp;
 mod installers;
 mod live;
