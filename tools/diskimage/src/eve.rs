@@ -64,9 +64,6 @@ pub const INSTALLER: &[Kind] = &[Kind::ConfWin, Kind::Installer, Kind::Inventory
 pub const VERIFICATION: &[Kind] = &[Kind::ConfWin, Kind::Verification, Kind::InventoryWin];
 /// Partitions of an installed disk, in make-raw's order.
 pub const INSTALLED: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::Imgb, Kind::Conf, Kind::Persist];
-
-/// Partitions of a composed installer.
-pub const COMPOSED_INSTALLER: &[Kind] = &[Kind::Efi, Kind::Imga, Kind::ConfWin, Kind::InventoryWin];
 /// Partitions of a disk that our installer wrote: those of a live disk after its first boot, in the same places.
 pub const TARGET: &[Kind] = &[Kind::Efi, Kind::Conf, Kind::Imga, Kind::Imgb, Kind::Persist];
 

@@ -33,12 +33,6 @@ impl<'p> Job<'p> {
         Ok(Self { name: node.id.to_string(), path: path.to_owned(), log: Mutex::new(log), verbose, progress, warnings: Mutex::default() })
     }
 
-    /// The path of the log, for messages.
-    #[must_use]
-    pub fn log_path(&self) -> &Path {
-        &self.path
-    }
-
     /// Appends a line to the log; with `--verbose` also shows it, after the node's name.
     pub fn log(&self, line: &str) {
         // A failed write to the log must not stop the build.

@@ -90,42 +90,29 @@ impl Wants {
     }
 }
 
+/// A verb that sets no knobs, builds nothing, and works on what every tree has.
+const fn plain(name: &'static str, about: &'static str, arguments: fn(Command) -> Command, action: Action) -> Verb {
+    Verb { name, about, arguments, action, sets: &[], builds: false, wants: Wants::Nothing, after: None }
+}
+
 /// A verb on a tree with arguments of its own.
 pub const fn verb<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Ctx, A>) -> Verb {
-    Verb {
-        name,
-        about,
-        arguments: A::augment_args,
-        action: Action::OnTree(run),
-        sets: &[],
-        builds: false,
-        wants: Wants::Nothing,
-        after: None,
-    }
+    plain(name, about, A::augment_args, Action::OnTree(run))
 }
 
 /// A verb that needs no tree.
 pub const fn anywhere<A: Args>(name: &'static str, about: &'static str, run: &'static Run<Environment, A>) -> Verb {
-    Verb {
-        name,
-        about,
-        arguments: A::augment_args,
-        action: Action::Anywhere(run),
-        sets: &[],
-        builds: false,
-        wants: Wants::Nothing,
-        after: None,
-    }
+    plain(name, about, A::augment_args, Action::Anywhere(run))
 }
 
 /// A verb that builds a goal and has no arguments of its own.
 pub const fn target(name: &'static str, about: &'static str, goal: fn(&Ctx) -> Result<Goal>) -> Verb {
-    Verb { name, about, arguments: no_arguments, action: Action::Builds(goal), sets: &[], builds: true, wants: Wants::Nothing, after: None }
+    plain(name, about, no_arguments, Action::Builds(goal)).building()
 }
 
 /// A verb on a tree without arguments of its own.
 pub const fn simple(name: &'static str, about: &'static str, run: fn(&Ctx) -> Result<()>) -> Verb {
-    Verb { name, about, arguments: no_arguments, action: Action::Simple(run), sets: &[], builds: false, wants: Wants::Nothing, after: None }
+    plain(name, about, no_arguments, Action::Simple(run))
 }
 
 impl Verb {
