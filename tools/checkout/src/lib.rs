@@ -163,7 +163,7 @@ impl Checkout {
             names = for_arch;
         }
         let first = &self.profile.packages.first;
-        names.sort_by_key(|name| (!first.contains(name), name.clone()));
+        names.sort_by_cached_key(|name| (!first.contains(name), name.clone()));
         if let Some(only) = self.profile.packages.only.get(arch.as_str()) {
             names.sort_by_key(|name| only.iter().position(|known| known == name));
         }
@@ -218,18 +218,23 @@ impl Checkout {
             return Ok(known.clone());
         }
         let (dir, yml) = self.package_dir(name)?;
+        let names = BuildYml::read_names(&dir.join(&yml))?;
+        let own_tag = |hash: Option<&str>| {
+            tags::tag_of_yml(&self.state, &self.root, &dir, &names, &self.tag_options(hash))
+                .with_context(|| format!("cannot compute the tag of the package `{}`", dir.display()))
+        };
         let tag = |yml: &str, hash: Option<&str>| tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(hash));
         let plain_yml = plain_yml(&dir);
-        let own = tag(&yml, None)?;
+        let own = own_tag(None)?;
         let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
         let forced = self.forced_hash()?;
         let hash = forced.or_else(|| generated::variant_hash(&yml, &own.to_string(), &plain));
         let reference = match &hash {
-            Some(hash) => tag(&yml, Some(hash))?.to_string(),
+            Some(hash) => own_tag(Some(hash))?.to_string(),
             None => own.to_string(),
         };
         // A registry has images of other repositories' builds, whatever the build.yml says now.
-        let arches = if self.can.packages_are_published { vec![] } else { BuildYml::read_names(&dir.join(&yml))?.arches };
+        let arches = if self.can.packages_are_published { vec![] } else { names.arches.clone() };
         let facts = PackageFacts {
             name: name.to_owned(),
             arches,

@@ -332,3 +332,22 @@ fn foreign_tools_read_it() {
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
     assert!(run("docker", &["image", "rm", "a/b:1"]).unwrap().status.success());
 }
+
+#[test]
+fn an_index_that_is_remembered_is_read_again_after_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, other) = (Cache::open(dir.path()).unwrap(), Cache::open(dir.path()).unwrap());
+    other.write(image("lfedge/x:1", "amd64", "one")).unwrap();
+    // Old enough that its time and size are trusted.
+    let index = dir.path().join("index.json");
+    let past = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    fs::File::options().write(true).open(&index).unwrap().set_modified(past).unwrap();
+    for _ in 0..2 {
+        assert!(cache.contains("lfedge/x:1", "amd64").unwrap() && !cache.contains("lfedge/y:1", "amd64").unwrap());
+    }
+    // linuxkit of another process, or another cache object: the file is replaced.
+    other.write(image("lfedge/y:1", "amd64", "two")).unwrap();
+    assert!(cache.contains("lfedge/x:1", "amd64").unwrap() && cache.contains("lfedge/y:1", "amd64").unwrap());
+    fs::remove_file(&index).unwrap();
+    assert!(!cache.contains("lfedge/x:1", "amd64").unwrap());
+}

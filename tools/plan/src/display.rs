@@ -2,7 +2,11 @@
 
 use super::{Node, Plan};
 use serde_json::json;
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Write as _,
+    path::Path,
+};
 
 impl Node {
     /// One line that describes the node's step, with paths relative to `root`.
@@ -38,6 +42,7 @@ impl Plan {
     /// The plan as JSON: the list of nodes in order; `due` is the reason or null, paths are absolute.
     #[must_use]
     pub fn to_json(&self, root: &Path, reason: &dyn Fn(&Node) -> Option<String>) -> serde_json::Value {
+        let goals: HashSet<_> = self.goals.iter().collect();
         let node = |node: &Node| {
             let after: Vec<_> = node.needs.iter().map(|need| json!({ "id": need.id.to_string(), "because": need.reason })).collect();
             let inputs: BTreeMap<_, _> = node.inputs.iter().map(|input| (&input.name, &input.value)).collect();
@@ -48,7 +53,7 @@ impl Plan {
                 "after": after,
                 "inputs": inputs,
                 "outputs": node.outputs,
-                "goal": self.goals.contains(&node.id),
+                "goal": goals.contains(&node.id),
             })
         };
         self.nodes.iter().map(node).collect()

@@ -3,7 +3,11 @@
 use crate::{Composed, Step};
 use common::Arch;
 use knobs::ImageFormat;
-use std::{fmt, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::PathBuf,
+};
 
 common::words! {
     /// The kinds of raw disks.
@@ -161,26 +165,25 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The node with this id.
+    /// The node with this id. Looks at one after the other; [`Plan::by_id`] is for many ids.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == *id)
     }
 
-    /// Makes the goals' packages be built even if their images exist.
-    pub fn force_goals(&mut self) {
-        for node in &mut self.nodes {
-            if let (true, Step::BuildPackage(package)) = (self.goals.contains(&node.id), &mut node.step) {
-                package.force = true;
-            }
-        }
+    /// All nodes by their ids.
+    #[must_use]
+    pub fn by_id(&self) -> HashMap<&NodeId, &Node> {
+        self.nodes.iter().map(|node| (&node.id, node)).collect()
     }
 
-    /// Adds a node unless it exists; its needs must have been added before.
-    pub fn add(&mut self, node: Node) {
-        if self.node(&node.id).is_none() {
-            debug_assert!(node.needs.iter().all(|need| self.node(&need.id).is_some()), "{} comes before what it needs", node.id);
-            self.nodes.push(node);
+    /// Makes the goals' packages be built even if their images exist.
+    pub fn force_goals(&mut self) {
+        let goals: HashSet<&NodeId> = self.goals.iter().collect();
+        for node in &mut self.nodes {
+            if let (true, Step::BuildPackage(package)) = (goals.contains(&node.id), &mut node.step) {
+                package.force = true;
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{Capabilities, Dist, Facts, ImageRef, Input, Layout, Need, Node, NodeId, Plan, Step};
 use anyhow::Result;
 use knobs::Knobs;
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 /// Makes a plan from knobs and facts of the tree.
 pub struct Planner<'p> {
@@ -12,7 +12,8 @@ pub struct Planner<'p> {
     pub can: Capabilities,
     pub dist: Dist,
     pub layout: Layout,
-    pub plan: Plan,
+    plan: Plan,
+    known: HashSet<NodeId>,
 }
 
 /// An edge to the node `id`.
@@ -34,14 +35,19 @@ impl<'p> Planner<'p> {
     pub fn new(knobs: &'p Knobs, facts: &'p dyn Facts) -> Self {
         let dist = Dist::of(facts.root());
         let layout = dist.version(knobs.image.arch, facts.version());
-        Self { knobs, facts, can: facts.capabilities(), dist, layout, plan: Plan::default() }
+        Self { knobs, facts, can: facts.capabilities(), dist, layout, plan: Plan::default(), known: HashSet::new() }
     }
 
     pub fn finish(self, goals: Vec<NodeId>) -> Plan {
         Plan { goals, ..self.plan }
     }
 
-    /// Adds a node to the plan unless it exists, and returns its id.
+    /// Whether the plan has the node.
+    pub fn has(&self, id: &NodeId) -> bool {
+        self.known.contains(id)
+    }
+
+    /// Adds a node to the plan unless it exists, and returns its id. Its needs must have been added before.
     pub fn add(
         &mut self,
         id: NodeId,
@@ -50,7 +56,10 @@ impl<'p> Planner<'p> {
         outputs: impl IntoIterator<Item = PathBuf>,
         step: impl Into<Step>,
     ) -> NodeId {
-        self.plan.add(Node { id: id.clone(), step: step.into(), inputs, needs, outputs: outputs.into_iter().collect() });
+        if self.known.insert(id.clone()) {
+            debug_assert!(needs.iter().all(|need| self.has(&need.id)), "{id} comes before what it needs");
+            self.plan.nodes.push(Node { id: id.clone(), step: step.into(), inputs, needs, outputs: outputs.into_iter().collect() });
+        }
         id
     }
 

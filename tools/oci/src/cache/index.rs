@@ -9,10 +9,13 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::{
+    collections::HashMap,
     fs::File,
     io::{ErrorKind, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime},
 };
 use tempfile::NamedTempFile;
 
@@ -20,7 +23,61 @@ const INDEX_FILE: &str = "index.json";
 const LAYOUT_FILE: &str = "oci-layout";
 pub(super) const LAYOUT: &str = "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}";
 
+/// How old a file must be before its size and time tell that it is unchanged: file systems count in steps.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What tells one state of the index's file from another: device, inode, size, time.
+type Look = (u64, u64, u64, SystemTime);
+
+/// The root index, with the entries of each name. Looking up one package after the other would else read all names for each.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    pub index: Index,
+    by_name: HashMap<String, Vec<usize>>,
+    /// None if the file may change without another look.
+    look: Option<Look>,
+}
+
+impl Root {
+    fn new(index: Index, look: Option<Look>) -> Self {
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, root) in index.manifests.iter().enumerate() {
+            if let Some(name) = root.annotation(names::REF_NAME) {
+                by_name.entry(name.to_owned()).or_default().push(at);
+            }
+        }
+        Self { index, by_name, look }
+    }
+
+    /// The entries of either name, in the order of the index.
+    pub(super) fn named(&self, name: &str, other: Option<&str>) -> Vec<&Descriptor> {
+        let mut places: Vec<usize> =
+            [Some(name), other].into_iter().flatten().filter_map(|name| self.by_name.get(name)).flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().map(|at| &self.index.manifests[at]).collect()
+    }
+}
+
+fn look(path: &Path) -> Option<Look> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?))
+}
+
 impl Cache {
+    /// The root index; reads it again only if its file has changed. The caller holds a lock.
+    pub(super) fn root(&self) -> Result<Arc<Root>> {
+        let mut kept = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = look(&self.dir.join(INDEX_FILE));
+        if let Some(root) = kept.as_ref().filter(|root| look.is_some() && root.look == look) {
+            return Ok(Arc::clone(root));
+        }
+        let settled = |look: &Look| look.3.elapsed().is_ok_and(|age| age > SETTLED);
+        let root = Arc::new(Root::new(self.read_root()?, look.filter(settled)));
+        *kept = Some(Arc::clone(&root));
+        Ok(root)
+    }
+
     /// The root index; empty if there is no cache yet. The caller holds a lock.
     pub(super) fn read_root(&self) -> Result<Index> {
         let path = self.dir.join(INDEX_FILE);

@@ -16,11 +16,13 @@ use crate::{
     spec::{ConfigFile, Descriptor, Index, Manifest, Platform},
 };
 use anyhow::{Context as _, Result, bail};
+use index::Root;
 use std::{
     collections::BTreeMap,
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 /// Size limit of manifests, indexes and configurations, in bytes.
@@ -39,6 +41,7 @@ const MAX_DEPTH: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
+    root: Arc<Mutex<Option<Arc<Root>>>>,
 }
 
 impl Cache {
@@ -47,7 +50,7 @@ impl Cache {
         if !dir.is_absolute() {
             bail!("the image cache `{}` must be an absolute path", dir.display());
         }
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), root: Arc::default() })
     }
 
     /// The cache's folder, absolute.
@@ -74,13 +77,13 @@ impl Cache {
         // linuxkit stores a name without tag as it is, not with `:latest`.
         let bare = name.strip_suffix(":latest").filter(|_| !reference.ends_with(":latest"));
         let _lock = lock::read(&self.dir)?;
-        let index = self.read_root()?;
-        for root in &index.manifests {
-            let found = match digest {
-                Some(digest) => root.digest == digest,
-                None => root.annotation(names::REF_NAME).is_some_and(|own| own == name || Some(own) == bare),
-            };
-            if found && let Some(found) = self.find_manifest(root, arch, 0)? {
+        let root = self.root()?;
+        let found: Vec<&Descriptor> = match digest {
+            Some(digest) => root.index.manifests.iter().filter(|root| root.digest == digest).collect(),
+            None => root.named(name, bare),
+        };
+        for root in found {
+            if let Some(found) = self.find_manifest(root, arch, 0)? {
                 return Ok(Some(found));
             }
         }

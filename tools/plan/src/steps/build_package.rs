@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use common::{Arch, error::usage};
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 /// Builds or pushes a package, or pushes the index of its architectures.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Describe for BuildPackage {
 impl Planner<'_> {
     /// The packages `names`, each after its packages in the profile's `after` if `with_after` is set.
     pub(crate) fn packages(&mut self, names: &[String], work: PackageWork, with_after: bool) -> Result<Vec<NodeId>> {
-        let mut goals = Vec::new();
+        let (mut goals, mut known) = (Vec::new(), HashSet::new());
         for name in names {
             let before = self.facts.profile().packages.after.get(name).filter(|_| with_after).cloned().unwrap_or_default();
             for name in before.iter().chain([name]) {
@@ -67,7 +67,7 @@ impl Planner<'_> {
                     PackageWork::Build => self.package(name, self.knobs.image.arch, &mut Vec::new())?,
                     work => self.publish(name, work)?,
                 };
-                if !goals.contains(&id) {
+                if known.insert(id.clone()) {
                     goals.push(id);
                 }
             }
@@ -88,7 +88,7 @@ impl Planner<'_> {
             )));
         }
         let id = NodeId::Package(name.to_owned(), arch);
-        if self.plan.node(&id).is_some() {
+        if self.has(&id) {
             return Ok(id);
         }
         if above.iter().any(|other| other == name) {
