@@ -46,6 +46,12 @@ impl Pending {
         self.rename()
     }
 
+    /// Renames the complete artifact of a node to its final name, before its content is on the disk. The executor waits for the disk before it
+    /// writes the node's stamp, and meanwhile makes what needs the artifact.
+    pub fn commit_before_stamp(self) -> Result<()> {
+        self.rename()
+    }
+
     fn rename(mut self) -> Result<()> {
         std::fs::rename(&self.part, &self.path).with_context(|| format!("cannot rename a complete file to `{}`", self.path.display()))?;
         self.done = true;

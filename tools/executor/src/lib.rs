@@ -19,11 +19,12 @@ pub use job::Job;
 pub use lock::lock_tree;
 
 use anyhow::{Context as _, Result};
-use common::display::seconds;
+use common::{artifact::flush, display::seconds};
 use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +41,8 @@ pub struct RunSummary {
 /// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The root of the tree: stamps have paths below it.
+    pub tree: PathBuf,
     /// The build's folder, with its stamps and logs.
     pub layout: Layout,
     /// How many nodes run at once.
@@ -111,24 +114,30 @@ fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, o
         let found = engine.find_package(package)?;
         // Without a stamp, nobody knows from which state of the files the image was made.
         if found.is_some() && package.changes.is_some() {
-            let same =
-                Stamp::read(&options.layout.stamp(&node.id)).is_some_and(|stamp| stamp.stale(node, &BTreeMap::new(), false).is_none());
+            let stamp = Stamp::read(&options.layout.stamp(&node.id), &options.tree);
+            let same = stamp.is_some_and(|mut stamp| stamp.stale(node, &BTreeMap::new(), &options.tree, false).is_none());
             if !same {
                 return Ok(State::Stale("the image's tag does not show all changes in its files".into()));
             }
         }
         return Ok(found.map_or_else(missing, State::Fresh));
     }
-    let Some(stamp) = Stamp::read(&options.layout.stamp(&node.id)) else { return Ok(State::Stale("it has not been made yet".into())) };
-    Ok(stamp.stale(node, &needs, options.read_artifacts).map_or_else(|| State::Fresh(stamp.result()), State::Stale))
+    let path = options.layout.stamp(&node.id);
+    let Some(mut stamp) = Stamp::read(&path, &options.tree) else { return Ok(State::Stale("it has not been made yet".into())) };
+    if let Some(reason) = stamp.stale(node, &needs, &options.tree, options.read_artifacts) {
+        return Ok(State::Stale(reason));
+    }
+    stamp.note_times(&path);
+    Ok(State::Fresh(stamp.result()))
 }
 
 /// The goals and everything that they need, except the needs of packages that exist.
 fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
     let mut wanted = BTreeSet::new();
     let mut pending: Vec<&NodeId> = plan.goals.iter().collect();
+    let nodes = plan.by_id();
     while let Some(id) = pending.pop() {
-        let Some(node) = plan.node(id) else { continue };
+        let Some(node) = nodes.get(id) else { continue };
         if !wanted.insert(id.clone()) || is_package(node) && matches!(states.get(id), Some(State::Fresh(_))) {
             continue;
         }
@@ -156,7 +165,8 @@ pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Res
             let since = Instant::now();
             let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, &progress)?;
             progress.start(&node.id.to_string(), "it was asked for");
-            engine::make(engine, node, &job).with_context(|| format!("{} failed after {}", node.id, seconds(since.elapsed())))?;
+            let made = engine::make(engine, node, &job).and_then(|()| flush_all(&node.outputs));
+            made.with_context(|| format!("{} failed after {}", node.id, seconds(since.elapsed())))?;
             outcome.warnings.extend(job.finish());
             outcome.made.push((node.id.clone(), since.elapsed()));
             progress.finish(&node.id.to_string(), None);
@@ -167,22 +177,50 @@ pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Res
     })
 }
 
-/// Makes one node if it is not up to date, given the results of its needs. Returns its result, and its warnings if it was made.
+/// A node that is up to date.
+struct Done {
+    result: String,
+    /// Its warnings, if it was made.
+    warnings: Option<Vec<String>>,
+    /// What is left to do. Nodes that need this one do not wait for it.
+    rest: Option<Rest>,
+}
+
+/// A stamp that is written when the files are on the disk: after a power loss a stamp never stands for half a file.
+struct Rest {
+    outputs: Vec<PathBuf>,
+    stamp: Stamp,
+    path: PathBuf,
+}
+
+impl Rest {
+    fn finish(self) -> Result<()> {
+        flush_all(&self.outputs)?;
+        self.stamp.write(&self.path)
+    }
+}
+
+/// Waits until the files are on the disk.
+fn flush_all(paths: &[PathBuf]) -> Result<()> {
+    paths.iter().try_for_each(|path| flush(path).with_context(|| format!("cannot write `{}` to the disk", path.display())))
+}
+
+/// Makes one node if it is not up to date, given the results of its needs.
 fn bring_up_to_date(
     node: &Node,
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
     options: &Options,
     progress: &Arc<progress::ProgressLine>,
-) -> Result<(String, Option<Vec<String>>)> {
+) -> Result<Done> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
-        State::Fresh(result) => return Ok((result, None)),
+        State::Fresh(result) => return Ok(Done { result, warnings: None, rest: None }),
         State::Stale(reason) => reason,
     };
     let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, progress)?;
     progress.start(&node.id.to_string(), &reason);
     let stamp = options.layout.stamp(&node.id);
-    let before = Stamp::read(&stamp);
+    let before = Stamp::read(&stamp, &options.tree);
     // Without this, a node that fails half-way would look complete because of its old stamp.
     let _ = std::fs::remove_file(&stamp);
     engine::make(engine, node, &job)?;
@@ -190,14 +228,15 @@ fn bring_up_to_date(
         // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
         let digest = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
         if package.changes.is_some() {
-            Stamp::of(node, BTreeMap::new())?.write(&stamp)?;
+            Stamp::of(node, BTreeMap::new(), &options.tree)?.write(&stamp)?;
         }
-        return Ok((digest, Some(job.finish())));
+        return Ok(Done { result: digest, warnings: Some(job.finish()), rest: None });
     }
-    let record = Stamp::of(node, needs)?;
-    record.write(&stamp)?;
+    let record = Stamp::of(node, needs, &options.tree)?;
     if node.step.owns_its_outputs() {
-        before.iter().flat_map(|before| before.gone(&record)).for_each(|path| drop(std::fs::remove_file(path)));
+        before.iter().flat_map(|before| before.gone(&record, &options.tree)).for_each(|path| drop(std::fs::remove_file(path)));
     }
-    Ok((record.result(), Some(job.finish())))
+    let result = record.result();
+    let rest = Rest { outputs: node.outputs.clone(), stamp: record, path: stamp };
+    Ok(Done { result, warnings: Some(job.finish()), rest: Some(rest) })
 }

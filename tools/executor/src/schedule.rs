@@ -1,6 +1,6 @@
 //! Starts nodes in parallel, each after all nodes that it needs; after the first failure it starts no more.
 
-use super::{Options, RunSummary, bring_up_to_date, progress::ProgressLine};
+use super::{Done, Options, RunSummary, bring_up_to_date, progress::ProgressLine};
 use crate::Engine;
 use anyhow::Result;
 use common::display::{seconds, size};
@@ -33,7 +33,7 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
     let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
     std::thread::scope(|scope| {
         scope.spawn(|| shared.progress.animate());
-        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work(&shared, wanted, engine, options))).collect();
+        let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work(&shared, scope, wanted, engine, options))).collect();
         for worker in workers {
             drop(worker.join());
         }
@@ -46,6 +46,14 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
 impl Shared<'_> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the run if `result` is an error.
+    fn fail_if(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.lock().failure.get_or_insert(error);
+            self.changed.notify_all();
+        }
     }
 
     /// Waits for a node that can start; none if all are done or one has failed.
@@ -69,7 +77,13 @@ impl Shared<'_> {
     }
 }
 
-fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) {
+fn work<'s>(
+    shared: &'s Shared<'_>,
+    scope: &'s std::thread::Scope<'s, '_>,
+    wanted: &BTreeSet<NodeId>,
+    engine: &dyn Engine,
+    options: &Options,
+) {
     while let Some((node, needs)) = shared.next(wanted) {
         let since = Instant::now();
         // After a panic the other threads must not wait for this node.
@@ -77,10 +91,13 @@ fn work(shared: &Shared<'_>, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, opt
         let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step panicked: this is a bug in xtask")));
         let mut books = shared.lock();
         match result {
-            Ok((result, made)) => {
+            Ok(Done { result, warnings, rest }) => {
                 books.results.insert(node.id.clone(), result);
-                let note = made.is_some().then(|| note(node));
-                if let Some(warnings) = made {
+                let note = warnings.is_some().then(|| note(node));
+                if let Some(rest) = rest {
+                    scope.spawn(move || shared.fail_if(rest.finish()));
+                }
+                if let Some(warnings) = warnings {
                     books.outcome.made.push((node.id.clone(), since.elapsed()));
                     books.outcome.warnings.extend(warnings);
                 }
@@ -157,7 +174,7 @@ mod tests {
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
         let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
-        let options = Options { layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false };
+        let options = Options { tree: path.into(), layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false };
         let outcome = run(&plan, &wanted, &Slow, &options)?;
         Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
     }

@@ -1,5 +1,5 @@
 //! The stamp of a node: what it was made from, as JSON beside its artifacts. Comparing it with the node tells why the node must be made
-//! again.
+//! again. A stamp names files of the tree by their paths inside it, so it stays true when the tree is moved, copied or restored elsewhere.
 
 use anyhow::{Context as _, Result};
 use common::{
@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read as _, Write as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// The record of a node that was made.
@@ -22,8 +24,11 @@ pub struct Stamp {
     inputs: BTreeMap<String, String>,
     /// The results of the nodes that it needs, by name.
     needs: BTreeMap<String, String>,
-    /// Its output files.
+    /// Its output files, by their paths below the tree; absolute if they are elsewhere.
     outputs: BTreeMap<PathBuf, Output>,
+    /// Whether times were brought up to date since the stamp was read.
+    #[serde(skip)]
+    retimed: bool,
 }
 
 /// The state of an output file when it was made.
@@ -31,23 +36,26 @@ pub struct Stamp {
 struct Output {
     /// Bytes.
     size: u64,
-    /// Nanoseconds since the epoch; with the size it tells whether the file was changed later.
+    /// Nanoseconds since the epoch. A file with this size and time is not read; with another time its digest decides.
     mtime: i128,
-    /// `sha256:…` of the content, or `link:TARGET`.
+    /// `sha256:…` of the content, `chunks:…` of a large file, `folder:…`, or `link:TARGET`.
     digest: String,
 }
 
 impl Stamp {
-    /// The stamp at `path`; none if it is missing or invalid.
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    /// The stamp at `path`; none if it is missing or invalid. Paths of `tree` that it has as absolute ones, as stamps once had, become
+    /// relative.
+    pub fn read(path: &Path, tree: &Path) -> Option<Self> {
+        let stamp: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let inputs = stamp.inputs.into_iter().map(|(name, value)| (name, inside(tree, &value))).collect();
+        let outputs = stamp.outputs.into_iter().map(|(path, output)| (below(tree, &path), output)).collect();
+        Some(Self { inputs, outputs, ..stamp })
     }
 
-    /// The stamp of `node`, whose files have just been made from the results `needs`.
-    pub fn of(node: &Node, needs: BTreeMap<String, String>) -> Result<Self> {
-        let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
-        let outputs = node.outputs.iter().map(|path| Ok((path.clone(), output(path)?))).collect::<Result<_>>()?;
-        Ok(Self { inputs, needs, outputs })
+    /// The stamp of `node` of `tree`, whose files have just been made from the results `needs`.
+    pub fn of(node: &Node, needs: BTreeMap<String, String>, tree: &Path) -> Result<Self> {
+        let outputs = node.outputs.iter().map(|path| Ok((below(tree, path), output(path)?))).collect::<Result<_>>()?;
+        Ok(Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
     }
 
     /// Writes the stamp.
@@ -68,38 +76,75 @@ impl Stamp {
         format!("sha256:{}", hex(&hash.finalize()))
     }
 
-    /// Why `node` must be made again; none if it is up to date. `read`: compare the content of its files, not only size and time.
+    /// Why `node` of `tree` must be made again; none if it is up to date. Reads files whose time has changed, as a copy changes it: if their
+    /// bytes are the same, the stamp gets the new times. `read`: compare the content of all its files.
     #[must_use]
-    pub fn stale(&self, node: &Node, needs: &BTreeMap<String, String>, read: bool) -> Option<String> {
-        let inputs = node.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
-        difference(&self.inputs, &inputs, true)
+    pub fn stale(&mut self, node: &Node, needs: &BTreeMap<String, String>, tree: &Path, read: bool) -> Option<String> {
+        difference(&self.inputs, &inputs(node, tree), true)
             .or_else(|| difference(&self.needs, needs, false))
-            .or_else(|| self.changed_output(node, read))
+            .or_else(|| self.changed_output(node, tree, read))
     }
 
-    /// Files of this stamp that are not in `next`.
-    pub fn gone<'s>(&'s self, next: &'s Self) -> impl Iterator<Item = &'s Path> {
-        self.outputs.keys().filter(|path| !next.outputs.contains_key(*path)).map(PathBuf::as_path)
+    /// Writes the times that [`stale`](Self::stale) brought up to date, so that the files are not read again. Errors do not matter.
+    pub fn note_times(&self, path: &Path) {
+        if let (true, Some(folder), Ok(text)) = (self.retimed, path.parent(), serde_json::to_vec_pretty(self)) {
+            // Under a name of its own: whoever only asks for the state of a node has no lock.
+            let _ = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+                file.write_all(&text)?;
+                Ok(file.persist(path).map(drop)?)
+            });
+        }
     }
 
-    fn changed_output(&self, node: &Node, read: bool) -> Option<String> {
+    /// Files of this stamp that are not in `next`, as paths in `tree`.
+    pub fn gone<'s>(&'s self, next: &'s Self, tree: &'s Path) -> impl Iterator<Item = PathBuf> {
+        let leads_out = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+        let paths = self.outputs.keys().filter(move |path| !next.outputs.contains_key(*path) && !leads_out(path));
+        paths.map(|path| tree.join(path))
+    }
+
+    fn changed_output(&mut self, node: &Node, tree: &Path, read: bool) -> Option<String> {
         for path in &node.outputs {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let Some(made) = self.outputs.get(path) else { return Some(format!("{name} was not among its files")) };
-            match path.symlink_metadata() {
-                Err(_) => return Some(format!("{name} is missing")),
-                Ok(now) if now.is_symlink() && link_digest(path).ok().as_ref() == Some(&made.digest) => {}
-                Ok(now) if look(path, &now) == (made.size, made.mtime) => {
-                    if read && output(path).ok().is_none_or(|now| now.digest != made.digest) {
-                        return Some(format!("{name} has other bytes than were made"));
-                    }
+            let Some(made) = self.outputs.get_mut(&below(tree, path)) else { return Some(format!("{name} was not among its files")) };
+            let Ok(now) = path.symlink_metadata() else { return Some(format!("{name} is missing")) };
+            if now.is_symlink() {
+                if link_digest(path).ok().as_ref() != Some(&made.digest) {
+                    return Some(format!("{name} leads elsewhere now"));
                 }
-                Ok(now) if now.is_symlink() => return Some(format!("{name} leads elsewhere now")),
-                Ok(_) => return Some(format!("{name} was changed by somebody else")),
+                continue;
             }
+            let (size, mtime) = look(path, &now);
+            if size == made.size && mtime == made.mtime && !read {
+                continue;
+            }
+            if size != made.size || output(path).ok().is_none_or(|now| now.digest != made.digest) {
+                let same_look = size == made.size && mtime == made.mtime;
+                return Some(format!(
+                    "{name} {}",
+                    if same_look { "has other bytes than were made" } else { "was changed by somebody else" }
+                ));
+            }
+            self.retimed |= mtime != made.mtime;
+            made.mtime = mtime;
         }
         None
     }
+}
+
+/// `path` as a stamp has it: relative if it is below `tree`.
+fn below(tree: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(tree).unwrap_or(path).to_owned()
+}
+
+/// The value of an input as a stamp has it: a path below `tree` without `tree`.
+fn inside(tree: &Path, value: &str) -> String {
+    let inside = tree.to_str().and_then(|tree| value.strip_prefix(tree)?.strip_prefix('/'));
+    inside.unwrap_or(value).to_owned()
+}
+
+fn inputs(node: &Node, tree: &Path) -> BTreeMap<String, String> {
+    node.inputs.iter().map(|input| (input.name.clone(), inside(tree, &input.value))).collect()
 }
 
 /// A sentence about the first difference between two sets of values.
@@ -132,6 +177,31 @@ fn link_digest(path: &Path) -> Result<String> {
     Ok(format!("link:{}", std::fs::read_link(path)?.display()))
 }
 
+/// Files of at least this size in bytes have a digest that leaves out zeros: disks, which are mostly holes.
+const LARGE: u64 = 64 << 20;
+
+/// A digest over the places and bytes of all chunks that are not zero. It is the same whether zeros are holes or not.
+fn chunks_digest(path: &Path) -> Result<String> {
+    const CHUNK: usize = 64 << 10;
+    let zeros = [0; CHUNK];
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    let (mut hash, mut chunk, mut at) = (Sha256::new(), Vec::with_capacity(CHUNK), 0_u64);
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    loop {
+        chunk.clear();
+        let got = file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).with_context(|| format!("cannot read `{}`", path.display()))?;
+        if got == 0 {
+            hash.update(at.to_le_bytes());
+            return Ok(format!("chunks:{}", hex(&hash.finalize())));
+        }
+        if chunk != zeros[..got] {
+            hash.update(at.to_le_bytes());
+            hash.update(&chunk);
+        }
+        at += got as u64;
+    }
+}
+
 /// A digest over the names and contents below a folder.
 fn folder_digest(folder: &Path) -> Result<String> {
     let mut hash = Sha256::new();
@@ -151,6 +221,7 @@ fn output(path: &Path) -> Result<Output> {
     let digest = match metadata.file_type() {
         kind if kind.is_symlink() => link_digest(path)?,
         kind if kind.is_dir() => folder_digest(path)?,
+        _ if metadata.len() >= LARGE => chunks_digest(path)?,
         _ => format!("sha256:{}", sha256_of(path)?),
     };
     let (size, mtime) = look(path, &metadata);
@@ -161,6 +232,7 @@ fn output(path: &Path) -> Result<Output> {
 mod tests {
     use super::*;
     use plan::{Input, NodeId, steps::WriteText};
+    use std::os::unix::fs::FileExt as _;
 
     fn node(path: &Path, value: &str) -> Node {
         Node {
@@ -175,36 +247,108 @@ mod tests {
     #[test]
     fn the_reason_names_what_changed() {
         let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("a");
+        let (tree, path) = (folder.path(), folder.path().join("a"));
         std::fs::write(&path, "one").expect("write");
         let kvm = node(&path, "kvm");
         let needs = BTreeMap::from([("pkg/grub".to_owned(), "sha256:1".to_owned())]);
-        let stamp = Stamp::of(&kvm, needs.clone()).expect("stamp");
-        assert_eq!(stamp.stale(&kvm, &needs, false), None);
-        assert_eq!(stamp.stale(&node(&path, "xen"), &needs, false).as_deref(), Some("HV was kvm, is xen"));
-        assert_eq!(stamp.stale(&kvm, &BTreeMap::new(), false).as_deref(), Some("pkg/grub is gone"));
+        let mut stamp = Stamp::of(&kvm, needs.clone(), tree).expect("stamp");
+        assert_eq!(stamp.stale(&kvm, &needs, tree, false), None);
+        assert_eq!(stamp.stale(&node(&path, "xen"), &needs, tree, false).as_deref(), Some("HV was kvm, is xen"));
+        assert_eq!(stamp.stale(&kvm, &BTreeMap::new(), tree, false).as_deref(), Some("pkg/grub is gone"));
         // Changed behind our back, with the same size and time.
         let time = path.metadata().and_then(|metadata| metadata.modified()).expect("time");
         std::fs::write(&path, "two").expect("write");
         std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("time");
-        assert_eq!(stamp.stale(&kvm, &needs, false), None);
-        assert_eq!(stamp.stale(&kvm, &needs, true).as_deref(), Some("a has other bytes than were made"));
+        assert_eq!(stamp.stale(&kvm, &needs, tree, false), None);
+        assert_eq!(stamp.stale(&kvm, &needs, tree, true).as_deref(), Some("a has other bytes than were made"));
         std::fs::write(&path, "other").expect("write");
-        assert_eq!(stamp.stale(&kvm, &needs, false).as_deref(), Some("a was changed by somebody else"));
+        assert_eq!(stamp.stale(&kvm, &needs, tree, false).as_deref(), Some("a was changed by somebody else"));
         std::fs::remove_file(&path).expect("remove");
-        assert_eq!(stamp.stale(&kvm, &needs, false).as_deref(), Some("a is missing"));
+        assert_eq!(stamp.stale(&kvm, &needs, tree, false).as_deref(), Some("a is missing"));
     }
 
     #[test]
     fn what_lies_in_a_folder_is_looked_at_too() {
         let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("EFI");
+        let (tree, path) = (folder.path(), folder.path().join("EFI"));
         std::fs::create_dir_all(path.join("BOOT")).expect("folder");
         std::fs::write(path.join("BOOT/grub.cfg"), "one").expect("write");
         let made = node(&path, "kvm");
-        let stamp = Stamp::of(&made, BTreeMap::new()).expect("stamp");
-        assert_eq!(stamp.stale(&made, &BTreeMap::new(), false), None);
+        let mut stamp = Stamp::of(&made, BTreeMap::new(), tree).expect("stamp");
+        assert_eq!(stamp.stale(&made, &BTreeMap::new(), tree, false), None);
         std::fs::write(path.join("BOOT/grub.cfg"), "another").expect("write");
-        assert_eq!(stamp.stale(&made, &BTreeMap::new(), false).as_deref(), Some("EFI was changed by somebody else"));
+        assert_eq!(stamp.stale(&made, &BTreeMap::new(), tree, false).as_deref(), Some("EFI was changed by somebody else"));
+    }
+
+    fn set_time(path: &Path, seconds: u64) {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("time");
+    }
+
+    #[test]
+    fn a_stamp_travels_with_its_tree() {
+        let folder = tempfile::tempdir().expect("folder");
+        let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&old).expect("folder");
+        std::fs::write(old.join("a"), "one").expect("write");
+        let at = |tree: &Path| node(&tree.join("a"), &tree.join("conf").display().to_string());
+        Stamp::of(&at(&old), BTreeMap::new(), &old).and_then(|stamp| stamp.write(&old.join("stamp"))).expect("stamp");
+        assert!(!std::fs::read_to_string(old.join("stamp")).expect("read").contains(old.to_str().expect("UTF-8")));
+        std::fs::rename(&old, &new).expect("moved");
+        // A copy, or a CI cache, also changes the times.
+        set_time(&new.join("a"), 7);
+        let read = || Stamp::read(&new.join("stamp"), &new).expect("a stamp");
+        let mut stamp = read();
+        assert_eq!(stamp.stale(&at(&new), &BTreeMap::new(), &new, false), None);
+        stamp.note_times(&new.join("stamp"));
+        assert_eq!(read().outputs[Path::new("a")].mtime, 7_000_000_000, "the next look does not read the file");
+        std::fs::write(new.join("a"), "two").expect("write");
+        assert_eq!(read().stale(&at(&new), &BTreeMap::new(), &new, false).as_deref(), Some("a was changed by somebody else"));
+    }
+
+    #[test]
+    fn holes_are_zeros_to_the_digest_of_a_large_file() {
+        let folder = tempfile::tempdir().expect("folder");
+        let digest = |write: &dyn Fn(&File)| {
+            let path = folder.path().join("disk");
+            write(&File::create(&path).expect("create"));
+            output(&path).expect("an output").digest
+        };
+        let holes = digest(&|file| {
+            file.set_len(LARGE + 5).and_then(|()| file.write_all_at(b"x", 1 << 20)).expect("written");
+        });
+        let zeros = digest(&|mut file| {
+            file.write_all(&vec![0; usize::try_from(LARGE + 5).expect("fits")])
+                .and_then(|()| file.write_all_at(b"x", 1 << 20))
+                .expect("written");
+        });
+        assert!(holes == zeros && holes.starts_with("chunks:"));
+        let other =
+            |length, byte: &[u8], at| digest(&|file| file.set_len(length).and_then(|()| file.write_all_at(byte, at)).expect("written"));
+        assert_ne!(other(LARGE + 5, b"y", 1 << 20), holes);
+        assert_ne!(other(LARGE + 5, b"x", 2 << 20), holes);
+        assert_ne!(other(LARGE + 6, b"x", 1 << 20), holes);
+    }
+
+    #[test]
+    fn a_stamp_with_absolute_paths_is_understood() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (tree, path) = (folder.path(), folder.path().join("a"));
+        std::fs::write(&path, "one").expect("write");
+        // As they were written before: nothing is below an empty tree.
+        let conf = node(&path, &tree.join("conf").display().to_string());
+        Stamp::of(&conf, BTreeMap::new(), Path::new("/nowhere")).and_then(|stamp| stamp.write(&tree.join("stamp"))).expect("stamp");
+        let mut stamp = Stamp::read(&tree.join("stamp"), tree).expect("a stamp");
+        assert_eq!(stamp.stale(&conf, &BTreeMap::new(), tree, false), None);
+    }
+
+    #[test]
+    fn what_a_node_no_longer_makes_is_named_in_the_tree() {
+        let outputs = |names: &[&str]| {
+            let output = || Output { size: 0, mtime: 0, digest: String::new() };
+            Stamp { outputs: names.iter().map(|name| (name.into(), output())).collect(), ..Stamp::default() }
+        };
+        let (before, next) = (outputs(&["dist/a", "dist/b", "../c", "/d"]), outputs(&["dist/b"]));
+        assert_eq!(before.gone(&next, Path::new("/tree")).collect::<Vec<_>>(), [Path::new("/d"), Path::new("/tree/dist/a")]);
     }
 }

@@ -51,7 +51,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
         Conversion::None => bail!("a raw disk is not converted"),
     }
     check_made(*format, pending.part(), size)?;
-    pending.commit()
+    pending.commit_before_stamp()
 }
 
 /// Fails if qemu-img succeeded without writing an image of this format and size.

@@ -41,7 +41,7 @@ pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
     } else {
         layout.write(&pending.create()?)?;
     }
-    pending.commit()
+    pending.commit_before_stamp()
 }
 
 /// Copies the partition tables and partitions of `image` to `disk`, which has the same size; keeps the bytes between partitions.

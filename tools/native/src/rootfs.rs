@@ -40,7 +40,7 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
     drop(writer);
     job.log(&format!("{summary:?}"));
     files::put_own(pending.part(), step)?;
-    pending.commit()
+    pending.commit_before_stamp()
 }
 
 /// Packs rootfs.tar into rootfs.img, and links it under its versioned name.
@@ -66,7 +66,7 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
     let bytes = pending.part().metadata()?.len();
     check_limit(bytes, *limit, tar)?;
     job.log(&format!("{} of at most {}", size(bytes), size(*limit)));
-    pending.commit()?;
+    pending.commit_before_stamp()?;
     link_beside(link.as_deref(), out)
 }
 

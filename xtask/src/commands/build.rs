@@ -156,6 +156,7 @@ pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> 
 #[must_use]
 pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
     executor::Options {
+        tree: ctx.root.clone(),
         layout: ctx.layout(tree),
         jobs: ctx.globals.jobs,
         verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
