@@ -8,6 +8,8 @@ mod disk;
 mod eve;
 mod gcp;
 mod inputs;
+mod large;
+mod loops;
 mod memory;
 mod part;
 mod qcow2;
@@ -48,6 +50,8 @@ const BENCHES: &[Measurement] = &[
     bench("eve", eve::run),
     bench("again", builds::again),
     bench("fresh", builds::fresh),
+    bench("loop", loops::run),
+    bench("plan", large::run),
     Measurement { cold: true, ..bench("compile", compile::run) },
 ];
 

@@ -12,14 +12,14 @@ use std::path::PathBuf;
 
 /// The fields of `live --json` that we need.
 #[derive(Debug, Deserialize)]
-struct Report {
+pub(super) struct Report {
     seconds: f64,
-    made: Vec<Made>,
+    pub(super) made: Vec<Made>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Made {
-    node: String,
+pub(super) struct Made {
+    pub(super) node: String,
     seconds: f64,
 }
 
@@ -83,7 +83,7 @@ fn clone(setting: &Setting<'_>) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn measure(live: Cmd) -> Result<(Usage, Report)> {
+pub(super) fn measure(live: Cmd) -> Result<(Usage, Report)> {
     let (usage, text) = live.measure()?;
     Ok((usage, serde_json::from_slice(&text).context("`live --json` printed something else than its report")?))
 }

@@ -1,0 +1,140 @@
+//! Measures what a person waits for while working: `live` after an edit, after a commit, after a change of the configuration, and after
+//! the tree was moved. Each result is compared with that of a build without a store, in another clone.
+
+use super::{
+    builds::measure,
+    row::{Budget, IMAGE_MEMORY, Row},
+    setting::Setting,
+};
+use anyhow::{Context as _, Result, bail};
+use child::Cmd;
+use common::digest::sha256_of;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// A script of the image, and a file of the configuration.
+const SCRIPT: &str = "pkg/debug/rootfs/usr/bin/ssh.sh";
+const CONFIG: &str = "conf/bench";
+/// The version while only contents change.
+const FIXED: (&str, &str) = ("ROOTFS_VERSION", "0.0.0-bench");
+
+/// Two clones with the same history: one that is built again and again with a store, and one that is built from clean.
+struct Work<'s> {
+    setting: &'s Setting<'s>,
+    images: PathBuf,
+    store: PathBuf,
+    tree: PathBuf,
+    rows: Vec<Row>,
+}
+
+/// Runs all rounds; takes some minutes, because every result is also built without a store.
+pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
+    let [images, store, tree] = ["images", "store", "tree"].map(|name| setting.fresh(name));
+    let mut work = Work { setting, images: images?, store: store?, tree: tree?, rows: Vec::new() };
+    setting.rivals.clone(&setting.ctx.root, &work.tree)?.run()?;
+    // Images that the rounds make do not stay in the cache of all trees.
+    copy_folder(&setting.ctx.environment.linuxkit_cache(), &work.images)?;
+    let fixed: &[_] = &[FIXED];
+    work.live(&work.tree, fixed)?.run()?;
+    append(&work.tree.join(SCRIPT), "# bench\n")?;
+    work.round("a script of pkg/debug is edited", 3.0, fixed)?;
+    append(&work.tree.join(CONFIG), "one\n")?;
+    work.round("conf/ is changed", 0.5, fixed)?;
+    work.commit()?;
+    work.live(&work.tree, &[])?.run()?;
+    work.commit()?;
+    work.round("a commit without a change", 1.5, &[])?;
+    append(&work.tree.join(CONFIG), "two\n")?;
+    work.commit()?;
+    work.round("conf/ is changed, in a new version", 0.5, &[])?;
+    work.moved()?;
+    Ok(work.rows)
+}
+
+impl Work<'_> {
+    /// `live` in a clone, with this benchmark's caches.
+    fn live(&self, tree: &Path, knobs: &[(&str, &str)]) -> Result<Cmd> {
+        let live = self.setting.ourselves(tree)?.env("LINUXKIT_CACHE", &self.images).env("STORE", &self.store);
+        let live = live.env("ROOTFS_COMPRESSION", self.setting.ctx.knobs.image.compression.as_str());
+        Ok(knobs.iter().fold(live, |live, (name, value)| live.env(name, value)).args(["--json", "live"]))
+    }
+
+    fn commit(&self) -> Result<()> {
+        self.setting.rivals.commit(&self.tree)?.into_iter().try_for_each(|git| git.run())
+    }
+
+    /// Measures `live`, and compares its result with that of a build from clean.
+    fn round(&mut self, what: &str, most: f64, knobs: &[(&str, &str)]) -> Result<()> {
+        let usage = measure(self.live(&self.tree, knobs)?)?.0;
+        let clean = self.setting.fresh("clean")?;
+        self.setting.rivals.clone(&self.tree, &clean)?.run()?;
+        for changed in [SCRIPT, CONFIG] {
+            let from = self.tree.join(changed);
+            if from.exists() {
+                std::fs::copy(&from, clean.join(changed)).with_context(|| format!("cannot copy `{}`", from.display()))?;
+            }
+        }
+        self.live(&clean, knobs)?.env("STORE", "off").run()?;
+        for file in ["installer/rootfs.img", "installer/config.img", "live.qcow2"] {
+            let [ours, theirs] = [&self.tree, &clean].map(|tree| sha256_of(&self.current(tree).join(file)));
+            if ours? != theirs? {
+                bail!("{what}: `{file}` has other bytes than a build from clean gives");
+            }
+        }
+        self.rows.push(Row { budget: Budget::Seconds(most), memory: Some(IMAGE_MEMORY), ..Row::alone(title(what), usage.into()) });
+        Ok(())
+    }
+
+    fn current(&self, tree: &Path) -> PathBuf {
+        tree.join("dist").join(self.setting.ctx.knobs.image.arch.as_str()).join("current")
+    }
+
+    /// Moves the tree, and gives its artifacts other times, as a CI cache does: nothing is left to do.
+    fn moved(&mut self) -> Result<()> {
+        let to = self.setting.fresh("moved")?;
+        std::fs::rename(&self.tree, &to).with_context(|| format!("cannot move `{}`", self.tree.display()))?;
+        self.tree = to;
+        let past = SystemTime::now() - Duration::from_secs(1000);
+        for entry in walkdir::WalkDir::new(self.tree.join("dist")).into_iter().filter_map(Result::ok) {
+            if entry.file_type().is_file() {
+                let file = File::options().write(true).open(entry.path());
+                file.and_then(|file| file.set_modified(past)).with_context(|| format!("cannot touch `{}`", entry.path().display()))?;
+            }
+        }
+        let (first, made) = measure(self.live(&self.tree, &[])?)?;
+        let (second, again) = measure(self.live(&self.tree, &[])?)?;
+        if let Some(made) = made.made.iter().chain(&again.made).next() {
+            bail!("`live` in a moved tree made {}", made.node);
+        }
+        self.rows.push(Row::alone(title("the tree is restored elsewhere"), first.into()));
+        self.rows.push(Row { budget: Budget::Seconds(0.5), ..Row::alone(title("the same once more"), second.into()) });
+        Ok(())
+    }
+}
+
+fn title(what: &str) -> String {
+    format!("{what}: `live`")
+}
+
+fn append(file: &Path, line: &str) -> Result<()> {
+    let mut text = std::fs::read_to_string(file).unwrap_or_default();
+    text.push_str(line);
+    std::fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
+}
+
+/// Copies a folder with its files and folders.
+pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.with_context(|| format!("cannot read `{}`", from.display()))?;
+        let to = to.join(entry.path().strip_prefix(from)?);
+        match entry.file_type().is_dir() {
+            true => std::fs::create_dir_all(&to),
+            false => std::fs::copy(entry.path(), &to).map(drop),
+        }
+        .with_context(|| format!("cannot copy `{}`", entry.path().display()))?;
+    }
+    Ok(())
+}
