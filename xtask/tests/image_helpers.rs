@@ -83,6 +83,14 @@ fn check(program: &str, package: &str, words: &[&str]) {
 }
 
 #[test]
+fn a_format_that_is_not_read_is_no_success() {
+    let place = Place::new();
+    fs::write(place.path("disk.vhdx"), [&b"vhdxfile"[..], &[0; 4096]].concat()).unwrap();
+    let (_, text) = place.xtask("inspect disk.vhdx").fails();
+    assert!(text.contains("was not looked into: VHDX is not read\nhint: qemu-img convert -O raw "), "{text}");
+}
+
+#[test]
 fn config_and_usb_stick_are_made_of_files() {
     let place = Place::new();
     place.xtask("makeconfig out/config.img 1.2.3 conf/server conf/sub").ok();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// The image to look at.
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// a disk (raw, qcow2, VDI, Parallels, fixed VHD), a file system (FAT, squashfs, ext4, ISO 9660), or a tar
+    /// a disk (raw, qcow2, VDI, VHD, Parallels, VMDK in one file), a file system (FAT, squashfs, ext4, ISO 9660), or a tar
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -20,8 +20,11 @@ pub fn run(ctx: &Ctx, Inspect { file }: Inspect) -> Result<()> {
     } else {
         print!("{report}");
     }
-    match report.problem() {
-        Some(problem) => bail!("`{}` is damaged: {}", file.display(), problem.escape_debug()),
-        None => Ok(()),
+    if let Some(problem) = report.problem() {
+        bail!("`{}` is damaged: {}", file.display(), problem.escape_debug());
     }
+    if let Some(format) = report.unread() {
+        bail!("`{0}` was not looked into: {format} is not read\nhint: qemu-img convert -O raw {0} disk.raw", file.display());
+    }
+    Ok(())
 }

@@ -56,7 +56,9 @@ impl Xtask {
     pub fn new(root: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.env_clear().current_dir(root).arg("--root").arg(root);
-        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"] {
+        // The toolchain may be anywhere, as in container images of Rust.
+        let toolchain = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+        for name in ["PATH", "HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"].into_iter().chain(toolchain) {
             if let Ok(value) = std::env::var(name) {
                 command.env(name, value);
             }
