@@ -82,9 +82,8 @@ boot
 /// configuration, and what starts them. `parts` as in [`write_installer_net`].
 pub fn write_own_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
     let mut files = vec![("ipxe.efi.cfg".to_owned(), Content::from(IPXE_CFG))];
-    for name in ["kernel", "initrd.img"] {
-        files.push((name.to_owned(), part(parts, name)?));
-    }
+    files.push(("kernel".to_owned(), part(parts, "kernel")?));
+    files.push(("initrd.img".to_owned(), aligned(&part(parts, "initrd.img")?)?));
     let mut bits = Cpio { out: Vec::new(), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
     bits.append("medium", 0o040_755, &[])?;
     // A squashfs is compressed already.
@@ -122,6 +121,14 @@ fn part(parts: &Parts, name: &str) -> Result<Content> {
         Some(Node { kind: Kind::File { content, .. }, .. }) => Ok(content.clone()),
         _ => bail!("the part `{name}` of installer.net is missing"),
     }
+}
+
+/// An initrd with zeros up to a multiple of four bytes. Linux's EFI stub, which iPXE starts, puts the next initrd right behind it, and the
+/// kernel finds an archive that is not compressed only at such a place (Linux's init/initramfs.c).
+fn aligned(initrd: &Content) -> Result<Content> {
+    let mut bytes = initrd.read_all().context("cannot read `initrd.img`")?;
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    Ok(Content::from(bytes))
 }
 
 /// An initrd with the configuration, at the path where the installer expects its medium.
@@ -171,5 +178,18 @@ impl Cpio<GzEncoder<Vec<u8>>> {
     fn finish(mut self) -> Result<Vec<u8>> {
         self.put("TRAILER!!!", [0, 0, 0, 0, 1, 0], &[])?;
         self.out.finish().context("cannot compress initrd.bits")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_next_initrd_begins_where_the_kernel_finds_it() {
+        for (bytes, wanted) in [(&b"12345"[..], &b"12345\0\0\0"[..]), (b"1234", b"1234"), (b"", b"")] {
+            assert_eq!(aligned(&Content::from(bytes.to_vec())).unwrap().read_all().unwrap(), wanted);
+        }
     }
 }
