@@ -9,11 +9,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+const SMALL: &str = r#"tree = { name = "small", engine = "native" }
+packages.folder = "pkg"
+templates.rootfs = "images/rootfs.yml.in"
+rootfs.limit = 262144000
+live.parts = ["efi", "conf", "imga"]
+firmware = { package = "base", files = ["CODE.fd"] }
+"#;
+
 /// A tree with a commit; xtask in it with the cargo of `body`.
 fn tree(folder: &Path, body: &str) -> (PathBuf, impl Fn() -> Xtask) {
     let root = folder.join("tree");
     fs::create_dir_all(root.join("src")).unwrap();
-    fs::write(root.join("xtask.toml"), "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n").unwrap();
+    fs::write(root.join("xtask.toml"), SMALL).unwrap();
     fs::write(root.join(".gitignore"), "/target\n").unwrap();
     fs::write(root.join("src/a.rs"), "one\n").unwrap();
     init(&root, "main", "first");

@@ -44,10 +44,13 @@ pub fn run(ctx: &Ctx, Fuzz { target, seconds, seed, list }: Fuzz) -> Result<()> 
     }
     let mut broken = Vec::new();
     for name in if target.is_empty() { &known } else { &target } {
-        if fuzzer.run(name, seconds, seed)? {
-            continue;
-        }
         let current = fuzzer.current(name);
+        // A run removes its last input at its end; who was killed could not.
+        match fuzzer.run(name, seconds, seed) {
+            Ok(true) => continue,
+            Err(error) if !current.exists() => return Err(error),
+            _ => {}
+        }
         if current.exists() {
             println!("{name}: the process was killed by the input {}", current.display());
         }
