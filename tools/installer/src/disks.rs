@@ -182,7 +182,7 @@ fn list(disks: &[Disk]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::fake::machine;
+    use crate::fake_tests::machine;
 
     const LEAST: u64 = 900 << 20;
 

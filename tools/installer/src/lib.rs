@@ -4,7 +4,7 @@
 
 pub mod disks;
 #[cfg(test)]
-mod fake;
+mod fake_tests;
 mod medium;
 mod random;
 pub mod report;

@@ -208,7 +208,8 @@ fn a_file_that_a_document_names_is_seen() {
 #[test]
 fn stops_name_items_that_are_defined() {
     let find = |file: &str| tree::sources().iter().find(|source| source.name == file);
-    for name in DOCUMENTS {
+    // The items of RELIABILITY are tests; `reliability.rs` looks for them.
+    for name in DOCUMENTS.iter().filter(|name| **name != "docs/RELIABILITY.md") {
         let text = text_of(name);
         assert!(stops(&text).len() > 10, "{name} has {} stops", stops(&text).len());
         super::none(wrong_stops(&text, find).into_iter().map(|wrong| format!("{name}:{wrong}")));

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::fake;
+use crate::fake_tests as fake;
 use diskimage::{FileImage, extract, gpt};
 use filetree::{Content, Node};
 use std::{

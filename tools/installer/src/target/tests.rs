@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::fake::rootfs;
+use crate::fake_tests::rootfs;
 use std::{fs, path::Path};
 
 const GIB: u64 = 1 << 30;
