@@ -1,5 +1,5 @@
 //! Reads the state of a checkout. Starts no git process if nothing changed since the last time, one or two if no tracked file did, otherwise
-//! four in parallel: in a large checkout git takes most of the time of a plan.
+//! five or six in parallel: in a large checkout git takes most of the time of a plan.
 
 use super::version;
 use crate::settings;
@@ -17,6 +17,8 @@ use std::{
 
 /// The commit's short id, time, id and tree.
 const LOG: &[&str] = &["log", "-1", "--no-show-signature", "--abbrev=8", "--format=%h%n%ct%n%H%n%T"];
+/// Whether git looks at the executable bits of files.
+const FILE_MODE: &[&str] = &["config", "--type=bool", "--get", "core.fileMode"];
 const DESCRIBE: &[&str] = &["describe", "--always", "--tags"];
 
 /// Variables that make git use another place than `.git`.
@@ -61,7 +63,7 @@ fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String
         let is_doubtful = clean.is_doubtful(|| settings::may_convert(&places.git, &places.common, variable));
         if is_doubtful { None } else { state_of(places, clean, &log, git) }
     });
-    let state = known.map_or_else(|| ask(git), Ok)?;
+    let state = known.map_or_else(|| ask(root, git), Ok)?;
     Ok(GitState { short_id, commit_time, describe, state })
 }
 
@@ -84,10 +86,15 @@ fn state_of(places: &Places, clean: Clean, log: &str, git: &Git) -> Option<TreeS
     Some(state)
 }
 
-fn ask(git: &Git) -> Result<TreeState> {
-    let [listing, status, flags] = git.look_at_once([tags::LS_TREE, tags::STATUS, tags::FLAGS]);
+fn ask(root: &Path, git: &Git) -> Result<TreeState> {
+    let [listing, status, flags, modes] = git.look_at_once([tags::LS_TREE, tags::STATUS, tags::FLAGS, FILE_MODE]);
     let mut state = TreeState::parse(&listing?, &status?)?;
     state.add_flags(&flags?);
+    let top = root.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    // Where nothing is set git fails, and looks at modes.
+    if let Some(top) = top.filter(|_| modes.is_ok_and(|answer| answer.starts_with(b"false"))) {
+        state.add_modes(top);
+    }
     Ok(state)
 }
 

@@ -9,6 +9,7 @@ mod documents;
 mod floors;
 mod knobs;
 mod known;
+mod locks;
 mod names;
 mod ratchet;
 mod reach;

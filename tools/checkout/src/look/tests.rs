@@ -217,3 +217,20 @@ fn files_that_the_repository_keeps_elsewhere_are_found_there() {
     assert!(gits.is_dirty);
     place.agrees(&gits, "core.worktree");
 }
+
+#[test]
+fn a_mode_that_git_does_not_look_at_makes_a_package_dirty() {
+    let place = Place::new();
+    place.sh("printf 'image: x\\n' > pkg/build.yml; git add -A; git commit -qm three; git config core.fileMode false; chmod +x pkg/a");
+    let dirty = || {
+        let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
+        let found = place.look().unwrap();
+        tags::package_tag(&found.state, &place.root(), &place.root().join("pkg"), "build.yml", &options).unwrap().dirty
+    };
+    let executable = dirty();
+    assert!(executable.is_some());
+    place.sh("chmod +x pkg/b");
+    assert!(dirty().is_some() && dirty() != executable);
+    place.sh("chmod -x pkg/a pkg/b");
+    assert_eq!(dirty(), None);
+}

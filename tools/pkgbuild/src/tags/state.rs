@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
 };
 
@@ -97,6 +97,18 @@ impl TreeState {
                 && (letter.is_ascii_lowercase() || *letter == b'S')
             {
                 self.hidden.insert(path.into());
+            }
+        }
+    }
+
+    /// Adds the files in the checkout at `top` that are executable there and not at HEAD, or the reverse: with `core.fileMode=false` git does
+    /// not look at that, and an image holds what is there.
+    pub fn add_modes(&mut self, top: &Path) {
+        for entry in &self.files {
+            let now = top.join(OsStr::from_bytes(&entry.path)).symlink_metadata();
+            let is_file = entry.mode & 0o170_000 == 0o100_000;
+            if is_file && now.is_ok_and(|now| now.is_file() && (now.permissions().mode() & 0o100 != 0) != (entry.mode & 0o100 != 0)) {
+                self.hidden.insert(entry.path.clone());
             }
         }
     }
