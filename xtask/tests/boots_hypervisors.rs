@@ -44,14 +44,9 @@ fn xen_starts_its_first_domain_and_that_a_guest() {
     give_a_guest_a_disk_and_a_network_card(&machine);
 }
 
-/// The first domain takes its own disk, which shows that data passes; a guest gets one and a network card.
+/// A guest gets a disk in a file and a network card. It has no drivers for them, so this shows what the machine does for a guest.
 fn give_a_guest_a_disk_and_a_network_card(machine: &Machine) {
-    machine.ssh("mkdir -p /persist/disk && echo what the guest reads > /persist/disk/image && dd if=/dev/zero bs=1M count=1 2>/dev/null >> /persist/disk/image");
-    machine.ssh("xl block-attach 0 format=raw,vdev=xvdz,access=r,target=/persist/disk/image");
-    machine.ssh(
-        "n=0; until [ -b /dev/xvdz ] || [ $n = 60 ]; do sleep 1; n=$((n+1)); done; head -c 20 /dev/xvdz | grep -q 'what the guest reads'",
-    );
-    machine.ssh("xl block-detach 0 xvdz && ! losetup -a | grep -q /persist/disk/image");
+    machine.ssh("mkdir -p /persist/disk && dd if=/dev/zero of=/persist/disk/image bs=1M count=1");
     let config = |more: &str| {
         format!(
             "sed 's/^name = .*/name = \"dev\"/; s/uname -a/sleep 30/' /persist/proof.cfg > /persist/dev.cfg; echo '{more}' >> /persist/dev.cfg"
@@ -61,7 +56,8 @@ fn give_a_guest_a_disk_and_a_network_card(machine: &Machine) {
     machine.ssh("! xl create /persist/dev.cfg > /persist/dev.log 2>&1; grep -q 'there is no bridge nowhere' /persist/dev.log");
     machine.ssh("brctl addbr xenbr0");
     machine.ssh(&config(r#"vif = ["bridge=xenbr0"]; disk = ["/persist/disk/image,raw,xvda,rw"]"#));
-    machine.ssh("xl create /persist/dev.cfg && brctl show xenbr0 | grep -q vif && xl block-list dev | grep -q 51712 && xl destroy dev");
+    machine.ssh("xl create /persist/dev.cfg && ls /sys/class/net/xenbr0/brif | grep -q vif && losetup -a | grep -q /persist/disk/image");
+    machine.ssh("xl destroy dev; sleep 5; ! losetup -a | grep -q /persist/disk/image");
 }
 
 #[test]
