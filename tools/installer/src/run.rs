@@ -169,6 +169,9 @@ fn install_on(machine: &Machine<'_>, serial: &str, is_new: bool) -> Result<Strin
         }
         _ => None,
     };
+    if let (true, true, Some(name)) = (elsewhere, keep_persist, persist_name) {
+        check_persist(machine, name, &nuked).doing("persist")?;
+    }
     let twins = disks::with_eve(disks, disk);
     if !twins.is_empty() {
         log.say(&format!("{} with EVE: this one gets GUIDs of its own, by which its kernel finds its root", twins.join(", ")));
@@ -200,6 +203,18 @@ fn install_on(machine: &Machine<'_>, serial: &str, is_new: bool) -> Result<Strin
     let persist = if elsewhere { format!(" persist={}", persist_name.unwrap_or_default()) } else { String::new() };
     log.say("installed and read back");
     Ok(format!("EVE-INSTALLED {} disk={}{persist}", machine.version, disk.name))
+}
+
+/// Fails unless the disk `name`, which is not installed on, has a P3 that stays.
+fn check_persist(machine: &Machine<'_>, name: &str, nuked: &[&Disk]) -> Result<()> {
+    let disk = disks::named(&machine.disks, name, 0)?;
+    if !machine.open(disk)?.has_partition("P3")? {
+        bail!("eve_install_skip_persist: {name} has no partition P3 to keep");
+    }
+    if nuked.contains(&disk) {
+        bail!("eve_nuke_disks names {name}, of which P3 is to be kept");
+    }
+    Ok(())
 }
 
 /// The files of CONFIG on this machine.

@@ -217,12 +217,14 @@ impl Blocks {
     /// run the command, or if it is no `set`.
     fn read(&mut self, command: &str) -> Result<Vec<(String, String)>, &'static str> {
         let words: Vec<&str> = command.split_whitespace().collect();
-        let Some((first, rest)) = words.split_first() else { return Ok(Vec::new()) };
+        // A condition may begin behind the word that ends the one before.
+        let opens = words.iter().position(|word| !matches!(*word, "then" | "else" | "do" | "{"));
+        let Some((first, rest)) = opens.and_then(|at| words[at..].split_first()) else { return Ok(Vec::new()) };
         if matches!(*first, "if" | "for" | "while" | "until" | "function" | "menuentry" | "submenu") {
             self.depth += 1;
         }
         let is_followed = self.depth == 0 && matches!(*first, "set" | "set_global" | "echo");
-        if words.iter().any(|word| matches!(*word, "fi" | "done" | "}")) {
+        if matches!(*first, "fi" | "done" | "}") {
             self.depth = self.depth.saturating_sub(1);
         }
         let mut names = words.iter().flat_map(|word| word.split('='));
@@ -296,6 +298,12 @@ mod tests {
             ),
             ("", "if [ \"$x\" = y ]; then\n  set_global eve_install_disk sda\nfi", "line 2: eve_install_disk stands in a condition"),
             ("", "if true; then set_global eve_nuke_all_disks; fi", "line 1: eve_nuke_all_disks stands in a condition"),
+            ("", "if true; then\necho \"done\"\nset_global eve_install_disk sdb\nfi", "line 3: eve_install_disk stands in a condition"),
+            (
+                "",
+                "if true\nthen if true; then x; fi\nset_global eve_install_disk sdb\nfi",
+                "line 3: eve_install_disk stands in a condition",
+            ),
             ("", "function x {\n}\nexport eve_blackbox", "line 3: eve_blackbox stands in a condition, a menu entry or another command"),
             ("eve_install_zfs_with_raid_level=raid1", "", "makes no ZFS"),
             ("eve_install_disk", "", "eve_install_disk needs a value"),

@@ -62,6 +62,11 @@ impl Target {
         Ok(gpt::read_with(&self.image()?, u64::from(self.sector)).unwrap_or(None))
     }
 
+    /// Whether the disk has a partition of that name.
+    pub fn has_partition(&self, name: &str) -> Result<bool> {
+        Ok(self.table()?.is_some_and(|table| table.entries.iter().any(|entry| entry.name == name)))
+    }
+
     fn bytes(&self, entry: &GptEntry) -> (u64, u64) {
         let sector = u64::from(self.sector);
         (entry.first_lba.saturating_mul(sector), (entry.last_lba + 1).saturating_sub(entry.first_lba).saturating_mul(sector))

@@ -108,6 +108,9 @@ fn p3_goes_to_the_disk_that_config_names_and_named_disks_lose_their_tables() {
     let before = changed();
     assert_eq!(machine.install(), "EVE-INSTALLED 1.2.3-kvm-amd64 disk=sdb persist=sdc");
     assert_eq!(changed(), before);
+    fs::write(machine.0.path().join("proc/cmdline"), format!("{word} eve_nuke_disks=sdc")).unwrap();
+    assert_eq!(machine.install(), "EVE-FAILED install: persist: eve_nuke_disks names sdc, of which P3 is to be kept");
+    assert_eq!((machine.partitions("sdc"), changed()), (vec!["P3".to_owned()], before));
 }
 
 #[test]
@@ -129,6 +132,12 @@ fn what_cannot_be_done_is_one_line_and_changes_nothing() {
         ("eve_persist_disk=sdx", "", "persist: there is no disk sdx; disks are sda, sdb"),
         ("eve_nuke_disks=sdb,sdx", "", "nuke: there is no disk sdx; disks are sda, sdb"),
         ("", "set_global eve_instal_disk sda\n", "settings: CONFIG's grub.cfg, line 1: unknown word eve_instal_disk; did you mean"),
+        ("eve_install_disk=sda eve_persist_disk=sdx eve_install_skip_persist", "", "persist: there is no disk sdx; disks are sda, sdb"),
+        (
+            "eve_install_disk=sda eve_persist_disk=sdb eve_install_skip_persist",
+            "",
+            "persist: eve_install_skip_persist: sdb has no partition P3",
+        ),
         ("eve_install_skip_config", "", "write: eve_install_skip_config: the disk has no partition 4 (CONFIG) to keep"),
         ("eve_install_skip_config eve_soft_serial=1", "", "config: eve_install_skip_config keeps CONFIG, so `eve_soft_serial` cannot"),
     ] {
