@@ -166,8 +166,8 @@ fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     // A record beside the protective one.
     file.write_all_at(&[0x80, 0, 0, 0, 0x0c, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0], 446 + 16).unwrap();
     let whole = std::fs::read(&disk).unwrap();
-    let finds =
-        |number: u32, guid: &str| call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {number} {guid}"));
+    let has_uuid = |words: &str| call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {words}"));
+    let finds = |number: u32, guid: &str| has_uuid(&format!("{number} {guid} {}", 2048 * number));
     let repair = || assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["repair_table"], "repair_table"));
     // Its exit status is another one when it finds a problem, and the record above is one.
     let verdict = || {
@@ -175,6 +175,7 @@ fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     assert!(finds(2, guid) && !finds(1, guid) && !finds(2, "00000000-0000-0000-0000-000000000000"));
+    assert!(!has_uuid(&format!("2 {guid} 8192")), "a table that describes another partition");
     repair();
     assert!(std::fs::read(&disk).unwrap() == whole, "a disk without damage is changed");
     for (what, sector, count) in [("header", 1, 1), ("entries", 2, 4), ("both", 1, 33), ("backup", sectors - 1, 1)] {
