@@ -46,7 +46,7 @@ pub fn download_command(tools: &Tools, url: &str, out: &Path) -> Result<Cmd> {
 /// another status is no error, and a redirect is not followed.
 pub fn exchange(tools: &Tools, url: &str, fields: &[(&str, String)], proxy: Option<&str>, limit: Duration) -> Result<impl Read + use<>> {
     let seconds = limit.as_secs().max(1).to_string();
-    let flags = ["--disable", "--silent", "--show-error", "--http1.1", "--raw", "--include", "--suppress-connect-headers"];
+    let flags = ["--disable", "--silent", "--show-error", "--http1.1", "--raw", "--globoff", "--include", "--suppress-connect-headers"];
     let cmd = tools.cmd(Tool::Curl)?.step(format!("fetching {url}")).args(flags);
     let cmd =
         cmd.args(["--proto", "=https", "--connect-timeout", "30", "--speed-time", "30", "--speed-limit", "1", "--max-time", &seconds]);

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::{BufReader, Read as _, Write as _},
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -89,7 +92,8 @@ impl Stamp {
     pub fn note_times(&self, path: &Path) {
         if let (true, Some(folder), Ok(text)) = (self.retimed, path.parent(), serde_json::to_vec_pretty(self)) {
             // Under a name of its own: whoever only asks for the state of a node has no lock.
-            let _ = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+            let readable = fs::Permissions::from_mode(0o644);
+            let _ = tempfile::Builder::new().prefix(".").permissions(readable).tempfile_in(folder).and_then(|mut file| {
                 file.write_all(&text)?;
                 Ok(file.persist(path).map(drop)?)
             });
@@ -98,7 +102,8 @@ impl Stamp {
 
     /// Files of this stamp that are not in `next`, as paths in `tree`.
     pub fn gone<'s>(&'s self, next: &'s Self, tree: &'s Path) -> impl Iterator<Item = PathBuf> {
-        let leads_out = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+        // An old stamp has absolute paths, perhaps those of the tree from which this one was copied.
+        let leads_out = |path: &Path| path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
         let paths = self.outputs.keys().filter(move |path| !next.outputs.contains_key(*path) && !leads_out(path));
         paths.map(|path| tree.join(path))
     }
@@ -349,6 +354,6 @@ mod tests {
             Stamp { outputs: names.iter().map(|name| (name.into(), output())).collect(), ..Stamp::default() }
         };
         let (before, next) = (outputs(&["dist/a", "dist/b", "../c", "/d"]), outputs(&["dist/b"]));
-        assert_eq!(before.gone(&next, Path::new("/tree")).collect::<Vec<_>>(), [Path::new("/d"), Path::new("/tree/dist/a")]);
+        assert_eq!(before.gone(&next, Path::new("/tree")).collect::<Vec<_>>(), [Path::new("/tree/dist/a")]);
     }
 }

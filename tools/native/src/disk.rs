@@ -41,7 +41,8 @@ pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
     } else {
         layout.write(&pending.create()?)?;
     }
-    pending.commit_before_stamp()
+    // A disk that is kept has what nobody can make again.
+    if step.keep { pending.commit() } else { pending.commit_before_stamp() }
 }
 
 /// Copies the partition tables and partitions of `image` to `disk`, which has the same size; keeps the bytes between partitions.

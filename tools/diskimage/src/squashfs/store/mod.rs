@@ -15,13 +15,17 @@ use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::{Duration, SystemTime},
 };
 
-/// What decides the compressed bytes besides block and options. Raise the number after a change in `compress.rs` that changes them; a
-/// test compares the versions with Cargo.lock.
-const RULES: &str = "1, flate2 1.1.11, liblzma-sys 0.4.9, zlib-rs 0.6.8";
+/// What decides the compressed bytes besides block and options, together with `compress.rs`: a test compares the versions with Cargo.lock.
+const RULES: &str = "flate2 1.1.11, liblzma-sys 0.4.9, zlib-rs 0.6.8";
+/// The digest of the program text that chooses how a block is compressed. After any change of it, no old form counts.
+static PROGRAM: LazyLock<[u8; 32]> = LazyLock::new(|| Sha256::digest(include_bytes!("../compress.rs")).into());
 /// How long a pack is kept that no image uses.
 const MOST_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How many packs are kept. With more, an image would look for its blocks in too many files.
@@ -56,7 +60,8 @@ impl BlockStore {
         for (_, path) in paths {
             match Pack::open(&path) {
                 Ok(pack) => store.add(pack),
-                // Another build may just have removed it.
+                // Another build may just have removed it, or another user may have written it: that is no damage.
+                Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() != ErrorKind::UnexpectedEof) => {}
                 Err(_) => drop(std::fs::remove_file(path)),
             }
         }
@@ -73,6 +78,7 @@ impl BlockStore {
     pub(super) fn key(compressor: &Compressor, block_size: u32, block: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update(format!("{RULES}\n{compressor:?}\n{block_size}\n"));
+        hash.update(*PROGRAM);
         hash.update(block);
         hash.finalize().into()
     }
@@ -105,7 +111,8 @@ impl BlockStore {
 
     fn write(&self, image: &File, rows: &[Row], time: SystemTime) -> Result<()> {
         std::fs::create_dir_all(&self.folder)?;
-        let mut part = tempfile::Builder::new().prefix(UNFINISHED).suffix(SUFFIX).tempfile_in(&self.folder)?;
+        let readable = std::fs::Permissions::from_mode(0o644);
+        let mut part = tempfile::Builder::new().prefix(UNFINISHED).suffix(SUFFIX).permissions(readable).tempfile_in(&self.folder)?;
         pack::write(image, rows, part.as_file_mut())?;
         part.as_file().set_modified(time)?;
         let name = part.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().trim_start_matches(UNFINISHED).to_owned();
