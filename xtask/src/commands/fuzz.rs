@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
-use child::fuzzer::Fuzzer;
+use child::{fuzzer::Fuzzer, interrupt};
 use common::error::{did_you_mean, usage};
 
 /// The targets to run, and for how long.
@@ -45,8 +45,10 @@ pub fn run(ctx: &Ctx, Fuzz { target, seconds, seed, list }: Fuzz) -> Result<()> 
     let mut broken = Vec::new();
     for name in if target.is_empty() { &known } else { &target } {
         let current = fuzzer.current(name);
+        let _ = std::fs::remove_file(&current);
         // A run removes its last input at its end; who was killed could not.
         match fuzzer.run(name, seconds, seed) {
+            Err(error) if interrupt::is_interrupted() => return Err(error),
             Ok(true) => continue,
             Err(error) if !current.exists() => return Err(error),
             _ => {}

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::{Tool, cargo::Cargo, git::Git};
+use child::{Exit, Failure, Tool, cargo::Cargo, git::Git};
 use common::error::usage;
 
 /// What to mutate.
@@ -48,7 +48,12 @@ pub fn run(ctx: &Ctx, Mutants { since, sample }: Mutants) -> Result<()> {
         println!("cargo {} {output}", words.join(" "));
         return Ok(());
     }
-    cargo.run(&[&words[..], &[&output]].concat(), &[]).context("a mutant survived: no test notices the change that is named above")
+    // cargo-mutants ends with 2 if a mutant survived, and with others if it could not try them.
+    let survived = |error: &anyhow::Error| error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::Status(2));
+    cargo.run(&[&words[..], &[&output]].concat(), &[]).map_err(|error| match survived(&error) {
+        true => error.context("a mutant survived: no test notices the change that is named above"),
+        false => error.context("cargo-mutants could not try the mutants"),
+    })
 }
 
 /// Whether a line of `cargo mutants --list` names one: `FILE:LINE:COLUMN: what it does`.
