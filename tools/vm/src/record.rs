@@ -37,6 +37,8 @@ pub struct Record {
     pub version: String,
     /// The socket of its serial console, if it runs in the background.
     pub console: Option<PathBuf>,
+    /// The file with all that its serial console printed, if there is one.
+    pub console_log: Option<PathBuf>,
 }
 
 impl Record {
@@ -70,7 +72,11 @@ impl Machines {
         let mut left = TRIES;
         loop {
             match MachineLock::take(&lock, Path::new(name)) {
-                Ok(lock) => return Ok(lock),
+                Ok(lock) => {
+                    // A machine that was killed has left its record.
+                    self.forget(name);
+                    return Ok(lock);
+                }
                 Err(_) if left > 0 => left -= 1,
                 Err(_) => {
                     return Err(usage(format!(
@@ -108,10 +114,10 @@ impl Machines {
         Ok(records)
     }
 
-    /// Whether the machine runs.
+    /// Whether the machine runs, or begins or ends to.
     #[must_use]
     pub fn is_running(&self, name: &str) -> bool {
-        read(&self.folder(name)).is_some()
+        is_locked(&self.folder(name))
     }
 
     /// The machine with that name, or the only one that runs.
@@ -137,9 +143,12 @@ impl Machines {
 /// The record in a machine's folder, if the machine runs.
 fn read(folder: &Path) -> Option<Record> {
     let record = serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()?;
-    // Only a machine that runs holds the lock, however the last one ended.
-    let lock = File::open(folder.join(LOCK)).ok()?;
-    lock.try_lock_shared().is_err().then_some(record)
+    is_locked(folder).then_some(record)
+}
+
+/// Whether a machine holds the lock. Only one that runs does, however the last one ended.
+fn is_locked(folder: &Path) -> bool {
+    File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
 }
 
 #[cfg(test)]
@@ -148,7 +157,7 @@ mod tests {
     use super::*;
 
     fn record(name: &str) -> Record {
-        Record { name: name.into(), pid: 1, ssh_port: Some(2222), disk: "/d".into(), version: "1".into(), console: None }
+        Record { name: name.into(), pid: 1, ssh_port: Some(2222), disk: "/d".into(), version: "1".into(), console: None, console_log: None }
     }
 
     #[test]

@@ -168,13 +168,13 @@ mod tests {
         fake::tool(dir.path(), Tool::QemuAmd64, script);
         let mut setup = setup(dir.path());
         change(&mut setup);
-        render(&run_vm(&fake::tools(dir.path()), request(setup, "READY", 1)).unwrap_err()).replace(&dir.path().display().to_string(), "DIR")
+        render(&run_vm(&fake::tools(dir.path()), request(setup, "READY", 5)).unwrap_err()).replace(&dir.path().display().to_string(), "DIR")
     }
 
     #[test]
     fn every_failure_shows_the_last_lines() {
         let late = refusal("echo one; printf 'two\\r\\n'; sleep 60", |_| {});
-        assert_eq!(late, "error: the machine did not print `READY` within 1 s\n  | one\n  | two\n");
+        assert_eq!(late, "error: the machine did not print `READY` within 5 s\n  | one\n  | two\n");
         let panic = refusal("echo '[ 1.0] Kernel panic - not syncing: no init'; sleep 60", |_| {});
         assert!(
             panic.starts_with("error: the machine printed `Kernel panic - not syncing` instead of `READY`\n  | [ 1.0] Kernel"),

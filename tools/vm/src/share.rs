@@ -45,7 +45,14 @@ impl Clients {
             state.kept.extend(bytes);
             let surplus = state.kept.len().saturating_sub(KEPT);
             state.kept.drain(..surplus);
-            state.clients.retain_mut(|client| client.write_all(bytes).is_ok());
+            state.clients.retain_mut(|client| {
+                let is_read = client.write_all(bytes).is_ok();
+                if !is_read {
+                    // The thread that reads from it has a copy.
+                    let _ = client.shutdown(Shutdown::Both);
+                }
+                is_read
+            });
         })
     }
 

@@ -28,7 +28,7 @@ impl Name {
     /// `text` as a name, with `-` for every character that a name cannot have.
     pub fn plain(text: &str) -> String {
         let name: String = text.chars().take(40).map(|c| if is_plain(c) { c } else { '-' }).collect();
-        if name.starts_with('.') { name.replacen('.', "-", 1) } else { name }
+        if name.starts_with(['.', '-']) { format!("_{}", &name[1..]) } else { name }
     }
 }
 
@@ -41,7 +41,7 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() || text != Self::plain(text) {
-            return Err("a name has 1 to 40 letters, digits, `-`, `_` and `.`, and does not start with `.`".to_owned());
+            return Err("a name has 1 to 40 letters, digits, `-`, `_` and `.`, and does not start with `.` or `-`".to_owned());
         }
         Ok(Self(text.to_owned()))
     }
@@ -66,18 +66,16 @@ pub fn console_log(machines: &Machines, name: &str) -> PathBuf {
 
 /// Starts a process that keeps the machine. Returns when the machine has started, or when it has printed the text of `--until`.
 pub fn start(ctx: &Ctx, machines: &Machines, name: &str, options: &Options) -> Result<()> {
-    if machines.is_running(name) {
-        // The claim has the error.
-        machines.claim(name)?;
-    }
+    // Before anything of a machine with this name is touched. The keeper claims the name for good.
+    drop(machines.claim(name)?);
     let folder = machines.folder(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let console = options.serial_log.clone().unwrap_or_else(|| console_log(machines, name));
     // A text of an earlier run must not count.
     let _ = fs::remove_file(&console);
     let log = folder.join("keeper.log");
-    let keeper = Keeper { process: Detached::start(&ctx.environment, &["--keep"], &log)?, log, since: Instant::now() };
-    let record = keeper.wait_for_start(machines, name)?;
+    let keeper = Keeper { name, process: Detached::start(&ctx.environment, &["--keep"], &log)?, log, since: Instant::now() };
+    let record = keeper.wait_for_start(machines)?;
     if let Some(text) = &options.until {
         keeper.wait_for_text(&console, text, options.timeout.map(Duration::from_secs))?;
         eprintln!("{name} printed `{text}` after {:.1} s", keeper.since.elapsed().as_secs_f32());
@@ -90,17 +88,19 @@ pub fn start(ctx: &Ctx, machines: &Machines, name: &str, options: &Options) -> R
 }
 
 /// The process that keeps a machine.
-struct Keeper {
+struct Keeper<'n> {
+    /// The machine's name.
+    name: &'n str,
     process: Detached,
     /// What it prints.
     log: PathBuf,
     since: Instant,
 }
 
-impl Keeper {
-    fn wait_for_start(&self, machines: &Machines, name: &str) -> Result<Record> {
+impl Keeper<'_> {
+    fn wait_for_start(&self, machines: &Machines) -> Result<Record> {
         loop {
-            let record = machines.running()?.into_iter().find(|record| record.name == name);
+            let record = machines.running()?.into_iter().find(|record| record.name == self.name);
             if let Some(record) = record.filter(|record| Some(record.pid) == self.process.pid()) {
                 return Ok(record);
             }
@@ -130,7 +130,7 @@ impl Keeper {
     /// Fails with what the process printed if it has ended, or if the user does not want to wait any more.
     fn check(&self) -> Result<()> {
         if interrupt::is_interrupted() {
-            bail!("interrupted; the machine runs on\nhint: cargo xtask stop ends it");
+            bail!("interrupted; the machine runs on\nhint: cargo xtask stop {} ends it", self.name);
         }
         if self.process.try_wait()?.is_none() {
             return Ok(());
@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn a_name_is_a_files_name() {
         assert_eq!("one-2_x.y".parse::<Name>().unwrap().to_string(), "one-2_x.y");
-        for bad in ["", "a/b", "..", ".a", "a b", "ä", &"x".repeat(41)] {
+        for bad in ["", "-a", "a/b", "..", ".a", "a b", "ä", &"x".repeat(41)] {
             assert!(bad.parse::<Name>().unwrap_err().starts_with("a name has 1 to 40 letters"), "{bad}");
         }
-        assert_eq!(Name::plain(".my stick/1"), "-my-stick-1");
+        assert_eq!(Name::plain(".my stick/1"), "_my-stick-1");
     }
 
     #[test]

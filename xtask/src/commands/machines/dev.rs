@@ -132,7 +132,7 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let running = ask(ctx, &reached)?;
     let (yml, template, packages) = tree.yml(Composed::Rootfs)?;
     let yml = Yml::parse(&yml, &template.display().to_string())?;
-    let due = due(&tree, &running, &yml, &packages)?;
+    let due = due(&tree, &running, &yml, &packages, &reached)?;
     let due = chosen(due, &dev.packages, &packages)?;
     if due.is_empty() {
         eprintln!("the machine runs what the tree has");
@@ -156,7 +156,7 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
         eprintln!("pkg/{package} needs a new image: {why}");
     }
     if !needs.is_empty() {
-        eprintln!("next: cargo xtask rootfs --rootfs-compression gzip && cargo xtask update");
+        eprintln!("next: {}", reached.next_image());
     }
     Ok(())
 }
@@ -183,14 +183,13 @@ fn read_answer(text: &str) -> Result<BTreeMap<String, String>> {
 }
 
 /// What differs between the machine and the tree.
-fn due(tree: &Checkout, running: &BTreeMap<String, String>, yml: &Yml, packages: &[String]) -> Result<Vec<Due>> {
+fn due(tree: &Checkout, running: &BTreeMap<String, String>, yml: &Yml, packages: &[String], reached: &Reached) -> Result<Vec<Due>> {
     let wanted = image_references(yml);
-    if wanted.iter().map(|one| &one.place).collect::<Vec<_>>().len() != running.len()
-        || wanted.iter().any(|one| !running.contains_key(&one.place))
-    {
-        return Err(usage(
-            "the machine has other containers than images/rootfs.yml.in names now\nhint: it needs a new image: cargo xtask rootfs --rootfs-compression gzip && cargo xtask update",
-        ));
+    if wanted.len() != running.len() || wanted.iter().any(|one| !running.contains_key(&one.place)) {
+        return Err(usage(format!(
+            "the machine has other containers than images/rootfs.yml.in names now\nhint: it needs a new image: {}",
+            reached.next_image()
+        )));
     }
     let mut names = BTreeMap::new();
     for package in packages {

@@ -88,6 +88,7 @@ pub fn run(ctx: &Ctx, args: RunLive) -> Result<()> {
         disk: image,
         version: place.build.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
         console: None,
+        console_log: setup.serial_log.clone(),
     };
     machine::boot_as(ctx, options, setup, locks, Role { listed: Some((machines, record)), is_kept: args.keep })
 }

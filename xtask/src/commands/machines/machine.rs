@@ -317,7 +317,7 @@ pub fn boot_as(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLoc
         eprintln!("note: the guest will report tpm=no: Debian's kernel for {arch} has no driver (tpm_tis) for QEMU's TPM");
     }
     let until = options.until.clone().filter(|_| !role.is_kept);
-    let timeout = options.timeout.filter(|_| !role.is_kept).map(Duration::from_secs);
+    let timeout = options.timeout.filter(|_| !role.is_kept || options.until.is_none()).map(Duration::from_secs);
     let request = VmRequest {
         setup,
         locks,

@@ -1,6 +1,6 @@
 //! The overlay image to which a guest writes, on top of the built image, and the login prompt on the console of a machine that `run` starts.
 
-use super::machine::Place;
+use super::machine::{Place, USUAL};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Output, Tools, qemu_img::QemuImg, qemu_io};
@@ -45,9 +45,10 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
         }
         bail!(
             "{} has changed since the machine wrote to {}, which holds only the differences from it\n\
-             hint: cargo xtask run --fresh deletes what the machine wrote and starts with the new image",
+             hint: cargo xtask run --fresh{} deletes what the machine wrote and starts with the new image",
             image.display(),
-            overlay.display()
+            overlay.display(),
+            if place.machine == USUAL { String::new() } else { format!(" --name {}", place.machine) }
         );
     }
     if fresh {
@@ -96,11 +97,10 @@ fn add_switch(ctx: &Ctx, place: &Place, image: &Path, format: &str) -> Result<()
 }
 
 fn write_qcow2(tools: &Tools, place: &Place, patched: &getty::Patched, dir: &Path, image: &Path) -> Result<()> {
-    let copy = dir.join("config.img");
-    remove(&copy)?;
-    patched.layout.write(&File::options().read(true).write(true).create_new(true).open(&copy)?)?;
+    let copy = tempfile::Builder::new().prefix("config-").tempfile_in(dir).context("cannot make a temporary file")?;
+    patched.layout.write(copy.as_file())?;
     let output = Output::default().with_log(place.log("qemu-io"));
-    qemu_io::write_at(tools, image, patched.offset, &copy, patched.layout.size(), &output)
+    qemu_io::write_at(tools, image, patched.offset, copy.path(), patched.layout.size(), &output)
 }
 
 /// Removes a file, or a folder with all files in it, if it exists.

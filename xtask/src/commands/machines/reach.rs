@@ -1,6 +1,6 @@
 //! The verbs that reach a machine that runs: `ssh`, `cp`, `log`, `console`, `ps`, `stop`.
 
-use super::{super::release::key_for_login, background::console_log, ensure, show};
+use super::{super::release::key_for_login, ensure, show};
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Output, Tool, interrupt, ssh::Login};
@@ -34,6 +34,7 @@ pub struct Which {
 
 /// A machine that ssh reaches.
 pub struct Reached {
+    name: String,
     port: u16,
     key: PathBuf,
 }
@@ -42,10 +43,12 @@ impl Reached {
     /// Finds the machine.
     pub fn find(ctx: &Ctx, name: Option<&str>, key: &KeyKnobs) -> Result<Self> {
         let record = Machines::at(ctx.dist().machines()).find(name)?;
-        let Some(port) = record.ssh_port else {
-            return Err(usage(format!("{} is on a network of yours (TAP): no port of this machine leads to it", record.name)));
-        };
-        Ok(Self { port, key: key_for_login(ctx, key) })
+        Ok(Self { port: port_of(&record)?, key: key_for_login(ctx, key), name: record.name })
+    }
+
+    /// The command lines that bring a new image to the machine.
+    pub fn next_image(&self) -> String {
+        format!("cargo xtask rootfs --rootfs-compression gzip && cargo xtask update --name {}", self.name)
     }
 
     /// How to log in.
@@ -54,11 +57,17 @@ impl Reached {
     }
 }
 
+/// The port of this machine that leads to the ssh server of `record`.
+pub fn port_of(record: &Record) -> Result<u16> {
+    let error = || usage(format!("{} is on a network of yours (TAP): no port of this machine leads to it", record.name));
+    record.ssh_port.ok_or_else(error)
+}
+
 /// Adds advice to a login that failed.
 pub fn advise(error: anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     if text.contains("Permission denied") {
-        return error.context("the machine does not accept the key\nhint: a disk that was first run without the key keeps its configuration: cargo xtask run --fresh");
+        return error.context("the machine does not accept the key\nhint: a disk that was first run without the key keeps its configuration: `run --fresh`, with the machine's name, begins with a new disk");
     }
     if text.contains("Connection refused") || text.contains("Connection reset") || text.contains("timed out") {
         return error.context("the machine's ssh server does not answer (yet)\nhint: it starts shortly before EVE-READY; cargo xtask console shows how far the machine is");
@@ -204,11 +213,8 @@ pub fn console(ctx: &Ctx, Console { which }: Console) -> Result<()> {
         return Err(usage(format!("the console of {} is on the terminal where `run` started it", record.name)));
     };
     if stdin().is_terminal() {
-        eprintln!(
-            "console of {}; Ctrl-] leaves it, and the machine runs on. Earlier lines: {}",
-            record.name,
-            console_log(&machines, &record.name).display()
-        );
+        let log = record.console_log.as_ref().map_or_else(String::new, |log| format!(". Earlier lines: {}", log.display()));
+        eprintln!("console of {}; Ctrl-] leaves it, and the machine runs on{log}", record.name);
     }
     match share::visit(socket)? {
         share::Visit::Left => eprintln!("\n{} runs on", record.name),
@@ -242,6 +248,9 @@ pub fn ps(ctx: &Ctx) -> Result<()> {
 pub struct Stop {
     /// the machine [default: the only one that runs]
     #[arg(value_name = "NAME")]
+    machine: Option<String>,
+    /// the machine, in the words of `ssh` and others
+    #[arg(long, value_name = "NAME", conflicts_with = "machine", hide = true)]
     name: Option<String>,
     /// end it at once, as if its power were cut
     #[arg(long)]
@@ -254,9 +263,9 @@ pub struct Stop {
 }
 
 /// `stop`.
-pub fn stop(ctx: &Ctx, Stop { name, now, timeout, key }: Stop) -> Result<()> {
+pub fn stop(ctx: &Ctx, Stop { machine, name, now, timeout, key }: Stop) -> Result<()> {
     let machines = Machines::at(ctx.dist().machines());
-    let record = machines.find(name.as_deref())?;
+    let record = machines.find(machine.or(name).as_deref())?;
     let name = &record.name;
     if !now && let Some(why) = switch_off(ctx, &record, &key) {
         eprintln!("{name} cannot be asked to switch itself off: {why}");

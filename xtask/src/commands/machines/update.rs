@@ -1,7 +1,7 @@
 //! `update`: sends a rootfs.img to a running machine over ssh, has it written to the slot that does not run, restarts the machine, and
 //! says which slot runs then. The machine itself checks the image and chooses the slot (pkg/gpt-tools, pkg/grub).
 
-use super::{super::release::key_for_login, ensure, machine::Place, require, show};
+use super::{super::release::key_for_login, ensure, machine::Place, reach::port_of, require, show};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, Tools, interrupt, ssh::Login};
@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use vm::Machines;
 
 /// Where the image is while the machine writes it.
 const REMOTE: &str = "/persist/eve-update/rootfs.img";
@@ -30,6 +31,9 @@ pub struct Update {
     /// name or address of the machine
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     host: String,
+    /// name of a machine of `run`, instead of its host and port
+    #[arg(long, value_name = "NAME", conflicts_with = "host")]
+    name: Option<String>,
     /// how many starts the new system has to become ready: 1 to 3
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u8).range(1..=3))]
     tries: u8,
@@ -51,7 +55,11 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     };
     require(ctx, &file, "rootfs")?;
     let key = key_for_login(ctx, &update.key);
-    let login = Login { host: &update.host, port: update.port.ssh_port, key: &key, root: &ctx.root };
+    let port = match &update.name {
+        Some(name) => port_of(&Machines::at(ctx.dist().machines()).find(Some(name))?)?,
+        None => update.port.ssh_port,
+    };
+    let login = Login { host: &update.host, port, key: &key, root: &ctx.root };
     let machine = Machine { tools: &ctx.tools, login };
     if ctx.globals.dry_run {
         show(&[machine.send(&file), machine.write(update.tries), machine.command("reboot"), machine.command(ASK)]);
