@@ -1,0 +1,93 @@
+//! The loop of a person who edits: a machine in the background takes changed packages while it runs.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{
+    Xtask, clone_tree,
+    machine::{LIMIT, free_port, ready, turn},
+    scratch, texts, wants,
+};
+use std::{fs, path::PathBuf};
+
+const NAME: &str = "dev-test";
+
+/// A tree of its own, whose machine is ended however the test ends.
+struct Edited(PathBuf);
+
+impl Edited {
+    fn xtask(&self, words: &[&str]) -> Xtask {
+        Xtask::new(&self.0).env("ZARCH", "amd64").args(words)
+    }
+
+    /// Puts a line after the first one of a script.
+    fn edit(&self, script: &str, line: &str) {
+        let path = self.0.join(script);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replacen('\n', &format!("\n{line}\n"), 1)).unwrap();
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        let _ = self.xtask(&["stop", "--now", NAME]).output();
+    }
+}
+
+#[test]
+fn a_changed_package_runs_in_a_machine_that_goes_on() {
+    if !ready("qemu-system-x86_64") || !wants("ssh", "openssh-client") {
+        return;
+    }
+    let root = scratch().join("dev");
+    let _ = fs::remove_dir_all(&root);
+    clone_tree(&root);
+    let tree = Edited(root);
+    assert!(tree.xtask(&["dev"]).ok().contains("made: dist/amd64/dev/live.qcow2"));
+    let port = free_port().to_string();
+    let _turn = turn();
+    let run = ["run", "--background", "--name", NAME, "--memory", "1024", "--ssh-port", &port, "--until", "EVE-READY", "--timeout", LIMIT];
+    assert!(tree.xtask(&run).ok().starts_with(&format!("{NAME} runs in the background: process ")));
+    assert_eq!(texts(&tree.xtask(&["dev"]).output()).0, "", "nothing has changed");
+
+    tree.edit("pkg/dhcpcd/dhcpcd.sh", "echo the edited one");
+    // The ssh server that the change comes by.
+    tree.edit("pkg/debug/rootfs/usr/bin/ssh.sh", "echo the edited one");
+    tree.edit("pkg/sysctl/sysctl.sh", "# the edited one");
+    let (said, notes) = texts(&tree.xtask(&["dev"]).output());
+    assert!(
+        said.contains("\ndhcpcd: 1 file replaced, runs again (") && said.contains("\ndebug: 1 file replaced, runs again ("),
+        "{said}\n{notes}"
+    );
+    assert!(notes.contains("pkg/sysctl needs a new image: it runs only while the machine boots\n"), "{notes}");
+    for service in ["dhcpcd", "debug"] {
+        assert!(tree.xtask(&["log", service]).ok().contains(&format!(" {service}: the edited one\n")));
+    }
+
+    // A file that is gone in the package is gone in the container; an unknown package is an error.
+    fs::write(tree.0.join("pkg/debug/rootfs/etc/mark"), "here").unwrap();
+    tree.xtask(&["dev", "debug"]).ok();
+    assert_eq!(tree.xtask(&["ssh", "cat /etc/mark"]).ok(), "here");
+    fs::remove_file(tree.0.join("pkg/debug/rootfs/etc/mark")).unwrap();
+    tree.xtask(&["dev", "pkg/debug"]).ok();
+    tree.xtask(&["ssh", "test ! -e /etc/mark"]).ok();
+    let (code, error) = tree.xtask(&["dev", "debugg"]).fails();
+    assert!(code == 2 && error.contains("pkg/debugg is not in the image\nhint: did you mean `debug`?"), "{error}");
+
+    // What does not run is said, and what was there before is put back all the same.
+    let script = tree.0.join("pkg/dhcpcd/dhcpcd.sh");
+    let good = fs::read(&script).unwrap();
+    tree.edit("pkg/dhcpcd/dhcpcd.sh", "echo it ends; exit 7");
+    let (_, error) = tree.xtask(&["dev"]).fails();
+    assert!(error.contains("cannot replace the service dhcpcd") && error.contains("dhcpcd does not run any more: "), "{error}");
+    fs::write(&script, good).unwrap();
+    assert!(tree.xtask(&["dev"]).ok().contains("\ndhcpcd: "));
+
+    let (here, back) = (tree.0.join("dist/folder"), tree.0.join("dist/back"));
+    fs::create_dir_all(&here).unwrap();
+    fs::write(here.join("file"), "copied").unwrap();
+    tree.xtask(&["cp", here.to_str().unwrap(), ":/persist/"]).ok();
+    tree.xtask(&["cp", ":/persist/folder/file", back.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(back).unwrap(), "copied");
+    assert_eq!(tree.xtask(&["stop"]).ok(), format!("{NAME}: switched off\n"));
+}
