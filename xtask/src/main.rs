@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
+        Err(error) if error.is::<common::error::Ended>() => {
+            error.downcast_ref().map_or(ExitCode::FAILURE, |ended: &common::error::Ended| ExitCode::from(ended.0))
+        }
         Err(error) => {
             eprint!("{}", common::error::render(&error));
             child::interrupt::end_if_interrupted();

@@ -43,6 +43,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A program of the user's choice ended with this status, and has said why: it becomes ours, and nothing more is printed.
+#[derive(Debug)]
+pub struct Ended(pub u8);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command ended with status {}", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// A mistake in the command line or a setting. `message` may end with `\nhint: ` and the correction.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Error { kind: Kind::Usage, message: message.into() }.into()

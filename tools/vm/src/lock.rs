@@ -26,7 +26,10 @@ impl MachineLock {
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(path).unwrap_or_default();
                 let holder = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
-                bail!("another machine{holder} uses {}\nhint: end that machine first; on its console, Ctrl-A X ends it", what.display())
+                bail!(
+                    "another machine{holder} uses {}\nhint: end that machine first: Ctrl-A X on its console, or cargo xtask stop",
+                    what.display()
+                )
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }

@@ -109,7 +109,7 @@ pub enum Visit {
 }
 
 /// Connects this terminal to the console at `socket` until Ctrl-] or the machine's end. Without a terminal, passes standard input to the
-/// machine and prints until its end.
+/// machine and prints until that ends.
 pub fn visit(socket: &Path) -> Result<Visit> {
     let stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to the console at {}", socket.display()))?;
     let typed = stream.try_clone().context("cannot copy a socket")?;
@@ -139,6 +139,9 @@ fn type_into(mut input: impl io::Read, mut stream: &UnixStream, left: Option<&At
         if sent.is_err() {
             return;
         }
+    }
+    if left.is_none() {
+        let _ = stream.shutdown(Shutdown::Both);
     }
 }
 

@@ -21,7 +21,7 @@ use clap::Command;
 use globals::{Options, add};
 use knobs::{Knobs, RawKnobs, Source};
 use std::path::Path;
-use words::{close_jobs, remove_set_flags, split_assignments, take_empty_flags, value_of, verb_at};
+use words::{close_jobs, close_options, remove_set_flags, split_assignments, take_empty_flags, value_of, verb_at};
 
 /// The command that starts xtask.
 const NAME: &str = "cargo xtask";
@@ -42,7 +42,7 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
 
 /// Runs one verb. With `notes`, prints a note for each `VAR=value` that the verb does not use; make prints none.
 fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<()> {
-    let (assignments, words) = split_assignments(words);
+    let (assignments, words) = split_assignments(&close_options(words));
     let mut words = make::expand_old_name(help::asks_for_help(words));
     close_jobs(&mut words);
     let mut rest = words.split_off(verb_at(&words));

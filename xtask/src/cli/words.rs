@@ -65,6 +65,29 @@ fn takes_value(word: &str) -> bool {
     }
 }
 
+/// Puts `--` before the first word of a verb that passes its words on, as `ssh COMMAND`, so that none of them is taken for an option or a
+/// variable of ours.
+#[must_use]
+pub fn close_options(words: &[String]) -> Vec<String> {
+    let mut words = words.to_vec();
+    let verb = verb_at(&words);
+    let command =
+        words.get(verb).and_then(|name| verbs().find(|verb| verb.name == name)).map(|verb| (verb.arguments)(Command::new(verb.name)));
+    let Some(command) = command.filter(|command| command.get_positionals().any(Arg::is_last_set)) else { return words };
+    let is_ours = |word: &str| word.split_once('=').is_some_and(|(name, _)| command.get_arguments().any(|arg| arg.get_id() == name));
+    let mut at = verb + 1;
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-') || is_ours(word)) {
+        if word == "--" {
+            return words;
+        }
+        at += 1 + usize::from(takes_value(word));
+    }
+    if at < words.len() {
+        words.insert(at, "--".to_owned());
+    }
+    words
+}
+
 /// Splits `VAR=value` words, which may stand anywhere before `--`, from the other words.
 pub fn split_assignments(words: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let is_name = |name: &str| {
@@ -135,6 +158,19 @@ mod tests {
         let (assignments, rest) = split_assignments(&words);
         assert_eq!(assignments, [("HV", "xen"), ("A_1", "2"), ("HVV", "x")].map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(rest.join(" "), "pkg --until=x a=b --until B=1 --tpm -- HV=kvm");
+    }
+
+    #[test]
+    fn the_words_that_a_verb_passes_on_are_not_ours() {
+        for (words, wanted) in [
+            ("ssh tail -n 2 A=b", "ssh -- tail -n 2 A=b"),
+            ("-v ssh -n --name two SSH_KEY=k HV=xen env", "-v ssh -n --name two SSH_KEY=k -- HV=xen env"),
+            ("ssh --name=two -- ls -l", "ssh --name=two -- ls -l"),
+            ("ssh --name two", "ssh --name two"),
+            ("log debug -n", "log debug -n"),
+        ] {
+            assert_eq!(close_options(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" "), wanted);
+        }
     }
 
     #[test]

@@ -64,8 +64,14 @@ pub fn run(ctx: &Ctx, args: RunLive) -> Result<()> {
     if args.background && !args.keep {
         return background::start(ctx, &machines, &place.machine, options);
     }
-    if args.name.is_some() {
-        setup.ssh_port = setup.ssh_port.map(background::free_port);
+    if args.name.is_some()
+        && let Some(wanted) = setup.ssh_port
+    {
+        let port = background::free_port(wanted);
+        if port != wanted {
+            eprintln!("note: port {wanted} of this machine is in use; ssh is at port {port}");
+        }
+        setup.ssh_port = Some(port);
     }
     machine::ensure_tools(ctx, &setup, if is_given { &[] } else { &[Tool::QemuImg] })?;
     let overlay = (!is_given).then(|| overlay::path(&place, &format));

@@ -3,9 +3,9 @@
 use super::{super::release::key_for_login, ensure, show};
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
-use child::{Cmd, Output, Tool, interrupt, ssh::Login};
+use child::{Cmd, Exit, Failure, Output, Tool, interrupt, ssh::Login};
 use clap::value_parser;
-use common::error::usage;
+use common::error::{Ended, usage};
 use knobs::KeyKnobs;
 use std::{
     io::{IsTerminal as _, stdin, stdout},
@@ -82,8 +82,8 @@ pub struct Ssh {
     which: Which,
     #[command(flatten)]
     key: KeyKnobs,
-    /// command to run there instead of a shell; after `--` it may have options
-    #[arg(value_name = "COMMAND", num_args = 0..)]
+    /// command to run there instead of a shell, with its own options; its exit status is ours
+    #[arg(value_name = "COMMAND", num_args = 0.., last = true)]
     command: Vec<String>,
 }
 
@@ -97,7 +97,11 @@ pub fn ssh(ctx: &Ctx, Ssh { which, key, command }: Ssh) -> Result<()> {
         return Ok(());
     }
     ensure(ctx, &[Tool::Ssh])?;
-    cmd.run().map_err(advise)
+    cmd.run().map_err(|error| match error.downcast_ref::<Failure>().map(|failure| failure.exit) {
+        // 255 is ssh's own failure.
+        Some(Exit::Status(status)) if status != 255 => Ended(u8::try_from(status).unwrap_or(1)).into(),
+        _ => advise(error),
+    })
 }
 
 /// `cp`.
