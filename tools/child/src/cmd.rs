@@ -61,6 +61,7 @@ pub(super) enum Change {
 pub(super) enum Stdin {
     Null,
     File(PathBuf),
+    Open(std::fs::File),
     Bytes(Vec<u8>),
 }
 
@@ -155,6 +156,12 @@ impl Cmd {
     /// Standard input is the file `path`. The default is an empty input.
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stdin::File(path.into());
+        self
+    }
+
+    /// Standard input is this open file, from its position on.
+    pub fn stdin_open(mut self, file: std::fs::File) -> Self {
+        self.stdin = Stdin::Open(file);
         self
     }
 
@@ -317,6 +324,7 @@ impl fmt::Display for Cmd {
         match &self.stdin {
             Stdin::Null => Ok(()),
             Stdin::File(path) => write!(f, " < {}", quote(path.as_os_str())),
+            Stdin::Open(_) => write!(f, "  # reads an open file from standard input"),
             Stdin::Bytes(bytes) => write!(f, "  # reads {} bytes from standard input", bytes.len()),
         }
     }

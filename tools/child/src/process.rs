@@ -236,6 +236,7 @@ fn connect_stdin(expression: &Expression, cmd: &mut Cmd) -> Result<Expression> {
             let file = File::open(&path).with_context(|| format!("cannot open {} for the input of `{}`", path.display(), cmd.name))?;
             expression.stdin_file(file)
         }
+        Stdin::Open(file) => expression.stdin_file(file.try_clone().context("cannot share an open file with a tool")?),
         Stdin::Bytes(bytes) => expression.stdin_bytes(std::mem::take(bytes)),
     })
 }

@@ -43,6 +43,11 @@ macro_rules! define_engine {
             /// The digest of a package's image, if it exists for all requested architectures.
             fn find_package(&self, package: &steps::BuildPackage) -> Result<Option<String>>;
 
+            /// Takes a package's image from elsewhere instead of building it; false if there is none to take.
+            fn take_package(&self, _package: &steps::BuildPackage) -> Result<bool> {
+                Ok(false)
+            }
+
             /// Removes incomplete outputs that a failed node may have left under final names.
             fn clean_up(&self, _failed: &Node) {}
 

@@ -11,12 +11,14 @@ mod lock;
 pub mod progress;
 mod schedule;
 pub mod stamp;
+mod take;
 #[cfg(test)]
 mod tests;
 
 pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use lock::lock_tree;
+pub use take::take_packages;
 
 use anyhow::{Context as _, Result};
 use common::{artifact::flush, display::seconds};

@@ -1,7 +1,7 @@
 //! The knobs of the image, of packages, and of this machine.
 
 use crate::kinds::{OPTIONS, SECRET, SWITCH, complete};
-use crate::{Compression, ImageFormat, InstallTools, InstallerFormat, RootfsFormat, parse};
+use crate::{CacheMode, Compression, ImageFormat, InstallTools, InstallerFormat, RootfsFormat, parse};
 use clap::Args;
 use common::{Arch, PackageWork};
 use std::path::PathBuf;
@@ -133,6 +133,12 @@ pub struct HostKnobs {
     /// folder of the compressed blocks of earlier images, shared by all trees; off: none; store in the cache folder when unset
     #[arg(id = "STORE", long = "store", value_name = "PATH", value_parser = parse::store)]
     pub store: Option<parse::StorePlace>,
+    /// the team's registry and a prefix, such as registry.example.org/team: packages are taken from there instead of being built
+    #[arg(id = "CACHE", long = "cache", value_name = "TEXT")]
+    pub team_cache: Option<String>,
+    /// off: leave CACHE alone; read: take packages from it; write: send it the packages that were built here, too
+    #[arg(id = "CACHE_MODE", long = "cache-mode", value_name = "WORD", default_value = "read", value_parser = parse::word::<CacheMode>(CacheMode::WORDS))]
+    pub cache_mode: CacheMode,
     /// container tool of the linuxkit engine: docker, or podman by name
     #[arg(id = "DOCKER", long = "docker", value_name = "TEXT", default_value = "docker")]
     pub docker: String,

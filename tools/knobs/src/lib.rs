@@ -48,6 +48,13 @@ common::words! {
         Net = "net" }
 }
 common::words! {
+    /// What a build does with the team's registry.
+    CacheMode { /// Nothing.
+        Off = "off", /// Take packages that are there.
+        Read = "read", /// Take packages that are there, and send those that were built.
+        Write = "write" }
+}
+common::words! {
     /// What to do about a missing tool.
     InstallTools { /// Install it, if xtask runs as root and apt is here.
         Auto = "auto", /// Report it in an error.

@@ -23,6 +23,7 @@ use plan::{
         PackRootfs,
     },
 };
+use registry::Team;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -44,6 +45,7 @@ pub struct LinuxkitEngine {
     writing: Mutex<()>,
     /// Whether a package was built. The first build starts the builder's container and must run alone.
     builder: Mutex<bool>,
+    team: Option<Arc<Team>>,
 }
 
 impl LinuxkitEngine {
@@ -66,6 +68,7 @@ impl LinuxkitEngine {
             cache: Cache::open(&folder)?,
             writing: Mutex::default(),
             builder: Mutex::default(),
+            team: native::team(ctx)?,
         })
     }
 
@@ -85,6 +88,7 @@ impl LinuxkitEngine {
                 package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;
             self.in_own_cache(|cache| self.linuxkit().package(&package_call(package, is_old), &self.root, cache, &output))?;
         }
+        native::give_package(self.team.as_deref(), &self.cache, package, job);
         if package.prune {
             self.linuxkit().prune(&output)?;
             docker::prune(&self.tools, &output)?;
@@ -240,6 +244,10 @@ impl Engine for LinuxkitEngine {
         }
         // We cannot inspect docker's store, so a step that loads an image into it always runs.
         Ok((!package.docker_load).then(|| digests.join(" ")))
+    }
+
+    fn take_package(&self, package: &BuildPackage) -> Result<bool> {
+        Ok(native::take_package(self.team.as_deref(), &self.cache, package))
     }
 
     fn clean_up(&self, failed: &Node) {

@@ -11,6 +11,8 @@ pub mod mirrors;
 mod packages;
 mod rootfs;
 mod sbom;
+mod team;
+mod verify;
 
 pub use boards::place as place_board;
 pub use convert::{check_size, convert};
@@ -18,6 +20,8 @@ pub use disk::make_net;
 pub use eve::pack_eve;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
+pub use team::{give_package, take_package, team};
+pub use verify::first_difference;
 
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
@@ -34,7 +38,8 @@ use plan::{
         PackRootfs,
     },
 };
-use std::path::PathBuf;
+use registry::Team;
+use std::{path::PathBuf, sync::Arc};
 
 /// How many bytes of compressed blocks are kept: some ten root file systems.
 pub const BLOCKS_LIMIT: u64 = 512 << 20;
@@ -46,6 +51,7 @@ pub struct NativeEngine {
     blocks: Option<PathBuf>,
     tools: Tools,
     packages: packages::Builder,
+    team: Option<Arc<Team>>,
 }
 
 impl NativeEngine {
@@ -54,7 +60,7 @@ impl NativeEngine {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
-        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)? })
+        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)?, team: team::team(ctx)? })
     }
 
     /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
@@ -68,6 +74,11 @@ impl NativeEngine {
     #[must_use]
     pub fn seen(&self) -> Option<(Step, Tree)> {
         self.packages.seen()
+    }
+
+    /// An engine that builds packages into `cache` and sends them nowhere.
+    pub fn apart(ctx: &Ctx, tree: &Checkout, cache: Cache) -> Result<Self> {
+        Ok(Self { cache, team: None, ..Self::new(ctx, tree)? })
     }
 
     /// The image of a package that an earlier node has built.
@@ -118,6 +129,10 @@ impl Engine for NativeEngine {
         Ok(self.cache.find_whole(&package.image.reference, package.image.arch.as_str())?.map(|image| image.digest))
     }
 
+    fn take_package(&self, package: &BuildPackage) -> Result<bool> {
+        Ok(take_package(self.team.as_deref(), &self.cache, package))
+    }
+
     steps_of_every_engine!();
 
     fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
@@ -132,7 +147,11 @@ impl Engine for NativeEngine {
         if step.work != PackageWork::Build {
             return refuse(format!("the native engine does not {} packages\nhint: --engine linuxkit", step.work));
         }
-        Ok(Making::by(|job| self.packages.build(&self.cache, step, job)))
+        Ok(Making::by(|job| {
+            self.packages.build(&self.cache, step, job)?;
+            give_package(self.team.as_deref(), &self.cache, step, job);
+            Ok(())
+        }))
     }
 
     fn compose_rootfs<'e>(&'e self, step: &'e ComposeRootfs) -> Result<Making<'e>> {

@@ -2,7 +2,7 @@
 //! for https, gpgv for signatures.
 
 use anyhow::Result;
-use child::{Tools, curl, environment::Environment, gpgv};
+use child::{Tools, curl, curl_request, environment::Environment, gpgv};
 use knobs::{Knobs, Source};
 use pkgbuild::debian::{self, Limits, Mirrors, Network, Proxy, Tls, Verified, Verifier};
 use std::{io::Read, path::Path, sync::Arc, time::Duration};
@@ -41,6 +41,11 @@ impl Origins {
     /// The mirrors; fails with a hint if neither knobs nor apt sources name one.
     pub fn mirrors(&self) -> Result<Mirrors> {
         Mirrors::from_apt_sources(&debian::read_apt_sources(Path::new(APT))?, self.debian.as_deref(), self.security.as_deref())
+    }
+
+    /// The proxy for requests that curl makes alone.
+    pub(crate) fn for_curl(&self) -> curl_request::Proxy {
+        curl_request::Proxy { https: self.https_proxy.clone(), except: self.no_proxy.clone() }
     }
 
     /// The way to mirrors.

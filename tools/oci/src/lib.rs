@@ -11,7 +11,7 @@ pub mod names;
 mod reference;
 mod spec;
 
-pub use cache::{Cache, Fork, NewImage, NewLayer};
+pub use cache::{BlobName, Cache, Document, Fork, NewImage, NewLayer, is_blob};
 pub use config::Config;
 pub use digest::DamagedBlob;
 pub use image::Image;

@@ -6,7 +6,7 @@ use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
 use executor::{Engine, RunSummary, State, making};
-use knobs::{FORMATS, ImageFormat, InstallerFormat};
+use knobs::{CacheMode, FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
 use oci::DamagedBlob;
@@ -169,7 +169,7 @@ pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
     build_with(ctx, &ctx.tree()?, goal, false)
 }
 
-fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
+pub(super) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
     let mut plan = plan(ctx, tree, goal)?;
     if force {
@@ -204,11 +204,27 @@ fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
         return report(ctx, &plan, &RunSummary::default(), since);
     }
+    let needs = match take_packages(ctx, &plan, engine, &options)? {
+        true => self::needs(&plan, &without_damage(ctx, || executor::survey(&plan, engine, &options))?, engine)?,
+        false => needs,
+    };
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.
     let outcome = without_damage(ctx, || executor::run(&plan, engine, &options))?;
     report(ctx, &plan, &outcome, since)
+}
+
+/// Takes packages from the team's registry; returns whether any was taken.
+fn take_packages(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<bool> {
+    let Some(place) = ctx.knobs.host.team_cache.as_deref().filter(|_| ctx.knobs.host.cache_mode != CacheMode::Off) else { return Ok(false) };
+    let since = Instant::now();
+    let taken = executor::take_packages(plan, engine, options)?;
+    if !taken.is_empty() {
+        let names: Vec<String> = taken.iter().map(ToString::to_string).collect();
+        eprintln!("taken from {place} in {}: {}", display::seconds(since.elapsed()), names.join(" "));
+    }
+    Ok(!taken.is_empty())
 }
 
 /// Warns if the root file system in the plan is for a hypervisor that it does not have.

@@ -26,5 +26,6 @@ pub mod sources;
 mod test;
 pub mod upkeep;
 mod verb;
+mod verify;
 
 pub use verb::{Action, Run, Verb, Wants, anywhere, simple, target, verb};

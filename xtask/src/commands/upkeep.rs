@@ -2,7 +2,7 @@
 
 use super::{
     Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, fuzz, info, inspect, lint, mutants, shell, show_tag,
-    simple, test, verb,
+    simple, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -20,6 +20,7 @@ pub const VERBS: &[Verb] = &[
     verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
     verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
     verb("bump", "write a package's new tag into every Dockerfile that uses it in FROM", &Run(bump::run)),
+    verb("verify", "build packages again and compare them with their images in the cache, or in CACHE", &Run(verify::run)),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

@@ -3,9 +3,11 @@
 mod fork;
 mod index;
 mod lock;
+mod transfer;
 mod write;
 
 pub use fork::Fork;
+pub use transfer::{BlobName, Document, is_blob};
 pub use write::{NewImage, NewLayer};
 
 use crate::{

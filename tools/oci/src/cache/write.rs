@@ -87,7 +87,7 @@ impl Cache {
     }
 
     /// Names a manifest of the cache: `…:TAG-ARCH` is an index of it alone, `…:TAG` an index with the other architectures.
-    fn name_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<String> {
+    pub(super) fn name_image(&self, full: &str, arch: &str, manifest: Descriptor) -> Result<String> {
         let manifest = for_platform(manifest, arch);
         let suffix = format!("-{arch}");
         let only = if full.ends_with(&suffix) { full.to_owned() } else { format!("{full}{suffix}") };

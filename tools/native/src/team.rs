@@ -1,0 +1,50 @@
+//! The team's registry by the knobs CACHE and CACHE_MODE: which packages are taken from it and sent to it.
+
+use super::mirrors::Origins;
+use anyhow::Result;
+use checkout::context::Ctx;
+use common::error::usage;
+use executor::Job;
+use knobs::CacheMode;
+use oci::Cache;
+use plan::steps::BuildPackage;
+use registry::{Client, Logins, Place, Settings, Team};
+use std::sync::Arc;
+
+/// The part of a tag that a package with changes has.
+const DIRTY: &str = "-dirty";
+
+/// The team's registry; none without CACHE, with `CACHE_MODE=off` and with `--offline`.
+pub fn team(ctx: &Ctx) -> Result<Option<Arc<Team>>> {
+    let host = &ctx.knobs.host;
+    let Some(text) = &host.team_cache else { return Ok(None) };
+    let place: Place = text.parse().map_err(|why| usage(format!("CACHE={text}: {why}\nhint: CACHE=registry.example.org/team")))?;
+    if host.cache_mode == CacheMode::Off || ctx.globals.offline {
+        return Ok(None);
+    }
+    let folder = Logins::usual_folder(ctx.environment.get("DOCKER_CONFIG"), &ctx.environment.home());
+    let logins = Logins { tools: ctx.tools.clone(), folder };
+    let proxy = Origins::new(&ctx.knobs, &ctx.environment).for_curl();
+    let client = Client::new(Settings { proxy, ..Settings::new(&ctx.tools, place, logins) });
+    Ok(Some(Arc::new(Team::new(client, host.cache_mode == CacheMode::Write))))
+}
+
+/// Whether the package's tag names its content, so that another machine's image under this tag is the same.
+fn is_exact(package: &BuildPackage) -> bool {
+    package.changes.is_none() && !package.image.reference.contains(DIRTY)
+}
+
+/// Takes a package's image into `cache`; false if it must be built.
+#[must_use]
+pub fn take_package(team: Option<&Team>, cache: &Cache, package: &BuildPackage) -> bool {
+    let Some(team) = team.filter(|_| is_exact(package)) else { return false };
+    // docker cannot load an image from here, so its step always runs.
+    !package.docker_load && package.platforms.iter().all(|arch| team.take(cache, &package.image.reference, *arch))
+}
+
+/// Sends a package's image that was just built.
+pub fn give_package(team: Option<&Team>, cache: &Cache, package: &BuildPackage, job: &Job<'_>) {
+    let Some(team) = team.filter(|_| is_exact(package)) else { return };
+    job.step(&format!("sending it to {}", team.place()));
+    package.platforms.iter().filter_map(|arch| team.give(cache, &package.image.reference, *arch)).for_each(|note| job.log(&note));
+}

@@ -1,0 +1,226 @@
+//! Requests to one registry: attempts, authorization, manifests, and blobs that are taken. Blobs that are sent are in `upload`.
+
+use crate::{
+    Logins, Place,
+    auth,
+    login::Identity,
+};
+use anyhow::{Context as _, Result, bail};
+use child::{
+    Failure, Tools,
+    curl_request::{Body, Deadlines, Proxy, Request, Response, Trouble, send, trouble},
+};
+use oci::{BlobName, Document};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How often a request is sent if the connection breaks or the server is overloaded.
+const ATTEMPTS: u32 = 3;
+
+/// How often the first request is sent: a registry that cannot be reached should not hold up a build.
+const FIRST_ATTEMPTS: u32 = 2;
+
+/// The statuses after which another attempt may succeed.
+const BUSY: [u16; 5] = [429, 500, 502, 503, 504];
+
+/// The kinds of documents that a registry may send for a manifest.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// How a registry is reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Starts curl.
+    pub tools: Tools,
+    /// The registry.
+    pub place: Place,
+    /// Who we are.
+    pub logins: Logins,
+    /// The proxy on the way.
+    pub proxy: Proxy,
+    /// How long a request may take.
+    pub deadlines: Deadlines,
+    /// The time before the second attempt; twice that before the third.
+    pub pause: Duration,
+}
+
+impl Settings {
+    /// The registry at `place`, with the usual deadlines and the proxy of the environment.
+    #[must_use]
+    pub fn new(tools: &Tools, place: Place, logins: Logins) -> Self {
+        let deadlines = Deadlines { connect: Duration::from_secs(5), ..Deadlines::default() };
+        Self { tools: tools.clone(), place, logins, proxy: Proxy::default(), deadlines, pause: Duration::from_millis(500) }
+    }
+}
+
+/// A registry. It remembers its authorizations.
+pub struct Client {
+    settings: Settings,
+    identity: Mutex<Option<Option<Identity>>>,
+    authorizations: Mutex<HashMap<String, String>>,
+    reached: AtomicBool,
+}
+
+/// What a request does to a repository.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Pull,
+    Push,
+}
+
+impl Client {
+    /// A client; sends nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, identity: Mutex::default(), authorizations: Mutex::default(), reached: AtomicBool::new(false) }
+    }
+
+    /// The registry and the prefix.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.settings.place
+    }
+
+    /// The login for this registry; looked up once.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>> {
+        let mut known = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = Some(self.settings.logins.find(&self.place().host)?);
+        }
+        Ok(known.clone().flatten())
+    }
+
+    /// The URL below the API's start.
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.place().base() + path
+    }
+
+    /// A request to this registry without a body.
+    pub(crate) fn request<'r>(&self, method: &'r str, url: &'r str) -> Request<'r> {
+        Request { method, url, fields: vec![], body: Body::Empty, out: None, local: self.place().is_local() }
+    }
+
+    /// Sends `request`, with other attempts if the connection breaks or the server is busy; a file as the body is sent once only.
+    pub(crate) fn try_often(&self, request: &Request<'_>) -> Result<Response> {
+        let most = match request.body {
+            Body::File(..) => 1,
+            _ if self.reached.load(Ordering::Relaxed) => ATTEMPTS,
+            _ => FIRST_ATTEMPTS,
+        };
+        let mut attempt = 1;
+        loop {
+            let Settings { tools, proxy, deadlines, pause, .. } = &self.settings;
+            match send(tools, request, proxy, *deadlines) {
+                Ok(response) if attempt < most && BUSY.contains(&response.status) => {}
+                // The file that exists is longer than what the server has.
+                Ok(response) if attempt < most && response.status == 416 && request.out.is_some() => empty(request)?,
+                Ok(response) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(error) => match trouble(&error) {
+                    Trouble::Connection if attempt < most => {}
+                    Trouble::NoRanges if attempt < most => empty(request)?,
+                    _ => return Err(in_one_line(error)),
+                },
+            }
+            std::thread::sleep(*pause * attempt);
+            attempt += 1;
+        }
+    }
+
+    /// Sends a request for `repository`, with the authorization that the registry asks for.
+    pub(crate) fn ask(&self, repository: &str, work: Work, mut request: Request<'_>) -> Result<Response> {
+        let actions = if work == Work::Push { "pull,push" } else { "pull" };
+        let scope = format!("repository:{repository}:{actions}");
+        let known = |client: &Self| client.authorizations.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned();
+        // A registry may send a client elsewhere to upload; that server gets no password of ours.
+        let is_ours = request.url.starts_with(&self.place().base());
+        let plain = request.fields.clone();
+        if let Some(authorization) = known(self).filter(|_| is_ours) {
+            request.fields.push(("Authorization", authorization));
+        }
+        let response = self.try_often(&request)?;
+        let Some(challenge) = response.field("www-authenticate").filter(|_| response.status == 401 && is_ours) else {
+            return Ok(response);
+        };
+        let authorization = auth::answer(self, challenge, &scope)?;
+        self.authorizations.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone(), authorization.clone());
+        request.fields = plain;
+        request.fields.push(("Authorization", authorization));
+        self.try_often(&request)
+    }
+
+    /// The manifest or index that `reference`, a tag or a digest, names; none if the registry has none.
+    pub(crate) fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Document>> {
+        let url = self.url(&format!("{repository}/manifests/{reference}"));
+        let fields = vec![("Accept", MANIFESTS.to_owned())];
+        let response = self.ask(repository, Work::Pull, Request { fields, ..self.request("GET", &url) })?;
+        match response.status {
+            200 => {}
+            404 => return Ok(None),
+            status => return Err(self.refused("sends no manifest", repository, reference, status)),
+        }
+        let media_type = response.field("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+        let said = response.field("docker-content-digest").map(str::to_owned);
+        let document = Document::new(&media_type, response.body)
+            .with_context(|| format!("{} sends for {repository}:{reference} what is no manifest", self.place().host))?;
+        let wanted = if reference.contains(':') { Some(reference.to_owned()) } else { said.filter(|said| said.starts_with("sha256:")) };
+        match wanted {
+            Some(wanted) if wanted != document.digest => {
+                bail!("{} sends for {repository}, {reference}, other bytes than its digest says", self.place().host)
+            }
+            _ => Ok(Some(document)),
+        }
+    }
+
+    /// Sends a manifest or index and names it.
+    pub(crate) fn put_manifest(&self, repository: &str, reference: &str, document: &Document) -> Result<()> {
+        let url = self.url(&format!("{repository}/manifests/{reference}"));
+        let fields = vec![("Content-Type", document.media_type.clone())];
+        let request = Request { fields, body: Body::Bytes(&document.bytes), ..self.request("PUT", &url) };
+        match self.ask(repository, Work::Push, request)?.status {
+            200..=299 => Ok(()),
+            status => Err(self.refused("does not take a manifest", repository, reference, status)),
+        }
+    }
+
+    /// Writes a blob to the file `out`, which the caller checks; a cut connection is taken up where it broke.
+    pub(crate) fn blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
+        let url = self.url(&format!("{repository}/blobs/{}", name.digest));
+        let response = self.ask(repository, Work::Pull, Request { out: Some(out), ..self.request("GET", &url) })?;
+        match response.status {
+            200 | 206 => Ok(()),
+            status => Err(self.refused("sends no blob", repository, &name.digest, status)),
+        }
+    }
+
+    pub(crate) fn refused(&self, what: &str, repository: &str, reference: &str, status: u16) -> anyhow::Error {
+        let host = &self.place().host;
+        let hint = if [401, 403].contains(&status) { format!("\nhint: docker login {host}") } else { String::new() };
+        anyhow::anyhow!("{host} {what} of {repository}, {reference}: status {status}{hint}")
+    }
+}
+
+/// Empties the file that a request writes to.
+fn empty(request: &Request<'_>) -> Result<()> {
+    let Some(out) = request.out else { return Ok(()) };
+    std::fs::File::create(out).map(drop).with_context(|| format!("cannot empty `{}`", out.display()))
+}
+
+/// curl's own last line instead of its command and all its output.
+fn in_one_line(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Failure>() {
+        Some(Failure { step: Some(step), exit, tail, .. }) => {
+            anyhow::anyhow!("{step}: {}", tail.last().cloned().unwrap_or_else(|| format!("curl: {exit}")))
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,16 @@
+//! A client of container registries (the API of github.com/opencontainers/distribution-spec): images of a cache are sent to a registry and
+//! taken from it. Every byte that comes is checked by its digest. curl carries each request (`tools/child`), docker's configuration has the
+//! logins. [`Team`] is a registry as a cache that a build can go on without.
+
+mod auth;
+mod client;
+mod images;
+mod login;
+mod place;
+mod team;
+mod upload;
+
+pub use client::{Client, Settings};
+pub use login::Logins;
+pub use place::Place;
+pub use team::Team;

@@ -1,0 +1,110 @@
+//! Blobs that are sent to a registry: skipped where the registry has them, mounted from another repository, or uploaded; a cut upload goes
+//! on where the registry says, or begins again.
+
+use crate::client::{Client, Work};
+use anyhow::{Context as _, Result, bail};
+use child::curl_request::{Body, Request, Response};
+use oci::BlobName;
+use std::path::Path;
+
+/// How often an upload is taken up again.
+const RESUMES: u32 = 3;
+
+impl Client {
+    /// Sends the blob in the file `path`, unless the registry has it. `other` is a repository that may have it.
+    pub(crate) fn put_blob(&self, repository: &str, name: &BlobName, path: &Path, other: Option<&str>) -> Result<()> {
+        let url = self.url(&format!("{repository}/blobs/{}", name.digest));
+        // With the rights for the upload, because a registry may hide from others what exists.
+        match self.ask(repository, Work::Push, self.request("HEAD", &url))?.status {
+            200 => return Ok(()),
+            404 => {}
+            status => return Err(self.refused("does not tell about a blob", repository, &name.digest, status)),
+        }
+        let Some(mut location) = self.start(repository, name, other)? else { return Ok(()) };
+        let mut from = 0;
+        for resumes in 0..=RESUMES {
+            match self.send_rest(repository, name, path, from, &location) {
+                Ok(next) => return self.finish(repository, name, &next),
+                Err(error) if resumes == RESUMES => return Err(error),
+                Err(_) => {}
+            }
+            (location, from) = match self.progress(repository, &location)? {
+                Some((next, done)) if done <= name.size => (next, done),
+                _ => match self.start(repository, name, None)? {
+                    Some(location) => (location, 0),
+                    None => return Ok(()),
+                },
+            };
+        }
+        bail!("the blob {} of {repository} was not uploaded", name.digest)
+    }
+
+    /// Starts an upload and returns its URL; none if the registry has mounted the blob from the repository `other`.
+    fn start(&self, repository: &str, name: &BlobName, other: Option<&str>) -> Result<Option<String>> {
+        let mount = other.map_or_else(String::new, |other| format!("?mount={}&from={}", name.digest, crate::auth::percent(other)));
+        let url = self.url(&format!("{repository}/blobs/uploads/{mount}"));
+        let request = Request { fields: vec![("Content-Type", OCTETS.to_owned())], body: Body::Bytes(b""), ..self.request("POST", &url) };
+        let response = self.ask(repository, Work::Push, request)?;
+        match response.status {
+            201 => Ok(None),
+            202 => self.location(&response).map(Some),
+            status => Err(self.refused("does not take a blob", repository, &name.digest, status)),
+        }
+    }
+
+    /// Sends the file from this position on; returns the URL at which the upload ends.
+    fn send_rest(&self, repository: &str, name: &BlobName, path: &Path, from: u64, location: &str) -> Result<String> {
+        let mut fields = vec![("Content-Type", OCTETS.to_owned())];
+        if from > 0 {
+            fields.push(("Content-Range", format!("{from}-{}", name.size - 1)));
+        }
+        if from == name.size {
+            return Ok(location.to_owned());
+        }
+        let request = Request { fields, body: Body::File(path, from), ..self.request("PATCH", location) };
+        let response = self.ask(repository, Work::Push, request)?;
+        match response.status {
+            202 => self.location(&response),
+            status => Err(self.refused("does not take the bytes", repository, &name.digest, status)),
+        }
+    }
+
+    /// The URL of an upload and how many bytes the registry has of it; none if the registry has forgotten it.
+    fn progress(&self, repository: &str, location: &str) -> Result<Option<(String, u64)>> {
+        let response = self.ask(repository, Work::Push, self.request("GET", location))?;
+        if response.status != 204 {
+            return Ok(None);
+        }
+        let end = response.field("range").and_then(|range| range.rsplit_once('-')?.1.parse::<u64>().ok());
+        // `0-0` stands for one byte or for none, so such an upload begins again.
+        Ok(match end {
+            Some(end) if end > 0 => Some((self.location(&response)?, end + 1)),
+            _ => None,
+        })
+    }
+
+    /// Ends an upload: the registry compares the digest.
+    fn finish(&self, repository: &str, name: &BlobName, location: &str) -> Result<()> {
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let url = format!("{location}{separator}digest={}", name.digest);
+        let request = Request { fields: vec![("Content-Type", OCTETS.to_owned())], body: Body::Bytes(b""), ..self.request("PUT", &url) };
+        match self.ask(repository, Work::Push, request)?.status {
+            201 | 204 => Ok(()),
+            status => Err(self.refused("does not keep the blob", repository, &name.digest, status)),
+        }
+    }
+
+    /// The URL in the field `Location`, which may be without a host.
+    fn location(&self, response: &Response) -> Result<String> {
+        let host = &self.place().host;
+        let location = response.field("location").with_context(|| format!("{host} starts an upload but does not say where"))?;
+        if location.contains("://") {
+            return Ok(location.to_owned());
+        }
+        let base = self.place().base();
+        let start = base.strip_suffix("/v2/").unwrap_or(&base);
+        Ok(format!("{start}/{}", location.trim_start_matches('/')))
+    }
+}
+
+const OCTETS: &str = "application/octet-stream";

@@ -1,0 +1,93 @@
+//! `verify [NAME…]`: builds packages again from their sources, apart from the image cache, and compares them with the images under their tags:
+//! those of the team's registry if CACHE names one, else those of the image cache.
+
+use super::build::{build_with, execution, plan};
+use anyhow::{Context as _, Result, bail};
+use checkout::{Checkout, context::Ctx};
+use common::{display, error::usage};
+use native::{NativeEngine, first_difference};
+use oci::{Cache, Image};
+use plan::{EngineKind, Goal, Node, PackageWork, steps::BuildPackage};
+use registry::Team;
+use std::time::Instant;
+
+/// The packages.
+#[derive(clap::Args)]
+pub struct Verify {
+    /// folders below pkg/ [default: all]
+    #[arg(value_name = "NAME", num_args = 0..)]
+    name: Vec<String>,
+}
+
+/// `verify`.
+pub fn run(ctx: &Ctx, Verify { name }: Verify) -> Result<()> {
+    if ctx.engine != EngineKind::Native {
+        return Err(usage("docker's builds of a package differ each time, so they cannot be compared\nhint: --engine native"));
+    }
+    let tree = ctx.tree()?;
+    let names: Vec<String> = match name.is_empty() {
+        true => tree.bulk_packages()?,
+        false => name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect(),
+    };
+    let goal = Goal::PackagesAlone(names, PackageWork::Build);
+    // What each package is built from must be there; the packages themselves, too, without a registry.
+    build_with(ctx, &tree, &goal, false)?;
+    if ctx.globals.dry_run {
+        return Ok(());
+    }
+    let plan = plan(ctx, &tree, &goal)?;
+    let team = native::team(ctx)?;
+    let (mut same, mut other) = (0, Vec::new());
+    for node in plan.goals.iter().filter_map(|id| plan.node(id)) {
+        let Some(package) = node.step.package() else { continue };
+        match compare(ctx, &tree, node, package, team.as_deref())? {
+            None => same += 1,
+            Some(difference) => {
+                println!("{}: {difference}", package.image);
+                other.push(package.name.clone());
+            }
+        }
+    }
+    if other.is_empty() {
+        println!("{same} packages are what their sources give");
+        return Ok(());
+    }
+    let place = team.as_ref().map_or_else(|| "the image cache".to_owned(), |team| team.place().to_string());
+    bail!(
+        "{} of {} packages in {place} are not what their sources give: {}\nhint: build them anew: cargo xtask pkg --force {}",
+        other.len(),
+        other.len() + same,
+        other.join(", "),
+        other.join(" ")
+    )
+}
+
+/// Builds a package apart from the cache. Returns the first difference to the image that others take.
+fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team: Option<&Team>) -> Result<Option<String>> {
+    let since = Instant::now();
+    let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
+    let spool = ctx.dist().spool();
+    let (theirs, ours) = (cache.fork(&spool)?, cache.fork(&spool)?);
+    let their_cache = Cache::open(&theirs.dir())?;
+    if let Some(team) = team
+        && !native::take_package(Some(team), &their_cache, package)
+    {
+        if !team.works() {
+            bail!("{} has failed, so {} cannot be compared with it\nhint: CACHE_MODE=off compares with the image cache", team.place(), package.name);
+        }
+        eprintln!("note: {} has no {}; the image cache's is compared", team.place(), package.image);
+    }
+    let our_cache = Cache::open(&ours.dir())?;
+    let engine = NativeEngine::apart(ctx, tree, our_cache.clone())?;
+    let options = execution(ctx, tree);
+    let _lock = executor::lock_tree(&ctx.dist())?;
+    executor::run_always(std::slice::from_ref(node), &engine, &options)?;
+    let difference = first_difference(&image(&their_cache, package)?, &image(&our_cache, package)?)?;
+    eprintln!("{}: built again in {}", package.name, display::seconds(since.elapsed()));
+    Ok(difference)
+}
+
+fn image(cache: &Cache, package: &BuildPackage) -> Result<Image> {
+    let found = cache.find(&package.image.reference, package.image.arch.as_str())?;
+    found.with_context(|| format!("{} is not in the image cache", package.image))
+}
