@@ -34,7 +34,7 @@ impl Default for Deadlines {
 
 /// The body of a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Body<'r> {
+pub enum HttpBody<'r> {
     /// None.
     Empty,
     /// These bytes.
@@ -45,7 +45,7 @@ pub enum Body<'r> {
 
 /// One request.
 #[derive(Clone, Debug)]
-pub struct Request<'r> {
+pub struct HttpRequest<'r> {
     /// `GET`, `HEAD`, `POST` …
     pub method: &'r str,
     /// The URL, http or https.
@@ -53,7 +53,7 @@ pub struct Request<'r> {
     /// Header fields.
     pub fields: Vec<(&'r str, String)>,
     /// The body.
-    pub body: Body<'r>,
+    pub body: HttpBody<'r>,
     /// The file for the body of a good response. If it has bytes, only the rest is asked for and appended.
     pub out: Option<&'r Path>,
     /// Whether http is allowed, too, and no proxy is used: for a server on this machine.
@@ -62,7 +62,7 @@ pub struct Request<'r> {
 
 /// The proxy for https, and the hosts that need none; where one is missing curl looks into its environment.
 #[derive(Clone, Debug, Default)]
-pub struct Proxy {
+pub struct HttpProxy {
     /// The proxy's URL.
     pub https: Option<String>,
     /// Hosts, separated by commas.
@@ -71,7 +71,7 @@ pub struct Proxy {
 
 /// The response to a request; of the last request if there were redirects.
 #[derive(Clone, Debug, Default)]
-pub struct Response {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The header fields, names in lower case.
@@ -80,7 +80,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-impl Response {
+impl HttpResponse {
     /// The first header field of this name, in lower case.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
@@ -132,7 +132,7 @@ impl Shared {
 
 /// Sends a request and reads its response. A status of 400 or more is no error here. curl sends the field `Authorization` to no other host
 /// than that of the URL, even if the server redirects it.
-pub fn send(tools: &Tools, request: &Request<'_>, proxy: &Proxy, deadlines: Deadlines) -> Result<Response> {
+pub fn send(tools: &Tools, request: &HttpRequest<'_>, proxy: &HttpProxy, deadlines: Deadlines) -> Result<HttpResponse> {
     let (header, body) = (Shared::new("header")?, Shared::new("body")?);
     let mut lines = settings(request, deadlines);
     lines.push(format!("dump-header = {}", quoted(&header.path)));
@@ -148,13 +148,13 @@ pub fn send(tools: &Tools, request: &Request<'_>, proxy: &Proxy, deadlines: Dead
         cmd = cmd.env("no_proxy", except);
     }
     match request.body {
-        Body::Empty => {}
-        Body::Bytes(bytes) => {
+        HttpBody::Empty => {}
+        HttpBody::Bytes(bytes) => {
             let data = Shared::holding("data", bytes)?;
             lines.push(format!("data-binary = {}", quoted(&format!("@{}", data.path))));
             cmd = cmd.keep_fd(data.childs);
         }
-        Body::File(path, from) => {
+        HttpBody::File(path, from) => {
             let cannot = || format!("cannot read `{}`", path.display());
             let mut file = File::open(path).with_context(cannot)?;
             let length = file.metadata().with_context(cannot)?.len().saturating_sub(from);
@@ -170,18 +170,18 @@ pub fn send(tools: &Tools, request: &Request<'_>, proxy: &Proxy, deadlines: Dead
     match ended {
         // Because of `fail`: the server has answered with an error.
         Err(error) if exit_of(&error) != Some(Exit::Status(22)) || status < 400 => Err(error),
-        _ => Ok(Response { status, fields, body: read_all(body.file, MOST)? }),
+        _ => Ok(HttpResponse { status, fields, body: read_all(body.file, MOST)? }),
     }
 }
 
 /// The lines of curl's configuration file for everything but the bodies.
-fn settings(request: &Request<'_>, deadlines: Deadlines) -> Vec<String> {
+fn settings(request: &HttpRequest<'_>, deadlines: Deadlines) -> Vec<String> {
     let seconds = |time: Duration| time.as_secs_f32().max(0.1);
     let mut lines: Vec<String> = ["silent", "show-error", "globoff", "location", "max-redirs = 5"].map(str::to_owned).into();
     lines.push(format!("url = {}", quoted(request.url)));
     lines.push(format!("connect-timeout = {}", seconds(deadlines.connect)));
     lines.push(format!("speed-limit = 1\nspeed-time = {}", deadlines.stall.as_secs().max(1)));
-    if request.out.is_none() && !matches!(request.body, Body::File(..)) {
+    if request.out.is_none() && !matches!(request.body, HttpBody::File(..)) {
         lines.push(format!("max-time = {}", seconds(deadlines.total)));
     }
     match request.method {
@@ -236,9 +236,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{super::fake, *};
 
-    fn get(url: &str) -> Request<'_> {
+    fn get(url: &str) -> HttpRequest<'_> {
         let fields = vec![("Authorization", "Basic c2VjcmV0".to_owned())];
-        Request { method: "GET", url, fields, body: Body::Empty, out: None, local: true }
+        HttpRequest { method: "GET", url, fields, body: HttpBody::Empty, out: None, local: true }
     }
 
     #[test]
@@ -248,13 +248,13 @@ mod tests {
              grep -e ^url -e Basic $3 > $(sed -n 's/output = \"\\(.*\\)\"/\\1/p' $3)";
         fake::tool(folder.path(), Tool::Curl, script);
         let tools = fake::tools(folder.path());
-        let response = send(&tools, &get("http://127.0.0.1:1/a?b=\"c"), &Proxy::default(), Deadlines::default()).unwrap();
+        let response = send(&tools, &get("http://127.0.0.1:1/a?b=\"c"), &HttpProxy::default(), Deadlines::default()).unwrap();
         assert_eq!(response.status, 200);
         assert!(response.field("x-args").unwrap().starts_with("--disable --config /dev/fd/"), "{response:?}");
         let body = String::from_utf8(response.body).unwrap();
         assert_eq!(body, "url = \"http://127.0.0.1:1/a?b=\\\"c\"\nheader = \"Authorization: Basic c2VjcmV0\"\n");
         fake::tool(folder.path(), Tool::Curl, "echo 'curl: (56) cut' >&2; exit 56");
-        let error = send(&fake::tools(folder.path()), &get("https://me:pw@h/a"), &Proxy::default(), Deadlines::default()).unwrap_err();
+        let error = send(&fake::tools(folder.path()), &get("https://me:pw@h/a"), &HttpProxy::default(), Deadlines::default()).unwrap_err();
         assert_eq!(trouble(&error), Trouble::Connection);
         let shown = format!("{error:#}");
         assert!(shown.contains("while asking h: exit status 56") && !shown.contains("pw") && !shown.contains("c2Vj"), "{shown}");

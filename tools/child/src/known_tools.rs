@@ -156,6 +156,8 @@ tools! {
         .packages(&["cpio"], &["cpio"], &["cpio"]).version(VERSION, "cpio (GNU cpio) ").optional();
     Skopeo = tool("skopeo", "read the image cache", &[Test])
         .packages(&["skopeo"], &["skopeo"], &["skopeo"]).version(VERSION, "version ").optional();
+    DockerRegistry = tool("docker-registry", "test the team's cache with a registry of the tests' own", &[Test])
+        .packages(&["docker-registry"], &["docker-distribution"], &[]).version(VERSION, "github.com/docker/distribution ").optional();
     Busybox = tool("busybox", "run the scripts of pkg/ in the guest's shell", &[Test])
         .packages(&["busybox-static"], &["busybox"], &[]).version(&["--help"], "BusyBox v").optional();
     Make = tool("make", "test the Makefile that forwards to us", &[Test])

@@ -44,8 +44,8 @@ impl Origins {
     }
 
     /// The proxy for requests that curl makes alone.
-    pub(crate) fn for_curl(&self) -> curl_request::Proxy {
-        curl_request::Proxy { https: self.https_proxy.clone(), except: self.no_proxy.clone() }
+    pub(crate) fn for_curl(&self) -> curl_request::HttpProxy {
+        curl_request::HttpProxy { https: self.https_proxy.clone(), except: self.no_proxy.clone() }
     }
 
     /// The way to mirrors.

@@ -8,7 +8,7 @@ use executor::Job;
 use knobs::CacheMode;
 use oci::Cache;
 use plan::steps::BuildPackage;
-use registry::{Client, Logins, Place, Settings, Team};
+use registry::{Client, Endpoint, Logins, Place, Team};
 use std::sync::Arc;
 
 /// The part of a tag that a package with changes has.
@@ -25,7 +25,7 @@ pub fn team(ctx: &Ctx) -> Result<Option<Arc<Team>>> {
     let folder = Logins::usual_folder(ctx.environment.get("DOCKER_CONFIG"), &ctx.environment.home());
     let logins = Logins { tools: ctx.tools.clone(), folder };
     let proxy = Origins::new(&ctx.knobs, &ctx.environment).for_curl();
-    let client = Client::new(Settings { proxy, ..Settings::new(&ctx.tools, place, logins) });
+    let client = Client::new(Endpoint { proxy, ..Endpoint::new(&ctx.tools, place, logins) });
     Ok(Some(Arc::new(Team::new(client, host.cache_mode == CacheMode::Write))))
 }
 

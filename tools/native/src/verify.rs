@@ -67,9 +67,9 @@ fn node_difference(theirs: &Node, ours: &Node) -> Result<Option<String>> {
     Ok(match (&theirs.kind, &ours.kind) {
         (Kind::Dir(_), Kind::Dir(_)) => None,
         (Kind::File { content: left, .. }, Kind::File { content: right, .. }) => content_difference(left, right)?,
-        (Kind::Symlink(left), Kind::Symlink(right)) => (left != right).then(|| {
-            format!("points to {} instead of {}", String::from_utf8_lossy(left), String::from_utf8_lossy(right))
-        }),
+        (Kind::Symlink(left), Kind::Symlink(right)) => {
+            (left != right).then(|| format!("points to {} instead of {}", String::from_utf8_lossy(left), String::from_utf8_lossy(right)))
+        }
         (left, right) => (format!("{left:?}") != format!("{right:?}")).then(|| "is another kind of file".to_owned()),
     })
 }

@@ -1,9 +1,9 @@
 //! How a client says who it is: the challenge of a registry (RFC 7235), basic authorization, and tokens of a token server (the docs of
 //! github.com/distribution/distribution, "Token Authentication").
 
-use crate::{client::Client, login::Identity, login::encode, place::is_loopback};
+use crate::{Place, login::Identity, login::encode, place::is_loopback};
 use anyhow::{Context as _, Result, bail};
-use child::curl_request::{Body, Request};
+use child::curl_request::{HttpBody, HttpRequest, HttpResponse};
 use common::error::usage;
 use serde::Deserialize;
 
@@ -23,16 +23,25 @@ struct Tokens {
     access_token: String,
 }
 
+/// What an answer to a challenge is made from.
+pub(crate) struct Asker<'a> {
+    /// The registry.
+    pub place: &'a Place,
+    /// The login for it.
+    pub identity: Option<Identity>,
+    /// Sends a request.
+    pub send: &'a dyn Fn(&HttpRequest<'_>) -> Result<HttpResponse>,
+}
+
 /// The value of the field `Authorization` that the registry's challenge asks for, for work of this `scope`.
-pub(crate) fn answer(client: &Client, challenge: &str, scope: &str) -> Result<String> {
-    let host = &client.place().host;
-    let identity = client.identity()?;
+pub(crate) fn answer(asker: &Asker<'_>, challenge: &str, scope: &str) -> Result<String> {
+    let host = &asker.place.host;
     match parse(challenge).with_context(|| format!("{host} asks for an authorization that is not known here: `{challenge}`"))? {
-        Challenge::Basic => match identity {
-            Some(Identity::Password(user, password)) => Ok(basic(&user, &password)),
+        Challenge::Basic => match &asker.identity {
+            Some(Identity::Password(user, password)) => Ok(basic(user, password)),
             _ => Err(usage(format!("{host} wants a user and a password\nhint: docker login {host}"))),
         },
-        Challenge::Bearer { realm, service } => Ok(format!("Bearer {}", token(client, &realm, service.as_deref(), scope, identity)?)),
+        Challenge::Bearer { realm, service } => Ok(format!("Bearer {}", token(asker, &realm, service.as_deref(), scope)?)),
     }
 }
 
@@ -41,11 +50,12 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// Asks the token server at `realm`.
-fn token(client: &Client, realm: &str, service: Option<&str>, scope: &str, identity: Option<Identity>) -> Result<String> {
+fn token(asker: &Asker<'_>, realm: &str, service: Option<&str>, scope: &str) -> Result<String> {
     let authority = realm.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()).unwrap_or_default();
-    let local = is_loopback(authority) && client.place().is_local();
-    if !realm.starts_with("https://") && !(local && realm.starts_with("http://")) {
-        bail!("{} names a token server that is not reached by https: `{realm}`", client.place().host);
+    let local = is_loopback(authority) && asker.place.is_local();
+    let is_safe = realm.starts_with("https://") || local && realm.starts_with("http://");
+    if !is_safe {
+        bail!("{} names a token server that is not reached by https: `{realm}`", asker.place.host);
     }
     let mut words = vec![format!("scope={}", percent(scope))];
     words.extend(service.map(|service| format!("service={}", percent(service))));
@@ -54,27 +64,33 @@ fn token(client: &Client, realm: &str, service: Option<&str>, scope: &str, ident
     let separator = if realm.contains('?') { '&' } else { '?' };
     let with_query = format!("{realm}{separator}{joined}");
     let form;
-    let request = match &identity {
+    let request = match &asker.identity {
         Some(Identity::Token(token)) => {
             form = format!("grant_type=refresh_token&client_id=eve-xtask&refresh_token={}&{joined}", percent(token));
             fields.push(("Content-Type", "application/x-www-form-urlencoded".to_owned()));
-            Request { method: "POST", url: realm, fields, body: Body::Bytes(form.as_bytes()), out: None, local }
+            HttpRequest { method: "POST", url: realm, fields, body: HttpBody::Bytes(form.as_bytes()), out: None, local }
         }
         login => {
             if let Some(Identity::Password(user, password)) = login {
                 fields.push(("Authorization", basic(user, password)));
             }
-            Request { method: "GET", url: &with_query, fields, body: Body::Empty, out: None, local }
+            HttpRequest { method: "GET", url: &with_query, fields, body: HttpBody::Empty, out: None, local }
         }
     };
-    let response = client.try_often(&request)?;
-    let host = &client.place().host;
+    let response = (asker.send)(&request)?;
+    let host = &asker.place.host;
     match response.status {
         200 => {}
-        401 | 403 => return Err(usage(format!("the token server of {host} refuses the login: status {}\nhint: docker login {host}", response.status))),
+        401 | 403 => {
+            return Err(usage(format!(
+                "the token server of {host} refuses the login: status {}\nhint: docker login {host}",
+                response.status
+            )));
+        }
         status => bail!("the token server of {host} answers with status {status}"),
     }
-    let tokens: Tokens = serde_json::from_slice(&response.body).map_err(|_| anyhow::anyhow!("the token server of {host} sends no token"))?;
+    let tokens: Tokens =
+        serde_json::from_slice(&response.body).map_err(|_| anyhow::anyhow!("the token server of {host} sends no token"))?;
     let token = if tokens.token.is_empty() { tokens.access_token } else { tokens.token };
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         bail!("the token server of {host} sends no token");
@@ -123,9 +139,8 @@ mod tests {
 
     #[test]
     fn a_challenge_is_read() {
-        let bearer = |realm: &str, service: Option<&str>| {
-            Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
-        };
+        let bearer =
+            |realm: &str, service: Option<&str>| Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) });
         for (text, challenge) in [
             ("Basic realm=\"x\"", Some(Challenge::Basic)),
             ("Bearer realm=\"https://a/t?x=1\",service=\"s,1\",scope=\"repository:a:pull,push\"", bearer("https://a/t?x=1", Some("s,1"))),

@@ -2,13 +2,13 @@
 
 use crate::{
     Logins, Place,
-    auth,
+    auth::{self, Asker},
     login::Identity,
 };
 use anyhow::{Context as _, Result, bail};
 use child::{
     Failure, Tools,
-    curl_request::{Body, Deadlines, Proxy, Request, Response, Trouble, send, trouble},
+    curl_request::{Deadlines, HttpBody, HttpProxy, HttpRequest, HttpResponse, Trouble, send, trouble},
 };
 use oci::{BlobName, Document};
 use std::{
@@ -34,9 +34,9 @@ const BUSY: [u16; 5] = [429, 500, 502, 503, 504];
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// How a registry is reached.
+/// A registry, and how it is reached.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Endpoint {
     /// Starts curl.
     pub tools: Tools,
     /// The registry.
@@ -44,25 +44,25 @@ pub struct Settings {
     /// Who we are.
     pub logins: Logins,
     /// The proxy on the way.
-    pub proxy: Proxy,
+    pub proxy: HttpProxy,
     /// How long a request may take.
     pub deadlines: Deadlines,
     /// The time before the second attempt; twice that before the third.
     pub pause: Duration,
 }
 
-impl Settings {
+impl Endpoint {
     /// The registry at `place`, with the usual deadlines and the proxy of the environment.
     #[must_use]
     pub fn new(tools: &Tools, place: Place, logins: Logins) -> Self {
         let deadlines = Deadlines { connect: Duration::from_secs(5), ..Deadlines::default() };
-        Self { tools: tools.clone(), place, logins, proxy: Proxy::default(), deadlines, pause: Duration::from_millis(500) }
+        Self { tools: tools.clone(), place, logins, proxy: HttpProxy::default(), deadlines, pause: Duration::from_millis(500) }
     }
 }
 
 /// A registry. It remembers its authorizations.
 pub struct Client {
-    settings: Settings,
+    settings: Endpoint,
     identity: Mutex<Option<Option<Identity>>>,
     authorizations: Mutex<HashMap<String, String>>,
     reached: AtomicBool,
@@ -78,7 +78,7 @@ pub(crate) enum Work {
 impl Client {
     /// A client; sends nothing yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Endpoint) -> Self {
         Self { settings, identity: Mutex::default(), authorizations: Mutex::default(), reached: AtomicBool::new(false) }
     }
 
@@ -103,20 +103,20 @@ impl Client {
     }
 
     /// A request to this registry without a body.
-    pub(crate) fn request<'r>(&self, method: &'r str, url: &'r str) -> Request<'r> {
-        Request { method, url, fields: vec![], body: Body::Empty, out: None, local: self.place().is_local() }
+    pub(crate) fn request<'r>(&self, method: &'r str, url: &'r str) -> HttpRequest<'r> {
+        HttpRequest { method, url, fields: vec![], body: HttpBody::Empty, out: None, local: self.place().is_local() }
     }
 
     /// Sends `request`, with other attempts if the connection breaks or the server is busy; a file as the body is sent once only.
-    pub(crate) fn try_often(&self, request: &Request<'_>) -> Result<Response> {
+    pub(crate) fn try_often(&self, request: &HttpRequest<'_>) -> Result<HttpResponse> {
         let most = match request.body {
-            Body::File(..) => 1,
+            HttpBody::File(..) => 1,
             _ if self.reached.load(Ordering::Relaxed) => ATTEMPTS,
             _ => FIRST_ATTEMPTS,
         };
         let mut attempt = 1;
         loop {
-            let Settings { tools, proxy, deadlines, pause, .. } = &self.settings;
+            let Endpoint { tools, proxy, deadlines, pause, .. } = &self.settings;
             match send(tools, request, proxy, *deadlines) {
                 Ok(response) if attempt < most && BUSY.contains(&response.status) => {}
                 // The file that exists is longer than what the server has.
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Sends a request for `repository`, with the authorization that the registry asks for.
-    pub(crate) fn ask(&self, repository: &str, work: Work, mut request: Request<'_>) -> Result<Response> {
+    pub(crate) fn ask(&self, repository: &str, work: Work, mut request: HttpRequest<'_>) -> Result<HttpResponse> {
         let actions = if work == Work::Push { "pull,push" } else { "pull" };
         let scope = format!("repository:{repository}:{actions}");
         let known = |client: &Self| client.authorizations.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned();
@@ -151,7 +151,9 @@ impl Client {
         let Some(challenge) = response.field("www-authenticate").filter(|_| response.status == 401 && is_ours) else {
             return Ok(response);
         };
-        let authorization = auth::answer(self, challenge, &scope)?;
+        let send = |request: &HttpRequest<'_>| self.try_often(request);
+        let asker = Asker { place: self.place(), identity: self.identity()?, send: &send };
+        let authorization = auth::answer(&asker, challenge, &scope)?;
         self.authorizations.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone(), authorization.clone());
         request.fields = plain;
         request.fields.push(("Authorization", authorization));
@@ -162,7 +164,7 @@ impl Client {
     pub(crate) fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Document>> {
         let url = self.url(&format!("{repository}/manifests/{reference}"));
         let fields = vec![("Accept", MANIFESTS.to_owned())];
-        let response = self.ask(repository, Work::Pull, Request { fields, ..self.request("GET", &url) })?;
+        let response = self.ask(repository, Work::Pull, HttpRequest { fields, ..self.request("GET", &url) })?;
         match response.status {
             200 => {}
             404 => return Ok(None),
@@ -185,7 +187,7 @@ impl Client {
     pub(crate) fn put_manifest(&self, repository: &str, reference: &str, document: &Document) -> Result<()> {
         let url = self.url(&format!("{repository}/manifests/{reference}"));
         let fields = vec![("Content-Type", document.media_type.clone())];
-        let request = Request { fields, body: Body::Bytes(&document.bytes), ..self.request("PUT", &url) };
+        let request = HttpRequest { fields, body: HttpBody::Bytes(&document.bytes), ..self.request("PUT", &url) };
         match self.ask(repository, Work::Push, request)?.status {
             200..=299 => Ok(()),
             status => Err(self.refused("does not take a manifest", repository, reference, status)),
@@ -195,7 +197,7 @@ impl Client {
     /// Writes a blob to the file `out`, which the caller checks; a cut connection is taken up where it broke.
     pub(crate) fn blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
         let url = self.url(&format!("{repository}/blobs/{}", name.digest));
-        let response = self.ask(repository, Work::Pull, Request { out: Some(out), ..self.request("GET", &url) })?;
+        let response = self.ask(repository, Work::Pull, HttpRequest { out: Some(out), ..self.request("GET", &url) })?;
         match response.status {
             200 | 206 => Ok(()),
             status => Err(self.refused("sends no blob", repository, &name.digest, status)),
@@ -210,7 +212,7 @@ impl Client {
 }
 
 /// Empties the file that a request writes to.
-fn empty(request: &Request<'_>) -> Result<()> {
+fn empty(request: &HttpRequest<'_>) -> Result<()> {
     let Some(out) = request.out else { return Ok(()) };
     std::fs::File::create(out).map(drop).with_context(|| format!("cannot empty `{}`", out.display()))
 }

@@ -45,8 +45,7 @@ impl Client {
     pub(crate) fn give(&self, cache: &Cache, reference: &str, arch: Arch) -> Result<Sent> {
         let (name, tag) = own_name(reference)?;
         let repository = self.place().repository(name);
-        let manifest =
-            cache.manifest(reference, arch.as_str())?.with_context(|| format!("the image {reference} is not in the cache"))?;
+        let manifest = cache.manifest(reference, arch.as_str())?.with_context(|| format!("the image {reference} is not in the cache"))?;
         let single = of_arch(tag, arch);
         let sent = match self.find(&repository, &single, arch)? {
             Some(known) if known.digest != manifest.digest => return Ok(Sent::Other(known.digest)),

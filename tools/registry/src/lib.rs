@@ -10,7 +10,7 @@ mod place;
 mod team;
 mod upload;
 
-pub use client::{Client, Settings};
+pub use client::{Client, Endpoint};
 pub use login::Logins;
 pub use place::Place;
 pub use team::Team;

@@ -92,9 +92,9 @@ impl FromStr for Place {
 /// A part of an image's name without registry and organization: `lfedge/eve-grub:1` → (`eve-grub`, `1`).
 pub(crate) fn own_name(reference: &str) -> Result<(&str, &str)> {
     let last = reference.rsplit('/').next().unwrap_or(reference);
-    last.split_once(':').filter(|(name, tag)| !name.is_empty() && !tag.is_empty() && !tag.contains('@')).ok_or_else(|| {
-        usage(format!("the image {reference} has no tag, so a registry cannot keep it"))
-    })
+    last.split_once(':')
+        .filter(|(name, tag)| !name.is_empty() && !tag.is_empty() && !tag.contains('@'))
+        .ok_or_else(|| usage(format!("the image {reference} has no tag, so a registry cannot keep it")))
 }
 
 #[cfg(test)]

@@ -37,7 +37,9 @@ impl Team {
             Sent::Known => format!("{place} has it"),
             Sent::Other(digest) => {
                 let (_, tag) = reference.rsplit_once('/').unwrap_or(("", reference));
-                eprintln!("warning: {place}/{tag} is another image for {arch} than the one built here: {digest}; it stays\nhint: cargo xtask verify");
+                eprintln!(
+                    "warning: {place}/{tag} is another image for {arch} than the one built here: {digest}; it stays\nhint: cargo xtask verify"
+                );
                 format!("{place} has another image under this tag: {digest}")
             }
         })

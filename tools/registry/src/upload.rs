@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Work};
 use anyhow::{Context as _, Result, bail};
-use child::curl_request::{Body, Request, Response};
+use child::curl_request::{HttpBody, HttpRequest, HttpResponse};
 use oci::BlobName;
 use std::path::Path;
 
@@ -43,7 +43,8 @@ impl Client {
     fn start(&self, repository: &str, name: &BlobName, other: Option<&str>) -> Result<Option<String>> {
         let mount = other.map_or_else(String::new, |other| format!("?mount={}&from={}", name.digest, crate::auth::percent(other)));
         let url = self.url(&format!("{repository}/blobs/uploads/{mount}"));
-        let request = Request { fields: vec![("Content-Type", OCTETS.to_owned())], body: Body::Bytes(b""), ..self.request("POST", &url) };
+        let request =
+            HttpRequest { fields: vec![("Content-Type", OCTETS.to_owned())], body: HttpBody::Bytes(b""), ..self.request("POST", &url) };
         let response = self.ask(repository, Work::Push, request)?;
         match response.status {
             201 => Ok(None),
@@ -61,7 +62,7 @@ impl Client {
         if from == name.size {
             return Ok(location.to_owned());
         }
-        let request = Request { fields, body: Body::File(path, from), ..self.request("PATCH", location) };
+        let request = HttpRequest { fields, body: HttpBody::File(path, from), ..self.request("PATCH", location) };
         let response = self.ask(repository, Work::Push, request)?;
         match response.status {
             202 => self.location(&response),
@@ -87,7 +88,8 @@ impl Client {
     fn finish(&self, repository: &str, name: &BlobName, location: &str) -> Result<()> {
         let separator = if location.contains('?') { '&' } else { '?' };
         let url = format!("{location}{separator}digest={}", name.digest);
-        let request = Request { fields: vec![("Content-Type", OCTETS.to_owned())], body: Body::Bytes(b""), ..self.request("PUT", &url) };
+        let request =
+            HttpRequest { fields: vec![("Content-Type", OCTETS.to_owned())], body: HttpBody::Bytes(b""), ..self.request("PUT", &url) };
         match self.ask(repository, Work::Push, request)?.status {
             201 | 204 => Ok(()),
             status => Err(self.refused("does not keep the blob", repository, &name.digest, status)),
@@ -95,7 +97,7 @@ impl Client {
     }
 
     /// The URL in the field `Location`, which may be without a host.
-    fn location(&self, response: &Response) -> Result<String> {
+    fn location(&self, response: &HttpResponse) -> Result<String> {
         let host = &self.place().host;
         let location = response.field("location").with_context(|| format!("{host} starts an upload but does not say where"))?;
         if location.contains("://") {

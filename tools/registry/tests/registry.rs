@@ -8,7 +8,7 @@ use child::{Tools, curl_request::Deadlines};
 use common::{Fault, Proxy, Registry, What, has_skopeo, log_in, output};
 use filetree::{Content, Node, Tree};
 use oci::{Cache, NewImage, NewLayer};
-use registry::{Client, Logins, Settings, Team};
+use registry::{Client, Endpoint, Logins, Team};
 use std::{
     path::{Path, PathBuf},
     sync::atomic::Ordering,
@@ -53,7 +53,7 @@ impl Caches {
         let tools = Tools::new(std::env::vars_os(), false, &|_| false);
         let logins = Logins { tools: tools.clone(), folder: self.folder.path().to_owned() };
         let deadlines = Deadlines { connect: Duration::from_secs(2), stall: Duration::from_secs(1), total: Duration::from_secs(5) };
-        Client::new(Settings { deadlines, pause: Duration::from_millis(20), ..Settings::new(&tools, place, logins) })
+        Client::new(Endpoint { deadlines, pause: Duration::from_millis(20), ..Endpoint::new(&tools, place, logins) })
     }
 
     fn team(&self, address: &str) -> Team {

@@ -123,6 +123,8 @@ mod tests {
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
         ("STORE", "tools/checkout/src/context.rs"),
+        ("CACHE", "tools/native/src/team.rs"),
+        ("CACHE_MODE", "tools/native/src/team.rs"),
         ("CHECK_ARTIFACTS", "xtask/src/commands/build.rs"),
         ("DOCKER", "xtask/src/cli/context.rs"),
         ("HTTP_PROXY", "tools/native/src/mirrors.rs"),

@@ -217,7 +217,9 @@ pub(super) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -
 
 /// Takes packages from the team's registry; returns whether any was taken.
 fn take_packages(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<bool> {
-    let Some(place) = ctx.knobs.host.team_cache.as_deref().filter(|_| ctx.knobs.host.cache_mode != CacheMode::Off) else { return Ok(false) };
+    let Some(place) = ctx.knobs.host.team_cache.as_deref().filter(|_| ctx.knobs.host.cache_mode != CacheMode::Off) else {
+        return Ok(false);
+    };
     let since = Instant::now();
     let taken = executor::take_packages(plan, engine, options)?;
     if !taken.is_empty() {

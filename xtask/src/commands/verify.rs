@@ -7,7 +7,7 @@ use checkout::{Checkout, context::Ctx};
 use common::{display, error::usage};
 use native::{NativeEngine, first_difference};
 use oci::{Cache, Image};
-use plan::{EngineKind, Goal, Node, PackageWork, steps::BuildPackage};
+use plan::{EngineKind, Goal, Node, NodeId, PackageWork, Plan, steps::BuildPackage};
 use registry::Team;
 use std::time::Instant;
 
@@ -29,13 +29,13 @@ pub fn run(ctx: &Ctx, Verify { name }: Verify) -> Result<()> {
         true => tree.bulk_packages()?,
         false => name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect(),
     };
-    let goal = Goal::PackagesAlone(names, PackageWork::Build);
-    // What each package is built from must be there; the packages themselves, too, without a registry.
-    build_with(ctx, &tree, &goal, false)?;
+    let goal = Goal::PackagesAlone(names.clone(), PackageWork::Build);
+    let plan = plan(ctx, &tree, &goal)?;
+    // The packages must be there, and what each is built from.
+    build_with(ctx, &tree, &Goal::PackagesAlone(with_bases(&plan, names), PackageWork::Build), false)?;
     if ctx.globals.dry_run {
         return Ok(());
     }
-    let plan = plan(ctx, &tree, &goal)?;
     let team = native::team(ctx)?;
     let (mut same, mut other) = (0, Vec::new());
     for node in plan.goals.iter().filter_map(|id| plan.node(id)) {
@@ -62,6 +62,22 @@ pub fn run(ctx: &Ctx, Verify { name }: Verify) -> Result<()> {
     )
 }
 
+/// `names`, and before them the packages that their Dockerfiles start from.
+fn with_bases(plan: &Plan, names: Vec<String>) -> Vec<String> {
+    let goals = plan.goals.iter().filter_map(|id| plan.node(id));
+    let bases = goals.flat_map(|node| &node.needs).filter_map(|need| match &need.id {
+        NodeId::Package(name, _) => Some(name.clone()),
+        _ => None,
+    });
+    let mut all: Vec<String> = Vec::new();
+    for name in bases.chain(names) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
 /// Builds a package apart from the cache. Returns the first difference to the image that others take.
 fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team: Option<&Team>) -> Result<Option<String>> {
     let since = Instant::now();
@@ -73,7 +89,11 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
         && !native::take_package(Some(team), &their_cache, package)
     {
         if !team.works() {
-            bail!("{} has failed, so {} cannot be compared with it\nhint: CACHE_MODE=off compares with the image cache", team.place(), package.name);
+            bail!(
+                "{} has failed, so {} cannot be compared with it\nhint: CACHE_MODE=off compares with the image cache",
+                team.place(),
+                package.name
+            );
         }
         eprintln!("note: {} has no {}; the image cache's is compared", team.place(), package.image);
     }

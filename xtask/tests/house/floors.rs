@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     // Nothing up to here starts a process: `child` is above.
     &["plan", "pkgbuild", "compose", "eve-image", "installer"],
     &["child", "sbom", "eve-tools"],
-    &["sandbox", "vm", "checkout", "executor", "fuzz"],
+    &["sandbox", "vm", "checkout", "registry", "executor", "fuzz"],
     &["native"],
     &["linuxkit", "helpers"],
     &["xtask"],

@@ -171,7 +171,8 @@ impl State {
             Some(What::Silence) => return thread::sleep(Duration::from_secs(20)),
             Some(What::Answer(answer)) => {
                 // A connection that is closed before its request is read is reset.
-                let length = text.lines().find(|line| starts_with(line, "content-length:")).and_then(|line| line.split(' ').nth(1)?.parse().ok());
+                let length =
+                    text.lines().find(|line| starts_with(line, "content-length:")).and_then(|line| line.split(' ').nth(1)?.parse().ok());
                 let _ = std::io::copy(&mut (&client).take(length.unwrap_or(0)), &mut std::io::sink());
                 return drop(client.write_all(answer.as_bytes()));
             }

@@ -1,0 +1,139 @@
+//! Several clones with caches of their own and one registry: what one builds, the others take; what is dirty stays at home; what lies is
+//! found by `verify`.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+#[path = "../../tools/registry/tests/common/mod.rs"]
+mod registry;
+
+use common::{Xtask, init, shell};
+use registry::{Registry, has_skopeo, output};
+use std::{fs, path::PathBuf};
+use xshell::cmd;
+
+const PROFILE: &str = "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 1\n\
+     [live]\nparts = [\"efi\"]\n[firmware]\npackage = \"uefi\"\nfiles = []\n";
+
+/// A tree with a package and its base, and caches.
+struct Team {
+    folder: tempfile::TempDir,
+}
+
+impl Team {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let team = Self { folder };
+        team.write("xtask.toml", PROFILE);
+        team.write(".gitignore", "/dist\n");
+        team.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\n");
+        team.write("pkg/base/Dockerfile", "FROM scratch\nCOPY file /base\n");
+        team.write("pkg/base/file", "of the base\n");
+        init(&team.root(), "main", "one");
+        let base = team.xtask("first").args(["show-tag", "base"]).ok();
+        team.write("pkg/top/build.yml", "org: lfedge\nimage: eve-top\n");
+        team.write(
+            "pkg/top/Dockerfile",
+            &format!("FROM {} AS base\nFROM scratch\nCOPY --from=base /base /base\nCOPY file /file\n", base.trim()),
+        );
+        team.write("pkg/top/file", "of the top\n");
+        let sh = shell(&team.root());
+        cmd!(sh, "git add .").run().unwrap();
+        cmd!(sh, "git -c user.name=a -c user.email=a@example.org commit -q -m two").run().unwrap();
+        team
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("tree")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// The program with the image cache `cache`.
+    fn xtask(&self, cache: &str) -> Xtask {
+        let home = self.folder.path();
+        Xtask::new(&self.root())
+            .env("HOME", home)
+            .env("XDG_CACHE_HOME", home.join(".cache"))
+            .env("LINUXKIT_CACHE", home.join(cache))
+            .env("ZARCH", "amd64")
+    }
+
+    /// What `words` print on standard error, with this cache and registry.
+    fn says(&self, cache: &str, place: &str, mode: &str, words: &[&str]) -> String {
+        let output = self.xtask(cache).env("CACHE", place).env("CACHE_MODE", mode).args(words).output();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {text}");
+        text
+    }
+}
+
+/// The tags of a repository.
+fn tags(registry: &Registry, repository: &str) -> Vec<String> {
+    let folder = registry.folder.path().join(format!("data/docker/registry/v2/repositories/{repository}/_manifests/tags"));
+    let names = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_builds_and_all_take_and_what_is_dirty_stays_at_home() {
+    let Some(server) = Registry::start(false) else { return };
+    let (team, place) = (Team::new(), format!("{}/team", server.address));
+    let top = |cache: &str, mode: &str| team.says(cache, &place, mode, &["pkg", "top"]);
+    let built = top("first", "read");
+    assert!(built.contains("pkg/top [amd64]: made") && !built.contains("taken") && tags(&server, "team/eve-top").is_empty(), "{built}");
+    fs::remove_dir_all(team.folder.path().join("first")).unwrap();
+    assert!(top("first", "write").contains("pkg/base [amd64]: made"));
+    let tag = team.xtask("first").args(["show-tag", "top"]).ok();
+    let (_, tag) = tag.trim().rsplit_once(':').unwrap();
+    assert_eq!(tags(&server, "team/eve-top"), [tag.to_owned(), format!("{tag}-amd64")]);
+
+    let taken = top("second", "read");
+    assert!(taken.contains(&format!("taken from {place} in ")) && taken.contains(": pkg/top [amd64]\n"), "{taken}");
+    assert!(!taken.contains("made") && !taken.contains("base"), "the base is not needed: {taken}");
+    assert!(top("third", "off").contains("pkg/top [amd64]: made"));
+
+    team.write("pkg/top/file", "changed\n");
+    let dirty = top("second", "write");
+    assert!(dirty.contains(": pkg/base [amd64]\n") && dirty.contains("pkg/top [amd64]: made"), "{dirty}");
+    assert_eq!(tags(&server, "team/eve-top").len(), 2);
+}
+
+#[test]
+fn a_build_without_its_registry_says_so_once() {
+    let team = Team::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = team.says("first", &format!("{nobody}/team"), "write", &["pkg", "top"]);
+    assert_eq!(said.matches("warning:").count(), 1, "{said}");
+    assert!(said.contains(&format!("warning: the build goes on without CACHE={nobody}/team: asking {nobody}: curl: (7)")), "{said}");
+    assert!(said.contains("pkg/top [amd64]: made"), "{said}");
+    let (code, error) = team.xtask("first").args(["pkg", "top", "CACHE=http://registry.example.org/team"]).fails();
+    assert!(code == 2 && error.contains("must be reached by https") && error.contains("hint: CACHE="), "{error}");
+}
+
+#[test]
+fn verify_finds_the_registry_that_lies() {
+    let Some(server) = Registry::start(false) else { return };
+    let (team, place) = (Team::new(), format!("{}/team", server.address));
+    team.says("first", &place, "write", &["pkg", "top"]);
+    let verify = |words: &[&str]| team.xtask("second").env("CACHE", &place).args(["verify"]).args(words);
+    assert_eq!(verify(&[]).ok().lines().last().unwrap(), "2 packages are what their sources give");
+    if !has_skopeo() {
+        return;
+    }
+    let tag = |name: &str| {
+        let tag = team.xtask("first").args(["show-tag", name]).ok();
+        format!("docker://{place}/eve-{name}:{}-amd64", tag.trim().rsplit_once(':').unwrap().1)
+    };
+    let flags = ["--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"];
+    output("skopeo", &[&flags[..], &[&tag("base"), &tag("top")]].concat());
+    let shown = verify(&["top"]).output();
+    let (out, err) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    assert!(out.contains("eve-top") && out.contains("-amd64: /file is missing\n"), "{out}{err}");
+    assert!(err.contains(&format!("1 of 1 packages in {place} are not what their sources give: top")), "{err}");
+}
