@@ -41,6 +41,7 @@ const LINUXKIT: &str = r#"
 case "$*" in
     version*) echo 'linuxkit version v1.8.1'; exit ;;
     'pkg build'*)
+        echo "$LINUXKIT_MIRROR $LINUXKIT_BUILDER_NAME $LINUXKIT_BUILDER_IMAGE $LINUXKIT_BUILDER_CONFIG" > "$STATE/variables"
         [ -L "$LINUXKIT_CACHE/blobs" ] && echo "+ $LINUXKIT_CACHE" >> "$STATE/building"
         sleep "${SLEEP:-0}"
         echo - >> "$STATE/building" ;;
@@ -270,6 +271,23 @@ fn packages_are_built_after_those_that_they_start_from() {
     assert!(build.contains(" --platforms linux/arm64 --builders linux/arm64=far,linux/amd64=near "), "{build}");
     let all = tree.xtask("--dry-run pkgs --zarch amd64").ok();
     assert!(!all.contains("pkg/kube ") && tree.xtask("--dry-run pkgs --zarch amd64 --hv k").ok().contains("pkg/kube "), "{all}");
+}
+
+#[test]
+fn packages_have_the_organization_and_linuxkit_the_mirror_of_the_knobs() {
+    let tree = Checkout::new();
+    let own = tree.xtask("show-tag grub").ok();
+    let other = tree.xtask("show-tag grub LINUXKIT_PKG_ORG=localhost:5001/lfedge").ok();
+    assert_eq!(other, own.replacen("lfedge/", "localhost:5001/lfedge/", 1));
+    let calls = tree.calls("make LINUXKIT_PKG_ORG=localhost:5001/lfedge LINUXKIT_PKG_TARGET=push pkg/grub ZARCH=amd64");
+    let push = calls.iter().find(|call| call.ends_with("pkg/grub")).unwrap();
+    assert!(push.contains("linuxkit pkg push --org localhost:5001/lfedge "), "{push}");
+    let knobs = "LINUXKIT_MIRROR=http://localhost:5001 LINUXKIT_BUILDER_NAME=b LINUXKIT_BUILDER_IMAGE=i LINUXKIT_BUILDER_CONFIG=/c.toml";
+    tree.calls(&format!("pkg grub --zarch amd64 {knobs}"));
+    let variables = fs::read_to_string(tree.path("state/variables")).unwrap();
+    assert_eq!(variables.split_whitespace().collect::<Vec<_>>(), ["http://localhost:5001", "b", "i", "/c.toml"]);
+    let (code, error) = tree.xtask("show-tag grub LINUXKIT_PKG_ORG=/x").fails();
+    assert!(code == 2 && error.contains("takes the start of an image's name"), "{error}");
 }
 
 #[test]

@@ -16,8 +16,14 @@ impl Checkout {
     }
 
     /// How tags are computed, with a given hash or without.
-    pub(crate) fn tag_options<'h>(&self, hash: Option<&'h str>) -> tags::Options<'h> {
+    pub(crate) fn tag_options<'h>(&'h self, hash: Option<&'h str>) -> tags::Options<'h> {
         let rule = if self.can.dirty_tags_are_linuxkits() { tags::DirtyRule::Linuxkit } else { tags::DirtyRule::Everything };
-        tags::Options { rule, hash, ..tags::Options::default() }
+        tags::Options { rule, hash, org: self.organization(), ..tags::Options::default() }
+    }
+
+    /// The organization instead of those in build.yml. A tree whose Dockerfiles name its own packages by their tags has none: they would not
+    /// be found under another name.
+    fn organization(&self) -> Option<&str> {
+        self.knobs.packages.organization.as_deref().filter(|_| self.can.packages_are_published)
     }
 }

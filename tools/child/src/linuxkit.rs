@@ -71,6 +71,10 @@ pub struct Settings {
     pub arch: Arch,
     /// Whether linuxkit prints what it does.
     pub verbose: bool,
+    /// Registry and organization instead of those in build.yml.
+    pub organization: Option<String>,
+    /// Variables that linuxkit reads: mirrors, its builder.
+    pub variables: Vec<(&'static str, String)>,
     /// Remote builders: `PLATFORM=CONTEXT[,PLATFORM=CONTEXT…]`.
     pub builders: Option<String>,
 }
@@ -162,7 +166,8 @@ impl Linuxkit {
 
     fn complete(&self, cmd: Cmd, step: String, output: &Output) -> Cmd {
         let cmd = cmd.step(step).output(output).env("BUILDKIT_PROGRESS", &self.settings.progress);
-        cmd.env("CGO_ENABLED", "1").env("GOOS", "linux").env("ZARCH", self.settings.arch.as_str())
+        let cmd = cmd.env("CGO_ENABLED", "1").env("GOOS", "linux").env("ZARCH", self.settings.arch.as_str());
+        self.settings.variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value))
     }
 
     /// Builds, pushes or lists a package of the tree at `root`, with images in `cache`.
@@ -190,13 +195,19 @@ impl Linuxkit {
     pub fn fetch_package(&self, dir: &Path, arch: Arch, root: &Path, cache: &Path, output: &Output) -> Result<()> {
         let dir = dir.strip_prefix(root).unwrap_or(dir);
         let cmd = self.command(format!("fetching or building {}", dir.display()), output)?;
-        cmd.env(CACHE, cache).args(["pkg", "build", "--pull", "--platforms", &platforms(&[arch])]).arg(dir).dir(root).run()
+        let words = ["--pull".to_owned(), "--platforms".to_owned(), platforms(&[arch])];
+        cmd.env(CACHE, cache).args(["pkg", "build"]).args(self.organization()).args(words).arg(dir).dir(root).run()
     }
 
     /// The first arguments of a call of `linuxkit pkg`.
     fn pkg(&self, work: PackageWork) -> Vec<String> {
         let verbose = self.settings.verbose.then(|| "-v".to_owned());
-        verbose.into_iter().chain(["pkg".to_owned(), work.to_string()]).collect()
+        verbose.into_iter().chain(["pkg".to_owned(), work.to_string()]).chain(self.organization()).collect()
+    }
+
+    /// The option for another organization. An old linuxkit does not read its variable.
+    fn organization(&self) -> impl Iterator<Item = String> + use<'_> {
+        self.settings.organization.iter().flat_map(|org| ["--org".to_owned(), org.clone()])
     }
 
     /// Builds or pushes the image that contains every artifact.

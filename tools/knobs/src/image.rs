@@ -109,6 +109,21 @@ pub struct PackageKnobs {
     /// linuxkit's remote builders: PLATFORM=CONTEXT[,PLATFORM=CONTEXT…]
     #[arg(id = "BUILDERS", long = "builders", value_name = "TEXT")]
     pub builders: Option<String>,
+    /// registry and organization of package images instead of those in build.yml, such as localhost:5001/lfedge
+    #[arg(id = "LINUXKIT_PKG_ORG", long = "pkg-org", value_name = "TEXT", value_parser = parse::organization)]
+    pub organization: Option<String>,
+    /// mirrors from which linuxkit takes images: URI or REGISTRY=URI, separated by commas
+    #[arg(id = "LINUXKIT_MIRROR", long = "linuxkit-mirror", value_name = "TEXT")]
+    pub mirror: Option<String>,
+    /// name of the container of linuxkit's builder
+    #[arg(id = "LINUXKIT_BUILDER_NAME", long = "builder-name", value_name = "TEXT")]
+    pub builder_name: Option<String>,
+    /// image of linuxkit's builder
+    #[arg(id = "LINUXKIT_BUILDER_IMAGE", long = "builder-image", value_name = "TEXT")]
+    pub builder_image: Option<String>,
+    /// configuration of linuxkit's builder; /etc/buildkit/buildkitd.toml when unset, if there is one
+    #[arg(id = "LINUXKIT_BUILDER_CONFIG", long = "builder-config", value_name = "PATH")]
+    pub builder_config: Option<PathBuf>,
     /// how BuildKit shows the progress of a build
     #[arg(id = "BUILDKIT_PROGRESS", long = "buildkit-progress", value_name = "TEXT", default_value = "plain")]
     pub progress: String,

@@ -51,6 +51,15 @@ pub fn store(text: &str) -> Result<StorePlace, String> {
     }
 }
 
+/// The start of an image's name: a registry, an organization, or both.
+pub fn organization(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte));
+    match text.trim_end_matches('/') {
+        org if org.split('/').all(is_part) => Ok(org.to_owned()),
+        _ => Err("takes the start of an image's name, such as localhost:5001/lfedge".to_owned()),
+    }
+}
+
 /// Yes or no, or `--force`: the old Makefile passed the value of `FORCE_BUILD` to linuxkit.
 pub fn force(text: &str) -> Result<bool, String> {
     if text == "--force" { Ok(true) } else { switch(text) }

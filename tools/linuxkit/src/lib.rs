@@ -17,7 +17,7 @@ use knobs::{ImageFormat, Knobs};
 use native::files;
 use oci::Cache;
 use plan::{
-    Node, Profile,
+    Capabilities, EngineKind, Node, Profile,
     steps::{
         BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
         PackRootfs,
@@ -73,7 +73,7 @@ impl LinuxkitEngine {
     }
 
     fn linuxkit(&self) -> &Linuxkit {
-        self.linuxkit.get_or_init(|| Linuxkit::new(&self.tools, settings_of(self.pinned, &self.knobs)))
+        self.linuxkit.get_or_init(|| Linuxkit::new(&self.tools, settings_of(self.pinned, &self.knobs, !self.ours)))
     }
 
     fn containers(&self) -> images::Containers<'_> {
@@ -176,16 +176,38 @@ impl LinuxkitEngine {
 #[must_use]
 pub fn settings(profile: &Profile, knobs: &Knobs) -> Settings {
     let pinned = profile.tools.get("linuxkit").map_or("", |pin| pin.options.as_str());
-    settings_of(Dialect::of_pin(pinned), knobs)
+    settings_of(Dialect::of_pin(pinned), knobs, Capabilities::of(profile, EngineKind::Linuxkit).packages_are_published)
 }
 
-fn settings_of(pinned: Dialect, knobs: &Knobs) -> Settings {
+/// Where the builder's configuration usually is, as lf-edge/eve's Makefile looks for it.
+const BUILDER_CONFIG: &str = "/etc/buildkit/buildkitd.toml";
+
+/// The variables that linuxkit reads.
+fn variables(knobs: &Knobs, published: bool) -> Vec<(&'static str, String)> {
+    let packages = &knobs.packages;
+    let usual = || Some(PathBuf::from(BUILDER_CONFIG)).filter(|path| published && path.is_file());
+    let config = packages.builder_config.clone().or_else(usual).map(|path| path.display().to_string());
+    [
+        ("LINUXKIT_MIRROR", packages.mirror.clone()),
+        ("LINUXKIT_BUILDER_NAME", packages.builder_name.clone()),
+        ("LINUXKIT_BUILDER_IMAGE", packages.builder_image.clone()),
+        ("LINUXKIT_BUILDER_CONFIG", config),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+/// `published`: the tree's packages are in a registry, and its Dockerfiles do not name those of the tree.
+fn settings_of(pinned: Dialect, knobs: &Knobs, published: bool) -> Settings {
     Settings {
         pinned,
         progress: knobs.packages.progress.clone(),
         arch: knobs.image.arch,
         verbose: knobs.host.verbose,
         builders: knobs.packages.builders.clone(),
+        organization: published.then(|| knobs.packages.organization.clone()).flatten(),
+        variables: variables(knobs, published),
     }
 }
 

@@ -24,6 +24,8 @@ enum Reader {
     Syft,
     /// The step that fetches packages instead of building them.
     PublishedPackages,
+    /// The tags of packages that no Dockerfile of the tree names.
+    Organization,
     /// The tree's makefile that names the kernel's image.
     KernelMakefile,
     /// A package's build-rstats.yml.
@@ -35,13 +37,27 @@ enum Reader {
 }
 
 const READERS: &[(Reader, &[&str])] = &[
-    (Reader::Linuxkit, &["LINUXKIT_OPTS", "EVE_REL", "PRUNE", "BUILDERS", "BUILDKIT_PROGRESS"]),
+    (
+        Reader::Linuxkit,
+        &[
+            "LINUXKIT_OPTS",
+            "EVE_REL",
+            "PRUNE",
+            "BUILDERS",
+            "BUILDKIT_PROGRESS",
+            "LINUXKIT_MIRROR",
+            "LINUXKIT_BUILDER_NAME",
+            "LINUXKIT_BUILDER_IMAGE",
+            "LINUXKIT_BUILDER_CONFIG",
+        ],
+    ),
     (Reader::Docker, &["DOCKER"]),
     (Reader::Packer, &["ROOTFS_COMPRESSION"]),
     (Reader::Store, &["STORE"]),
     (Reader::DebianArchive, &["DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"]),
     (Reader::Syft, &["SYFT_VERSION"]),
     (Reader::PublishedPackages, &["ROOTFS_DEPS"]),
+    (Reader::Organization, &["LINUXKIT_PKG_ORG"]),
     (Reader::KernelMakefile, &["KERNEL_TAG", "KERNEL_CONFIG_FLAVOR"]),
     (Reader::Rstats, &["RSTATS"]),
     (Reader::GoBuilder, &["GOVER", "BUILD"]),
@@ -66,6 +82,9 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
         Reader::Syft if profile.sbom.is_some() => Some(format!("linuxkit writes the bill of materials of {tree}, not syft")),
         Reader::Syft => unless(can.tools_run_in_containers, "the native engine writes the bill of materials itself, without syft"),
         Reader::PublishedPackages => (!can.packages_are_published).then(|| format!("{tree} always builds its packages")),
+        Reader::Organization => {
+            unless(can.packages_are_published, "the Dockerfiles of this tree name its packages by their own organization")
+        }
         Reader::KernelMakefile => profile.kernel.is_none().then(|| format!("{tree} builds its kernel from a package")),
         Reader::Rstats => (!has_rstats(profile)).then(|| format!("no package of {tree} has a build-rstats.yml")),
         Reader::GoBuilder => (!can.has_pillar).then(|| format!("{tree} has no container in which Go code is built")),
@@ -119,6 +138,10 @@ mod tests {
         ("PLATFORM", "xtask/src/cli/context.rs"),
         ("BUILDERS", "tools/linuxkit/src/lib.rs"),
         ("BUILDKIT_PROGRESS", "tools/linuxkit/src/lib.rs"),
+        ("LINUXKIT_MIRROR", "tools/linuxkit/src/lib.rs"),
+        ("LINUXKIT_BUILDER_NAME", "tools/linuxkit/src/lib.rs"),
+        ("LINUXKIT_BUILDER_IMAGE", "tools/linuxkit/src/lib.rs"),
+        ("LINUXKIT_BUILDER_CONFIG", "tools/linuxkit/src/lib.rs"),
         ("DEBIAN_MIRROR", "tools/native/src/mirrors.rs"),
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
