@@ -4,6 +4,7 @@
 
 pub mod build_yml;
 pub mod builder;
+pub mod bump;
 pub mod debian;
 pub mod dockerfile;
 pub mod tags;

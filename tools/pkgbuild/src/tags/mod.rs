@@ -12,7 +12,7 @@ mod state;
 
 pub use index::{Clean, Head, clean as clean_checkout};
 pub use objects::blob_id;
-pub use state::{FLAGS, LS_TREE, STATUS, TreeState};
+pub use state::{FLAGS, Future, LS_TREE, STATUS, TreeState};
 
 use crate::build_yml::BuildYml;
 use anyhow::{Context as _, Result, bail};
@@ -131,17 +131,34 @@ pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml
 /// The tag of the package after committing everything in it that git does not ignore; for a clean package, its tag. Files are
 /// hashed unconverted: gitattributes are ignored.
 pub fn committed_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &str) -> Result<Tag> {
+    future_tag(state, root, package, yml_name, &Future::default())
+}
+
+/// As [`committed_tag`], after the files in `future` have got their new content.
+pub fn future_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &str, future: &Future) -> Result<Tag> {
     let yml = BuildYml::read_names(&package.join(yml_name))?;
     let context = || format!("cannot compute the tag of the package `{}`", package.display());
     let place = Place::find(root, package).with_context(context)?;
-    let id_now = |state: &TreeState, path: &[u8]| state.id_now(&place.top, path).ok().flatten().map(|id| objects::hex(&id));
+    let id_now = |state: &TreeState, path: &[u8]| state.id_now(&place.top, path, future).ok().flatten().map(|id| objects::hex(&id));
     let sources = source_ids(state, &place, package, &yml, &id_now).with_context(context)?;
-    let own = state.id_now(&place.top, &place.package)?.with_context(|| not_in_git(package))?;
+    let own = state.id_now(&place.top, &place.package, future)?.with_context(|| not_in_git(package))?;
     Tag::new(&yml, yml.org.clone(), combine(objects::hex(&own), &sources), None, false)
 }
 
 fn not_in_git(package: &Path) -> String {
     format!("git does not track `{0}`\nhint: git add {0} && git commit", package.display())
+}
+
+/// The folders and files that the tag of a package depends on, below the top: its own folder and its extra sources.
+pub fn counted_folders(root: &Path, package: &Path, yml: &BuildYml) -> Result<Vec<Vec<u8>>> {
+    let place = Place::find(root, package)?;
+    Ok(content_folders(&place, package, yml)?.into_iter().map(|(folder, _)| folder).collect())
+}
+
+/// The top of the repository around `root`, and the path of `root` below it.
+pub fn top_of(root: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    let place = Place::find(root, root)?;
+    Ok((place.top, place.package))
 }
 
 /// Top of the repository, and the package's path relative to it (`/` between parts, none at the end).

@@ -1,6 +1,6 @@
 //! The state of a checkout as reported by git: ids of everything at HEAD, and all changes.
 
-use super::objects::{Id, file_now, hex, parse_id, root_id};
+use super::objects::{Id, file_now, hex, parse_id, root_id, sha1};
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -45,6 +45,17 @@ pub(super) enum Change {
     },
     /// A conflict, with the number of its index entries.
     Unmerged(usize),
+}
+
+/// Files whose content will be another one before it is committed: path below the top → id of the new content.
+#[derive(Clone, Debug, Default)]
+pub struct Future(BTreeMap<Vec<u8>, Id>);
+
+impl Future {
+    /// The file `path` will be `text`. Its mode stays.
+    pub fn write(&mut self, path: &[u8], text: &[u8]) {
+        self.0.insert(path.to_vec(), sha1(&[format!("blob {}\0", text.len()).as_bytes(), text]));
+    }
 }
 
 /// Snapshot of a checkout.
@@ -241,10 +252,29 @@ impl TreeState {
         root_id(&files, path)
     }
 
-    /// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now. `top` is the folder
-    /// of the working tree.
-    pub(super) fn id_now(&self, top: &Path, path: &[u8]) -> Result<Option<Id>> {
+    /// The files below `folder` (below the top) that git would commit now, in byte order; links and submodules are among them.
+    #[must_use]
+    pub fn files_now(&self, top: &Path, folder: &[u8]) -> Vec<Vec<u8>> {
+        let at_head = self.files_below(folder).iter().map(|entry| &*entry.path);
+        let paths: BTreeSet<&[u8]> = at_head.chain(self.changes_below(folder).map(|(path, _)| path)).collect();
+        let is_there = |path: &[u8]| top.join(OsStr::from_bytes(path)).symlink_metadata().is_ok_and(|metadata| !metadata.is_dir());
+        // Without a change git has seen the file where it is.
+        paths.into_iter().filter(|path| !self.changes.contains_key(*path) || is_there(path)).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Whether git shows a change of the file `path`, or of a file below the folder `path`.
+    #[must_use]
+    pub fn has_changes(&self, path: &[u8]) -> bool {
+        self.changes_below(path).next().is_some()
+    }
+
+    /// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now, the files in
+    /// `future` with another content. `top` is the folder of the working tree.
+    pub(super) fn id_now(&self, top: &Path, path: &[u8], future: &Future) -> Result<Option<Id>> {
+        let rewritten = || future.0.range(path.to_vec()..).map(|(name, id)| (name.as_slice(), id)).take_while(|(name, _)| name.starts_with(path));
+        let rewritten = || rewritten().filter(|(name, _)| is_below(name, path));
         if self.changes_below(path).next().is_none()
+            && rewritten().next().is_none()
             && let Some(id) = self.tree_id(path)
         {
             return Ok(Some(id));
@@ -260,6 +290,10 @@ impl TreeState {
                 Some(now) => drop(files.insert(name, now)),
                 None => drop(files.remove(name)),
             }
+        }
+        for (name, id) in rewritten() {
+            let entry = files.get_mut(name).with_context(|| format!("git does not track `{}`", String::from_utf8_lossy(name)))?;
+            entry.1 = *id;
         }
         let files: Vec<(&[u8], u32, Id)> = files.into_iter().map(|(name, (mode, id))| (name, mode, id)).collect();
         Ok(root_id(&files, path))
