@@ -2,6 +2,7 @@
 //! first needed; nothing is changed. `plan` makes plans from the facts. Depends on `plan`, `child`, `pkgbuild`, `knobs`, `common`,
 //! `diskimage` (dates) and `ymlpatch`.
 
+mod bumping;
 pub mod context;
 mod folders;
 mod generated;

@@ -35,6 +35,11 @@ impl Cargo {
         self.command(args, &[]).lines()
     }
 
+    /// The JSON of `cargo metadata` about the crates of the workspace.
+    pub fn metadata(&self) -> Result<String> {
+        self.command(&["metadata", "--no-deps", "--offline", "--format-version", "1"], &[]).stdout()
+    }
+
     /// Runs cargo on our terminal.
     pub fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Result<()> {
         self.command(args, variables).foreground().run()

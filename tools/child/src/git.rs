@@ -43,10 +43,15 @@ pub fn is_setting(name: &str) -> bool {
     name.strip_prefix("GIT_CONFIG_").is_some_and(|rest| NAMES.contains(&rest) || rest.starts_with("KEY_") || rest.starts_with("VALUE_"))
 }
 
+/// Variables that say who commits.
+fn is_identity(name: &str) -> bool {
+    ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"].contains(&name)
+}
+
 /// `base` and git's own settings of the environment. They stay out of printed command lines: a value may be a password.
 fn with_settings<'e>(base: &Variables, environment: impl IntoIterator<Item = (&'e str, &'e str)>) -> Variables {
     let mut variables = (**base).clone();
-    for (name, value) in environment.into_iter().filter(|(name, _)| is_setting(name)) {
+    for (name, value) in environment.into_iter().filter(|(name, _)| is_setting(name) || is_identity(name)) {
         variables.entry(OsString::from(name)).or_insert_with(|| value.into());
     }
     Arc::new(variables)

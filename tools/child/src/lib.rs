@@ -23,6 +23,7 @@ pub mod go_builder;
 pub mod go_sources;
 pub mod gpgv;
 pub mod interrupt;
+pub mod itself;
 pub mod known_tools;
 mod lines;
 pub mod linuxkit;

@@ -18,6 +18,7 @@ pub mod kernel_build_yml;
 pub mod old_images;
 pub mod parallels_disk;
 pub mod parse_pkgs;
+pub mod rewrite;
 pub mod single_use_installer;
 pub mod sources;
 pub mod update_component_sha;

@@ -1,16 +1,15 @@
 //! `update-component-sha`: replaces a hash or an image's tag in the tree's ymls, Dockerfiles and Makefiles. Changes all files or none.
 
+use crate::rewrite::write_all;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use common::{artifact::Pending, error::usage};
-use regex::Regex;
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use common::error::usage;
+use pkgbuild::bump;
+use regex::{NoExpand, Regex};
+use std::path::{Path, PathBuf};
 
 /// The files that may name an image.
-const FILES: &[&str] = &["*.yml", "*.yaml", "*.yml.in", "*.yaml.in", "*/Dockerfile", "*/Makefile"];
+const FILES: &[&str] = &["*.yml", "*.yaml", "*.yml.in", "*.yaml.in", "*/Dockerfile", "*/Dockerfile.in", "*/Makefile"];
 
 /// The text to replace.
 pub enum Options {
@@ -35,19 +34,51 @@ pub enum Options {
     },
 }
 
-/// A pattern, its replacement, and the name of the pattern's target for an error.
-struct Change {
-    pattern: Regex,
-    replacement: String,
-    what: String,
+/// A file with another text.
+pub struct Edit {
+    /// Below the tree's root.
+    pub name: String,
+    /// Absolute.
+    pub path: PathBuf,
+    /// The text to write; may be the present one.
+    pub new: String,
+    /// Whether the text changes.
+    pub changes: bool,
+}
+
+/// What is found and replaced.
+enum Change {
+    Word { pattern: Regex, new: String, old: String },
+    Tag { image: String, tag: String },
+}
+
+impl Change {
+    /// The new text; none if nothing is found.
+    fn of(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Word { pattern, new, .. } => pattern.is_match(text).then(|| pattern.replace_all(text, NoExpand(new)).into_owned()),
+            Self::Tag { image, tag } => bump::names_image(text, image).then(|| bump::set_tag(text, image, tag)),
+        }
+    }
 }
 
 /// Changes the files and prints their names; with `--dry-run` only prints.
 pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
+    let edits = edits(ctx, options)?;
+    if !ctx.globals.dry_run {
+        let changed = edits.iter().filter(|edit| edit.changes);
+        write_all(changed.map(|edit| (edit.path.as_path(), edit.new.as_str())))?;
+    }
+    edits.iter().for_each(|edit| println!("{}", edit.name));
+    Ok(())
+}
+
+/// The files that name what is replaced, each with its new text. Fails if there are none.
+pub fn edits(ctx: &Ctx, options: &Options) -> Result<Vec<Edit>> {
     let change = plan_change(ctx, options)?;
     let git = ctx.git(&ctx.root)?;
     let list = git.look(["ls-files", "-z", "--"].iter().chain(FILES))?;
-    let mut pending = Vec::new();
+    let mut edits = Vec::new();
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name).into_owned();
         let path = ctx.root.join(&name);
@@ -56,23 +87,17 @@ pub fn update_component_sha(ctx: &Ctx, options: &Options) -> Result<()> {
             continue;
         }
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        if !change.pattern.is_match(&text) {
-            continue;
-        }
-        let new = change.pattern.replace_all(&text, change.replacement.as_str());
-        let file = if new == text || ctx.globals.dry_run { None } else { Some(prepare(&path, &new)?) };
-        pending.push((name, file));
+        let Some(new) = change.of(&text) else { continue };
+        edits.push(Edit { name, path, changes: new != text, new });
     }
-    if pending.is_empty() {
-        bail!("no yml, Dockerfile or Makefile of the tree names {}", change.what);
+    if edits.is_empty() {
+        let what = match &change {
+            Change::Word { old, .. } => format!("`{old}`"),
+            Change::Tag { image, .. } => format!("the image `{image}`"),
+        };
+        bail!("no yml, Dockerfile or Makefile of the tree names {what}");
     }
-    for (name, file) in pending {
-        if let Some(file) = file {
-            file.commit()?;
-        }
-        println!("{name}");
-    }
-    Ok(())
+    Ok(edits)
 }
 
 fn plan_change(ctx: &Ctx, options: &Options) -> Result<Change> {
@@ -85,8 +110,7 @@ fn plan_change(ctx: &Ctx, options: &Options) -> Result<Change> {
         return Err(usage(format!("`{reference}` is not IMAGE:TAG")));
     };
     check_tag(tag)?;
-    let pattern = Regex::new(&format!(r"(?m)(\s|^){}:\S+", regex::escape(image))).context("an image's name makes a pattern")?;
-    Ok(Change { pattern, replacement: format!("${{1}}{image}:{tag}").replace("$$", "$"), what: format!("the image `{image}`") })
+    Ok(Change::Tag { image: image.to_owned(), tag: tag.to_owned() })
 }
 
 fn replace_hash(old: &str, new: &str) -> Result<Change> {
@@ -95,7 +119,7 @@ fn replace_hash(old: &str, new: &str) -> Result<Change> {
         return Err(usage("the hash to replace is empty"));
     }
     let pattern = Regex::new(&format!(r"\b{}\b", regex::escape(old))).context("a hash makes a pattern")?;
-    Ok(Change { pattern, replacement: new.replace('$', "$$"), what: format!("`{old}`") })
+    Ok(Change::Word { pattern, new: new.to_owned(), old: old.to_owned() })
 }
 
 /// `org/image:tag` of the package in `folder`.
@@ -115,15 +139,4 @@ fn package_reference(ctx: &Ctx, folder: &Path) -> Result<String> {
 fn check_tag(tag: &str) -> Result<()> {
     let good = !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if good { Ok(()) } else { Err(usage(format!("`{tag}` is no tag: a tag has 1 to 128 letters, digits, `.`, `_` and `-`"))) }
-}
-
-/// Writes the new file beside the old one, with the same permissions; `commit` renames it.
-fn prepare(path: &Path, text: &str) -> Result<Pending> {
-    let pending = Pending::new(path)?;
-    let mut file = pending.create()?;
-    let permissions = path.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?.permissions();
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.set_permissions(permissions))
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    Ok(pending)
 }

@@ -54,6 +54,9 @@ pub struct Profile {
     /// Pinned tools that are built from source; replaced by `build-tools/tools.toml` of the tree, if it exists.
     #[serde(default)]
     pub tools: Pins,
+    /// What the project's CI builds.
+    #[serde(default)]
+    pub ci: CiTable,
     /// Values of knobs.
     #[serde(default)]
     pub knobs: BTreeMap<String, Value>,
@@ -134,9 +137,20 @@ pub struct PackagesTable {
     /// A package is built after those that its Dockerfile starts from, even if their images are in a registry.
     #[serde(default)]
     pub ordered: bool,
+    /// Folders whose files keep the tags that they name, whatever the packages' tags are now.
+    #[serde(default)]
+    pub frozen: Vec<PathBuf>,
     /// Packages that must be built before a package although its Dockerfile does not name them.
     #[serde(default)]
     pub after: BTreeMap<String, Vec<String>>,
+}
+
+/// `[ci]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CiTable {
+    /// The hypervisors to build for, by architecture; if unset, all that the tree has for an architecture.
+    pub images: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// An entry of `variants` in `[packages]`.
@@ -350,6 +364,7 @@ impl Profile {
     #[must_use]
     pub fn below(mut self, root: &Path) -> Self {
         self.packages.folder = root.join(&self.packages.folder);
+        self.packages.frozen.iter_mut().for_each(|folder| *folder = root.join(&*folder));
         self.templates.rootfs = root.join(&self.templates.rootfs);
         self.templates.installer = self.templates.installer.as_ref().map(|template| root.join(template));
         for disk in [&mut self.installer, &mut self.verification].into_iter().flatten() {

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod build;
 mod bump;
+mod ci;
 mod clean;
 mod conformance;
 pub mod containers;

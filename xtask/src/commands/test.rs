@@ -19,21 +19,26 @@ pub struct Test {
     /// leave out tests that build or boot whole images
     #[arg(long)]
     quick: bool,
+    /// test only this crate, without the checks of formatting and lints; may be repeated [default: all]
+    #[arg(long, short = 'p', value_name = "CRATE")]
+    package: Vec<String>,
     /// run only tests whose names contain one of these
     #[arg(value_name = "FILTER", num_args = 0..)]
     filter: Vec<String>,
 }
 
 /// `test`.
-pub fn run(ctx: &Ctx, Test { quick, filter: filters }: Test) -> Result<()> {
+pub fn run(ctx: &Ctx, Test { quick, package, filter: filters }: Test) -> Result<()> {
     let boots = if quick { "n" } else { "y" };
     // Run all tests although one fails.
-    let mut words = vec!["--release", "--workspace", "--no-fail-fast"];
+    let mut words = vec!["--release", "--no-fail-fast"];
+    words.extend(package.iter().flat_map(|name| ["--package", name.as_str()]));
+    words.extend(package.is_empty().then_some("--workspace"));
     if !filters.is_empty() {
         words.push("--");
         words.extend(filters.iter().map(String::as_str));
     }
-    let forms: &[Form] = if filters.is_empty() { &FORMS } else { &[] };
+    let forms: &[Form] = if filters.is_empty() && package.is_empty() { &FORMS } else { &[] };
     if ctx.globals.dry_run {
         forms.iter().for_each(|form| println!("cargo {}", form.words.join(" ")));
         println!("env XTASK_TEST_BOOTS={boots} XTASK_TEST_DOCKER={boots} cargo test {}", words.join(" "));

@@ -1,8 +1,8 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
 use super::{
-    Run, Verb, bench, bump, clean, conformance, debian, doctor, eve_image, explain, fuzz, info, inspect, lint, mutants, shell, show_tag,
-    simple, test, verb, verify,
+    Run, Verb, bench, bump, ci, clean, conformance, debian, doctor, eve_image, explain, fuzz, info, inspect, lint, mutants, shell,
+    show_tag, simple, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -19,13 +19,14 @@ pub const VERBS: &[Verb] = &[
     verb("graph", "print a target's plan as a Graphviz graph", &Run(explain::draw)),
     verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
     verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
-    verb("bump", "write a package's new tag into every Dockerfile that uses it in FROM", &Run(bump::run)),
+    verb("bump", "write the new tags of packages into every file that names them, to the end of the chain", &Run(bump::run)),
     verb("verify", "build packages again and compare them with their images in the cache, or in CACHE", &Run(verify::run)),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",
         &Run(shell::run),
     ),
+    verb("ci", "check what a change touches, as the project's CI does, and print a table", &Run(ci::run)),
     simple("lint", "check shell scripts, Dockerfiles, ymls and the form of Rust code", lint::run),
     verb("test", "run all tests, boots included", &Run(test::run)),
     verb("fuzz", "feed damaged input to every reader of bytes from outside", &Run(fuzz::run)),

@@ -7,7 +7,7 @@ mod names;
 mod order;
 
 pub use diff::unified;
-pub use names::{Image, set_tag};
+pub use names::{names_image, set_tag};
 
 use crate::{
     build_yml::BuildYml,
@@ -36,7 +36,7 @@ pub struct Member {
 
 /// A tree of packages.
 #[derive(Clone, Debug)]
-pub struct Tree<'t> {
+pub struct BumpTree<'t> {
     /// What git says about the checkout.
     pub state: &'t TreeState,
     /// The tree's folder, absolute.
@@ -51,7 +51,7 @@ pub struct Tree<'t> {
 
 /// What to move.
 #[derive(Clone, Debug, Default)]
-pub struct Start {
+pub struct BumpStart {
     /// Only these packages and what follows from them; all if `None`.
     pub only: Option<BTreeSet<String>>,
     /// Files (absolute) that get another text first.
@@ -92,7 +92,7 @@ pub struct Stale {
 
 /// The rewrites of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct BumpPlan {
     /// Files to write, sorted by path.
     pub rewrites: Vec<Rewrite>,
     /// The stale places, in the order of the packages that own them.
@@ -114,7 +114,7 @@ struct File {
 }
 
 /// Plans the rewrites of `tree`.
-pub fn plan(tree: &Tree<'_>, start: &Start) -> Result<Plan> {
+pub fn plan(tree: &BumpTree<'_>, start: &BumpStart) -> Result<BumpPlan> {
     let mut planner = Planner::read(tree, start)?;
     let order = order::order(&planner.needs(), &tree.packages)?;
     for package in order {
@@ -130,7 +130,7 @@ pub fn plan(tree: &Tree<'_>, start: &Start) -> Result<Plan> {
 }
 
 struct Planner<'t> {
-    tree: &'t Tree<'t>,
+    tree: &'t BumpTree<'t>,
     images: Images,
     files: Vec<File>,
     /// The files that each package's tag depends on.
@@ -140,11 +140,11 @@ struct Planner<'t> {
     done: BTreeSet<usize>,
     future: Future,
     tags: HashMap<(usize, String), String>,
-    plan: Plan,
+    plan: BumpPlan,
 }
 
 impl<'t> Planner<'t> {
-    fn read(tree: &'t Tree<'t>, start: &Start) -> Result<Self> {
+    fn read(tree: &'t BumpTree<'t>, start: &BumpStart) -> Result<Self> {
         let images = Images::of(&tree.packages)?;
         let owners = owners(tree)?;
         let (top, _) = tags::top_of(tree.root)?;
@@ -166,7 +166,7 @@ impl<'t> Planner<'t> {
             file.owners.iter().for_each(|owner| owned[*owner].push(index));
         }
         let moving = tree.packages.iter().map(|package| start.only.as_ref().is_none_or(|only| only.contains(&package.name))).collect();
-        let (done, future, tags, plan) = (BTreeSet::new(), Future::default(), HashMap::new(), Plan::default());
+        let (done, future, tags, plan) = (BTreeSet::new(), Future::default(), HashMap::new(), BumpPlan::default());
         Ok(Self { tree, images, files, owned, moving, done, future, tags, plan })
     }
 
@@ -257,7 +257,7 @@ impl<'t> Planner<'t> {
         Ok(())
     }
 
-    fn finish(mut self) -> Plan {
+    fn finish(mut self) -> BumpPlan {
         self.plan.rewrites.sort_by(|a, b| a.path.cmp(&b.path));
         self.plan.stale.reverse();
         self.plan.stale.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
@@ -266,7 +266,7 @@ impl<'t> Planner<'t> {
 }
 
 /// Folders and files below the top → the packages whose tags depend on them.
-fn owners(tree: &Tree<'_>) -> Result<HashMap<Vec<u8>, Vec<usize>>> {
+fn owners(tree: &BumpTree<'_>) -> Result<HashMap<Vec<u8>, Vec<usize>>> {
     let mut owners: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
     for (index, package) in tree.packages.iter().enumerate() {
         for yml in &package.ymls {
@@ -283,7 +283,7 @@ fn owners(tree: &Tree<'_>) -> Result<HashMap<Vec<u8>, Vec<usize>>> {
 }
 
 /// The files that may name images, below the top: Dockerfiles and their templates, the ymls of packages, and the templates of images.
-fn candidates(tree: &Tree<'_>, top: &Path, start: &Start) -> Result<BTreeSet<Vec<u8>>> {
+fn candidates(tree: &BumpTree<'_>, top: &Path, start: &BumpStart) -> Result<BTreeSet<Vec<u8>>> {
     let (_, root) = tags::top_of(tree.root)?;
     let below_top = |path: &Path| path.strip_prefix(top).map(|path| path.as_os_str().as_bytes().to_vec()).ok();
     let frozen: Vec<Vec<u8>> = tree.frozen.iter().filter_map(|folder| below_top(folder)).collect();
@@ -315,6 +315,36 @@ fn is_dockerfile(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "Dockerfile")
 }
 
+/// A package, what its tag depends on, and what it starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ties {
+    /// Its name.
+    pub name: String,
+    /// The folders whose files decide its tag, below the tree's root.
+    pub folders: Vec<String>,
+    /// The packages that its files name, whatever their tags are now.
+    pub needs: BTreeSet<String>,
+}
+
+/// How the packages of a tree depend on each other and on files.
+pub fn ties(tree: &BumpTree<'_>) -> Result<Vec<Ties>> {
+    // Frozen files name packages too.
+    let all = BumpTree { frozen: Vec::new(), ..tree.clone() };
+    let planner = Planner::read(&all, &BumpStart::default())?;
+    let (top, _) = tags::top_of(tree.root)?;
+    let mut folders = vec![Vec::new(); tree.packages.len()];
+    for (folder, packages) in owners(tree)? {
+        let path = top.join(OsStr::from_bytes(&folder));
+        let name = path.strip_prefix(tree.root).unwrap_or(&path).display().to_string();
+        packages.into_iter().for_each(|package| folders[package].push(name.clone()));
+    }
+    let link = |((member, mut folders), needs): ((&Member, Vec<String>), BTreeSet<usize>)| {
+        folders.sort_unstable();
+        Ties { name: member.name.clone(), folders, needs: needs.into_iter().map(|index| tree.packages[index].name.clone()).collect() }
+    };
+    Ok(tree.packages.iter().zip(folders).zip(planner.needs()).map(link).collect())
+}
+
 /// An image outside of the tree that Dockerfiles name with two tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Differing {
@@ -327,12 +357,12 @@ pub struct Differing {
 }
 
 /// The images outside of the tree that stages of its Dockerfiles start from with different tags. Tags of packages are [`plan`]'s.
-pub fn differing(tree: &Tree<'_>) -> Result<Vec<Differing>> {
+pub fn differing(tree: &BumpTree<'_>) -> Result<Vec<Differing>> {
     let images = Images::of(&tree.packages)?;
     let (top, _) = tags::top_of(tree.root)?;
     let mut first: BTreeMap<String, (PathBuf, String)> = BTreeMap::new();
     let mut differing = Vec::new();
-    for name in candidates(tree, &top, &Start::default())? {
+    for name in candidates(tree, &top, &BumpStart::default())? {
         let path = top.join(OsStr::from_bytes(&name));
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let Ok(parsed) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };

@@ -13,7 +13,7 @@ const ARCHES: [&str; 3] = ["-amd64", "-arm64", "-riscv64"];
 
 /// An image that a build.yml of a package names.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(super) struct Image {
     package: usize,
     yml: String,
     /// The tag with zeros for the hash.
@@ -144,10 +144,12 @@ pub(super) fn find(text: &str, path: Option<&Path>, images: &Images) -> Vec<Foun
         }
         let ends = |at: usize| text[at + tag.len()..].chars().next().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\''));
         let begins = |at: usize| text[..at].ends_with(['=', '"', '\'']) && is_arg(&text[..at]);
-        found.extend(text.match_indices(tag).map(|(at, _)| at).filter(|at| begins(*at) && ends(*at)).map(|at| Found {
-            range: at..at + tag.len(),
-            ..named.clone()
-        }));
+        found.extend(
+            text.match_indices(tag)
+                .map(|(at, _)| at)
+                .filter(|at| begins(*at) && ends(*at))
+                .map(|at| Found { range: at..at + tag.len(), ..named.clone() }),
+        );
     }
     found.sort_by_key(|found| found.range.start);
     found.dedup_by_key(|found| found.range.start);
@@ -165,18 +167,27 @@ fn is_arg(before: &str) -> bool {
 pub fn set_tag(text: &str, image: &str, tag: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut end = 0;
-    for (start, word) in words(text) {
-        let name = word.split('@').next().unwrap_or(word);
-        let Some((named, old)) = name.rsplit_once(':') else { continue };
-        if named != image || old.is_empty() {
-            continue;
-        }
-        out.push_str(&text[end..start + named.len() + 1]);
+    for range in tags_of(text, image) {
+        out.push_str(&text[end..range.start]);
         out.push_str(tag);
-        end = start + word.len();
+        end = range.end;
     }
     out.push_str(&text[end..]);
     out
+}
+
+/// Whether `text` names `image` with a tag.
+#[must_use]
+pub fn names_image(text: &str, image: &str) -> bool {
+    tags_of(text, image).next().is_some()
+}
+
+/// The places of the tags of `image`, with the digests behind them.
+fn tags_of(text: &str, image: &str) -> impl Iterator<Item = Range<usize>> {
+    words(text).filter_map(move |(start, word)| {
+        let (named, old) = word.split('@').next().unwrap_or(word).rsplit_once(':')?;
+        (named == image && !old.is_empty()).then(|| start + named.len() + 1..start + word.len())
+    })
 }
 
 impl Dockerfile {

@@ -67,7 +67,7 @@ impl Sample {
         String::from_utf8(self.git(&["rev-parse", &format!("HEAD:{folder}")])).unwrap().trim().to_owned()
     }
 
-    fn with<T>(&self, f: impl FnOnce(&Tree<'_>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&BumpTree<'_>) -> T) -> T {
         let state = TreeState::parse(&self.git(LS_TREE), &self.git(STATUS)).unwrap();
         let folders = fs::read_dir(self.path("pkg")).unwrap().map(|entry| entry.unwrap().path());
         let mut packages: Vec<Member> = folders
@@ -79,15 +79,15 @@ impl Sample {
             .collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         let (templates, frozen) = (vec![self.path("images")], self.frozen.clone());
-        f(&Tree { state: &state, root: self.dir.path(), packages, templates, frozen })
+        f(&BumpTree { state: &state, root: self.dir.path(), packages, templates, frozen })
     }
 
-    fn plan(&self, start: &Start) -> Result<Plan> {
+    fn plan(&self, start: &BumpStart) -> Result<BumpPlan> {
         self.with(|tree| plan(tree, start))
     }
 
     /// Bumps and commits.
-    fn bump(&self, start: &Start) -> Plan {
+    fn bump(&self, start: &BumpStart) -> BumpPlan {
         let plan = self.plan(start).unwrap();
         plan.rewrites.iter().for_each(|rewrite| fs::write(&rewrite.path, &rewrite.new).unwrap());
         self.commit();
@@ -103,7 +103,7 @@ impl Sample {
                 assert!(text.contains(&line), "pkg/{name}: {line}{text}");
             }
         }
-        assert_eq!(self.plan(&Start::default()).unwrap(), Plan::default(), "a second bump has nothing to do");
+        assert_eq!(self.plan(&BumpStart::default()).unwrap(), BumpPlan::default(), "a second bump has nothing to do");
     }
 }
 
@@ -113,18 +113,18 @@ fn chains_and_diamonds_get_the_tags_that_git_gives_after_the_commit() {
     let diamond: &[(&str, &[&str])] = &[("top", &["left", "right"]), ("left", &["base"]), ("right", &["base"]), ("base", &[])];
     for packages in [chain, diamond] {
         let sample = Sample::packages(packages);
-        let plan = sample.bump(&Start::default());
+        let plan = sample.bump(&BumpStart::default());
         assert_eq!(plan.rewrites.len(), 3);
         sample.check(packages);
         // An edit, uncommitted; a new file; a mode; a file that is gone.
         for (name, _) in packages {
             sample.write(&format!("pkg/{name}/x.sh"), "edited");
             sample.write(&format!("pkg/{name}/sub/new"), "new");
-            sample.bump(&Start::default());
+            sample.bump(&BumpStart::default());
             sample.check(packages);
         }
         fs::remove_file(sample.path("pkg/d/x.sh")).or_else(|_| fs::remove_file(sample.path("pkg/base/x.sh"))).unwrap();
-        sample.bump(&Start::default());
+        sample.bump(&BumpStart::default());
         sample.check(packages);
     }
 }
@@ -136,8 +136,8 @@ fn random_graphs_are_right_in_one_go() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).unwrap() % below
     };
-    let names: Vec<String> = (0..24).map(|at| format!("p{at}")).collect();
-    for _ in 0..4 {
+    let names: Vec<String> = (0..16).map(|at| format!("p{at}")).collect();
+    for _ in 0..2 {
         // Package i starts from earlier ones in a shuffled order of names.
         let mut order: Vec<usize> = (0..names.len()).collect();
         (1..order.len()).for_each(|at| order.swap(at, random(at + 1)));
@@ -151,10 +151,10 @@ fn random_graphs_are_right_in_one_go() {
             .collect();
         let packages: Vec<(&str, &[&str])> = order.iter().zip(&bases).map(|(at, bases)| (names[*at].as_str(), bases.as_slice())).collect();
         let sample = Sample::packages(&packages);
-        sample.bump(&Start::default());
+        sample.bump(&BumpStart::default());
         sample.check(&packages);
         sample.write(&format!("pkg/{}/x.sh", names[order[0]]), "edited");
-        sample.bump(&Start::default());
+        sample.bump(&BumpStart::default());
         sample.check(&packages);
     }
 }
@@ -163,7 +163,7 @@ fn random_graphs_are_right_in_one_go() {
 fn a_named_package_moves_with_what_follows_and_nothing_else() {
     let packages: &[(&str, &[&str])] = &[("a", &["b", "z"]), ("b", &["c"]), ("c", &[]), ("y", &["z"]), ("z", &[])];
     let sample = Sample::packages(packages);
-    let plan = sample.bump(&Start { only: Some(["c".to_owned()].into()), ..Start::default() });
+    let plan = sample.bump(&BumpStart { only: Some(["c".to_owned()].into()), ..BumpStart::default() });
     let places: Vec<(&str, usize, bool)> = plan.stale.iter().map(|stale| (stale.package.as_str(), stale.line, stale.is_dirty)).collect();
     assert_eq!(places, [("b", 1, false), ("c", 1, false)]);
     let b = sample.id("pkg/b");
@@ -179,11 +179,14 @@ fn names_are_found_in_args_ymls_templates_and_copies() {
     );
     sample.write("pkg/b/Dockerfile", &docker);
     sample.write("pkg/a/build-dev.yml", "org: o\nimage: eve-a\ntag: \"{{.Hash}}-dev\"\n");
-    sample.write("pkg/b/build.yml", &format!("org: o\nimage: eve-b\nextra-sources:\n  - ../../conf:conf\nbuildArgs:\n  - A=o/eve-a:{OLD}-dev\n"));
+    sample.write(
+        "pkg/b/build.yml",
+        &format!("org: o\nimage: eve-b\nextra-sources:\n  - ../../conf:conf\nbuildArgs:\n  - A=o/eve-a:{OLD}-dev\n"),
+    );
     sample.write("conf/x", "y");
     sample.write("images/rootfs.yml.in", &format!("init:\n  - o/eve-b:{OLD}\n  - o/eve-b:1.2.3\n  - o/eve-bb:{OLD}\n"));
     sample.write("pkg/b/vendor/x/Dockerfile", &format!("FROM o/eve-a:{OLD}\n"));
-    sample.bump(&Start::default());
+    sample.bump(&BumpStart::default());
     let a = sample.id("pkg/a");
     let text = sample.read("pkg/b/Dockerfile");
     let wanted = docker.replacen(OLD, &a, 2).replace(&format!("{OLD}-dirty-0a1b2c3"), &a);
@@ -199,17 +202,20 @@ fn names_are_found_in_args_ymls_templates_and_copies() {
 #[test]
 fn what_no_tags_can_satisfy_is_refused_and_frozen_folders_keep_theirs() {
     let mut sample = Sample::packages(&[("a", &["b"]), ("b", &["a"]), ("c", &["a", "c"])]);
-    let error = sample.plan(&Start::default()).unwrap_err().to_string();
+    let error = sample.plan(&BumpStart::default()).unwrap_err().to_string();
     assert!(error.contains("in a circle: a → b → a\n") && error.contains("hint: `frozen`"), "{error}");
     sample.frozen = vec![sample.path("pkg/b")];
-    sample.bump(&Start::default());
+    sample.bump(&BumpStart::default());
     assert!(sample.read("pkg/b/Dockerfile").contains(OLD));
     // A package that starts from an older image of itself keeps that.
     let a = sample.id("pkg/a");
     assert!(sample.read("pkg/c/Dockerfile").starts_with(&format!("FROM o/eve-a:{a} AS a\nFROM o/eve-c:{OLD}")));
     let sample = Sample::packages(&[("a", &[]), ("b", &[])]);
-    sample.write("pkg/b/Dockerfile", &format!("ARG H={}\nARG T={}\nFROM o/eve-a:$H$T\nCOPY --from=o/eve-a:{OLD} / /\n", &OLD[..8], &OLD[8..]));
-    let error = sample.plan(&Start::default()).unwrap_err().to_string();
+    sample.write(
+        "pkg/b/Dockerfile",
+        &format!("ARG H={}\nARG T={}\nFROM o/eve-a:$H$T\nCOPY --from=o/eve-a:{OLD} / /\n", &OLD[..8], &OLD[8..]),
+    );
+    let error = sample.plan(&BumpStart::default()).unwrap_err().to_string();
     assert!(error.contains("by variables") && error.contains("hint: write the image as one word"), "{error}");
 }
 
@@ -219,13 +225,13 @@ fn an_edit_of_an_external_image_moves_what_follows() {
     let sample = Sample::packages(packages);
     sample.write("pkg/b/Dockerfile", "FROM x/y:1 AS y\nFROM scratch\n");
     sample.write("pkg/a/other/Dockerfile", "ARG V=x/y:2\nFROM ${V}\n");
-    sample.bump(&Start::default());
+    sample.bump(&BumpStart::default());
     let differing = sample.with(|tree| differing(tree).unwrap());
     assert_eq!(differing.len(), 1);
     assert_eq!((differing[0].image.as_str(), differing[0].one.1.as_str(), differing[0].other.1.as_str()), ("x/y", "2", "1"));
     let path = sample.path("pkg/b/Dockerfile");
     let text = set_tag(&fs::read_to_string(&path).unwrap(), "x/y", "2");
-    let plan = sample.bump(&Start { only: Some(BTreeSet::new()), edits: [(path, text)].into() });
+    let plan = sample.bump(&BumpStart { only: Some(BTreeSet::new()), edits: [(path, text)].into() });
     assert_eq!(plan.rewrites.len(), 2);
     sample.check(packages);
     assert!(sample.with(|tree| super::differing(tree).unwrap()).is_empty());

@@ -271,7 +271,8 @@ impl TreeState {
     /// Id that the folder or file `path` would have if everything below it that git does not ignore were committed now, the files in
     /// `future` with another content. `top` is the folder of the working tree.
     pub(super) fn id_now(&self, top: &Path, path: &[u8], future: &Future) -> Result<Option<Id>> {
-        let rewritten = || future.0.range(path.to_vec()..).map(|(name, id)| (name.as_slice(), id)).take_while(|(name, _)| name.starts_with(path));
+        let rewritten =
+            || future.0.range(path.to_vec()..).map(|(name, id)| (name.as_slice(), id)).take_while(|(name, _)| name.starts_with(path));
         let rewritten = || rewritten().filter(|(name, _)| is_below(name, path));
         if self.changes_below(path).next().is_none()
             && rewritten().next().is_none()

@@ -23,6 +23,7 @@ const RENAMED: &[(&str, &[&str])] = &[
     ("initrd.img", &["initrd"]),
     ("verification.raw", &["verification-raw"]),
     ("linuxkit", &["build-tools", "linuxkit"]),
+    ("check-docker-hashes-consistency", &["bump", "--check"]),
 ];
 
 /// Families of targets: the start and the end of the old name, the verb that takes the middle, and the argument's name for the help.
