@@ -43,6 +43,37 @@ find_part() {
     done
 }
 
+# Writes an MBR with a protective record alone.
+protect() {
+    { printf '\0\0\002\0\356\377\377\377\001\0\0\0\377\377\377\377'; head -c 48 /dev/zero; printf '\125\252'; } |
+        dd of="/dev/$disk" bs=1 seek=446 conv=notrunc 2>/dev/null
+}
+
+# Writes a damaged MBR anew from the GPT, which need not be damaged for that: the record of the ESP, bootable, for boards and BIOSes, and
+# the protective one, without which UEFI does not look for a GPT. A disk is left alone whose MBR has a protective record.
+repair_mbr() {
+    # The signature, and the types of the four records.
+    dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
+    set -- "$(od -A n -t x1 -j 510 -N 2 /run/eve/mbr)"
+    for at in 450 466 482 498; do
+        set -- "$@" "$(od -A n -t x1 -j "$at" -N 1 /run/eve/mbr)"
+    done
+    case "$*" in
+        " 55 aa "*" ee"*) return 0 ;;
+    esac
+    echo "the MBR of $disk is damaged, and is written anew from the GPT"
+    # sgdisk would believe what is left of it, and then not even look at the GPT.
+    protect
+    repair_table
+    if ! sgdisk --hybrid=1:EE "/dev/$disk" > /run/eve/gpt.log 2>&1; then
+        echo "sgdisk cannot add the record of the ESP: $(tail -n 1 /run/eve/gpt.log)"
+        return 0
+    fi
+    # Type 0x0c, FAT32, which sgdisk does not know for an ESP.
+    printf '\200' | dd of="/dev/$disk" bs=1 seek=446 conv=notrunc 2>/dev/null
+    printf '\014' | dd of="/dev/$disk" bs=1 seek=450 conv=notrunc 2>/dev/null
+}
+
 # Writes a damaged partition table anew from the other one, so that the next start does not depend on a single table.
 repair_table() {
     sgdisk -v "/dev/$disk" > /run/eve/gpt.log 2>&1
@@ -50,7 +81,7 @@ repair_table() {
     echo "a partition table of $disk is damaged, and is written anew from the other one"
     # Beside a damaged GPT sgdisk believes an MBR that has more records than the protective one, as ours may have; it gets them back.
     dd if="/dev/$disk" of=/run/eve/mbr bs=512 count=1 2>/dev/null
-    { printf '\0\0\002\0\356\377\377\377\001\0\0\0\377\377\377\377'; head -c 48 /dev/zero; } | dd of="/dev/$disk" bs=1 seek=446 conv=notrunc 2>/dev/null
+    protect
     sgdisk -e "/dev/$disk" > /run/eve/gpt.log 2>&1
     dd if=/run/eve/mbr of="/dev/$disk" bs=512 count=1 conv=notrunc 2>/dev/null
     # sgdisk warns of harmless things when it writes.
@@ -159,6 +190,7 @@ mount_persist() {
 
 mkdir -p /run/eve
 disk=$(root_disk) || fail "the root file system does not lie on a partition of a disk"
+repair_mbr
 repair_table
 mount_config
 mount_persist

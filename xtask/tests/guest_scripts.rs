@@ -4,6 +4,10 @@
 mod common;
 
 use common::{repository, tool, wants};
+use diskimage::{
+    disk::{Source, layout},
+    eve::{self, Kind},
+};
 use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
@@ -168,7 +172,7 @@ fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     let whole = std::fs::read(&disk).unwrap();
     let has_uuid = |words: &str| call_in(top, "pkg/kernel/initrd/init", &["field", "has_uuid"], &format!("has_uuid vda {words}"));
     let finds = |number: u32, guid: &str| has_uuid(&format!("{number} {guid} {}", 2048 * number));
-    let repair = || assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["repair_table"], "repair_table"));
+    let repair = || assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["protect", "repair_table"], "repair_table"));
     // Its exit status is another one when it finds a problem, and the record above is one.
     let verdict = || {
         let output = Command::new("sgdisk").arg("-v").arg(&disk).output().unwrap();
@@ -189,6 +193,38 @@ fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     let larger = std::fs::read(&disk).unwrap();
     repair();
     assert!(std::fs::read(&disk).unwrap() == larger, "the backup table of an enlarged disk moves when P3 is made");
+}
+
+#[test]
+fn a_torn_mbr_is_written_anew_from_the_gpt() {
+    if !wants("busybox", "busybox-static") || !wants("sgdisk", "gdisk") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path();
+    for folder in ["dev", "run/eve"] {
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+    }
+    let file = std::fs::File::create_new(top.join("dev/vda")).unwrap();
+    let parts = [Kind::Efi, Kind::Imga, Kind::Conf].map(|kind| (kind, Source::Empty)).to_vec();
+    layout(eve::table(parts, 640 << 20).unwrap()).unwrap().write(&file).unwrap();
+    let tables = |file: &std::fs::File| {
+        let mut bytes = vec![0; 34 * 512];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let whole = tables(&file);
+    let repair = || {
+        assert!(call_in(top, "pkg/storage-init/storage-init.sh", &["protect", "repair_table", "repair_mbr"], "repair_mbr; repair_table"))
+    };
+    repair();
+    assert!(tables(&file) == whole, "a disk without damage is changed");
+    // All of the sector, the protective record alone, the signature alone, and the GPT's first header too.
+    for (what, at, length) in [("sector", 0, 512), ("record", 446 + 16, 16), ("signature", 510, 2), ("header", 0, 1024)] {
+        file.write_all_at(&vec![0; length], at).unwrap();
+        repair();
+        assert!(tables(&file) == whole, "{what}: the tables are not what they were");
+    }
 }
 
 #[test]

@@ -5,6 +5,11 @@
 mod common;
 
 use common::{repository, texts, tool, wants};
+use diskimage::{
+    recipes::{ext4_rootfs, pack_rootfs},
+    squashfs::Compressor,
+};
+use filetree::{Content, Node, Tree};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -194,4 +199,70 @@ fn grub_understands_both_configurations() {
             );
         }
     }
+}
+
+/// What `eve update` says of a file before it writes anything: nothing if it takes it.
+fn check_of_update(file: &Path) -> String {
+    let text = fs::read_to_string(repository().join("pkg/gpt-tools/rootfs/usr/bin/eve-update")).unwrap();
+    // All but the lines at the end, which call the functions.
+    let (functions, _) = text.split_once("\nexec 8>").unwrap();
+    let (_, functions) = functions.split_once("\n# field OFFSET SIZE").unwrap();
+    let mount = file.with_extension("mount");
+    let call = format!(
+        "fail() {{ echo \"$1\"; exit 1; }}\nfile={0}\nmount={1}\nslot=IMGB\nroom=314572800\n# {functions}\ncheck_image",
+        file.display(),
+        mount.display()
+    );
+    let output = Command::new("busybox").args(["ash", "-c", &call]).output().unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.success(), out.is_empty(), "{out}{err}");
+    out.trim_end().replace(&format!("{} ", file.display()), "FILE ")
+}
+
+#[test]
+fn an_update_is_a_squashfs_or_an_ext4_that_grub_can_read() {
+    if !["busybox", "mkfs.ext4"].iter().zip(["busybox-static", "e2fsprogs"]).all(|(program, package)| wants(program, package)) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut tree = Tree::new();
+    let kernel = [vec![0; 514], b"HdrS".to_vec()].concat();
+    let program = match std::env::consts::ARCH {
+        "aarch64" => "EFI/BOOT/BOOTAA64.EFI",
+        _ => "EFI/BOOT/BOOTX64.EFI",
+    };
+    let grub_cfg = b"set linuxkit_cmdline=\n".to_vec();
+    for (path, bytes) in [
+        ("boot/kernel", kernel),
+        (program, vec![1]),
+        ("etc/eve-release", b"new".to_vec()),
+        ("boot/cmdline", vec![]),
+        ("EFI/BOOT/grub.cfg", grub_cfg),
+    ] {
+        tree.insert(path, Node::file(0o644, 0, Content::from(bytes))).unwrap();
+    }
+    pack_rootfs(tree.clone(), Compressor::Gzip, 0, &mut fs::File::create(at("squashfs")).unwrap()).unwrap();
+    ext4_rootfs(tree, 0).unwrap().write(&fs::File::create(at("ext4")).unwrap()).unwrap();
+    let part = fs::read(at("ext4")).unwrap();
+    fs::write(at("half"), &part[..part.len() / 2]).unwrap();
+    fs::write(at("text"), vec![b'x'; 4096]).unwrap();
+    let made = |name: &str, features: &str| tool("mkfs.ext4", &["-q", "-F", "-O", features, at(name).to_str().unwrap(), "8M"]);
+    made("foreign", "inline_data");
+    made("plain", "^metadata_csum_seed,^orphan_file");
+    for (name, said) in [
+        ("text", "FILE is neither squashfs nor ext4".to_owned()),
+        ("half", format!("FILE is truncated: its ext4 has {} bytes, the file {}", part.len(), part.len() / 2)),
+    ] {
+        assert_eq!(check_of_update(&at(name)), said, "{name}");
+    }
+    assert!(check_of_update(&at("foreign")).starts_with("GRUB cannot read the features of the ext4 in "));
+    // What comes next is a mount.
+    if !Command::new("losetup").arg("-f").output().is_ok_and(|output| output.status.success()) {
+        return skips::skipped("this machine cannot mount images: that takes root and loop devices");
+    }
+    for name in ["squashfs", "ext4"] {
+        assert_eq!(check_of_update(&at(name)), "", "{name}");
+    }
+    assert_eq!(check_of_update(&at("plain")), "FILE is no root file system of EVE: it has no /boot/kernel");
 }

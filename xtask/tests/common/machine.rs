@@ -6,7 +6,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Condvar, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,12 +15,25 @@ pub const VERSION: &str = "boot-test";
 /// Seconds that a boot may take under emulation on a busy machine.
 pub const LIMIT: &str = "420";
 
-/// Virtual machines emulate on all cores, so one at a time is as fast as two.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// The number of machines that run now. Without acceleration a machine keeps one processor busy.
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// Waits until no other test of this program boots.
-pub fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// A place for one machine; free again when this is dropped.
+pub struct Turn(());
+
+/// Waits until a processor has no machine of this program. A test that waits for a second place while it has one may wait for ever.
+pub fn turn() -> Turn {
+    let places = std::thread::available_parallelism().map_or(1, usize::from);
+    let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
+    *RUNNING.1.wait_while(running, |running| *running >= places).unwrap_or_else(PoisonError::into_inner) += 1;
+    Turn(())
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        RUNNING.1.notify_one();
+    }
 }
 
 /// Whether boots can run here; says loudly when not.
@@ -141,16 +154,20 @@ impl Machine {
     }
 
     pub fn ready_line(&self) -> String {
+        self.wait_for_line("EVE-READY")
+    }
+
+    /// The first line of the console with `text`, when it is whole: the machine writes while we read.
+    pub fn wait_for_line(&self, text: &str) -> String {
         let until = Instant::now() + Duration::from_secs(LIMIT.parse().unwrap());
         while Instant::now() < until {
-            // Only a whole line: the machine writes while we read.
-            if let Some(line) = self.console().split_inclusive('\n').find(|line| line.contains("EVE-READY") && line.ends_with('\n')) {
+            if let Some(line) = self.console().split_inclusive('\n').find(|line| line.contains(text) && line.ends_with('\n')) {
                 return line.trim_end().to_owned();
             }
             assert!(self.child.lock().unwrap().try_wait().unwrap().is_none(), "the machine ended:\n{}", self.console());
             std::thread::sleep(Duration::from_millis(200));
         }
-        panic!("not ready in {LIMIT} s:\n{}", self.console());
+        panic!("no {text} in {LIMIT} s:\n{}", self.console());
     }
 
     /// A command for the machine's root shell.

@@ -57,7 +57,7 @@ pub struct NetOptions {
 
 /// `run-target`.
 pub fn run_target(ctx: &Ctx, target: TargetOptions) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = target.place(ctx)?;
     require(ctx, &place.target(), "run-installer-raw")?;
     let format = qemu_format(ctx)?.to_string();
     let disk = target.target(ctx, &place, &format);
@@ -75,28 +75,28 @@ pub fn run_target(ctx: &Ctx, target: TargetOptions) -> Result<()> {
 
 /// `run-installer-raw`.
 pub fn install_from_raw(ctx: &Ctx, options: InstallOptions) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = options.target.place(ctx)?;
     let disk = Disk::image(options.medium(place.build.disk(DiskKind::Installer))?, "raw", options.bus(ctx));
     install_from(ctx, &options, &place, disk, "installer-raw")
 }
 
 /// `run-verification-raw`.
 pub fn verify(ctx: &Ctx, options: InstallOptions) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = options.target.place(ctx)?;
     let disk = Disk::image(options.medium(place.current.disk(DiskKind::Verification))?, "raw", options.bus(ctx));
     install_from(ctx, &options, &place, disk, "verification-raw")
 }
 
 /// `run-installer-iso`.
 pub fn install_from_iso(ctx: &Ctx, options: InstallOptions) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = options.target.place(ctx)?;
     let cd = Disk::cd(options.medium(place.build.installer_iso())?);
     install_from(ctx, &options, &place, cd, "installer-iso")
 }
 
 /// `run-installer-net`.
 pub fn install_from_net(ctx: &Ctx, NetOptions { install: options, ipxe }: NetOptions) -> Result<()> {
-    let place = Place::find(ctx)?;
+    let place = options.target.place(ctx)?;
     let image = options.medium(place.build.installer_net())?;
     require(ctx, &image, "installer-net")?;
     if ctx.capabilities().installer_is_own {

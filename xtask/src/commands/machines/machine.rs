@@ -54,6 +54,9 @@ pub struct Options {
 pub struct TargetOptions {
     #[command(flatten)]
     pub options: Options,
+    /// a disk of its own instead of target.img, with a TPM of its own, so that several installations can run at the same time
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
     /// how target.img is connected [default: as --disk-bus]
     #[arg(long, value_name = "BUS", value_parser = parse_bus())]
     target_bus: Option<DiskBus>,
@@ -80,6 +83,15 @@ fn parse_more_disk(text: &str) -> Result<MoreDisk, std::io::Error> {
 }
 
 impl TargetOptions {
+    /// The places of files, with the target of these options.
+    pub fn place(&self, ctx: &Ctx) -> Result<Place> {
+        let target = self.target.as_ref().map(std::path::absolute).transpose()?;
+        if target.is_some() && ctx.capabilities().machines_are_as_make_had_them() {
+            return Err(usage("--target: the machine of this tree is that of its Makefile, whose disk is target.img"));
+        }
+        Ok(Place { target, ..Place::find(ctx)? })
+    }
+
     /// The disks besides target.img. Their bytes tell their formats.
     pub fn more_disks(&self, ctx: &Ctx) -> Result<Vec<Disk>> {
         if !self.more_disks.is_empty() && ctx.capabilities().machines_are_as_make_had_them() {
@@ -118,6 +130,8 @@ pub struct Place {
     pub build: Layout,
     /// The name of the machine, which its disk and its TPM have too.
     pub machine: String,
+    /// The disk on which installers install, if it is not `target.img`.
+    pub target: Option<PathBuf>,
 }
 
 /// The name of a machine that got none.
@@ -131,18 +145,26 @@ impl Place {
         if ctx.capabilities().machines_are_as_make_had_them() {
             let build = ctx.layout(&ctx.tree()?);
             let current = dist.current(arch);
-            return Ok(Self { current: if current.path().is_dir() { current } else { build.clone() }, build, machine: USUAL.into() });
+            return Ok(Self {
+                current: if current.path().is_dir() { current } else { build.clone() },
+                build,
+                machine: USUAL.into(),
+                target: None,
+            });
         }
         let version = ctx.knobs.image.rootfs_version.as_deref();
         let link = version.map_or_else(|| dist.current_link(arch), |version| dist.version(arch, version).path().to_owned());
         let found = link.canonicalize().map(Layout::at).map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
-        Ok(Self { current: found.clone(), build: found, machine: USUAL.into() })
+        Ok(Self { current: found.clone(), build: found, machine: USUAL.into(), target: None })
     }
 
     /// The state of the machine's TPM.
     pub fn swtpm(&self) -> PathBuf {
+        if let Some(target) = &self.target {
+            return beside(target, ".swtpm");
+        }
         if self.machine == USUAL { self.build.swtpm() } else { self.build.run().join(format!("{}-swtpm", self.machine)) }
     }
 
@@ -153,7 +175,7 @@ impl Place {
 
     /// The disk on which installers install.
     pub fn target(&self) -> PathBuf {
-        self.build.target()
+        self.target.clone().unwrap_or_else(|| self.build.target())
     }
 
     /// The folder of the firmware, which is built first if the last build has none.
@@ -274,8 +296,13 @@ pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> 
 
 /// The lock file of a disk, a folder or a TPM, beside it.
 fn lock_file(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+/// The path with `end` after its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(end);
     name.into()
 }
 

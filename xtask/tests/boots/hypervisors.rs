@@ -1,9 +1,6 @@
 //! Images for the hypervisors that GRUB starts before the kernel: Xen with a guest, and the entry for ACRN with a stand-in.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Xtask,
     machine::{Machine, boot, disk, folder, ready, turn, xtask},
     repository, scratch, tool, wants,

@@ -1,9 +1,7 @@
-//! Images of other formats than the usual one boot: a root file system that is an ext4, and the quick round of LIVE_UPDATE.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+//! Images of other formats than the usual one boot: a root file system that is an ext4, and the quick round of LIVE_UPDATE. An
+//! update may be such a root file system, too.
 
-mod common;
-
-use common::{
+use crate::common::{
     machine::{LIMIT, Machine, disk, folder, free_port, image, ready, turn, xtask},
     tool,
 };
@@ -13,17 +11,27 @@ const VERSION: &str = "boot-test-ext4";
 
 #[test]
 fn the_quick_round_makes_an_ext4_that_boots() {
-    if !ready("qemu-system-x86_64") || !common::wants("e2fsck", "e2fsprogs") {
+    if !ready("qemu-system-x86_64") || !crate::common::wants("e2fsck", "e2fsprogs") {
         return;
     }
     xtask("amd64").env("ROOTFS_VERSION", VERSION).env("LIVE_UPDATE", "y").args(["live"]).ok();
     let folder = folder("amd64", VERSION);
     tool("e2fsck", &["-f", "-n", folder.join("installer/rootfs.img").to_str().unwrap()]);
     let _turn = turn();
-    let machine = Machine::start_of(VERSION, &disk(&folder.join("live.qcow2"), "ext4"), "ext4");
+    let machine = Machine::start_for("1000", VERSION, &disk(&folder.join("live.qcow2"), "ext4"), "ext4");
     let line = machine.ready_line();
     assert!(line.contains(VERSION) && line.contains("persist=new"), "{line}");
     machine.ssh("grep -q '^/dev/[^ ]* / ext4 ro[, ]' /proc/1/mounts && grep -q ' rootfstype=ext4 ' /proc/cmdline");
+    // What runs in slot A is a good update for slot B, and half of it is none.
+    machine.ssh(
+        "cd /persist; dd if=/dev/vda2 of=next.img bs=1M; head -c 20000000 next.img > bad.img; \
+         ! eve update bad.img > said 2>&1 && grep -q 'is truncated: its ext4 has' said && test $(zboot partstate IMGB) = unused",
+    );
+    machine.ssh("eve update /persist/next.img && test $(zboot partstate IMGB) = updating");
+    machine.try_ssh("reboot");
+    let line = machine.wait_for_line(" slot=B");
+    assert!(line.contains("EVE-READY") && line.contains("persist=kept"), "{line}");
+    machine.ssh("grep -q ' rootfstype=ext4 ' /proc/cmdline && test $(zboot partstate IMGB) = active");
 }
 
 #[test]

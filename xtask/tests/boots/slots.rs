@@ -1,11 +1,8 @@
 //! The two slots. GRUB alone: which slot it takes by the state on the ESP. And one machine through its updates: one that works, a power
 //! cut in the middle of the next, a kernel that panics, a service that never starts. Each time a system that works must come out of it,
 //! and say from which slot.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Xtask,
     machine::{LIMIT, Machine, VERSION, disk, folder, free_port, image, ready, turn, xtask},
     scratch,
@@ -82,7 +79,7 @@ fn refuses_what_cannot_run(machine: &Machine) {
     let refuses = |make: &str, why: &str| {
         machine.ssh(&format!("cd /persist; {make}; ! eve update bad.img > said 2>&1 && grep -q '{why}' said || {{ cat said; false; }}"));
     };
-    refuses("echo no image > bad.img", "bad.img is no squashfs");
+    refuses("echo no image > bad.img", "bad.img is neither squashfs nor ext4");
     refuses("head -c 20000000 next.img > bad.img", "bad.img is truncated: its squashfs has");
     refuses("cp next.img bad.img; truncate -s 315621376 bad.img", "bad.img has 315621376 bytes, and IMGB has room for 314572800");
     // An image of another architecture differs in the name of its boot loader.

@@ -1,10 +1,10 @@
 //! riscv64: built on this machine from Debian 13, and booted in QEMU by U-Boot and GRUB until the guest says that it is ready.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{Xtask, repository, scratch, skip_boots, tool, wants};
-use std::net::TcpListener;
+use crate::common::{
+    Xtask,
+    machine::{LIMIT, disk, free_port, turn},
+    repository, scratch, skip_boots, wants,
+};
 
 /// Debian 13 is renewed every two or three months, and the replaced versions leave the mirrors. The build fails with these words then.
 const GONE: &str = "no mirror has ";
@@ -26,13 +26,11 @@ fn riscv64_is_built_here_and_boots() {
         return;
     }
     assert!(built.status.success(), "{said}");
-    let image = repository().join("dist/riscv64/boot-test/live.qcow2");
-    let (disk, log) = (scratch().join("riscv64.qcow2"), scratch().join("riscv64.log"));
-    let _ = std::fs::remove_file(&disk);
-    tool("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.to_str().unwrap(), disk.to_str().unwrap()]);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let disk = disk(&repository().join("dist/riscv64/boot-test/live.qcow2"), "riscv64");
+    let _turn = turn();
+    let (log, port) = (scratch().join("riscv64.log"), free_port().to_string());
     let words = ["run", "--disk", disk.to_str().unwrap(), "--memory", "1024", "--ssh-port", &port, "--serial-log", log.to_str().unwrap()];
-    let booted = xtask().args(words).args(["--until", "EVE-READY", "--timeout", "420"]).output();
+    let booted = xtask().args(words).args(["--until", "EVE-READY", "--timeout", LIMIT]).output();
     let console = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
     assert!(booted.status.success(), "{}\n{console}", String::from_utf8_lossy(&booted.stderr));
     // The program that started the kernel, and the kernel.

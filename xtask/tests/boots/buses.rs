@@ -1,10 +1,7 @@
 //! Real machines in QEMU: the image that a person builds boots on every kind of disk, with and without a TPM, keeps its data,
 //! and lets its owner in. The guest itself says when all of it holds.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{
+use crate::common::{
     machine::{Machine, boot, disk, image, ready, turn},
     scratch, tool, wants,
 };

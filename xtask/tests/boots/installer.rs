@@ -1,17 +1,11 @@
 //! Installers in QEMU: what they write boots, and what cannot be installed is said in one line.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Xtask,
     machine::{self, LIMIT, VERSION, free_port, turn},
     repository, scratch, tool, wants,
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::MutexGuard,
-};
+use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
 /// Places on installer.raw, and on a disk that it installed, in bytes.
@@ -20,8 +14,8 @@ const INVENTORY: u64 = 338 * MIB;
 const CONFIG_OF_TARGET: u64 = 37 * MIB;
 const P3_OF_TARGET: u64 = 638 * MIB;
 
-/// Waits for this test's turn, since all write the same target.img; none, with a word about it, where installers cannot boot.
-fn begin() -> Option<MutexGuard<'static, ()>> {
+/// A machine whose disk is this test's own, with a TPM of its own; none, with a word about it, where installers cannot boot.
+fn begin(target: &str) -> Option<Target> {
     if !machine::ready("qemu-system-x86_64") {
         return None;
     }
@@ -30,7 +24,7 @@ fn begin() -> Option<MutexGuard<'static, ()>> {
         skips::skipped("the installer's test boots amd64, and its program is compiled for this machine's architecture");
         return None;
     }
-    wants("mcopy", "mtools").then(turn)
+    wants("mcopy", "mtools").then(|| Target(scratch().join(target)))
 }
 
 fn xtask() -> Xtask {
@@ -52,7 +46,7 @@ fn changed_medium(from: &Path, at: u64, grub_cfg: &str) -> PathBuf {
     let stick = scratch().join(from.file_name().unwrap());
     tool("cp", &["--sparse=always", from.to_str().unwrap(), stick.to_str().unwrap()]);
     for (name, text) in [("grub.cfg", grub_cfg), ("server", "changed.example\n")] {
-        let file = scratch().join(name);
+        let file = stick.with_extension(name);
         std::fs::write(&file, text).unwrap();
         tool("mcopy", &["-o", "-i", &volume(&stick, at), file.to_str().unwrap(), &format!("::/{name}")]);
     }
@@ -69,18 +63,24 @@ impl Console {
     }
 }
 
-/// Runs the verb until the console prints `until`.
-fn run(verb: &str, name: &str, until: &str, more: &[&str]) -> Console {
-    let log = scratch().join(format!("{name}.log"));
-    let port = free_port().to_string();
-    let words = [verb, "--until", until, "--timeout", LIMIT, "--serial-log", log.to_str().unwrap(), "--ssh-port", &port];
-    xtask().args(words).args(more).ok();
-    Console(String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
-}
+/// The disk on which a test installs.
+struct Target(PathBuf);
 
-/// The same; the line with that.
-fn boot(verb: &str, name: &str, until: &str, more: &[&str]) -> String {
-    run(verb, name, until, more).line(until).to_owned()
+impl Target {
+    /// Runs the verb until the console prints `until`.
+    fn run(&self, verb: &str, name: &str, until: &str, more: &[&str]) -> Console {
+        let _turn = turn();
+        let log = scratch().join(format!("{name}.log"));
+        let port = free_port().to_string();
+        let words = [verb, "--until", until, "--timeout", LIMIT, "--serial-log", log.to_str().unwrap(), "--ssh-port", &port];
+        xtask().args(words).args(["--target"]).args([&self.0]).args(more).ok();
+        Console(String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
+    }
+
+    /// The same; the line with that.
+    fn boot(&self, verb: &str, name: &str, until: &str, more: &[&str]) -> String {
+        self.run(verb, name, until, more).line(until).to_owned()
+    }
 }
 
 /// Where the data of a file in an ISO begin, in bytes.
@@ -105,7 +105,7 @@ fn used_disk(path: &Path, mebibytes: u64, offset: Option<u64>) {
 
 #[test]
 fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_result_boots() {
-    let Some(_turn) = begin() else { return };
+    let Some(target) = begin("target-large.img") else { return };
     xtask().args(["installer-raw"]).ok();
     let grub = "set_global eve_install_disk nvme0n1\nset_global dom0_extra_args \"$dom0_extra_args eve_soft_serial=test-1\"\n";
     let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, grub);
@@ -113,19 +113,19 @@ fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_res
     let disk = ["--target-bus", "nvme", "--target-sector", "4096"];
 
     // The power goes while the root file system is written.
-    boot("run-installer-raw", "installer-lost", "installer: writing IMGA", &[&medium[..], &disk].concat());
-    let line = boot("run-installer-raw", "installer", "EVE-INSTALLED", &[&medium[..], &disk, &["--again", "--tpm"]].concat());
+    target.boot("run-installer-raw", "installer-lost", "installer: writing IMGA", &[&medium[..], &disk].concat());
+    let line = target.boot("run-installer-raw", "installer", "EVE-INSTALLED", &[&medium[..], &disk, &["--again", "--tpm"]].concat());
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=nvme0n1 report=test-1"));
     let report = |name: &str| tool("mtype", &["-i", &volume(&stick, INVENTORY), &format!("::/test-1/{name}")]);
     assert!(report("installer.log").contains("installed and read back"), "{}", report("installer.log"));
     assert!(report("hardware.txt").contains("product_serial: 31415926"), "{}", report("hardware.txt"));
     assert!(report("hardware.txt").contains("nvme0n1: 2147483648 bytes, sectors of 4096"), "{}", report("hardware.txt"));
     assert!(report("tpm.txt").contains("[pcr-sha256]"), "{}", report("tpm.txt"));
-    let installed = built("target.img");
-    let config = |name: &str| tool("mtype", &["-i", &volume(&installed, CONFIG_OF_TARGET), &format!("::/{name}")]);
+    let installed = &target.0;
+    let config = |name: &str| tool("mtype", &["-i", &volume(installed, CONFIG_OF_TARGET), &format!("::/{name}")]);
     assert_eq!((config("server").as_str(), config("soft_serial").trim()), ("changed.example\n", "test-1"));
 
-    let console = run("run-target", "target", "EVE-READY", &[&disk[..], &["--tpm"]].concat());
+    let console = target.run("run-target", "target", "EVE-READY", &[&disk[..], &["--tpm"]].concat());
     let line = console.line("EVE-READY");
     assert!(line.starts_with(&format!("EVE-READY {VERSION}-kvm-amd64")) && line.contains(" persist=new"), "{line}");
     // `run-target` asks for a login in CONFIG, which has the disk's sectors.
@@ -134,7 +134,7 @@ fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_res
 
 #[test]
 fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again() {
-    let Some(_turn) = begin() else { return };
+    let Some(target) = begin("target-used.img") else { return };
     if ![("xorriso", "xorriso"), ("sgdisk", "gdisk"), ("mkfs.ext4", "e2fsprogs")].iter().all(|(program, package)| wants(program, package)) {
         return;
     }
@@ -144,14 +144,14 @@ fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again
     let stick = changed_medium(&iso, place_in_iso(&iso, "/config.img"), words);
     // Where P3 begins there is another system's file system. The disk that the installer would rather take is too small.
     let (small, persist) = (scratch().join("small.raw"), scratch().join("persist.raw"));
-    used_disk(&built("target.img"), 2048, Some(P3_OF_TARGET));
+    used_disk(&target.0, 2048, Some(P3_OF_TARGET));
     used_disk(&small, 64, None);
     used_disk(&persist, 512, Some(64 * MIB));
     let more = [small.display(), persist.display()].map(|path| path.to_string());
     let more = [format!("nvme:{}", more[0]), format!("virtio:{}", more[1])];
     let medium = ["--medium", stick.to_str().unwrap(), "--disk-bus", "usb", "--target-bus", "virtio", "--again"];
     // In one go: installed, started again, and ready.
-    let console = run(
+    let console = target.run(
         "run-installer-raw",
         "installer-stick",
         "EVE-READY",
@@ -171,15 +171,15 @@ fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again
     };
     assert!(has_ext4(&persist, MIB));
     assert!(tool("sgdisk", &["-p", small.to_str().unwrap()]).contains("Creating new GPT entries"), "{}", small.display());
-    let table = tool("sgdisk", &["-v", "-p", built("target.img").to_str().unwrap()]);
+    let table = tool("sgdisk", &["-v", "-p", target.0.to_str().unwrap()]);
     assert!(table.contains("No problems found") && table.contains("IMGB") && !table.contains("home"), "{table}");
 }
 
 #[test]
 fn a_machine_without_a_disk_to_install_on_says_why() {
-    let Some(_turn) = begin() else { return };
+    let Some(target) = begin("target-small.img") else { return };
     xtask().args(["installer-raw"]).ok();
-    let line = boot("run-installer-raw", "installer-small", "EVE-FAILED", &["MEDIA_SIZE=512"]);
+    let line = target.boot("run-installer-raw", "installer-small", "EVE-FAILED", &["MEDIA_SIZE=512"]);
     let small = "it has 512 MiB, less than the needed 895";
     let medium = "it is the medium of this installer";
     let wanted =
@@ -190,15 +190,15 @@ fn a_machine_without_a_disk_to_install_on_says_why() {
 
 #[test]
 fn a_cd_installs_and_a_verification_reports_its_checks() {
-    let Some(_turn) = begin() else { return };
+    let Some(target) = begin("target-cd.img") else { return };
     xtask().args(["installer-iso"]).ok();
     xtask().args(["verification-raw"]).ok();
-    let line = boot("run-installer-iso", "installer-iso", "EVE-INSTALLED", &[]);
+    let line = target.boot("run-installer-iso", "installer-iso", "EVE-INSTALLED", &[]);
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=sda"));
 
     let words = "set_global dom0_extra_args \"eve_soft_serial=test-2\"\n";
     let stick = changed_medium(&built("verification.raw"), CONFIG_OF_MEDIUM, words);
-    let line = boot("run-verification-raw", "verification", "EVE-INSTALLED", &["--medium", stick.to_str().unwrap(), "--tpm"]);
+    let line = target.boot("run-verification-raw", "verification", "EVE-INSTALLED", &["--medium", stick.to_str().unwrap(), "--tpm"]);
     let summary = Xtask::new(&repository()).within(&scratch()).args(["extract-verification-info", stick.to_str().unwrap()]).ok();
     // Linux finds the stick and the disk at the same time and names them as they come.
     let disk = if line.contains("disk=sdb ") { "sdb" } else { "sda" };
@@ -213,11 +213,11 @@ fn a_cd_installs_and_a_verification_reports_its_checks() {
 
 #[test]
 fn a_server_installs_by_the_firmwares_network_boot_and_by_ipxe() {
-    let Some(_turn) = begin() else { return };
+    let Some(target) = begin("target-net.img") else { return };
     xtask().args(["installer-net"]).ok();
-    let line = boot("run-installer-net", "installer-net", "EVE-INSTALLED", &[]);
+    let line = target.boot("run-installer-net", "installer-net", "EVE-INSTALLED", &[]);
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=sda"));
     // The network card's iPXE runs the script, whose words the installer obeys. What follows is as above.
-    let line = boot("run-installer-net", "installer-ipxe", "installer: installing", &["--ipxe"]);
+    let line = target.boot("run-installer-net", "installer-ipxe", "installer: installing", &["--ipxe"]);
     assert!(line.ends_with(" on sda, 2048 MiB, machine 52-54-00-12-34-56"), "{line}");
 }

@@ -1,9 +1,6 @@
 //! The loop of a person who edits: a machine in the background takes changed packages while it runs.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Xtask, clone_tree,
     machine::{LIMIT, free_port, ready, turn},
     scratch, texts, wants,
