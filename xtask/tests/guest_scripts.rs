@@ -150,6 +150,18 @@ fn call_in(top: &Path, script: &str, functions: &[&str], call: &str) -> bool {
 }
 
 #[test]
+fn a_service_that_ends_at_once_is_not_one_that_runs() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let lives = |call: &str| call_in(Path::new(""), "pkg/init/rootfs/usr/bin/eve-ready", &["lives_for", "uptime_seconds"], call);
+    assert!(lives("lives_for $$ 0") && lives("! lives_for none 0"));
+    assert!(lives("lives_for 1 3"), "the first process is as old as this machine");
+    assert!(lives("sleep 5 & lives_for $! 0 && ! lives_for $! 3"));
+    assert!(lives("sleep 5 & sleep 2; lives_for $! 1"));
+}
+
+#[test]
 fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     if !wants("busybox", "busybox-static") || !wants("sgdisk", "gdisk") {
         return;

@@ -15,6 +15,8 @@ use std::{
 
 /// Number of bytes to keep: hundreds of lines.
 const KEPT: usize = 256 << 10;
+/// Number of bytes in which to look for the last line.
+const LINE: usize = 1024;
 /// Number of lines that an error shows.
 const TAIL: usize = 20;
 
@@ -26,6 +28,8 @@ struct State {
     kept: VecDeque<u8>,
     /// Number of bytes before the first kept one.
     dropped: usize,
+    /// When the last bytes came.
+    last: Option<Instant>,
     closed: bool,
 }
 
@@ -68,6 +72,7 @@ impl Console {
                 }
                 let mut state = lock(&shared.0);
                 state.kept.extend(bytes);
+                state.last = Some(Instant::now());
                 let surplus = state.kept.len().saturating_sub(KEPT);
                 state.kept.drain(..surplus);
                 state.dropped += surplus;
@@ -109,6 +114,15 @@ impl Console {
                 None => shared.1.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// The last line that is not blank, like those of [`Self::tail`], and the time since the last byte; none before the first line.
+    #[must_use]
+    pub fn last_line(&self) -> Option<(String, Duration)> {
+        let state = lock(&self.shared.0);
+        let bytes: Vec<u8> = state.kept.iter().skip(state.kept.len().saturating_sub(LINE)).copied().collect();
+        let line = plain(&bytes).lines().map(str::trim_end).rfind(|line| !line.is_empty())?.to_owned();
+        Some((line, state.last?.elapsed()))
     }
 
     /// The last lines that are not blank, without the terminal's control sequences.

@@ -15,6 +15,7 @@ pub mod qmp;
 mod record;
 pub mod session;
 pub mod share;
+mod stall;
 mod terminal;
 mod tpm;
 mod watch;

@@ -5,6 +5,7 @@ use super::{
     console::{self, Console, Echo, Search},
     qmp::Qmp,
     share::Clients,
+    stall::Stall,
     terminal::Terminal,
     tpm::Tpm,
     watch::Watch,
@@ -99,11 +100,13 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A machine in the background. Killed when this is dropped, or when the thread that started it ends.
-pub struct Vm {
+pub struct Vm<'s> {
     qemu: Running,
     tpm: Tpm,
     console: Console,
     watch: Watch,
+    stall: Stall,
+    say: &'s dyn Fn(&str),
     // Keeps the serial port's input connected.
     input: PipeWriter,
     qmp_socket: PathBuf,
@@ -113,9 +116,9 @@ pub struct Vm {
     folder: OwnedFolder,
 }
 
-impl Vm {
-    /// Starts the machine; `echo` gets the output of its serial port.
-    pub fn start(tools: &Tools, setup: &Setup, locks: &[MachineLock], echo: Option<Echo>) -> Result<Self> {
+impl<'s> Vm<'s> {
+    /// Starts the machine; `echo` gets the output of its serial port, `say` shows a line to the user.
+    pub fn start(tools: &Tools, setup: &Setup, locks: &[MachineLock], echo: Option<Echo>, say: &'s dyn Fn(&str)) -> Result<Self> {
         let log = setup.serial_log.as_deref().map(console::create).transpose()?;
         let prepared = prepare(tools, setup, locks, Serial::Pipes)?;
         let (qemu, pipes) = prepared.qemu.spawn_console()?;
@@ -124,6 +127,8 @@ impl Vm {
             tpm: prepared.tpm,
             console: Console::read(pipes.output, log, echo),
             watch: Watch::start(&prepared.qmp_socket),
+            stall: Stall::new(),
+            say,
             input: pipes.input,
             qmp_socket: prepared.qmp_socket,
             slow_because: prepared.slow_because,
@@ -157,6 +162,9 @@ impl Vm {
         }
         if let Some(trouble) = self.watch.news(Duration::ZERO) {
             return Err(self.complain(&format!("{trouble}\nhint: make room on the disk, then start the machine again")));
+        }
+        if let Some(news) = self.stall.check(&self.console, &self.qmp_socket)? {
+            (self.say)(&news);
         }
         // A TPM ends with QEMU, so it has failed only if QEMU runs on.
         if self.tpm.has_ended() && self.console.search(&[], Some(HEALTH)) == Search::TimedOut {

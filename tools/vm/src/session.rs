@@ -80,7 +80,7 @@ fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
     }
     let clients = request.shared.then(Clients::default);
     let echo = clients.as_ref().map_or_else(|| request.echo.clone(), |clients| Some(clients.echo()));
-    let mut vm = Vm::start(tools, &request.setup, &request.locks, echo)?;
+    let mut vm = Vm::start(tools, &request.setup, &request.locks, echo, request.say)?;
     let console = clients.map(|clients| vm.share(&clients)).transpose()?;
     let _listed = Listed::new(request, console)?;
     if let Some(why) = &vm.slow_because {
