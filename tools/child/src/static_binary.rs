@@ -10,6 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Cargo's home, as programs of images name it.
+const HOME: &str = "/cargo";
+
 /// Compiles the crate `name`, whose program has its name, for `arch`, which must be this machine's, in the workspace `root`; returns the
 /// program's absolute path. It has a target folder of its own, because its flags would make cargo compile everything of xtask again.
 pub fn build(tools: &Tools, root: &Path, name: &str, arch: Arch, output: &Output) -> Result<PathBuf> {
@@ -28,7 +31,25 @@ pub fn build(tools: &Tools, root: &Path, name: &str, arch: Arch, output: &Output
     let program = target_dir.join(&host).join("release").join(name);
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
     check_static(&bytes).with_context(|| format!("`{}` cannot go into an image from scratch", program.display()))?;
+    let home = cargo_home(tools).filter(|home| home != Path::new(HOME));
+    let sources = [root.join("tools"), root.join("target")].into_iter().chain(home.map(|home| home.join("registry")));
+    if let Some(found) = sources.into_iter().find(|folder| names_folder(&bytes, folder)) {
+        bail!("`{}` contains the path `{}`: in another folder it would have other bytes", program.display(), found.display());
+    }
     Ok(program)
+}
+
+/// Whether `program` contains the path of something in `folder`.
+fn names_folder(program: &[u8], folder: &Path) -> bool {
+    let mut path = folder.as_os_str().as_encoded_bytes().to_vec();
+    path.push(b'/');
+    program.windows(path.len()).any(|window| window == path)
+}
+
+/// The folder in which cargo keeps the sources of other crates.
+fn cargo_home(tools: &Tools) -> Option<PathBuf> {
+    let variable = |name: &str| tools.environment().get(OsStr::new(name)).map(PathBuf::from);
+    variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo")))
 }
 
 /// The crates that the program of the crate `name` for `arch` contains, as stanzas with `Package`, `Version` and `License`. Crates that only run while it is
@@ -59,12 +80,12 @@ fn parse_crates(text: &str) -> Result<String> {
 /// Links statically, and replaces the path of cargo's sources, which the program's messages contain, so that the program does not depend
 /// on the user who compiles it. `\x1f` separates the flags in CARGO_ENCODED_RUSTFLAGS.
 fn flags(tools: &Tools) -> OsString {
-    let variable = |name: &str| tools.environment().get(OsStr::new(name)).map(PathBuf::from);
     let mut flags = OsString::from("-C\x1ftarget-feature=+crt-static");
-    if let Some(home) = variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo"))) {
+    if let Some(home) = cargo_home(tools) {
         flags.push("\x1f--remap-path-prefix=");
         flags.push(home);
-        flags.push("=/cargo");
+        flags.push("=");
+        flags.push(HOME);
     }
     flags
 }
@@ -144,6 +165,13 @@ mod tests {
         assert_eq!(check_static(&elf(&[1, 1])[..100]).unwrap_err().to_string(), "the program is cut off");
         let own = std::fs::read("/bin/sh").unwrap();
         assert_eq!(check_static(&own).is_err(), own.windows(6).any(|bytes| bytes == b"ld-lin"));
+    }
+
+    #[test]
+    fn a_program_that_names_the_folder_of_its_sources_is_found() {
+        let program = b"panicked at /w/tools/x/src/lib.rs, tools/y/src/lib.rs, /cargo/registry/z";
+        assert!(names_folder(program, Path::new("/w/tools")));
+        assert!(!names_folder(program, Path::new("/w/tool")) && !names_folder(program, Path::new("/home/me/.cargo/registry")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::common::{
     Xtask,
-    machine::{self, LIMIT, VERSION, free_port, turn},
+    machine::{self, LIMIT, Machine, VERSION, free_port, turn},
     repository, scratch, tool, wants,
 };
 use std::path::{Path, PathBuf};
@@ -42,8 +42,8 @@ fn volume(disk: &Path, offset: u64) -> String {
 }
 
 /// A copy of the medium whose CONFIG, `at` this offset, a person changed.
-fn changed_medium(from: &Path, at: u64, grub_cfg: &str) -> PathBuf {
-    let stick = scratch().join(from.file_name().unwrap());
+fn changed_medium(from: &Path, at: u64, name: &str, grub_cfg: &str) -> PathBuf {
+    let stick = scratch().join(name);
     tool("cp", &["--sparse=always", from.to_str().unwrap(), stick.to_str().unwrap()]);
     for (name, text) in [("grub.cfg", grub_cfg), ("server", "changed.example\n")] {
         let file = stick.with_extension(name);
@@ -108,7 +108,7 @@ fn a_changed_stick_installs_on_large_sectors_although_the_power_went_and_the_res
     let Some(target) = begin("target-large.img") else { return };
     xtask().args(["installer-raw"]).ok();
     let grub = "set_global eve_install_disk nvme0n1\nset_global dom0_extra_args \"$dom0_extra_args eve_soft_serial=test-1\"\n";
-    let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, grub);
+    let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, "stick-large.raw", grub);
     let medium = ["--medium", stick.to_str().unwrap(), "--disk-bus", "usb"];
     let disk = ["--target-bus", "nvme", "--target-sector", "4096"];
 
@@ -141,7 +141,7 @@ fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again
     xtask().args(["installer-iso"]).ok();
     let words = "set_global eve_persist_disk vdb\nset_global eve_nuke_disks nvme0n1\nset_global eve_reboot_after_install\n";
     let iso = built("installer.iso");
-    let stick = changed_medium(&iso, place_in_iso(&iso, "/config.img"), words);
+    let stick = changed_medium(&iso, place_in_iso(&iso, "/config.img"), "stick-used.iso", words);
     // Where P3 begins there is another system's file system. The disk that the installer would rather take is too small.
     let (small, persist) = (scratch().join("small.raw"), scratch().join("persist.raw"));
     used_disk(&target.0, 2048, Some(P3_OF_TARGET));
@@ -176,10 +176,20 @@ fn an_iso_on_a_stick_installs_on_the_disk_that_fits_and_the_machine_starts_again
 }
 
 #[test]
-fn a_machine_without_a_disk_to_install_on_says_why() {
+fn the_installer_waits_for_a_person_and_then_says_why_there_is_no_disk_to_install_on() {
     let Some(target) = begin("target-small.img") else { return };
+    if !wants("script", "bsdutils") {
+        return;
+    }
     xtask().args(["installer-raw"]).ok();
-    let line = target.boot("run-installer-raw", "installer-small", "EVE-FAILED", &["MEDIA_SIZE=512"]);
+    let stick = changed_medium(&built("installer.raw"), CONFIG_OF_MEDIUM, "stick-small.raw", "set_global eve_pause_before_install\n");
+    let _turn = turn();
+    let words = ["IMAGE_FORMAT=raw", "MEDIA_SIZE=512", "run-installer-raw", "--medium", stick.to_str().unwrap()];
+    let machine = Machine::on_terminal(&[&words[..], &["--target", target.0.to_str().unwrap()]].concat(), "installer-small");
+    machine.wait_for_line("The installer waits before it installs. Type exit to go on.");
+    machine.type_line("echo typed > /dev/console; exit");
+    let line = machine.wait_for_line("EVE-FAILED");
+    assert!(machine.console().lines().any(|line| line.trim_end() == "typed"), "{}", machine.console());
     let small = "it has 512 MiB, less than the needed 895";
     let medium = "it is the medium of this installer";
     let wanted =
@@ -197,7 +207,7 @@ fn a_cd_installs_and_a_verification_reports_its_checks() {
     assert_eq!(line, format!("EVE-INSTALLED {VERSION}-kvm-amd64 disk=sda"));
 
     let words = "set_global dom0_extra_args \"eve_soft_serial=test-2\"\n";
-    let stick = changed_medium(&built("verification.raw"), CONFIG_OF_MEDIUM, words);
+    let stick = changed_medium(&built("verification.raw"), CONFIG_OF_MEDIUM, "stick-verification.raw", words);
     let line = target.boot("run-verification-raw", "verification", "EVE-INSTALLED", &["--medium", stick.to_str().unwrap(), "--tpm"]);
     let summary = Xtask::new(&repository()).within(&scratch()).args(["extract-verification-info", stick.to_str().unwrap()]).ok();
     // Linux finds the stick and the disk at the same time and names them as they come.

@@ -3,6 +3,7 @@
 
 use super::{Xtask, repository, scratch, skip_boots, tool, wants};
 use std::{
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -147,6 +148,27 @@ impl Machine {
         command.env("ROOTFS_VERSION", version).env("CONF_DIR", configuration()).env("ZARCH", "amd64");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { child: Mutex::new(child), log, port }
+    }
+
+    /// A machine that a verb with these words runs on a terminal, into which the test types.
+    pub fn on_terminal(words: &[&str], name: &str) -> Self {
+        let log = scratch().join(format!("{name}.log"));
+        let _ = std::fs::remove_file(&log);
+        let port = free_port();
+        let (root, port_word) = (repository(), port.to_string());
+        let start = [env!("CARGO_BIN_EXE_xtask"), "--root", root.to_str().unwrap()];
+        let end = ["--memory", "1024", "--serial-log", log.to_str().unwrap(), "--ssh-port", &port_word];
+        let line: Vec<String> = start.iter().chain(words).chain(&end).map(|word| format!("'{word}'")).collect();
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("exec {}", line.join(" ")), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.env("ROOTFS_VERSION", VERSION).env("CONF_DIR", configuration()).env("ZARCH", "amd64");
+        Self { child: Mutex::new(command.spawn().unwrap()), log, port }
+    }
+
+    /// Types a line on the terminal of the machine.
+    pub fn type_line(&self, line: &str) {
+        let mut child = self.child.lock().unwrap();
+        child.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     pub fn console(&self) -> String {
