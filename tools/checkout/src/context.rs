@@ -52,15 +52,20 @@ impl Ctx {
         self.dist().version(self.knobs.image.arch, tree.version())
     }
 
-    /// The folder of compressed blocks that all trees share; none if nothing is kept.
+    /// The folder of results that all trees share; none if nothing is kept.
+    #[must_use]
+    pub fn store(&self) -> Option<PathBuf> {
+        match &self.knobs.host.store {
+            Some(StorePlace::Off) => None,
+            Some(StorePlace::Folder(folder)) => Some(folder.clone()),
+            None => Some(self.environment.cache().join("store")),
+        }
+    }
+
+    /// The folder of compressed blocks in the store.
     #[must_use]
     pub fn blocks(&self) -> Option<PathBuf> {
-        let folder = match &self.knobs.host.store {
-            Some(StorePlace::Off) => return None,
-            Some(StorePlace::Folder(folder)) => folder.clone(),
-            None => self.environment.cache().join("store"),
-        };
-        Some(folder.join("blocks"))
+        Some(self.store()?.join("blocks"))
     }
 
     /// The capabilities of the tree and its engine.

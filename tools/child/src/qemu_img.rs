@@ -44,6 +44,15 @@ impl QemuImg {
         })
     }
 
+    /// Its version for people; none if it prints no number.
+    #[must_use]
+    pub fn version_text(&self) -> Option<String> {
+        match version::find(&self.tools, Tool::QemuImg) {
+            Found::Version(found) => Some(version::show(found)),
+            _ => None,
+        }
+    }
+
     fn command(&self, step: String) -> Result<Cmd> {
         Ok(self.tools.cmd(Tool::QemuImg)?.step(step).output(&self.output))
     }

@@ -56,6 +56,16 @@ pub fn copy(from: &File, from_offset: u64, len: u64, to: &File, to_offset: u64) 
     Ok(copied)
 }
 
+/// Makes the empty file `to` share all blocks of `from`, so that a later write to one does not change the other. False where the file system
+/// cannot; then `to` is as it was.
+#[must_use]
+pub fn share(from: &File, to: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::ioctl_ficlone(to, from).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
 /// Copies `content` to `to` at `offset`; the target range must read as zeros.
 pub fn copy_content(content: &Content, to: &File, offset: u64) -> Result<()> {
     match content {

@@ -48,6 +48,12 @@ macro_rules! define_engine {
                 Ok(false)
             }
 
+            /// The code and the programs that make `step`, if what they make may be kept for other builds: two engines with the same recipe
+            /// make the same bytes from the same inputs. None: the result is not kept.
+            fn recipe(&self, _step: &Step) -> Option<String> {
+                None
+            }
+
             /// Removes incomplete outputs that a failed node may have left under final names.
             fn clean_up(&self, _failed: &Node) {}
 

@@ -5,8 +5,11 @@
 #[macro_use]
 extern crate common;
 
+pub mod artifacts;
+mod content;
 mod engine;
 mod job;
+mod keeping;
 mod lock;
 pub mod progress;
 mod schedule;
@@ -21,7 +24,9 @@ pub use lock::lock_tree;
 pub use take::take_packages;
 
 use anyhow::{Context as _, Result};
+use artifacts::ArtifactStore;
 use common::{artifact::flush, display::seconds};
+use keeping::{Entry, Put};
 use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
@@ -36,6 +41,8 @@ use std::{
 pub struct RunSummary {
     /// The nodes that were made and the time each took, in the order in which they ended.
     pub made: Vec<(NodeId, Duration)>,
+    /// The nodes whose files were taken from the store, likewise.
+    pub taken: Vec<(NodeId, Duration)>,
     /// The warnings of the nodes.
     pub warnings: Vec<String>,
 }
@@ -53,6 +60,8 @@ pub struct Options {
     pub verbose: bool,
     /// Whether the content of artifacts is compared with their stamps, not only size and time.
     pub read_artifacts: bool,
+    /// Where artifacts are kept for other builds.
+    pub store: Option<Arc<dyn ArtifactStore>>,
 }
 
 /// Whether a node is up to date.
@@ -60,34 +69,39 @@ pub struct Options {
 pub enum State {
     /// It is up to date, with this result.
     Fresh(String),
+    /// It is not, for this reason, and its files will be taken from the store.
+    Kept(String),
     /// It must be made, for this reason.
     Stale(String),
 }
 
 impl State {
-    /// Why it must be made; none if it is up to date.
+    /// Why something must be done; none if it is up to date.
     #[must_use]
-    pub fn due(&self) -> Option<&str> {
+    pub fn due(&self) -> Option<String> {
         match self {
             Self::Fresh(_) => None,
-            Self::Stale(reason) => Some(reason),
+            Self::Kept(reason) => Some(format!("{reason}; in the store")),
+            Self::Stale(reason) => Some(reason.clone()),
         }
     }
 }
 
-/// The state of every node. Makes nothing: a node counts as stale if one of its needs must be made.
+/// The state of every node. Makes nothing: a node counts as stale if one of its needs must be made, unless the store knows what will come
+/// out.
 pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTreeMap<NodeId, State>> {
     let mut states: BTreeMap<NodeId, State> = BTreeMap::new();
+    // The results of nodes, also of those that are yet to be made.
+    let mut results: BTreeMap<NodeId, String> = BTreeMap::new();
     for node in &plan.nodes {
-        let stale_need = node.needs.iter().find(|need| matches!(states.get(&need.id), Some(State::Stale(_))));
-        let state = match (is_package(node), stale_need) {
-            (false, Some(need)) => State::Stale(format!("{} will be made", need.id)),
-            _ => {
-                let results = node.needs.iter().filter_map(|need| match states.get(&need.id) {
-                    Some(State::Fresh(result)) => Some((need.id.to_string(), result.clone())),
-                    _ => None,
-                });
-                state_of(node, results.collect(), engine, options)?
+        let unknown = node.needs.iter().find(|need| !results.contains_key(&need.id));
+        let state = match unknown.filter(|_| !is_package(node)) {
+            Some(need) => State::Stale(format!("{} will be made", need.id)),
+            None => {
+                let needs = node.needs.iter().filter_map(|need| Some((need.id.to_string(), results.get(&need.id)?.clone())));
+                let needs: BTreeMap<_, _> = needs.collect();
+                let state = state_of(node, needs.clone(), engine, options)?;
+                look_in_store(node, &needs, state, engine, options, &mut results)
             }
         };
         states.insert(node.id.clone(), state);
@@ -95,11 +109,35 @@ pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTr
     let wanted = wanted(plan, &states);
     // A missing node that nothing waits for, such as the base of a package that exists, need not be made.
     for (id, state) in &mut states {
-        if !wanted.contains(id) && matches!(state, State::Stale(_)) {
+        if !wanted.contains(id) && !matches!(state, State::Fresh(_)) {
             *state = State::Fresh(String::new());
         }
     }
     Ok(states)
+}
+
+/// The `state` of a node, with what the store has of it; notes the node's result if it is known.
+fn look_in_store(
+    node: &Node,
+    needs: &BTreeMap<String, String>,
+    state: State,
+    engine: &dyn Engine,
+    options: &Options,
+    results: &mut BTreeMap<NodeId, String>,
+) -> State {
+    let (result, state) = match state {
+        State::Fresh(result) => (Some(result.clone()), State::Fresh(result)),
+        State::Stale(reason) | State::Kept(reason) => {
+            let known = Entry::of(node, needs, engine, options).and_then(|entry| entry.result(node, options));
+            match known {
+                Some((result, true)) => (Some(result), State::Kept(reason)),
+                Some((result, false)) => (Some(result), State::Stale(reason)),
+                None => (None, State::Stale(reason)),
+            }
+        }
+    };
+    results.extend(result.map(|result| (node.id.clone(), result)));
+    state
 }
 
 /// A package's tag depends on its content: if the image exists, its inputs need not be compared.
@@ -180,25 +218,35 @@ pub fn run_always(nodes: &[Node], engine: &dyn Engine, options: &Options) -> Res
 }
 
 /// A node that is up to date.
-struct Done {
+struct Done<'o> {
     result: String,
-    /// Its warnings, if it was made.
-    warnings: Option<Vec<String>>,
+    /// How it got its files, and its warnings, if it was not up to date before.
+    news: Option<(Source, Vec<String>)>,
     /// What is left to do. Nodes that need this one do not wait for it.
-    rest: Option<Rest>,
+    rest: Option<Rest<'o>>,
+}
+
+/// Where the files of a node came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Step,
+    Store,
 }
 
 /// A stamp that is written when the files are on the disk: after a power loss a stamp never stands for half a file.
-struct Rest {
+struct Rest<'o> {
     outputs: Vec<PathBuf>,
     stamp: Stamp,
     path: PathBuf,
+    put: Option<Put<'o>>,
 }
 
-impl Rest {
-    fn finish(self) -> Result<()> {
+impl Rest<'_> {
+    /// Also fills the store. The inner error says why it could not: that is no failure of the build.
+    fn finish(self) -> Result<Result<bool>> {
         flush_all(&self.outputs)?;
-        self.stamp.write(&self.path)
+        self.stamp.write(&self.path)?;
+        Ok(self.put.map_or(Ok(false), |put| put.finish(&self.outputs).map(|()| true)))
     }
 }
 
@@ -207,38 +255,47 @@ fn flush_all(paths: &[PathBuf]) -> Result<()> {
     paths.iter().try_for_each(|path| flush(path).with_context(|| format!("cannot write `{}` to the disk", path.display())))
 }
 
-/// Makes one node if it is not up to date, given the results of its needs.
-fn bring_up_to_date(
+/// Takes one node from the store or makes it, if it is not up to date, given the results of its needs.
+fn bring_up_to_date<'o>(
     node: &Node,
     needs: BTreeMap<String, String>,
     engine: &dyn Engine,
-    options: &Options,
+    options: &'o Options,
     progress: &Arc<progress::ProgressLine>,
-) -> Result<Done> {
+) -> Result<Done<'o>> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
-        State::Fresh(result) => return Ok(Done { result, warnings: None, rest: None }),
-        State::Stale(reason) => reason,
+        State::Fresh(result) => return Ok(Done { result, news: None, rest: None }),
+        State::Stale(reason) | State::Kept(reason) => reason,
     };
     let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, progress)?;
     progress.start(&node.id.to_string(), &reason);
-    let stamp = options.layout.stamp(&node.id);
-    let before = Stamp::read(&stamp, &options.tree);
+    let path = options.layout.stamp(&node.id);
+    let before = Stamp::read(&path, &options.tree);
     // Without this, a node that fails half-way would look complete because of its old stamp.
-    let _ = std::fs::remove_file(&stamp);
-    engine::make(engine, node, &job)?;
-    if let Some(package) = node.step.package() {
-        // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
-        let digest = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
-        if package.changes.is_some() {
-            Stamp::of(node, BTreeMap::new(), &options.tree)?.write(&stamp)?;
+    let _ = std::fs::remove_file(&path);
+    let entry = Entry::of(node, &needs, engine, options);
+    let taken = entry.as_ref().and_then(|entry| entry.take(node, &needs, options, &job));
+    let (source, stamp, put) = match taken {
+        Some(stamp) => (Source::Store, stamp, None),
+        None => {
+            engine::make(engine, node, &job)?;
+            if let Some(package) = node.step.package() {
+                // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
+                let result = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
+                if package.changes.is_some() {
+                    Stamp::of(node, BTreeMap::new(), &options.tree)?.write(&path)?;
+                }
+                return Ok(Done { result, news: Some((Source::Step, job.finish())), rest: None });
+            }
+            let stamp = Stamp::of(node, needs, &options.tree)?;
+            let put = entry.map(|entry| entry.put_later(node, &stamp, options));
+            (Source::Step, stamp, put)
         }
-        return Ok(Done { result: digest, warnings: Some(job.finish()), rest: None });
-    }
-    let record = Stamp::of(node, needs, &options.tree)?;
+    };
     if node.step.owns_its_outputs() {
-        before.iter().flat_map(|before| before.gone(&record, &options.tree)).for_each(|path| drop(std::fs::remove_file(path)));
+        before.iter().flat_map(|before| before.gone(&stamp, &options.tree)).for_each(|path| drop(std::fs::remove_file(path)));
     }
-    let result = record.result();
-    let rest = Rest { outputs: node.outputs.clone(), stamp: record, path: stamp };
-    Ok(Done { result, warnings: Some(job.finish()), rest: Some(rest) })
+    let result = stamp.result();
+    let rest = Rest { outputs: node.outputs.clone(), stamp, path, put };
+    Ok(Done { result, news: Some((source, job.finish())), rest: Some(rest) })
 }

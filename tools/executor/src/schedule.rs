@@ -1,6 +1,6 @@
 //! Starts nodes in parallel, each after all nodes that it needs; after the first failure it starts no more.
 
-use super::{Done, Options, RunSummary, bring_up_to_date, progress::ProgressLine};
+use super::{Done, Options, Rest, RunSummary, Source, bring_up_to_date, progress::ProgressLine};
 use crate::Engine;
 use anyhow::Result;
 use common::display::{seconds, size};
@@ -18,6 +18,10 @@ struct Books {
     results: BTreeMap<NodeId, String>,
     outcome: RunSummary,
     failure: Option<anyhow::Error>,
+    /// Whether something was added to the store.
+    kept: bool,
+    /// Whether the store could not be written: that is said once.
+    store_fails: bool,
 }
 
 struct Shared<'p> {
@@ -40,6 +44,9 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
         shared.progress.close();
     });
     let books = shared.books.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = options.store.as_deref().filter(|_| books.kept) {
+        store.tidy();
+    }
     books.failure.map_or(Ok(books.outcome), Err)
 }
 
@@ -48,11 +55,25 @@ impl Shared<'_> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the run if `result` is an error.
-    fn fail_if(&self, result: Result<()>) {
-        if let Err(error) = result {
-            self.lock().failure.get_or_insert(error);
-            self.changed.notify_all();
+    /// Does what is left of a node. Ends the run if it fails; a store that fails is a warning.
+    fn finish(&self, mut rest: Rest<'_>) {
+        if self.lock().store_fails {
+            rest.put = None;
+        }
+        match rest.finish() {
+            Ok(Ok(kept)) => self.lock().kept |= kept,
+            Ok(Err(error)) => {
+                let mut books = self.lock();
+                if !std::mem::replace(&mut books.store_fails, true) {
+                    let line = format!("{error:#}; the build goes on without it");
+                    self.progress.line(&format!("warning: {line}"));
+                    books.outcome.warnings.push(line);
+                }
+            }
+            Err(error) => {
+                self.lock().failure.get_or_insert(error);
+                self.changed.notify_all();
+            }
         }
     }
 
@@ -77,12 +98,12 @@ impl Shared<'_> {
     }
 }
 
-fn work<'s>(
+fn work<'s, 'o: 's>(
     shared: &'s Shared<'_>,
     scope: &'s std::thread::Scope<'s, '_>,
     wanted: &BTreeSet<NodeId>,
     engine: &dyn Engine,
-    options: &Options,
+    options: &'o Options,
 ) {
     while let Some((node, needs)) = shared.next(wanted) {
         let since = Instant::now();
@@ -91,14 +112,15 @@ fn work<'s>(
         let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step panicked: this is a bug in xtask")));
         let mut books = shared.lock();
         match result {
-            Ok(Done { result, warnings, rest }) => {
+            Ok(Done { result, news, rest }) => {
                 books.results.insert(node.id.clone(), result);
-                let note = warnings.is_some().then(|| note(node));
+                let note = news.as_ref().map(|(source, _)| note(node, *source));
                 if let Some(rest) = rest {
-                    scope.spawn(move || shared.fail_if(rest.finish()));
+                    scope.spawn(move || shared.finish(rest));
                 }
-                if let Some(warnings) = warnings {
-                    books.outcome.made.push((node.id.clone(), since.elapsed()));
+                if let Some((source, warnings)) = news {
+                    let done = if source == Source::Store { &mut books.outcome.taken } else { &mut books.outcome.made };
+                    done.push((node.id.clone(), since.elapsed()));
                     books.outcome.warnings.extend(warnings);
                 }
                 shared.progress.finish(&node.id.to_string(), note.as_deref());
@@ -113,11 +135,12 @@ fn work<'s>(
 }
 
 /// A note about a node's result.
-fn note(node: &Node) -> String {
+fn note(node: &Node, source: Source) -> String {
+    let how = if source == Source::Store { "taken from the store" } else { "made" };
     let bytes: Option<u64> = node.outputs.iter().map(|path| path.symlink_metadata().ok().filter(|m| m.is_file()).map(|m| m.len())).sum();
     match bytes {
-        Some(bytes) if !node.outputs.is_empty() => format!("made, {}", size(bytes)),
-        _ => "made".to_owned(),
+        Some(bytes) if !node.outputs.is_empty() => format!("{how}, {}", size(bytes)),
+        _ => how.to_owned(),
     }
 }
 
@@ -174,7 +197,7 @@ mod tests {
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
         let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
-        let options = Options { tree: path.into(), layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false };
+        let options = Options { tree: path.into(), layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false, store: None };
         let outcome = run(&plan, &wanted, &Slow, &options)?;
         Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
     }

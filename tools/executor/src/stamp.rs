@@ -1,22 +1,20 @@
 //! The stamp of a node: what it was made from, as JSON beside its artifacts. Comparing it with the node tells why the node must be made
 //! again. A stamp names files of the tree by their paths inside it, so it stays true when the tree is moved, copied or restored elsewhere.
 
-use anyhow::{Context as _, Result};
-use common::{
-    artifact::write_atomically,
-    digest::{hex, sha256_of},
+use crate::{
+    artifacts::{ArtifactKey, FileRecord, Record, step_text},
+    content,
 };
+use anyhow::{Context as _, Result};
+use common::{artifact::write_atomically, digest::hex};
 use plan::Node;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{BufReader, Read as _, Write as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{MetadataExt as _, PermissionsExt as _},
-    },
+    fs,
+    io::Write as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -59,6 +57,26 @@ impl Stamp {
     pub fn of(node: &Node, needs: BTreeMap<String, String>, tree: &Path) -> Result<Self> {
         let outputs = node.outputs.iter().map(|path| Ok((below(tree, path), output(path)?))).collect::<Result<_>>()?;
         Ok(Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
+    }
+
+    /// The stamp of `node` when its files are those of `record`; none if the record is of other files. Reads no file.
+    pub(crate) fn expected(node: &Node, needs: BTreeMap<String, String>, record: &Record, tree: &Path) -> Option<Self> {
+        let same = node.outputs.len() == record.files.len();
+        let files = record.files.iter().map(|file| Output { size: file.size, mtime: 0, digest: file.digest.clone() });
+        let outputs = node.outputs.iter().map(|path| below(tree, path)).zip(files).collect();
+        same.then(|| Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
+    }
+
+    /// What a store knows of the files of `node`, which has just been made.
+    pub(crate) fn record(&self, node: &Node, tree: &Path) -> Record {
+        let files = node.outputs.iter().filter_map(|path| self.outputs.get(&below(tree, path)));
+        let files = files.map(|output| FileRecord { size: output.size, digest: output.digest.clone() }).collect();
+        Record { node: node.id.to_string(), keep: node.step.keep(), files }
+    }
+
+    /// The key of what `node` makes from the results `needs`. `out` is the folder of the build, `recipe` the engine's.
+    pub(crate) fn key(node: &Node, needs: &BTreeMap<String, String>, tree: &Path, out: &Path, recipe: &str) -> ArtifactKey {
+        ArtifactKey::of(recipe, &node.id.to_string(), &step_text(&node.step, tree, out), &inputs(node, tree), needs)
     }
 
     /// Writes the stamp.
@@ -114,12 +132,12 @@ impl Stamp {
             let Some(made) = self.outputs.get_mut(&below(tree, path)) else { return Some(format!("{name} was not among its files")) };
             let Ok(now) = path.symlink_metadata() else { return Some(format!("{name} is missing")) };
             if now.is_symlink() {
-                if link_digest(path).ok().as_ref() != Some(&made.digest) {
+                if content::digest(path, &now).ok().as_ref() != Some(&made.digest) {
                     return Some(format!("{name} leads elsewhere now"));
                 }
                 continue;
             }
-            let (size, mtime) = look(path, &now);
+            let (size, mtime) = content::look(path, &now);
             if size == made.size && mtime == made.mtime && !read {
                 continue;
             }
@@ -165,71 +183,10 @@ fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, sh
     old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is gone"))
 }
 
-/// Size and time of a file, or of everything below a folder, to detect changes.
-fn look(path: &Path, metadata: &std::fs::Metadata) -> (u64, i128) {
-    if !metadata.is_dir() {
-        return (metadata.len(), mtime(metadata));
-    }
-    let below = walkdir::WalkDir::new(path).into_iter().filter_map(|entry| entry.ok()?.metadata().ok());
-    below.fold((0, 0), |(size, time), now| (size + if now.is_dir() { 1 } else { now.len() }, time.max(mtime(&now))))
-}
-
-fn mtime(metadata: &std::fs::Metadata) -> i128 {
-    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
-}
-
-fn link_digest(path: &Path) -> Result<String> {
-    Ok(format!("link:{}", std::fs::read_link(path)?.display()))
-}
-
-/// Files of at least this size in bytes have a digest that leaves out zeros: disks, which are mostly holes.
-const LARGE: u64 = 64 << 20;
-
-/// A digest over the places and bytes of all chunks that are not zero. It is the same whether zeros are holes or not.
-fn chunks_digest(path: &Path) -> Result<String> {
-    const CHUNK: usize = 64 << 10;
-    let zeros = [0; CHUNK];
-    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    let (mut hash, mut chunk, mut at) = (Sha256::new(), Vec::with_capacity(CHUNK), 0_u64);
-    let mut file = BufReader::with_capacity(1 << 20, file);
-    loop {
-        chunk.clear();
-        let got = file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).with_context(|| format!("cannot read `{}`", path.display()))?;
-        if got == 0 {
-            hash.update(at.to_le_bytes());
-            return Ok(format!("chunks:{}", hex(&hash.finalize())));
-        }
-        if chunk != zeros[..got] {
-            hash.update(at.to_le_bytes());
-            hash.update(&chunk);
-        }
-        at += got as u64;
-    }
-}
-
-/// A digest over the names and contents below a folder.
-fn folder_digest(folder: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    for entry in walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("cannot read `{}`", folder.display()))?;
-        hash.update(entry.path().strip_prefix(folder)?.as_os_str().as_bytes());
-        hash.update([0]);
-        if entry.file_type().is_file() {
-            hash.update(sha256_of(entry.path())?);
-        }
-    }
-    Ok(format!("folder:{}", hex(&hash.finalize())))
-}
-
 fn output(path: &Path) -> Result<Output> {
     let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
-    let digest = match metadata.file_type() {
-        kind if kind.is_symlink() => link_digest(path)?,
-        kind if kind.is_dir() => folder_digest(path)?,
-        _ if metadata.len() >= LARGE => chunks_digest(path)?,
-        _ => format!("sha256:{}", sha256_of(path)?),
-    };
-    let (size, mtime) = look(path, &metadata);
+    let digest = content::digest(path, &metadata)?;
+    let (size, mtime) = content::look(path, &metadata);
     Ok(Output { size, mtime, digest })
 }
 
@@ -237,7 +194,7 @@ fn output(path: &Path) -> Result<Output> {
 mod tests {
     use super::*;
     use plan::{Input, NodeId, steps::WriteText};
-    use std::os::unix::fs::FileExt as _;
+    use std::{fs::File, os::unix::fs::FileExt as _};
 
     fn node(path: &Path, value: &str) -> Node {
         Node {
@@ -263,7 +220,7 @@ mod tests {
         // Changed behind our back, with the same size and time.
         let time = path.metadata().and_then(|metadata| metadata.modified()).expect("time");
         std::fs::write(&path, "two").expect("write");
-        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("time");
+        File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("time");
         assert_eq!(stamp.stale(&kvm, &needs, tree, false), None);
         assert_eq!(stamp.stale(&kvm, &needs, tree, true).as_deref(), Some("a has other bytes than were made"));
         std::fs::write(&path, "other").expect("write");
@@ -287,7 +244,7 @@ mod tests {
 
     fn set_time(path: &Path, seconds: u64) {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("time");
+        File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("time");
     }
 
     #[test]
@@ -320,19 +277,19 @@ mod tests {
             output(&path).expect("an output").digest
         };
         let holes = digest(&|file| {
-            file.set_len(LARGE + 5).and_then(|()| file.write_all_at(b"x", 1 << 20)).expect("written");
+            file.set_len(content::LARGE + 5).and_then(|()| file.write_all_at(b"x", 1 << 20)).expect("written");
         });
         let zeros = digest(&|mut file| {
-            file.write_all(&vec![0; usize::try_from(LARGE + 5).expect("fits")])
+            file.write_all(&vec![0; usize::try_from(content::LARGE + 5).expect("fits")])
                 .and_then(|()| file.write_all_at(b"x", 1 << 20))
                 .expect("written");
         });
         assert!(holes == zeros && holes.starts_with("chunks:"));
         let other =
             |length, byte: &[u8], at| digest(&|file| file.set_len(length).and_then(|()| file.write_all_at(byte, at)).expect("written"));
-        assert_ne!(other(LARGE + 5, b"y", 1 << 20), holes);
-        assert_ne!(other(LARGE + 5, b"x", 2 << 20), holes);
-        assert_ne!(other(LARGE + 6, b"x", 1 << 20), holes);
+        assert_ne!(other(content::LARGE + 5, b"y", 1 << 20), holes);
+        assert_ne!(other(content::LARGE + 5, b"x", 2 << 20), holes);
+        assert_ne!(other(content::LARGE + 6, b"x", 1 << 20), holes);
     }
 
     #[test]

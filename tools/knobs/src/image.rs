@@ -145,7 +145,7 @@ pub struct HostKnobs {
     /// compare the bytes of artifacts with what was made, not only size and time
     #[arg(id = "CHECK_ARTIFACTS", long = "check-artifacts", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub check_artifacts: bool,
-    /// folder of the compressed blocks of earlier images, shared by all trees; off: none; store in the cache folder when unset
+    /// folder of the artifacts and compressed blocks of earlier builds, shared by all trees; off: none; store in the cache folder when unset
     #[arg(id = "STORE", long = "store", value_name = "PATH", value_parser = parse::store)]
     pub store: Option<parse::StorePlace>,
     /// the team's registry and a prefix, such as registry.example.org/team: packages are taken from there instead of being built
@@ -154,6 +154,9 @@ pub struct HostKnobs {
     /// off: leave CACHE alone; read: take packages from it; write: send it the packages that were built here, too
     #[arg(id = "CACHE_MODE", long = "cache-mode", value_name = "WORD", default_value = "read", value_parser = parse::word::<CacheMode>(CacheMode::WORDS))]
     pub cache_mode: CacheMode,
+    /// most MiB of artifacts in the store; after a build the longest unused are removed
+    #[arg(id = "STORE_LIMIT", long = "store-limit", value_name = "MiB", default_value = "4096", value_parser = parse::number(0, 1 << 30))]
+    pub store_limit: u64,
     /// container tool of the linuxkit engine: docker, or podman by name
     #[arg(id = "DOCKER", long = "docker", value_name = "TEXT", default_value = "docker")]
     pub docker: String,

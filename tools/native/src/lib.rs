@@ -9,6 +9,7 @@ mod eve;
 pub mod files;
 pub mod mirrors;
 mod packages;
+mod recipe;
 mod rootfs;
 mod sbom;
 mod team;
@@ -52,6 +53,7 @@ pub struct NativeEngine {
     tools: Tools,
     packages: packages::Builder,
     team: Option<Arc<Team>>,
+    qemu_img: recipe::Version,
 }
 
 impl NativeEngine {
@@ -60,7 +62,8 @@ impl NativeEngine {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
-        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages: packages::Builder::new(ctx, tree)?, team: team::team(ctx)? })
+        let (packages, team) = (packages::Builder::new(ctx, tree)?, team::team(ctx)?);
+        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages, team, qemu_img: recipe::Version::new() })
     }
 
     /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
@@ -131,6 +134,10 @@ impl Engine for NativeEngine {
 
     fn take_package(&self, package: &BuildPackage) -> Result<bool> {
         Ok(take_package(self.team.as_deref(), &self.cache, package))
+    }
+
+    fn recipe(&self, step: &plan::Step) -> Option<String> {
+        recipe::of(step, &self.tools, &self.qemu_img)
     }
 
     steps_of_every_engine!();

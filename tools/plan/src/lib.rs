@@ -22,7 +22,7 @@ pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
 pub use pins::ToolPin;
 pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
-pub use steps::{Describe, Step};
+pub use steps::{Describe, Keep, Step};
 
 pub use common::PackageWork;
 

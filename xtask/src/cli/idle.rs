@@ -16,7 +16,7 @@ enum Reader {
     Docker,
     /// The native engine, which packs a squashfs itself.
     Packer,
-    /// The native engine, which keeps compressed blocks, and verbs that remove them.
+    /// The native engine, which keeps artifacts and compressed blocks, and verbs that remove them.
     Store,
     /// The builder of the Debian archive, and verbs that fetch Debian's sources and indices.
     DebianArchive,
@@ -53,7 +53,7 @@ const READERS: &[(Reader, &[&str])] = &[
     ),
     (Reader::Docker, &["DOCKER"]),
     (Reader::Packer, &["ROOTFS_COMPRESSION"]),
-    (Reader::Store, &["STORE"]),
+    (Reader::Store, &["STORE", "STORE_LIMIT"]),
     (Reader::DebianArchive, &["DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"]),
     (Reader::Syft, &["SYFT_VERSION"]),
     (Reader::PublishedPackages, &["ROOTFS_DEPS"]),
@@ -73,7 +73,7 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
         Reader::Linuxkit => unless(can.tools_run_in_containers, "only the linuxkit engine reads it"),
         Reader::Docker => unless(can.tools_run_in_containers || !verb.builds, "the native engine starts no containers"),
         Reader::Packer => unless(!can.tools_run_in_containers, "the tool image chooses the compressor; --engine native reads it"),
-        Reader::Store => unless(!can.tools_run_in_containers || !verb.builds, "only the native engine keeps compressed blocks"),
+        Reader::Store => unless(!can.tools_run_in_containers || !verb.builds, "only the native engine keeps artifacts and compressed blocks"),
         Reader::DebianArchive if profile.packages.archive.is_none() => Some(format!("{tree} has no archive of Debian packages")),
         Reader::DebianArchive => {
             let builds_packages = matches!(verb.action, Action::Builds(_)) || verb.name == "pkg";
@@ -148,6 +148,7 @@ mod tests {
         ("STORE", "tools/checkout/src/context.rs"),
         ("CACHE", "tools/native/src/team.rs"),
         ("CACHE_MODE", "tools/native/src/team.rs"),
+        ("STORE_LIMIT", "xtask/src/commands/store.rs"),
         ("CHECK_ARTIFACTS", "xtask/src/commands/build.rs"),
         ("DOCKER", "xtask/src/cli/context.rs"),
         ("HTTP_PROXY", "tools/native/src/mirrors.rs"),

@@ -1,17 +1,18 @@
 //! The verbs that build artifacts. Each plans a goal, checks the tools, executes the plan and prints the artifacts.
 
-use super::{Action, Run, Verb, target, verb};
+use super::{Action, Run, Verb, store, target, verb};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
-use executor::{Engine, RunSummary, State, making};
+use executor::{Engine, RunSummary, State, artifacts::ArtifactStore, making};
 use knobs::{CacheMode, FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
 use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc,
+    time::{Duration, Instant}};
 
 /// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
 pub const VERBS: &[&[Verb]] = &[&[LIVE], &FORMAT_VERBS, OTHERS];
@@ -161,6 +162,7 @@ pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
         jobs: ctx.globals.jobs,
         verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
         read_artifacts: ctx.knobs.host.check_artifacts,
+        store: store::artifacts(ctx).map(|store| Arc::new(store) as Arc<dyn ArtifactStore>),
     }
 }
 
@@ -276,7 +278,7 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
 }
 
 fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
-    let reason = |node: &plan::Node| states.get(&node.id)?.due().map(str::to_owned);
+    let reason = |node: &plan::Node| states.get(&node.id)?.due();
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
         false => print!("{}", plan.to_text(&ctx.root, &reason)),
@@ -312,11 +314,17 @@ pub fn preflight(ctx: &Ctx, needs: &[ToolNeed]) -> Result<()> {
 /// Prints the artifacts with their sizes, and the time that the build took.
 fn report(ctx: &Ctx, plan: &Plan, outcome: &RunSummary, since: Instant) -> Result<()> {
     let took = display::seconds(since.elapsed());
-    let state = if outcome.made.is_empty() { "up to date" } else { "made" };
+    let has = |nodes: &[(NodeId, Duration)], id: &str| nodes.iter().any(|(node, _)| node.to_string() == id);
+    let state = match (outcome.made.is_empty(), outcome.taken.is_empty()) {
+        (false, _) => "made",
+        (true, false) => "taken from the store",
+        (true, true) => "up to date",
+    };
     // Some of several goals may have been up to date.
-    let state_of = |node: &str| match outcome.made.iter().any(|(id, _)| id.to_string() == node) {
-        true => "made",
-        false => "up to date",
+    let state_of = |node: &str| match (has(&outcome.made, node), has(&outcome.taken, node)) {
+        (true, _) => "made",
+        (false, true) => "taken from the store",
+        (false, false) => "up to date",
     };
     let mut artifacts = Vec::new();
     for id in &plan.goals {
@@ -331,11 +339,14 @@ fn report(ctx: &Ctx, plan: &Plan, outcome: &RunSummary, since: Instant) -> Resul
         }
     }
     if ctx.globals.json {
-        let made: Vec<_> =
-            outcome.made.iter().map(|(id, took)| serde_json::json!({"node": id.to_string(), "seconds": took.as_secs_f64()})).collect();
+        let steps = |nodes: &[(NodeId, Duration)]| -> Vec<_> {
+            let step = |(id, took): &(NodeId, Duration)| serde_json::json!({"node": id.to_string(), "seconds": took.as_secs_f64()});
+            nodes.iter().map(step).collect()
+        };
+        let (made, taken) = (steps(&outcome.made), steps(&outcome.taken));
         let artifacts: Vec<_> =
             artifacts.iter().map(|(node, path, size)| serde_json::json!({"node": node, "path": path, "bytes": size})).collect();
-        let value = serde_json::json!({"state": state, "artifacts": artifacts, "made": made, "warnings": outcome.warnings, "seconds": since.elapsed().as_secs_f64()});
+        let value = serde_json::json!({"state": state, "artifacts": artifacts, "made": made, "taken": taken, "warnings": outcome.warnings, "seconds": since.elapsed().as_secs_f64()});
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! `clean`: removes what builds for ZARCH wrote below dist/. Keeps other architectures' builds and the caches that all trees share, and
-//! prints where they are. Removes from the store of compressed blocks what no image has used for long.
+//! prints where they are. Removes from the store what no build has used for long; with `--store`, all of it.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -14,15 +14,25 @@ pub struct Clean {
     /// remove only versions of ZARCH that `current` does not point to (each change of a tracked file makes a new version)
     #[arg(long)]
     old: bool,
+    /// also remove the artifacts and compressed blocks that all trees share
+    #[arg(long, conflicts_with = "old")]
+    store: bool,
 }
 
 /// `clean`.
-pub fn run(ctx: &Ctx, Clean { old }: Clean) -> Result<()> {
+pub fn run(ctx: &Ctx, Clean { old, store }: Clean) -> Result<()> {
     let dist = ctx.dist();
-    if !dist.path().exists() {
-        return Ok(());
+    if dist.path().exists() {
+        clean_dist(ctx, &dist, old)?;
     }
-    let _lock = executor::lock_tree(&dist)?;
+    if !old {
+        clean_store(ctx, store)?;
+    }
+    Ok(())
+}
+
+fn clean_dist(ctx: &Ctx, dist: &Dist, old: bool) -> Result<()> {
+    let _lock = executor::lock_tree(dist)?;
     let arch = ctx.knobs.image.arch;
     let (paths, kept) = if old { (old_versions(&dist.arch(arch))?, Vec::new()) } else { split(entries(dist.path())?, arch) };
     for path in &paths {
@@ -38,13 +48,30 @@ pub fn run(ctx: &Ctx, Clean { old }: Clean) -> Result<()> {
     if !old {
         let (images, downloads) = (ctx.environment.linuxkit_cache(), ctx.environment.cache());
         println!("kept for all trees: images in {}, downloads in {}", images.display(), downloads.display());
-        if let Some(blocks) = ctx.blocks().filter(|folder| folder.exists()) {
-            let left = if ctx.globals.dry_run { u64::MAX } else { BlockStore::prune(&blocks, native::BLOCKS_LIMIT) };
-            if left > 0 {
-                println!("kept for all trees: compressed blocks of earlier images in {}", blocks.display());
-            }
-        }
     }
+    Ok(())
+}
+
+/// Removes from the store what is old, or all of it. Builds of other trees that run meanwhile lose nothing: they make again what they miss.
+fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
+    let (Some(folder), Some(blocks), Some(artifacts)) = (ctx.store(), ctx.blocks(), super::store::artifacts(ctx)) else { return Ok(()) };
+    if !folder.exists() {
+        return Ok(());
+    }
+    if all {
+        for path in [blocks, artifacts.folder().to_owned()].into_iter().filter(|path| path.exists()) {
+            if !ctx.globals.dry_run {
+                std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+            }
+            println!("remove {}", path.display());
+        }
+        return Ok(());
+    }
+    if !ctx.globals.dry_run {
+        BlockStore::prune(&blocks, native::BLOCKS_LIMIT);
+        artifacts.prune();
+    }
+    println!("kept for all trees: artifacts and compressed blocks in {} (`cargo xtask clean --store` removes them)", folder.display());
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod release;
 mod shell;
 mod show_tag;
 pub mod sources;
+mod store;
 mod test;
 pub mod upkeep;
 mod verb;

@@ -1,6 +1,6 @@
 //! A root file system as a tar, composed of the images in a yml.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     Composed, DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need},
@@ -33,6 +33,11 @@ pub struct ComposeRootfs {
 impl Describe for ComposeRootfs {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("compose {} and {} images of this tree: {}", short(&self.yml), self.images.len(), short(&self.out))
+    }
+
+    /// An update reads the older tar.
+    fn keep(&self) -> Keep {
+        if self.update { Keep::Never } else { Keep::Linked }
     }
 }
 

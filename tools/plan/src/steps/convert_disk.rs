@@ -1,6 +1,6 @@
 //! The live disk in the requested format. The table `knobs::FORMATS` says how the formats differ.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     DiskKind, NodeId,
     planner::{Planner, input, need},
@@ -39,6 +39,11 @@ impl Describe for ConvertDisk {
             Conversion::Archive => format!("grow {raw} to {size_mib} MiB and archive it: {out}"),
             _ => format!("convert {raw} to {}, {size_mib} MiB: {out}", self.format),
         }
+    }
+
+    /// VirtualBox refuses a second VDI with the same ids.
+    fn keep(&self) -> Keep {
+        if self.format == ImageFormat::Vdi { Keep::Never } else { Keep::Copied }
     }
 }
 

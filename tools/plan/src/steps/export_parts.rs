@@ -1,6 +1,6 @@
 //! Files and folders copied from a package's image beside `rootfs.img`, and the firmware of virtual machines.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need},
@@ -27,6 +27,10 @@ pub struct ExportParts {
 impl Describe for ExportParts {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("take {} out of {}: {}", self.entries.join(", "), self.image, short(&self.out))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Copied
     }
 }
 

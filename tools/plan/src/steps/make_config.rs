@@ -1,6 +1,6 @@
 //! `config.img`: the configuration as a FAT file system.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     ImageRef, NodeId,
     planner::{Planner, input, tool_input},
@@ -36,6 +36,11 @@ impl Describe for MakeConfig {
 
     fn tool(&self) -> Option<&ImageRef> {
         self.tool.as_ref()
+    }
+
+    /// The files of a list are not among the inputs.
+    fn keep(&self) -> Keep {
+        if self.files.is_empty() { Keep::Copied } else { Keep::Never }
     }
 }
 

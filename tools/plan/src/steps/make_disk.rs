@@ -1,6 +1,6 @@
 //! The raw disks: live, installer and verification.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     DiskKind, ImageRef, Need, NodeId,
     planner::{Planner, input, need, tool_input},
@@ -49,6 +49,11 @@ impl Describe for MakeDisk {
 
     fn changes_in_place(&self) -> bool {
         self.keep
+    }
+
+    /// A disk is written from its parts as fast as it is copied.
+    fn keep(&self) -> Keep {
+        if self.keep { Keep::Never } else { Keep::Digests }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `persist.img`: the start of the partition of /persist.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{NodeId, planner::Planner};
 use std::path::PathBuf;
 
@@ -14,6 +14,10 @@ pub struct MakePersist {
 impl Describe for MakePersist {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("write 1 MiB of zeros: {}", short(&self.out))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Digests
     }
 }
 

@@ -80,6 +80,20 @@ macro_rules! define_steps {
 }
 for_each_step!(define_steps);
 
+/// How the artifacts of a step are kept for other builds and other trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Not at all.
+    Never,
+    /// Only their digests: they are made as fast as they are copied.
+    Digests,
+    /// As copies: somebody may write to the files, for example a virtual machine that runs on them.
+    Copied,
+    /// As further names of the same files, which nobody writes to.
+    Linked,
+}
+
 /// Shortens a path for people.
 pub type Short<'s> = dyn Fn(&Path) -> String + 's;
 
@@ -106,6 +120,12 @@ pub trait Describe {
     /// Whether outputs of an earlier run that this run did not make must be deleted: later steps would pack them, or their names are wrong.
     fn owns_its_outputs(&self) -> bool {
         false
+    }
+
+    /// How its artifacts are kept for other builds. Only a step whose result depends on nothing but its values, the node's inputs and the
+    /// results of the node's needs may say anything else than [`Keep::Never`].
+    fn keep(&self) -> Keep {
+        Keep::Never
     }
 
     /// Whether it changes an existing file, which must not be removed if the step fails.

@@ -1,6 +1,6 @@
 //! `rootfs.img` and `installer.img`: root file systems as images.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     Composed, ImageRef, Input, Need, NodeId,
     planner::{Planner, input, need, tool_input},
@@ -55,6 +55,11 @@ impl Describe for PackRootfs {
     /// A link with another hypervisor's name would point to this image.
     fn owns_its_outputs(&self) -> bool {
         true
+    }
+
+    /// A squashfs cannot be mounted for writing.
+    fn keep(&self) -> Keep {
+        if self.format == RootfsFormat::Squash { Keep::Linked } else { Keep::Copied }
     }
 }
 

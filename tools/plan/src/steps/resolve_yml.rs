@@ -1,6 +1,6 @@
 //! A linuxkit yml with its tags filled in.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     Composed, NodeId,
     planner::{Planner, input},
@@ -22,6 +22,10 @@ pub struct ResolveYml {
 impl Describe for ResolveYml {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("fill in the tags of {}: {}", short(&self.template), short(&self.out))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Digests
     }
 }
 

@@ -1,6 +1,6 @@
 //! The bill of materials: copied out of rootfs.tar if the tree puts it there, otherwise made in process, or by syft in a container.
 
-use super::{Describe, MakeSbom, Short, WriteSbom};
+use super::{Describe, Keep, MakeSbom, Short, WriteSbom};
 use crate::{
     Composed, NodeId, Step,
     planner::{Planner, input, need},
@@ -22,6 +22,10 @@ pub struct TakeOut {
 impl Describe for TakeOut {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("take {} out of {}: {}", self.entry, short(&self.tar), short(&self.out))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Copied
     }
 }
 

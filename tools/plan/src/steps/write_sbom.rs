@@ -1,6 +1,6 @@
 //! The bill of materials, made in process from the records of packages in rootfs.tar. `take_out.rs` plans it.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use std::path::PathBuf;
 
 /// Lists the packages of a root file system as an SPDX document.
@@ -21,5 +21,9 @@ pub struct WriteSbom {
 impl Describe for WriteSbom {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("list the packages in {} by their records: {}", short(&self.tar), short(&self.out))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Copied
     }
 }

@@ -1,6 +1,6 @@
 //! A small text file: the version, the platform, a package's build.yml.
 
-use super::{Describe, Short};
+use super::{Describe, Keep, Short};
 use crate::{
     Need, NodeId, PackageFacts,
     planner::{Planner, input, need},
@@ -20,6 +20,10 @@ pub struct WriteText {
 impl Describe for WriteText {
     fn describe(&self, short: &Short<'_>) -> String {
         format!("write `{}` to {}", self.text.trim_end(), short(&self.path))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Digests
     }
 }
 

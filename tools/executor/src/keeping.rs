@@ -1,0 +1,74 @@
+//! Takes what a node makes from the store of artifacts, and puts it there.
+
+use crate::{
+    Job, Options,
+    artifacts::{ArtifactKey, ArtifactStore, Record},
+    engine::Engine,
+    stamp::Stamp,
+};
+use plan::{Keep, Node};
+use std::collections::BTreeMap;
+
+/// The entry of a node in the store.
+pub(crate) struct Entry<'o> {
+    store: &'o dyn ArtifactStore,
+    key: ArtifactKey,
+}
+
+impl<'o> Entry<'o> {
+    /// The entry of what `node` makes from the results `needs`; none if nothing of it is kept.
+    pub(crate) fn of(node: &Node, needs: &BTreeMap<String, String>, engine: &dyn Engine, options: &'o Options) -> Option<Self> {
+        let store = options.store.as_deref()?;
+        if node.step.keep() == Keep::Never || node.step.is_always_due() || node.outputs.is_empty() {
+            return None;
+        }
+        let recipe = engine.recipe(&node.step)?;
+        Some(Self { store, key: Stamp::key(node, needs, &options.tree, options.layout.path(), &recipe) })
+    }
+
+    /// The result of the node, and whether the store has its files; none if it is unknown.
+    pub(crate) fn result(&self, node: &Node, options: &Options) -> Option<(String, bool)> {
+        let record = self.store.find(&self.key)?;
+        Some((Stamp::expected(node, BTreeMap::new(), &record, &options.tree)?.result(), record.has_files()))
+    }
+
+    /// Takes the files from the store and gives their stamp; none if they must be made. A damaged entry is removed.
+    pub(crate) fn take(&self, node: &Node, needs: &BTreeMap<String, String>, options: &Options, job: &Job<'_>) -> Option<Stamp> {
+        let record = self.store.find(&self.key).filter(Record::has_files)?;
+        let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
+        match self.store.get(&self.key, &node.outputs) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                job.warn(&format!("not taken from the store: {error:#}"));
+                return None;
+            }
+        }
+        let found = Stamp::of(node, needs.clone(), &options.tree).ok();
+        if found.as_ref().map(Stamp::result) != Some(expected.result()) {
+            self.store.remove(&self.key);
+            job.warn("its entry in the store was damaged; it is removed, and the step runs");
+            return None;
+        }
+        job.log(&format!("taken from the store: {}", self.key));
+        found
+    }
+
+    /// What is left to do when the node's files are on the disk.
+    pub(crate) fn put_later(self, node: &Node, stamp: &Stamp, options: &Options) -> Put<'o> {
+        Put { entry: self, record: stamp.record(node, &options.tree) }
+    }
+}
+
+/// An artifact that was made and is not yet in the store.
+pub(crate) struct Put<'o> {
+    entry: Entry<'o>,
+    record: Record,
+}
+
+impl Put<'_> {
+    /// Puts the files at `places` into the store.
+    pub(crate) fn finish(&self, places: &[std::path::PathBuf]) -> anyhow::Result<()> {
+        self.entry.store.put(&self.entry.key, &self.record, places)
+    }
+}
