@@ -6,6 +6,7 @@ use diskimage::sparse;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{File, Metadata},
+    io::Write,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{FileExt as _, MetadataExt as _},
@@ -33,34 +34,102 @@ fn link_digest(path: &Path) -> Result<String> {
 /// Files of at least this size in bytes have a digest that leaves out zeros: disks, which are mostly holes.
 pub const LARGE: u64 = 64 << 20;
 
-/// A digest over the places and bytes of all chunks that are not zero. It is the same whether zeros are holes or not; holes are not read.
+/// Bytes of a chunk.
+const CHUNK: usize = 64 << 10;
+
+/// A digest over the places and bytes of all chunks that are not zero. It is the same whether zeros are holes or not.
+struct Chunks {
+    hash: Sha256,
+    at: u64,
+}
+
+impl Chunks {
+    fn new() -> Self {
+        Self { hash: Sha256::new(), at: 0 }
+    }
+
+    /// Adds whole chunks; only the last one of a file may be shorter.
+    fn add(&mut self, bytes: &[u8]) {
+        const ZEROS: &[u8] = &[0; CHUNK];
+        for chunk in bytes.chunks(CHUNK) {
+            if chunk != &ZEROS[..chunk.len()] {
+                self.hash.update(self.at.to_le_bytes());
+                self.hash.update(chunk);
+            }
+            self.at += chunk.len() as u64;
+        }
+    }
+
+    fn finish(mut self, length: u64) -> String {
+        self.hash.update(length.to_le_bytes());
+        format!("chunks:{}", hex(&self.hash.finalize()))
+    }
+}
+
+/// The digest of a large file. Does not read its holes.
 fn chunks_digest(path: &Path) -> Result<String> {
-    const CHUNK: u64 = 64 << 10;
-    const BUFFER: u64 = 16 * CHUNK;
     let context = || format!("cannot read `{}`", path.display());
     let file = File::open(path).with_context(context)?;
     let length = file.metadata().with_context(context)?.len();
-    let (zeros, mut buffer) = ([0; CHUNK as usize], vec![0; BUFFER as usize]);
-    let (mut hash, mut done) = (Sha256::new(), 0);
+    let (mut chunks, mut buffer) = (Chunks::new(), vec![0; 16 * CHUNK]);
     for extent in sparse::extents(&file, 0, length).with_context(context)? {
         // Whole chunks, of which a hole may be a part.
-        let end = (extent.offset + extent.len).next_multiple_of(CHUNK).min(length);
-        let mut at = done.max(extent.offset / CHUNK * CHUNK);
-        while at < end {
-            let part = &mut buffer[..usize::try_from((end - at).min(BUFFER))?];
-            file.read_exact_at(part, at).with_context(context)?;
-            for chunk in part.chunks(CHUNK as usize) {
-                if chunk != &zeros[..chunk.len()] {
-                    hash.update(at.to_le_bytes());
-                    hash.update(chunk);
-                }
-                at += chunk.len() as u64;
+        let end = (extent.offset + extent.len).next_multiple_of(CHUNK as u64).min(length);
+        chunks.at = chunks.at.max(extent.offset / CHUNK as u64 * CHUNK as u64);
+        while chunks.at < end {
+            let part = &mut buffer[..usize::try_from((end - chunks.at).min(16 * CHUNK as u64))?];
+            file.read_exact_at(part, chunks.at).with_context(context)?;
+            chunks.add(part);
+        }
+    }
+    Ok(chunks.finish(length))
+}
+
+/// Writes a file, and makes the digest of its stamp on the way: a large file need not be read again for it.
+pub struct DigestWriter<W> {
+    out: W,
+    chunks: Chunks,
+    /// The start of a chunk.
+    rest: Vec<u8>,
+}
+
+impl<W: Write> DigestWriter<W> {
+    /// Passes all bytes on to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, chunks: Chunks::new(), rest: Vec::with_capacity(CHUNK) }
+    }
+
+    /// Writes what is left; the digest, if the file is so large that it has one of this kind.
+    pub fn finish(mut self) -> std::io::Result<Option<String>> {
+        self.out.flush()?;
+        self.chunks.add(&self.rest);
+        let length = self.chunks.at;
+        Ok((length >= LARGE).then(|| self.chunks.finish(length)))
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        let mut bytes = &bytes[..written];
+        if !self.rest.is_empty() || bytes.len() < CHUNK {
+            let (first, others) = bytes.split_at(bytes.len().min(CHUNK - self.rest.len()));
+            self.rest.extend_from_slice(first);
+            bytes = others;
+            if self.rest.len() == CHUNK {
+                self.chunks.add(&self.rest);
+                self.rest.clear();
             }
         }
-        done = done.max(at);
+        let (whole, end) = bytes.split_at(bytes.len() / CHUNK * CHUNK);
+        self.chunks.add(whole);
+        self.rest.extend_from_slice(end);
+        Ok(written)
     }
-    hash.update(length.to_le_bytes());
-    Ok(format!("chunks:{}", hex(&hash.finalize())))
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// A digest over the names and contents below a folder.
@@ -84,5 +153,32 @@ pub fn digest(path: &Path, metadata: &Metadata) -> Result<String> {
         kind if kind.is_dir() => folder_digest(path),
         _ if metadata.len() >= LARGE => chunks_digest(path),
         _ => Ok(format!("sha256:{}", sha256_of(path)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_what_is_written_is_that_of_the_file() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("large");
+        let mut writer = DigestWriter::new(File::create(&path).expect("create"));
+        let mut left = usize::try_from(LARGE).expect("fits") + 12_345;
+        // Pieces shorter and longer than a chunk, and zeros that are whole chunks.
+        for (round, length) in [1, 512, CHUNK, 3 * CHUNK + 7, 0, CHUNK - 1].into_iter().cycle().enumerate() {
+            let piece = vec![u8::from(round % 5 > 1); length.min(left)];
+            writer.write_all(&piece).expect("written");
+            left -= piece.len();
+            if left == 0 {
+                break;
+            }
+        }
+        let known = writer.finish().expect("flushed");
+        assert_eq!(known, digest(&path, &path.metadata().expect("there")).ok());
+        let mut small = DigestWriter::new(Vec::new());
+        small.write_all(b"small").expect("written");
+        assert_eq!(small.finish().expect("flushed"), None);
     }
 }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use child::Output;
 use plan::Node;
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ pub struct Job<'p> {
     verbose: bool,
     progress: &'p Arc<ProgressLine>,
     warnings: Mutex<Vec<String>>,
+    digests: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl<'p> Job<'p> {
@@ -30,7 +32,15 @@ impl<'p> Job<'p> {
         let _ = std::fs::remove_file(path);
         let log =
             File::options().create(true).append(true).open(path).with_context(|| format!("cannot write the log `{}`", path.display()))?;
-        Ok(Self { name: node.id.to_string(), path: path.to_owned(), log: Mutex::new(log), verbose, progress, warnings: Mutex::default() })
+        Ok(Self {
+            name: node.id.to_string(),
+            path: path.to_owned(),
+            log: Mutex::new(log),
+            verbose,
+            progress,
+            warnings: Mutex::default(),
+            digests: Mutex::default(),
+        })
     }
 
     /// Appends a line to the log; with `--verbose` also shows it, after the node's name.
@@ -60,6 +70,15 @@ impl<'p> Job<'p> {
         self.log(&format!("warning: {line}"));
         self.progress.line(&format!("warning: {}: {line}", self.name));
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{}: {line}", self.name));
+    }
+
+    /// The digest of an output, made by a [`DigestWriter`](crate::DigestWriter) that wrote all of it.
+    pub fn wrote(&self, output: &Path, digest: String) {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(output.to_owned(), digest);
+    }
+
+    pub(super) fn digests(&self) -> BTreeMap<PathBuf, String> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn finish(self) -> Vec<String> {

@@ -18,6 +18,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
+pub use content::DigestWriter;
 pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use lock::lock_tree;
@@ -287,7 +288,7 @@ fn bring_up_to_date<'o>(
                 }
                 return Ok(Done { result, news: Some((Source::Step, job.finish())), rest: None });
             }
-            let stamp = Stamp::of(node, needs, &options.tree)?;
+            let stamp = Stamp::of_made(node, needs, &options.tree, &job.digests())?;
             let put = entry.map(|entry| entry.put_later(node, &stamp, options));
             (Source::Step, stamp, put)
         }

@@ -197,7 +197,14 @@ mod tests {
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
         let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
-        let options = Options { tree: path.into(), layout: Layout::at(path.join("books")), jobs: 4, verbose: false, read_artifacts: false, store: None };
+        let options = Options {
+            tree: path.into(),
+            layout: Layout::at(path.join("books")),
+            jobs: 4,
+            verbose: false,
+            read_artifacts: false,
+            store: None,
+        };
         let outcome = run(&plan, &wanted, &Slow, &options)?;
         Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
     }

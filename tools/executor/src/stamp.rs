@@ -55,6 +55,12 @@ impl Stamp {
 
     /// The stamp of `node` of `tree`, whose files have just been made from the results `needs`.
     pub fn of(node: &Node, needs: BTreeMap<String, String>, tree: &Path) -> Result<Self> {
+        Self::of_made(node, needs, tree, &BTreeMap::new())
+    }
+
+    /// The same, if the digests of some files are `known` already.
+    pub(crate) fn of_made(node: &Node, needs: BTreeMap<String, String>, tree: &Path, known: &BTreeMap<PathBuf, String>) -> Result<Self> {
+        let output = |path: &Path| known.get(path).map_or_else(|| output(path), |digest| with_digest(path, digest.clone()));
         let outputs = node.outputs.iter().map(|path| Ok((below(tree, path), output(path)?))).collect::<Result<_>>()?;
         Ok(Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
     }
@@ -185,7 +191,11 @@ fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, sh
 
 fn output(path: &Path) -> Result<Output> {
     let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
-    let digest = content::digest(path, &metadata)?;
+    with_digest(path, content::digest(path, &metadata)?)
+}
+
+fn with_digest(path: &Path, digest: String) -> Result<Output> {
+    let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
     let (size, mtime) = content::look(path, &metadata);
     Ok(Output { size, mtime, digest })
 }

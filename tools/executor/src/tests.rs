@@ -50,7 +50,14 @@ fn package(changes: Option<&str>) -> Plan {
 #[test]
 fn a_changed_package_whose_tag_does_not_show_it_is_built_again_once() {
     let folder = tempfile::tempdir().expect("folder");
-    let options = Options { tree: folder.path().into(), layout: Layout::at(folder.path()), jobs: 1, verbose: false, read_artifacts: false, store: None };
+    let options = Options {
+        tree: folder.path().into(),
+        layout: Layout::at(folder.path()),
+        jobs: 1,
+        verbose: false,
+        read_artifacts: false,
+        store: None,
+    };
     let engine = Full::default();
     for (changes, builds) in [(None, 0), (Some("a"), 1), (Some("a"), 1), (Some("b"), 2), (Some("b"), 2), (None, 2)] {
         run(&package(changes), &engine, &options).expect("run");

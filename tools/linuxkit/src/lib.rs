@@ -146,7 +146,7 @@ impl LinuxkitEngine {
         }
         self.linuxkit().build(yml, *arch, sources, None, out, &job.output())?;
         whole(out)?;
-        files::put_own(out, step)
+        files::put_own(out, step).map(drop)
     }
 
     /// Makes a compressed qcow2 with the commands of the old Makefile.

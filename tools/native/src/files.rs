@@ -73,11 +73,11 @@ pub fn take_out(step: &TakeOut) -> Result<()> {
     write_content(content, out)
 }
 
-/// Puts the kernel and the hypervisor that come from files into the root file system `tar`.
-pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<()> {
+/// Puts the kernel and the hypervisor that come from files into the root file system `tar`; whether there are any.
+pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<bool> {
     let ComposeRootfs { kernel, hypervisor, .. } = step;
     if kernel.is_none() && hypervisor.is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let mut tree = read_tree(tar)?;
     let Some(mut node) = tree.get("boot/kernel").cloned() else {
@@ -95,7 +95,8 @@ pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<()> {
     let pending = Pending::new(tar)?;
     let out = std::io::BufWriter::with_capacity(1 << 20, pending.create()?);
     filetree::write_tar(&tree, out)?.flush().with_context(|| format!("cannot write `{}`", tar.display()))?;
-    pending.commit()
+    pending.commit()?;
+    Ok(true)
 }
 
 /// Fails if GRUB cannot start the file by `multiboot2`: it looks for a header in the first 32 KiB.

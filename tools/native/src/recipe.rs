@@ -41,7 +41,11 @@ mod tests {
     #[test]
     fn the_recipe_has_the_code_of_every_crate_that_makes_artifacts() {
         let has = |text: &str| SOURCES.iter().any(|source| source.windows(text.len()).any(|window| window == text.as_bytes()));
-        for first in [include_str!("rootfs.rs"), include_str!("../../diskimage/src/squashfs/compress.rs"), include_str!("../../compose/src/compose.rs")] {
+        for first in [
+            include_str!("rootfs.rs"),
+            include_str!("../../diskimage/src/squashfs/compress.rs"),
+            include_str!("../../compose/src/compose.rs"),
+        ] {
             assert!(has(first.lines().next().expect("a line")), "{first}");
         }
         assert!(has("name = \"liblzma-sys\""), "Cargo.lock is missing");

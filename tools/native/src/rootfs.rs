@@ -8,13 +8,10 @@ use diskimage::{
     recipes,
     squashfs::{BlockStore, Compressor},
 };
-use executor::Job;
+use executor::{DigestWriter, Job};
 use knobs::{Compression, RootfsFormat};
 use plan::steps::{ComposeRootfs, PackRootfs};
-use std::{
-    io::{BufWriter, Write as _},
-    path::Path,
-};
+use std::{io::BufWriter, path::Path};
 
 /// Finds images of the cache for one architecture.
 struct CachedImages<'n> {
@@ -33,13 +30,14 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
     let pending = Pending::new(out)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, pending.create()?);
+    let mut writer = DigestWriter::new(BufWriter::with_capacity(1 << 20, pending.create()?));
     let options = Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() };
     let summary = compose::compose(&yml, &CachedImages { native, arch: *arch }, &options, &mut writer)?;
-    writer.flush().with_context(|| format!("cannot write `{}`", out.display()))?;
-    drop(writer);
+    let digest = writer.finish().with_context(|| format!("cannot write `{}`", out.display()))?;
     job.log(&format!("{summary:?}"));
-    files::put_own(pending.part(), step)?;
+    if !files::put_own(pending.part(), step)? {
+        digest.into_iter().for_each(|digest| job.wrote(out, digest));
+    }
     pending.commit_before_stamp()
 }
 

@@ -73,7 +73,9 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
         Reader::Linuxkit => unless(can.tools_run_in_containers, "only the linuxkit engine reads it"),
         Reader::Docker => unless(can.tools_run_in_containers || !verb.builds, "the native engine starts no containers"),
         Reader::Packer => unless(!can.tools_run_in_containers, "the tool image chooses the compressor; --engine native reads it"),
-        Reader::Store => unless(!can.tools_run_in_containers || !verb.builds, "only the native engine keeps artifacts and compressed blocks"),
+        Reader::Store => {
+            unless(!can.tools_run_in_containers || !verb.builds, "only the native engine keeps artifacts and compressed blocks")
+        }
         Reader::DebianArchive if profile.packages.archive.is_none() => Some(format!("{tree} has no archive of Debian packages")),
         Reader::DebianArchive => {
             let builds_packages = matches!(verb.action, Action::Builds(_)) || verb.name == "pkg";

@@ -11,8 +11,11 @@ use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
 use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
-use std::{collections::BTreeMap, sync::Arc,
-    time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
 pub const VERBS: &[&[Verb]] = &[&[LIVE], &FORMAT_VERBS, OTHERS];

@@ -50,7 +50,8 @@ fn a_key_is_another_one_for_another_input() {
 
 #[test]
 fn a_step_has_the_same_text_in_another_tree_and_version() {
-    let text = |tree: &str, out: &str| step_text(&(Path::new(out).join("a"), Path::new(tree).join("b"), "other"), tree.as_ref(), out.as_ref());
+    let text =
+        |tree: &str, out: &str| step_text(&(Path::new(out).join("a"), Path::new(tree).join("b"), "other"), tree.as_ref(), out.as_ref());
     assert_eq!(text("/x", "/x/dist/amd64/1"), text("/y/z", "/y/z/dist/amd64/2"));
     assert_eq!(text("/x", "/x/dist/amd64/1"), "(\"OUT/a\", \"TREE/b\", \"other\")");
 }

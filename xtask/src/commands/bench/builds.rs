@@ -15,6 +15,8 @@ use std::path::PathBuf;
 pub(super) struct Report {
     seconds: f64,
     pub(super) made: Vec<Made>,
+    #[serde(default)]
+    pub(super) taken: Vec<Made>,
 }
 
 #[derive(Debug, Deserialize)]

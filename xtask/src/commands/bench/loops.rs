@@ -50,6 +50,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     append(&work.tree.join(CONFIG), "two\n")?;
     work.commit()?;
     work.round("conf/ is changed, in a new version", 0.5, &[])?;
+    work.elsewhere()?;
     work.moved()?;
     Ok(work.rows)
 }
@@ -92,6 +93,26 @@ impl Work<'_> {
         tree.join("dist").join(self.setting.ctx.knobs.image.arch.as_str()).join("current")
     }
 
+    /// Builds the same commit in another clone with the same store.
+    fn elsewhere(&mut self) -> Result<()> {
+        let other = self.setting.fresh("other")?;
+        self.setting.rivals.clone(&self.tree, &other)?.run()?;
+        let (usage, report) = measure(self.live(&other, &[])?)?;
+        if !report.taken.iter().any(|node| node.node == "rootfs.img") {
+            bail!("`live` in another clone did not take rootfs.img from the store");
+        }
+        let [ours, theirs] = [&self.tree, &other].map(|tree| sha256_of(&self.current(tree).join("live.qcow2")));
+        if ours? != theirs? {
+            bail!("`live` in another clone gave other bytes");
+        }
+        self.rows.push(Row {
+            budget: Budget::Seconds(1.5),
+            memory: Some(IMAGE_MEMORY),
+            ..Row::alone(title("another clone"), usage.into())
+        });
+        Ok(())
+    }
+
     /// Moves the tree, and gives its artifacts other times, as a CI cache does: nothing is left to do.
     fn moved(&mut self) -> Result<()> {
         let to = self.setting.fresh("moved")?;
@@ -106,7 +127,7 @@ impl Work<'_> {
         }
         let (first, made) = measure(self.live(&self.tree, &[])?)?;
         let (second, again) = measure(self.live(&self.tree, &[])?)?;
-        if let Some(made) = made.made.iter().chain(&again.made).next() {
+        if let Some(made) = [&made.made, &made.taken, &again.made, &again.taken].into_iter().flatten().next() {
             bail!("`live` in a moved tree made {}", made.node);
         }
         self.rows.push(Row::alone(title("the tree is restored elsewhere"), first.into()));
