@@ -91,7 +91,7 @@ impl Tree {
 
     /// The artifacts of a version, with their digests.
     fn digests(&self, version: &str) -> Vec<(String, String)> {
-        let names = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "installer/firmware/CODE.fd", "live.raw", "live.qcow2"];
+        let names = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "installer/firmware/CODE.fd", "live.qcow2"];
         let paths = names.map(|name| (name, self.folder.join("dist/amd64").join(version).join(name)));
         let there = paths.into_iter().filter(|(_, path)| path.exists());
         there.map(|(name, path)| (name.to_owned(), tool("sha256sum", &[path.to_str().unwrap()])[..64].to_owned())).collect()
@@ -198,7 +198,7 @@ fn after_random_edits_a_build_with_the_store_has_the_bytes_of_one_from_clean() {
         tree.xtask(&version).args(["live"]).ok();
         clean.xtask(&version).args(["live"]).ok();
         let (ours, theirs) = (tree.digests(&version), clean.digests(&version));
-        assert!(ours.len() == 6 && ours == theirs, "seed {seed}, round {round}, {what}:\n{ours:#?}\n{theirs:#?}");
+        assert!(ours.len() == 5 && ours == theirs, "seed {seed}, round {round}, {what}:\n{ours:#?}\n{theirs:#?}");
         [&clean.folder, &clean.home].into_iter().for_each(|folder| fs::remove_dir_all(folder).unwrap());
     }
 }
@@ -269,7 +269,7 @@ fn a_damaged_entry_is_noticed_and_a_full_store_is_one_warning() {
     tool("umount", &[small.to_str().unwrap()]);
     let (_, err) = texts(&output);
     let lines = |text: &str| err.lines().filter(|line| line.contains("warning: ") && line.contains(text)).count();
-    assert!(output.status.success() && lines("cannot keep") == 1 && lines("the build goes on without it") == 1, "{err}");
+    assert!(output.status.success() && lines("in the store `") == 1 && lines("the build goes on without it") == 1, "{err}");
     assert!(!names.contains(".new"), "{names}");
 }
 

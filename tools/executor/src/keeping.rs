@@ -2,7 +2,7 @@
 
 use crate::{
     Job, Options,
-    artifacts::{ArtifactKey, ArtifactStore, Record},
+    artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore},
     engine::Engine,
     stamp::Stamp,
 };
@@ -34,7 +34,7 @@ impl<'o> Entry<'o> {
 
     /// Takes the files from the store and gives their stamp; none if they must be made. A damaged entry is removed.
     pub(crate) fn take(&self, node: &Node, needs: &BTreeMap<String, String>, options: &Options, job: &Job<'_>) -> Option<Stamp> {
-        let record = self.store.find(&self.key).filter(Record::has_files)?;
+        let record = self.store.find(&self.key).filter(ArtifactRecord::has_files)?;
         let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
         match self.store.get(&self.key, &node.outputs) {
             Ok(true) => {}
@@ -63,7 +63,7 @@ impl<'o> Entry<'o> {
 /// An artifact that was made and is not yet in the store.
 pub(crate) struct Put<'o> {
     entry: Entry<'o>,
-    record: Record,
+    record: ArtifactRecord,
 }
 
 impl Put<'_> {

@@ -2,7 +2,7 @@
 //! again. A stamp names files of the tree by their paths inside it, so it stays true when the tree is moved, copied or restored elsewhere.
 
 use crate::{
-    artifacts::{ArtifactKey, FileRecord, Record, step_text},
+    artifacts::{ArtifactKey, ArtifactRecord, FileRecord, step_text},
     content,
 };
 use anyhow::{Context as _, Result};
@@ -66,7 +66,7 @@ impl Stamp {
     }
 
     /// The stamp of `node` when its files are those of `record`; none if the record is of other files. Reads no file.
-    pub(crate) fn expected(node: &Node, needs: BTreeMap<String, String>, record: &Record, tree: &Path) -> Option<Self> {
+    pub(crate) fn expected(node: &Node, needs: BTreeMap<String, String>, record: &ArtifactRecord, tree: &Path) -> Option<Self> {
         let same = node.outputs.len() == record.files.len();
         let files = record.files.iter().map(|file| Output { size: file.size, mtime: 0, digest: file.digest.clone() });
         let outputs = node.outputs.iter().map(|path| below(tree, path)).zip(files).collect();
@@ -74,10 +74,10 @@ impl Stamp {
     }
 
     /// What a store knows of the files of `node`, which has just been made.
-    pub(crate) fn record(&self, node: &Node, tree: &Path) -> Record {
+    pub(crate) fn record(&self, node: &Node, tree: &Path) -> ArtifactRecord {
         let files = node.outputs.iter().filter_map(|path| self.outputs.get(&below(tree, path)));
         let files = files.map(|output| FileRecord { size: output.size, digest: output.digest.clone() }).collect();
-        Record { node: node.id.to_string(), keep: node.step.keep(), files }
+        ArtifactRecord { node: node.id.to_string(), keep: node.step.keep(), files }
     }
 
     /// The key of what `node` makes from the results `needs`. `out` is the folder of the build, `recipe` the engine's.

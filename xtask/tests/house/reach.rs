@@ -53,8 +53,10 @@ pub fn processes(source: &Source) -> Vec<String> {
     hits
 }
 
-/// Where the environment is read: once for the program, at a container's entry point, and where a test learns what its run asks of it.
-const READS_ENVIRONMENT: &[&str] = &["tools/child/src/environment.rs", "tools/eve-tools/src/main.rs", "tools/skips/src/lib.rs"];
+/// Where the environment is read: once for the program, at a container's entry point, where a test learns what its run asks of it, and where
+/// cargo tells a build script its folder.
+const READS_ENVIRONMENT: &[&str] =
+    &["tools/child/src/environment.rs", "tools/eve-tools/src/main.rs", "tools/native/build.rs", "tools/skips/src/lib.rs"];
 
 /// Rule: the environment is read only in [`READS_ENVIRONMENT`], and changed nowhere, not even by tests, which share it.
 pub fn environment(source: &Source) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The store of artifacts in a folder of this machine. An entry is a folder named after the key: `record.json`, and beside it the files as
 //! `0`, `1`, …. An entry appears and disappears by one rename, so that no process needs a lock.
 
-use super::{ArtifactKey, ArtifactStore, Keep, Record};
+use super::{ArtifactKey, ArtifactRecord, ArtifactStore, Keep};
 use anyhow::{Context as _, Result, bail};
 use common::{artifact::Pending, display::size};
 use diskimage::sparse;
@@ -86,7 +86,7 @@ impl LocalStore {
     }
 
     /// Fills the new entry `folder`.
-    fn fill(&self, folder: &Path, record: &Record, places: &[PathBuf]) -> Result<()> {
+    fn fill(&self, folder: &Path, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
         if record.has_files() {
             for (at, place) in places.iter().enumerate() {
                 let to = folder.join(at.to_string());
@@ -107,7 +107,7 @@ impl LocalStore {
 }
 
 impl ArtifactStore for LocalStore {
-    fn find(&self, key: &ArtifactKey) -> Option<Record> {
+    fn find(&self, key: &ArtifactKey) -> Option<ArtifactRecord> {
         serde_json::from_slice(&fs::read(self.entry(key).join(RECORD)).ok()?).ok()
     }
 
@@ -127,7 +127,7 @@ impl ArtifactStore for LocalStore {
         Ok(true)
     }
 
-    fn put(&self, key: &ArtifactKey, record: &Record, places: &[PathBuf]) -> Result<()> {
+    fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
         let context = || format!("cannot keep {} in the store `{}`", record.node, self.folder.display());
         let known = self.find(key);
         if known.as_ref() == Some(record) {

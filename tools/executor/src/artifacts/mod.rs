@@ -56,7 +56,7 @@ impl fmt::Debug for ArtifactKey {
 
 /// What is known of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct ArtifactRecord {
     /// The node that made it, for people.
     pub node: String,
     /// Whether its files are kept, and how they come into a tree.
@@ -65,7 +65,7 @@ pub struct Record {
     pub files: Vec<FileRecord>,
 }
 
-impl Record {
+impl ArtifactRecord {
     /// Whether a store that has the record also has the files.
     #[must_use]
     pub fn has_files(&self) -> bool {
@@ -87,7 +87,7 @@ pub struct FileRecord {
 /// gives is compared with the record by the executor, so a store need not be trusted to be whole.
 pub trait ArtifactStore: fmt::Debug + Send + Sync {
     /// The record of `key`; none if the store has none that can be read.
-    fn find(&self, key: &ArtifactKey) -> Option<Record>;
+    fn find(&self, key: &ArtifactKey) -> Option<ArtifactRecord>;
 
     /// Creates the files of `key` at `places`, one for each file of its record; replaces what is there. False if the store does not have
     /// them, or no longer; an error if they cannot be read or written.
@@ -95,7 +95,7 @@ pub trait ArtifactStore: fmt::Debug + Send + Sync {
 
     /// Adds the files at `places`, which `record` describes, or the record alone if its files are not kept. Does not change the files.
     /// Nothing of it is found before it is whole.
-    fn put(&self, key: &ArtifactKey, record: &Record, places: &[PathBuf]) -> Result<()>;
+    fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()>;
 
     /// Removes an entry that turned out to be damaged.
     fn remove(&self, key: &ArtifactKey);

@@ -10,9 +10,9 @@ fn key(text: &str) -> ArtifactKey {
     ArtifactKey::of("recipe", "node", text, &BTreeMap::new(), &BTreeMap::new())
 }
 
-fn record(keep: Keep, files: usize) -> Record {
+fn record(keep: Keep, files: usize) -> ArtifactRecord {
     let file = FileRecord { size: 3, digest: "sha256:1".into() };
-    Record { node: "rootfs.img".into(), keep, files: vec![file; files] }
+    ArtifactRecord { node: "rootfs.img".into(), keep, files: vec![file; files] }
 }
 
 /// A store in `folder`, and a file there.
