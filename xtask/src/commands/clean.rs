@@ -59,13 +59,10 @@ fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
         return Ok(());
     }
     if all {
-        for path in [blocks, artifacts.folder().to_owned()].into_iter().filter(|path| path.exists()) {
-            if !ctx.globals.dry_run {
-                std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
-            }
+        return [&blocks, artifacts.folder()].into_iter().filter(|path| path.exists()).try_for_each(|path| {
             println!("remove {}", path.display());
-        }
-        return Ok(());
+            if ctx.globals.dry_run { Ok(()) } else { remove_shared(path) }
+        });
     }
     if !ctx.globals.dry_run {
         BlockStore::prune(&blocks, native::BLOCKS_LIMIT);
@@ -73,6 +70,16 @@ fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
     }
     println!("kept for all trees: artifacts and compressed blocks in {} (`cargo xtask clean --store` removes them)", folder.display());
     Ok(())
+}
+
+/// Removes a folder that other processes may be writing to: under another name first, so that it does not fill up meanwhile.
+fn remove_shared(path: &Path) -> Result<()> {
+    let context = || format!("cannot remove `{}`", path.display());
+    let folder = path.parent().with_context(context)?;
+    let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(folder).with_context(context)?;
+    std::fs::rename(path, gone.path().join("store")).with_context(context)?;
+    // An entry that is just becoming whole in there may be missed once.
+    std::fs::remove_dir_all(gone.path()).or_else(|_| gone.close()).with_context(context)
 }
 
 /// The entries of a folder without the lock file. Another process may be waiting on it; a new file of that name would be another lock.

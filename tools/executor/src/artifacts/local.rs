@@ -85,6 +85,23 @@ impl LocalStore {
         self.folder.join(key.to_string())
     }
 
+    fn put_once(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let readable = fs::Permissions::from_mode(0o755);
+        let part = tempfile::Builder::new().prefix(".new-").permissions(readable).tempdir_in(&self.folder)?;
+        self.fill(part.path(), record, places)?;
+        if self.entry(key).exists() {
+            self.remove(key);
+        }
+        match fs::rename(part.path(), self.entry(key)) {
+            Ok(()) => drop(part.keep()),
+            // Another process has just put the same.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     /// Fills the new entry `folder`.
     fn fill(&self, folder: &Path, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
         if record.has_files() {
@@ -128,25 +145,16 @@ impl ArtifactStore for LocalStore {
     }
 
     fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
-        let context = || format!("cannot keep {} in the store `{}`", record.node, self.folder.display());
         let known = self.find(key);
         if known.as_ref() == Some(record) {
             return Ok(());
         }
-        fs::create_dir_all(&self.folder).with_context(context)?;
-        let readable = fs::Permissions::from_mode(0o755);
-        let part = tempfile::Builder::new().prefix(".new-").permissions(readable).tempdir_in(&self.folder).with_context(context)?;
-        self.fill(part.path(), record, places).with_context(context)?;
-        if self.entry(key).exists() {
-            self.remove(key);
+        match self.put_once(key, record, places) {
+            // Somebody has removed the whole store meanwhile.
+            Err(error) if is_missing(&error) => self.put_once(key, record, places),
+            result => result,
         }
-        match fs::rename(part.path(), self.entry(key)) {
-            Ok(()) => drop(part.keep()),
-            // Another process has just put the same.
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
-            Err(error) => return Err(error).with_context(context),
-        }
-        Ok(())
+        .with_context(|| format!("cannot keep {} in the store `{}`", record.node, self.folder.display()))
     }
 
     fn remove(&self, key: &ArtifactKey) {
