@@ -291,6 +291,16 @@ fn digests(root: &Path) -> Vec<String> {
     files.iter().map(|file| tool("sha256sum", &[current.join(file).to_str().unwrap()])[..64].to_owned()).collect()
 }
 
+/// Copies what was downloaded and what was compressed, but no artifacts, from one cache folder to another.
+fn copy_downloads(from: &Path, to: &Path) {
+    for name in ["debs", "checkouts", "store/blocks"].map(|name| Path::new("eve-xtask").join(name)) {
+        if from.join(&name).exists() {
+            std::fs::create_dir_all(to.join(&name)).unwrap();
+            tool("cp", &["-rT", from.join(&name).to_str().unwrap(), to.join(&name).to_str().unwrap()]);
+        }
+    }
+}
+
 #[test]
 fn another_folder_user_umask_and_locale_give_the_same_bytes() {
     if built().is_none() {
@@ -310,8 +320,8 @@ fn another_folder_user_umask_and_locale_give_the_same_bytes() {
             tool("git", &["clone", "-q", folder.path().join("one").to_str().unwrap(), root.to_str().unwrap()]);
         }
         let caches = folder.path().join(format!("{}-cache", &name[..3]));
-        tool("mkdir", &["-p", caches.to_str().unwrap()]);
-        tool("cp", &["-r", &format!("{home}/eve-xtask"), caches.to_str().unwrap()]);
+        // The artifacts of other builds are not.
+        copy_downloads(Path::new(&home), &caches);
         let copy = caches.join("xtask");
         std::fs::copy(program, &copy).unwrap();
         let mut command = Command::new("sh");
@@ -351,7 +361,10 @@ fn installers_and_eve_have_the_same_bytes_in_another_folder() {
         }
         // The packages, and what was compressed already, are those of the first test; the artifacts are made anew.
         let words = ["make", "installer-raw", "installer-iso", "installer-net", "verification-raw", "eve", "ZARCH=amd64"];
-        Xtask::new(&root).env("TZ", if name == "one" { "UTC" } else { "Asia/Tokyo" }).args(words).ok();
+        let store = folder.path().join("store");
+        let _ = std::fs::remove_dir_all(store.join("artifacts"));
+        let xtask = Xtask::new(&root).env("TZ", if name == "one" { "UTC" } else { "Asia/Tokyo" });
+        xtask.env("STORE", store).args(words).ok();
         let current = root.join("dist/amd64/current");
         results.push(files.map(|file| tool("sha256sum", &[current.join(file).to_str().unwrap()])[..64].to_owned()));
         std::fs::remove_dir_all(root.join("dist")).unwrap();
