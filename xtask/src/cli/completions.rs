@@ -1,37 +1,70 @@
-//! `completions SHELL`: prints a completion script, generated from the tables of verbs and knobs.
+//! `completions SHELL`: prints a completion script. The script asks this program for the candidates of each word (`candidates`), so
+//! packages, machines, verbs and values of knobs are those of the tree in which a person types.
 
-use super::verbs;
-use anyhow::Result;
+use super::candidates::{Candidate, candidates};
+use anyhow::{Context as _, Result};
 use child::environment::Environment;
+use clap::ValueEnum;
+use std::path::Path;
 
-/// The shell for the script.
+/// What to print.
 #[derive(clap::Args)]
 pub struct Completions {
     /// the shell
-    #[arg(value_name = "SHELL", value_parser = ["bash"], default_value = "bash")]
-    shell: String,
+    #[arg(value_name = "SHELL", default_value = "bash")]
+    shell: Shell,
+    /// the words behind `cargo xtask` on an unfinished command line, after `--`: prints what may stand in the place of the last one,
+    /// each with a tab and its meaning, instead of a script; no output means file names
+    #[arg(value_name = "WORD", num_args = 0.., allow_hyphen_values = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+/// A shell with a completion script.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// `completions`.
-pub fn run(_: &Environment, Completions { shell }: Completions) -> Result<()> {
-    debug_assert_eq!(shell, "bash");
-    let names: Vec<&str> = verbs().map(|verb| verb.name).collect();
-    let flags: Vec<String> = knobs::all().iter().map(|knob| format!("--{}", knob.flag)).collect();
-    println!(
-        "# bash completion for `cargo xtask`: source it after cargo's own.\n\
-         _cargo_xtask() {{\n\
-         \x20   local word=${{COMP_WORDS[COMP_CWORD]}}\n\
-         \x20   if [[ ${{COMP_WORDS[1]}} == xtask ]]; then\n\
-         \x20       local verb=2\n\
-         \x20       while [[ $verb -lt $COMP_CWORD && ${{COMP_WORDS[verb]}} == -* ]]; do ((verb++)); done\n\
-         \x20       if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n\
-         \x20       elif [[ $verb -eq $COMP_CWORD ]]; then COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n\
-         \x20       elif [[ ${{COMP_WORDS[verb]}} == @(pkg|show-tag|bump) ]]; then COMPREPLY=($(compgen -W \"$(ls pkg 2>/dev/null)\" -- \"$word\")); fi\n\
-         \x20   elif declare -F _cargo >/dev/null; then _cargo \"$@\"; fi\n\
-         }}\n\
-         complete -o default -F _cargo_xtask cargo",
-        flags.join(" "),
-        names.join(" ")
-    );
+pub fn run(environment: &Environment, Completions { shell, words }: Completions) -> Result<()> {
+    if words.is_empty() {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        print!("{}", script(shell, &program));
+        return Ok(());
+    }
+    let words = if shell == Shell::Bash { join_at_equals(&words) } else { words };
+    let last = words.last().map_or("", String::as_str);
+    // bash takes `HV` and `=` for words of their own, and wants what stands behind.
+    let cut = if shell == Shell::Bash { last.rfind('=').map_or(0, |at| at + 1) } else { 0 };
+    for Candidate { text, help } in candidates(&words, environment) {
+        let text = text.get(cut..).unwrap_or_default();
+        println!("{text}\t{}", help.lines().next().unwrap_or_default());
+    }
     Ok(())
+}
+
+/// Undoes bash's splitting at `=`: `HV`, `=`, `xen` is one word.
+fn join_at_equals(words: &[String]) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let belongs_to_last = at > 0 && (word.starts_with('=') || words[at - 1].ends_with('='));
+        match joined.last_mut() {
+            Some(last) if belongs_to_last => last.push_str(word),
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
+}
+
+/// The script, which starts the program `xtask` itself: cargo would take longer, and might compile first.
+fn script(shell: Shell, xtask: &Path) -> String {
+    let xtask = format!("'{}'", xtask.display().to_string().replace('\'', "'\\''"));
+    match shell {
+        Shell::Bash => include_str!("completions/bash.sh"),
+        Shell::Zsh => include_str!("completions/zsh.sh"),
+        Shell::Fish => include_str!("completions/fish.fish"),
+    }
+    .replace("@XTASK@", &xtask)
 }

@@ -1,11 +1,13 @@
 //! Parses the command line (options, a verb, its arguments, and knobs as flags or `VAR=value` words) and runs the verb.
 
+mod candidates;
 mod completions;
 mod context;
 mod globals;
 mod help;
 mod idle;
 pub mod make;
+mod man;
 mod reference;
 mod refuse;
 mod targets;

@@ -1,6 +1,6 @@
 //! The table of all verbs.
 
-use super::{completions, make, reference};
+use super::{completions, make, man, reference};
 use crate::commands::{Run, Verb, anywhere, build, containers, images, machines, release, sources, upkeep, verb};
 
 /// The families of verbs in the order of the help, each with its heading.
@@ -18,7 +18,8 @@ pub const FAMILIES: &[(&str, &[&[Verb]])] = &[
 const OWN: &[Verb] = &[
     verb("reference", "write the generated pages of docs/reference", &Run(reference::run)),
     anywhere("make", "run the targets of a make command line: goals, VAR=value, -n, -j", &Run(make::run_words)),
-    anywhere("completions", "print a completion script for bash", &Run(completions::run)),
+    anywhere("completions", "print a completion script for bash, zsh or fish", &Run(completions::run)),
+    anywhere("man", "print the manual page of a verb, or write all pages into a folder", &Run(man::run)),
 ];
 
 /// All verbs, in the order of the help.

@@ -55,6 +55,11 @@ const BENCHES: &[Measurement] = &[
     Measurement { cold: true, ..bench("compile", compile::run) },
 ];
 
+/// The names of all benchmarks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BENCHES.iter().map(|bench| bench.name)
+}
+
 /// The benchmarks to run.
 #[derive(clap::Args)]
 pub struct Bench {
