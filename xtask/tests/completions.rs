@@ -51,7 +51,7 @@ fn each_word_gets_what_may_stand_there() {
         assert!(found.iter().all(|word| word.starts_with(last)), "{line}: {found:?}");
     }
     // Files, which the shell knows; a verb that nobody has; a knob that nothing reads here; a name that no machine has.
-    for line in ["inspect|", "nonsense|", "live|PRU", "stop|", "live|--debian-mirror|"] {
+    for line in ["inspect|", "nonsense|", "live|PRU", "ssh|--name|", "live|--debian-mirror|"] {
         assert_eq!(candidates("fish", line), [""; 0], "{line}");
     }
     assert!(!candidates("fish", "live|--").contains(&"--prune".to_owned()));
