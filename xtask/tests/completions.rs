@@ -87,7 +87,11 @@ fn fish_completes_words_of_the_tree() {
         let fish = format!("{} completions fish | source; complete -C '{line}'", env!("CARGO_BIN_EXE_xtask"));
         let output = Command::new("fish").args(["--no-config", "-c", &fish]).current_dir(repository()).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(said.lines().any(|word| word.split('\t').next() == Some(wanted)), "{line}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            said.lines().any(|word| word.split('\t').next() == Some(wanted)),
+            "{line}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -106,7 +110,9 @@ fn zsh_completes_words_of_the_tree() {
 #[test]
 fn manual_pages_show_the_help_of_verbs() {
     let page = Xtask::new(&repository()).args(["man", "live"]).ok();
-    for part in [".TH cargo-xtask-live 1", "cargo xtask live [OPTIONS]", "build a disk image that boots", "\\fB\\-\\-rootfs\\-compression\\fR"] {
+    for part in
+        [".TH cargo-xtask-live 1", "cargo xtask live [OPTIONS]", "build a disk image that boots", "\\fB\\-\\-rootfs\\-compression\\fR"]
+    {
         assert!(page.contains(part), "{part}:\n{page}");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -150,8 +150,9 @@ fn pending<'c>(command: &'c Command, before: &[String]) -> Option<&'c Arg> {
         arg.get_long().is_some_and(|long| last.strip_prefix("--") == Some(long))
             || arg.get_short().is_some_and(|short| *last == format!("-{short}"))
     };
-    let takes_next =
-        |arg: &&Arg| matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) && !arg.is_require_equals_set() && arg.get_id() != "jobs";
+    let takes_next = |arg: &&Arg| {
+        matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) && !arg.is_require_equals_set() && arg.get_id() != "jobs"
+    };
     command.get_arguments().find(|arg| is_it(arg) && takes_next(arg))
 }
 
@@ -197,7 +198,9 @@ fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> 
     Some(match kind {
         Kind::Files => return None,
         Kind::Packages => packages(tree).into_iter().map(plain).collect(),
-        Kind::Machines => Machines::at(Dist::of(&tree.root).machines()).running().ok()?.into_iter().map(|record| plain(record.name)).collect(),
+        Kind::Machines => {
+            Machines::at(Dist::of(&tree.root).machines()).running().ok()?.into_iter().map(|record| plain(record.name)).collect()
+        }
         Kind::Targets => {
             let targets = verbs().filter(|verb| matches!(verb.action, Action::Builds(_)));
             let targets = targets.map(|verb| Candidate { text: verb.name.to_owned(), help: verb.about.to_owned() });
