@@ -280,12 +280,16 @@ fn killed_in_the_middle_and_run_again_gives_the_same_bytes() {
     for delay in [5, 15, 30, 60, 120] {
         fs::remove_dir_all(tree.root().join("dist")).unwrap();
         let home = tree.root().join("home");
+        // The store has what the killed build put there, and nothing else.
+        let store = home.join("store");
+        let _ = fs::remove_dir_all(&store);
         let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .arg("--root")
             .arg(tree.root())
             .args(["live-raw", "ZARCH=amd64"])
             .env("HOME", &home)
             .env("LINUXKIT_CACHE", home.join("images"))
+            .env("STORE", &store)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -293,7 +297,7 @@ fn killed_in_the_middle_and_run_again_gives_the_same_bytes() {
         std::thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
-        tree.xtask().args(["live-raw"]).ok();
+        tree.xtask().env("STORE", &store).args(["live-raw"]).ok();
         assert_eq!(raw(), whole, "killed after {delay} ms");
         assert!(tree.artifacts().iter().all(|name| !name.ends_with(".part")), "{:?}", tree.artifacts());
     }
