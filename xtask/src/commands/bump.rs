@@ -57,7 +57,23 @@ pub fn run(ctx: &Ctx, arguments: Bump) -> Result<()> {
         return Ok(());
     }
     let sign: &[&str] = if arguments.signoff { &["--signoff"] } else { &[] };
-    commit(ctx, &plan, &message(&plan, asked.external.as_deref()), sign)
+    commit(ctx, &plan, &[], &message(&plan, asked.external.as_deref()), sign)
+}
+
+/// Moves what follows from changed `files` of the package `name`, shows the difference, and commits both under `subject` if there is one.
+/// After an error no file that names a tag has changed.
+pub fn follow(ctx: &Ctx, name: &str, files: &[PathBuf], subject: Option<&str>) -> Result<()> {
+    let tree = ctx.tree()?;
+    let only = Some(BTreeSet::from([name.to_owned()]));
+    let plan = bump::plan(&tree.bump_tree()?, &BumpStart { only, ..BumpStart::default() })?;
+    show(ctx, &plan)?;
+    write_all(plan.rewrites.iter().map(|rewrite| (rewrite.path.as_path(), rewrite.new.as_str())))?;
+    let Some(subject) = subject else {
+        eprintln!("note: these are the tags of committed files: commit all together before the next build");
+        return Ok(());
+    };
+    let [_, list] = message(&plan, None);
+    commit(ctx, &plan, files, &[subject.to_owned(), list], &[])
 }
 
 /// What the command line asks for.
@@ -201,15 +217,19 @@ fn message(plan: &BumpPlan, external: Option<&str>) -> [String; 2] {
     [format!("bump: {subject}"), lines.into_iter().collect::<Vec<_>>().join("\n")]
 }
 
-/// Commits the rewritten files. If git refuses, the files have their old texts again.
-fn commit(ctx: &Ctx, plan: &BumpPlan, message: &[String; 2], options: &[&str]) -> Result<()> {
+/// Commits the rewritten files, and `more`, which may be new or gone. If git refuses, the rewritten files have their old texts again.
+fn commit(ctx: &Ctx, plan: &BumpPlan, more: &[PathBuf], message: &[String; 2], options: &[&str]) -> Result<()> {
     let git = ctx.git(&ctx.root)?;
     let mut words: Vec<String> = ["--literal-pathspecs", "commit", "--quiet", "--only"].map(str::to_owned).to_vec();
     words.extend(options.iter().map(|option| (*option).to_owned()));
     message.iter().for_each(|text| words.extend(["-m".to_owned(), text.clone()]));
     words.push("--".to_owned());
-    words.extend(plan.rewrites.iter().map(|rewrite| rewrite.path.display().to_string()));
-    if let Err(error) = git.change("committing the new tags", &words) {
+    words.extend(plan.rewrites.iter().map(|rewrite| &rewrite.path).chain(more).map(|path| path.display().to_string()));
+    // git must know a new file before it can be named.
+    let add = ["--literal-pathspecs", "add", "--intent-to-add", "--"].map(str::to_owned).into_iter();
+    let new = more.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let known = if new.is_empty() { Ok(()) } else { git.change("adding new files", add.chain(new).collect::<Vec<_>>()) };
+    if let Err(error) = known.and_then(|()| git.change("committing the new tags", &words)) {
         write_all(plan.rewrites.iter().map(|rewrite| (rewrite.path.as_path(), rewrite.old.as_str())))?;
         return Err(error.context("git did not commit; the files are as they were"));
     }

@@ -1,14 +1,16 @@
-//! `pins`: renews the lock files of the Debian archive from the mirror, or moves them to another release, and prints what changed.
+//! `pins`: renews the lock files of the Debian archive from the mirror, or moves them to another release, and prints what changed. `--add`
+//! puts packages into the archive, and then does what follows: pins, new tags, and a commit if asked to.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tool, ToolNeed};
-use common::error::usage;
+use common::{artifact::write_atomically, error::usage};
 use helpers::sources::debian;
 use native::mirrors::{Gpgv, Origins};
-use pkgbuild::debian::{IndexSource, Locks, Pinning, Prefer, Store, Trust, update_locks, update_sources};
+use pkgbuild::debian::{IndexSource, Locks, Pinning, Prefer, Store, Trust, Wanted, update_locks, update_sources};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,10 +29,117 @@ pub struct Pins {
     /// only the pins of the sources, of the present locks
     #[arg(long)]
     sources: bool,
+    /// put this package into the archive, for the architectures of --arch, renew the pins, and write the archive's new tag everywhere; may be
+    /// repeated
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["sources", "release"])]
+    add: Vec<String>,
+    /// commit what --add changed
+    #[arg(long, requires = "add")]
+    commit: bool,
 }
 
 /// `pins`.
-pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result<()> {
+pub fn run(ctx: &Ctx, pins: Pins) -> Result<()> {
+    if pins.add.is_empty() { renew_all(ctx, pins) } else { add(ctx, pins) }
+}
+
+/// Adds packages to the lists, and does what follows. After an error the lists and locks are as they were.
+fn add(ctx: &Ctx, pins: Pins) -> Result<()> {
+    let archive = ctx.profile.packages.archive.clone().context("this tree has no archive of Debian packages")?;
+    let folder = ctx.profile.packages.folder.join(&archive);
+    let (names, commit) = (pins.add.clone(), pins.commit);
+    let lists = lists_with(&folder, &names, &pins.arch)?;
+    if ctx.globals.dry_run {
+        for (path, _) in &lists {
+            println!("add {} to {}", names.join(", "), common::display::short(path, &ctx.root));
+        }
+        renew_all(ctx, pins)?;
+        println!("write the new tag of pkg/{archive} into every file that names it{}", if commit { ", and commit" } else { "" });
+        return Ok(());
+    }
+    let places = [folder.join("mirrors"), ctx.root.join("sources")];
+    if commit && let Some(changed) = ctx.git(&ctx.root)?.look_text(["status", "--porcelain", "--", "pkg", "sources"])?.lines().next() {
+        return Err(usage(format!("uncommitted changes would be mixed with the new package: {}\nhint: commit them first", changed.trim())));
+    }
+    let before = Snapshot::of(&places)?;
+    let done =
+        lists.iter().try_for_each(|(path, text)| write_atomically(path, text.as_bytes())).and_then(|()| renew_all(ctx, pins)).and_then(
+            |()| {
+                let subject = format!("{archive}: {}", names.join(", "));
+                super::bump::follow(ctx, &archive, &before.changed(&places)?, commit.then_some(subject.as_str()))
+            },
+        );
+    if done.is_err() {
+        before.restore(&places)?;
+    }
+    done
+}
+
+/// The lists of packages of the releases of `arches` (all that are pinned, if empty), with `names` added: path and new text.
+fn lists_with(folder: &Path, names: &[String], arches: &[String]) -> Result<Vec<(PathBuf, String)>> {
+    let pinning = Pinning { folder, arches, release: None, prefer: Prefer::Stable };
+    let mut lists: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut added = BTreeSet::new();
+    for (arch, release) in pinning.releases()? {
+        let path = folder.join("mirrors").join(&release).join("packages");
+        if !lists.contains_key(&path) {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            lists.insert(path.clone(), text);
+        }
+        let Some(text) = lists.get_mut(&path) else { continue };
+        for name in names {
+            // A line for all architectures serves the next one of this release, too.
+            if Wanted::parse(text, &path.display().to_string())?.names(&arch).contains(&name.as_str()) {
+                continue;
+            }
+            let only = if arches.is_empty() { String::new() } else { format!(" [{}]", arches.join(" ")) };
+            text.push_str(&format!("{name}{only}\n"));
+            added.insert(name.clone());
+        }
+    }
+    match names.iter().find(|name| !added.contains(*name)) {
+        Some(name) => Err(usage(format!("`{name}` is in the lists already\nhint: `cargo xtask pins` takes newer versions"))),
+        None => Ok(lists.into_iter().collect()),
+    }
+}
+
+/// The files of some folders as they are.
+struct Snapshot(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Snapshot {
+    fn of(folders: &[PathBuf]) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in folders.iter().filter(|folder| folder.is_dir()).flat_map(walkdir::WalkDir::new) {
+            let entry = entry.context("cannot read the lists of packages")?;
+            if entry.file_type().is_file() {
+                let bytes = std::fs::read(entry.path()).with_context(|| format!("cannot read `{}`", entry.path().display()))?;
+                files.insert(entry.into_path(), bytes);
+            }
+        }
+        Ok(Self(files))
+    }
+
+    /// The files that are others now, new or gone.
+    fn changed(&self, folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let now = Self::of(folders)?;
+        let all: BTreeSet<&PathBuf> = self.0.keys().chain(now.0.keys()).collect();
+        Ok(all.into_iter().filter(|path| self.0.get(*path) != now.0.get(*path)).cloned().collect())
+    }
+
+    /// Makes all files as they were.
+    fn restore(&self, folders: &[PathBuf]) -> Result<()> {
+        for path in self.changed(folders)? {
+            match self.0.get(&path) {
+                Some(bytes) => write_atomically(&path, bytes)?,
+                None => std::fs::remove_file(&path).with_context(|| format!("cannot delete `{}`", path.display()))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Renews pins.
+fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, .. }: Pins) -> Result<()> {
     let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
     let folder = ctx.profile.packages.folder.join(archive);
     let prefer = if security { Prefer::Latest } else { Prefer::Stable };
@@ -65,7 +174,7 @@ pub fn run(ctx: &Ctx, Pins { release, arch, security, sources }: Pins) -> Result
     for release in &releases {
         renew_sources(ctx, &pinning, release, &from)?;
     }
-    if !sources {
+    if !sources && add.is_empty() {
         println!("then: commit, and `cargo xtask bump {archive}`");
     }
     Ok(())
@@ -97,4 +206,39 @@ fn renew_sources(ctx: &Ctx, pinning: &Pinning<'_>, release: &str, from: &IndexSo
         println!("{}: deleted, {release} has no lock any more", lock.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_added_once_for_each_release_and_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirrors = folder.path().join("mirrors");
+        for (release, arches) in [("bookworm", &["amd64", "arm64"][..]), ("trixie", &["riscv64"])] {
+            std::fs::create_dir_all(mirrors.join(release)).unwrap();
+            std::fs::write(mirrors.join(release).join("packages"), "kmod\nonly [amd64]\n").unwrap();
+            arches.iter().for_each(|arch| std::fs::write(mirrors.join(release).join(format!("{arch}.lock")), "").unwrap());
+        }
+        let add = |names: &[&str], arches: &[&str]| {
+            let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            lists_with(folder.path(), &own(names), &own(arches))
+        };
+        let texts = |lists: Vec<(PathBuf, String)>| lists.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        assert_eq!(texts(add(&["jq"], &[]).unwrap()), ["kmod\nonly [amd64]\njq\n", "kmod\nonly [amd64]\njq\n"]);
+        assert_eq!(texts(add(&["jq"], &["amd64", "arm64"]).unwrap()), ["kmod\nonly [amd64]\njq [amd64 arm64]\n"]);
+        assert_eq!(texts(add(&["only"], &["arm64"]).unwrap()), ["kmod\nonly [amd64]\nonly [arm64]\n"]);
+        assert!(add(&["jq", "kmod"], &[]).unwrap_err().to_string().contains("`kmod` is in the lists already"));
+
+        let places = [mirrors.clone()];
+        let before = Snapshot::of(&places).unwrap();
+        std::fs::write(mirrors.join("trixie/packages"), "other").unwrap();
+        std::fs::write(mirrors.join("trixie/amd64.lock"), "new").unwrap();
+        std::fs::remove_file(mirrors.join("bookworm/arm64.lock")).unwrap();
+        assert_eq!(before.changed(&places).unwrap().len(), 3);
+        before.restore(&places).unwrap();
+        assert!(before.changed(&places).unwrap().is_empty());
+    }
 }
