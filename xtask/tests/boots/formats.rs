@@ -18,7 +18,7 @@ fn the_quick_round_makes_an_ext4_that_boots() {
     let folder = folder("amd64", VERSION);
     tool("e2fsck", &["-f", "-n", folder.join("installer/rootfs.img").to_str().unwrap()]);
     let _turn = turn();
-    let machine = Machine::start_for("1000", VERSION, &disk(&folder.join("live.qcow2"), "ext4"), "ext4");
+    let machine = Machine::start_for("1500", VERSION, &disk(&folder.join("live.qcow2"), "ext4"), "ext4");
     let line = machine.ready_line();
     assert!(line.contains(VERSION) && line.contains("persist=new"), "{line}");
     machine.ssh("grep -q '^/dev/[^ ]* / ext4 ro[, ]' /proc/1/mounts && grep -q ' rootfstype=ext4 ' /proc/cmdline");

@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Seconds for all that happens to one machine between two power cuts.
-const LONG: &str = "1500";
+const LONG: &str = "2400";
 
 /// The root file system of the build, with a change.
 fn variant(name: &str, version: &str, change: impl FnOnce(&mut Tree)) -> PathBuf {

@@ -14,7 +14,7 @@ use std::{
 /// The version of the images that these tests build, apart from a person's own.
 pub const VERSION: &str = "boot-test";
 /// Seconds that a boot may take under emulation on a busy machine.
-pub const LIMIT: &str = "420";
+pub const LIMIT: &str = "600";
 
 /// The number of machines that run now. Without acceleration a machine keeps one processor busy.
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
