@@ -27,5 +27,11 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Media type of a zstd layer.
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// Annotation of an artifact's file: its name.
+pub const TITLE: &str = "org.opencontainers.image.title";
+/// Media type of an artifact's file.
+pub const FILE: &str = "application/octet-stream";
+/// Media type of an artifact's record.
+pub const RECORD: &str = "application/vnd.eve.artifact.record.v1+json";
 /// Docker's media type of an index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";

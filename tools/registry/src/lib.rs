@@ -2,6 +2,7 @@
 //! taken from it. Every byte that comes is checked by its digest. curl carries each request (`tools/child`), docker's configuration has the
 //! logins. [`Team`] is a registry as a cache that a build can go on without.
 
+mod artifacts;
 mod auth;
 mod client;
 mod images;

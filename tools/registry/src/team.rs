@@ -57,7 +57,11 @@ impl Team {
         !self.failed.load(Ordering::Relaxed)
     }
 
-    fn unless_failed<T>(&self, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    pub(crate) fn unless_failed<T>(&self, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
         if !self.works() {
             return None;
         }

@@ -109,6 +109,37 @@ fn an_image_goes_to_a_registry_and_back_as_it_is_and_others_find_it() {
 }
 
 #[test]
+fn files_go_to_a_registry_and_back_as_an_artifact() {
+    let Some(registry) = Registry::start(false) else { return };
+    let caches = Caches::new();
+    let path = |name: &str| caches.folder.path().join(name);
+    std::fs::write(path("one"), "the first").unwrap();
+    std::fs::write(path("empty"), "").unwrap();
+    let (key, given) = ("0123456789abcdef", [path("one"), path("empty")]);
+    let reader = Team::new(caches.client(&registry.address), false);
+    reader.give_files(key, b"{}", &given);
+    assert_eq!(reader.record(key), None, "only a team that writes sends anything");
+    let team = caches.team(&registry.address);
+    team.give_files(key, b"{\"a\": 1}", &given);
+    team.give_files(key, b"{\"a\": 2}", &given[..1]);
+    assert_eq!(reader.record(key).unwrap(), b"{\"a\": 1}", "a key that exists is not moved");
+    assert!(!reader.take_files(key, &[path("a")]), "another number of files");
+    std::fs::write(path("a"), "what was there before").unwrap();
+    assert!(reader.take_files(key, &[path("a"), path("b")]) && reader.works());
+    assert_eq!((std::fs::read(path("a")).unwrap(), std::fs::read(path("b")).unwrap()), (b"the first".to_vec(), vec![]));
+    if has_skopeo() {
+        let name = format!("docker://{}/team/artifacts:{key}", registry.address);
+        let manifest = output("skopeo", &["inspect", "--raw", "--tls-verify=false", &name]);
+        assert!(manifest.contains("\"org.opencontainers.image.title\":\"one\""), "{manifest}");
+    }
+    // A file that is not what its name says.
+    let sum = output("sha256sum", &[path("one").to_str().unwrap()]);
+    std::fs::write(registry.blob(&format!("sha256:{}", sum.split(' ').next().unwrap())), "the fIrst").unwrap();
+    assert!(!reader.take_files(key, &[path("a"), path("b")]) && !reader.works());
+    assert!(!path("a").exists());
+}
+
+#[test]
 fn a_tag_that_exists_is_not_moved() {
     let Some(registry) = Registry::start(false) else { return };
     let caches = Caches::new();

@@ -3,7 +3,8 @@
 
 use super::{Cache, index::temporary};
 use crate::{
-    digest::{DamagedBlob, check_blob, digest_of},
+    digest::{DamagedBlob, check_blob, digest_of, digest_of_reader},
+    names,
     reference::expand_reference,
     spec::{ConfigFile, Descriptor, Index, Manifest, Platform},
 };
@@ -21,6 +22,16 @@ pub struct BlobName {
     pub digest: String,
     /// Length in bytes.
     pub size: u64,
+}
+
+impl BlobName {
+    /// The name of a file's content.
+    pub fn of(path: &Path) -> Result<Self> {
+        let cannot = || format!("cannot read `{}`", path.display());
+        let file = File::open(path).with_context(cannot)?;
+        let size = file.metadata().with_context(cannot)?.len();
+        Ok(Self { digest: digest_of_reader(&file).with_context(cannot)?, size })
+    }
 }
 
 /// An index or manifest with the name that its bytes give it.
@@ -84,7 +95,29 @@ impl Document {
             index.manifests.push(Descriptor { platform: Some(platform), ..image.descriptor() });
         }
         index.manifests.sort_by_cached_key(|one| one.platform.as_ref().map(|p| (p.os.clone(), p.architecture.clone())));
-        Self::new(crate::names::INDEX, serde_json::to_vec(&index)?)
+        Self::new(names::INDEX, serde_json::to_vec(&index)?)
+    }
+
+    /// The manifest of an artifact: its configuration, and files with their names.
+    pub fn artifact<'a>(config: &BlobName, files: impl Iterator<Item = (&'a BlobName, &'a str)>) -> Result<Self> {
+        let blob = |name: &BlobName, media_type: &str| Descriptor {
+            media_type: media_type.to_owned(),
+            size: name.size,
+            digest: name.digest.clone(),
+            ..Descriptor::default()
+        };
+        let layers = files.map(|(name, title)| Descriptor {
+            annotations: Some([(names::TITLE.to_owned(), title.to_owned())].into()),
+            ..blob(name, names::FILE)
+        });
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: names::MANIFEST.to_owned(),
+            config: blob(config, names::RECORD),
+            layers: layers.collect(),
+            annotations: None,
+        };
+        Self::new(names::MANIFEST, serde_json::to_vec(&manifest)?)
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {

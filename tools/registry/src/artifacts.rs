@@ -1,0 +1,95 @@
+//! Artifacts in a registry: a record and the files that it describes, as an OCI artifact `artifacts:KEY`. The record is the manifest's
+//! configuration, each file a layer without compression. What they mean is the caller's.
+
+use crate::{client::Client, team::Team};
+use anyhow::{Context as _, Result, bail};
+use oci::{BlobName, Document, is_blob};
+use std::path::{Path, PathBuf};
+
+/// The repository below the prefix.
+const REPOSITORY: &str = "artifacts";
+
+impl Team {
+    /// The record under `key`; none if the registry does not have it, or has failed.
+    pub fn record(&self, key: &str) -> Option<Vec<u8>> {
+        self.unless_failed(|client| client.record(key)).flatten()
+    }
+
+    /// Writes the files under `key` to `places`; false if the registry does not have them, or has failed. After an error of the disk or the
+    /// connection some of them may exist.
+    pub fn take_files(&self, key: &str, places: &[PathBuf]) -> bool {
+        self.unless_failed(|client| client.take_files(key, places)).unwrap_or(false)
+    }
+
+    /// Sends a record and its files if this registry is written to. A key that exists stays as it is.
+    pub fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) {
+        if self.writes() {
+            self.unless_failed(|client| client.give_files(key, record, places));
+        }
+    }
+}
+
+impl Client {
+    fn record(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let repository = self.place().repository(REPOSITORY);
+        let Some(manifest) = self.manifest(&repository, key)? else { return Ok(None) };
+        let blobs = manifest.blobs()?;
+        let name = blobs.first().context("an artifact has a record")?;
+        let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+        self.checked_blob(&repository, name, file.path())?;
+        std::fs::read(file.path()).context("cannot read a record").map(Some)
+    }
+
+    fn take_files(&self, key: &str, places: &[PathBuf]) -> Result<bool> {
+        let repository = self.place().repository(REPOSITORY);
+        let Some(manifest) = self.manifest(&repository, key)? else { return Ok(false) };
+        let blobs = manifest.blobs()?;
+        let files = blobs.get(1..).unwrap_or_default();
+        if files.len() != places.len() {
+            return Ok(false);
+        }
+        for (name, place) in files.iter().zip(places) {
+            // curl appends to what is there.
+            match std::fs::remove_file(place) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot replace `{}`", place.display()));
+                }
+                _ => self.checked_blob(&repository, name, place)?,
+            }
+        }
+        Ok(true)
+    }
+
+    fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) -> Result<()> {
+        let repository = self.place().repository(REPOSITORY);
+        if self.manifest(&repository, key)?.is_some() {
+            return Ok(());
+        }
+        let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+        std::fs::write(file.path(), record).context("cannot write a record")?;
+        let mut names = Vec::new();
+        for path in std::iter::once(file.path()).chain(places.iter().map(PathBuf::as_path)) {
+            let name = BlobName::of(path)?;
+            self.put_blob(&repository, &name, path, None)?;
+            names.push(name);
+        }
+        let titles: Vec<String> = places.iter().map(|place| title(place)).collect();
+        let manifest = Document::artifact(&names[0], names[1..].iter().zip(&titles).map(|(name, title)| (name, title.as_str())))?;
+        self.put_manifest(&repository, key, &manifest)
+    }
+
+    /// Writes a blob to the file `out` and checks it.
+    fn checked_blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
+        self.blob(repository, name, out)?;
+        if !is_blob(out, name)? {
+            let _ = std::fs::remove_file(out);
+            bail!("{} sends other bytes for {repository}, {}", self.place().host, name.digest);
+        }
+        Ok(())
+    }
+}
+
+/// The name of a file for people who look into the registry.
+fn title(place: &Path) -> String {
+    place.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
