@@ -12,6 +12,7 @@ mod packages;
 mod recipe;
 mod rootfs;
 mod sbom;
+mod shared_store;
 mod team;
 mod verify;
 
@@ -21,6 +22,7 @@ pub use disk::make_net;
 pub use eve::pack_eve;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
+pub use shared_store::SharedStore;
 pub use team::{give_package, take_package, team};
 pub use verify::first_difference;
 

@@ -9,13 +9,23 @@ use knobs::CacheMode;
 use oci::Cache;
 use plan::steps::BuildPackage;
 use registry::{Client, Endpoint, Logins, Place, Team};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The part of a tag that a package with changes has.
 const DIRTY: &str = "-dirty";
 
 /// The team's registry; none without CACHE, with `CACHE_MODE=off` and with `--offline`.
+/// The process has one, so that its failure is said once.
 pub fn team(ctx: &Ctx) -> Result<Option<Arc<Team>>> {
+    static TEAM: Mutex<Option<Arc<Team>>> = Mutex::new(None);
+    let mut known = TEAM.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_none() {
+        *known = new_team(ctx)?.map(Arc::new);
+    }
+    Ok(known.clone())
+}
+
+fn new_team(ctx: &Ctx) -> Result<Option<Team>> {
     let host = &ctx.knobs.host;
     let Some(text) = &host.team_cache else { return Ok(None) };
     let place: Place = text.parse().map_err(|why| usage(format!("CACHE={text}: {why}\nhint: CACHE=registry.example.org/team")))?;
@@ -26,7 +36,7 @@ pub fn team(ctx: &Ctx) -> Result<Option<Arc<Team>>> {
     let logins = Logins { tools: ctx.tools.clone(), folder };
     let proxy = Origins::new(&ctx.knobs, &ctx.environment).for_curl();
     let client = Client::new(Endpoint { proxy, ..Endpoint::new(&ctx.tools, place, logins) });
-    Ok(Some(Arc::new(Team::new(client, host.cache_mode == CacheMode::Write))))
+    Ok(Some(Team::new(client, host.cache_mode == CacheMode::Write)))
 }
 
 /// Whether the package's tag names its content, so that another machine's image under this tag is the same.

@@ -5,13 +5,22 @@ use crate::{Place, client::Client, images::Sent};
 use anyhow::Result;
 use common::{Arch, eprintln};
 use oci::Cache;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The team's registry.
 pub struct Team {
     client: Client,
     writes: bool,
     failed: AtomicBool,
+}
+
+impl fmt::Debug for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Team({})", self.place())
+    }
 }
 
 impl Team {

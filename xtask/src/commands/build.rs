@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
 use common::{display, display::short, error::usage};
-use executor::{Engine, RunSummary, State, artifacts::ArtifactStore, making};
+use executor::{Engine, RunSummary, State, making};
 use knobs::{CacheMode, FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
@@ -13,7 +13,6 @@ use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -157,16 +156,15 @@ pub fn engine_for_images(ctx: &Ctx, tree: &Checkout) -> Result<Box<dyn Engine>> 
 }
 
 /// The executor's options for this tree.
-#[must_use]
-pub fn execution(ctx: &Ctx, tree: &Checkout) -> executor::Options {
-    executor::Options {
+pub fn execution(ctx: &Ctx, tree: &Checkout) -> Result<executor::Options> {
+    Ok(executor::Options {
         tree: ctx.root.clone(),
         layout: ctx.layout(tree),
         jobs: ctx.globals.jobs,
         verbose: ctx.globals.verbose || ctx.knobs.host.verbose,
         read_artifacts: ctx.knobs.host.check_artifacts,
-        store: store::artifacts(ctx).map(|store| Arc::new(store) as Arc<dyn ArtifactStore>),
-    }
+        store: store::of_build(ctx)?,
+    })
 }
 
 /// Plans and builds `goal`.
@@ -182,7 +180,7 @@ pub(super) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -
     }
     let engine = engine(ctx, tree)?;
     let engine = engine.as_ref();
-    let options = execution(ctx, tree);
+    let options = execution(ctx, tree)?;
     let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
     let needs = needs(&plan, &states, engine)?;
     eprintln!(

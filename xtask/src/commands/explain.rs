@@ -33,7 +33,7 @@ pub fn draw(ctx: &Ctx, target: Target) -> Result<()> {
 pub fn explain(ctx: &Ctx, target: Target) -> Result<()> {
     let tree = ctx.tree()?;
     let plan = build::plan(ctx, &tree, &target.goal(ctx)?)?;
-    let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree))?;
+    let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree)?)?;
     let reason = |node: &Node| states.get(&node.id)?.due();
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?);

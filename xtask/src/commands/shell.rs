@@ -44,7 +44,7 @@ pub fn run(ctx: &Ctx, Shell { package, stage, go }: Shell) -> Result<()> {
         println!("build pkg/{name} without writing its image, then open a shell where its last RUN ended");
         return Ok(());
     }
-    let options = build::execution(ctx, &tree);
+    let options = build::execution(ctx, &tree)?;
     let engine = build::engine(ctx, &tree)?;
     let needs = node.needs.iter().map(|need| need.id.clone()).collect();
     let bases = Plan { goals: needs, nodes: plan.nodes.iter().filter(|other| other.id != node.id).cloned().collect() };

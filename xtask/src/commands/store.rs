@@ -1,9 +1,22 @@
-//! The store of artifacts that all trees share, as the knobs STORE and STORE_LIMIT say.
+//! The store of artifacts that all trees share, as the knobs STORE, STORE_LIMIT, CACHE and CACHE_MODE say.
 
+use anyhow::Result;
 use checkout::context::Ctx;
-use executor::artifacts::LocalStore;
+use executor::artifacts::{ArtifactStore, LocalStore};
+use native::SharedStore;
+use std::sync::Arc;
 
-/// The store; none with STORE=off.
+/// The store in the folder; none with STORE=off.
 pub fn artifacts(ctx: &Ctx) -> Option<LocalStore> {
     Some(LocalStore::new(ctx.store()?.join("artifacts"), ctx.knobs.host.store_limit << 20))
+}
+
+/// The store of a build: the folder, and the team's registry behind it. Printing a plan asks no registry.
+pub fn of_build(ctx: &Ctx) -> Result<Option<Arc<dyn ArtifactStore>>> {
+    let Some(local) = artifacts(ctx) else { return Ok(None) };
+    let team = if ctx.globals.dry_run { None } else { native::team(ctx)? };
+    Ok(Some(match team {
+        Some(team) => Arc::new(SharedStore::new(local, team)),
+        None => Arc::new(local),
+    }))
 }

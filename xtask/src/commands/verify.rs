@@ -99,7 +99,7 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
     }
     let our_cache = Cache::open(&ours.dir())?;
     let engine = NativeEngine::apart(ctx, tree, our_cache.clone())?;
-    let options = execution(ctx, tree);
+    let options = execution(ctx, tree)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     executor::run_always(std::slice::from_ref(node), &engine, &options)?;
     let difference = first_difference(&image(&their_cache, package)?, &image(&our_cache, package)?)?;

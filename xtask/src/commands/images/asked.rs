@@ -67,7 +67,7 @@ impl<'c> Asked<'c> {
         }
         let since = Instant::now();
         let engine = build::engine_for_images(ctx, &tree)?;
-        let options = build::execution(ctx, &tree);
+        let options = build::execution(ctx, &tree)?;
         let mut states = executor::survey(&before, engine.as_ref(), &options)?;
         states.extend(nodes.iter().map(|node| (node.id.clone(), State::Stale("it was asked for".to_owned()))));
         let all = Plan { nodes: [before.nodes.clone(), nodes.clone()].concat(), goals: vec![] };

@@ -1,0 +1,90 @@
+//! The store of artifacts of a team: first the folder of this machine, then the team's registry. What comes from there is kept here.
+
+use anyhow::Result;
+use common::artifact::Pending;
+use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, LocalStore};
+use registry::Team;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Starts of the digests of single files, the only ones that a registry keeps.
+const FILES: [&str; 2] = ["sha256:", "chunks:"];
+
+/// A store in a folder, and a team's registry behind it.
+#[derive(Debug)]
+pub struct SharedStore {
+    local: LocalStore,
+    team: Arc<Team>,
+    /// What the registry has said: a plan is looked at several times.
+    known: Mutex<HashMap<ArtifactKey, Option<ArtifactRecord>>>,
+}
+
+impl SharedStore {
+    /// The folder of `local`, and `team` behind it.
+    #[must_use]
+    pub fn new(local: LocalStore, team: Arc<Team>) -> Self {
+        Self { local, team, known: Mutex::default() }
+    }
+
+    /// What the registry has of `key`.
+    fn find_far(&self, key: &ArtifactKey) -> Option<ArtifactRecord> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let record = self.team.record(&key.to_string()).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let record = record.filter(can_travel);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, record.clone());
+        record
+    }
+}
+
+/// Whether a registry can keep all of an artifact.
+fn can_travel(record: &ArtifactRecord) -> bool {
+    !record.has_files() || record.files.iter().all(|file| FILES.iter().any(|start| file.digest.starts_with(start)))
+}
+
+impl ArtifactStore for SharedStore {
+    fn find(&self, key: &ArtifactKey) -> Option<ArtifactRecord> {
+        self.local.find(key).or_else(|| self.find_far(key))
+    }
+
+    fn get(&self, key: &ArtifactKey, places: &[PathBuf]) -> Result<bool> {
+        if self.local.get(key, places)? {
+            return Ok(true);
+        }
+        let Some(record) = self.find_far(key).filter(|record| record.has_files() && record.files.len() == places.len()) else {
+            return Ok(false);
+        };
+        let pending = places.iter().map(|place| Pending::new(place)).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<PathBuf> = pending.iter().map(|pending| pending.part().to_owned()).collect();
+        if !self.team.take_files(&key.to_string(), &parts) {
+            return Ok(false);
+        }
+        pending.into_iter().try_for_each(Pending::commit_before_stamp)?;
+        // A full disk must not stop a build that has its files.
+        let _ = self.local.put(key, &record, places);
+        Ok(true)
+    }
+
+    fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
+        self.local.put(key, record, places)?;
+        if can_travel(record) {
+            let files = if record.has_files() { places } else { &[] };
+            self.team.give_files(&key.to_string(), &serde_json::to_vec(record)?, files);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, key: &ArtifactKey) {
+        self.local.remove(key);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, None);
+    }
+
+    fn tidy(&self) {
+        self.local.tidy();
+    }
+}
