@@ -137,3 +137,32 @@ fn verify_finds_the_registry_that_lies() {
     assert!(out.contains("eve-top") && out.contains("-amd64: /file is missing\n"), "{out}{err}");
     assert!(err.contains(&format!("1 of 1 packages in {place} are not what their sources give: top")), "{err}");
 }
+
+#[test]
+fn an_artifact_that_one_has_made_is_not_made_again() {
+    let Some(server) = Registry::start(false) else { return };
+    let (team, place) = (Team::new(), format!("{}/team", server.address));
+    team.write("conf/server", "example.org\n");
+    let config = |store: &str, mode: &str| {
+        let _ = fs::remove_dir_all(team.root().join("dist"));
+        let output = team.xtask("images").env("STORE", team.folder.path().join(store)).env("CACHE", &place).env("CACHE_MODE", mode);
+        let output = output.args(["config", "--rootfs-version", "v"]).output();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+        (text, fs::read(team.root().join("dist/amd64/v/installer/config.img")).unwrap())
+    };
+    let (made, image) = config("first", "write");
+    assert!(made.contains("config.img: made") && tags(&server, "team/artifacts").len() == 1, "{made}");
+    let (taken, same) = config("second", "read");
+    assert!(taken.contains("config.img: taken from the store") && same == image, "{taken}");
+    // From now on this machine has it.
+    assert!(config("second", "off").0.contains("config.img: taken from the store"));
+    assert!(config("third", "off").0.contains("config.img: made"));
+    // Bytes that are not those of the record are not used.
+    let manifest = fs::read_dir(server.folder.path().join("data/docker/registry/v2/blobs/sha256")).unwrap();
+    let blobs = manifest.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap()).map(|blob| blob.unwrap().path().join("data"));
+    let large = blobs.filter(|path| path.metadata().unwrap().len() == image.len() as u64);
+    large.for_each(|path| fs::write(path, vec![0; image.len()]).unwrap());
+    let (again, same) = config("fourth", "read");
+    assert!(again.contains("sends other bytes") && again.contains("config.img: made") && same == image, "{again}");
+}

@@ -148,10 +148,10 @@ pub struct HostKnobs {
     /// folder of the artifacts and compressed blocks of earlier builds, shared by all trees; off: none; store in the cache folder when unset
     #[arg(id = "STORE", long = "store", value_name = "PATH", value_parser = parse::store)]
     pub store: Option<parse::StorePlace>,
-    /// the team's registry and a prefix, such as registry.example.org/team: packages are taken from there instead of being built
+    /// the team's registry and a prefix, such as registry.example.org/team: packages and artifacts are taken from there instead of being made
     #[arg(id = "CACHE", long = "cache", value_name = "TEXT")]
     pub team_cache: Option<String>,
-    /// off: leave CACHE alone; read: take packages from it; write: send it the packages that were built here, too
+    /// off: leave CACHE alone; read: take from it; write: also send it what was made here
     #[arg(id = "CACHE_MODE", long = "cache-mode", value_name = "WORD", default_value = "read", value_parser = parse::word::<CacheMode>(CacheMode::WORDS))]
     pub cache_mode: CacheMode,
     /// most MiB of artifacts in the store; after a build the longest unused are removed
