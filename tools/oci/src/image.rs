@@ -38,8 +38,9 @@ impl Image {
     }
 }
 
-/// Whiteouts hide names of lower layers only, so all of them are applied before the layer's own files.
-pub(crate) fn apply_layer(tree: &mut Tree, entries: Vec<Entry>, links: &mut u64) -> Result<()> {
+/// Applies a layer to the file system of those below it. Whiteouts hide names of lower layers only, so all of them are applied before the
+/// layer's own files. `links` counts the hard links of all layers.
+pub fn apply_layer(tree: &mut Tree, entries: Vec<Entry>, links: &mut u64) -> Result<()> {
     let (hidden, shown): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| split(&entry.path).1.starts_with(WHITEOUT));
     for entry in hidden {
         let (folder, name) = split(&entry.path);

@@ -14,7 +14,7 @@ mod spec;
 pub use cache::{BlobName, Cache, Document, Fork, NewImage, NewLayer, is_blob};
 pub use config::Config;
 pub use digest::DamagedBlob;
-pub use image::Image;
+pub use image::{Image, apply_layer};
 pub use layer::Layer;
 pub use reference::expand_reference;
 pub use spec::rfc3339;

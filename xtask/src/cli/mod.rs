@@ -64,6 +64,9 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
             return Err(common::error::usage(format!("`{name}=…`: `{}` takes no knobs\nhint: {NAME} {0} --help", verb.name)));
         }
         let command = verb_command(verb);
+        if options.json && command.get_arguments().any(|arg| arg.get_id() == "json") && !rest.iter().any(|word| word == "--json") {
+            rest.insert(0, "--json".to_owned());
+        }
         let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
             Ok(matches) => matches,
             Err(error) => return help::show_or_refuse(&error, verb, &command, &RawKnobs::default()),

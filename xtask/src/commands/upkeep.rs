@@ -1,13 +1,16 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
 use super::{
-    Run, Verb, bench, bump, ci, clean, conformance, debian, doctor, eve_image, explain, fuzz, info, inspect, lint, mutants, shell,
-    show_tag, simple, test, verb, verify,
+    Run, Verb, anywhere, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect, lint,
+    mutants, shell, show_tag, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
-    verb("inspect", "show the content of a disk or file system image", &Run(inspect::run)),
+    anywhere("inspect", "show what an image is, list, print or extract what is in it", &Run(inspect::run)),
+    verb("size", "show what a root file system is made of, by package and by folder", &Run(size::run)),
+    verb("diff", "show what changed between two images, versions or commits", &Run(diff::run)),
+    anywhere("delta", "write the difference of two images to a file, or apply it", &Run(delta::run)),
     verb("eve-image", "make an artifact from the image lfedge/eve without docker", &Run(eve_image::run)),
     simple("version", "print the version that a build would have now", info::print_version),
     simple("currentversion", "print the version that dist/<arch>/current points to", info::print_current_version),

@@ -121,7 +121,7 @@ fn open_layer(path: &Path, format: Option<&str>, depth: u32) -> Result<Box<dyn R
 }
 
 /// The disk in a container, whose backing file is `base`.
-pub(crate) fn inside<'s>(container: Container, source: impl ReadAt + 's, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt + 's>> {
+pub fn inside<'s>(container: Container, source: impl ReadAt + 's, base: Option<Box<dyn ReadAt>>) -> Result<Box<dyn ReadAt + 's>> {
     Ok(match container {
         Container::Qcow2 => Box::new(qcow2::Reader::read(source, base)?),
         Container::Vdi => Box::new(Mapped::vdi(source)?),

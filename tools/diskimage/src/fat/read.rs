@@ -7,7 +7,7 @@ use super::{
 };
 use crate::read_at::{ReadAt, read_array};
 use anyhow::{Result, bail};
-use std::collections::HashSet;
+use std::{collections::HashSet, io::Write};
 
 /// A file or directory of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -146,6 +146,23 @@ impl<'a> Reader<'a> {
         }
         bytes.truncate(size as usize);
         Ok(bytes)
+    }
+
+    /// Copies a file from [`Reader::entries`] to `out`, cluster by cluster.
+    pub fn copy(&self, entry: &Entry, out: &mut dyn Write) -> Result<()> {
+        let (mut left, mut cluster) = (u64::from(entry.size), entry.cluster);
+        let mut bytes = vec![0; usize::try_from(self.cluster_bytes)?];
+        while left > 0 {
+            if !(2..self.clusters + 2).contains(&cluster) {
+                bail!("`{}` lacks its last {left} bytes: its chain refers to cluster {cluster}", entry.path);
+            }
+            self.source.read_at(&mut bytes, self.data + u64::from(cluster - 2) * self.cluster_bytes)?;
+            let count = left.min(self.cluster_bytes);
+            out.write_all(&bytes[..usize::try_from(count)?])?;
+            left -= count;
+            cluster = self.next(cluster)?;
+        }
+        Ok(())
     }
 
     fn root_directory(&self) -> Result<Vec<u8>> {

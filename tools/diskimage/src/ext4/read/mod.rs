@@ -2,6 +2,7 @@
 
 mod blocks;
 mod journal;
+mod path;
 #[cfg(test)]
 mod tests;
 

@@ -4,12 +4,15 @@
 mod data;
 mod inode;
 mod metadata;
+mod stored;
 mod superblock;
 
+pub use stored::{Run, Stored, Tail};
 pub use superblock::Superblock;
 
 use crate::read_at::{FileImage, ReadAt};
 use anyhow::{Context as _, Result, bail, ensure};
+use data::FileBody;
 use filetree::{Content, Kind, Meta, Node, Spool, Tree};
 use inode::{Body, Inode};
 use metadata::MetaBlock;

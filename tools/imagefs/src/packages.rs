@@ -1,0 +1,115 @@
+//! Which images a root file system is made of, which of them each file comes from, and the Debian packages in it.
+
+use crate::volume::Volume;
+use anyhow::{Context as _, Result};
+use compose::{Reference, Yml, image_references};
+use filetree::Content;
+use pkgbuild::debian::{STATUS, stanzas};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+/// PAX record of rootfs.tar: the image that an entry comes from.
+const SOURCE: &str = "LINUXKIT.source";
+/// Where the composed yml is in the image.
+const YML: &str = "etc/linuxkit-eve-config.yml";
+/// The owner of files that nobody claims.
+const UNKNOWN: &str = "init images and kernel";
+
+/// The images of a root file system, in the order of its yml; none if it has no yml.
+#[must_use]
+pub fn images_of(volume: &Volume) -> Vec<Reference> {
+    let parse = |text: String| Yml::parse(&text, YML).ok();
+    volume.text(YML).and_then(parse).map(|yml| image_references(&yml)).unwrap_or_default()
+}
+
+/// The image of each file.
+pub struct Owners {
+    by_path: HashMap<Vec<u8>, String>,
+    by_folder: Vec<(Vec<u8>, String)>,
+    /// Whether the image of every file is known: from the records of rootfs.tar.
+    pub complete: bool,
+}
+
+impl Owners {
+    /// Owners by the records in `tar`, the rootfs.tar that the image was made of; without it, or if it was made of other images, containers
+    /// are told apart by their folders and the rest is one.
+    pub fn of(volume: &Volume, tar: Option<&Path>) -> Result<Self> {
+        if let Some(tar) = tar.filter(|tar| tar.is_file()) {
+            let content = Content::of_path(tar)?;
+            let entries = filetree::read_tar_content(&content).with_context(|| format!("cannot read `{}`", tar.display()))?;
+            let yml = entries.iter().rev().find(|(entry, _)| entry.path == YML.as_bytes()).map(|(entry, _)| entry.kind.clone());
+            let same = match yml {
+                Some(filetree::EntryKind::Node(filetree::Kind::File { content, .. })) => {
+                    volume.text(YML).is_some_and(|text| content.read_all().is_ok_and(|bytes| bytes == text.into_bytes()))
+                }
+                _ => false,
+            };
+            if same {
+                let source = |records: filetree::Records| records.into_iter().find(|(key, _)| key == SOURCE).map(|(_, value)| value);
+                let by_path = entries.into_iter().filter_map(|(entry, records)| Some((entry.path, source(records)?)));
+                return Ok(Self { by_path: by_path.collect(), by_folder: Vec::new(), complete: true });
+            }
+        }
+        Ok(Self { by_path: HashMap::new(), by_folder: folders(volume), complete: false })
+    }
+
+    /// The image that the file at `path` comes from.
+    #[must_use]
+    pub fn owner(&self, path: &[u8]) -> &str {
+        if let Some(image) = self.by_path.get(path) {
+            return image;
+        }
+        let inside = |folder: &[u8]| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"));
+        self.by_folder.iter().find(|(folder, _)| inside(folder)).map_or(UNKNOWN, |(_, image)| image)
+    }
+}
+
+/// The folders of containers, with their images.
+fn folders(volume: &Volume) -> Vec<(Vec<u8>, String)> {
+    let mut found = Vec::new();
+    for reference in images_of(volume) {
+        let Some((section, rest)) = reference.place.split_once('[') else { continue };
+        let Some((number, name)) = rest.split_once("] ") else { continue };
+        let number: usize = number.parse().unwrap_or_default();
+        let folder = if section == "services" { name.to_owned() } else { format!("{number:03}-{name}") };
+        found.push((format!("containers/{section}/{folder}").into_bytes(), reference.image));
+    }
+    found
+}
+
+/// A Debian package whose record is in the image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The folders in which it is recorded: `/`, `/containers/services/debug/lower`.
+    pub places: Vec<String>,
+    /// What the record says that the installed package takes, in KiB. An image leaves out documentation.
+    pub declared_kib: Option<u64>,
+}
+
+/// The Debian packages by name and version.
+pub fn debian_packages(volume: &Volume) -> Result<Vec<Record>> {
+    let mut found: BTreeMap<(String, String), Record> = BTreeMap::new();
+    for entry in volume.entries() {
+        let Ok(path) = std::str::from_utf8(&entry.path) else { continue };
+        let Some((root, _)) = path.rsplit_once('/').and_then(|(folder, name)| Some((folder.strip_suffix(STATUS)?, name))) else { continue };
+        if entry.kind != diskimage::squashfs::EntryKind::File || !(root.is_empty() || root.ends_with('/')) {
+            continue;
+        }
+        let text = String::from_utf8(volume.read(entry, 1 << 20)?).with_context(|| format!("`/{path}` is not UTF-8"))?;
+        for stanza in stanzas(&text, path) {
+            let stanza = stanza?;
+            let (name, version) = (stanza.need("Package")?.to_owned(), stanza.need("Version")?.to_owned());
+            let declared_kib = stanza.get("Installed-Size").and_then(|size| size.parse().ok());
+            let record = Record { name: name.clone(), version: version.clone(), places: Vec::new(), declared_kib };
+            let place = format!("/{}", root.trim_end_matches('/'));
+            found.entry((name, version)).or_insert(record).places.push(place);
+        }
+    }
+    Ok(found.into_values().collect())
+}
