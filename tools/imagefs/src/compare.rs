@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Files whose changed lines are shown: they hold the kernel's command line.
 const TEXTS: &[&str] = &["grub.cfg", "grub-hv.cfg", "cmdline"];
+/// Where a root file system has GRUB's configuration, and its tar the command line alone.
+const GRUB: &str = "EFI/BOOT/grub.cfg";
+const CMDLINE: &str = "boot/cmdline";
 /// Limit of a text whose lines are compared, in bytes.
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -186,10 +189,10 @@ fn text(volume: &Volume, path: &str) -> String {
 
 /// The kernel's command line that the build wrote into the image.
 fn command_line(volume: &Volume) -> String {
-    let grub = volume.text("EFI/BOOT/grub.cfg").unwrap_or_default();
+    let grub = volume.text(GRUB).unwrap_or_default();
     let line =
         grub.lines().find_map(|line| line.trim().strip_prefix("set linuxkit_cmdline=")).map(|line| line.trim_matches('"').to_owned());
-    line.or_else(|| volume.text("boot/cmdline")).unwrap_or_default()
+    line.or_else(|| volume.text(CMDLINE)).unwrap_or_default()
 }
 
 /// The name and the tag of an image.

@@ -1,9 +1,6 @@
 //! Reads cpio archives of the format newc, as the kernel's initrd: several archives may follow each other, plain or compressed.
 
-use crate::{
-    source::{Shared, unpacked},
-    volume::bytes_at,
-};
+use crate::source::{Shared, bytes_at, unpacked};
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::ReadAt as _;
 use filetree::{Content, Kind, Meta, Node, Tree};

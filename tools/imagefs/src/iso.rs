@@ -1,9 +1,6 @@
 //! Reads an ISO 9660 file system as a list of ranges, with Rock Ridge's names, modes and links where it has them. The input is untrusted.
 
-use crate::{
-    source::Shared,
-    volume::{bytes_at, folder},
-};
+use crate::source::{Shared, bytes_at, folder};
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::{
     ReadAt as _,

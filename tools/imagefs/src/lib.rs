@@ -18,8 +18,8 @@ mod volume;
 
 pub use compare::{Changed, Comparison, FileChange, Package, compare, package_changes, split_image};
 pub use extract::{Extracted, extract};
-pub use open::{Found, Spec, look_up, open_all, open_file};
-pub use packages::{Owners, Record, debian_packages, images_of};
+pub use open::{LookedUp, Spec, look_up, open_all, open_file};
+pub use packages::{DebianRecord, Owners, debian_packages, images_of};
 pub use size::{Part, Sizes, measure};
 pub use source::Shared;
 pub use texts::line_changes;

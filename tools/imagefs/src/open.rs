@@ -44,7 +44,7 @@ impl Spec {
 }
 
 /// What a [`Spec`] names.
-pub enum Found {
+pub enum LookedUp {
     /// The file as a whole: there are no steps.
     Whole,
     /// An entry of a file system, by its path with links followed.
@@ -72,9 +72,9 @@ impl Partition {
 }
 
 /// Finds what `spec` names.
-pub fn look_up(spec: &Spec) -> Result<Found> {
+pub fn look_up(spec: &Spec) -> Result<LookedUp> {
     if spec.steps.is_empty() {
-        return Ok(Found::Whole);
+        return Ok(LookedUp::Whole);
     }
     let mut shown = spec.file.display().to_string();
     let mut at = open(&spec.file)?;
@@ -93,7 +93,7 @@ pub fn look_up(spec: &Spec) -> Result<Found> {
             Opened::Volume(volume) => {
                 let (path, rest) = find_path(&volume, &shown, steps)?;
                 if rest.is_empty() {
-                    return Ok(Found::Entry(volume, path));
+                    return Ok(LookedUp::Entry(volume, path));
                 }
                 let entry = volume.get(&path).context("a path that was found is there")?;
                 shown = format!("{shown}:/{}", String::from_utf8_lossy(&path));

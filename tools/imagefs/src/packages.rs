@@ -81,7 +81,7 @@ fn folders(volume: &Volume) -> Vec<(Vec<u8>, String)> {
 
 /// A Debian package whose record is in the image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Record {
+pub struct DebianRecord {
     /// Its name.
     pub name: String,
     /// Its version.
@@ -93,8 +93,8 @@ pub struct Record {
 }
 
 /// The Debian packages by name and version.
-pub fn debian_packages(volume: &Volume) -> Result<Vec<Record>> {
-    let mut found: BTreeMap<(String, String), Record> = BTreeMap::new();
+pub fn debian_packages(volume: &Volume) -> Result<Vec<DebianRecord>> {
+    let mut found: BTreeMap<(String, String), DebianRecord> = BTreeMap::new();
     for entry in volume.entries() {
         let Ok(path) = std::str::from_utf8(&entry.path) else { continue };
         let Some((root, _)) = path.rsplit_once('/').and_then(|(folder, name)| Some((folder.strip_suffix(STATUS)?, name))) else { continue };
@@ -106,7 +106,7 @@ pub fn debian_packages(volume: &Volume) -> Result<Vec<Record>> {
             let stanza = stanza?;
             let (name, version) = (stanza.need("Package")?.to_owned(), stanza.need("Version")?.to_owned());
             let declared_kib = stanza.get("Installed-Size").and_then(|size| size.parse().ok());
-            let record = Record { name: name.clone(), version: version.clone(), places: Vec::new(), declared_kib };
+            let record = DebianRecord { name: name.clone(), version: version.clone(), places: Vec::new(), declared_kib };
             let place = format!("/{}", root.trim_end_matches('/'));
             found.entry((name, version)).or_insert(record).places.push(place);
         }

@@ -1,7 +1,7 @@
 //! Sizes of a file system by package and by folder; for a squashfs also what they take in the image.
 
 use crate::{
-    packages::{Owners, Record, debian_packages},
+    packages::{DebianRecord, Owners, debian_packages},
     volume::Volume,
 };
 use anyhow::Result;
@@ -65,7 +65,7 @@ pub fn measure(volume: &Volume, owners: &Owners, depth: usize) -> Result<Sizes> 
     }
     let known = crate::images_of(volume);
     let packages = if known.is_empty() && !owners.complete { Vec::new() } else { sorted(packages) };
-    let record = |record: Record| (record.name, record.version, record.declared_kib.map(|kib| kib << 10));
+    let record = |record: DebianRecord| (record.name, record.version, record.declared_kib.map(|kib| kib << 10));
     let mut debian: Vec<_> = debian_packages(volume)?.into_iter().map(record).collect();
     debian.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
     Ok(Sizes {

@@ -1,8 +1,11 @@
 //! Bytes that several readers share: a file, a part of one, the disk in a container, or what a compressed file unpacks to.
 
 use anyhow::{Context as _, Result, bail};
-use diskimage::{FileImage, ReadAt};
-use filetree::{Content, Spool};
+use diskimage::{
+    FileImage, ReadAt,
+    squashfs::{Entry, EntryKind},
+};
+use filetree::{Content, Meta, Spool};
 use std::{
     io::{self, Read, Write},
     sync::Arc,
@@ -141,4 +144,16 @@ impl ReadAt for Bytes {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         self.0.read_at(buffer, offset)
     }
+}
+
+/// A folder that has no record of its own.
+pub(crate) fn folder(path: Vec<u8>, inode: u32) -> Entry {
+    Entry { path, kind: EntryKind::Dir, meta: Meta::root(0o755, 0), size: 0, inode }
+}
+
+/// Reads exactly `size` bytes of `source` from `offset` on.
+pub(crate) fn bytes_at(source: &Shared, offset: u64, size: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(size)?];
+    source.read_at(&mut bytes, offset)?;
+    Ok(bytes)
 }

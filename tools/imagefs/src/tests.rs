@@ -2,7 +2,7 @@
 //! extracted outside its folder.
 #![allow(clippy::unwrap_used)]
 
-use crate::{Changed, Found, Owners, Spec, Volume, compare, extract, look_up, measure, open_file};
+use crate::{Changed, LookedUp, Owners, Spec, Volume, compare, extract, look_up, measure, open_file};
 use diskimage::squashfs::EntryKind;
 use filetree::{Content, Kind, Meta, Node, Tree};
 use std::{
@@ -113,8 +113,8 @@ fn a_file_of_ext4_has_the_bytes_that_debugfs_shows() {
 fn found(file: &Path, rest: &str) -> Result<String, String> {
     let spec = Spec::parse(&format!("{}{rest}", file.display()), None);
     match look_up(&spec).map_err(|error| format!("{error:#}").replace(&format!("{}/", file.parent().unwrap().display()), ""))? {
-        Found::Whole => Ok("whole".to_owned()),
-        Found::Entry(volume, path) => match volume.get(&path).unwrap().kind {
+        LookedUp::Whole => Ok("whole".to_owned()),
+        LookedUp::Entry(volume, path) => match volume.get(&path).unwrap().kind {
             EntryKind::File => Ok(String::from_utf8(volume.read(volume.get(&path).unwrap(), 1000).unwrap()).unwrap()),
             _ => Ok(volume.names_in(&path).unwrap().into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")),
         },

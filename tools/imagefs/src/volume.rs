@@ -2,11 +2,11 @@
 
 use crate::{
     archive, cpio, iso,
-    source::{self, Shared},
+    source::{self, Shared, folder},
 };
 use anyhow::{Context as _, Result, bail};
 use diskimage::{
-    ReadAt as _, ext4, fat,
+    ext4, fat,
     squashfs::{self, Entry, EntryKind},
 };
 use filetree::{Content, Kind, Meta, Node, Tree};
@@ -251,11 +251,6 @@ impl Volume {
     }
 }
 
-/// A folder that has no record of its own.
-pub(crate) fn folder(path: Vec<u8>, inode: u32) -> Entry {
-    Entry { path, kind: EntryKind::Dir, meta: Meta::root(0o755, 0), size: 0, inode }
-}
-
 fn entries_of(tree: &Tree) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut links: HashMap<u64, u32> = HashMap::new();
@@ -284,11 +279,4 @@ fn entries_of(tree: &Tree) -> Result<Vec<Entry>> {
         Ok(())
     })?;
     Ok(entries)
-}
-
-/// Reads exactly `size` bytes of `source` from `offset` on.
-pub(crate) fn bytes_at(source: &Shared, offset: u64, size: u64) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(size)?];
-    source.read_at(&mut bytes, offset)?;
-    Ok(bytes)
 }

@@ -12,6 +12,7 @@ pub mod pins;
 mod planner;
 mod profile;
 pub mod steps;
+mod svg;
 #[cfg(test)]
 mod tests;
 

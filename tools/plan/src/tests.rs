@@ -207,3 +207,65 @@ fn nothing_is_resolved_that_the_target_does_not_need() {
     let plan = plan_goal(&Goal::Config, &knobs("kvm", "amd64", "raw"), &facts()).expect("a plan");
     assert_eq!(plan.nodes.len(), 1);
 }
+
+/// The tags of an XML document in order; fails unless each is closed and every `&` starts an entity.
+fn tags(xml: &str) -> Vec<String> {
+    let (mut open, mut found) = (Vec::new(), Vec::new());
+    for piece in xml.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').expect("a tag ends");
+        assert!(!text.contains('>') && tag.matches('"').count() % 2 == 0, "{piece}");
+        for entity in piece.split('&').skip(1) {
+            assert!(["lt;", "gt;", "amp;", "quot;"].iter().any(|known| entity.starts_with(known)), "{piece}");
+        }
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop().as_deref(), Some(name)),
+            None if tag.starts_with('?') || tag.ends_with('/') => found.push(tag.to_owned()),
+            None => {
+                open.push(tag.split(' ').next().unwrap_or_default().to_owned());
+                found.push(tag.to_owned());
+            }
+        }
+    }
+    assert!(open.is_empty(), "{open:?} stay open");
+    found
+}
+
+/// The value of an attribute.
+fn attribute(tag: &str, name: &str) -> f64 {
+    let value = tag.split(&format!(" {name}=\"")).nth(1).and_then(|rest| rest.split('"').next()).expect("the attribute");
+    value.parse().expect("a number")
+}
+
+#[test]
+fn a_picture_has_every_node_and_edge_and_no_node_covers_another() {
+    let knobs = knobs("kvm", "amd64", "qcow2");
+    for goal in [Goal::Live(ImageFormat::Qcow2), Goal::Disk(DiskKind::Installer), Goal::Config, Goal::Eve] {
+        let plan = plan_goal(&goal, &knobs, &facts()).expect("a plan");
+        let svg = plan.to_svg();
+        assert_eq!(svg, plan.to_svg());
+        let tags = tags(&svg);
+        let count = |start: &str| tags.iter().filter(|tag| tag.starts_with(start)).count();
+        assert_eq!(count("g class=\"node"), plan.nodes.len());
+        assert_eq!(count("g class=\"node goal"), plan.goals.len());
+        assert_eq!(count("path class=\"edge\""), plan.nodes.iter().map(|node| node.needs.len()).sum::<usize>());
+        for node in &plan.nodes {
+            assert!(svg.contains(&format!(">{}</text>", node.id)), "{}", node.id);
+            for need in &node.needs {
+                assert!(svg.contains(&format!("data-from=\"{}\" data-to=\"{}\"", need.id, node.id)), "{} after {}", node.id, need.id);
+                assert!(svg.contains(&format!("{} after {}: {}", node.id, need.id, need.reason)), "{}", need.reason);
+            }
+        }
+        let boxes: Vec<[f64; 4]> = tags
+            .iter()
+            .filter(|tag| tag.starts_with("rect "))
+            .map(|tag| ["x", "y", "width", "height"].map(|name| attribute(tag, name)))
+            .collect();
+        let page = tags.iter().find(|tag| tag.starts_with("svg ")).expect("a picture");
+        for (at, [x, y, width, height]) in boxes.iter().enumerate() {
+            assert!(*x >= 0.0 && *y >= 0.0 && x + width <= attribute(page, "width") && y + height <= attribute(page, "height"));
+            let covers =
+                |[x2, y2, width2, height2]: &[f64; 4]| x < &(x2 + width2) && x2 < &(x + width) && y < &(y2 + height2) && y2 < &(y + height);
+            assert!(!boxes[at + 1..].iter().any(covers), "{x} {y}");
+        }
+    }
+}

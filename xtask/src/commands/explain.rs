@@ -23,9 +23,20 @@ impl Target {
     }
 }
 
+/// The target to draw, and how.
+#[derive(clap::Args)]
+pub struct Graph {
+    #[command(flatten)]
+    target: Target,
+    /// print a picture in SVG, drawn without Graphviz
+    #[arg(long)]
+    svg: bool,
+}
+
 /// `graph`: draws the plan.
-pub fn draw(ctx: &Ctx, target: Target) -> Result<()> {
-    print!("{}", build::plan(ctx, &ctx.tree()?, &target.goal(ctx)?)?.to_dot());
+pub fn draw(ctx: &Ctx, Graph { target, svg }: Graph) -> Result<()> {
+    let plan = build::plan(ctx, &ctx.tree()?, &target.goal(ctx)?)?;
+    print!("{}", if svg { plan.to_svg() } else { plan.to_dot() });
     Ok(())
 }
 

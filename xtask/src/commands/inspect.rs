@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use child::environment::Environment;
 use common::error::{Ended, usage};
 use diskimage::squashfs::{Entry, EntryKind};
-use imagefs::{Found, Spec, Volume, extract, look_up, open_file};
+use imagefs::{LookedUp, Spec, Volume, extract, look_up, open_file};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -41,9 +41,9 @@ pub fn run(_: &Environment, args: Inspect) -> Result<()> {
         None => args.file.clone(),
     };
     let (volume, path) = match look_up(&spec)? {
-        Found::Entry(volume, path) => (*volume, path),
-        Found::Whole if args.out.is_some() => (open_file(&spec.file, None)?, Vec::new()),
-        Found::Whole => return report(&spec.file, args.json),
+        LookedUp::Entry(volume, path) => (*volume, path),
+        LookedUp::Whole if args.out.is_some() => (open_file(&spec.file, None)?, Vec::new()),
+        LookedUp::Whole => return report(&spec.file, args.json),
     };
     for remark in volume.remarks() {
         eprintln!("note: {remark}");

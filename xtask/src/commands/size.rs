@@ -7,7 +7,7 @@ use common::{
     display,
     error::{did_you_mean, usage},
 };
-use imagefs::{Found, Owners, Part, Sizes, Spec, Volume, look_up, measure, open_file};
+use imagefs::{LookedUp, Owners, Part, Sizes, Spec, Volume, look_up, measure, open_file};
 use plan::{Goal, Layout};
 use std::path::{Path, PathBuf};
 
@@ -67,9 +67,9 @@ fn open(ctx: &Ctx, what: Option<&str>) -> Result<(Volume, PathBuf)> {
         };
     }
     match look_up(&spec)? {
-        Found::Whole => Ok((open_file(&spec.file, None)?, spec.file)),
-        Found::Entry(volume, path) if path.is_empty() => Ok((*volume, spec.file)),
-        Found::Entry(..) => {
+        LookedUp::Whole => Ok((open_file(&spec.file, None)?, spec.file)),
+        LookedUp::Entry(volume, path) if path.is_empty() => Ok((*volume, spec.file)),
+        LookedUp::Entry(..) => {
             Err(usage(format!("`{text}` is a file or folder in an image\nhint: size measures a whole file system, `inspect` lists")))
         }
     }

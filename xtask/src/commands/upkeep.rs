@@ -19,7 +19,7 @@ pub const VERBS: &[Verb] = &[
     verb("show-tag", "print the tags of packages", &Run(show_tag::run)),
     verb("summary", "print every knob, its value and where the value comes from", &Run(info::print_summary)),
     verb("why", "print for each step of a target whether it is due, and why", &Run(explain::explain)),
-    verb("graph", "print a target's plan as a Graphviz graph", &Run(explain::draw)),
+    verb("graph", "print a target's plan as a graph, for Graphviz or as SVG", &Run(explain::draw)),
     verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
     verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
     verb("bump", "write the new tags of packages into every file that names them, to the end of the chain", &Run(bump::run)),

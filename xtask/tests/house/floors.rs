@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["knobs", "diskimage", "oci"],
     // Nothing up to here starts a process: `child` is above.
     &["plan", "pkgbuild", "compose", "eve-image", "installer"],
-    &["child", "sbom", "eve-tools"],
+    &["child", "sbom", "imagefs", "eve-tools"],
     &["sandbox", "vm", "checkout", "registry", "executor", "fuzz"],
     &["native"],
     &["linuxkit", "helpers"],

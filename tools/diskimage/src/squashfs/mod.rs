@@ -17,7 +17,7 @@ mod tests;
 mod xattrs;
 
 pub use compress::{Bcj, Compressor};
-pub use reader::{Entry, EntryKind, Reader, Run, Stored, Superblock, Tail};
+pub use reader::{Entry, EntryKind, Reader, Stored, StoredRun, Superblock, Tail};
 pub use store::BlockStore;
 
 use anyhow::{Context as _, Result, bail};

@@ -50,6 +50,16 @@ pub(super) fn find(old: &File, old_len: u64, new: &File, new_len: u64, take: &mu
             _ if current == 0 => None,
             _ => index.find(current, |old_at| same(&mut old, old_at, &mut new, at, block))?,
         };
+        if found.is_none() && current == 0 {
+            // A hole has a part of its own, which takes no space.
+            let len = zeros(&mut new, at)?;
+            if len >= block {
+                put(take, None, start, at - start)?;
+                put(take, None, at, len)?;
+                (start, at, hash) = (at + len, at + len, None);
+                continue;
+            }
+        }
         let Some(old_at) = found else {
             if at + block < new_len {
                 let (leaves, enters) = (new.byte(at)?, new.byte(at + block)?);
@@ -114,6 +124,20 @@ fn forwards(old: &mut Bytes<'_>, old_at: u64, new: &mut Bytes<'_>, at: u64) -> R
             continue;
         }
         return Ok(len + one.iter().zip(two).take_while(|(one, two)| one == two).count() as u64);
+    }
+    Ok(len)
+}
+
+/// How many zeros there are from `at` on.
+fn zeros(new: &mut Bytes<'_>, at: u64) -> Result<u64> {
+    let mut len = 0;
+    while at + len < new.len {
+        let count = (new.len - at - len).min(1 << 16);
+        let found = new.slice(at + len, count)?.iter().take_while(|byte| **byte == 0).count() as u64;
+        len += found;
+        if found < count {
+            break;
+        }
     }
     Ok(len)
 }

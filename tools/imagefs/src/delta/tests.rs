@@ -128,7 +128,8 @@ fn another_image_and_damage_are_refused() {
     let mut random = Random(4);
     let first = random.bytes(300_000);
     std::fs::write(&old, &first).unwrap();
-    std::fs::write(&new, random.edited(first)).unwrap();
+    let piece = random.bytes(5000);
+    std::fs::write(&new, [&first[..100_000], &piece, &first[101_000..]].concat()).unwrap();
     let made = make(&old, &new, &delta).unwrap();
     let error = apply(&delta, &new, &out).unwrap_err().to_string();
     assert!(error.contains(&format!("the delta names {}; it is the new image already", made.old.sha256)), "{error}");

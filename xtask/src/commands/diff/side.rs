@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::error::{did_you_mean, usage};
-use imagefs::{Comparison, Found, Spec, Volume, images_of, line_changes, look_up, open_all, split_image};
+use imagefs::{Comparison, LookedUp, Spec, Volume, images_of, line_changes, look_up, open_all, split_image};
 use pkgbuild::{
     build_yml::BuildYml,
     tags::{self, TreeState},
@@ -63,7 +63,7 @@ impl Side {
 
 fn of_image(spec: &Spec) -> Result<Vec<Part>> {
     if !spec.steps.is_empty() {
-        let Found::Entry(volume, path) = look_up(spec)? else { bail!("`{}` has no steps", spec.file.display()) };
+        let LookedUp::Entry(volume, path) = look_up(spec)? else { bail!("`{}` has no steps", spec.file.display()) };
         if !path.is_empty() {
             bail!("`/{}` is a file or folder in an image\nhint: diff compares whole file systems", String::from_utf8_lossy(&path));
         }

@@ -7,7 +7,7 @@ mod metadata;
 mod stored;
 mod superblock;
 
-pub use stored::{Run, Stored, Tail};
+pub use stored::{Stored, StoredRun, Tail};
 pub use superblock::Superblock;
 
 use crate::read_at::{FileImage, ReadAt};

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 
 /// A run of stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Run {
+pub struct StoredRun {
     /// First byte in the image.
     pub at: u64,
     /// Stored bytes; 0 for a block of zeros, which is not stored.
@@ -20,7 +20,7 @@ pub struct Run {
     pub compressed: bool,
 }
 
-impl Run {
+impl StoredRun {
     fn of(at: u64, size: u32) -> Self {
         Self { at, len: size & !DATA_STORED, compressed: size & DATA_STORED == 0 }
     }
@@ -40,7 +40,7 @@ pub struct Tail {
 /// How a file is stored.
 pub struct Stored {
     /// Its blocks.
-    pub blocks: Vec<Run>,
+    pub blocks: Vec<StoredRun>,
     /// Its last bytes, in a fragment block.
     pub tail: Option<Tail>,
     body: FileBody,
@@ -63,7 +63,7 @@ impl Reader {
         let mut at = body.start;
         let mut blocks = Vec::with_capacity(body.sizes.len());
         for size in &body.sizes {
-            let run = Run::of(at, *size);
+            let run = StoredRun::of(at, *size);
             at = at.checked_add(run.len.into()).context("a block exceeds the image")?;
             blocks.push(run);
         }
@@ -73,12 +73,12 @@ impl Reader {
     }
 
     /// The fragment blocks, by number.
-    pub fn fragments(&self) -> Result<Vec<Run>> {
+    pub fn fragments(&self) -> Result<Vec<StoredRun>> {
         let Superblock { tables: Tables { fragments, fragment_count, .. }, .. } = &self.superblock;
         let read = |number: u32| {
             let mut row = self.row(*fragments, number.into(), 16)?;
             let (at, size) = (row.u64()?, row.u32()?);
-            Ok(Run::of(at, size))
+            Ok(StoredRun::of(at, size))
         };
         (0..*fragment_count).map(read).collect::<Result<_>>().context("the table of fragments is damaged")
     }
@@ -126,10 +126,10 @@ impl Reader {
             (None, None) => Ok(true),
             (Some(one), Some(two)) if one.offset == two.offset => {
                 let (one, two) = (one.fragment, two.fragment);
-                let run = |reader: &Self, number: u32| -> Result<Run> {
+                let run = |reader: &Self, number: u32| -> Result<StoredRun> {
                     let mut row = reader.row(reader.superblock.tables.fragments, number.into(), 16)?;
                     let (at, size) = (row.u64()?, row.u32()?);
-                    Ok(Run::of(at, size))
+                    Ok(StoredRun::of(at, size))
                 };
                 ensure!(one < self.superblock.tables.fragment_count, "fragment {one} does not exist");
                 ensure!(two < other.superblock.tables.fragment_count, "fragment {two} does not exist");
@@ -139,7 +139,7 @@ impl Reader {
         }
     }
 
-    fn has_same_run(&self, mine: Run, other: &Self, theirs: Run) -> Result<bool> {
+    fn has_same_run(&self, mine: StoredRun, other: &Self, theirs: StoredRun) -> Result<bool> {
         if (mine.len, mine.compressed) != (theirs.len, theirs.compressed) {
             return Ok(false);
         }
