@@ -1,6 +1,6 @@
 //! Images that foreign tools made are read as those tools read them; nested ones are found; damaged ones give an error; nothing is
 //! extracted outside its folder.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::{Changed, LookedUp, Owners, Spec, Volume, compare, extract, look_up, measure, open_file};
 use diskimage::squashfs::EntryKind;
@@ -32,7 +32,8 @@ fn source() -> tempfile::TempDir {
     std::fs::create_dir_all(tree.join("etc/deep/er")).unwrap();
     std::fs::write(tree.join("etc/os-release"), "NAME=test\n").unwrap();
     std::fs::write(tree.join("etc/deep/er/empty"), "").unwrap();
-    let large: Vec<u8> = (0..700_001_u32).map(|n| if (200_000..500_000).contains(&n) { 0 } else { (n * n >> 7) as u8 }).collect();
+    let large: Vec<u8> =
+        (0..700_001_u32).map(|n| if (200_000..500_000).contains(&n) { 0 } else { (n.wrapping_mul(n) >> 7) as u8 }).collect();
     std::fs::write(tree.join("large.bin"), large).unwrap();
     std::fs::write(tree.join("run.sh"), "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(tree.join("run.sh"), PermissionsExt::from_mode(0o755)).unwrap();

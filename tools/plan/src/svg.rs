@@ -77,7 +77,7 @@ impl<'p> Drawing<'p> {
         for (to, node) in plan.nodes.iter().enumerate() {
             for need in &node.needs {
                 if let Some(from) = numbers.get(&need.id) {
-                    edges.push(Edge { from: *from, to, reason: need.reason.as_ref(), items: Vec::new() });
+                    edges.push(Edge { from: *from, to, reason: need.reason, items: Vec::new() });
                 }
             }
         }
