@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use common::artifact::Pending;
-use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, LocalStore};
+use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, FileRecord, LocalStore};
 use registry::Team;
 use std::{
     collections::HashMap,
@@ -10,8 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Starts of the digests of single files, the only ones that a registry keeps.
+/// Starts of the digests of single files, which a registry keeps.
 const FILES: [&str; 2] = ["sha256:", "chunks:"];
+/// Start of the digest of a symbolic link, which is its target; the record alone says it all.
+const LINK: &str = "link:";
 
 /// A store in a folder, and a team's registry behind it.
 #[derive(Debug)]
@@ -44,7 +46,16 @@ impl SharedStore {
 
 /// Whether a registry can keep all of an artifact.
 fn can_travel(record: &ArtifactRecord) -> bool {
-    !record.has_files() || record.files.iter().all(|file| FILES.iter().any(|start| file.digest.starts_with(start)))
+    !record.has_files() || record.files.iter().all(|file| is_file(file) || file.digest.starts_with(LINK))
+}
+
+fn is_file(file: &FileRecord) -> bool {
+    FILES.iter().any(|start| file.digest.starts_with(start))
+}
+
+/// The places of the files, without those of links.
+fn places_of_files(record: &ArtifactRecord, places: &[PathBuf]) -> Vec<PathBuf> {
+    record.files.iter().zip(places).filter(|(file, _)| is_file(file)).map(|(_, place)| place.clone()).collect()
 }
 
 impl ArtifactStore for SharedStore {
@@ -61,8 +72,13 @@ impl ArtifactStore for SharedStore {
         };
         let pending = places.iter().map(|place| Pending::new(place)).collect::<Result<Vec<_>>>()?;
         let parts: Vec<PathBuf> = pending.iter().map(|pending| pending.part().to_owned()).collect();
-        if !self.team.take_files(&key.to_string(), &parts) {
+        if !self.team.take_files(&key.to_string(), &places_of_files(&record, &parts)) {
             return Ok(false);
+        }
+        for (file, part) in record.files.iter().zip(&parts) {
+            if let Some(target) = file.digest.strip_prefix(LINK) {
+                std::os::unix::fs::symlink(target, part)?;
+            }
         }
         pending.into_iter().try_for_each(Pending::commit_before_stamp)?;
         // A full disk must not stop a build that has its files.
@@ -73,8 +89,8 @@ impl ArtifactStore for SharedStore {
     fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
         self.local.put(key, record, places)?;
         if can_travel(record) {
-            let files = if record.has_files() { places } else { &[] };
-            self.team.give_files(&key.to_string(), &serde_json::to_vec(record)?, files);
+            let files = if record.has_files() { places_of_files(record, places) } else { vec![] };
+            self.team.give_files(&key.to_string(), &serde_json::to_vec(record)?, &files);
         }
         Ok(())
     }
