@@ -138,6 +138,8 @@ pub fn send(tools: &Tools, request: &HttpRequest<'_>, proxy: &HttpProxy, deadlin
     lines.push(format!("dump-header = {}", quoted(&header.path)));
     lines.push(match request.out {
         Some(out) => format!("output = {}\nfail\ncontinue-at = -", quoted(&out.display().to_string())),
+        // The length in the response to HEAD is that of a body that does not come.
+        None if request.method == "HEAD" => format!("output = {}", quoted(&body.path)),
         None => format!("output = {}\nmax-filesize = {MOST}", quoted(&body.path)),
     });
     let mut cmd = tools.cmd(Tool::Curl)?.step(format!("asking {}", host(request.url)));

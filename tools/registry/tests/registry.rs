@@ -122,6 +122,10 @@ fn files_go_to_a_registry_and_back_as_an_artifact() {
     let team = caches.team(&registry.address);
     team.give_files(key, b"{\"a\": 1}", &given);
     team.give_files(key, b"{\"a\": 2}", &given[..1]);
+    // The registry has a large blob already.
+    std::fs::File::create(path("large")).unwrap().set_len(20 << 20).unwrap();
+    ["large1", "large2"].iter().for_each(|key| team.give_files(key, b"{}", &[path("large")]));
+    assert!(team.works() && reader.record("large2").is_some());
     assert_eq!(reader.record(key).unwrap(), b"{\"a\": 1}", "a key that exists is not moved");
     assert!(!reader.take_files(key, &[path("a")]), "another number of files");
     std::fs::write(path("a"), "what was there before").unwrap();
