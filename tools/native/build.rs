@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The crates whose code makes artifacts from their parts. Packages are no artifacts of this kind: their tags name their content.
-const CRATES: &[&str] = &["compose", "diskimage", "eve-image", "filetree", "native", "oci", "sbom"];
+/// The crates whose code makes artifacts from their parts: this one and what it calls. A test compares the list with Cargo.toml.
+const CRATES: &[&str] =
+    &["child", "common", "compose", "diskimage", "eve-image", "filetree", "knobs", "native", "oci", "pkgbuild", "plan", "sbom"];
 
 fn main() -> io::Result<()> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -22,6 +22,8 @@ fn each_word_gets_what_may_stand_there() {
         ("help|ru", &["run", "run-target"]),
         ("pkg|sto", &["storage-init"]),
         ("pkg|grub|ker", &["kernel"]),
+        ("bump|gr", &["grub"]),
+        ("verify|gr", &["grub"]),
         ("dev|de", &["debian", "debug"]),
         ("shell|gr", &["grub"]),
         ("why|live", &["live", "live-gcp"]),

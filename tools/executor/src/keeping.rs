@@ -47,7 +47,7 @@ impl<'o> Entry<'o> {
         let found = Stamp::of(node, needs.clone(), &options.tree).ok();
         if found.as_ref().map(Stamp::result) != Some(expected.result()) {
             self.store.remove(&self.key);
-            job.warn("its entry in the store was damaged; it is removed, and the step runs");
+            job.warn("its entry in the store is damaged; the step runs");
             return None;
         }
         job.log(&format!("taken from the store: {}", self.key));

@@ -17,7 +17,7 @@ use knobs::{ImageFormat, Knobs};
 use native::files;
 use oci::Cache;
 use plan::{
-    Capabilities, EngineKind, Node, Profile,
+    Capabilities, EngineKind, Node, PackageWork, Profile,
     steps::{
         BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
         PackRootfs,
@@ -88,7 +88,10 @@ impl LinuxkitEngine {
                 package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;
             self.in_own_cache(|cache| self.linuxkit().package(&package_call(package, is_old), &self.root, cache, &output))?;
         }
-        native::give_package(self.team.as_deref(), &self.cache, package, job);
+        // docker's bytes differ each time: under a tag that the native engine makes too, `verify` would call them wrong.
+        if !self.ours && package.work == PackageWork::Build {
+            native::give_package(self.team.as_deref(), &self.cache, package, job);
+        }
         if package.prune {
             self.linuxkit().prune(&output)?;
             docker::prune(&self.tools, &output)?;
@@ -144,6 +147,8 @@ impl LinuxkitEngine {
             whole(pending.part())?;
             return pending.commit();
         }
+        // The native engine may have left another name of a file in the store here, and linuxkit would write into that file.
+        let _ = std::fs::remove_file(out);
         self.linuxkit().build(yml, *arch, sources, None, out, &job.output())?;
         whole(out)?;
         files::put_own(out, step).map(drop)

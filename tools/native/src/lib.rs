@@ -23,7 +23,7 @@ pub use eve::pack_eve;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 pub use shared_store::SharedStore;
-pub use team::{give_package, take_package, team};
+pub use team::{give_package, is_exact, take_package, team};
 pub use verify::first_difference;
 
 use anyhow::{Context as _, Result};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use common::artifact::Pending;
-use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, FileRecord, LocalStore};
+use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, FileRecord, Keep, LocalStore};
 use registry::Team;
 use std::{
     collections::HashMap,
@@ -44,9 +44,10 @@ impl SharedStore {
     }
 }
 
-/// Whether a registry can keep all of an artifact.
+/// Whether a registry can keep all of an artifact, and may.
 fn can_travel(record: &ArtifactRecord) -> bool {
-    !record.has_files() || record.files.iter().all(|file| is_file(file) || file.digest.starts_with(LINK))
+    let is_whole = !record.has_files() || record.files.iter().all(|file| is_file(file) || file.digest.starts_with(LINK));
+    record.keep != Keep::Local && is_whole
 }
 
 fn is_file(file: &FileRecord) -> bool {

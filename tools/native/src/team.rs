@@ -28,7 +28,7 @@ pub fn team(ctx: &Ctx) -> Result<Option<Arc<Team>>> {
 fn new_team(ctx: &Ctx) -> Result<Option<Team>> {
     let host = &ctx.knobs.host;
     let Some(text) = &host.team_cache else { return Ok(None) };
-    let place: Place = text.parse().map_err(|why| usage(format!("CACHE={text}: {why}\nhint: CACHE=registry.example.org/team")))?;
+    let place: Place = text.parse().map_err(|why| usage(format!("CACHE: {why}\nhint: CACHE=registry.example.org/team")))?;
     if host.cache_mode == CacheMode::Off || ctx.globals.offline {
         return Ok(None);
     }
@@ -40,8 +40,9 @@ fn new_team(ctx: &Ctx) -> Result<Option<Team>> {
 }
 
 /// Whether the package's tag names its content, so that another machine's image under this tag is the same.
-fn is_exact(package: &BuildPackage) -> bool {
-    package.changes.is_none() && !package.image.reference.contains(DIRTY)
+#[must_use]
+pub fn is_exact(package: &BuildPackage) -> bool {
+    package.changes.is_none() && package.options.is_empty() && !package.image.reference.contains(DIRTY)
 }
 
 /// Takes a package's image into `cache`; false if it must be built.

@@ -173,11 +173,11 @@ impl Client {
         let media_type = response.field("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
         let said = response.field("docker-content-digest").map(str::to_owned);
         let document = Document::new(&media_type, response.body)
-            .with_context(|| format!("{} sends for {repository}:{reference} what is no manifest", self.place().host))?;
+            .with_context(|| format!("the answer of {} for {repository}:{reference} is no manifest", self.place().host))?;
         let wanted = if reference.contains(':') { Some(reference.to_owned()) } else { said.filter(|said| said.starts_with("sha256:")) };
         match wanted {
             Some(wanted) if wanted != document.digest => {
-                bail!("{} sends for {repository}, {reference}, other bytes than its digest says", self.place().host)
+                bail!("{} sent a manifest for {repository}, {reference}, that does not match its digest", self.place().host)
             }
             _ => Ok(Some(document)),
         }

@@ -47,7 +47,7 @@ impl Team {
             Sent::Other(digest) => {
                 let (_, tag) = reference.rsplit_once('/').unwrap_or(("", reference));
                 eprintln!(
-                    "warning: {place}/{tag} is another image for {arch} than the one built here: {digest}; it stays\nhint: cargo xtask verify"
+                    "warning: {place}/{tag} ({arch}) has the digest {digest}, another than the image that was built here; it is not replaced\nhint: cargo xtask verify"
                 );
                 format!("{place} has another image under this tag: {digest}")
             }

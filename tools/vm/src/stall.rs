@@ -41,7 +41,7 @@ impl Stall {
         }
         let seconds = silence.as_secs();
         if self.reset.is_some() {
-            bail!("the firmware prints nothing, {seconds} s after a second reset of the machine");
+            bail!("the firmware hangs again: it has printed nothing for {seconds} s since the reset");
         }
         let place = reset(socket).context("cannot reset the machine, whose firmware hangs")?;
         self.reset = Some(Instant::now());
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(stall.check(&console, &socket).unwrap(), None, "the new silence is short");
         pause();
         let error = stall.check(&console, &socket).unwrap_err().to_string();
-        assert!(error.starts_with("the firmware prints nothing, 0 s after a second reset"), "{error}");
+        assert!(error.starts_with("the firmware hangs again: it has printed nothing for 0 s"), "{error}");
     }
 
     #[test]

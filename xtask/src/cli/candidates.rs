@@ -33,7 +33,10 @@ enum Kind {
 const KINDS: &[(&str, &str, Kind)] = &[
     ("pkg", "NAME", Kind::Packages),
     ("show-tag", "NAME", Kind::Packages),
-    ("bump", "NAME", Kind::Packages),
+    ("bump", "NAME[=TAG]", Kind::Packages),
+    ("verify", "NAME", Kind::Packages),
+    ("pins", "NAME", Kind::Files),
+    ("pins", "PACKAGE", Kind::Files),
     ("oldimages", "NAME", Kind::Packages),
     ("build-tools", "NAME", Kind::Files),
     ("bench", "NAME", Kind::Benchmarks),

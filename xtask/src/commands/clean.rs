@@ -8,6 +8,9 @@ use diskimage::squashfs::BlockStore;
 use plan::Dist;
 use std::path::{Path, PathBuf};
 
+/// Start of the name under which a part of the store is removed.
+const GONE: &str = ".gone-";
+
 /// Which versions to remove.
 #[derive(clap::Args)]
 pub struct Clean {
@@ -59,6 +62,9 @@ fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
         return Ok(());
     }
     if all {
+        if !ctx.globals.dry_run {
+            remove_left_over(&folder);
+        }
         return [&blocks, artifacts.folder()].into_iter().filter(|path| path.exists()).try_for_each(|path| {
             println!("remove {}", path.display());
             if ctx.globals.dry_run { Ok(()) } else { remove_shared(path) }
@@ -72,11 +78,19 @@ fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a `clean --store` that was killed has left.
+fn remove_left_over(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(GONE)).for_each(|entry| {
+        let _ = std::fs::remove_dir_all(entry.path());
+    });
+}
+
 /// Removes a folder that other processes may be writing to: under another name first, so that it does not fill up meanwhile.
 fn remove_shared(path: &Path) -> Result<()> {
     let context = || format!("cannot remove `{}`", path.display());
     let folder = path.parent().with_context(context)?;
-    let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(folder).with_context(context)?;
+    let gone = tempfile::Builder::new().prefix(GONE).tempdir_in(folder).with_context(context)?;
     std::fs::rename(path, gone.path().join("store")).with_context(context)?;
     // An entry that is just becoming whole in there may be missed once.
     std::fs::remove_dir_all(gone.path()).or_else(|_| gone.close()).with_context(context)

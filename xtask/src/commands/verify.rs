@@ -49,12 +49,12 @@ pub fn run(ctx: &Ctx, Verify { name }: Verify) -> Result<()> {
         }
     }
     if other.is_empty() {
-        println!("{same} packages are what their sources give");
+        println!("{same} packages are what their sources build");
         return Ok(());
     }
     let place = team.as_ref().map_or_else(|| "the image cache".to_owned(), |team| team.place().to_string());
     bail!(
-        "{} of {} packages in {place} are not what their sources give: {}\nhint: build them anew: cargo xtask pkg --force {}",
+        "{} of {} packages in {place} differ from what their sources build: {}\nhint: build them anew: cargo xtask pkg --force {}",
         other.len(),
         other.len() + same,
         other.join(", "),
@@ -95,7 +95,12 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
                 package.name
             );
         }
-        eprintln!("note: {} has no {}; the image cache's is compared", team.place(), package.image);
+        let why = if native::is_exact(package) {
+            format!("{} has no {}", team.place(), package.image)
+        } else {
+            format!("{} has changes", package.name)
+        };
+        eprintln!("note: {why}; the image cache's is compared");
     }
     let our_cache = Cache::open(&ours.dir())?;
     let engine = NativeEngine::apart(ctx, tree, our_cache.clone())?;

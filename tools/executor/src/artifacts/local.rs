@@ -135,7 +135,11 @@ impl ArtifactStore for LocalStore {
         };
         for (at, place) in places.iter().enumerate() {
             match put_in_place(&entry.join(at.to_string()), place, record.keep) {
-                Err(error) if is_missing(&error) => return Ok(false),
+                Err(error) if is_missing(&error) => {
+                    // Without a file the entry is worth nothing, and would hide that the step's result is not kept.
+                    self.remove(key);
+                    return Ok(false);
+                }
                 result => result.with_context(|| format!("cannot take `{}` from the store", place.display()))?,
             }
         }

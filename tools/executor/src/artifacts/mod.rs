@@ -69,7 +69,7 @@ impl ArtifactRecord {
     /// Whether a store that has the record also has the files.
     #[must_use]
     pub fn has_files(&self) -> bool {
-        matches!(self.keep, Keep::Linked | Keep::Copied)
+        matches!(self.keep, Keep::Linked | Keep::Copied | Keep::Local)
     }
 }
 

@@ -35,7 +35,7 @@ impl Describe for ComposeRootfs {
         format!("compose {} and {} images of this tree: {}", short(&self.yml), self.images.len(), short(&self.out))
     }
 
-    /// An update reads the older tar.
+    /// An update reads the older tar. An image that the yml names and this tree does not build is an input by its name only, as for stamps.
     fn keep(&self) -> Keep {
         if self.update { Keep::Never } else { Keep::Linked }
     }

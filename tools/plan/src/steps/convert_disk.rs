@@ -43,7 +43,7 @@ impl Describe for ConvertDisk {
 
     /// VirtualBox refuses a second VDI with the same ids.
     fn keep(&self) -> Keep {
-        if self.format == ImageFormat::Vdi { Keep::Never } else { Keep::Copied }
+        if self.format == ImageFormat::Vdi { Keep::Never } else { Keep::Local }
     }
 }
 

@@ -40,7 +40,7 @@ impl Describe for MakeConfig {
 
     /// The files of a list are not among the inputs.
     fn keep(&self) -> Keep {
-        if self.files.is_empty() { Keep::Copied } else { Keep::Never }
+        if self.files.is_empty() { Keep::Local } else { Keep::Never }
     }
 }
 

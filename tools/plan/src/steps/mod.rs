@@ -90,6 +90,8 @@ pub enum Keep {
     Digests,
     /// As copies: somebody may write to the files, for example a virtual machine that runs on them.
     Copied,
+    /// As copies, on this machine only: the files contain CONFIG, which may hold keys and passwords.
+    Local,
     /// As further names of the same files, which nobody writes to.
     Linked,
 }
