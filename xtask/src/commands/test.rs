@@ -22,23 +22,19 @@ pub struct Test {
     /// test only this crate, without the checks of formatting and lints; may be repeated [default: all]
     #[arg(long, short = 'p', value_name = "CRATE")]
     package: Vec<String>,
+    /// run only this test program (xtask/tests/NAME.rs, or a folder NAME), without those checks; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
     /// run only tests whose names contain one of these
     #[arg(value_name = "FILTER", num_args = 0..)]
     filter: Vec<String>,
 }
 
 /// `test`.
-pub fn run(ctx: &Ctx, Test { quick, package, filter: filters }: Test) -> Result<()> {
+pub fn run(ctx: &Ctx, Test { quick, package, test, filter }: Test) -> Result<()> {
     let boots = if quick { "n" } else { "y" };
-    // Run all tests although one fails.
-    let mut words = vec!["--release", "--no-fail-fast"];
-    words.extend(package.iter().flat_map(|name| ["--package", name.as_str()]));
-    words.extend(package.is_empty().then_some("--workspace"));
-    if !filters.is_empty() {
-        words.push("--");
-        words.extend(filters.iter().map(String::as_str));
-    }
-    let forms: &[Form] = if filters.is_empty() && package.is_empty() { &FORMS } else { &[] };
+    let words = cargo_words(&package, &test, &filter);
+    let forms: &[Form] = if filter.is_empty() && package.is_empty() && test.is_empty() { &FORMS } else { &[] };
     if ctx.globals.dry_run {
         forms.iter().for_each(|form| println!("cargo {}", form.words.join(" ")));
         println!("env XTASK_TEST_BOOTS={boots} XTASK_TEST_DOCKER={boots} cargo test {}", words.join(" "));
@@ -56,8 +52,22 @@ pub fn run(ctx: &Ctx, Test { quick, package, filter: filters }: Test) -> Result<
         bail!("{}", if results.failed == 0 { "the tests did not all run: see above".to_owned() } else { failures(&results) });
     }
     let in_ci = ctx.environment.get("CI") == Some("true");
-    let can_install = apt::is_root() && Manager::find(&ctx.tools) == Some(Manager::Apt);
-    refuse_skips(&skips, in_ci && can_install)
+    // Root or not: CI installs with sudo before a step that runs as an ordinary user.
+    refuse_skips(&skips, in_ci && Manager::find(&ctx.tools) == Some(Manager::Apt))
+}
+
+/// The words after `cargo test`. cargo looks for a test program in each of the packages, and wants it in one.
+fn cargo_words<'w>(package: &'w [String], test: &'w [String], filter: &'w [String]) -> Vec<&'w str> {
+    // Run all tests although one fails.
+    let mut words = vec!["--release", "--no-fail-fast"];
+    words.extend(package.iter().flat_map(|name| ["--package", name]));
+    words.extend(package.is_empty().then_some("--workspace"));
+    words.extend(test.iter().flat_map(|name| ["--test", name]));
+    if !filter.is_empty() {
+        words.push("--");
+        words.extend(filter.iter().map(String::as_str));
+    }
+    words
 }
 
 /// A file below the target folder to which skipped tests write; removed when it is dropped.
@@ -145,7 +155,7 @@ fn failures(results: &TestResults) -> String {
     format!("{} {tests} failed: {}", results.failed, results.failures.join(", "))
 }
 
-/// Fails on skipped tests if this machine `could` install what they need.
+/// Fails on skipped tests if CI `could` have installed what they need.
 fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
     let needless: Vec<&Skip> = skips.iter().filter(|skip| could && !skip.packages.is_empty()).collect();
     if needless.is_empty() {
@@ -158,7 +168,7 @@ fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
     bail!(
         "CI=true, and what these tests need can be installed here:\n{}\nhint: {}",
         tests.join("\n"),
-        Manager::Apt.command_line(&packages, true)
+        Manager::Apt.command_line(&packages, apt::is_root())
     )
 }
 
@@ -195,12 +205,22 @@ mod tests {
         refuse_skips(&written(), false).unwrap();
         refuse_skips(&written()[..1], true).unwrap();
         let error = common::error::render(&refuse_skips(&written(), true).unwrap_err());
-        assert_eq!(
-            error,
+        let sudo = if apt::is_root() { "" } else { "sudo " };
+        let expected = format!(
             "error: CI=true, and what these tests need can be installed here:\n  \
                fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n\
-             hint: apt-get install -y --no-install-recommends dosfstools mtools\n"
+             hint: {sudo}apt-get install -y --no-install-recommends dosfstools mtools\n"
         );
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn cargo_gets_packages_programs_and_filters() {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let words = |package: &[&str], test: &[&str], filter: &[&str]| cargo_words(&own(package), &own(test), &own(filter)).join(" ");
+        assert_eq!(words(&[], &[], &["a"]), "--release --no-fail-fast --workspace -- a");
+        let two = "--release --no-fail-fast --package xtask --test boots --test images -- usb";
+        assert_eq!(words(&["xtask"], &["boots", "images"], &["usb"]), two);
     }
 
     #[test]

@@ -52,6 +52,9 @@ impl Job {
     }
 }
 
+/// xtask's test programs with tests that build or boot whole images: `test --quick` leaves these tests out.
+pub const WHOLE_IMAGES: &[&str] = &["boots", "images", "file_systems", "words", "linuxkit"];
+
 /// The jobs.
 pub fn plan(facts: &Facts, touched: &Touched) -> Vec<Job> {
     let mut jobs = checks(facts, touched);
@@ -116,10 +119,21 @@ fn tests(facts: &Facts, touched: &Touched) -> Vec<Job> {
         let why = if touched.sources { "packages or templates changed" } else { "pages changed" };
         jobs.push(Job::new("house", why, vec![Command::cargo(&words)]));
     }
+    if touched.crates.contains("eve-tools") || facts.crates.contains_key("eve-tools") && makes_tools(facts, touched) {
+        // `test --quick` leaves it out.
+        let words = ["test", "--package", "eve-tools", "--test", "docker"];
+        jobs.push(Job::new("tool-images", "the program of the tool images or their packages changed", vec![Command::xtask(&words)]));
+    }
     if facts.has_pillar && touched.packages.contains("pillar") {
         jobs.push(Job::new("test-pillar", "pkg/pillar changed", vec![Command::xtask(&["test-pillar"])]));
     }
     jobs
+}
+
+/// Whether a package with the program of the tool images is touched.
+fn makes_tools(facts: &Facts, touched: &Touched) -> bool {
+    let is_tool = |name: &String| facts.packages.get(name).is_some_and(|package| package.programs.contains("eve-tools"));
+    touched.packages.iter().any(is_tool)
 }
 
 /// The packages of each architecture that get another image.
@@ -166,7 +180,9 @@ fn images(facts: &Facts, touched: &Touched) -> Vec<Job> {
         }
     }
     if let Some(why) = boots.filter(|_| !facts.crates.is_empty()) {
-        jobs.push(Job::new("boots", why, vec![Command::xtask(&["test", "boots"])]));
+        let programs = WHOLE_IMAGES.iter().flat_map(|name| ["--test", name]);
+        let words: Vec<&str> = ["test", "--package", "xtask"].into_iter().chain(programs).collect();
+        jobs.push(Job::new("boots", why, vec![Command::xtask(&words)]));
     }
     jobs
 }

@@ -75,6 +75,7 @@ const CASES: &[(&str, Option<&[&str]>)] = &[
     ("an extra source of a package", Some(&["conf/keys/a"])),
     ("a crate that only the command line needs", Some(&["tools/vm/src/lib.rs", "tools/vm/Cargo.toml"])),
     ("a crate whose program is in a package", Some(&["tools/eve-tools/src/main.rs"])),
+    ("a package with a crate's program", Some(&["pkg/mkconf/Dockerfile"])),
     ("a crate that makes images", Some(&["tools/native/src/lib.rs"])),
     ("a template", Some(&["images/rootfs.yml.in"])),
     ("a script", Some(&["tools/makeiso.sh"])),
@@ -109,4 +110,20 @@ fn the_matrix_names_each_job_once_and_arm64_runs_on_arm64() {
     assert!(rows.contains(&serde_json::json!({"job": "lint", "runner": "ubuntu-24.04"})), "{matrix}");
     assert!(!jobs::matrix(&jobs).contains('\n'));
     assert_eq!(jobs::matrix(&[]), r#"{"include":[]}"#);
+}
+
+/// The jobs run every test program that `test --quick` runs only in part.
+#[test]
+fn no_test_of_whole_images_is_left_out() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut found = BTreeSet::new();
+    for file in walkdir::WalkDir::new(&tests).into_iter().map(|entry| entry.unwrap().into_path()) {
+        let program =
+            file.strip_prefix(&tests).unwrap().iter().next().map(|name| name.to_str().unwrap().trim_end_matches(".rs").to_owned());
+        let is_rust = file.extension().is_some_and(|end| end == "rs") && program.as_deref() != Some("common");
+        if is_rust && ["skip_boots()", "machine::ready("].iter().any(|word| std::fs::read_to_string(&file).unwrap().contains(word)) {
+            found.extend(program);
+        }
+    }
+    assert_eq!(found, set(jobs::WHOLE_IMAGES));
 }
