@@ -60,7 +60,7 @@ fn a_changed_archive_moves_everything_that_follows_in_one_commit() {
     let said = xtask(root).args(["bump", "--commit", "--signoff"]).ok();
     assert!(said.starts_with(dry.as_str()), "{said}");
     assert!(
-        said.contains("--- a/pkg/containerd/Dockerfile\n+++ b/pkg/containerd/Dockerfile\n@@ ") && said.contains(" new tags in "),
+        said.contains("--- a/pkg/containerd/Dockerfile\n+++ b/pkg/containerd/Dockerfile\n@@ ") && said.contains("\n1 new tag in "),
         "{said}"
     );
     assert_eq!(git_says(root, &["status", "--porcelain"]), "A  NOTES");
@@ -149,6 +149,10 @@ fn a_tree_like_lf_edge_eve_is_bumped_to_the_end() {
     xtask(root).args(["bump", "--commit"]).ok();
     let (code, error) = xtask(root).args(["bump", "--check"]).fails();
     assert!(code == 1 && error.contains("hint: cargo xtask bump lfedge/eve-rust=1.93.1-1"), "{error}");
+    let json = xtask(root).args(["-n", "--json", "bump", "lfedge/eve-rust=1.95"]).ok();
+    let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rust: Vec<&serde_json::Value> = rows.as_array().unwrap().iter().filter(|row| row["image"] == "lfedge/eve-rust").collect();
+    assert!(rust.iter().any(|row| row["file"] == "pkg/dom0/Dockerfile" && row["old"] == "1.93.1-1" && row["new"] == "1.95"), "{json}");
     xtask(root).args(["bump", "lfedge/eve-rust=1.95"]).ok();
     git(root, &["commit", "-qam", "rust"]);
     assert_eq!(xtask(root).args(["bump", "--check"]).ok(), "");
@@ -157,6 +161,7 @@ fn a_tree_like_lf_edge_eve_is_bumped_to_the_end() {
         (&["bump", "lfedge/eve-nothing=1"], "no yml, Dockerfile or Makefile of the tree names the image `lfedge/eve-nothing`"),
         (&["bump", "a=1", "b=2"], "NAME=TAG stands alone"),
         (&["bump", "alpine=a/b"], "is no tag"),
+        (&["bump", "--check", "lfedge/eve-rust=2"], "--check compares the tags of packages and sets none: `lfedge/eve-rust=2`"),
     ] {
         let (_, error) = xtask(root).args(words).fails();
         assert!(error.contains(hint), "{words:?}: {error}");

@@ -19,6 +19,7 @@ fn a_difference_is_planned_run_and_told_in_a_table() {
     clone_tree(root);
     let nothing = Xtask::new(root).args(["-n", "ci", "--since", "HEAD"]).ok();
     assert_eq!(nothing, "since HEAD: 0 files changed; 0 packages and 0 crates to check\nnothing to check\n");
+    assert_eq!(Xtask::new(root).args(["ci", "--since", "HEAD"]).ok(), nothing);
 
     append(&root.join("pkg/xen-tools/build.yml"), "# a comment\n");
     let plan = Xtask::new(root).args(["-n", "ci", "--since", "main"]).ok();
@@ -50,6 +51,7 @@ fn a_difference_is_planned_run_and_told_in_a_table() {
     for (words, said) in [
         (&["ci", "hases"][..], "did you mean hashes?"),
         (&["ci", "--since", "HEAD", "hashes"], "the difference may not need it"),
+        (&["ci", "--zarch", "arm64"], "each job sets ZARCH itself"),
         (&["ci", "--since", "nowhere"], "`nowhere` is no commit that this branch comes from\n"),
     ] {
         let (code, error) = Xtask::new(root).args(words).fails();

@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
+use child::git::Git;
 use clap::ArgAction;
 use common::{display::short, error::usage};
 use helpers::{
@@ -10,7 +11,7 @@ use helpers::{
     update_component_sha::{self, Options},
 };
 use pkgbuild::bump::{self, BumpPlan, BumpStart, BumpTree, Stale};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
 /// The packages and images whose tags to write.
 #[derive(clap::Args)]
@@ -37,6 +38,11 @@ pub struct Bump {
 
 /// `bump`.
 pub fn run(ctx: &Ctx, arguments: Bump) -> Result<()> {
+    if let Some(name) = arguments.names.iter().find(|name| arguments.check && name.contains('=')) {
+        return Err(usage(format!(
+            "--check compares the tags of packages and sets none: `{name}`\nhint: cargo xtask bump {name} -n shows what it would change"
+        )));
+    }
     let tree = ctx.tree()?;
     let packages = tree.bump_tree()?;
     let asked = Asked::of(ctx, &tree, &arguments)?;
@@ -44,9 +50,9 @@ pub fn run(ctx: &Ctx, arguments: Bump) -> Result<()> {
     if arguments.check {
         return check(ctx, &packages, &plan, &arguments.names);
     }
-    show(ctx, &plan)?;
+    show(ctx, &plan, asked.external.as_ref())?;
     if arguments.commit {
-        refuse_mixing(ctx, &plan)?;
+        refuse_mixing(ctx, &plan, None)?;
     }
     if ctx.globals.dry_run || plan.rewrites.is_empty() {
         return Ok(());
@@ -57,16 +63,20 @@ pub fn run(ctx: &Ctx, arguments: Bump) -> Result<()> {
         return Ok(());
     }
     let sign: &[&str] = if arguments.signoff { &["--signoff"] } else { &[] };
-    commit(ctx, &plan, &[], &message(&plan, asked.external.as_deref()), sign)
+    commit(ctx, &plan, &[], &message(&plan, asked.external.as_ref().map(words).as_deref()), sign)
 }
 
-/// Moves what follows from changed `files` of the package `name`, shows the difference, and commits both under `subject` if there is one.
+/// Moves what follows from changed `files` of the package `name`, shows the difference, and commits both under `subject` if there is one;
+/// refuses if other changes would get into the commit.
 /// After an error no file that names a tag has changed.
 pub fn follow(ctx: &Ctx, name: &str, files: &[PathBuf], subject: Option<&str>) -> Result<()> {
     let tree = ctx.tree()?;
     let only = Some(BTreeSet::from([name.to_owned()]));
     let plan = bump::plan(&tree.bump_tree()?, &BumpStart { only, ..BumpStart::default() })?;
-    show(ctx, &plan)?;
+    show(ctx, &plan, None)?;
+    if subject.is_some() {
+        refuse_mixing(ctx, &plan, Some(name))?;
+    }
     write_all(plan.rewrites.iter().map(|rewrite| (rewrite.path.as_path(), rewrite.new.as_str())))?;
     let Some(subject) = subject else {
         eprintln!("note: these are the tags of committed files: commit all together before the next build");
@@ -79,8 +89,8 @@ pub fn follow(ctx: &Ctx, name: &str, files: &[PathBuf], subject: Option<&str>) -
 /// What the command line asks for.
 struct Asked {
     start: BumpStart,
-    /// The words of a commit for an image or a hash that is none of the packages' own.
-    external: Option<String>,
+    /// The image or the hash that gets another value besides the packages' own tags.
+    external: Option<Options>,
 }
 
 impl Asked {
@@ -97,14 +107,9 @@ impl Asked {
             _ => assignment(tree, &arguments.names)?,
         };
         if let Some(options) = options {
-            let external = match &options {
-                Options::Hash { old, new } => format!("{old} -> {new}"),
-                Options::Image { image, tag } => format!("{image} -> {tag}"),
-                Options::Package { folder } => folder.display().to_string(),
-            };
             let changed = update_component_sha::edits(ctx, &options)?.into_iter().filter(|edit| edit.changes);
             let edits = changed.map(|edit| (edit.path, edit.new)).collect();
-            return Ok(Self { start: BumpStart { only: Some(BTreeSet::new()), edits }, external: Some(external) });
+            return Ok(Self { start: BumpStart { only: Some(BTreeSet::new()), edits }, external: Some(options) });
         }
         let mut only = BTreeSet::new();
         for name in &arguments.names {
@@ -115,6 +120,15 @@ impl Asked {
         }
         let only = if only.is_empty() { None } else { Some(only) };
         Ok(Self { start: BumpStart { only, ..BumpStart::default() }, external: None })
+    }
+}
+
+/// What changes, for a person.
+fn words(options: &Options) -> String {
+    match options {
+        Options::Hash { old, new } => format!("{old} -> {new}"),
+        Options::Image { image, tag } => format!("{image} -> {tag}"),
+        Options::Package { folder } => folder.display().to_string(),
     }
 }
 
@@ -136,25 +150,58 @@ fn assignment(tree: &Checkout, names: &[String]) -> Result<Option<Options>> {
 }
 
 /// Prints the difference and what it amounts to.
-fn show(ctx: &Ctx, plan: &BumpPlan) -> Result<()> {
+fn show(ctx: &Ctx, plan: &BumpPlan, external: Option<&Options>) -> Result<()> {
     if ctx.globals.json {
         let row = |stale: &Stale| {
             let file = short(&stale.path, &ctx.root).to_string();
             serde_json::json!({"file": file, "line": stale.line, "image": stale.image, "old": stale.old, "new": stale.new})
         };
-        println!("{}", serde_json::to_string_pretty(&plan.stale.iter().map(row).collect::<Vec<_>>())?);
+        let mut rows: Vec<serde_json::Value> = plan.stale.iter().map(row).collect();
+        for rewrite in external.iter().flat_map(|_| &plan.rewrites) {
+            let file = short(&rewrite.path, &ctx.root).to_string();
+            let lines = rewrite.old.lines().zip(rewrite.new.lines()).enumerate();
+            for (at, (old, _)) in lines.filter(|(_, (old, new))| old != new) {
+                if let Some((image, old, new)) = external.and_then(|options| edited(options, old)) {
+                    rows.push(serde_json::json!({"file": file, "line": at + 1, "image": image, "old": old, "new": new}));
+                }
+            }
+        }
+        println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
     for rewrite in &plan.rewrites {
         print!("{}", bump::unified(&short(&rewrite.path, &ctx.root).to_string(), &rewrite.old, &rewrite.new));
     }
-    if plan.rewrites.is_empty() {
-        println!("every tag is the present one: nothing to change");
-    } else {
-        let images: BTreeSet<&str> = plan.stale.iter().map(|stale| stale.image.as_str()).collect();
-        println!("{} new tags in {} files", images.len(), plan.rewrites.len());
-    }
+    println!("{}", amount(plan, external));
     Ok(())
+}
+
+/// What `options` replace in a line: the image, if it is one, its old tag and the new one; or the hashes.
+fn edited<'o>(options: &'o Options, line: &'o str) -> Option<(Option<&'o str>, &'o str, &'o str)> {
+    match options {
+        Options::Hash { old, new } => line.contains(old.as_str()).then_some((None, old, new)),
+        Options::Image { image, tag } if bump::names_image(line, image) => {
+            let (_, rest) = line.split_once(&format!("{image}:"))?;
+            let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !"._-".contains(letter)).unwrap_or(rest.len());
+            (rest[..end] != *tag).then_some((Some(image), &rest[..end], tag))
+        }
+        _ => None,
+    }
+}
+
+/// One line: how many tags change in how many files.
+fn amount(plan: &BumpPlan, external: Option<&Options>) -> String {
+    if plan.rewrites.is_empty() {
+        return "every tag is the present one: nothing to change".to_owned();
+    }
+    let count = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let images = plan.stale.iter().map(|stale| stale.image.as_str()).collect::<BTreeSet<_>>().len();
+    let files = count(plan.rewrites.len(), "file");
+    match external.map(words) {
+        None => format!("{} in {files}", count(images, "new tag")),
+        Some(external) if images == 0 => format!("{external} in {files}"),
+        Some(external) => format!("{external}, and {} that follow, in {files}", count(images, "new tag")),
+    }
 }
 
 /// Fails if a tag is old, with a line for each place. The lines are those that lf-edge/eve's own check prints: its workflow and its
@@ -189,10 +236,11 @@ fn check(ctx: &Ctx, packages: &BumpTree<'_>, plan: &BumpPlan, names: &[String]) 
 }
 
 /// Refuses a commit whose tags would be those of other files than it holds: the files that it changes, and the packages whose tags it
-/// writes, must have no changes of their own.
-fn refuse_mixing(ctx: &Ctx, plan: &BumpPlan) -> Result<()> {
+/// writes, must have no changes of their own. Those of the package `own` are in the commit.
+fn refuse_mixing(ctx: &Ctx, plan: &BumpPlan, own: Option<&str>) -> Result<()> {
     let files = plan.rewrites.iter().filter(|rewrite| rewrite.is_dirty).map(|rewrite| short(&rewrite.path, &ctx.root).to_string());
-    let packages = plan.stale.iter().filter(|stale| stale.is_dirty).map(|stale| format!("pkg/{}", stale.package));
+    let others = plan.stale.iter().filter(|stale| stale.is_dirty && own != Some(stale.package.as_str()));
+    let packages = others.map(|stale| format!("pkg/{}", stale.package));
     let mixed: BTreeSet<String> = files.chain(packages).collect();
     if mixed.is_empty() {
         return Ok(());
@@ -217,7 +265,8 @@ fn message(plan: &BumpPlan, external: Option<&str>) -> [String; 2] {
     [format!("bump: {subject}"), lines.into_iter().collect::<Vec<_>>().join("\n")]
 }
 
-/// Commits the rewritten files, and `more`, which may be new or gone. If git refuses, the rewritten files have their old texts again.
+/// Commits the rewritten files, and `more`, which may be new or gone. If git refuses, the rewritten files have their old texts again,
+/// and git's index is as it was.
 fn commit(ctx: &Ctx, plan: &BumpPlan, more: &[PathBuf], message: &[String; 2], options: &[&str]) -> Result<()> {
     let git = ctx.git(&ctx.root)?;
     let mut words: Vec<String> = ["--literal-pathspecs", "commit", "--quiet", "--only"].map(str::to_owned).to_vec();
@@ -226,13 +275,126 @@ fn commit(ctx: &Ctx, plan: &BumpPlan, more: &[PathBuf], message: &[String; 2], o
     words.push("--".to_owned());
     words.extend(plan.rewrites.iter().map(|rewrite| &rewrite.path).chain(more).map(|path| path.display().to_string()));
     // git must know a new file before it can be named.
-    let add = ["--literal-pathspecs", "add", "--intent-to-add", "--"].map(str::to_owned).into_iter();
-    let new = more.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()).collect::<Vec<_>>();
-    let known = if new.is_empty() { Ok(()) } else { git.change("adding new files", add.chain(new).collect::<Vec<_>>()) };
+    let new = new_files(&git, more)?;
+    let on_new = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).chain(new.iter().cloned()).collect::<Vec<_>>();
+    let add = on_new(&["--literal-pathspecs", "add", "--intent-to-add", "--"]);
+    let known = if new.is_empty() { Ok(()) } else { git.change("adding new files", add) };
     if let Err(error) = known.and_then(|()| git.change("committing the new tags", &words)) {
-        write_all(plan.rewrites.iter().map(|rewrite| (rewrite.path.as_path(), rewrite.old.as_str())))?;
-        return Err(error.context("git did not commit; the files are as they were"));
+        let forget = || git.change("forgetting new files", on_new(&["--literal-pathspecs", "reset", "--quiet", "--"]));
+        let written = write_all(plan.rewrites.iter().map(|rewrite| (rewrite.path.as_path(), rewrite.old.as_str())));
+        let undone = if new.is_empty() { written } else { forget().and(written) };
+        return Err(error.context(match undone {
+            Ok(()) => "git did not commit; the files are as they were".to_owned(),
+            Err(why) => format!("git did not commit, and not all files are as they were: {why:#}"),
+        }));
     }
-    println!("{}", git.look_text(["log", "-1", "--no-show-signature", "--format=%h %s"])?);
+    // The commit is made: nothing after it is an error, because a caller would undo what is committed.
+    let made =
+        git.look_text(["log", "-1", "--no-show-signature", "--format=%h %s"]).unwrap_or_else(|_| format!("committed: {}", message[0]));
+    let _ = writeln!(std::io::stdout(), "{made}");
     Ok(())
+}
+
+/// Those of `files` that exist and that git does not know.
+fn new_files(git: &Git, files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut new = Vec::new();
+    for path in files.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()) {
+        if git.look(["--literal-pathspecs", "ls-files", "-z", "--", &path])?.is_empty() {
+            new.push(path);
+        }
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use checkout::context::Globals;
+    use child::{Tools, environment::Environment};
+    use pkgbuild::bump::Rewrite;
+    use std::{fs, path::Path};
+
+    const OLD: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    /// A tree like lf-edge/eve: `alpine`, and two files that name it. All is committed.
+    fn tree(root: &Path) -> Ctx {
+        for (name, text) in [
+            ("images/rootfs.yml.in", format!("init:\n  - lfedge/eve-alpine:{OLD}\n")),
+            ("images/modifiers/hv/kvm.yq", ".".to_owned()),
+            ("kernel-version.mk", "KERNEL_TAG=k\n".to_owned()),
+            ("pkg/alpine/build.yml", "org: lfedge\nimage: eve-alpine\n".to_owned()),
+            ("pkg/alpine/Dockerfile", "FROM scratch\n".to_owned()),
+            ("pkg/pillar/build.yml", "org: lfedge\nimage: eve-pillar\n".to_owned()),
+            ("pkg/pillar/Dockerfile", format!("FROM lfedge/eve-alpine:{OLD}\nFROM lfedge/eve-rust:1.9@sha256:1\n")),
+        ] {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), text).unwrap();
+        }
+        let knobs = knobs::Knobs::resolve(&knobs::RawKnobs::default(), root).unwrap();
+        let profile = checkout::read_profile(root).unwrap();
+        let environment = Environment::of_process();
+        let tools = Tools::new(environment.all().map(|(name, value)| (name.into(), value.into())), false, &|_| false);
+        let globals = Globals { dry_run: false, offline: true, json: false, jobs: 1, verbose: false };
+        let engine = plan::EngineKind::Native;
+        let ctx = Ctx { root: root.to_owned(), engine, globals, knobs, profile, tools, environment };
+        let git = ctx.git(root).unwrap();
+        for words in
+            [&["init", "-q"][..], &["config", "user.name", "n"], &["config", "user.email", "e@x"], &["add", "."], &["commit", "-qm", "a"]]
+        {
+            git.change("making a tree", words).unwrap();
+        }
+        ctx
+    }
+
+    fn status(ctx: &Ctx) -> String {
+        ctx.git(&ctx.root).unwrap().look_text(["status", "--porcelain"]).unwrap()
+    }
+
+    #[test]
+    fn what_follows_is_committed_alone_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let ctx = tree(&root);
+        let (new, template) = (root.join("pkg/alpine/new"), root.join("images/rootfs.yml.in"));
+        fs::write(&new, "x").unwrap();
+        let files = [new];
+
+        // A person's own edit of a file that names the tag.
+        fs::write(&template, format!("# mine\ninit:\n  - lfedge/eve-alpine:{OLD}\n")).unwrap();
+        let error = follow(&ctx, "alpine", &files, Some("alpine: x")).unwrap_err().to_string();
+        assert!(error.contains("would be mixed with the new tags: images/rootfs.yml.in\n"), "{error}");
+        let edits = " M images/rootfs.yml.in\n?? pkg/alpine/new";
+        assert_eq!(status(&ctx), edits);
+        ctx.git(&root).unwrap().change("undoing", ["checkout", "-q", "images"]).unwrap();
+
+        // git refuses: the index does not keep the new file.
+        let sign = |words: &[&str]| ctx.git(&root).unwrap().change("setting", ["config"].iter().chain(words)).unwrap();
+        sign(&["gpg.program", "/nowhere/gpg"]);
+        sign(&["commit.gpgSign", "true"]);
+        let error = common::error::render(&follow(&ctx, "alpine", &files, Some("alpine: x")).unwrap_err());
+        assert!(error.contains("git did not commit; the files are as they were"), "{error}");
+        assert_eq!(status(&ctx), "?? pkg/alpine/new");
+        sign(&["commit.gpgSign", "false"]);
+
+        follow(&ctx, "alpine", &files, Some("alpine: x")).unwrap();
+        assert_eq!(status(&ctx), "");
+        let tag = ctx.git(&root).unwrap().look_text(["rev-parse", "HEAD:pkg/alpine"]).unwrap();
+        assert!(fs::read_to_string(template).unwrap().contains(&format!(":{tag}\n")));
+    }
+
+    #[test]
+    fn an_edit_of_another_image_is_counted_and_listed() {
+        let image = Options::Image { image: "lfedge/eve-rust".to_owned(), tag: "1.95".to_owned() };
+        let rust = "FROM lfedge/eve-rust:1.9@sha256:1 AS rust";
+        assert_eq!(edited(&image, rust), Some((Some("lfedge/eve-rust"), "1.9", "1.95")));
+        assert_eq!(edited(&image, "FROM lfedge/eve-alpine:1"), None);
+        let hash = Options::Hash { old: OLD.to_owned(), new: "f".to_owned() };
+        assert_eq!(edited(&hash, &format!("tag: {OLD}")), Some((None, OLD, "f")));
+
+        let rewrite = Rewrite { path: PathBuf::from("/t/a"), old: rust.to_owned(), new: "n".to_owned(), is_dirty: false };
+        let plan = BumpPlan { rewrites: vec![rewrite], stale: Vec::new() };
+        assert_eq!(amount(&plan, Some(&image)), "lfedge/eve-rust -> 1.95 in 1 file");
+        assert_eq!(amount(&BumpPlan::default(), Some(&image)), "every tag is the present one: nothing to change");
+    }
 }

@@ -58,7 +58,13 @@ fn add(ctx: &Ctx, pins: Pins) -> Result<()> {
         return Ok(());
     }
     let places = [folder.join("mirrors"), ctx.root.join("sources")];
-    if commit && let Some(changed) = ctx.git(&ctx.root)?.look_text(["status", "--porcelain", "--", "pkg", "sources"])?.lines().next() {
+    let (packages, sources) = (&ctx.profile.packages.folder, &places[1]);
+    let status = || -> Result<Vec<u8>> {
+        let words = ["--literal-pathspecs", "status", "--porcelain", "--"].map(std::ffi::OsStr::new);
+        ctx.git(&ctx.root)?.look(words.into_iter().chain([packages.as_os_str(), sources.as_os_str()]))
+    };
+    // Files elsewhere that get the new tag: `follow` looks at them.
+    if commit && let Some(changed) = String::from_utf8_lossy(&status()?).lines().next() {
         return Err(usage(format!("uncommitted changes would be mixed with the new package: {}\nhint: commit them first", changed.trim())));
     }
     let before = Snapshot::of(&places)?;
@@ -77,29 +83,41 @@ fn add(ctx: &Ctx, pins: Pins) -> Result<()> {
 
 /// The lists of packages of the releases of `arches` (all that are pinned, if empty), with `names` added: path and new text.
 fn lists_with(folder: &Path, names: &[String], arches: &[String]) -> Result<Vec<(PathBuf, String)>> {
-    let pinning = Pinning { folder, arches, release: None, prefer: Prefer::Stable };
-    let mut lists: BTreeMap<PathBuf, String> = BTreeMap::new();
-    let mut added = BTreeSet::new();
-    for (arch, release) in pinning.releases()? {
-        let path = folder.join("mirrors").join(&release).join("packages");
-        if !lists.contains_key(&path) {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            lists.insert(path.clone(), text);
-        }
-        let Some(text) = lists.get_mut(&path) else { continue };
-        for name in names {
-            // A line for all architectures serves the next one of this release, too.
-            if Wanted::parse(text, &path.display().to_string())?.names(&arch).contains(&name.as_str()) {
-                continue;
-            }
-            let only = if arches.is_empty() { String::new() } else { format!(" [{}]", arches.join(" ")) };
-            text.push_str(&format!("{name}{only}\n"));
-            added.insert(name.clone());
+    for name in names {
+        // As the list's own reader sees it: a comment, an empty word or one with an architecture is no name.
+        if !Wanted::parse(name, "--add").is_ok_and(|wanted| wanted.names("") == [name.as_str()]) {
+            return Err(usage(format!(
+                "`{name}` is not the name of a Debian package\nhint: --add bc, and --arch amd64 for one architecture"
+            )));
         }
     }
-    match names.iter().find(|name| !added.contains(*name)) {
+    let pinning = Pinning { folder, arches, release: None, prefer: Prefer::Stable };
+    let mut releases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (arch, release) in pinning.releases()? {
+        releases.entry(release).or_default().insert(arch);
+    }
+    let (mut lists, mut added) = (Vec::new(), BTreeSet::new());
+    for (release, here) in releases {
+        let path = folder.join("mirrors").join(&release).join("packages");
+        let mut text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        for name in names {
+            let wanted = Wanted::parse(&text, &path.display().to_string())?;
+            let lacking: Vec<&str> = here.iter().map(String::as_str).filter(|arch| !wanted.names(arch).contains(&name.as_str())).collect();
+            if lacking.is_empty() {
+                continue;
+            }
+            // A line for all architectures serves the next one of this release, too.
+            let is_for_all = arches.is_empty() && lacking.len() == here.len();
+            let only = if is_for_all { String::new() } else { format!(" [{}]", lacking.join(" ")) };
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            text.push_str(&format!("{end}{name}{only}\n"));
+            added.insert(name);
+        }
+        lists.push((path, text));
+    }
+    match names.iter().find(|name| !added.contains(name)) {
         Some(name) => Err(usage(format!("`{name}` is in the lists already\nhint: `cargo xtask pins` takes newer versions"))),
-        None => Ok(lists.into_iter().collect()),
+        None => Ok(lists),
     }
 }
 
@@ -230,6 +248,18 @@ mod tests {
         assert_eq!(texts(add(&["jq"], &[]).unwrap()), ["kmod\nonly [amd64]\njq\n", "kmod\nonly [amd64]\njq\n"]);
         assert_eq!(texts(add(&["jq"], &["amd64", "arm64"]).unwrap()), ["kmod\nonly [amd64]\njq [amd64 arm64]\n"]);
         assert_eq!(texts(add(&["only"], &["arm64"]).unwrap()), ["kmod\nonly [amd64]\nonly [arm64]\n"]);
+        // Each architecture once.
+        let (all, other) = ("kmod\nonly [amd64]\nonly [arm64]\n", "kmod\nonly [amd64]\nonly\n");
+        assert_eq!(texts(add(&["only"], &["amd64", "arm64"]).unwrap()), [all]);
+        assert_eq!(texts(add(&["only"], &[]).unwrap()), [all, other]);
+        for name in ["", "#x", " jq", "jq #x", "jq [amd64]", "!jq", "a\nb"] {
+            let error = add(&[name], &[]).unwrap_err().to_string();
+            assert!(error.contains("is not the name of a Debian package"), "{name}: {error}");
+        }
+        let list = mirrors.join("trixie/packages");
+        std::fs::write(&list, "kmod").unwrap();
+        assert_eq!(texts(add(&["bc", "jq"], &["riscv64"]).unwrap()), ["kmod\nbc [riscv64]\njq [riscv64]\n"]);
+        std::fs::write(&list, "kmod\nonly [amd64]\n").unwrap();
         assert!(add(&["jq", "kmod"], &[]).unwrap_err().to_string().contains("`kmod` is in the lists already"));
 
         let places = [mirrors.clone()];

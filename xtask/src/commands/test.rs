@@ -22,7 +22,8 @@ pub struct Test {
     /// test only this crate, without the checks of formatting and lints; may be repeated [default: all]
     #[arg(long, short = 'p', value_name = "CRATE")]
     package: Vec<String>,
-    /// run only this test program (xtask/tests/NAME.rs, or a folder NAME), without those checks; may be repeated [default: all]
+    /// run only this test program (tests/NAME.rs of a crate, or the folder tests/NAME), without the checks of formatting and lints; may be
+    /// repeated [default: all]
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
     /// run only tests whose names contain one of these

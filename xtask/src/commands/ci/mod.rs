@@ -32,6 +32,7 @@ pub struct Ci {
 
 /// `ci`.
 pub fn run(ctx: &Ctx, Ci { since, matrix, fail_fast, only }: Ci) -> Result<()> {
+    let set = execute::settings(&ctx.knobs.origins)?;
     let facts = facts::read(ctx)?;
     let files = since.as_deref().map(|since| facts::changed_files(ctx, since)).transpose()?;
     let touched = touched::of(&facts, files.as_deref());
@@ -44,11 +45,14 @@ pub fn run(ctx: &Ctx, Ci { since, matrix, fail_fast, only }: Ci) -> Result<()> {
         return Ok(());
     }
     println!("{}", touched.summary(since.as_deref(), files.as_deref()));
-    if ctx.globals.dry_run {
+    if !set.is_empty() {
+        println!("with {}", set.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "));
+    }
+    if ctx.globals.dry_run || jobs.is_empty() {
         print!("{}", jobs::text(&jobs));
         return Ok(());
     }
-    execute::run(ctx, &jobs, fail_fast)
+    execute::run(ctx, &jobs, &set, fail_fast)
 }
 
 /// The jobs with these names. A name of the whole plan that this difference does not need has nothing to do.
