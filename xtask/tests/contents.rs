@@ -114,6 +114,34 @@ fn a_delta_is_read_by_zstd_and_refuses_another_image() {
 }
 
 #[test]
+fn disks_with_other_bytes_or_another_partition_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = |name: &str, byte: u8, count: usize| {
+        let mut bytes = vec![byte; 4 * 512];
+        bytes[..512].fill(0);
+        for number in 0..count {
+            let at = 446 + 16 * number;
+            (bytes[at + 4], bytes[at + 8], bytes[at + 12]) = (0x83, number as u8 + 1, 1);
+        }
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+        std::fs::write(folder.join(name), bytes).unwrap();
+    };
+    disk("a.raw", 1, 1);
+    disk("more.raw", 1, 2);
+    disk("other.raw", 2, 1);
+    assert_eq!(there(folder, "diff a.raw a.raw").ok(), "no difference\n");
+    for (other, expected) in [
+        ("more.raw", "not compared:\n  `a.raw` has no `2`\n"),
+        ("other.raw", "files: 0 added, 0 removed, 1 changed, 0 with other attributes\n  ~ 1 (512 B -> 512 B)\n"),
+    ] {
+        let output = there(folder, &format!("diff a.raw {other}")).output();
+        let (out, err) = common::texts(&output);
+        assert_eq!((output.status.code(), out.as_str()), (Some(1), expected), "{err}");
+    }
+}
+
+#[test]
 fn what_changed_between_two_commits() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -137,4 +165,18 @@ fn what_changed_between_two_commits() {
         format!("packages:\n  ~ lfedge/eve-one {} -> {}\nconf/server:\n  -one\n  +two\n", id("HEAD~1").trim(), id("HEAD").trim());
     assert_eq!(out, expected);
     assert!(err.contains("files and sizes need a build of both commits"), "{err}");
+    // No line differs: the mode, the final newline, and a link's target.
+    std::os::unix::fs::symlink("server", tree.join("conf/link")).unwrap();
+    git(&tree, &["add", "-A"]);
+    git(&tree, &["commit", "-q", "-m", "third"]);
+    std::fs::set_permissions(tree.join("conf/server"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(tree.join("images/rootfs.yml.in"), "init:\n  - ONE_TAG").unwrap();
+    std::fs::remove_file(tree.join("conf/link")).unwrap();
+    std::os::unix::fs::symlink("other", tree.join("conf/link")).unwrap();
+    git(&tree, &["add", "-A"]);
+    git(&tree, &["commit", "-q", "-m", "fourth"]);
+    let output = Xtask::new(&tree).args(["diff", "HEAD~1", "HEAD"]).output();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "conf/link:\n  -server\n  +other\nfiles: 0 added, 0 removed, 1 changed, 1 with other attributes\n  m conf/server (4 B)\n  ~ images/rootfs.yml.in (18 B -> 17 B)\n";
+    assert_eq!(common::texts(&output).0, expected);
 }

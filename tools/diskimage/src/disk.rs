@@ -286,17 +286,18 @@ fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Resu
         bail!("{} partitions for a hybrid MBR, which has room for 3", hybrid.len());
     }
     let mut records = Vec::new();
-    for record in hybrid {
+    for (number, record) in (1..).zip(hybrid) {
         let entry = entries.iter().find(|entry| entry.number == record.number);
         let entry = entry.with_context(|| format!("the hybrid MBR refers to partition {}, which does not exist", record.number))?;
         let (Ok(first_lba), Ok(sectors)) = (u32::try_from(entry.first_lba), u32::try_from(entry.last_lba + 1 - entry.first_lba)) else {
             bail!("partition {} exceeds the 2 TiB limit of an MBR", record.number);
         };
-        records.push(MbrEntry { kind: record.kind, bootable: record.bootable, first_lba, sectors });
+        records.push(MbrEntry { number, kind: record.kind, bootable: record.bootable, first_lba, sectors });
     }
     let covered = if hybrid.is_empty() { sectors } else { entries.iter().map(|entry| entry.first_lba).min().unwrap_or(sectors) };
     let sectors = u32::try_from(covered - 1).unwrap_or(u32::MAX);
-    records.push(MbrEntry { kind: gpt::PROTECTIVE, bootable: false, first_lba: 1, sectors });
+    let number = u32::try_from(records.len() + 1)?;
+    records.push(MbrEntry { number, kind: gpt::PROTECTIVE, bootable: false, first_lba: 1, sectors });
     Ok(records)
 }
 

@@ -1,7 +1,7 @@
 //! Reads tars: plain ones, and archives of container images (OCI layouts and those of `docker save`), whose layers are applied.
 
 use crate::source::{of_content, unpacked};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use filetree::{Content, Entry, EntryKind, Kind, Tree, entries_to_tree, read_tar_content};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -10,11 +10,38 @@ use std::collections::HashMap;
 const MOST_JSON: u64 = 16 << 20;
 /// How deep indexes may be nested, and how many links may follow each other.
 const MOST_DEPTH: usize = 8;
+/// Limits of images and indexes, and of all images' layers. An index may name another one several times, so their number is no limit.
+const MOST_IMAGES: usize = 256;
+const MOST_LAYERS: usize = 4096;
 
 /// An image of the archive: a name, and its layers by their paths in the archive.
 struct Listed {
     name: String,
     layers: Vec<String>,
+}
+
+/// What the archive's indexes list.
+#[derive(Default)]
+struct Found {
+    images: Vec<Listed>,
+    /// Indexes and manifests that were read.
+    documents: usize,
+    layers: usize,
+}
+
+impl Found {
+    fn count(&mut self) -> Result<()> {
+        self.documents += 1;
+        ensure!(self.documents <= MOST_IMAGES, "the archive lists more than {MOST_IMAGES} images and indexes");
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, layers: Vec<String>) -> Result<()> {
+        self.layers += layers.len();
+        ensure!(self.layers <= MOST_LAYERS, "the images of the archive list more than {MOST_LAYERS} layers");
+        self.images.push(Listed { name, layers });
+        Ok(())
+    }
 }
 
 /// The members of the archive by path.
@@ -69,22 +96,23 @@ impl Members {
     }
 
     fn images(&self) -> Result<(&'static str, Vec<Listed>)> {
-        let mut images = Vec::new();
+        let mut found = Found::default();
         // `docker save` of today writes both; its own list has the names.
         if self.0.contains_key("manifest.json") {
             for (number, image) in list(&self.json("manifest.json")?).iter().enumerate() {
+                found.count()?;
                 let layers = list(&image["Layers"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
                 let name =
                     list(&image["RepoTags"]).first().and_then(Value::as_str).map_or_else(|| format!("image-{number}"), str::to_owned);
-                images.push(Listed { name, layers });
+                found.add(name, layers)?;
             }
-            return Ok(("docker archive", images));
+            return Ok(("docker archive", found.images));
         }
-        self.add_index(&self.json("index.json")?, "", 0, &mut images)?;
-        Ok(("OCI archive", images))
+        self.add_index(&self.json("index.json")?, "", 0, &mut found)?;
+        Ok(("OCI archive", found.images))
     }
 
-    fn add_index(&self, index: &Value, name: &str, depth: usize, images: &mut Vec<Listed>) -> Result<()> {
+    fn add_index(&self, index: &Value, name: &str, depth: usize, found: &mut Found) -> Result<()> {
         if depth > MOST_DEPTH {
             bail!("more than {MOST_DEPTH} indexes in each other");
         }
@@ -100,12 +128,13 @@ impl Members {
             if name.is_empty() {
                 name = format!("image-{number}");
             }
+            found.count()?;
             let document = self.json(&blob(&descriptor["digest"])?)?;
             if document["manifests"].is_array() {
-                self.add_index(&document, &name, depth + 1, images)?;
+                self.add_index(&document, &name, depth + 1, found)?;
             } else {
                 let layers = list(&document["layers"]).iter().map(|layer| blob(&layer["digest"])).collect::<Result<_>>()?;
-                images.push(Listed { name, layers });
+                found.add(name, layers)?;
             }
         }
         Ok(())

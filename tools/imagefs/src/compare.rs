@@ -1,12 +1,17 @@
 //! What differs between two file systems: packages, Debian packages, files, sizes, and the lines of configuration.
 
 use crate::{
+    open::Contents,
     packages::{debian_packages, images_of},
+    source::Shared,
     texts::line_changes,
     volume::Volume,
 };
 use anyhow::{Context as _, Result};
-use diskimage::squashfs::{Entry, EntryKind};
+use diskimage::{
+    ReadAt as _,
+    squashfs::{Entry, EntryKind},
+};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +23,8 @@ const GRUB: &str = "EFI/BOOT/grub.cfg";
 const CMDLINE: &str = "boot/cmdline";
 /// Limit of a text whose lines are compared, in bytes.
 const MOST_TEXT: u64 = 1 << 20;
+/// Bytes that are compared at once.
+const CHUNK: u64 = 1 << 20;
 
 /// A package with its tag or version in the old and in the new file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,13 +81,16 @@ pub struct Comparison {
     pub bytes: (u64, u64),
     /// Size of the squashfs: old and new, if both are one.
     pub stored: Option<(u64, u64)>,
+    /// What could not be compared, a sentence each. If there is any, the two may differ.
+    pub not_compared: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether nothing differs.
+    /// Whether everything was compared and nothing differs.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        self.packages.is_empty() && self.debian.is_empty() && self.files.is_empty() && self.lines.is_empty() && self.command_line.is_none()
+        let lists = [self.packages.is_empty(), self.debian.is_empty(), self.files.is_empty(), self.lines.is_empty()];
+        lists == [true; 4] && self.command_line.is_none() && self.not_compared.is_empty()
     }
 
     /// Puts `prefix` in front of the paths.
@@ -97,6 +107,7 @@ impl Comparison {
         self.debian.extend(other.debian);
         self.files.extend(other.files);
         self.lines.extend(other.lines);
+        self.not_compared.extend(other.not_compared);
         self.command_line = self.command_line.take().or(other.command_line);
         self.bytes = (self.bytes.0 + other.bytes.0, self.bytes.1 + other.bytes.1);
         self.stored = match (self.stored, other.stored) {
@@ -164,6 +175,51 @@ pub fn compare(old: &Volume, new: &Volume, texts: bool) -> Result<Comparison> {
         }
     }
     Ok(found)
+}
+
+/// What differs between two partitions of this name, or two whole images: their files, or their bytes where no file system is read.
+pub fn compare_contents(name: &str, old: &Contents, new: &Contents, texts: bool) -> Result<Comparison> {
+    let mut found = Comparison::default();
+    match (old, new) {
+        (Contents::Files(old), Contents::Files(new)) => {
+            let prefix = if name.is_empty() { String::new() } else { format!("{name}:") };
+            found = compare(old, new, texts)?.below(&prefix);
+        }
+        (Contents::Bytes(old, _), Contents::Bytes(new, _)) => {
+            if !has_same_bytes(old, new).with_context(|| format!("cannot compare the bytes of `{name}`"))? {
+                let (old_size, new_size) = (old.size(), new.size());
+                found.files.push(FileChange { path: name.to_owned(), change: Changed::Content, old_size, new_size });
+            }
+        }
+        (Contents::Unread(reason), _) | (_, Contents::Unread(reason)) => {
+            found.not_compared.push(format!("`{name}` cannot be read: {reason}"));
+        }
+        (Contents::Files(volume), Contents::Bytes(_, reason)) => {
+            found.not_compared.push(format!("`{name}` is a {} on the old side only; on the new one {reason}", volume.format()));
+        }
+        (Contents::Bytes(_, reason), Contents::Files(volume)) => {
+            found.not_compared.push(format!("`{name}` is a {} on the new side only; on the old one {reason}", volume.format()));
+        }
+    }
+    Ok(found)
+}
+
+fn has_same_bytes(old: &Shared, new: &Shared) -> Result<bool> {
+    if old.size() != new.size() {
+        return Ok(false);
+    }
+    let (mut one, mut two) = (vec![0; usize::try_from(CHUNK)?], vec![0; usize::try_from(CHUNK)?]);
+    let mut at = 0;
+    while at < old.size() {
+        let count = usize::try_from(CHUNK.min(old.size() - at))?;
+        old.read_at(&mut one[..count], at)?;
+        new.read_at(&mut two[..count], at)?;
+        if one[..count] != two[..count] {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
 }
 
 fn name(entry: &Entry) -> String {

@@ -15,6 +15,8 @@ const DESCRIPTORS: u64 = 16 * BLOCK;
 /// Limits of one directory in bytes, and of all entries.
 const MOST_DIRECTORY: u64 = 16 << 20;
 const MOST_ENTRIES: usize = 1 << 20;
+/// Limit of a path, a name and a link's target, in bytes.
+const MOST_PATH: usize = 4096;
 
 /// The ranges of files by path: offset and length.
 type Ranges = HashMap<Vec<u8>, (u64, u64)>;
@@ -72,7 +74,7 @@ impl Walk<'_> {
             let name = found.name.unwrap_or_else(|| plain_name(identifier));
             ensure!(!name.is_empty() && !name.contains(&b'/') && !name.contains(&0) && name != b".." && name != b".", "a name is invalid");
             let path = if path.is_empty() { name } else { [path, b"/", &name].concat() };
-            ensure!(path.len() < 4096, "a path has {} bytes", path.len());
+            ensure!(path.len() < MOST_PATH, "a path has {} bytes", path.len());
             let (start, size) = (u64::from(u32_at(record, 2)), u64::from(u32_at(record, 10)));
             let directory = record[25] & 2 != 0;
             // A file above 4 GiB has several records, all but the last with this flag.
@@ -119,6 +121,9 @@ impl Walk<'_> {
             let Some((offset, len)) = more.take() else { break };
             more = found.gather(&bytes_at(self.source, offset, len)?);
         }
+        let len = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
+        ensure!(len(&found.name) < MOST_PATH, "a name has {} bytes", len(&found.name));
+        ensure!(len(&found.target) < MOST_PATH, "a link's target has {} bytes", len(&found.target));
         Ok(found)
     }
 }

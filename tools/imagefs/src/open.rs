@@ -125,20 +125,36 @@ pub fn open_file(path: &Path, name: Option<&str>) -> Result<Volume> {
     }
 }
 
-/// Opens all file systems of the image at `path`: its own, with an empty name, or those of its partitions, by name or number.
-pub fn open_all(path: &Path) -> Result<Vec<(String, Volume)>> {
-    let shown = path.display().to_string();
+/// What is in an image or a partition.
+pub enum Contents {
+    /// A file system.
+    Files(Box<Volume>),
+    /// Bytes in which no file system is read, and why.
+    Bytes(Shared, String),
+    /// Nothing that can be read: the reason.
+    Unread(String),
+}
+
+/// Opens everything in the image at `path`: its own file system, with an empty name, or all partitions, by name or number.
+pub fn open_all(path: &Path) -> Result<Vec<(String, Contents)>> {
     let (disk, partitions) = match open(path)? {
-        Opened::Volume(volume) => return Ok(vec![(String::new(), *volume)]),
+        Opened::Volume(volume) => return Ok(vec![(String::new(), Contents::Files(volume))]),
         Opened::Disk(disk, partitions) => (disk, partitions),
     };
-    let mut found = Vec::new();
+    let mut found: Vec<(String, Contents)> = Vec::new();
     for part in partitions {
-        let name = if part.name.is_empty() { part.number.to_string() } else { part.name };
-        let source = disk.part(part.start, part.len).with_context(|| format!("cannot read the partition {name} of `{shown}`"))?;
-        if let Some(volume) = Volume::open(&source).with_context(|| format!("in the partition {name} of `{shown}`"))? {
-            found.push((name, volume));
-        }
+        // Two partitions may have one name.
+        let is_taken = found.iter().any(|(name, _)| *name == part.name);
+        let name = if part.name.is_empty() || is_taken { part.title() } else { part.name };
+        let contents = match disk.part(part.start, part.len) {
+            Err(error) => Contents::Unread(format!("{error:#}")),
+            Ok(source) => match Volume::open(&source) {
+                Ok(Some(volume)) => Contents::Files(Box::new(volume)),
+                Ok(None) => Contents::Bytes(source, "it holds no file system that is read".to_owned()),
+                Err(error) => Contents::Bytes(source, format!("{error:#}")),
+            },
+        };
+        found.push((name, contents));
     }
     Ok(found)
 }
@@ -208,21 +224,24 @@ fn partitions(source: &Shared) -> Result<Vec<Partition>> {
         return Ok(table.entries.into_iter().map(part).collect());
     }
     let records = gpt::read_mbr(source)?.unwrap_or_default();
-    let part = |(number, record): (u32, gpt::MbrEntry)| Partition {
-        number,
+    let part = |record: gpt::MbrEntry| Partition {
+        number: record.number,
         name: String::new(),
         start: u64::from(record.first_lba) * 512,
         len: u64::from(record.sectors) * 512,
     };
-    Ok((1..).zip(records).map(part).collect())
+    Ok(records.into_iter().map(part).collect())
 }
 
 fn find_partition<'p>(shown: &str, partitions: &'p [Partition], name: &str) -> Result<&'p Partition> {
     let wanted = name.trim_matches('/');
+    if wanted.is_empty() {
+        bail!("`{shown}` is a disk\nhint: name a partition of it: {}", titles(partitions));
+    }
     let number = wanted.parse().ok();
     let exact = partitions.iter().find(|part| part.name == wanted);
     let found = exact.or_else(|| partitions.iter().find(|part| Some(part.number) == number));
-    found.or_else(|| partitions.iter().find(|part| part.name.eq_ignore_ascii_case(wanted) && !wanted.is_empty())).with_context(|| {
+    found.or_else(|| partitions.iter().find(|part| part.name.eq_ignore_ascii_case(wanted))).with_context(|| {
         let near = did_you_mean(wanted, partitions.iter().map(|part| part.name.as_str())).map(|near| format!("; did you mean {near}?"));
         format!("`{shown}` is a disk without a partition `{wanted}`: it has {}{}", titles(partitions), near.unwrap_or_default())
     })

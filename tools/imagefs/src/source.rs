@@ -153,6 +153,9 @@ pub(crate) fn folder(path: Vec<u8>, inode: u32) -> Entry {
 
 /// Reads exactly `size` bytes of `source` from `offset` on.
 pub(crate) fn bytes_at(source: &Shared, offset: u64, size: u64) -> Result<Vec<u8>> {
+    if offset.checked_add(size).is_none_or(|end| end > source.size()) {
+        bail!("{size} bytes at {offset} exceed the image of {} bytes", source.size());
+    }
     let mut bytes = vec![0; usize::try_from(size)?];
     source.read_at(&mut bytes, offset)?;
     Ok(bytes)

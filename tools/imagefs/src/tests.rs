@@ -2,6 +2,8 @@
 //! extracted outside its folder.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod limits;
+
 use crate::{Changed, LookedUp, Owners, Spec, Volume, compare, extract, look_up, measure, open_file};
 use diskimage::squashfs::EntryKind;
 use filetree::{Content, Kind, Meta, Node, Tree};
@@ -44,6 +46,7 @@ fn source() -> tempfile::TempDir {
 fn link(folder: &Path) {
     symlink("etc/os-release", folder.join("tree/release")).unwrap();
     symlink("/etc/deep", folder.join("tree/etc/link")).unwrap();
+    std::fs::hard_link(folder.join("tree/large.bin"), folder.join("tree/second-name")).unwrap();
 }
 
 /// Every file of the folder is in the image with its bytes, and the image extracts to the same folder.
@@ -58,10 +61,14 @@ fn assert_same(folder: &Path, image: &str, links: bool) {
         assert_eq!((&release.path[..], release.meta.mode), (&b"etc/os-release"[..], 0o640), "{image}");
         assert_eq!(volume.get(b"release").unwrap().kind, EntryKind::Symlink(b"etc/os-release".to_vec()), "{image}");
         assert_eq!(volume.find(b"etc/link/er/empty").unwrap().unwrap().path, b"etc/deep/er/empty", "{image}");
+        let [first, second] = [&b"large.bin"[..], b"second-name"].map(|name| volume.get(name).unwrap());
+        assert!(volume.read(second, 1 << 20).unwrap() == volume.read(first, 1 << 20).unwrap(), "{image}");
+        // The reader of ISO 9660 does not know links of one file.
+        assert!(first.inode == second.inode || volume.format() == "ISO 9660", "{image}");
     }
     let out = folder.join(format!("out-{image}"));
     let done = extract(&volume, b"", &out).unwrap();
-    assert_eq!(done.files, 4, "{image}");
+    assert_eq!(done.files, if links { 5 } else { 4 }, "{image}");
     // ext4 has a folder of its own.
     run(folder, &format!("rmdir 'out-{image}/lost+found' 2>/dev/null || true; diff -r --no-dereference tree 'out-{image}'"));
 }

@@ -1,5 +1,6 @@
 //! `inspect FILE[:PARTITION[:PATH]] [PATH]`: shows what an image is, lists a folder in it, prints a file of it, or extracts one of both.
 
+use super::visible::visible;
 use anyhow::{Result, bail};
 use child::environment::Environment;
 use common::error::{Ended, usage};
@@ -46,7 +47,7 @@ pub fn run(_: &Environment, args: Inspect) -> Result<()> {
         LookedUp::Whole => return report(&spec.file, args.json),
     };
     for remark in volume.remarks() {
-        eprintln!("note: {remark}");
+        eprintln!("note: {}", visible(remark));
     }
     if let Some(out) = &args.out {
         return extract_to(&volume, &path, out);
@@ -160,23 +161,22 @@ fn line(entry: &Entry) -> String {
     let (kind, size, more) = match &entry.kind {
         EntryKind::Dir => ('d', "-".to_owned(), "/".to_owned()),
         EntryKind::File => ('-', entry.size.to_string(), String::new()),
-        EntryKind::Symlink(target) => ('l', "-".to_owned(), format!(" -> {}", visible(target))),
+        EntryKind::Symlink(target) => ('l', "-".to_owned(), format!(" -> {}", shown(target))),
         EntryKind::CharDevice(major, minor) => ('c', format!("{major}, {minor}"), String::new()),
         EntryKind::BlockDevice(major, minor) => ('b', format!("{major}, {minor}"), String::new()),
         EntryKind::Fifo => ('p', "-".to_owned(), String::new()),
         EntryKind::Socket => ('s', "-".to_owned(), String::new()),
     };
     let owner = format!("{}:{}", entry.meta.uid, entry.meta.gid);
-    format!("{kind}{} {owner:>9} {size:>12} {}{more}", permissions(entry.meta.mode), visible(name(entry)))
+    format!("{kind}{} {owner:>9} {size:>12} {}{more}", permissions(entry.meta.mode), shown(name(entry)))
 }
 
 fn name(entry: &Entry) -> &[u8] {
     entry.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
-/// A name from the image; control characters must not reach the terminal.
-fn visible(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+fn shown(name: &[u8]) -> String {
+    visible(&String::from_utf8_lossy(name))
 }
 
 /// `rwxr-xr-x`, with setuid, setgid and sticky as `ls` shows them.

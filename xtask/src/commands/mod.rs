@@ -32,5 +32,6 @@ mod test;
 pub mod upkeep;
 mod verb;
 mod verify;
+mod visible;
 
 pub use verb::{Action, Run, Verb, Wants, anywhere, simple, target, verb};

@@ -1,6 +1,6 @@
 //! `size [FILE|GOAL]`: what a root file system is made of, by package, by folder and by Debian package.
 
-use super::build;
+use super::{build, visible::visible};
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
 use common::{
@@ -103,6 +103,7 @@ fn print(sizes: &Sizes, file: &str, top: usize) {
     if !sizes.debian.is_empty() {
         println!("\nDebian packages, by the size that they declare; documentation is left out of an image");
         for (name, version, declared) in sizes.debian.iter().take(top) {
+            let (name, version) = (visible(name), visible(version));
             println!("{:>11}  {name} {version}", declared.map_or_else(|| "?".to_owned(), display::size));
         }
         more(sizes.debian.len(), top);
@@ -125,13 +126,7 @@ fn table(title: &str, parts: &[Part], sizes: &Sizes, top: usize) {
 }
 
 fn row(part: &Part, sizes: &Sizes) {
-    let name: String = part
-        .name
-        .strip_prefix("docker.io/")
-        .unwrap_or(&part.name)
-        .chars()
-        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
-        .collect();
+    let name = visible(part.name.strip_prefix("docker.io/").unwrap_or(&part.name));
     match (part.stored, sizes.image) {
         (Some(stored), Some(image)) => {
             println!(

@@ -44,6 +44,8 @@ pub struct GptEntry {
 /// A record of an MBR.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MbrEntry {
+    /// Place in the table, from 1; empty records count.
+    pub number: u32,
     /// Type.
     pub kind: u8,
     /// Whether its boot flag is set.

@@ -157,10 +157,11 @@ pub fn read_mbr(source: &dyn ReadAt) -> Result<Option<Vec<MbrEntry>>> {
     if sector[510..] != [0x55, 0xaa] || sector[446..510].chunks_exact(16).any(|record| record[0] & 0x7f != 0) {
         return Ok(None);
     }
-    let records = sector[446..510].chunks_exact(16).filter(|record| record[4] != 0);
+    let records = (1..).zip(sector[446..510].chunks_exact(16)).filter(|(_, record)| record[4] != 0);
     Ok(Some(
         records
-            .map(|record| MbrEntry {
+            .map(|(number, record)| MbrEntry {
+                number,
                 kind: record[4],
                 bootable: record[0] == 0x80,
                 first_lba: u32_at(record, 8),

@@ -96,10 +96,10 @@ fn partition_rows(partitions: &[Partition]) -> Vec<Vec<String>> {
 
 fn mbr_rows(mbr: &[MbrEntry]) -> Vec<Vec<String>> {
     let mut rows = vec![["MBR", "boot", "start", "sectors", "type"].map(str::to_owned).to_vec()];
-    rows.extend((1..).zip(mbr).map(|(number, record)| {
+    rows.extend(mbr.iter().map(|record| {
         let kind = if record.kind == PROTECTIVE { " GPT" } else { "" };
         vec![
-            number.to_string(),
+            record.number.to_string(),
             if record.bootable { "*" } else { "-" }.into(),
             record.first_lba.to_string(),
             record.sectors.to_string(),

@@ -344,7 +344,7 @@ impl Layout {
 /// An MBR that tells the firmware where the EFI system partition is when the ISO is on a stick, whose sectors are smaller than a CD's.
 fn mbr(at: u64, len: u64) -> Result<[u8; 512]> {
     let sectors = |bytes: u64| u32::try_from(bytes.div_ceil(gpt::SECTOR)).context("the EFI system partition is too far inside the ISO");
-    let esp = MbrEntry { kind: ESP, bootable: false, first_lba: sectors(at)?, sectors: sectors(len)? };
+    let esp = MbrEntry { number: 1, kind: ESP, bootable: false, first_lba: sectors(at)?, sectors: sectors(len)? };
     Ok(gpt::encode_mbr(&[], &[esp]))
 }
 

@@ -39,7 +39,7 @@ pub(super) fn find(old: &File, old_len: u64, new: &File, new_len: u64, take: &mu
     let (mut start, mut at, mut hash) = (0, 0, None);
     let mut expected = Some(0);
     while at + block <= new_len {
-        // Where the last copy ended, or a changed byte on, the old image often goes on beside it.
+        // Right after a copy, the old image often goes on beside it.
         let guess = expected.take().filter(|old_at| old_at + block <= old_len);
         let current = match hash {
             Some(hash) => hash,

@@ -7,7 +7,7 @@ mod side;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::{Ended, render, usage};
-use imagefs::{Comparison, compare};
+use imagefs::{Comparison, compare_contents};
 use side::Side;
 
 /// The sides.
@@ -70,23 +70,22 @@ fn find(ctx: &Ctx, args: &Diff) -> Result<Comparison> {
     }
 }
 
-/// Compares the parts that both sides have, and says which only one has.
+/// Compares the parts that both sides have, and lists those that only one has.
 fn parts(old: &[side::Part], new: &[side::Part], args: &Diff) -> Result<Comparison> {
     let is_common = |part: &&side::Part| new.iter().any(|other| other.name == part.name);
     if !old.iter().any(|part| is_common(&part)) {
-        return Err(usage("the sides have no file system of the same name\nhint: name a partition of a disk: live.raw:IMGA"));
+        return Err(usage("the sides have no partition of the same name\nhint: name a partition of a disk: live.raw:IMGA"));
     }
     let mut all = Comparison::default();
     for part in old {
         let Some(other) = new.iter().find(|other| other.name == part.name) else {
-            eprintln!("note: `{}` has no `{}`, which is not compared", args.new, part.name);
+            all.not_compared.push(format!("`{}` has no `{}`", args.new, part.name));
             continue;
         };
-        let found = compare(&part.volume, &other.volume, part.is_configuration)?;
-        all.add(found.below(&if part.name.is_empty() { String::new() } else { format!("{}:", part.name) }));
+        all.add(compare_contents(&part.name, &part.contents, &other.contents, part.is_configuration)?);
     }
     for part in new.iter().filter(|part| old.iter().all(|other| other.name != part.name)) {
-        eprintln!("note: `{}` has no `{}`, which is not compared", args.old, part.name);
+        all.not_compared.push(format!("`{}` has no `{}`", args.old, part.name));
     }
     Ok(all)
 }

@@ -1,5 +1,6 @@
 //! Prints a comparison.
 
+use super::super::visible::visible;
 use common::display::size;
 use imagefs::{Changed, Comparison, FileChange, Package};
 
@@ -17,16 +18,20 @@ pub(super) fn print(found: &Comparison, all: bool) {
     packages("packages", &found.packages);
     packages("Debian packages", &found.debian);
     if let Some((old, new)) = &found.command_line {
-        println!("kernel command line:\n  - {old}\n  + {new}");
+        println!("kernel command line:\n  - {}\n  + {}", visible(old), visible(new));
     }
     for (path, lines) in &found.lines {
-        println!("{path}:");
+        println!("{}:", visible(path));
         lines.iter().take(LINES).for_each(|line| println!("  {}", visible(line)));
         if lines.len() > LINES {
             println!("  and {} more lines", lines.len() - LINES);
         }
     }
     files(&found.files, all);
+    if !found.not_compared.is_empty() {
+        println!("not compared:");
+        found.not_compared.iter().for_each(|sentence| println!("  {}", visible(sentence)));
+    }
     let (old, new) = found.bytes;
     if (old, new) != (0, 0) {
         println!("size: {} -> {} ({})", size(old), size(new), signed(old, new));
@@ -42,7 +47,9 @@ fn packages(title: &str, packages: &[Package]) {
     }
     println!("{title}:");
     for Package { name, old, new } in packages {
-        match (old, new) {
+        let shown = |version: &Option<String>| version.as_deref().map(visible);
+        let name = visible(name);
+        match (shown(old), shown(new)) {
             (Some(old), Some(new)) => println!("  ~ {name} {old} -> {new}"),
             (Some(old), None) => println!("  - {name} {old}"),
             (None, Some(new)) => println!("  + {name} {new}"),
@@ -84,9 +91,4 @@ fn files(files: &[FileChange], all: bool) {
 
 fn signed(old: u64, new: u64) -> String {
     if new >= old { format!("+{}", size(new - old)) } else { format!("-{}", size(old - new)) }
-}
-
-/// Control characters of an image must not reach the terminal.
-fn visible(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter }).collect()
 }

@@ -3,22 +3,22 @@
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::error::{did_you_mean, usage};
-use imagefs::{Comparison, LookedUp, Spec, Volume, images_of, line_changes, look_up, open_all, split_image};
+use imagefs::{Changed, Comparison, Contents, FileChange, LookedUp, Spec, images_of, line_changes, look_up, open_all, split_image};
 use pkgbuild::{
     build_yml::BuildYml,
     tags::{self, TreeState},
 };
 use plan::Layout;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-/// A file system of a side.
+/// A partition of a side, or its only file system.
 pub(super) struct Part {
     /// The partition, or `rootfs` and `config` of a version; empty for the only one.
     pub name: String,
-    pub volume: Volume,
+    pub contents: Contents,
     /// Whether it is CONFIG, whose lines are shown.
     pub is_configuration: bool,
 }
@@ -67,9 +67,9 @@ fn of_image(spec: &Spec) -> Result<Vec<Part>> {
         if !path.is_empty() {
             bail!("`/{}` is a file or folder in an image\nhint: diff compares whole file systems", String::from_utf8_lossy(&path));
         }
-        return Ok(vec![Part { name: String::new(), is_configuration: false, volume: *volume }]);
+        return Ok(vec![Part { name: String::new(), is_configuration: false, contents: Contents::Files(volume) }]);
     }
-    let part = |(name, volume): (String, Volume)| Part { is_configuration: name == "CONFIG", name, volume };
+    let part = |(name, contents): (String, Contents)| Part { is_configuration: name == "CONFIG", name, contents };
     Ok(open_all(&spec.file)?.into_iter().map(part).collect())
 }
 
@@ -79,7 +79,8 @@ fn of_version(folder: &Path) -> Result<Vec<Part>> {
     for (name, file) in [("rootfs", "rootfs.img"), ("config", "config.img")] {
         let path = layout.part(file);
         if path.is_file() {
-            parts.push(Part { name: name.to_owned(), is_configuration: name == "config", volume: imagefs::open_file(&path, None)? });
+            let contents = Contents::Files(Box::new(imagefs::open_file(&path, None)?));
+            parts.push(Part { name: name.to_owned(), is_configuration: name == "config", contents });
         }
     }
     Ok(parts)
@@ -87,7 +88,11 @@ fn of_version(folder: &Path) -> Result<Vec<Part>> {
 
 /// Names and tags of the images of a built side.
 pub(super) fn packages_of(parts: &[Part]) -> Vec<(String, String)> {
-    parts.iter().flat_map(|part| images_of(&part.volume)).map(|reference| split_image(&reference.image)).collect()
+    let volumes = parts.iter().filter_map(|part| match &part.contents {
+        Contents::Files(volume) => Some(volume),
+        Contents::Bytes(..) | Contents::Unread(_) => None,
+    });
+    volumes.flat_map(|volume| images_of(volume)).map(|reference| split_image(&reference.image)).collect()
 }
 
 /// What a commit says without a build: tags of packages, templates and configuration.
@@ -95,8 +100,30 @@ pub(super) struct Commit {
     pub commit: String,
     /// The folder of a package by the name of its image, with the image's tag.
     packages: BTreeMap<String, String>,
-    /// Templates and configuration by path: the blob and its text.
-    texts: BTreeMap<String, String>,
+    /// Templates and configuration by path.
+    texts: BTreeMap<String, Text>,
+}
+
+/// A file or link of a commit.
+#[derive(PartialEq, Eq)]
+struct Text {
+    /// Git's mode: `100644`, `100755`, or `120000` of a link, whose bytes are its target.
+    mode: String,
+    bytes: Vec<u8>,
+}
+
+/// The folders of templates and of the configuration, relative to the tree, with `/` at the end.
+fn folders_of_texts(ctx: &Ctx) -> BTreeSet<String> {
+    let templates = &ctx.profile.templates;
+    let programs = [&templates.patches, &templates.installer_patches, &templates.verification_patches];
+    let files = [Some(&templates.rootfs), templates.installer.as_ref()].into_iter().flatten().map(PathBuf::as_path);
+    let files = files.chain(programs.into_iter().flatten().map(Path::new));
+    let folders = files.filter_map(Path::parent).chain([ctx.knobs.image.conf_dir.as_path()]);
+    let relative = folders.filter_map(|folder| {
+        // A folder outside is of no commit.
+        if folder.is_absolute() { folder.strip_prefix(&ctx.root).ok() } else { Some(folder) }
+    });
+    relative.filter(|folder| !folder.as_os_str().is_empty()).map(|folder| format!("{}/", folder.display())).collect()
 }
 
 impl Commit {
@@ -109,7 +136,7 @@ impl Commit {
         let folder = ctx.profile.packages.folder.strip_prefix(&ctx.root).unwrap_or(&ctx.profile.packages.folder).display().to_string();
         let paths = listing.split(|byte| *byte == 0).filter_map(|record| std::str::from_utf8(record).ok()?.split_once('\t'));
         let (mut packages, mut texts) = (BTreeMap::new(), BTreeMap::new());
-        let conf = ctx.knobs.image.conf_dir.strip_prefix(&ctx.root).ok().map(|conf| format!("{}/", conf.display()));
+        let folders = folders_of_texts(ctx);
         for (head, path) in paths {
             let Some(path) = path.strip_prefix(&prefix) else { continue };
             let below = path.strip_prefix(&format!("{folder}/")).and_then(|path| path.split_once('/'));
@@ -121,10 +148,10 @@ impl Commit {
                 let tag = tag.with_context(|| format!("cannot compute the tag of {package} in {commit}"))?;
                 packages.insert(tag.repository(), tag.tag.clone());
             }
-            let is_text = path.starts_with("images/") || conf.as_ref().is_some_and(|conf| path.starts_with(conf.as_str()));
-            if is_text && head.starts_with("100") {
+            let mode = head.split(' ').next().unwrap_or_default();
+            if folders.iter().any(|folder| path.starts_with(folder.as_str())) && (mode.starts_with("100") || mode == "120000") {
                 let bytes = git.look(["show", &format!("{commit}:{prefix}{path}")])?;
-                texts.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+                texts.insert(path.to_owned(), Text { mode: mode.to_owned(), bytes });
             }
         }
         Ok(Self { commit: commit.to_owned(), packages, texts })
@@ -143,15 +170,36 @@ impl Commit {
     pub(super) fn compare(&self, new: &Self) -> Result<Comparison> {
         let list = |commit: &Self| commit.packages.iter().map(|(name, tag)| (name.clone(), tag.clone())).collect::<Vec<_>>();
         let mut found = Comparison { packages: imagefs::package_changes(&list(self), &list(new)), ..Comparison::default() };
-        let paths: std::collections::BTreeSet<&String> = self.texts.keys().chain(new.texts.keys()).collect();
+        let paths: BTreeSet<&String> = self.texts.keys().chain(new.texts.keys()).collect();
         for path in paths {
-            let text = |commit: &Self| commit.texts.get(path).cloned().unwrap_or_default();
-            let lines = line_changes(&text(self), &text(new));
-            if !lines.is_empty() {
-                found.lines.push((path.clone(), lines));
-            }
+            compare_texts(path, self.texts.get(path), new.texts.get(path), &mut found);
         }
         eprintln!("note: packages, templates and configuration are compared; files and sizes need a build of both commits");
         Ok(found)
+    }
+}
+
+/// Adds what differs between two states of a file: its lines, and the file itself if the lines do not show all.
+fn compare_texts(path: &str, old: Option<&Text>, new: Option<&Text>, found: &mut Comparison) {
+    if old == new {
+        return;
+    }
+    let text = |text: Option<&Text>| text.map(|text| String::from_utf8_lossy(&text.bytes).into_owned()).unwrap_or_default();
+    let size = |text: Option<&Text>| text.map_or(0, |text| text.bytes.len() as u64);
+    let lines = line_changes(&text(old), &text(new));
+    let change = match (old, new) {
+        (None, _) => Changed::Added,
+        (_, None) => Changed::Removed,
+        // A file that has become a link, or the other way round, is another type.
+        (Some(old), Some(new)) if old.bytes == new.bytes && old.mode[..3] == new.mode[..3] => Changed::Attributes,
+        _ => Changed::Content,
+    };
+    let has_same_mode = old.zip(new).is_none_or(|(old, new)| old.mode == new.mode);
+    // Without lines, the final newline, bytes that are no text or an empty file differ.
+    if lines.is_empty() || !has_same_mode {
+        found.files.push(FileChange { path: path.to_owned(), change, old_size: size(old), new_size: size(new) });
+    }
+    if !lines.is_empty() {
+        found.lines.push((path.to_owned(), lines));
     }
 }
