@@ -1,7 +1,7 @@
 //! What differs between two file systems: packages, Debian packages, files, sizes, and the lines of configuration.
 
 use crate::{
-    open::Contents,
+    open::ImageContents,
     packages::{debian_packages, images_of},
     source::Shared,
     texts::line_changes,
@@ -178,26 +178,26 @@ pub fn compare(old: &Volume, new: &Volume, texts: bool) -> Result<Comparison> {
 }
 
 /// What differs between two partitions of this name, or two whole images: their files, or their bytes where no file system is read.
-pub fn compare_contents(name: &str, old: &Contents, new: &Contents, texts: bool) -> Result<Comparison> {
+pub fn compare_contents(name: &str, old: &ImageContents, new: &ImageContents, texts: bool) -> Result<Comparison> {
     let mut found = Comparison::default();
     match (old, new) {
-        (Contents::Files(old), Contents::Files(new)) => {
+        (ImageContents::Files(old), ImageContents::Files(new)) => {
             let prefix = if name.is_empty() { String::new() } else { format!("{name}:") };
             found = compare(old, new, texts)?.below(&prefix);
         }
-        (Contents::Bytes(old, _), Contents::Bytes(new, _)) => {
+        (ImageContents::Bytes(old, _), ImageContents::Bytes(new, _)) => {
             if !has_same_bytes(old, new).with_context(|| format!("cannot compare the bytes of `{name}`"))? {
                 let (old_size, new_size) = (old.size(), new.size());
                 found.files.push(FileChange { path: name.to_owned(), change: Changed::Content, old_size, new_size });
             }
         }
-        (Contents::Unread(reason), _) | (_, Contents::Unread(reason)) => {
+        (ImageContents::Unread(reason), _) | (_, ImageContents::Unread(reason)) => {
             found.not_compared.push(format!("`{name}` cannot be read: {reason}"));
         }
-        (Contents::Files(volume), Contents::Bytes(_, reason)) => {
+        (ImageContents::Files(volume), ImageContents::Bytes(_, reason)) => {
             found.not_compared.push(format!("`{name}` is a {} on the old side only; on the new one {reason}", volume.format()));
         }
-        (Contents::Bytes(_, reason), Contents::Files(volume)) => {
+        (ImageContents::Bytes(_, reason), ImageContents::Files(volume)) => {
             found.not_compared.push(format!("`{name}` is a {} on the new side only; on the old one {reason}", volume.format()));
         }
     }

@@ -18,7 +18,7 @@ mod volume;
 
 pub use compare::{Changed, Comparison, FileChange, Package, compare, compare_contents, package_changes, split_image};
 pub use extract::{Extracted, extract};
-pub use open::{Contents, LookedUp, Spec, look_up, open_all, open_file};
+pub use open::{ImageContents, LookedUp, Spec, look_up, open_all, open_file};
 pub use packages::{DebianRecord, Owners, debian_packages, images_of};
 pub use size::{Part, Sizes, measure};
 pub use source::Shared;

@@ -126,7 +126,7 @@ pub fn open_file(path: &Path, name: Option<&str>) -> Result<Volume> {
 }
 
 /// What is in an image or a partition.
-pub enum Contents {
+pub enum ImageContents {
     /// A file system.
     Files(Box<Volume>),
     /// Bytes in which no file system is read, and why.
@@ -136,22 +136,22 @@ pub enum Contents {
 }
 
 /// Opens everything in the image at `path`: its own file system, with an empty name, or all partitions, by name or number.
-pub fn open_all(path: &Path) -> Result<Vec<(String, Contents)>> {
+pub fn open_all(path: &Path) -> Result<Vec<(String, ImageContents)>> {
     let (disk, partitions) = match open(path)? {
-        Opened::Volume(volume) => return Ok(vec![(String::new(), Contents::Files(volume))]),
+        Opened::Volume(volume) => return Ok(vec![(String::new(), ImageContents::Files(volume))]),
         Opened::Disk(disk, partitions) => (disk, partitions),
     };
-    let mut found: Vec<(String, Contents)> = Vec::new();
+    let mut found: Vec<(String, ImageContents)> = Vec::new();
     for part in partitions {
         // Two partitions may have one name.
         let is_taken = found.iter().any(|(name, _)| *name == part.name);
         let name = if part.name.is_empty() || is_taken { part.title() } else { part.name };
         let contents = match disk.part(part.start, part.len) {
-            Err(error) => Contents::Unread(format!("{error:#}")),
+            Err(error) => ImageContents::Unread(format!("{error:#}")),
             Ok(source) => match Volume::open(&source) {
-                Ok(Some(volume)) => Contents::Files(Box::new(volume)),
-                Ok(None) => Contents::Bytes(source, "it holds no file system that is read".to_owned()),
-                Err(error) => Contents::Bytes(source, format!("{error:#}")),
+                Ok(Some(volume)) => ImageContents::Files(Box::new(volume)),
+                Ok(None) => ImageContents::Bytes(source, "it holds no file system that is read".to_owned()),
+                Err(error) => ImageContents::Bytes(source, format!("{error:#}")),
             },
         };
         found.push((name, contents));

@@ -1,7 +1,7 @@
 //! What would take too long or too much memory is refused; what cannot be read is said.
 
 use super::*;
-use crate::{Contents, Shared, compare_contents, cpio, open_all};
+use crate::{ImageContents, Shared, compare_contents, cpio, open_all};
 use diskimage::ReadAt;
 use std::sync::{
     Arc,
@@ -122,7 +122,7 @@ fn partitions_without_a_file_system_are_compared_by_their_bytes() {
     disk(&one, 1, false);
     disk(&two, 2, true);
     let (old, new) = (open_all(&one).unwrap(), open_all(&two).unwrap());
-    let names = |parts: &[(String, Contents)]| parts.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let names = |parts: &[(String, ImageContents)]| parts.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&old), names(&new)), (vec!["2".to_owned()], vec!["2".to_owned(), "3".to_owned()]));
     assert!(compare_contents("2", &old[0].1, &old[0].1, false).unwrap().is_same());
     let found = compare_contents("2", &old[0].1, &new[0].1, false).unwrap();
@@ -130,7 +130,7 @@ fn partitions_without_a_file_system_are_compared_by_their_bytes() {
     let unread = compare_contents("3", &new[1].1, &new[1].1, false).unwrap();
     assert!(!unread.is_same());
     assert_eq!(unread.not_compared, ["`3` cannot be read: 51200 bytes at 2560 exceed the image of 4096 bytes"]);
-    let files = Contents::Files(Box::new(volume(|_| {})));
+    let files = ImageContents::Files(Box::new(volume(|_| {})));
     let mixed = compare_contents("2", &files, &new[0].1, false).unwrap();
     assert_eq!(mixed.not_compared, ["`2` is a tar on the old side only; on the new one it holds no file system that is read"]);
     for (rest, expected) in [

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::error::{did_you_mean, usage};
-use imagefs::{Changed, Comparison, Contents, FileChange, LookedUp, Spec, images_of, line_changes, look_up, open_all, split_image};
+use imagefs::{Changed, Comparison, FileChange, ImageContents, LookedUp, Spec, images_of, line_changes, look_up, open_all, split_image};
 use pkgbuild::{
     build_yml::BuildYml,
     tags::{self, TreeState},
@@ -18,7 +18,7 @@ use std::{
 pub(super) struct Part {
     /// The partition, or `rootfs` and `config` of a version; empty for the only one.
     pub name: String,
-    pub contents: Contents,
+    pub contents: ImageContents,
     /// Whether it is CONFIG, whose lines are shown.
     pub is_configuration: bool,
 }
@@ -67,9 +67,9 @@ fn of_image(spec: &Spec) -> Result<Vec<Part>> {
         if !path.is_empty() {
             bail!("`/{}` is a file or folder in an image\nhint: diff compares whole file systems", String::from_utf8_lossy(&path));
         }
-        return Ok(vec![Part { name: String::new(), is_configuration: false, contents: Contents::Files(volume) }]);
+        return Ok(vec![Part { name: String::new(), is_configuration: false, contents: ImageContents::Files(volume) }]);
     }
-    let part = |(name, contents): (String, Contents)| Part { is_configuration: name == "CONFIG", name, contents };
+    let part = |(name, contents): (String, ImageContents)| Part { is_configuration: name == "CONFIG", name, contents };
     Ok(open_all(&spec.file)?.into_iter().map(part).collect())
 }
 
@@ -79,7 +79,7 @@ fn of_version(folder: &Path) -> Result<Vec<Part>> {
     for (name, file) in [("rootfs", "rootfs.img"), ("config", "config.img")] {
         let path = layout.part(file);
         if path.is_file() {
-            let contents = Contents::Files(Box::new(imagefs::open_file(&path, None)?));
+            let contents = ImageContents::Files(Box::new(imagefs::open_file(&path, None)?));
             parts.push(Part { name: name.to_owned(), is_configuration: name == "config", contents });
         }
     }
@@ -89,8 +89,8 @@ fn of_version(folder: &Path) -> Result<Vec<Part>> {
 /// Names and tags of the images of a built side.
 pub(super) fn packages_of(parts: &[Part]) -> Vec<(String, String)> {
     let volumes = parts.iter().filter_map(|part| match &part.contents {
-        Contents::Files(volume) => Some(volume),
-        Contents::Bytes(..) | Contents::Unread(_) => None,
+        ImageContents::Files(volume) => Some(volume),
+        ImageContents::Bytes(..) | ImageContents::Unread(_) => None,
     });
     volumes.flat_map(|volume| images_of(volume)).map(|reference| split_image(&reference.image)).collect()
 }
