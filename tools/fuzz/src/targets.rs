@@ -3,6 +3,7 @@
 pub mod archives;
 pub mod disks;
 pub mod files;
+pub mod images;
 pub mod texts;
 
 use crate::repair;
@@ -44,6 +45,10 @@ pub const ALL: &[FuzzTarget] = &[
     reader("layer", archives::layer, 1_000, &["layer"]).texts(&[], archives::TAR_WORDS),
     reader("image-archive", archives::image_archive, 1_500, &["image-archive"]).texts(&[], archives::IMAGE_WORDS).repaired(repair::tar),
     reader("image-documents", archives::image_documents, 1_000, &[]).texts(archives::DOCUMENTS, archives::IMAGE_WORDS),
+    reader("oci-tar", images::files, 1_000, &["image-archive"]).texts(&[], archives::IMAGE_WORDS).repaired(repair::tar),
+    reader("cpio", images::files, 2_000, &["cpio"]).texts(&[], &["070701", "070702", "TRAILER!!!", "0000", "ffffffff", "../"]),
+    reader("iso-files", images::files, 2_000, &["iso"]).texts(&[], &["NM", "CE", "SP", "RR", "PX", "SL", "CD001"]),
+    reader("delta", images::delta, 2_000, &["delta"]).texts(&[], &["eve-delta 1\n", "from ", "to   "]),
     reader("deb", archives::deb, 10_000, &["deb"]).texts(&[], archives::TAR_WORDS),
     reader("squashfs", disks::squashfs, 20_000, &["squashfs"]),
     reader("ext", disks::ext, 500, &["ext"]),
