@@ -158,6 +158,10 @@ tools! {
         .packages(&["skopeo"], &["skopeo"], &["skopeo"]).version(VERSION, "version ").optional();
     DockerRegistry = tool("docker-registry", "test the team's cache with a registry of the tests' own", &[Test])
         .packages(&["docker-registry"], &["docker-distribution"], &[]).version(VERSION, "github.com/docker/distribution ").optional();
+    Zstd = tool("zstd", "apply deltas as others do", &[Test]).packages(&["zstd"], &["zstd"], &["zstd"]).version(VERSION, "bit) v").optional();
+    Zsh = tool("zsh", "test its completions", &[Test]).packages(&["zsh"], &["zsh"], &["zsh"]).version(VERSION, "zsh ").optional();
+    Fish = tool("fish", "test its completions", &[Test]).packages(&["fish"], &["fish"], &["fish"]).version(VERSION, "version ").optional();
+    Man = tool("man", "show manual pages", &[Test]).packages(&["man-db"], &["man-db"], &["man-db"]).version(VERSION, "man ").optional();
     Busybox = tool("busybox", "run the scripts of pkg/ in the guest's shell", &[Test])
         .packages(&["busybox-static"], &["busybox"], &[]).version(&["--help"], "BusyBox v").optional();
     Make = tool("make", "test the Makefile that forwards to us", &[Test])
