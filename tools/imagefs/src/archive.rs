@@ -54,7 +54,8 @@ pub(crate) fn read(content: &Content) -> Result<(&'static str, Tree)> {
     if !entries.iter().any(is_image) {
         return Ok(("tar", entries_to_tree(entries)?));
     }
-    let members = Members(entries.iter().map(|entry| (clean(&String::from_utf8_lossy(&entry.path)), entry.kind.clone())).collect());
+    let members =
+        Members(entries.iter().map(|entry| (oci::clean_path(&String::from_utf8_lossy(&entry.path)), entry.kind.clone())).collect());
     let (format, images) = members.images()?;
     let [image] = &images[..] else {
         if images.is_empty() {
@@ -72,15 +73,15 @@ pub(crate) fn read(content: &Content) -> Result<(&'static str, Tree)> {
 
 impl Members {
     fn content(&self, path: &str) -> Result<&Content> {
-        let mut path = clean(path);
+        let mut path = oci::clean_path(path);
         for _ in 0..MOST_DEPTH {
             match self.0.get(&path) {
                 Some(EntryKind::Node(Kind::File { content, .. })) => return Ok(content),
                 Some(EntryKind::Node(Kind::Symlink(target))) => {
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                    path = clean(&format!("{folder}/{}", String::from_utf8_lossy(target)));
+                    path = oci::clean_path(&format!("{folder}/{}", String::from_utf8_lossy(target)));
                 }
-                Some(EntryKind::HardLink(target)) => path = clean(&String::from_utf8_lossy(target)),
+                Some(EntryKind::HardLink(target)) => path = oci::clean_path(&String::from_utf8_lossy(target)),
                 _ => bail!("the archive does not contain `{path}`"),
             }
         }
@@ -169,16 +170,4 @@ fn blob(digest: &Value) -> Result<String> {
     let (algorithm, hex) =
         digest.as_str().and_then(|digest| digest.split_once(':')).context("a descriptor in the archive has no digest")?;
     Ok(format!("blobs/{algorithm}/{hex}"))
-}
-
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }

@@ -11,6 +11,7 @@ pub mod names;
 mod reference;
 mod spec;
 
+pub use archive::clean_path;
 pub use cache::{BlobName, Cache, Document, Fork, NewImage, NewLayer, is_blob};
 pub use config::Config;
 pub use digest::DamagedBlob;

@@ -56,14 +56,14 @@ impl Cache {
         let mut contents = Contents::default();
         for entry in Archive::new(archive).entries()? {
             let mut entry = entry?;
-            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            let path = clean_path(&String::from_utf8_lossy(&entry.path_bytes()));
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {}
                 EntryType::Symlink | EntryType::Link => {
                     let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()).unwrap_or_default();
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
                     let target = if entry.header().entry_type() == EntryType::Symlink { format!("{folder}/{target}") } else { target };
-                    contents.links.insert(path, clean(&target));
+                    contents.links.insert(path, clean_path(&target));
                     continue;
                 }
                 _ => continue,
@@ -156,7 +156,7 @@ impl Cache {
 
 impl Contents {
     fn file(&self, path: &str) -> Result<Descriptor> {
-        let mut path = clean(path);
+        let mut path = clean_path(path);
         for _ in 0..MAX_LINKS {
             if let Some(file) = self.files.get(&path) {
                 return Ok(file.clone());
@@ -173,8 +173,9 @@ fn read_list<T: serde::de::DeserializeOwned>(entry: &mut impl Read, path: &str) 
     serde_json::from_slice(&bytes).with_context(|| format!("cannot parse `{path}` in the archive"))
 }
 
-/// Normalizes a path of the archive; `..` stops at the archive's root.
-fn clean(path: &str) -> String {
+/// Normalizes a path of an archive; `..` stops at the archive's root.
+#[must_use]
+pub fn clean_path(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

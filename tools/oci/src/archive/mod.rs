@@ -3,6 +3,8 @@
 mod export;
 mod import;
 
+pub use import::clean_path;
+
 use serde::{Deserialize, Serialize};
 
 /// List of images in a `docker save` archive.
