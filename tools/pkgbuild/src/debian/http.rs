@@ -1,11 +1,13 @@
 //! A minimal HTTP/1.1 client (RFC 9112) for mirrors: GET with an optional range, redirects, and proxies in absolute-form like
 //! apt (proxies refuse CONNECT to port 80). One connection per request, which has a deadline. https goes through the caller's [`Tls`].
 
-use super::network::{Network, Proxy, Tls};
+use super::{
+    hosts::Hosts,
+    network::{Network, Proxy, Tls},
+};
 use anyhow::{Context as _, Result, bail};
 use std::{
     io::{BufRead as _, BufReader, Error, ErrorKind, Read, Write as _},
-    net::{TcpStream, ToSocketAddrs as _},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -93,6 +95,7 @@ pub(super) struct Client {
     except: Vec<String>,
     tls: Option<Arc<dyn Tls>>,
     patience: Duration,
+    hosts: Arc<Hosts>,
 }
 
 /// A response: parsed header, unread body.
@@ -135,7 +138,7 @@ impl Client {
         let except = except.as_deref().unwrap_or_default().split([',', ' ']).map(|e| e.trim().to_ascii_lowercase());
         let except = except.filter(|entry| !entry.is_empty()).collect();
         let (tls, patience) = (network.tls.clone(), network.limits.patience);
-        Ok(Self { proxy, secure_proxy: given(https), except, tls, patience })
+        Ok(Self { proxy, secure_proxy: given(https), except, tls, patience, hosts: Arc::default() })
     }
 
     /// Requests `url`, from byte `from` on if that is not 0; follows redirects. The body can be read until `deadline`. Errors are network
@@ -170,7 +173,9 @@ impl Client {
             fields.push(("Proxy-Authorization", format!("Basic {}", base64(&percent_decode(login)))));
         }
         let patience = self.patience;
-        let stream = connect(proxy.unwrap_or(url), patience.min(left(deadline)?))?;
+        let server = proxy.unwrap_or(url);
+        let host = server.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = self.hosts.connect(host, server.port, patience.min(left(deadline)?))?;
         stream.set_write_timeout(Some(patience))?;
         let target = if proxy.is_some() { url.to_string() } else { url.path.clone() };
         let mut head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", url.authority());
@@ -220,22 +225,6 @@ impl Read for Until {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => too_slow(),
             _ => error,
         })
-    }
-}
-
-fn connect(url: &Url, patience: Duration) -> Result<TcpStream> {
-    let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = (host, url.port).to_socket_addrs().with_context(|| format!("cannot resolve the host `{host}`"))?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    match last {
-        Some(error) => Err(error).with_context(|| format!("cannot connect to `{host}` port {}", url.port)),
-        None => bail!("the host `{host}` has no address"),
     }
 }
 

@@ -10,6 +10,7 @@ mod control;
 mod deb;
 mod deploy;
 mod download;
+mod hosts;
 mod http;
 mod index;
 mod indexes;
