@@ -11,7 +11,7 @@ use std::{
 
 #[test]
 fn a_word_with_nothing_to_work_on_says_so_in_one_line_and_is_not_in_the_help() {
-    let help = Xtask::new(&repository()).args(["--help"]).ok();
+    let help = Xtask::new(&repository()).args(["help", "--all"]).ok();
     assert!(help.contains("\n  lint "), "{help}");
     for (word, what) in [
         ("proto", "api/proto"),
@@ -138,4 +138,34 @@ fn a_shell_opens_where_a_run_line_failed_and_after_the_last() {
     assert!(out.contains("in: /out") && out.contains("not made"), "{out}{err}");
     // What the shell did is gone, and no image was written.
     assert!(std::fs::read_dir(folder.path().join("dist/tmp")).unwrap().next().is_none());
+}
+
+#[test]
+fn ones_own_knobs_are_weaker_than_the_environment_and_stronger_than_the_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    clone_tree(&tree);
+    let profile = std::fs::read_to_string(tree.join("xtask.toml")).unwrap();
+    std::fs::write(tree.join("xtask.toml"), format!("{profile}MEDIA_SIZE = 1111\nHV = \"kvm\"\n")).unwrap();
+    std::fs::write(tree.join("xtask.local.toml"), "[knobs]\nHV = \"xen\"\nMEDIA_SIZE = { xen = 2222, kvm = 3333 }\nDEV = true\n").unwrap();
+    let xtask = || Xtask::new(&tree).env("XTASK_LOCAL", "y");
+    let summary = xtask().env("DEV", "n").args(["summary"]).ok();
+    let line = |name: &str| {
+        summary.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap().split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("HV"), "xen (xtask.local.toml, line 2)");
+    assert_eq!(line("MEDIA_SIZE"), "2222 (xtask.local.toml, line 3)");
+    assert_eq!(line("DEV"), "n (environment)");
+    assert!(xtask().args(["summary", "--json", "HV=kvm"]).ok().contains("\"value\": \"3333\""));
+    let ignored = Command::new("git").args(["check-ignore", "xtask.local.toml"]).current_dir(&tree).output().unwrap();
+    assert!(ignored.status.success(), "git ignores the file");
+    std::fs::write(tree.join("xtask.local.toml"), "[knobs]\nHV = \"kvn\"\n").unwrap();
+    let (code, text) = xtask().args(["live", "-n"]).fails();
+    assert_eq!(
+        (code, text.lines().next().unwrap()),
+        (2, "error: HV=kvn (xtask.local.toml, line 2): eve takes kvm, xen, acrn; did you mean kvm?")
+    );
+    std::fs::write(tree.join("xtask.local.toml"), "[knobs]\nMEDIA_SIZE = \"big\"\n").unwrap();
+    let (_, text) = xtask().args(["live", "-n"]).fails();
+    assert!(text.starts_with("error: MEDIA_SIZE=big (xtask.local.toml, line 2): takes a whole number"), "{text}");
 }

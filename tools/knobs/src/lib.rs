@@ -1,6 +1,6 @@
 //! Declares, checks and freezes the knobs. One field of a group, such as [`ImageKnobs`], declares a knob's type, default, help, flag and old
 //! name; commands flatten the groups that they use. A value comes from the target's name, the command line (flag or `VAR=value`), the
-//! environment, the tree's profile or the default, in this order: [`RawKnobs`] collects the texts, clap checks them. Reads no environment
+//! environment, the person's file, the tree's profile or the default, in this order: [`RawKnobs`] collects the texts, clap checks them. Reads no environment
 //! and no file itself. Depends on `common` only.
 
 mod formats;
@@ -14,7 +14,7 @@ mod run;
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
 pub use known::{AllKnobs, Knob, MoreKnobs, all, find, is_knob};
 pub use parse::StorePlace;
-pub use raw::{Origin, RawKnobs, Source, origins, refuse};
+pub use raw::{LOCAL, Origin, RawKnobs, Source, origins, refuse};
 pub use run::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
     ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
@@ -101,7 +101,7 @@ impl Knobs {
     /// LIVE_UPDATE is replaced, any other is an error.
     fn make_updatable(&mut self) -> Result<()> {
         let (format, update) = (self.source("ROOTFS_FORMAT"), self.source("LIVE_UPDATE"));
-        if self.image.rootfs_format != RootfsFormat::Ext4 && format != Source::Default && format <= update {
+        if self.image.rootfs_format != RootfsFormat::Ext4 && format != Source::Default && format.rank() <= update.rank() {
             return Err(common::error::usage(format!(
                 "LIVE_UPDATE=y ({update}) and ROOTFS_FORMAT={} ({format}): an update in place needs a file system that can be written\n\
                  hint: leave ROOTFS_FORMAT away, or LIVE_UPDATE=n",

@@ -13,9 +13,11 @@ use clap::{
 use common::error::{did_you_mean, usage};
 use std::{error::Error as _, fmt};
 
+/// The file with a person's own knobs, in the root of a tree.
+pub const LOCAL: &str = "xtask.local.toml";
+
 /// The source of a knob's value, in order of precedence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The name of the target: `live-gcp`.
     Target,
@@ -23,10 +25,27 @@ pub enum Source {
     Command,
     /// The environment.
     Environment,
+    /// `xtask.local.toml`, at this line.
+    Local(usize),
     /// `xtask.toml` or the tree's profile.
     File,
     /// Not set.
     Default,
+}
+
+impl Source {
+    /// Its place in the order of precedence; 0 is the strongest.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Target => 0,
+            Self::Command => 1,
+            Self::Environment => 2,
+            Self::Local(_) => 3,
+            Self::File => 4,
+            Self::Default => 5,
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -35,7 +54,21 @@ impl fmt::Display for Source {
             Self::Target => "target's name",
             Self::Command => "command line",
             Self::Environment => "environment",
+            Self::Local(line) => return write!(f, "{LOCAL}, line {line}"),
             Self::File => "xtask.toml",
+            Self::Default => "default",
+        })
+    }
+}
+
+impl serde::Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Target => "target",
+            Self::Command => "command",
+            Self::Environment => "environment",
+            Self::Local(_) => "local",
+            Self::File => "file",
             Self::Default => "default",
         })
     }
@@ -67,11 +100,11 @@ impl RawKnobs {
         };
         // An empty value means unset, so it does not contradict another value from the same source.
         match self.0.iter_mut().find(|origin| origin.name == knob.name) {
-            Some(old) if old.source == source && old.value.is_empty() => {
+            Some(old) if old.source.rank() == source.rank() && old.value.is_empty() => {
                 value.clone_into(&mut old.value);
                 Ok(())
             }
-            Some(old) if old.source == source && !value.is_empty() && !knob.is_same(&old.value, value) => {
+            Some(old) if old.source.rank() == source.rank() && !value.is_empty() && !knob.is_same(&old.value, value) => {
                 Err(two_values(&knob.name, &old.value, value, source))
             }
             Some(_) => Ok(()),

@@ -26,7 +26,7 @@ impl Origins {
     pub fn new(knobs: &Knobs, environment: &Environment) -> Self {
         // A flag takes precedence over the environment, where the lower-case name takes precedence, as with other tools.
         let either = |lower: &str, source: Source, knob: Option<&str>| {
-            if source < Source::Environment { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
+            if source.rank() < Source::Environment.rank() { knob } else { environment.get(lower).or(knob) }.map(str::to_owned)
         };
         let host = &knobs.host;
         Self {

@@ -6,6 +6,7 @@ mod context;
 mod globals;
 mod help;
 mod idle;
+mod local;
 pub mod make;
 mod man;
 mod reference;
@@ -50,7 +51,7 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
     if before.iter().any(|word| word == "--help" || word == "-h") || before.is_empty() && rest.is_empty() && assignments.is_empty() {
-        help::print_overview(profile_of(&before, environment).ok().as_ref());
+        help::print_overview(profile_of(&before, environment).ok().as_ref(), before.iter().any(|word| word == "--all"));
         return Ok(());
     }
     let options = parse_options(&before)?;
@@ -99,7 +100,7 @@ fn run_on_tree(
     let profile = checkout::read_profile(&root)?;
     remove_set_flags(verb, &command, &mut rest);
     let assignments = &[assignments, &take_empty_flags(&command, &mut rest)].concat();
-    let raw = gather(verb, &rest, assignments, environment, &profile)?;
+    let raw = gather(verb, &rest, assignments, environment, &profile, &root)?;
     let command = raw.inject(command);
     let matches = match command.clone().try_get_matches_from(named(verb, rest)) {
         Ok(matches) => matches,
@@ -148,6 +149,7 @@ fn gather(
     assignments: &[(String, String)],
     environment: &Environment,
     profile: &plan::Profile,
+    root: &Path,
 ) -> Result<RawKnobs> {
     let mut raw = RawKnobs::default();
     for (name, value) in verb.sets {
@@ -157,7 +159,10 @@ fn gather(
         raw.set(name, value, Source::Command)?;
     }
     raw.set_from_environment(&|name| environment.get_raw(name))?;
+    let local = local::read(root, environment)?;
+    local.set_plain(&mut raw)?;
     let hv = value_of(rest, "hv").or(raw.hypervisor()).unwrap_or("kvm").to_owned();
+    local.set_by_hypervisor(&mut raw, &hv)?;
     for (name, value) in &profile.knobs {
         if let Some(value) = value.to_text(&hv) {
             let said = raw.set(name, &value, Source::File);

@@ -38,8 +38,12 @@ pub fn knobs_page() -> String {
     let mut page = String::from(
         "# Knobs\n\nWritten by `cargo xtask reference` from the groups of `tools/knobs`.\n\n\
          A knob is set, strongest first, by the target's name (`live-gcp` sets `IMAGE_FORMAT`), by its flag or a `VAR=value` word, by the \
-         environment, by `[knobs]` in `xtask.toml`; else it has its default. `cargo xtask summary` prints what holds and why. \
+         environment, by `[knobs]` in `xtask.local.toml`, by `[knobs]` in `xtask.toml`; else it has its default. `cargo xtask summary` \
+         prints what holds and why. \
          A value that nothing reads on a tree or with an engine gets a note.\n\n\
+         `xtask.local.toml` is for a person's own values: git ignores it. It has the one table `[knobs]`, with the names of this page, and \
+         values as in `xtask.toml`; `XTASK_LOCAL=n` in the environment leaves it out.\n\n\
+         ```toml\n[knobs]\nROOTFS_COMPRESSION = \"gzip\"\nMEDIA_SIZE = { kvm = 16384, xen = 8192 }\nTPM = true\n```\n\n\
          | name | flag | values | default | what it does |\n|---|---|---|---|---|\n",
     );
     for knob in knobs::all() {

@@ -63,6 +63,8 @@ impl Xtask {
                 command.env(name, value);
             }
         }
+        // The knobs of the person whose tree this is.
+        command.env("XTASK_LOCAL", "n");
         Self { command }
     }
 
