@@ -68,6 +68,12 @@ impl Ctx {
         Some(self.store()?.join("blocks"))
     }
 
+    /// The folder of records of built packages in the store.
+    #[must_use]
+    pub fn built_packages(&self) -> Option<PathBuf> {
+        Some(self.store()?.join("packages"))
+    }
+
     /// The capabilities of the tree and its engine.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {

@@ -10,6 +10,7 @@ pub mod files;
 pub mod mirrors;
 mod packages;
 mod recipe;
+mod reuse;
 mod rootfs;
 mod sbom;
 mod shared_store;
@@ -81,9 +82,10 @@ impl NativeEngine {
         self.packages.seen()
     }
 
-    /// An engine that builds packages into `cache` and sends them nowhere.
+    /// An engine that builds packages into `cache`, takes nothing from earlier builds, and sends them nowhere.
     pub fn apart(ctx: &Ctx, tree: &Checkout, cache: Cache) -> Result<Self> {
-        Ok(Self { cache, team: None, ..Self::new(ctx, tree)? })
+        let engine = Self::new(ctx, tree)?;
+        Ok(Self { cache, team: None, packages: engine.packages.anew(), ..engine })
     }
 
     /// The image of a package that an earlier node has built.

@@ -1,7 +1,10 @@
 //! Builds a package: reads its Dockerfile and writes its image to the cache. Gives pkgbuild's builder what it needs: base images from the
 //! cache, the steps of the Debian archive in process, and the sandbox for every other RUN.
 
-use super::mirrors::Origins;
+use super::{
+    mirrors::Origins,
+    reuse::{self, Bases, Reuse},
+};
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use child::{Tools, static_binary};
@@ -44,6 +47,8 @@ pub(super) struct Builder {
     programs: BTreeMap<String, String>,
     counted: Counted,
     watch: Option<Watch>,
+    /// The folder of records of built packages.
+    records: Option<PathBuf>,
 }
 
 /// A build that is only looked at: up to a stage, and no image is written.
@@ -71,11 +76,17 @@ impl Builder {
             programs: ctx.profile.packages.programs.clone(),
             counted: tree.counted()?,
             watch: None,
+            records: ctx.built_packages(),
         })
     }
 
     pub(super) fn watching(self, stage: Option<String>) -> Self {
         Self { watch: Some(Watch { stage, last: Mutex::new(None) }), ..self }
+    }
+
+    /// A builder that takes nothing from earlier builds.
+    pub(super) fn anew(self) -> Self {
+        Self { records: None, ..self }
     }
 
     /// The last step that ran, and its stage; none if no step ran or nothing was watched.
@@ -91,9 +102,12 @@ impl Builder {
 
     pub(super) fn build(&self, cache: &Cache, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
-        let dockerfile = read_dockerfile(&package.dir)?;
+        let (dockerfile, text) = read_dockerfile(&package.dir)?;
         let yml = BuildYml::read(&package.dir.join(&package.build_yml))?;
-        let context = self.context(package, &yml, job)?;
+        let mut context = self.context(package, &yml, job)?;
+        if !builder::sees_dockerfile(&dockerfile) {
+            context.remove("Dockerfile");
+        }
         let mut build_args: BTreeMap<String, String> =
             debian::NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         build_args.extend(yml.build_args()?);
@@ -104,27 +118,61 @@ impl Builder {
             arch: arch.as_str(),
             build_arch: self.host_arch.as_str(),
             build_args: &build_args,
-            labels: &self.labels(&yml)?,
             source_date_epoch: self.epoch,
             network: yml.network,
             target: self.watch.as_ref().and_then(|watch| watch.stage.as_deref()),
         };
-        let outside = Outside { builder: self, cache, job };
-        let mut built = builder::build(&request, &outside)?;
-        if self.watch.is_some() {
-            return Ok(());
+        let bases = Bases::default();
+        let records = self.records.as_deref().filter(|_| self.watch.is_none() && self.program(&package.name).is_none());
+        let reuse = records.map(|folder| Reuse::new(folder, &request, &text, cache, &bases)).transpose()?.flatten();
+        let found = reuse.as_ref().filter(|_| !package.force).map(|reuse| reuse.find(arch.as_str())).transpose()?.flatten();
+        let (config, layers) = match found {
+            Some(found) => {
+                job.log(&format!("the layers of {}: nothing that the build sees has changed", found.reference));
+                (found.config, found.layers.into_iter().map(NewLayer::Layer).collect())
+            }
+            None => {
+                let built = builder::build(&request, &Outside { builder: self, cache, job, bases: &bases, reuse: reuse.as_ref() })?;
+                if self.watch.is_some() {
+                    return Ok(());
+                }
+                (built.config, vec![NewLayer::Tree(self.with_crates(built.tree, package)?)])
+            }
+        };
+        self.write(cache, package, config.clone(), layers, &self.labels(&yml)?, job)?;
+        if let Some(reuse) = reuse
+            && let Err(error) = reuse.keep(&package.image, &config)
+        {
+            job.log(&format!("not remembered for other archives: {error:#}"));
         }
+        Ok(())
+    }
+
+    /// Adds to a package with a program of this workspace what the program is made of, for bills of materials.
+    fn with_crates(&self, mut tree: FileTree, package: &BuildPackage) -> Result<FileTree> {
         if let Some(name) = self.program(&package.name) {
-            // What the program is made of, for bills of materials.
-            let crates = static_binary::crates(&self.tools, &self.root, name, arch)?;
+            let crates = static_binary::crates(&self.tools, &self.root, name, package.image.arch)?;
             let record = filetree::Node::file(0o644, self.epoch, filetree::Content::from(crates.into_bytes()));
-            built.tree.insert(format!("{}/{name}", sbom::CRATES), record)?;
+            tree.insert(format!("{}/{name}", sbom::CRATES), record)?;
         }
+        Ok(tree)
+    }
+
+    fn write(
+        &self,
+        cache: &Cache,
+        package: &BuildPackage,
+        mut config: oci::Config,
+        layers: Vec<NewLayer>,
+        labels: &BTreeMap<String, String>,
+        job: &Job<'_>,
+    ) -> Result<()> {
+        config.labels.extend(labels.clone());
         let image = NewImage {
             reference: package.image.reference.clone(),
-            arch: arch.to_string(),
-            config: built.config,
-            layers: vec![NewLayer::Tree(built.tree)],
+            arch: package.image.arch.to_string(),
+            config,
+            layers,
             created: self.epoch,
             history: vec![format!("pkg/{}", package.name)],
             annotations: BTreeMap::new(),
@@ -182,10 +230,11 @@ impl Builder {
     }
 }
 
-fn read_dockerfile(dir: &Path) -> Result<Dockerfile> {
+/// The Dockerfile, and its text.
+fn read_dockerfile(dir: &Path) -> Result<(Dockerfile, String)> {
     let path = dir.join("Dockerfile");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Dockerfile::parse(&text, &path.display().to_string())
+    Ok((Dockerfile::parse(&text, &path.display().to_string())?, text))
 }
 
 /// The base images, files and programs that a build uses.
@@ -193,20 +242,23 @@ struct Outside<'b> {
     builder: &'b Builder,
     cache: &'b Cache,
     job: &'b Job<'b>,
+    bases: &'b Bases,
+    reuse: Option<&'b Reuse<'b>>,
 }
 
 impl BuildHost for Outside<'_> {
     fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
-        let Some(image) = self.cache.find(reference, arch)? else {
+        let Some(base) = reuse::base(self.bases, self.cache, reference, arch)? else {
             bail!(
                 "no image {reference} ({arch}) in the cache or this tree\nhint: an older tag of a package? `cargo xtask bump NAME` writes the new tag, which exists once the package's changes are committed"
             );
         };
-        let tree = image.tree()?;
-        Ok((image.config, tree))
+        self.reuse.map_or(Ok(()), |reuse| reuse.saw_image(reference, arch))?;
+        Ok(base)
     }
 
     fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
+        self.reuse.map_or(Ok(()), |reuse| reuse.saw_step(step))?;
         let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
         let done = Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs }.run(step, stage)?;
         if done {

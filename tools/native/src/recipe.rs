@@ -20,6 +20,11 @@ static CODE: LazyLock<String> = LazyLock::new(|| {
     format!("native {}", hex(&hash.finalize()))
 });
 
+/// The code of this program, as a part of keys.
+pub(super) fn code() -> &'static str {
+    &CODE
+}
+
 /// Asked for once, when a disk is to be converted.
 pub(super) type Version = OnceLock<Option<String>>;
 

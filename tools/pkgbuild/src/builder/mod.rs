@@ -4,17 +4,20 @@
 mod check;
 mod context;
 mod copy;
+mod hidden;
 mod host;
 mod pattern;
 mod stage;
 
 pub use context::{add_source, read_context};
+pub use hidden::{PACKAGES, is_archive, sees_dockerfile, sees_packages};
 pub use host::{BuildHost, Mount, MountKind, Step};
 
 use crate::dockerfile::{Dockerfile, expand};
 use anyhow::{Context as _, Result, bail};
-use filetree::Tree;
+use filetree::{Node, Tree};
 use oci::Config;
+use stage::Stage;
 use std::collections::BTreeMap;
 
 /// Hint of errors about unsupported features.
@@ -36,8 +39,6 @@ pub struct Request<'a> {
     pub build_arch: &'a str,
     /// Values for `ARG`.
     pub build_args: &'a BTreeMap<String, String>,
-    /// Labels that override those of the Dockerfile.
-    pub labels: &'a BTreeMap<String, String>,
     /// Mtime of files made by the builder, and upper limit for files made by commands: Unix timestamp.
     pub source_date_epoch: i64,
     /// Whether `RUN` has network access.
@@ -69,6 +70,7 @@ pub fn build(request: &Request<'_>, host: &dyn BuildHost) -> Result<Built> {
         done: BTreeMap::new(),
         images: BTreeMap::new(),
         links: copy::Links::default(),
+        hides_packages: !sees_packages(request),
     };
     let needed = file.needed_stages(last, &builder.args);
     check::check(request, &needed, &builder.args)?;
@@ -76,8 +78,7 @@ pub fn build(request: &Request<'_>, host: &dyn BuildHost) -> Result<Built> {
         let stage = builder.stage(index)?;
         builder.done.insert(index, stage);
     }
-    let Some(Finished { mut config, tree, .. }) = builder.done.remove(&last) else { bail!("{}: stage {last} was not built", file.path) };
-    config.labels.extend(request.labels.clone());
+    let Some(Finished { config, tree, .. }) = builder.done.remove(&last) else { bail!("{}: stage {last} was not built", file.path) };
     Ok(Built { config, tree })
 }
 
@@ -107,6 +108,8 @@ struct Finished {
     arch: String,
     /// Its variables, which stages based on it inherit.
     variables: BTreeMap<String, String>,
+    /// The archive's packages that are hidden from it.
+    packages: Option<Node>,
 }
 
 /// One build.
@@ -118,6 +121,7 @@ struct Builder<'a> {
     /// Images used by `--from`, by reference and architecture.
     images: BTreeMap<(String, String), Tree>,
     links: copy::Links,
+    hides_packages: bool,
 }
 
 impl Builder<'_> {
@@ -126,7 +130,7 @@ impl Builder<'_> {
         let from = &file.stages[index];
         let place = || format!("{}:{}", file.path, from.line);
         let finished = self.base(index).with_context(place)?;
-        let mut stage = stage::Stage::new(self, index, finished);
+        let mut stage = Stage::new(self, index, finished);
         for item in &from.items {
             stage.execute(item).with_context(|| format!("{}:{}", file.path, item.line))?;
         }
@@ -150,13 +154,14 @@ impl Builder<'_> {
             return Ok(stage.clone());
         }
         if base == "scratch" {
-            return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, variables: BTreeMap::new() });
+            return Ok(Finished { config: scratch_config(), tree: Tree::new(), arch, variables: BTreeMap::new(), packages: None });
         }
-        let (config, tree) = self.host.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
+        let (config, mut tree) = self.host.base_image(&base, &arch).with_context(|| format!("FROM {base}"))?;
         if config.other.get("OnBuild").and_then(|triggers| triggers.as_array()).is_some_and(|triggers| !triggers.is_empty()) {
             bail!("FROM {base}: ONBUILD instructions of the image are not supported\n{HINT}");
         }
-        Ok(Finished { config, tree, arch, variables: BTreeMap::new() })
+        let packages = if self.hides_packages { hidden::hide(&mut tree, &arch) } else { None };
+        Ok(Finished { config, tree, arch, variables: BTreeMap::new(), packages })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Builder, Finished, PATH, check,
     copy::{self, Changes, Source},
+    hidden,
     host::{Mount, MountKind, Step},
 };
 use crate::dockerfile::{Command, Copy, Heredoc, Instruction, Item, MountFlag, Run, expand};
@@ -26,18 +27,20 @@ pub(super) struct Stage<'b, 'a> {
     variables: BTreeMap<String, String>,
     /// Whether this stage has its own CMD, which a later ENTRYPOINT does not clear.
     has_cmd: bool,
+    /// The archive's packages, which only a deploy sees.
+    packages: Option<Node>,
 }
 
 impl<'b, 'a> Stage<'b, 'a> {
     pub(super) fn new(builder: &'b mut Builder<'a>, index: usize, base: Finished) -> Self {
-        let Finished { config, tree, arch, mut variables } = base;
+        let Finished { config, tree, arch, mut variables, packages } = base;
         variables
             .extend(config.env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Self { builder, index, config, tree, arch, variables, has_cmd: false }
+        Self { builder, index, config, tree, arch, variables, has_cmd: false, packages }
     }
 
     pub(super) fn finish(self) -> Finished {
-        Finished { config: self.config, tree: self.tree, arch: self.arch, variables: self.variables }
+        Finished { config: self.config, tree: self.tree, arch: self.arch, variables: self.variables, packages: self.packages }
     }
 
     pub(super) fn execute(&mut self, item: &Item) -> Result<()> {
@@ -233,7 +236,10 @@ impl<'b, 'a> Stage<'b, 'a> {
         if from.is_empty() || from == "scratch" {
             bail!("--from={from} is neither a stage nor an image");
         }
-        let (_, tree) = self.builder.host.base_image(from, &key.1).with_context(|| format!("--from={from}"))?;
+        let (_, mut tree) = self.builder.host.base_image(from, &key.1).with_context(|| format!("--from={from}"))?;
+        if self.builder.hides_packages {
+            hidden::hide(&mut tree, &key.1);
+        }
         self.builder.images.insert(key, tree);
         Ok(())
     }
@@ -254,7 +260,7 @@ impl<'b, 'a> Stage<'b, 'a> {
         };
         self.builder.links.renumber(&mut self.tree.root);
         let before = self.tree.clone();
-        if !self.builder.host.builtin(&step, &mut self.tree)? {
+        if !self.execute_builtin(&step)? {
             if !self.builder.host.can_execute(&step.arch) {
                 bail!(
                     "this RUN executes programs for {}, but this machine is {}\nhint: a stage that only makes files can start with FROM --platform=$BUILDPLATFORM",
@@ -267,6 +273,18 @@ impl<'b, 'a> Stage<'b, 'a> {
         }
         clamp(&mut self.tree.root, Some(&before.root), request.source_date_epoch);
         Ok(())
+    }
+
+    /// Lets the host execute a step that it knows, with the hidden packages in their place.
+    fn execute_builtin(&mut self, step: &Step) -> Result<bool> {
+        let Some(packages) = self.packages.take() else { return self.builder.host.builtin(step, &mut self.tree) };
+        if self.tree.get(hidden::PACKAGES).is_some() {
+            bail!("an earlier line has made `/{}`, the folder of the archive's packages", hidden::PACKAGES);
+        }
+        self.tree.insert(hidden::PACKAGES, packages)?;
+        let done = self.builder.host.builtin(step, &mut self.tree);
+        self.packages = self.tree.remove(hidden::PACKAGES);
+        done
     }
 
     fn run_argv(&self, run: &Run) -> Result<Vec<String>> {

@@ -74,14 +74,12 @@ fn context() -> Tree {
 fn build_with(text: &str, arch: &str, args: &[(&str, &str)], env: &Fake) -> Result<Built> {
     let dockerfile = Dockerfile::parse(text, "Dockerfile")?;
     let build_args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let labels = BTreeMap::from([("given".to_owned(), "label".to_owned())]);
     let request = Request {
         dockerfile: &dockerfile,
         context: &context(),
         arch,
         build_arch: "amd64",
         build_args: &build_args,
-        labels: &labels,
         source_date_epoch: EPOCH,
         network: false,
         target: None,
@@ -219,11 +217,14 @@ fn hard_links_of_two_steps_are_not_one() {
 
 #[test]
 fn configuration_is_inherited_and_overridden_as_docker_does() {
-    let config = built("FROM base\nENV A=1 B=$A PATH=/x:$PATH\nENV C ${A} b\nWORKDIR /w\nENTRYPOINT [\"/e\"]\nLABEL x=\"$A y\" given=no\nEXPOSE 80\nUSER ada\n").config;
+    let config = built(
+        "FROM base\nENV A=1 B=$A PATH=/x:$PATH\nENV C ${A} b\nWORKDIR /w\nENTRYPOINT [\"/e\"]\nLABEL x=\"$A y\"\nEXPOSE 80\nUSER ada\n",
+    )
+    .config;
     assert_eq!(config.env, ["PATH=/x:/bin", "ARCH=amd64", "A=1", "B=", "C=1 b"]);
     assert_eq!((config.entrypoint.as_slice(), config.cmd.as_slice()), (&["/e".to_owned()][..], &[][..]));
     assert_eq!((config.working_dir.as_str(), config.user.as_str()), ("/w", "ada"));
-    assert_eq!(config.labels, BTreeMap::from([("given".into(), "label".into()), ("x".into(), "1 y".into())]));
+    assert_eq!(config.labels, BTreeMap::from([("x".into(), "1 y".into())]));
     assert!(config.exposed_ports.contains_key("80/tcp"));
     let config = built("FROM base AS a\nCMD [\"c\"]\nENTRYPOINT [\"/e\"]\nFROM a\nSHELL [\"/bin/ash\", \"-c\"]\nCMD hello $X\n").config;
     assert_eq!(

@@ -4,6 +4,7 @@
 use super::{Archive, Pin, unpack::unpack};
 use anyhow::{Context as _, Result};
 use filetree::{Content, Kind, Meta, Node, Tree};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
 /// Options of [`deploy`].
@@ -25,19 +26,48 @@ pub struct Deployed {
     pub out: Vec<String>,
 }
 
+/// The names that a deploy takes from an archive, and those that it leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    build: Vec<String>,
+    out: Vec<String>,
+    dropped: Vec<String>,
+}
+
+impl Selection {
+    /// What the variables in `env` select for `arch`: see [`deploy`].
+    #[must_use]
+    pub fn of(env: &BTreeMap<String, String>, arch: &str) -> Self {
+        let names = |variable: &str| -> Vec<String> {
+            let values = [variable.to_owned(), format!("{variable}_{arch}")];
+            let values = values.iter().filter_map(|name| env.get(name));
+            values.flat_map(|value| value.split_ascii_whitespace()).map(str::to_owned).collect()
+        };
+        Self { build: names("BUILD_PKGS"), out: names("PKGS"), dropped: names("DROP_PKGS") }
+    }
+
+    /// Everything of `archive` that decides what a deploy of this selection unpacks, as lines of text: the packages in their order, each
+    /// with the digest of its file.
+    pub fn inputs(&self, archive: &Archive) -> Result<String> {
+        let (build, out) = self.closures(archive)?;
+        let line = |root: &str, pin: &Pin| format!("{root} {} {} {} {}\n", pin.name, pin.version, pin.arch, pin.sha256);
+        let lines = build.iter().map(|pin| line("build", pin)).chain(out.iter().map(|pin| line("out", pin)));
+        Ok(format!("merged-usr {}\n{}", archive.merged_usr, lines.collect::<String>()))
+    }
+
+    fn closures<'a>(&self, archive: &'a Archive) -> Result<(Vec<&'a Pin>, Vec<&'a Pin>)> {
+        let closure =
+            |names: &[String], variable: &str| archive.lock.closure(names, &self.dropped).with_context(|| format!("in {variable}"));
+        Ok((closure(&self.build, "BUILD_PKGS")?, closure(&self.out, "PKGS")?))
+    }
+}
+
 /// Unpacks packages of the stage's archive (`/packages/ARCH`) into the stage, for `arch` (`amd64`, `arm64`). Variables in
 /// `env`, the environment of the RUN: `PKGS`, `PKGS_ARCH`, `BUILD_PKGS`, `BUILD_PKGS_ARCH`; `DROP_PKGS` and `DROP_PKGS_ARCH`
 /// list packages that are left out of the closures. A second deploy adds to the first.
 pub fn deploy(stage: &mut Tree, arch: &str, env: &BTreeMap<String, String>, options: &DeployOptions<'_>) -> Result<Deployed> {
     let archive = Archive::from_tree(stage, arch)?;
-    let names = |variable: &str| -> Vec<String> {
-        let values = [variable.to_owned(), format!("{variable}_{arch}")];
-        let values = values.iter().filter_map(|name| env.get(name));
-        values.flat_map(|value| value.split_ascii_whitespace()).map(str::to_owned).collect()
-    };
-    let dropped = names("DROP_PKGS");
-    let closure = |variable: &str| archive.lock.closure(&names(variable), &dropped).with_context(|| format!("in {variable}"));
-    let (build, out) = (closure("BUILD_PKGS")?, closure("PKGS")?);
+    let (build, out) = Selection::of(env, arch).closures(&archive)?;
     let debs = |pins: &[&Pin]| -> Vec<(Pin, Content)> {
         pins.iter().filter_map(|pin| Some(((*pin).clone(), archive.debs.get(&pin.name)?.clone()))).collect()
     };

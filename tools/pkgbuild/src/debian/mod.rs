@@ -34,7 +34,7 @@ pub use archive::{Archive, ArchiveOptions, build_archive};
 pub use builtin::{Builtin, Builtins};
 pub use control::{Stanza, Stanzas, stanzas};
 pub use deb::{Deb, read_deb};
-pub use deploy::{DeployOptions, Deployed, deploy};
+pub use deploy::{DeployOptions, Deployed, Selection, deploy};
 pub use index::{Index, index_path};
 pub use lock::{Lock, Pin, Suite};
 pub use mirrors::{Mirrors, read_apt_sources};
