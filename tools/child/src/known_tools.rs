@@ -162,6 +162,8 @@ tools! {
     Zsh = tool("zsh", "test its completions", &[Test]).packages(&["zsh"], &["zsh"], &["zsh"]).version(VERSION, "zsh ").optional();
     Fish = tool("fish", "test its completions", &[Test]).packages(&["fish"], &["fish"], &["fish"]).version(VERSION, "version ").optional();
     Man = tool("man", "show manual pages", &[Test]).packages(&["man-db"], &["man-db"], &["man-db"]).version(VERSION, "man ").optional();
+    Chromium = tool("chromium", "use the page of `cargo xtask report` as a person does", &[Test])
+        .packages(&["chromium"], &["chromium"], &[]).version(VERSION, "Chromium ").optional();
     Busybox = tool("busybox", "run the scripts of pkg/ in the guest's shell", &[Test])
         .packages(&["busybox-static"], &["busybox"], &[]).version(&["--help"], "BusyBox v").optional();
     Make = tool("make", "test the Makefile that forwards to us", &[Test])

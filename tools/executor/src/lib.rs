@@ -17,12 +17,14 @@ pub mod stamp;
 mod take;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub use content::DigestWriter;
 pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use lock::lock_tree;
 pub use take::take_packages;
+pub use times::{StepEnd, TimedRun, TimedStep, read_times};
 
 use anyhow::{Context as _, Result};
 use artifacts::ArtifactStore;

@@ -1,7 +1,10 @@
 //! Starts nodes in parallel, each after all nodes that it needs; after the first failure it starts no more.
 
 use super::{Done, Options, Rest, RunSummary, Source, bring_up_to_date, progress::ProgressLine};
-use crate::Engine;
+use crate::{
+    Engine,
+    times::{Recorder, StepEnd, TimedStep},
+};
 use anyhow::Result;
 use common::display::{seconds, size};
 use plan::{Node, NodeId, Plan};
@@ -17,6 +20,7 @@ struct Books {
     started: BTreeSet<NodeId>,
     results: BTreeMap<NodeId, String>,
     outcome: RunSummary,
+    times: Vec<TimedStep>,
     failure: Option<anyhow::Error>,
     /// Whether something was added to the store.
     kept: bool,
@@ -29,12 +33,14 @@ struct Shared<'p> {
     books: Mutex<Books>,
     changed: Condvar,
     progress: Arc<ProgressLine>,
+    since: Instant,
 }
 
 pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
     let progress = Arc::new(ProgressLine::new(nodes.len()));
-    let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress };
+    let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress, since: Instant::now() };
+    let recorder = Recorder::start(&options.layout, options.jobs);
     std::thread::scope(|scope| {
         scope.spawn(|| shared.progress.animate());
         let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work(&shared, scope, wanted, engine, options))).collect();
@@ -43,7 +49,9 @@ pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, o
         }
         shared.progress.close();
     });
-    let books = shared.books.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let seconds = shared.since.elapsed().as_secs_f64();
+    let mut books = shared.books.into_inner().unwrap_or_else(PoisonError::into_inner);
+    recorder.finish(seconds, std::mem::take(&mut books.times));
     if let Some(store) = options.store.as_deref().filter(|_| books.kept) {
         store.tidy();
     }
@@ -111,6 +119,16 @@ fn work<'s, 'o: 's>(
         let made = catch_unwind(AssertUnwindSafe(|| bring_up_to_date(node, needs, engine, options, &shared.progress)));
         let result = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the step panicked: this is a bug in xtask")));
         let mut books = shared.lock();
+        let end = match &result {
+            Ok(Done { news: None, .. }) => None,
+            Ok(Done { news: Some((Source::Store, _)), .. }) => Some(StepEnd::Taken),
+            Ok(_) => Some(StepEnd::Made),
+            Err(_) => Some(StepEnd::Failed),
+        };
+        if let Some(end) = end {
+            let (start, seconds) = ((since - shared.since).as_secs_f64(), since.elapsed().as_secs_f64());
+            books.times.push(TimedStep { node: node.id.to_string(), start, seconds, end });
+        }
         match result {
             Ok(Done { result, news, rest }) => {
                 books.results.insert(node.id.clone(), result);
@@ -191,7 +209,7 @@ mod tests {
         }
     }
 
-    fn outcome(words: &str) -> Result<Vec<String>> {
+    fn outcome(words: &str) -> (Result<Vec<String>>, Vec<crate::TimedStep>) {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path();
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
@@ -205,14 +223,18 @@ mod tests {
             read_artifacts: false,
             store: None,
         };
-        let outcome = run(&plan, &wanted, &Slow, &options)?;
-        Ok(outcome.made.iter().map(|(id, _)| id.to_string()).collect())
+        let made = run(&plan, &wanted, &Slow, &options).map(|outcome| outcome.made.iter().map(|(id, _)| id.to_string()).collect());
+        (made, crate::read_times(&options.layout).pop().expect("a run").steps)
     }
 
     #[test]
     fn nodes_wait_for_each_other_and_a_broken_one_ends_it_all() {
-        assert_eq!(outcome("fine").expect("made"), ["a", "b", "c"]);
-        let error = format!("{:#}", outcome("broken").expect_err("broken"));
+        let (made, times) = outcome("fine");
+        assert_eq!(made.expect("made"), ["a", "b", "c"]);
+        assert!(times.len() == 3 && times[1].start >= times[0].start + times[0].seconds && times[0].seconds >= 0.02, "{times:?}");
+        let (made, times) = outcome("broken");
+        assert!(times.len() == 1 && times[0].end == StepEnd::Failed, "{times:?}");
+        let error = format!("{:#}", made.expect_err("broken"));
         assert!(error.starts_with("a failed after") && error.ends_with("the step panicked: this is a bug in xtask"), "{error}");
     }
 }

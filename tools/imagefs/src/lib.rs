@@ -20,7 +20,7 @@ pub use compare::{Changed, Comparison, FileChange, Package, compare, compare_con
 pub use extract::{Extracted, extract};
 pub use open::{ImageContents, LookedUp, Spec, look_up, open_all, open_file};
 pub use packages::{DebianRecord, Owners, debian_packages, images_of};
-pub use size::{Part, Sizes, measure};
+pub use size::{FileSize, Part, Sizes, measure, measure_files};
 pub use source::Shared;
 pub use texts::line_changes;
 pub use volume::Volume;

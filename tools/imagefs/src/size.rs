@@ -42,23 +42,46 @@ pub struct Sizes {
     pub debian: Vec<(String, String, Option<u64>)>,
 }
 
+/// The size of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSize<'v> {
+    /// Its path, without a leading `/`.
+    pub path: &'v [u8],
+    /// The image that it comes from.
+    pub owner: &'v str,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its bytes in a squashfs, as in [`Part::stored`].
+    pub stored: Option<u64>,
+}
+
+/// The sizes of all files of `volume`; hard links count once, for the first.
+pub fn measure_files<'v>(volume: &'v Volume, owners: &'v Owners) -> Result<Vec<FileSize<'v>>> {
+    let shares = volume.squashfs().map(shares).transpose()?;
+    let mut seen = HashSet::new();
+    let files = volume.entries().iter().filter(|entry| entry.kind == EntryKind::File && seen.insert(entry.inode));
+    let file = |entry: &'v Entry| FileSize {
+        path: &entry.path,
+        owner: owners.owner(&entry.path),
+        bytes: entry.size,
+        stored: shares.as_ref().map(|shares| shares.get(&entry.path).copied().unwrap_or_default()),
+    };
+    Ok(files.map(file).collect())
+}
+
 /// Measures `volume`, with folders down to `depth` levels.
 pub fn measure(volume: &Volume, owners: &Owners, depth: usize) -> Result<Sizes> {
-    let shares = volume.squashfs().map(shares).transpose()?;
     let (mut packages, mut folders) = (BTreeMap::new(), BTreeMap::new());
-    let mut total = Part { name: "total".into(), stored: shares.as_ref().map(|_| 0), ..Part::default() };
-    let mut seen = HashSet::new();
-    for entry in volume.entries().iter().filter(|entry| entry.kind == EntryKind::File && seen.insert(entry.inode)) {
-        let stored = shares.as_ref().map(|shares| shares.get(&entry.path).copied().unwrap_or_default());
-        let folder = folder_of(&entry.path, depth);
+    let mut total = Part { name: "total".into(), stored: volume.squashfs().map(|_| 0), ..Part::default() };
+    for file in measure_files(volume, owners)? {
         for part in [
             &mut total,
-            packages.entry(owners.owner(&entry.path).to_owned()).or_insert_with(Part::default),
-            folders.entry(folder).or_insert_with(Part::default),
+            packages.entry(file.owner.to_owned()).or_insert_with(Part::default),
+            folders.entry(folder_of(file.path, depth)).or_insert_with(Part::default),
         ] {
             part.files += 1;
-            part.bytes += entry.size;
-            if let Some(stored) = stored {
+            part.bytes += file.bytes;
+            if let Some(stored) = file.stored {
                 *part.stored.get_or_insert(0) += stored;
             }
         }

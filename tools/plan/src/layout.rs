@@ -120,6 +120,10 @@ impl Layout {
         scripts = "scripts";
         /// The sources of everything in the image.
         collected_sources = "collected_sources.tar.gz";
+        /// When each step of the last runs began, and how long it took.
+        times = "logs/times.json";
+        /// The page that `report` writes.
+        report = "report.html";
         /// The docker-compose file of the microservices, with its tags filled in.
         compose = "compose";
     }

@@ -23,6 +23,7 @@ pub mod machines;
 mod mutants;
 mod paths;
 pub mod release;
+mod report;
 mod shell;
 mod show_tag;
 mod size;

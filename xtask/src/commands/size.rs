@@ -76,7 +76,7 @@ fn open(ctx: &Ctx, what: Option<&str>) -> Result<(Volume, PathBuf)> {
 }
 
 /// The rootfs.tar that the file was made of, if it is where a build puts it: it records the image of each file.
-fn records_beside(file: &Path) -> Option<PathBuf> {
+pub(super) fn records_beside(file: &Path) -> Option<PathBuf> {
     if file.extension().is_some_and(|extension| extension == "tar") {
         return Some(file.to_owned());
     }

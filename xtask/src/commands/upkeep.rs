@@ -2,13 +2,14 @@
 
 use super::{
     Run, Verb, anywhere, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect, lint,
-    mutants, shell, show_tag, simple, size, test, verb, verify,
+    mutants, report, shell, show_tag, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
 pub const VERBS: &[Verb] = &[
     anywhere("inspect", "show what an image is, list, print or extract what is in it", &Run(inspect::run)),
     verb("size", "show what a root file system is made of, by package and by folder", &Run(size::run)),
+    verb("report", "write one HTML file: the plan, where the time went, the image by size, what changed, the packages", &Run(report::run)),
     verb("diff", "show what changed between two images, versions or commits", &Run(diff::run)),
     anywhere("delta", "write the difference of two images to a file, or apply it", &Run(delta::run)),
     verb("eve-image", "make an artifact from the image lfedge/eve without docker", &Run(eve_image::run)),

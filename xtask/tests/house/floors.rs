@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["plan", "pkgbuild", "compose", "eve-image", "installer"],
     &["child", "sbom", "imagefs", "eve-tools"],
     &["sandbox", "vm", "checkout", "registry", "executor", "fuzz"],
-    &["native"],
+    &["native", "report"],
     &["linuxkit", "helpers"],
     &["xtask"],
 ];
