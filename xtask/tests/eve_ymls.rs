@@ -20,7 +20,7 @@ struct Eve {
 
 fn eve(test: &str) -> Option<Eve> {
     let (Some(from), Some(recordings)) = (std::env::var_os("EVE_CHECKOUT"), std::env::var_os("EVE_CONFORMANCE")) else {
-        skips::skipped("EVE_CHECKOUT and EVE_CONFORMANCE name no checkout of lf-edge/eve and no recordings of it");
+        skips::skipped(skips::Lack::Request, "EVE_CHECKOUT and EVE_CONFORMANCE name no checkout of lf-edge/eve and no recordings of it");
         return None;
     };
     let recordings = PathBuf::from(recordings);

@@ -311,7 +311,7 @@ fn a_full_disk_is_an_error_and_leaves_nothing_broken() {
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
     if !mounted {
-        return skips::skipped("only root mounts a small disk");
+        return skips::refused("mount refuses a tmpfs of 300 KiB");
     }
     let result = std::panic::catch_unwind(|| {
         let (code, error) = tree.error(&["live-raw"]);

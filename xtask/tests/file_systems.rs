@@ -3,28 +3,29 @@
 
 mod common;
 
-use common::{Xtask, clone_tree, scratch, skip_boots};
+use common::{Xtask, clone_tree, scratch, skip_boots, wants};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// File systems: the name, the commands to mount one on $M with the file $F, and what they take besides root.
-const FILE_SYSTEMS: &[(&str, &str, &str)] = &[
-    ("tmpfs", "mount -t tmpfs -o size=3g tmpfs $M", "memory"),
-    ("btrfs", "truncate -s 3G $F; mkfs.btrfs -q $F; mount -o loop $F $M", "btrfs-progs and loop devices"),
+/// File systems: the name, the commands to mount one on $M with the file $F, and the program among them that not every machine has, with
+/// its Debian package.
+const FILE_SYSTEMS: &[(&str, &str, Option<(&str, &str)>)] = &[
+    ("tmpfs", "mount -t tmpfs -o size=3g tmpfs $M", None),
+    ("btrfs", "truncate -s 3G $F; mkfs.btrfs -q $F; mount -o loop $F $M", Some(("mkfs.btrfs", "btrfs-progs"))),
     // Two of them: each has its own seed for the order of names in a folder.
-    ("ext4", "truncate -s 3G $F; mkfs.ext4 -q $F; mount -o loop $F $M", "e2fsprogs and loop devices"),
-    ("ext4-again", "truncate -s 3G $F; mkfs.ext4 -q $F; mount -o loop $F $M", "e2fsprogs and loop devices"),
+    ("ext4", "truncate -s 3G $F; mkfs.ext4 -q $F; mount -o loop $F $M", Some(("mkfs.ext4", "e2fsprogs"))),
+    ("ext4-again", "truncate -s 3G $F; mkfs.ext4 -q $F; mount -o loop $F $M", Some(("mkfs.ext4", "e2fsprogs"))),
     (
         "overlayfs",
         "mount -t tmpfs -o size=3g tmpfs $M; mkdir $M/low $M/up $M/work
          mount -t overlay -o lowerdir=$M/low,upperdir=$M/up,workdir=$M/work overlay $M",
-        "overlayfs in the kernel",
+        None,
     ),
     // Each reading of a folder gives another order, and sizes in blocks are too large by one.
-    ("disorderfs", "mkdir $F; disorderfs --quiet --multi-user=yes --shuffle-dirents=yes $F $M", "disorderfs and /dev/fuse"),
+    ("disorderfs", "mkdir $F; disorderfs --quiet --multi-user=yes --shuffle-dirents=yes $F $M", Some(("disorderfs", "disorderfs"))),
 ];
 
 /// A mounted file system, unmounted when this is dropped.
@@ -71,7 +72,7 @@ fn build(tree: &Path, folder: &Path) -> String {
 #[test]
 fn the_kernel_has_the_same_bytes_on_every_file_system() {
     if let Some(why) = skip_boots() {
-        return skips::skipped(why);
+        return skips::skipped(skips::Lack::Request, why);
     }
     let tree = scratch().join("file-systems-tree");
     clone_tree(&tree);
@@ -80,8 +81,11 @@ fn the_kernel_has_the_same_bytes_on_every_file_system() {
     let usual = build(&tree, &folder);
     let _ = fs::remove_dir_all(&folder);
     for (name, commands, takes) in FILE_SYSTEMS {
+        if takes.is_some_and(|(program, package)| !wants(program, package)) {
+            continue;
+        }
         let Some(mounted) = Mounted::new(&folder.join(name), commands) else {
-            skips::skipped(&format!("this machine cannot mount {name}: that takes root, {takes}"));
+            skips::refused(&format!("this machine cannot mount {name}"));
             continue;
         };
         assert_eq!(build(&tree, &mounted.0), usual, "{name}");

@@ -18,7 +18,7 @@ const VERSION: &str = "image-test";
 fn built() -> Option<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(why) = skip_boots() {
-        skips::skipped(why);
+        skips::skipped(skips::Lack::Request, why);
         return None;
     }
     Some(FOLDER.get_or_init(|| {
@@ -96,14 +96,14 @@ fn the_file_systems_are_sound() {
 fn the_kernel_mounts_what_we_wrote() {
     let Some(folder) = built() else { return };
     if !rustix_is_root() {
-        return skips::skipped("only root mounts");
+        return skips::skipped(skips::Lack::Privilege, "only root mounts");
     }
     let place = scratch().join("mnt");
     std::fs::create_dir_all(&place).unwrap();
     for image in ["installer/rootfs.img", "installer/config.img"] {
         let mounted = Command::new("mount").args(["-o", "loop,ro"]).arg(folder.join(image)).arg(&place).status().unwrap();
         if !mounted.success() {
-            skips::skipped("this kernel has no loop device or lacks the file system");
+            skips::refused(&format!("the kernel cannot mount {image} here"));
             continue;
         }
         let entries = walk(&place);
@@ -153,10 +153,12 @@ fn validator() -> Option<PathBuf> {
     let program = folder.join("bin/pyspdxtools");
     if !program.exists() {
         let run = |program: &Path, words: &[&str]| Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
-        let made = run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()])
-            && run(&folder.join("bin/pip"), &["install", "--quiet", "spdx-tools"]);
-        if !made {
-            skips::skipped("pyspdxtools, SPDX's validator, is not here, and pip cannot install spdx-tools");
+        if !run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]) {
+            skips::missing("python3 -m venv", "python3-venv");
+            return None;
+        }
+        if !run(&folder.join("bin/pip"), &["install", "--quiet", "spdx-tools"]) {
+            skips::skipped(skips::Lack::Unpackaged, "pyspdxtools, SPDX's validator, is not here, and pip cannot install spdx-tools");
             return None;
         }
     }

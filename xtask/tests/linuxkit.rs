@@ -23,7 +23,7 @@ fn stand_in(folder: &Path) -> PathBuf {
 #[test]
 fn live_by_docker_and_linuxkit_has_the_bytes_of_the_native_engine() {
     if let Some(why) = skip_boots() {
-        return skips::skipped(why);
+        return skips::skipped(skips::Lack::Request, why);
     }
     // Not below the target folder: the socket's path must be short.
     let folder = tempfile::tempdir().unwrap();

@@ -68,7 +68,7 @@ fn plain(line: &str, root: &Path) -> String {
 #[test]
 fn the_command_lines_are_the_originals() {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return skips::skipped("the recordings are of Linux on amd64");
+        return skips::skipped(skips::Lack::Architecture, "the recordings are of Linux on amd64");
     }
     let root = eve("eve-golden");
     build(&root);

@@ -263,7 +263,7 @@ fn a_damaged_entry_is_noticed_and_a_full_store_is_one_warning() {
     fs::create_dir(&small).unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=100k", "tmpfs"]).arg(&small).status();
     if !mount.is_ok_and(|status| status.success()) {
-        return skips::skipped("only root mounts a small disk");
+        return skips::refused("mount refuses a tmpfs of 100 KiB");
     }
     let output = tree.xtask("4").env("STORE", &small).args(["live-raw"]).output();
     let names = tool("ls", &["-A", small.join("artifacts").to_str().unwrap_or_default()]);

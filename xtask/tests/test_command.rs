@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// A run whose cargo says `lines` of its tests, ends with `status`, and has a test that skips itself for want of mtools.
 fn test(folder: &Path, lines: &str, status: u8) -> Xtask {
-    let skip = r"printf 'fat::x (fat.rs)\t`mdir` is not on this machine\tmtools\n' >> $XTASK_TEST_SKIPS";
+    let skip = r"printf 'fat::x (fat.rs)\t`mdir` is not on this machine\tpackage\tmtools\n' >> $XTASK_TEST_SKIPS";
     let cargo = folder.join("cargo");
     script(&cargo, &format!("#!/bin/sh\n[ \"$1\" = test ] || exit 0\ncat <<'END'\n{lines}\nEND\n{skip}\nexit {status}\n"));
     // apt is here whatever the machine has, and installs nothing.
@@ -25,7 +25,7 @@ fn skips_are_named_at_the_end_and_fail_ci_where_it_could_have_installed() {
     let folder = tempfile::tempdir().unwrap();
     let out = test(folder.path(), GOOD, 0).ok();
     let end = "\n2 tests ran: 2 passed, 0 failed; 0 are ignored\n\
-        skipped wholly or in part (counted as passed): 1\n  SKIPPED fat::x (fat.rs): `mdir` is not on this machine\n";
+        skipped wholly or in part (counted as passed): 1\n  SKIPPED (package) fat::x (fat.rs): `mdir` is not on this machine\n";
     assert!(out.starts_with(GOOD) && out.ends_with(end), "{out}");
     let left = std::fs::read_dir(folder.path().join("target")).unwrap().count();
     assert_eq!(left, 0, "the file of skips is removed");

@@ -112,7 +112,7 @@ fn an_architecture_that_no_package_has_is_refused_before_anything_is_built() {
 #[test]
 fn a_shell_opens_where_a_run_line_failed_and_after_the_last() {
     if let Some(why) = skip_boots() {
-        skips::skipped(why);
+        skips::skipped(skips::Lack::Request, why);
         return;
     }
     let folder = tempfile::tempdir().unwrap();

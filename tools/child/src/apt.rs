@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_package_of_no_archive_is_replaced_in_the_same_transaction() {
         if !is_root() {
-            skips::skipped("only root may install");
+            skips::skipped(skips::Lack::Privilege, "only root may install");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -106,6 +106,7 @@ mod tests {
     fn the_list_of_images_is_read() {
         let images = parse_images("lfedge/eve-grub\td33f-amd64\t0123456789ab\nlfedge/eve-grub\t<none>\tab\n").expect("read");
         assert_eq!(images[1], ImageRow { repository: "lfedge/eve-grub".into(), tag: "<none>".into(), id: "ab".into() });
-        assert!(parse_images("WARNING: x").is_err());
+        let error = parse_images("WARNING: x").expect_err("no row").to_string();
+        assert_eq!(error, "docker printed `WARNING: x` in its list of images");
     }
 }

@@ -56,6 +56,6 @@ mod tests {
         assert_eq!(get(&tools, "x", "b").unwrap(), None);
         assert!(format!("{:#}", get(&tools, "x", "c").unwrap_err()).contains("broken"));
         assert!(format!("{:#}", get(&tools, "y", "a").unwrap_err()).contains("docker-credential-y"));
-        assert!(get(&tools, "../x", "a").is_err());
+        assert_eq!(get(&tools, "../x", "a").unwrap_err().to_string(), "`../x` is not the name of a credential helper");
     }
 }

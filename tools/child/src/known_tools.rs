@@ -184,10 +184,16 @@ tools! {
         .packages(&["curl"], &["curl"], &["curl"]).version(VERSION, "curl ").optional();
     Gpgv = tool("gpgv", "check the signatures of Debian's archives when pins are renewed", &[Test])
         .packages(&["gpgv"], &["gnupg2"], &["gnupg"]).version(VERSION, "gpgv (GnuPG) ").optional();
+    Gpg = tool("gpg", "read the keys of Debian's archives that this repository keeps", &[Test])
+        .packages(&["gpg"], &["gnupg2"], &["gnupg"]).version(VERSION, "gpg (GnuPG) ").optional();
+    MkfsBtrfs = tool("mkfs.btrfs", "build on btrfs", &[Test])
+        .packages(&["btrfs-progs"], &["btrfs-progs"], &[]).version(VERSION, "btrfs-progs v").optional();
+    Disorderfs = tool("disorderfs", "build on a file system with folders in a shuffled order", &[Test])
+        .packages(&["disorderfs"], &[], &[]).version(VERSION, "disorderfs version: ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
         .packages(&["cargo"], &["cargo"], &["rust"]).version(VERSION, "cargo ");
-    Python = tool("python3", "run the conformance harness", &[])
-        .packages(&["python3"], &["python3"], &["python"]).version(VERSION, "Python ").optional();
+    Python = tool("python3", "run the conformance harness and SPDX's validator", &[Test])
+        .packages(&["python3", "python3-venv"], &["python3"], &["python"]).version(VERSION, "Python ").optional();
     Go = tool("go", "build tools from source, and fetch the sources of Go modules", &[Test])
         .packages(&["golang-go"], &["golang"], &["go"]).version(&["version"], "go version go").optional();
     GoSources = tool("go-sources-and-licenses", "collect the sources of Go programs", &[]).optional();

@@ -353,7 +353,8 @@ mod tests {
         assert_eq!(failure(&late).exit, Exit::TimedOut(limit));
         assert!(begin.elapsed() < Duration::from_secs(20));
         assert_eq!(sh("echo '  a '; echo noise >&2").stdout().unwrap(), "  a");
-        assert!(sh("printf '\\377'").stdout().is_err());
+        let binary = format!("{:#}", sh("printf '\\377'").stdout().unwrap_err());
+        assert!(binary.contains("UTF-8"), "{binary}");
         let cannot = Cmd::new("/nowhere/prog", &Variables::default()).run().unwrap_err();
         assert!(format!("{cannot:#}").starts_with("cannot start `prog`\ncommand: /nowhere/prog: No such file"), "{cannot:#}");
     }
@@ -429,7 +430,8 @@ mod tests {
         .unwrap();
         if cfg!(target_os = "linux") {
             let mut running = running;
-            running.wait_at_most(Duration::from_secs(20)).unwrap_err();
+            let ended = running.wait_at_most(Duration::from_secs(20)).unwrap_err();
+            assert_eq!(failure(&ended).exit, Exit::Signal(9));
             assert!(is_gone(&pid));
         }
     }

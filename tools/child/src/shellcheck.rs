@@ -47,8 +47,10 @@ mod tests {
         assert_eq!(run("exit 0").unwrap(), Vec::<String>::new());
         let line = "a.sh:1:6: note: Double quote to prevent globbing. [SC2086]";
         assert_eq!(run(&format!("echo '{line}'; exit 1")).unwrap(), [line]);
-        assert!(run("echo 'a.sh: openBinaryFile: does not exist' >&2; exit 2").is_err());
-        assert!(run("exit 1").is_err());
+        for (script, said) in [("echo 'a.sh: openBinaryFile: does not exist' >&2; exit 2", "exit status 2"), ("exit 1", "exit status 1")] {
+            let error = run(script).unwrap_err().to_string();
+            assert!(error.starts_with("`shellcheck` failed while checking shell scripts") && error.contains(said), "{error}");
+        }
         assert!(run("echo \"$*\" | grep -q -- '--shell=dash a.sh' || exit 3").is_ok());
     }
 }

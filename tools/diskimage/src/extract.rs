@@ -93,7 +93,8 @@ mod tests {
         let window = disk.partition("DevicePortConfig").unwrap().unwrap();
         let tree = fat_tree(&fat::Reader::open(&window).unwrap(), 100, 7).unwrap();
         assert!(tree.get("identity").unwrap().children().is_some());
-        assert!(fat_tree(&fat::Reader::open(&window).unwrap(), 1, 7).is_err());
+        let error = fat_tree(&fat::Reader::open(&window).unwrap(), 1, 7).unwrap_err().to_string();
+        assert_eq!(error, "`usb.json` is a directory or has more than 1 bytes");
         std::fs::write(&path, "no disk").unwrap();
         assert!(format!("{:#}", Disk::open(&path).err().unwrap()).contains("has no GUID partition table"));
     }

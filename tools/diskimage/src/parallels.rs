@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn what_cannot_be_a_disk_is_refused() {
         assert!(descriptor("live", 1000, Guid(1)).unwrap_err().to_string().contains("1000 bytes"));
-        assert!(descriptor("a<b", 1 << 20, Guid(1)).is_err());
-        assert!(descriptor("", 1 << 20, Guid(1)).is_err());
+        for name in ["a<b", ""] {
+            let error = descriptor(name, 1 << 20, Guid(1)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("invalid name `{name}` of a Parallels disk: ")), "{error}");
+        }
     }
 }

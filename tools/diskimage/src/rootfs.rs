@@ -146,7 +146,8 @@ mod tests {
         let Some(Node { kind: Kind::File { content, .. }, .. }) = filled.get(GRUB_CFG) else { unreachable!("a file") };
         let text = String::from_utf8(content.read_all().expect("read")).expect("text");
         assert_eq!(text, "set x=1\n  set linuxkit_cmdline=\"console=tty0 a#b&c=\\1\"\nlinux $linuxkit_cmdline\n");
-        assert!(fill_cmdline(&mut tree("linux\n")).is_err());
+        let error = fill_cmdline(&mut tree("linux\n")).expect_err("no line to fill").to_string();
+        assert!(error.ends_with("has no line `set linuxkit_cmdline=` for the kernel command line"), "{error}");
         fill_cmdline(&mut Tree::new()).expect("nothing to do");
     }
 

@@ -133,7 +133,7 @@ mod tests {
         if all.iter().map(|extent| extent.len).sum::<u64>() < 1 << 20 {
             assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
         } else {
-            skips::skipped("the temporary folder's file system knows no holes");
+            skips::skipped(skips::Lack::Kernel, "the temporary folder's file system knows no holes");
         }
     }
 

@@ -26,6 +26,10 @@ impl Docker {
         let at = |name: &str| folder.join(name).into_os_string();
         let host = format!("unix://{}", folder.join("socket").display());
         let log = File::create(folder.join("log")).unwrap();
+        if Command::new("docker").arg("--version").output().is_err() {
+            skips::missing("docker", "docker.io");
+            return None;
+        }
         let mut command = Command::new("dockerd");
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(option).arg(at(name));
@@ -46,7 +50,7 @@ impl Docker {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        skips::skipped(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
+        skips::refused(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
         None
     }
 
@@ -135,7 +139,7 @@ fn check_installers(docker: &Docker, folder: &Path, parts: &Path) {
 #[test]
 fn the_images_make_the_librarys_bytes() {
     if std::env::var("XTASK_TEST_DOCKER").as_deref() != Ok("y") {
-        skips::skipped("it runs the tool images in docker: `cargo xtask test` does, or XTASK_TEST_DOCKER=y");
+        skips::skipped(skips::Lack::Request, "it runs the tool images in docker: `cargo xtask test` does, or XTASK_TEST_DOCKER=y");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

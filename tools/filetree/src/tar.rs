@@ -143,7 +143,7 @@ fn read_entries<R: Read>(reader: R, keep: &mut Keep<'_, R>) -> Result<Vec<(Entry
             EntryType::Block => device(entry.header()).map(|(major, minor)| EntryKind::Node(Kind::BlockDevice { major, minor }))?,
             EntryType::Fifo => EntryKind::Node(Kind::Fifo),
             EntryType::XGlobalHeader => continue,
-            other => bail!("the type {other:?} of the tar member `{name}` is not supported"),
+            other => bail!("the type `{}` of the tar member `{name}` is not supported", other.as_byte().escape_ascii()),
         };
         entries.push((Entry { path, meta, kind }, records));
     }

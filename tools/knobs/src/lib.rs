@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn old_names_mean_the_same_knob() {
         assert_eq!(knobs(&[("IMG_FORMAT", "gcp")], &[]).expect("knobs").image.image_format, ImageFormat::Gcp);
-        assert!(knobs(&[("IMG_FORMAT", "gcp"), ("IMAGE_FORMAT", "raw")], &[]).is_err());
+        let error = knobs(&[("IMG_FORMAT", "gcp"), ("IMAGE_FORMAT", "raw")], &[]).expect_err("two values").to_string();
+        assert_eq!(error, "IMAGE_FORMAT is set to `gcp` and to `raw` by the command line");
     }
 
     #[test]

@@ -325,7 +325,7 @@ fn foreign_tools_read_it() {
         }
     }
     if !run("docker", &["info"]).is_ok_and(|info| info.status.success()) {
-        skips::skipped("no docker daemon answers; `docker load` would take the archive");
+        skips::skipped(skips::Lack::Unpackaged, "no docker daemon answers; `docker load` would take the archive");
         return;
     }
     let loaded = run("docker", &["load", "--input", &archive.to_string_lossy()]).unwrap();

@@ -449,8 +449,11 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
-        assert!(parse("image: x\nbuildArgs: ['A']\n").unwrap().build_args().is_err());
-        assert!(parse("image: x\nextra-sources: ['a']\n").unwrap().sources().is_err());
-        assert!(parse("image: x\ntag: '{{.Nope}}'\n").unwrap().tag_of("h").is_err());
+        let error = parse("image: x\nbuildArgs: ['A']\n").unwrap().build_args().unwrap_err().to_string();
+        assert_eq!(error, "`buildArgs`: `A` does not have the form NAME=value");
+        let error = parse("image: x\nextra-sources: ['a']\n").unwrap().sources().unwrap_err().to_string();
+        assert_eq!(error, "`extra-sources`: `a` does not have the form SOURCE:DESTINATION");
+        let error = parse("image: x\ntag: '{{.Nope}}'\n").unwrap().tag_of("h").unwrap_err().to_string();
+        assert!(error.starts_with("`tag: {{.Nope}}` is not supported\nhint: only "), "{error}");
     }
 }

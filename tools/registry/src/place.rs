@@ -130,6 +130,7 @@ mod tests {
             assert!(error.contains(message), "{text}: {error}");
         }
         assert_eq!(own_name("localhost:5000/a/eve-x:1-amd64").unwrap(), ("eve-x", "1-amd64"));
-        assert!(own_name("localhost:5000/a/x").is_err());
+        let error = own_name("localhost:5000/a/x").unwrap_err().to_string();
+        assert_eq!(error, "the image localhost:5000/a/x has no tag, so a registry cannot keep it");
     }
 }

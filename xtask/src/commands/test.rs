@@ -103,7 +103,7 @@ fn check_form(cargo: &Cargo, forms: &[Form]) -> Result<Vec<Skip>> {
             cargo.run(form.words, &[])?;
         } else {
             let why = format!("it is not installed (rustup component add {})", form.component);
-            skips.push(Skip { test: format!("cargo {}", form.name), why, packages: Vec::new() });
+            skips.push(Skip { test: format!("cargo {}", form.name), why, lack: "component".to_owned(), packages: Vec::new() });
         }
     }
     Ok(skips)
@@ -114,11 +114,16 @@ fn check_form(cargo: &Cargo, forms: &[Form]) -> Result<Vec<Skip>> {
 struct Skip {
     test: String,
     why: String,
+    /// What it lacks: a `package`, a `component` of the toolchain, or one of [`BEYOND_PACKAGES`].
+    lack: String,
     /// The Debian packages that it needs; empty if no package would help.
     packages: Vec<String>,
 }
 
-/// Reads lines of test, reason and packages, separated by tabs, and removes duplicates.
+/// What no installation gives to a machine, as tools/skips writes it. Under CI any other skip is a failure.
+const BEYOND_PACKAGES: [&str; 5] = ["request", "privilege", "kernel", "architecture", "unpackaged"];
+
+/// Reads lines of test, reason, lack and packages, separated by tabs, and removes duplicates.
 fn parse_skips(text: &str) -> Vec<Skip> {
     let mut skips: Vec<Skip> = text.lines().map(parse_skip).collect();
     skips.sort_unstable();
@@ -127,9 +132,9 @@ fn parse_skips(text: &str) -> Vec<Skip> {
 }
 
 fn parse_skip(line: &str) -> Skip {
-    let mut words = line.splitn(3, '\t');
-    let mut next = || words.next().unwrap_or_default();
-    Skip { test: next().to_owned(), why: next().to_owned(), packages: next().split_whitespace().map(str::to_owned).collect() }
+    let mut words = line.splitn(4, '\t');
+    let mut next = || words.next().unwrap_or_default().to_owned();
+    Skip { test: next(), why: next(), lack: next(), packages: next().split_whitespace().map(str::to_owned).collect() }
 }
 
 /// The last lines of a run.
@@ -145,7 +150,7 @@ fn summary(results: &TestResults, skips: &[Skip]) -> String {
         text.push_str(&format!("skipped wholly or in part (counted as passed): {}\n", skips.len()));
     }
     for skip in skips {
-        text.push_str(&format!("  SKIPPED {}: {}\n", skip.test, skip.why));
+        text.push_str(&format!("  SKIPPED ({}) {}: {}\n", skip.lack, skip.test, skip.why));
     }
     text
 }
@@ -156,36 +161,43 @@ fn failures(results: &TestResults) -> String {
     format!("{} {tests} failed: {}", results.failed, results.failures.join(", "))
 }
 
-/// Fails on skipped tests if CI `could` have installed what they need.
+/// Fails on skipped tests if CI `could` have installed what they need, or if they do not say what that is.
 fn refuse_skips(skips: &[Skip], could: bool) -> Result<()> {
-    let needless: Vec<&Skip> = skips.iter().filter(|skip| could && !skip.packages.is_empty()).collect();
+    let needless: Vec<&Skip> = skips.iter().filter(|skip| could && !BEYOND_PACKAGES.contains(&skip.lack.as_str())).collect();
     if needless.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = needless.iter().flat_map(|skip| &skip.packages).map(String::as_str).collect();
     packages.sort_unstable();
     packages.dedup();
-    let tests: Vec<String> = needless.iter().map(|skip| format!("{}: {}", skip.test, skip.why)).collect();
-    bail!(
-        "CI=true, and what these tests need can be installed here:\n{}\nhint: {}",
-        tests.join("\n"),
-        Manager::Apt.command_line(&packages, apt::is_root())
-    )
+    let mut text = "CI=true, and what these tests need can be installed here:".to_owned();
+    needless.iter().for_each(|skip| text.push_str(&format!("\n{}: {}", skip.test, skip.why)));
+    if !packages.is_empty() {
+        text.push_str(&format!("\nhint: {}", Manager::Apt.command_line(&packages, apt::is_root())));
+    }
+    bail!("{text}")
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use skips::Lack;
 
     /// Skips as tools/skips writes them and we read them.
     fn written() -> Vec<Skip> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("skips");
         for _ in 0..2 {
-            skips::append(&file, "fat::tests::x (tools/diskimage/src/fat/tests.rs)", "`mdir` is not on this machine", "mtools dosfstools");
+            skips::append(
+                &file,
+                "fat::tests::x (tools/diskimage/src/fat/tests.rs)",
+                "`mdir` is not on this machine",
+                "package",
+                "mtools dosfstools",
+            );
         }
-        skips::append(&file, "apt::tests::y (tools/child/src/apt.rs)", "only root may install", "");
+        skips::append(&file, "apt::tests::y (tools/child/src/apt.rs)", "only root may install", Lack::Privilege.word(), "");
         assert_eq!(SKIPS, skips::VARIABLE);
         parse_skips(&std::fs::read_to_string(file).unwrap())
     }
@@ -195,8 +207,8 @@ mod tests {
         let results = TestResults { passed: 21, failed: 0, failures: Vec::new(), ignored: vec!["a::d: needs EVE_CHECKOUT".to_owned()] };
         let expected = "\n21 tests ran: 21 passed, 0 failed; 1 are ignored\n  IGNORED a::d: needs EVE_CHECKOUT\n\
             skipped wholly or in part (counted as passed): 2\n  \
-              SKIPPED apt::tests::y (tools/child/src/apt.rs): only root may install\n  \
-              SKIPPED fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n";
+              SKIPPED (privilege) apt::tests::y (tools/child/src/apt.rs): only root may install\n  \
+              SKIPPED (package) fat::tests::x (tools/diskimage/src/fat/tests.rs): `mdir` is not on this machine\n";
         assert_eq!(summary(&results, &written()), expected);
         assert!(summary(&results, &[]).ends_with("\nno test was skipped\n"));
     }
@@ -213,6 +225,18 @@ mod tests {
              hint: {sudo}apt-get install -y --no-install-recommends dosfstools mtools\n"
         );
         assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn only_what_no_installation_gives_passes_in_ci() {
+        let skip = |lack: &str| Skip { test: "a".to_owned(), why: "b".to_owned(), lack: lack.to_owned(), packages: Vec::new() };
+        let lacks = [Lack::Request, Lack::Privilege, Lack::Kernel, Lack::Architecture, Lack::Unpackaged];
+        assert_eq!(lacks.map(Lack::word), BEYOND_PACKAGES);
+        refuse_skips(&BEYOND_PACKAGES.map(skip), true).unwrap();
+        for lack in ["", "component", "privileges"] {
+            let error = refuse_skips(&[skip(lack)], true).unwrap_err().to_string();
+            assert_eq!(error, "CI=true, and what these tests need can be installed here:\na: b");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn stand_in() -> Option<PathBuf> {
         return None;
     }
     if std::env::consts::ARCH != "x86_64" {
-        skips::skipped("the stand-in for ACRN is built by an x86 compiler");
+        skips::skipped(skips::Lack::Architecture, "the stand-in for ACRN is built by an x86 compiler");
         return None;
     }
     let out = scratch().join("acrn.bin");

@@ -21,7 +21,10 @@ fn begin(target: &str) -> Option<Target> {
     }
     // Programs are compiled for this machine's architecture only.
     if std::env::consts::ARCH != "x86_64" {
-        skips::skipped("the installer's test boots amd64, and its program is compiled for this machine's architecture");
+        skips::skipped(
+            skips::Lack::Architecture,
+            "the installer's test boots amd64, and its program is compiled for this machine's architecture",
+        );
         return None;
     }
     wants("mcopy", "mtools").then(|| Target(scratch().join(target)))

@@ -12,7 +12,7 @@ const GONE: &str = "no mirror has ";
 #[test]
 fn riscv64_is_built_here_and_boots() {
     if let Some(why) = skip_boots() {
-        skips::skipped(why);
+        skips::skipped(skips::Lack::Request, why);
         return;
     }
     if !wants("qemu-system-riscv64", "qemu-system-misc") {
@@ -22,7 +22,7 @@ fn riscv64_is_built_here_and_boots() {
     let built = xtask().args(["live"]).output();
     let said = String::from_utf8_lossy(&built.stderr).into_owned();
     if let Some(line) = said.lines().find(|line| line.contains(GONE) && line.contains("riscv64")) {
-        skips::skipped(&format!("{line} `cargo xtask pins --arch riscv64` renews them"));
+        skips::skipped(skips::Lack::Unpackaged, &format!("{line} `cargo xtask pins --arch riscv64` renews them"));
         return;
     }
     assert!(built.status.success(), "{said}");

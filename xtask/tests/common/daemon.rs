@@ -19,6 +19,10 @@ impl Daemon {
     pub fn start(folder: &Path) -> Option<Self> {
         let host = format!("unix://{}", folder.join("socket").display());
         let log = File::create(folder.join("log")).unwrap();
+        if Command::new("docker").arg("--version").output().is_err() {
+            skips::missing("docker", "docker.io");
+            return None;
+        }
         let mut command = Command::new("dockerd");
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(option).arg(folder.join(name));
@@ -39,7 +43,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        skips::skipped(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
+        skips::refused(&format!("the docker daemon does not come up: {}", fs::read_to_string(folder.join("log")).unwrap()));
         None
     }
 }

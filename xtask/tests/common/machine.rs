@@ -40,7 +40,7 @@ impl Drop for Turn {
 /// Whether boots can run here; says loudly when not.
 pub fn ready(qemu: &str) -> bool {
     if let Some(why) = skip_boots() {
-        skips::skipped(why);
+        skips::skipped(skips::Lack::Request, why);
         return false;
     }
     if !wants(qemu, if qemu == "qemu-system-x86_64" { "qemu-system-x86" } else { "qemu-system-arm" }) {

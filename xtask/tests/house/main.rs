@@ -6,6 +6,7 @@
 mod by_string;
 mod circles;
 mod documents;
+mod errors;
 mod floors;
 mod knobs;
 mod known;
@@ -15,6 +16,7 @@ mod ratchet;
 mod reach;
 mod reliability;
 mod shape;
+mod skipped;
 mod source;
 mod targets;
 mod tree;

@@ -161,7 +161,7 @@ fn check_kernel(image: &Path, tree: &Tree, folder: &Path) {
     std::fs::create_dir_all(&at).unwrap();
     let mount = Command::new("mount").args(["-t", "vfat", "-o", "loop,ro,utf8"]).arg(image).arg(&at).output();
     if !mount.as_ref().is_ok_and(|output| output.status.success()) {
-        skips::skipped(&format!("the kernel cannot mount FAT here: {mount:?}"));
+        skips::refused(&format!("the kernel cannot mount FAT here: {mount:?}"));
         return;
     }
     let result = std::panic::catch_unwind(|| check_folder(&at, tree, |_| true));

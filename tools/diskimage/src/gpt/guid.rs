@@ -77,7 +77,8 @@ mod tests {
         assert_eq!(guid.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
         for bad in ["", "c12a7328f81f11d2ba4b00a0c93ec93b", "+12a7328-f81f-11d2-ba4b-00a0c93ec93b", "é12a732-f81f-11d2-ba4b-00a0c93ec93b"]
         {
-            assert!(bad.parse::<Guid>().is_err(), "{bad}");
+            let error = bad.parse::<Guid>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{bad}` is not a GUID such as ")), "{error}");
         }
     }
 }

@@ -67,10 +67,12 @@ fn a_configuration_of_nothing_but_its_origin_is_an_image() {
 #[test]
 fn configurations_and_versions_that_cannot_be_are_refused() {
     for files in [&[][..], &[(".hidden", "x")], &[("conf/.hidden", "x")]] {
-        assert!(config_tree_of_tar(tree(files), "origin", 0).is_err(), "{files:?}");
+        let error = config_tree_of_tar(tree(files), "origin", 0).unwrap_err().to_string();
+        assert_eq!(error, "the tar contains no configuration files", "{files:?}");
     }
     for version in ["", "a/b", "a\nb"] {
-        assert!(origin_name(0, version).is_err(), "{version:?}");
+        let error = origin_name(0, version).unwrap_err().to_string();
+        assert_eq!(error, format!("invalid version `{}`: it becomes a part of a file name", version.escape_debug()));
     }
     let large = "x".repeat(1 << 20);
     let error = format!("{:#}", config(&tree(&[("large", &large)]), 0).unwrap_err());
@@ -88,8 +90,10 @@ fn a_tar_may_be_compressed_and_must_be_there() {
         assert!(read.get("a").is_some() && newest(&read).unwrap() == 5);
     }
     assert_eq!(read_tar(&[][..], &mut spool).unwrap_err().to_string(), "the input is empty: expected a tar");
-    assert!(read_tar(&[7; 3000][..], &mut spool).is_err());
-    assert!(read_tar(&plain[..700], &mut spool).is_err());
+    for (tar, message) in [(&[7; 3000][..], "numeric field was not a number"), (&plain[..700], "unexpected EOF")] {
+        let error = format!("{:#}", read_tar(tar, &mut spool).unwrap_err());
+        assert!(error.starts_with("cannot read the tar: ") && error.contains(message), "{error}");
+    }
 }
 
 fn parts(more: &[(&str, &str)]) -> Parts {
@@ -147,7 +151,8 @@ fn a_folder_of_parts_may_hold_anything_else() {
     assert!(matches!(&all.tree.get("broken").unwrap().kind, filetree::Kind::Symlink(target) if target == b"nowhere"));
     link("nowhere", "persist.img");
     assert!(format!("{:#}", Parts::of_folder(folder.path(), false).unwrap_err()).contains("persist.img"));
-    assert!(Parts::of_folder(&at("missing"), false).is_err());
+    let error = format!("{:#}", Parts::of_folder(&at("missing"), false).unwrap_err());
+    assert!(error.starts_with("cannot read the parts in `") && error.contains("No such file"), "{error}");
 }
 
 #[test]

@@ -165,6 +165,7 @@ mod tests {
         let disk = File::create_new(folder.path().join("x")).unwrap();
         disk.set_len(1 << 20).unwrap();
         assert!(used_clusters(&disk, 1 << 20, 1 << 16).unwrap().is_empty());
-        assert!("vhd".parse::<DiskFormat>().is_err());
+        let error = "vhd".parse::<DiskFormat>().unwrap_err().to_string();
+        assert!(error.starts_with("unknown format `vhd` (known: "), "{error}");
     }
 }

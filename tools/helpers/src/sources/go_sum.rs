@@ -126,7 +126,10 @@ mod tests {
         let found: Vec<_> = modules(text).expect("read").into_iter().collect();
         assert_eq!(found, [("a.org/B".to_owned(), "v1.0.0".to_owned()), ("c.org/d".to_owned(), "v2".to_owned())]);
         assert_eq!(escape("a.org/BcD"), "a.org/!bc!d");
-        assert!(modules("x").is_err() && modules("../x v1").is_err() && modules("a/../../x v1").is_err() && modules("-json v1").is_err());
+        assert_eq!(modules("x").expect_err("one word").to_string(), "line 1 is not a line of go.sum: `x`");
+        for line in ["../x v1", "a/../../x v1", "-json v1", "a ../v1", "/a v1"] {
+            assert_eq!(modules(line).expect_err(line).to_string(), format!("line 1 names no module: `{line}`"));
+        }
     }
 
     #[test]

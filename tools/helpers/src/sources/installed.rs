@@ -135,8 +135,16 @@ mod tests {
             ("musl", "0a1b", "MIT AND GPL-2.0")
         );
         assert!(packages[0].check().is_ok() && packages[1].commit.is_empty());
-        assert!(Package { origin: "../x".into(), ..packages[0].clone() }.check().is_err());
-        assert!(Package { commit: "--all".into(), ..packages[0].clone() }.check().is_err());
+        for unsafe_one in [
+            Package { origin: "../x".into(), ..packages[0].clone() },
+            Package { commit: "--all".into(), ..packages[0].clone() },
+            Package { version: String::new(), ..packages[0].clone() },
+        ] {
+            let error = unsafe_one.check().expect_err("unsafe").to_string();
+            let Package { origin, version, commit, .. } = unsafe_one;
+            let named = format!("`{origin}`, version `{version}`, commit `{commit}`");
+            assert_eq!(error, format!("an apk database lists a package with an unsafe name: {named}"));
+        }
         assert!(
             is_database(b"lib/apk/db/installed")
                 && is_database(b"containers/a/lib/apk/db/installed")

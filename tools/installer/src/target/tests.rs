@@ -169,7 +169,8 @@ fn a_broken_off_installation_leaves_nothing_that_boots_and_can_be_repeated() {
         let persist = if keep { Persist::Keep } else { Persist::New };
         // The file goes away while it is copied, as the power might.
         let lost = Content::Path { path: folder.path().join("one"), len: image.len() + 1 };
-        assert!(install(&target, &Installation { persist, ..job(&lost, "b") }).is_err());
+        let error = format!("{:#}", install(&target, &Installation { persist, ..job(&lost, "b") }).unwrap_err());
+        assert!(error.starts_with("cannot write partition 2 `IMGA`: `") && error.contains("during the build"), "{error}");
         let esp = match target.table().unwrap() {
             None => None,
             Some(table) => {
@@ -196,9 +197,11 @@ fn what_the_disk_does_not_hold_is_found() {
     target.file.write_all_at(b"?", target.bytes(&imga).0 + 100).unwrap();
     let error = check_image(&target, &imga, &image).unwrap_err().to_string();
     assert!(error.starts_with("IMGA: the disk does not hold what was written to it at byte "), "{error}");
-    assert!(check_volume(&target, &find(&target, CONFIG), &config("b")).is_err());
+    let error = check_volume(&target, &find(&target, CONFIG), &config("b")).unwrap_err().to_string();
+    assert_eq!(error, "CONFIG: the disk does not hold the files that were written to it");
     check_volume(&target, &find(&target, CONFIG), &config("a")).unwrap();
-    assert!(check_table(&target, &[imga]).is_err());
+    let error = check_table(&target, &[imga]).unwrap_err().to_string();
+    assert!(error.starts_with("the disk does not hold the partition table that was written to it"), "{error}");
 }
 
 #[test]

@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(one, two);
         let id = one.lines().nth(2).and_then(|line| line.strip_prefix("CID=")).expect("an id");
         assert_eq!(one, text(id, "live.vmdk"));
-        assert!(descriptor("version=1\n", "live.vmdk").is_err());
+        let error = descriptor("version=1\n", "live.vmdk").expect_err("no CID").to_string();
+        assert_eq!(error, "the descriptor of the VMDK has no CID");
     }
 }

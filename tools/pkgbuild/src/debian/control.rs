@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(all[0].get("package"), Some("a"));
         assert_eq!(all[0].get("Description"), Some("one\n two\n .\n# aside\n three"));
         assert_eq!(all[0].get("Empty"), Some(""));
-        assert!(all[0].need("Empty").is_err());
+        assert_eq!(all[0].need("Empty").unwrap_err().to_string(), "the stanza of `a` has no field `Empty`");
         assert_eq!(all[1].get("Package"), Some("b"));
         assert_eq!(all[1].get("Signed-By"), Some("-----BEGIN\n x: y"));
     }
@@ -222,7 +222,8 @@ mod tests {
     fn what_is_no_stanza_is_named_with_its_line() {
         let error = stanzas("Package: a\n\nnonsense\n", "f").collect::<Result<Vec<_>>>().unwrap_err();
         assert_eq!(error.to_string(), "f:3: `nonsense` is not a field of a control stanza");
-        assert!(stanzas(" starts with a blank\n", "f").next().unwrap().is_err());
+        let error = stanzas(" starts with a blank\n", "f").next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("f:1: "), "{error}");
     }
 
     #[test]
@@ -233,8 +234,17 @@ mod tests {
         assert_eq!(all[1][1], Relation { name: "mawk".into(), version: None });
         assert!(all[0][0].accepts("2.36-9") && !all[0][0].accepts("2.31"));
         assert!(all[2][0].accepts_provided(Some("0.5")) && !all[2][0].accepts_provided(None));
-        for bad in ["a (>= )", "Big", "a:i386", "a (~ 1)", "a 1.0", "ab (>= 1", "ab (>= 1;rm)"] {
-            assert!(parse_relations(bad).is_err(), "{bad}");
+        for (bad, message) in [
+            ("ab (>= )", "invalid relation `ab (>= )`: `` is not a valid Debian version"),
+            ("a (>= 1)", "invalid relation `a (>= 1)`: `a` is not a valid Debian package name"),
+            ("Big", "invalid relation `Big`: `Big` is not a valid Debian package name"),
+            ("ab:i386", "the relation `ab:i386` needs another architecture (`i386`), which a lock cannot contain"),
+            ("ab (~ 1)", "invalid relation `ab (~ 1)`: `` is not an operator"),
+            ("ab 1.0", "invalid relation `ab 1.0`: `1.0` is not a version restriction"),
+            ("ab (>= 1", "invalid relation `ab (>= 1`: `(>= 1` is not a version restriction"),
+            ("ab (>= 1;rm)", "invalid relation `ab (>= 1;rm)`: `1;rm` is not a valid Debian version"),
+        ] {
+            assert_eq!(format!("{:#}", parse_relations(bad).unwrap_err()), message);
         }
     }
 }

@@ -111,8 +111,13 @@ fn read_data(name: &str, content: &Content, spool: &mut Spool, keep: &dyn Fn(&[u
     std::io::copy(&mut reader, &mut std::io::sink())?;
     for entry in &entries {
         let climbs = |path: &[u8]| path.split(|b| *b == b'/').any(|part| part == b"..");
-        if climbs(&entry.path) || matches!(&entry.kind, EntryKind::HardLink(target) if climbs(target)) {
-            bail!("the path `{}` contains `..`", String::from_utf8_lossy(&entry.path));
+        let path = String::from_utf8_lossy(&entry.path);
+        match &entry.kind {
+            _ if climbs(&entry.path) => bail!("the path `{path}` contains `..`"),
+            EntryKind::HardLink(target) if climbs(target) => {
+                bail!("the target `{}` of the hard link `{path}` contains `..`", String::from_utf8_lossy(target))
+            }
+            _ => {}
         }
     }
     entries.retain(|entry| {

@@ -377,8 +377,16 @@ mod tests {
         assert_eq!(Url::parse("http://[::1]:81").unwrap().port, 81);
         assert_eq!(Url::parse("https://host/a").unwrap().to_string(), "https://host/a");
         assert_eq!(Url::parse("https://host:80").unwrap().to_string(), "https://host:80/");
-        for bad in ["ftp://host/", "file:///etc/passwd", "http:///x", "http://host:port/", "http://host/a b", "http://host/\r\nX: y"] {
-            assert!(Url::parse(bad).is_err(), "{bad}");
+        for (bad, message) in [
+            ("ftp://host/", "is neither an http:// nor an https:// URL"),
+            ("file:///etc/passwd", "is neither an http:// nor an https:// URL"),
+            ("http:///x", "`http:///x` has no host"),
+            ("http://host:port/", "invalid port in `http://host:port/`"),
+            ("http://host/a b", "contains invalid characters"),
+            ("http://host/\r\nX: y", "contains invalid characters"),
+        ] {
+            let error = format!("{:#}", Url::parse(bad).unwrap_err());
+            assert!(error.contains(message), "{error}");
         }
         assert_eq!((base64(b""), base64(b"a"), base64(b"ab"), base64(b"abc")), ("".into(), "YQ==".into(), "YWI=".into(), "YWJj".into()));
     }

@@ -174,6 +174,7 @@ mod tests {
         assert!(secure.roots(Suite::Main).unwrap_err().to_string().contains("only http:// and https:// are supported"));
         let secret = Mirrors { debian: vec!["ftp://me:s3cret@a.example/debian".into()], security: Vec::new() };
         assert!(!secret.roots(Suite::Main).unwrap_err().to_string().contains("s3cret"));
-        assert!(Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).is_err());
+        let error = format!("{:#}", Mirrors::from_apt_sources(&files(&[("x.sources", "junk\n")]), None, None).unwrap_err());
+        assert!(error.contains("x.sources:1: `junk` is not a field of a control stanza"), "{error}");
     }
 }

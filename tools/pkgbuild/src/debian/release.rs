@@ -97,6 +97,7 @@ mod tests {
         touch("new/amd64.lock");
         let error = Locks::read(folder.path()).unwrap().release_of("amd64").unwrap_err().to_string();
         assert!(error.starts_with("new, old are all pinned for amd64") && error.contains("mirrors/NAME/amd64.lock"), "{error}");
-        assert!(Locks::read(&folder.path().join("nothing")).is_err());
+        let error = format!("{:#}", Locks::read(&folder.path().join("nothing")).err().unwrap());
+        assert!(error.starts_with("cannot read `") && error.contains("nothing/mirrors`: No such file"), "{error}");
     }
 }

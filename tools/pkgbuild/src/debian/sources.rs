@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(sources(None, None), [id("bb", "1:2+b1")]);
         assert_eq!(sources(Some("ss"), None), [id("ss", "1:2+b1")]);
         assert_eq!(sources(Some("ss (1:2)"), Some("cc (= 3), dd (= 4)")), [id("cc", "3"), id("dd", "4"), id("ss", "1:2")]);
-        assert!(sources_of("bb", "1", None, Some("cc")).is_err());
+        let error = sources_of("bb", "1", None, Some("cc")).unwrap_err().to_string();
+        assert_eq!(error, "Built-Using names cc without a version");
     }
 
     #[test]

@@ -83,6 +83,7 @@ mod tests {
         assert_eq!(wanted.dropped("arm64"), ["debconf", "perl"]);
         let error = format!("{:#}", Wanted::parse("kmod\ntwo words\n", "packages").unwrap_err());
         assert_eq!(error, "packages:2: `two words` is not a valid Debian package name");
-        assert!(Wanted::parse("kmod [amd64\n", "packages").is_err());
+        let error = format!("{:#}", Wanted::parse("kmod [amd64\n", "packages").unwrap_err());
+        assert_eq!(error, "packages:1: `[` has no `]`");
     }
 }

@@ -60,7 +60,11 @@ impl Checkout {
         match want.as_str() {
             Some(want) if want.starts_with("docker.io/") => assert_eq!(got.unwrap().canonical(), want, "{name} {yml}"),
             Some(want) => assert_eq!(got.unwrap().to_string(), want, "{name} {yml}"),
-            None => assert!(got.is_err(), "{name} {yml}: {got:?}"),
+            None => {
+                // linuxkit has no tag for it either: its yml is missing or wrong.
+                let error = format!("{:#}", got.unwrap_err());
+                assert!(error.contains(yml), "{name}: {error}");
+            }
         }
         self.count.set(self.count.get() + 1);
     }

@@ -236,6 +236,7 @@ mod tests {
         assert_eq!(fs::metadata(folder.join("kernel")).unwrap().modified().unwrap(), before);
         assert_eq!(fs::read_to_string(folder.join("initrd.bits")).unwrap(), "bits");
         fs::write(&tar, "no tar").unwrap();
-        assert!(unpack(&tar, &folder).is_err());
+        let error = unpack(&tar, &folder).unwrap_err().to_string();
+        assert_eq!(error, format!("`{}` is no tar of an installer", tar.display()));
     }
 }

@@ -46,10 +46,12 @@ mod tests {
     fn the_next_patch_follows_the_last_tag_of_the_branch() {
         assert_eq!(next("1.2", "1.2.3-1-g12345678").expect("a patch"), "1.2.4");
         assert_eq!(next("1.2-stable", "1.2.3-lts-4-g12345678").expect("a patch"), "1.2.4-lts");
-        for (branch, describe) in
-            [("1.2", "1.2.3"), ("1.2-stable", "1.2.3-lts"), ("1.2", "12345678"), ("master", "1.2.3-1-g1"), ("1.2", "1.3.0-1-g1")]
-        {
-            assert!(next(branch, describe).is_err(), "{branch} {describe}");
+        let error = next("master", "1.2.3-1-g1").expect_err("no release").to_string();
+        assert_eq!(error, "a patch needs a release branch X.Y or X.Y-stable, but master is checked out");
+        for (branch, describe) in [("1.2", "1.2.3"), ("1.2-stable", "1.2.3-lts"), ("1.2", "12345678"), ("1.2", "1.3.0-1-g1")] {
+            let error = next(branch, describe).expect_err("nothing").to_string();
+            let expected = format!("nothing to patch: {branch} is at {describe}\nhint: a patch release needs commits after a tag 1.2.Z");
+            assert_eq!(error, expected);
         }
     }
 }

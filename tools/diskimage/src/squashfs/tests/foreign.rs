@@ -64,8 +64,8 @@ fn mounted(image: &Path, look: impl FnOnce(&Path)) {
     let place = image.with_extension("mnt");
     std::fs::create_dir_all(&place).unwrap();
     let mount = Command::new("mount").args(["-t", "squashfs", "-o", "loop,ro"]).arg(image).arg(&place).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        return skips::skipped("this kernel does not mount squashfs here, or we are not root");
+    if !mount.as_ref().is_ok_and(|output| output.status.success()) {
+        return skips::refused(&format!("the kernel cannot mount squashfs here: {mount:?}"));
     }
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&place)));
     stdout(Command::new("umount").arg(&place));

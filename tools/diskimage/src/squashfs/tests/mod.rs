@@ -165,7 +165,7 @@ fn here(program: &str) -> bool {
 fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        skips::skipped("only root can make devices and owners");
+        skips::skipped(skips::Lack::Privilege, "only root can make devices and owners");
     }
     root
 }

@@ -125,7 +125,9 @@ fn a_full_disk_ends_the_work_at_once() {
     for number in 0..200 {
         tree.insert(number.to_string(), file(noise(BLOCK, number))).unwrap();
     }
-    let Ok(mut full) = File::options().write(true).open("/dev/full") else { return skips::skipped("there is no /dev/full") };
+    let Ok(mut full) = File::options().write(true).open("/dev/full") else {
+        return skips::skipped(skips::Lack::Kernel, "there is no /dev/full");
+    };
     // A device cannot be truncated, so this calls the function after that step.
     let contents = dedup::Contents::of(&tree).unwrap();
     let error = blocks::write(&contents, &options(Compressor::Gzip, 2), None, &mut full, 0).err().unwrap();

@@ -249,7 +249,7 @@ fn busybox() -> Option<&'static str> {
         return None;
     };
     if !tool(Path::new("/"), &[busybox, "--list"], &[])?.lines().any(|applet| applet == "ar") {
-        skips::skipped("this busybox has no ar; Debian's busybox-static has");
+        skips::missing("busybox with ar", "busybox-static");
         return None;
     }
     Some(busybox)
