@@ -10,9 +10,11 @@ use std::{
     process::Command,
 };
 
-/// File systems: the name, the commands to mount one on $M with the file $F, and the program among them that not every machine has, with
-/// its Debian package.
-const FILE_SYSTEMS: &[(&str, &str, Option<(&str, &str)>)] = &[
+/// A program and its Debian package.
+type Program = (&'static str, &'static str);
+
+/// File systems: the name, the commands to mount one on $M with the file $F, and the program among them that not every machine has.
+const FILE_SYSTEMS: &[(&str, &str, Option<Program>)] = &[
     ("tmpfs", "mount -t tmpfs -o size=3g tmpfs $M", None),
     ("btrfs", "truncate -s 3G $F; mkfs.btrfs -q $F; mount -o loop $F $M", Some(("mkfs.btrfs", "btrfs-progs"))),
     // Two of them: each has its own seed for the order of names in a folder.
