@@ -35,7 +35,7 @@ impl Small {
             return None;
         };
         if !dynamic(busybox).is_empty() {
-            skips::skipped("this machine's busybox is not static; Debian's busybox-static is");
+            skips::missing("busybox without libraries", "busybox-static");
             return None;
         }
         let small = Self { folder: tempfile::tempdir().unwrap() };
