@@ -2,6 +2,7 @@
 //! first needed; nothing is changed. `plan` makes plans from the facts. Depends on `plan`, `child`, `pkgbuild`, `knobs`, `common`,
 //! `diskimage` (dates) and `ymlpatch`.
 
+mod bases;
 mod bumping;
 pub mod context;
 mod folders;
@@ -29,7 +30,6 @@ use knobs::Knobs;
 use look::GitState;
 use pkgbuild::{
     build_yml::BuildYml,
-    dockerfile::{Dockerfile, ImageUse},
     tags::{self, TreeState},
 };
 use plan::{Capabilities, Composed, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
@@ -322,64 +322,6 @@ impl Checkout {
             if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
         };
         Some(tag())
-    }
-
-    /// The packages that a Dockerfile names with their present tags, and whether for the build machine. Other images must be in the cache.
-    fn bases(&self, dir: &Path) -> Result<Vec<(String, bool)>> {
-        // If images are in a registry, bases matter only for the order of packages.
-        let path = dir.join("Dockerfile");
-        if self.can.packages_are_published {
-            return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
-        }
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let mut bases = BTreeSet::new();
-        for image in Dockerfile::parse(&text, &path.display().to_string())?.images() {
-            let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
-            let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
-            if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
-                bases.insert((name.to_owned(), image.on_build_machine));
-            }
-        }
-        Ok(bases.into_iter().collect())
-    }
-
-    /// Packages that Dockerfiles name with an outdated tag, and the packages of these Dockerfiles. The bool tells whether it is the tag that
-    /// the package gets with the next commit.
-    pub fn old_bases(&self) -> Result<BTreeMap<(String, bool), Vec<String>>> {
-        let mut old: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
-        for user in self.package_names()? {
-            let path = self.profile.packages.folder.join(&user).join("Dockerfile");
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            // The build reports errors of a Dockerfile.
-            let Ok(dockerfile) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };
-            for image in dockerfile.images() {
-                let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
-                let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
-                if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)? != image.reference {
-                    let is_next = self.committed_reference(name)? == image.reference;
-                    let users = old.entry((name.to_owned(), is_next)).or_default();
-                    if !users.contains(&user) {
-                        users.push(user.clone());
-                    }
-                }
-            }
-        }
-        Ok(old)
-    }
-
-    /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
-    fn order(&self, dockerfile: &Path) -> Result<Vec<(String, bool)>> {
-        let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
-        let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
-        let mut bases = BTreeSet::new();
-        for ImageUse { reference, .. } in Dockerfile::parse(&text, &dockerfile.display().to_string())?.images() {
-            let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
-            let name = name.strip_prefix("eve-").unwrap_or(name);
-            if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {
-                bases.insert((name.to_owned(), false));
-            }
-        }
-        Ok(bases.into_iter().collect())
     }
 
     /// The package of a template's name: `GPT_TOOLS` → `gpt-tools`, unless the profile has another for it.

@@ -2,6 +2,7 @@
 
 use crate::{Capabilities, Profile};
 use anyhow::Result;
+use common::Arch;
 use std::path::{Path, PathBuf};
 
 /// The facts of a package.
@@ -23,12 +24,23 @@ pub struct PackageFacts {
     pub build_yml: String,
     /// The architectures in its build.yml; empty where another repository built the images.
     pub arches: Vec<String>,
-    /// Packages of the tree that it is built from, with true if it needs them for the build machine's architecture.
-    pub bases: Vec<(String, bool)>,
+    /// Packages of the tree that it is built from.
+    pub bases: Vec<Base>,
     /// The template of its build.yml.
     pub yml_template: Option<PathBuf>,
     /// The text of its Dockerfile, if that is generated from a template.
     pub generated_dockerfile: Option<String>,
+}
+
+/// A package that another one is built from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Base {
+    /// The base's folder below `pkg/`.
+    pub name: String,
+    /// Whether it is needed for the build machine's architecture, not for that of the image.
+    pub on_build_machine: bool,
+    /// The architecture of the image that needs it; none for all.
+    pub target: Option<Arch>,
 }
 
 common::words! {

@@ -15,12 +15,12 @@ pub struct ImageUse {
 /// Architectures to consider: names of stages may depend on them.
 const ARCHES: [&str; 3] = ["amd64", "arm64", "riscv64"];
 
-/// Platform variables of a build for `arch`. `BUILD` marks the build machine, to detect which `--platform` refers to it.
-fn platforms(arch: &str) -> [(&'static str, String); 6] {
+/// Platform variables of a build for `arch` on a `build` machine.
+fn platforms(arch: &str, build: &str) -> [(&'static str, String); 6] {
     [
-        ("BUILDPLATFORM", "linux/BUILD".to_owned()),
+        ("BUILDPLATFORM", format!("linux/{build}")),
         ("BUILDOS", "linux".to_owned()),
-        ("BUILDARCH", "BUILD".to_owned()),
+        ("BUILDARCH", build.to_owned()),
         ("TARGETPLATFORM", format!("linux/{arch}")),
         ("TARGETOS", "linux".to_owned()),
         ("TARGETARCH", arch.to_owned()),
@@ -28,7 +28,7 @@ fn platforms(arch: &str) -> [(&'static str, String); 6] {
 }
 
 impl Dockerfile {
-    /// Images that the last stage needs, for any architecture, sorted, with the defaults of global `ARG`s.
+    /// Images that the last stage needs, for any architecture on any machine, sorted, with the defaults of global `ARG`s.
     #[must_use]
     pub fn images(&self) -> Vec<ImageUse> {
         self.images_with(&BTreeMap::new())
@@ -38,17 +38,29 @@ impl Dockerfile {
     #[must_use]
     pub fn images_with(&self, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
         let mut images = BTreeSet::new();
-        for arch in ARCHES {
-            self.images_for(&self.args_for(arch, build_args), &mut images);
+        for (arch, build) in ARCHES.into_iter().flat_map(|arch| ARCHES.map(|build| (arch, build))) {
+            self.add_images(arch, build, build_args, &mut images);
         }
         images.into_iter().collect()
     }
 
-    fn images_for(&self, args: &BTreeMap<String, String>, images: &mut BTreeSet<ImageUse>) {
-        let text = |word: &str| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
-        for index in self.needed_stages(self.stages.len() - 1, args) {
+    /// Images that the last stage needs in a build for `arch` on a machine of `build`.
+    #[must_use]
+    pub fn images_for(&self, arch: &str, build: &str) -> Vec<ImageUse> {
+        let mut images = BTreeSet::new();
+        self.add_images(arch, build, &BTreeMap::new(), &mut images);
+        images.into_iter().collect()
+    }
+
+    fn add_images(&self, arch: &str, build: &str, build_args: &BTreeMap<String, String>, images: &mut BTreeSet<ImageUse>) {
+        // `BUILD` stands for the build machine, to see which `--platform` refers to it.
+        let (args, marked) = (self.args_for(arch, build, build_args), self.args_for(arch, "BUILD", build_args));
+        let expanded =
+            |word: &str, args: &BTreeMap<String, String>| expand(word, self.escape, &|name| args.get(name).cloned()).unwrap_or_default();
+        let text = |word: &str| expanded(word, &args);
+        for index in self.needed_stages(self.stages.len() - 1, &args) {
             let stage = &self.stages[index];
-            let on_build_machine = stage.platform.as_deref().is_some_and(|platform| text(platform).contains("BUILD"));
+            let on_build_machine = stage.platform.as_deref().is_some_and(|platform| expanded(platform, &marked).contains("BUILD"));
             let base = text(&stage.base);
             if base != "scratch" && !base.is_empty() && self.find_named(&base, index).is_none() {
                 images.insert(ImageUse { reference: base, on_build_machine });
@@ -62,8 +74,8 @@ impl Dockerfile {
         }
     }
 
-    fn args_for(&self, arch: &str, build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let platforms = platforms(arch);
+    fn args_for(&self, arch: &str, build: &str, build_args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let platforms = platforms(arch, build);
         let predefined: Vec<(&str, &str)> = platforms.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.global_args(&predefined, build_args)
     }

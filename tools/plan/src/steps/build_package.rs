@@ -136,13 +136,13 @@ impl Planner<'_> {
         if self.can.packages_are_published && !packages.ordered {
             return Ok(needs);
         }
-        for (base, on_build_machine) in &package.bases {
+        for base in package.bases.iter().filter(|base| base.target.is_none_or(|target| target == arch)) {
             // Packages that start from each other's older images form a cycle; the registry has those images.
-            if self.can.packages_are_published && above.contains(base) {
+            if self.can.packages_are_published && above.contains(&base.name) {
                 continue;
             }
-            let arch = if *on_build_machine { self.knobs.host_arch } else { arch };
-            let base = need(&self.package(base, arch, above)?, "its Dockerfile starts from it");
+            let arch = if base.on_build_machine { self.knobs.host_arch } else { arch };
+            let base = need(&self.package(&base.name, arch, above)?, "its Dockerfile starts from it");
             // If both architectures are this machine's, a base can occur twice.
             if needs.iter().all(|known: &Need| known.id != base.id) {
                 needs.push(base);
