@@ -105,7 +105,8 @@ pub fn package_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &st
 pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml, options: &Options<'_>) -> Result<Tag> {
     let place = Place::find(root, package)?;
     // Sources that git does not track are an error even if a given hash makes their ids unnecessary.
-    let sources = source_ids(state, &place, package, yml, &|state, path| state.id_of(path))?;
+    let id_of = |state: &TreeState, path: &[u8]| state.id_of(path).or_else(|| uncommitted_id(state, path, options.rule));
+    let sources = source_ids(state, &place, package, yml, &id_of)?;
     let folders = match options.rule {
         DirtyRule::Linuxkit => vec![(place.package.clone(), "")],
         DirtyRule::Everything => content_folders(&place, package, yml)?,
@@ -119,7 +120,7 @@ pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml
     if let Some(given) = options.hash.filter(|hash| !hash.is_empty()).or(options.dev_user.map(|_| "dev")) {
         return Tag::new(yml, org, given.to_owned(), None, is_dirty);
     }
-    let own = state.id_of(&place.package).with_context(|| not_in_git(package))?;
+    let own = id_of(state, &place.package).with_context(|| not_in_git(package))?;
     let hash = || match options.rule {
         DirtyRule::Linuxkit => content::hash(state, &place),
         DirtyRule::Everything => content::hash_of_everything(state, &place.top, &folders),
@@ -143,6 +144,12 @@ pub fn future_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &str
     let sources = source_ids(state, &place, package, &yml, &id_now).with_context(context)?;
     let own = state.id_now(&place.top, &place.package, future)?.with_context(|| not_in_git(package))?;
     Tag::new(&yml, yml.org.clone(), combine(objects::hex(&own), &sources), None, false)
+}
+
+/// The id of a folder that no commit has yet: git's null id. The digits after `-dirty-` tell such packages apart, so linuxkit's rule, which
+/// hashes less than everything, has none.
+fn uncommitted_id(state: &TreeState, path: &[u8], rule: DirtyRule) -> Option<String> {
+    (rule == DirtyRule::Everything && state.has_changes(path)).then(|| "0".repeat(40))
 }
 
 fn not_in_git(package: &Path) -> String {

@@ -260,6 +260,15 @@ fn what_git_does_not_know_has_no_tag() {
     let root = dir.path();
     sh(root, "mkdir pkg/new; cp pkg/x/build.yml pkg/new; printf 'image: x\\nextra-sources:\\n  - ../none:/n\\n' > pkg/x/build-none.yml");
     assert!(show(root, "pkg/new").contains("pkg/new`\nhint: git add "), "{}", show(root, "pkg/new"));
+    // Where the digits tell everything, no commit is needed; ignored files are in no image.
+    let everything = Options { rule: DirtyRule::Everything, ..Options::default() };
+    let new = tag(root, "pkg/new", "build.yml", &everything).unwrap();
+    assert_eq!((new.hash, new.is_dirty), ("0".repeat(40), true));
+    let digits = new.dirty.unwrap();
+    sh(root, "echo more >pkg/new/file");
+    assert_ne!(tag(root, "pkg/new", "build.yml", &everything).unwrap().dirty.unwrap(), digits);
+    sh(root, "rm pkg/new/file; echo /pkg/new >>.git/info/exclude");
+    assert!(tag(root, "pkg/new", "build.yml", &everything).is_err());
     let error = |yml| format!("{:#}", tag(root, "pkg/x", yml, &Options::default()).unwrap_err());
     assert!(
         error("build-none.yml").contains("git does not track") && error("build-none.yml").contains("pkg/none`"),
