@@ -1,5 +1,5 @@
-//! `pins`: renews the lock files of the Debian archive from the mirror, or moves them to another release, and prints what changed. `--add`
-//! puts packages into the archive, and then does what follows: pins, new tags, and a commit if asked to.
+//! `pins`: renews the lock files of the Debian archives from the mirror, or moves them to another release, and prints what changed. `--add`
+//! puts packages into an archive, and then does what follows: pins, new tags, and a commit if asked to.
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -33,6 +33,9 @@ pub struct Pins {
     /// repeated
     #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["sources", "release"])]
     add: Vec<String>,
+    /// only this archive, a package with a folder `mirrors`; where --add puts packages [default: all; of --add: that of the system]
+    #[arg(long, value_name = "NAME", conflicts_with = "sources")]
+    archive: Option<String>,
     /// commit what --add changed
     #[arg(long, requires = "add")]
     commit: bool,
@@ -43,9 +46,39 @@ pub fn run(ctx: &Ctx, pins: Pins) -> Result<()> {
     if pins.add.is_empty() { renew_all(ctx, pins) } else { add(ctx, pins) }
 }
 
+/// The archives of Debian packages in the tree: that of the system first, then those of compilers. Each is a package with a folder
+/// `mirrors`.
+fn archives(ctx: &Ctx) -> Result<Vec<String>> {
+    let packages = &ctx.profile.packages;
+    let first = packages.archive.clone().context("this tree has no archive of Debian packages")?;
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(&packages.folder).with_context(|| format!("cannot read `{}`", packages.folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != first && entry.path().join("mirrors").is_dir() {
+            others.push(name);
+        }
+    }
+    others.sort();
+    Ok(std::iter::once(first).chain(others).collect())
+}
+
+/// The archive that `--archive` names.
+fn chosen(ctx: &Ctx, name: &str) -> Result<String> {
+    let all = archives(ctx)?;
+    match all.iter().find(|archive| *archive == name) {
+        Some(found) => Ok(found.clone()),
+        None => Err(usage(format!("`{name}` is no archive of Debian packages\nhint: the archives are {}", all.join(", ")))),
+    }
+}
+
 /// Adds packages to the lists, and does what follows. After an error the lists and locks are as they were.
-fn add(ctx: &Ctx, pins: Pins) -> Result<()> {
-    let archive = ctx.profile.packages.archive.clone().context("this tree has no archive of Debian packages")?;
+fn add(ctx: &Ctx, mut pins: Pins) -> Result<()> {
+    let archive = match &pins.archive {
+        Some(name) => chosen(ctx, name)?,
+        None => archives(ctx)?.swap_remove(0),
+    };
+    pins.archive = Some(archive.clone());
     let folder = ctx.profile.packages.folder.join(&archive);
     let (names, commit) = (pins.add.clone(), pins.commit);
     let lists = lists_with(&folder, &names, &pins.arch)?;
@@ -157,19 +190,36 @@ impl Snapshot {
 }
 
 /// Renews pins.
-fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, .. }: Pins) -> Result<()> {
-    let archive = ctx.profile.packages.archive.as_ref().context("this tree has no archive of Debian packages")?;
-    let folder = ctx.profile.packages.folder.join(archive);
+fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, archive, .. }: Pins) -> Result<()> {
+    let folder = |name: &String| ctx.profile.packages.folder.join(name);
+    let all: Vec<PathBuf> = archives(ctx)?.iter().map(folder).collect();
+    let names = match &archive {
+        Some(name) => vec![chosen(ctx, name)?],
+        None => archives(ctx)?,
+    };
     let prefer = if security { Prefer::Latest } else { Prefer::Stable };
-    let pinning = Pinning { folder: &folder, arches: &arch, release: release.as_deref(), prefer };
-    let wanted = pinning.releases()?;
-    // A release that an architecture leaves has fewer sources, or none.
-    let before = Locks::read(&folder)?;
-    let left = wanted.iter().filter_map(|(arch, _)| before.release_of(arch).ok().map(str::to_owned));
-    let releases: BTreeSet<String> = wanted.iter().map(|(_, release)| release.clone()).chain(left).collect();
+    let mut renewals = Vec::new();
+    let mut releases: BTreeSet<String> = BTreeSet::new();
+    for (at, name) in names.iter().enumerate() {
+        let before = Locks::read(&folder(name))?;
+        // Compilers are not there for every architecture that the system is for.
+        let is_pinned = |arch: &&String| archive.is_some() || at == 0 || before.arches().any(|known| known == *arch);
+        let here: Vec<String> = arch.iter().filter(is_pinned).cloned().collect();
+        if here.is_empty() && !arch.is_empty() {
+            continue;
+        }
+        let renewal = Renewal { name, folder: folder(name), arches: here, release: release.as_deref(), prefer };
+        let wanted = renewal.pinning().releases()?;
+        // A release that an architecture leaves has fewer sources, or none.
+        releases.extend(wanted.iter().filter_map(|(arch, _)| before.release_of(arch).ok().map(str::to_owned)));
+        releases.extend(wanted.iter().map(|(_, release)| release.clone()));
+        renewals.push((renewal, wanted));
+    }
     if ctx.globals.dry_run {
-        for (arch, release) in wanted.iter().filter(|_| !sources) {
-            println!("renew the lock of pkg/{archive} for {arch} from Debian's {release}");
+        for (renewal, wanted) in renewals.iter().filter(|_| !sources) {
+            for (arch, release) in wanted {
+                println!("renew the lock of pkg/{} for {arch} from Debian's {release}", renewal.name);
+            }
         }
         for release in &releases {
             println!("renew {}", debian::sources_lock(&ctx.root, release).display());
@@ -186,16 +236,31 @@ fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, .. }: Pins
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
     let trust = Trust { verifier: &Gpgv { tools: &ctx.tools }, now };
     let from = IndexSource { store: &store, mirrors: &mirrors, trust };
-    if !sources {
-        renew(&pinning, &from)?;
+    for (renewal, _) in renewals.iter().filter(|_| !sources) {
+        renew(&renewal.pinning(), &from)?;
     }
     for release in &releases {
-        renew_sources(ctx, &pinning, release, &from)?;
+        renew_sources(ctx, &all, release, &from)?;
     }
     if !sources && add.is_empty() {
-        println!("then: commit, and `cargo xtask bump {archive}`");
+        println!("then: commit, and `cargo xtask bump`");
     }
     Ok(())
+}
+
+/// What is renewed of an archive.
+struct Renewal<'a> {
+    name: &'a str,
+    folder: PathBuf,
+    arches: Vec<String>,
+    release: Option<&'a str>,
+    prefer: Prefer,
+}
+
+impl Renewal<'_> {
+    fn pinning(&self) -> Pinning<'_> {
+        Pinning { folder: &self.folder, arches: &self.arches, release: self.release, prefer: self.prefer }
+    }
 }
 
 /// Renews the locks of packages.
@@ -213,11 +278,12 @@ fn renew(pinning: &Pinning<'_>, from: &IndexSource<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Renews the lock of a release's sources; deletes it if the release has no packages any more.
-fn renew_sources(ctx: &Ctx, pinning: &Pinning<'_>, release: &str, from: &IndexSource<'_>) -> Result<()> {
+/// Renews the lock of a release's sources; deletes it if no archive has packages of the release any more.
+fn renew_sources(ctx: &Ctx, folders: &[PathBuf], release: &str, from: &IndexSource<'_>) -> Result<()> {
     let lock = debian::sources_lock(&ctx.root, release);
-    if Locks::read(pinning.folder)?.has(release) {
-        let (packages, bytes) = update_sources(pinning.folder, release, &lock, from)?;
+    let has = folders.iter().map(|folder| Locks::read(folder).map(|locks| locks.has(release))).collect::<Result<Vec<bool>>>()?;
+    if has.contains(&true) {
+        let (packages, bytes) = update_sources(folders, release, &lock, from)?;
         println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
     } else if lock.exists() {
         std::fs::remove_file(&lock).with_context(|| format!("cannot delete `{}`", lock.display()))?;

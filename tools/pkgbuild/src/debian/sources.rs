@@ -10,12 +10,12 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Header of a lock of sources.
 const HEADER: &str =
-    "# Made from the locks of pkg/debian by `cargo xtask pins --sources`: not edited by hand.\n# source version sha256 size suite path\n";
+    "# Made from the locks of all archives by `cargo xtask pins --sources`: not edited by hand.\n# source version sha256 size suite path\n";
 
 /// One file of a source package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,11 +108,15 @@ pub fn sources_of(name: &str, version: &str, source: Option<&str>, built_using: 
     Ok(found)
 }
 
-/// Computes the pins of all sources of the locks in `mirrors/RELEASE` of the archive's `folder`, from the mirrors' current indexes, and
+/// Computes the pins of all sources of the locks in `mirrors/RELEASE` of the archives in `folders`, from the mirrors' current indexes, and
 /// writes them to `out`. Returns their number and size.
-pub fn update_sources(folder: &Path, release: &str, out: &Path, from: &IndexSource<'_>) -> Result<(usize, u64)> {
+pub fn update_sources(folders: &[PathBuf], release: &str, out: &Path, from: &IndexSource<'_>) -> Result<(usize, u64)> {
     let mut wanted: BTreeMap<SourceId, String> = BTreeMap::new();
-    for (arch, lock) in locks(&folder.join("mirrors").join(release))? {
+    let mut all = Vec::new();
+    for folder in folders.iter().map(|folder| folder.join("mirrors").join(release)).filter(|folder| folder.is_dir()) {
+        all.extend(locks(&folder)?);
+    }
+    for (arch, lock) in all {
         for suite in Suite::ALL {
             let pins: Vec<&Pin> = lock.pins.values().filter(|pin| pin.suite == suite).collect();
             if pins.is_empty() {

@@ -216,6 +216,6 @@ fn explain_gone(gone: &[&Pin], of: usize, release: &str, arch: &str) -> String {
     text.push_str("A build takes no other version, because only the digests of the lock vouch for a file.\n");
     text.push_str(&format!("hint: name another mirror, or a snapshot mirror that keeps old versions: {}\n", set.join(" ")));
     text.push_str("hint: or base the archive (FROM) on an older archive image, which still contains them\n");
-    text.push_str(&format!("hint: or renew the pins: `cargo xtask pins --release {release}`, commit, then `cargo xtask bump debian`"));
+    text.push_str(&format!("hint: or renew the pins: `cargo xtask pins --release {release}`, commit, then `cargo xtask bump`"));
     text
 }

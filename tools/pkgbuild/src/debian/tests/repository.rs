@@ -1,12 +1,29 @@
-//! Checks that the lists and locks in pkg/debian of this repository match.
+//! Checks that the lists and locks of the archives of this repository match: those of pkg/debian and of the compilers.
 
 use super::*;
+use std::path::PathBuf;
+
+/// The packages with a folder `mirrors`.
+fn archives() -> Vec<PathBuf> {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg");
+    let folders = std::fs::read_dir(packages).unwrap().map(|entry| entry.unwrap().path());
+    folders.filter(|folder| folder.join("mirrors").is_dir()).collect()
+}
 
 #[test]
 fn the_locks_hold_what_the_lists_want() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg/debian");
-    let locks = Locks::read(&folder).unwrap();
-    assert_eq!(locks.arches().collect::<Vec<_>>(), ["amd64", "arm64", "riscv64"]);
+    let all = archives();
+    assert_eq!(all.len(), 5, "{all:?}");
+    for folder in all {
+        let arches: Vec<String> = Locks::read(&folder).unwrap().arches().map(str::to_owned).collect();
+        let others: &[&str] = if folder.ends_with("debian") { &["riscv64"] } else { &[] };
+        assert_eq!(arches, [&["amd64", "arm64"], others].concat(), "{folder:?}");
+        check_locks(&folder);
+    }
+}
+
+fn check_locks(folder: &Path) {
+    let locks = Locks::read(folder).unwrap();
     for arch in locks.arches() {
         let release = locks.release_of(arch).unwrap();
         let text = |name: &str| std::fs::read_to_string(folder.join("mirrors").join(release).join(name)).unwrap();
@@ -37,8 +54,9 @@ fn the_sources_of_all_pins_are_pinned() {
         let mut sources = SourceLock::default();
         sources.add(&std::fs::read_to_string(&path).unwrap(), &path.display().to_string()).unwrap();
         let names: std::collections::BTreeSet<&str> = sources.packages.keys().map(|(name, _)| name.as_str()).collect();
-        let locks = root.join("pkg/debian/mirrors").join(path.file_stem().unwrap());
-        for lock in std::fs::read_dir(locks).unwrap().map(|entry| entry.unwrap().path()) {
+        let folders = archives().into_iter().map(|folder| folder.join("mirrors").join(path.file_stem().unwrap()));
+        let folders = folders.filter(|folder| folder.is_dir());
+        for lock in folders.flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()) {
             if lock.extension().is_none_or(|extension| extension != "lock") {
                 continue;
             }
