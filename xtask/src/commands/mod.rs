@@ -21,6 +21,7 @@ mod inspect;
 mod lint;
 pub mod machines;
 mod mutants;
+mod new;
 mod paths;
 pub mod release;
 mod report;

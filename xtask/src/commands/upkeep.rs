@@ -2,7 +2,7 @@
 
 use super::{
     Run, Verb, anywhere, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect, lint,
-    mutants, report, shell, show_tag, simple, size, test, verb, verify,
+    mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -22,7 +22,8 @@ pub const VERBS: &[Verb] = &[
     verb("why", "print for each step of a target whether it is due, and why", &Run(explain::explain)),
     verb("graph", "print a target's plan as a graph, for Graphviz or as SVG", &Run(explain::draw)),
     verb("doctor", "check which tools this machine has, and install missing ones", &Run(doctor::run)),
-    verb("pins", "renew the pins of the Debian archive from the mirror", &Run(debian::run)),
+    verb("new", "make a package from a template, in C, Rust, Go or as a script", &Run(new::run)),
+    verb("pins", "renew the pins of the Debian archives from the mirror", &Run(debian::run)),
     verb("bump", "write the new tags of packages into every file that names them, to the end of the chain", &Run(bump::run)),
     verb("verify", "build packages again and compare them with their images in the cache, or in CACHE", &Run(verify::run)),
     verb(

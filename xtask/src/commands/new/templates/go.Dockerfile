@@ -1,0 +1,20 @@
+# Go compiles for every architecture, so the compiler is always that of the build machine.
+FROM --platform=${BUILDPLATFORM} @golang@ AS build
+ARG TARGETARCH
+ENV BUILD_PKGS golang-go
+RUN eve-debian-deploy.sh
+ENV CGO_ENABLED=0
+ENV GOCACHE=/tmp/go-build
+ENV GOPATH=/tmp/go
+WORKDIR /out/usr/bin
+WORKDIR /src
+COPY go.mod @name@.go /src/
+RUN GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false -ldflags=-s -o /out/usr/bin/@name@ .
+# Go's library is in the program: its licence and its record for bills of materials.
+WORKDIR /out/var/lib/dpkg/status.d
+RUN cp /var/lib/dpkg/status.d/golang-*-src .
+WORKDIR /out/usr/share/doc
+RUN cp -r /usr/share/doc/golang-*-src .
+
+FROM scratch
+COPY --from=build /out/ /

@@ -1,0 +1,4 @@
+#!/bin/busybox ash
+# shellcheck shell=dash
+
+echo "@name@ runs"

@@ -1,0 +1,3 @@
+# A script for the busybox of pkg/init.
+FROM scratch
+COPY @name@ /usr/bin/
