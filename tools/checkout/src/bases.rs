@@ -4,7 +4,7 @@ use super::Checkout;
 use anyhow::{Context as _, Result};
 use common::Arch;
 use pkgbuild::dockerfile::{Dockerfile, ImageUse};
-use plan::Base;
+use plan::BasePackage;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 
 impl Checkout {
     /// The packages that a Dockerfile names with their present tags. Other images must be in the cache.
-    pub(super) fn bases(&self, dir: &Path) -> Result<Vec<Base>> {
+    pub(super) fn bases(&self, dir: &Path) -> Result<Vec<BasePackage>> {
         // If images are in a registry, bases matter only for the order of packages.
         let path = dir.join("Dockerfile");
         if self.can.packages_are_published {
@@ -26,7 +26,7 @@ impl Checkout {
                 let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
                 if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
-                    bases.insert(Base { name: name.to_owned(), on_build_machine: image.on_build_machine, target: Some(target) });
+                    bases.insert(BasePackage { name: name.to_owned(), on_build_machine: image.on_build_machine, target: Some(target) });
                 }
             }
         }
@@ -58,7 +58,7 @@ impl Checkout {
     }
 
     /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
-    fn order(&self, dockerfile: &Path) -> Result<Vec<Base>> {
+    fn order(&self, dockerfile: &Path) -> Result<Vec<BasePackage>> {
         let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
         let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
         let mut bases = BTreeSet::new();
@@ -66,7 +66,7 @@ impl Checkout {
             let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
             let name = name.strip_prefix("eve-").unwrap_or(name);
             if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {
-                bases.insert(Base { name: name.to_owned(), on_build_machine: false, target: None });
+                bases.insert(BasePackage { name: name.to_owned(), on_build_machine: false, target: None });
             }
         }
         Ok(bases.into_iter().collect())

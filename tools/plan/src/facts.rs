@@ -25,7 +25,7 @@ pub struct PackageFacts {
     /// The architectures in its build.yml; empty where another repository built the images.
     pub arches: Vec<String>,
     /// Packages of the tree that it is built from.
-    pub bases: Vec<Base>,
+    pub bases: Vec<BasePackage>,
     /// The template of its build.yml.
     pub yml_template: Option<PathBuf>,
     /// The text of its Dockerfile, if that is generated from a template.
@@ -34,7 +34,7 @@ pub struct PackageFacts {
 
 /// A package that another one is built from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Base {
+pub struct BasePackage {
     /// The base's folder below `pkg/`.
     pub name: String,
     /// Whether it is needed for the build machine's architecture, not for that of the image.

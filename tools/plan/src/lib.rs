@@ -17,7 +17,7 @@ mod svg;
 mod tests;
 
 pub use capabilities::Capabilities;
-pub use facts::{Base, Composed, Facts, PackageFacts, Release};
+pub use facts::{BasePackage, Composed, Facts, PackageFacts, Release};
 pub use goal::{Goal, plan_goal};
 pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};

@@ -42,7 +42,7 @@ impl Facts for Fake {
             hash: None,
             build_yml: "build.yml".into(),
             arches: if name == "ring-0" { vec!["amd64".into(), "arm64".into()] } else { vec![] },
-            bases: bases.into_iter().map(|(name, on_build_machine)| Base { name, on_build_machine, target: None }).collect(),
+            bases: bases.into_iter().map(|(name, on_build_machine)| BasePackage { name, on_build_machine, target: None }).collect(),
             yml_template: templated.then(|| "/tree/pkg/kernel/build.yml.in".into()),
             generated_dockerfile: None,
         })

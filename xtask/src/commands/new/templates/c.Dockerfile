@@ -29,11 +29,9 @@ FROM target-${TARGETARCH}-build-${BUILDARCH} AS build
 WORKDIR /out/usr/bin
 COPY @name@.c /src/
 RUN ${CROSS_COMPILE_ENV}gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o @name@ /src/@name@.c
-# The C library is in the program: its licence and its record for bills of materials.
-WORKDIR /out/var/lib/dpkg/status.d
-RUN cp /var/lib/dpkg/status.d/libc6-dev* .
-WORKDIR /out/usr/share/doc
-RUN cp -r /usr/share/doc/libc6-dev* .
 
 FROM scratch
 COPY --from=build /out/ /
+# The C library is in the program: its licence and its record for bills of materials.
+COPY --from=build /usr/share/doc/libc6-dev*/copyright /usr/share/doc/libc6-dev/
+COPY --from=build /var/lib/dpkg/status.d/libc6-dev* /var/lib/dpkg/status.d/

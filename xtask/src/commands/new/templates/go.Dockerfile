@@ -6,15 +6,12 @@ RUN eve-debian-deploy.sh
 ENV CGO_ENABLED=0
 ENV GOCACHE=/tmp/go-build
 ENV GOPATH=/tmp/go
-WORKDIR /out/usr/bin
 WORKDIR /src
 COPY go.mod @name@.go /src/
 RUN GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false -ldflags=-s -o /out/usr/bin/@name@ .
-# Go's library is in the program: its licence and its record for bills of materials.
-WORKDIR /out/var/lib/dpkg/status.d
-RUN cp /var/lib/dpkg/status.d/golang-*-src .
-WORKDIR /out/usr/share/doc
-RUN cp -r /usr/share/doc/golang-*-src .
 
 FROM scratch
 COPY --from=build /out/ /
+# Go's library is in the program: its licence and its record for bills of materials.
+COPY --from=build /usr/share/doc/golang-*-src/copyright /usr/share/doc/golang-src/
+COPY --from=build /var/lib/dpkg/status.d/golang-*-src /var/lib/dpkg/status.d/

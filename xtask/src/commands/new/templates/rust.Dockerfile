@@ -33,11 +33,10 @@ WORKDIR /out/usr/bin
 COPY @name@.rs /src/
 RUN rustc --edition 2021 -O -C target-feature=+crt-static -C strip=symbols -C linker=${CROSS_COMPILE_ENV}gcc \
     --target ${EVE_TARGET_ARCH}-unknown-linux-gnu -o @name@ /src/@name@.rs
-# Both libraries are in the program: their licences and their records for bills of materials.
-WORKDIR /out/var/lib/dpkg/status.d
-RUN cp /var/lib/dpkg/status.d/libstd-rust-dev /var/lib/dpkg/status.d/libc6-dev* .
-WORKDIR /out/usr/share/doc
-RUN cp -r /usr/share/doc/libstd-rust-dev /usr/share/doc/libc6-dev* .
 
 FROM scratch
 COPY --from=build /out/ /
+# Both libraries are in the program: their licences and their records for bills of materials.
+COPY --from=build /usr/share/doc/libc6-dev*/copyright /usr/share/doc/libc6-dev/
+COPY --from=build /usr/share/doc/libstd-rust-dev/copyright /usr/share/doc/libstd-rust-dev/
+COPY --from=build /var/lib/dpkg/status.d/libc6-dev* /var/lib/dpkg/status.d/libstd-rust-dev /var/lib/dpkg/status.d/
