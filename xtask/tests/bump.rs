@@ -60,7 +60,7 @@ fn a_changed_archive_moves_everything_that_follows_in_one_commit() {
     let said = xtask(root).args(["bump", "--commit", "--signoff"]).ok();
     assert!(said.starts_with(dry.as_str()), "{said}");
     assert!(
-        said.contains("--- a/pkg/containerd/Dockerfile\n+++ b/pkg/containerd/Dockerfile\n@@ ") && said.contains("\n1 new tag in "),
+        said.contains("--- a/pkg/containerd/Dockerfile\n+++ b/pkg/containerd/Dockerfile\n@@ ") && said.contains("\n3 new tags in "),
         "{said}"
     );
     assert_eq!(git_says(root, &["status", "--porcelain"]), "A  NOTES");
