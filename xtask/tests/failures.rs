@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, init, repository, shell};
+use common::{Xtask, repository, shell, small_tree::small_tree};
 use std::{
     fs,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
@@ -23,22 +23,7 @@ struct Tree {
 impl Tree {
     fn new() -> Self {
         let tree = Self { folder: tempfile::tempdir().unwrap() };
-        tree.write(
-            "xtask.toml",
-            "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 262144000\n[live]\nparts = [\"efi\", \"conf\", \"imga\"]\n[firmware]\npackage = \"base\"\nfiles = [\"CODE.fd\"]\n",
-        );
-        tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: \"console=ttyS0\"\ninit:\n  - BASE_TAG\n");
-        tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\n");
-        tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\n");
-        tree.write("pkg/base/files/kernel", "not a kernel");
-        // The end of a tar is a tar of nothing.
-        tree.write("pkg/base/files/kernel.tar", &"\0".repeat(1024));
-        tree.write("pkg/base/files/CODE.fd", "not firmware");
-        tree.write("pkg/base/files/EFI/BOOT/BOOTX64.EFI", "not GRUB");
-        tree.write("pkg/base/files/EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n");
-        tree.write("conf/server", "example.org\n");
-        tree.write(".gitignore", "/dist\n/home\n");
-        init(tree.root(), "main", "small");
+        small_tree(tree.root());
         tree
     }
 

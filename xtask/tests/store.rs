@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, git, init, texts, tool, wants};
+use common::{Xtask, git, small_tree::small_tree, texts, tool, wants};
 use std::{
     fmt::Write as _,
     fs,
@@ -26,21 +26,8 @@ struct Tree {
 impl Tree {
     fn new(folder: &Path) -> Self {
         let tree = Self { folder: folder.join("tree"), home: folder.join("home"), store: folder.join("store") };
-        tree.write(
-            "xtask.toml",
-            "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 262144000\n[live]\nparts = [\"efi\", \"conf\", \"imga\"]\n[firmware]\npackage = \"base\"\nfiles = [\"CODE.fd\"]\n",
-        );
-        tree.package("base");
-        tree.write("pkg/base/files/kernel", "not a kernel");
-        // The end of a tar is a tar of nothing.
-        tree.write("pkg/base/files/kernel.tar", &"\0".repeat(1024));
-        tree.write("pkg/base/files/CODE.fd", "not firmware");
-        tree.write("pkg/base/files/EFI/BOOT/BOOTX64.EFI", "not GRUB");
-        tree.write("pkg/base/files/EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n");
-        tree.write("conf/server", "example.org\n");
-        tree.write(".gitignore", "/dist\n");
-        tree.compose();
-        init(&tree.folder, "main", "small");
+        fs::create_dir(&tree.folder).unwrap();
+        small_tree(&tree.folder);
         tree
     }
 

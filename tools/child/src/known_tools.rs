@@ -190,6 +190,8 @@ tools! {
         .packages(&["btrfs-progs"], &["btrfs-progs"], &[]).version(VERSION, "btrfs-progs v").optional();
     Disorderfs = tool("disorderfs", "build on a file system with folders in a shuffled order", &[Test])
         .packages(&["disorderfs"], &[], &[]).version(VERSION, "disorderfs version: ").optional();
+    Openssl = tool("openssl", "sign provenance and check its signature", &[Test])
+        .packages(&["openssl"], &["openssl"], &["openssl"]).version(&["version"], "OpenSSL ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
         .packages(&["cargo"], &["cargo"], &["rust"]).version(VERSION, "cargo ");
     Python = tool("python3", "run the conformance harness and SPDX's validator", &[Test])

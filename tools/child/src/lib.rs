@@ -28,6 +28,7 @@ pub mod known_tools;
 mod lines;
 pub mod linuxkit;
 pub mod linuxkit_gcp;
+pub mod openssl;
 pub mod oracle;
 pub mod prlctl;
 pub mod process;

@@ -18,6 +18,7 @@ macro_rules! eprintln {
 }
 
 pub mod artifact;
+pub mod base64;
 pub mod digest;
 pub mod display;
 pub mod error;

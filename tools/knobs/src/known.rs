@@ -1,8 +1,8 @@
 //! All knobs as data, built from the declarations of the groups: for the reference page, completion, near misses and `summary`.
 
 use crate::{
-    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, KeyKnobs, Knobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs, ReleaseKnobs, RunKnobs,
-    ToolKnobs, VirtualBoxKnobs,
+    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, ImageKnobs, KeyKnobs, Knobs, PackageKnobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs,
+    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
     kinds::{OPTIONS, SECRET, SWITCH, value_name},
 };
 use clap::{Arg, Args, Command};
@@ -117,6 +117,17 @@ pub fn is_knob(arg: &Arg) -> bool {
 pub fn all() -> &'static [Knob] {
     static ALL: OnceLock<Vec<Knob>> = OnceLock::new();
     ALL.get_or_init(|| AllKnobs::augment_args(Command::new("knobs")).get_arguments().filter(|arg| is_knob(arg)).map(Knob::of).collect())
+}
+
+/// Whether a knob, by its name, may decide the bytes of an artifact: those of the image and of packages do, those of this machine do not.
+#[must_use]
+pub fn decides_bytes(name: &str) -> bool {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    let names = || {
+        let command = PackageKnobs::augment_args(ImageKnobs::augment_args(Command::new("knobs")));
+        command.get_arguments().map(|arg| arg.get_id().as_str().to_owned()).collect()
+    };
+    NAMES.get_or_init(names).iter().any(|known| known == name)
 }
 
 /// The knob of this name, alias or flag.

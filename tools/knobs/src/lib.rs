@@ -12,7 +12,7 @@ mod raw;
 mod run;
 
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
-pub use known::{AllKnobs, Knob, MoreKnobs, all, find, is_knob};
+pub use known::{AllKnobs, Knob, MoreKnobs, all, decides_bytes, find, is_knob};
 pub use parse::StorePlace;
 pub use raw::{LOCAL, Origin, RawKnobs, Source, origins, refuse};
 pub use run::{

@@ -21,6 +21,7 @@ pub use boards::place as place_board;
 pub use convert::{check_size, convert};
 pub use disk::make_net;
 pub use eve::pack_eve;
+pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 pub use shared_store::SharedStore;

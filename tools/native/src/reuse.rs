@@ -212,7 +212,7 @@ impl<'b> Reuse<'b> {
 /// The digest of all that enters a build but its base images: the code, the Dockerfile, its context and its settings.
 fn key(request: &Request<'_>, dockerfile: &str) -> Result<String> {
     let settings = format!("{} {} {} {:?}", request.arch, request.build_arch, request.source_date_epoch, request.build_args);
-    Ok(digest(&[RULES, recipe::code(), dockerfile, &tree_digest(request.context)?, &settings].map(str::as_bytes)))
+    Ok(digest(&[RULES, recipe::code_digest(), dockerfile, &tree_digest(request.context)?, &settings].map(str::as_bytes)))
 }
 
 fn digest(parts: &[&[u8]]) -> String {

@@ -1,10 +1,10 @@
 //! How a client says who it is: the challenge of a registry (RFC 7235), basic authorization, and tokens of a token server (the docs of
 //! github.com/distribution/distribution, "Token Authentication").
 
-use crate::{Place, login::Identity, login::encode, place::is_loopback};
+use crate::{Place, login::Identity, place::is_loopback};
 use anyhow::{Context as _, Result, bail};
 use child::curl_request::{HttpBody, HttpRequest, HttpResponse};
-use common::error::usage;
+use common::{base64, error::usage};
 use serde::Deserialize;
 
 /// What a registry asks for in the field `WWW-Authenticate`.
@@ -46,7 +46,7 @@ pub(crate) fn answer(asker: &Asker<'_>, challenge: &str, scope: &str) -> Result<
 }
 
 fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", encode(format!("{user}:{password}").as_bytes()))
+    format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes()))
 }
 
 /// Asks the token server at `realm`.

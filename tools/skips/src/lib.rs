@@ -36,6 +36,7 @@ pub const PACKAGES: &[&str] = &[
     "man-db",
     "mtools",
     "openssh-client",
+    "openssl",
     "python3-venv",
     "qemu-system-arm",
     "qemu-system-misc",

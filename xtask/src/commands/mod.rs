@@ -1,6 +1,7 @@
 //! The verbs: one file for each, or for a family of similar ones. A file has a struct of clap arguments and a function
 //! `run(ctx, arguments)`; the table of all verbs is in `cli/verbs.rs`.
 
+mod attest;
 pub mod bench;
 pub mod build;
 mod bump;

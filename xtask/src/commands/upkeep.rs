@@ -1,8 +1,8 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
 use super::{
-    Run, Verb, anywhere, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect, lint,
-    mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
+    Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect,
+    lint, mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -25,7 +25,8 @@ pub const VERBS: &[Verb] = &[
     verb("new", "make a package from a template, in C, Rust, Go or as a script", &Run(new::run)),
     verb("pins", "renew the pins of the Debian archives from the mirror", &Run(debian::run)),
     verb("bump", "write the new tags of packages into every file that names them, to the end of the chain", &Run(bump::run)),
-    verb("verify", "build packages again and compare them with their images in the cache, or in CACHE", &Run(verify::run)),
+    verb("verify", "build packages or an attested artifact again, and compare", &Run(verify::run)),
+    verb("attest", "build a target and write, beside each artifact, from what it was made (in-toto, SLSA)", &Run(attest::run)).building(),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// The crates, lowest floor first. A crate may depend on those of lower floors, not on its neighbours.
 const FLOORS: &[&[&str]] = &[
     &["common", "filetree", "gitindex", "ymlpatch", "skips"],
-    &["knobs", "diskimage", "oci"],
+    &["knobs", "diskimage", "oci", "provenance"],
     // Nothing up to here starts a process: `child` is above.
     &["plan", "pkgbuild", "compose", "eve-image", "installer"],
     &["child", "sbom", "imagefs", "eve-tools"],

@@ -6,9 +6,13 @@ mod side;
 
 use anyhow::Result;
 use checkout::context::Ctx;
-use common::error::{Ended, render, usage};
+use common::{
+    eprintln,
+    error::{Ended, render, usage},
+};
 use imagefs::{Comparison, compare_contents};
 use side::Side;
+use std::path::Path;
 
 /// The sides.
 #[derive(clap::Args)]
@@ -22,6 +26,15 @@ pub struct Diff {
     /// show all files that differ, not only those that changed most
     #[arg(long)]
     files: bool,
+}
+
+/// Prints what changed between two files; a note if nothing can look inside of them.
+pub(super) fn show(ctx: &Ctx, old: &Path, new: &Path) {
+    let args = Diff { old: old.display().to_string(), new: new.display().to_string(), files: false };
+    match find(ctx, &args) {
+        Ok(found) => print::print(&found, args.files),
+        Err(error) => eprintln!("note: the bytes differ, and nothing can look inside: {error:#}"),
+    }
 }
 
 /// The exit codes of diff.

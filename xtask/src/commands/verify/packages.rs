@@ -1,7 +1,7 @@
-//! `verify [NAME…]`: builds packages again from their sources, apart from the image cache, and compares them with the images under their tags:
-//! those of the team's registry if CACHE names one, else those of the image cache.
+//! Builds packages again from their sources, apart from the image cache, and compares them with the images under their tags: those of the
+//! team's registry if CACHE names one, else those of the image cache.
 
-use super::build::{build_with, execution, plan};
+use crate::commands::build::{build_with, execution, plan};
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use common::{display, error::usage};
@@ -11,16 +11,8 @@ use plan::{EngineKind, Goal, Node, NodeId, PackageWork, Plan, steps::BuildPackag
 use registry::Team;
 use std::time::Instant;
 
-/// The packages.
-#[derive(clap::Args)]
-pub struct Verify {
-    /// folders below pkg/ [default: all]
-    #[arg(value_name = "NAME", num_args = 0..)]
-    name: Vec<String>,
-}
-
-/// `verify`.
-pub fn run(ctx: &Ctx, Verify { name }: Verify) -> Result<()> {
+/// Builds the packages `name`, all if it is empty, and compares.
+pub(super) fn run(ctx: &Ctx, name: &[String]) -> Result<()> {
     if ctx.engine != EngineKind::Native {
         return Err(usage("docker's builds of a package differ each time, so they cannot be compared\nhint: --engine native"));
     }

@@ -1,0 +1,175 @@
+//! `attest [TARGET]`: builds a target and writes, beside each of its artifacts, a statement from what it was made: `FILE.intoto.json`, or
+//! with a key the signed `FILE.intoto.jsonl`. `verify FILE` builds the artifact again from its statement.
+
+use super::build;
+use anyhow::{Context as _, Result, bail};
+use checkout::{Checkout, context::Ctx};
+use child::openssl;
+use common::{artifact::write_atomically, digest::sha256_of, display::short, eprintln, error::usage};
+use oci::Cache;
+use plan::{EngineKind, Goal, NodeId, Plan};
+use provenance::{Build, Envelope, External, Resource, Statement, signed_bytes};
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+/// The endings of the files with a statement, and with a signed one.
+const STATEMENT: &str = ".intoto.json";
+const SIGNED: &str = ".intoto.jsonl";
+
+/// The target and who speaks.
+#[derive(clap::Args)]
+pub struct Attest {
+    /// live, live-gcp and its like, installer-raw and its like, rootfs, config, sbom or eve
+    #[arg(value_name = "TARGET", default_value = "live")]
+    target: String,
+    /// sign with this private key (PEM, EC or RSA)
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
+    /// who builds, for readers of the statement
+    #[arg(long, value_name = "URI", default_value = "urn:eve-xtask")]
+    builder: String,
+}
+
+/// `attest`.
+pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
+    if ctx.engine != EngineKind::Native {
+        return Err(usage(
+            "docker's builds of a package differ each time, so no statement would lead to the same bytes\nhint: --engine native",
+        ));
+    }
+    let tree = ctx.tree()?;
+    let commit = tree.commit_if_clean().ok_or_else(|| {
+        usage("tracked files have changed, so no commit describes what would be built\nhint: git commit, or git worktree add DIR HEAD")
+    })?;
+    let goal = build::goal_of(ctx, &args.target)?;
+    let goal = goal.filter(|goal| !matches!(goal, Goal::Packages(..))).ok_or_else(|| {
+        usage(format!("`{}` makes no file that a statement could be about\nhint: live, rootfs, installer-raw, eve, …", args.target))
+    })?;
+    let plan = build::plan(ctx, &tree, &goal)?;
+    build::build_with(ctx, &tree, &goal, false)?;
+    if ctx.globals.dry_run {
+        return Ok(());
+    }
+    let folder = ctx.layout(&tree).path().to_owned();
+    let asked = External { target: args.target.clone(), knobs: knobs(ctx, &tree) };
+    let materials = materials(ctx, &tree, &plan)?;
+    for file in artifacts(&plan) {
+        let name = file.strip_prefix(&folder).unwrap_or(&file).display().to_string();
+        let statement = Statement::about(Build {
+            artifacts: vec![(name, sha256_of(&file)?)],
+            asked: asked.clone(),
+            commit: commit.clone(),
+            materials: materials.clone(),
+            builder: args.builder.clone(),
+            versions: BTreeMap::from([("xtask".to_owned(), native::code_digest().to_owned())]),
+        });
+        let written = write(ctx, &file, &statement, args.sign_key.as_deref())?;
+        println!("made: {}", short(&written, &ctx.root));
+    }
+    Ok(())
+}
+
+/// The files that the goals of a plan make.
+fn artifacts(plan: &Plan) -> Vec<PathBuf> {
+    let goals = plan.goals.iter().filter(|id| !matches!(id, NodeId::Current | NodeId::LiveImg | NodeId::Firmware));
+    let outputs = goals.filter_map(|id| plan.node(id)).flat_map(|node| &node.outputs);
+    outputs.filter(|path| path.is_file()).cloned().collect()
+}
+
+/// The knobs that decide about bytes and are not at their defaults, and those without which nobody can build the same: the version, whose
+/// default names the branch, the architecture, whose default is the machine's, and the hypervisor.
+fn knobs(ctx: &Ctx, tree: &Checkout) -> BTreeMap<String, String> {
+    let origins = ctx.knobs.origins.iter().filter(|origin| knobs::decides_bytes(&origin.name) && !origin.value.is_empty());
+    let set = origins.filter(|origin| origin.source != knobs::Source::Default);
+    let mut all: BTreeMap<String, String> = set.map(|origin| (origin.name.clone(), origin.value.clone())).collect();
+    all.insert("ROOTFS_VERSION".to_owned(), tree.version().to_owned());
+    all.insert("ZARCH".to_owned(), ctx.knobs.image.arch.as_str().to_owned());
+    all.insert("HV".to_owned(), ctx.knobs.image.hv.clone());
+    all
+}
+
+/// What went in besides the commit: the images of packages, and files from outside of the commit.
+fn materials(ctx: &Ctx, tree: &Checkout, plan: &Plan) -> Result<Vec<Resource>> {
+    let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
+    let mut all = Vec::new();
+    for package in plan.nodes.iter().filter_map(|node| node.step.package()) {
+        let image = cache.find(&package.image.reference, package.image.arch.as_str())?;
+        let image = image.with_context(|| format!("{} is not in the image cache", package.image))?;
+        let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id().to_owned()).collect();
+        all.push(Resource::image(&package.image.to_string(), &image.digest, &layers));
+    }
+    let configuration = &ctx.knobs.image.conf_dir;
+    if plan.node(&NodeId::ConfigImg).is_some() {
+        all.push(Resource::of(CONFIGURATION, &plan::Facts::folder_digest(tree, configuration)?));
+    }
+    if let Some(hypervisor) = &ctx.knobs.image.acrn_bin {
+        all.push(Resource::of("ACRN_BIN", &sha256_of(hypervisor)?));
+    }
+    Ok(all)
+}
+
+/// The name of the configuration folder among the materials.
+pub(super) const CONFIGURATION: &str = "CONF_DIR";
+
+fn write(ctx: &Ctx, file: &Path, statement: &Statement, key: Option<&Path>) -> Result<PathBuf> {
+    let json = statement.to_json()?;
+    let (path, other, text) = match key {
+        None => (beside(file, STATEMENT), beside(file, SIGNED), json),
+        Some(key) => {
+            let signature = openssl::sign(&ctx.tools, key, &signed_bytes(json.as_bytes()))?;
+            let envelope = Envelope::new(json.as_bytes(), &openssl::key_id(&ctx.tools, key)?, &signature);
+            (beside(file, SIGNED), beside(file, STATEMENT), envelope.to_json()?)
+        }
+    };
+    write_atomically(&path, text.as_bytes())?;
+    // A statement of an earlier build, in the other form, would be about other bytes.
+    match std::fs::remove_file(&other) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove `{}`", other.display())),
+        _ => Ok(path),
+    }
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Whether `file` has a statement beside it.
+pub(super) fn is_artifact(file: &Path) -> bool {
+    [STATEMENT, SIGNED].iter().any(|ending| beside(file, ending).is_file())
+}
+
+/// The statement beside `file`. With a public key, one that its owner signed.
+pub(super) fn statement_of(ctx: &Ctx, file: &Path, key: Option<&Path>) -> Result<Statement> {
+    let signed = beside(file, SIGNED);
+    let path = if signed.is_file() { signed } else { beside(file, STATEMENT) };
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let read = || -> Result<Statement> {
+        if path.extension().is_none_or(|ending| ending != "jsonl") {
+            return match key {
+                Some(_) => Err(usage("it is not signed\nhint: cargo xtask attest TARGET --sign-key KEY.pem, by who built it")),
+                None => Statement::parse(&bytes),
+            };
+        }
+        let envelope = Envelope::parse(&bytes)?;
+        let payload = envelope.payload()?;
+        match key {
+            None => eprintln!("note: nobody has checked the signature of `{}`\nhint: --key PUBLIC.pem", path.display()),
+            Some(key) => {
+                let mut good = false;
+                for signature in envelope.signatures()? {
+                    good = good || openssl::is_signed(&ctx.tools, key, &signed_bytes(&payload), &signature)?;
+                }
+                if !good {
+                    bail!("no signature of it is by the owner of `{}`", key.display());
+                }
+            }
+        }
+        Statement::parse(&payload)
+    };
+    read().with_context(|| format!("`{}` cannot be trusted", path.display()))
+}

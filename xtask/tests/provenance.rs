@@ -1,0 +1,171 @@
+//! `attest` says from what an artifact was made, and `verify FILE` makes it again from what the statement says.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, git, scratch, small_tree::small_tree, texts, tool, wants};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A tree, and the caches of the person who builds it.
+struct Tree {
+    folder: tempfile::TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self { folder: tempfile::tempdir().unwrap() };
+        small_tree(tree.root());
+        tree
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn xtask(&self, words: &[&str]) -> Xtask {
+        let home = self.root().join("home");
+        let xtask = Xtask::new(self.root()).env("HOME", &home).env("LINUXKIT_CACHE", home.join("images"));
+        xtask.env("XDG_CACHE_HOME", home.join("cache")).env("ZARCH", "amd64").args(words)
+    }
+
+    /// Builds and attests `live-raw`; the disk.
+    fn attest(&self, words: &[&str]) -> PathBuf {
+        let made = self.xtask(&[&["attest", "live-raw"], words].concat()).ok();
+        let statement = made.lines().last().unwrap().strip_prefix("made: ").unwrap();
+        let file = statement.strip_suffix(".intoto.json").or(statement.strip_suffix(".intoto.jsonl")).unwrap();
+        self.root().join(file)
+    }
+
+    fn verify(&self, file: &Path, words: &[&str]) -> (bool, String) {
+        let output = self.xtask(&[&["verify", file.to_str().unwrap()], words].concat()).output();
+        let (out, err) = texts(&output);
+        (output.status.success(), out + &err)
+    }
+}
+
+/// A Python with the packages of `requirements`, which pip installs beside the test's files; none, loudly, where it cannot.
+fn python(module: &str, requirements: &[&str]) -> Option<PathBuf> {
+    let folder = scratch().join(module);
+    let (program, pip, import) = (folder.join("bin/python"), folder.join("bin/pip"), format!("import {module}"));
+    let run = |program: &Path, words: &[&str]| Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
+    let is_there = || run(&program, &["-c", &import]);
+    if is_there() {
+        return Some(program);
+    }
+    if !run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]) {
+        skips::missing("python3 -m venv", "python3-venv");
+        return None;
+    }
+    if run(&pip, &[&["install", "--quiet"], requirements].concat()) && is_there() {
+        return Some(program);
+    }
+    skips::skipped(skips::Lack::Unpackaged, &format!("pip cannot install {module}, the referee of statements"));
+    None
+}
+
+#[test]
+fn an_artifact_is_built_again_from_its_statement() {
+    let tree = Tree::new();
+    let disk = tree.attest(&[]);
+    let statement = PathBuf::from(format!("{}.intoto.json", disk.display()));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&statement).unwrap()).unwrap();
+    assert_eq!(json["subject"][0]["name"], "live.raw");
+    assert_eq!(json["subject"][0]["digest"]["sha256"], tool("sha256sum", &[disk.to_str().unwrap()])[..64]);
+    let asked = &json["predicate"]["buildDefinition"]["externalParameters"];
+    assert_eq!((asked["target"].as_str(), asked["knobs"]["ZARCH"].as_str()), (Some("live-raw"), Some("amd64")));
+    if let Some(python) = python("in_toto_attestation", &["in-toto-attestation"]) {
+        let check = "import sys, json; from google.protobuf.json_format import ParseDict; from in_toto_attestation.v1.statement import Statement; \
+            from in_toto_attestation.v1 import statement_pb2; from in_toto_attestation.predicates.provenance.v1 import provenance_pb2; \
+            d = json.load(open(sys.argv[1])); s = Statement.copy_from_pb(ParseDict(d, statement_pb2.Statement())); s.validate(); \
+            p = ParseDict(d['predicate'], provenance_pb2.Provenance()); assert p.run_details.builder.id == 'urn:eve-xtask'";
+        tool(python.to_str().unwrap(), &["-c", check, statement.to_str().unwrap()]);
+    }
+    // The next commit and the state of the tree do not matter.
+    fs::write(tree.root().join("conf/server"), "elsewhere.example.org\n").unwrap();
+    git(tree.root(), &["commit", "-q", "-a", "-m", "two"]);
+    fs::write(tree.root().join("pkg/base/files/etc/base"), "changed").unwrap();
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(good && said.contains("live.raw: the bytes that commit "), "{said}");
+    let left: Vec<_> = fs::read_dir(tree.root().join("dist/tmp")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    // The same build in another folder says the same, byte for byte.
+    let other = Tree::new();
+    let twin = other.attest(&[]);
+    assert!(fs::read(format!("{}.intoto.json", twin.display())).unwrap() == fs::read(&statement).unwrap());
+}
+
+#[test]
+fn verify_finds_what_does_not_come_from_the_commit() {
+    let tree = Tree::new();
+    let (file, tag) = (tree.root().join("pkg/base/files/etc/base"), tree.xtask(&["show-tag", "base"]).ok());
+    let tag = tag.trim().rsplit_once(':').unwrap().1.to_owned();
+    // An image that lies: its tag is that of the commit's files, and its content is another.
+    fs::write(&file, "evil").unwrap();
+    tree.xtask(&["pkg", "base", &format!("EVE_HASH={tag}")]).ok();
+    fs::write(&file, "base").unwrap();
+    git(tree.root(), &["update-index", "-q", "--refresh"]);
+    let disk = tree.attest(&[]);
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(!good && said.contains(&format!("lfedge/eve-base:{tag}-amd64: the first package that differs\n")), "{said}");
+    assert!(said.contains("etc/base") && said.contains("differs from what commit "), "{said}");
+    // One changed byte of the disk.
+    let mut bytes = fs::read(&disk).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&disk, bytes).unwrap();
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(!good && said.contains("live.raw` is not what its statement describes: its SHA-256 is "), "{said}");
+}
+
+#[test]
+fn a_signed_statement_is_taken_from_its_signer_alone() {
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    let tree = Tree::new();
+    let at = |name: &str| tree.root().join("home").join(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(tree.root().join("home")).unwrap();
+    for name in ["us", "them"] {
+        tool("openssl", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &at(name)]);
+        tool("openssl", &["pkey", "-in", &at(name), "-pubout", "-out", &at(&format!("{name}.pub"))]);
+    }
+    let disk = tree.attest(&["--sign-key", &at("us")]);
+    let envelope = format!("{}.intoto.jsonl", disk.display());
+    if let Some(python) = python("securesystemslib", &["securesystemslib[crypto]"]) {
+        let check = "import sys, json; from securesystemslib.dsse import Envelope; from securesystemslib.signer import SSlibKey; \
+            from cryptography.hazmat.primitives.serialization import load_pem_public_key as load; \
+            key = SSlibKey.from_crypto(load(open(sys.argv[2], 'rb').read())); \
+            e = Envelope.from_dict(json.load(open(sys.argv[1]))); e.signatures = {key.keyid: list(e.signatures.values())[0]}; \
+            [setattr(s, 'keyid', key.keyid) for s in e.signatures.values()]; e.verify([key], 1)";
+        tool(python.to_str().unwrap(), &["-c", check, &envelope, &at("us.pub")]);
+    }
+    let (good, said) = tree.verify(&disk, &["--key", &at("us.pub")]);
+    assert!(good, "{said}");
+    let (good, said) = tree.verify(&disk, &["--key", &at("them.pub"), "-n"]);
+    assert!(!good && said.contains("no signature of it is by the owner of"), "{said}");
+    let (good, said) = tree.verify(&disk, &["-n"]);
+    assert!(good && said.contains("note: nobody has checked the signature of") && said.contains("would build in a clone of"), "{said}");
+    // A statement without a signature does not replace one with a signature.
+    tree.attest(&[]);
+    assert!(!Path::new(&envelope).exists());
+    let (good, said) = tree.verify(&disk, &["--key", &at("us.pub"), "-n"]);
+    assert!(!good && said.contains("it is not signed\nhint: cargo xtask attest TARGET --sign-key KEY.pem"), "{said}");
+}
+
+#[test]
+fn what_no_commit_describes_is_not_attested() {
+    let tree = Tree::new();
+    let fails = |words: &[&str]| tree.xtask(words).fails().1;
+    assert!(fails(&["attest", "pkg/base"]).contains("`pkg/base` makes no file that a statement could be about"));
+    assert!(fails(&["attest", "nonsense"]).contains("`nonsense` makes no file"));
+    assert!(fails(&["verify", "base", "--key", "x"]).contains("--key is for artifacts"));
+    fs::write(tree.root().join("conf/server"), "elsewhere.example.org\n").unwrap();
+    assert!(
+        fails(&["attest", "config"]).contains("tracked files have changed, so no commit describes what would be built\nhint: git commit")
+    );
+    assert!(!tree.root().join("dist").exists() || tree.root().join("dist").read_dir().unwrap().next().is_none());
+}
