@@ -14,6 +14,7 @@ pub const PACKAGES: &[&str] = &[
     "btrfs-progs",
     "busybox-static",
     "curl",
+    "chromium",
     "cpio",
     "dash",
     "disorderfs",
