@@ -16,7 +16,7 @@ impl Checkout {
     fn new() -> Self {
         let checkout = Self(tempfile::tempdir().unwrap());
         checkout.sh(
-            "git init -q; mkdir -p d/e z; echo a > a; echo b > d/b; chmod +x d/b; for n in f g h; do echo $n > d/e/$n; done; ln -s a link
+            "git init -q; mkdir -p d/e z; for n in a a1 a2; do echo $n > $n; done; echo b > d/b; chmod +x d/b; for n in f g h; do echo $n > d/e/$n; done; ln -s a link
              echo 1 > z/only; echo 2 > z.x
              for n in $(seq 100 119); do mkdir -p n/$n; echo $n > n/$n/x; done; git add .; git commit -qm one",
         );
