@@ -265,13 +265,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| File { name: name.to_owned(), text: String::new(), mode: 0o644 };
         let to = folder.path().join("tool");
-        assert!(write(folder.path(), &to, &[file("Dockerfile"), file("no/such/folder")]).is_err());
+        let refused = |files: &[File], why: &str| {
+            let error = write(folder.path(), &to, files).unwrap_err().to_string();
+            assert!(error.starts_with(why), "{error}");
+        };
+        refused(&[file("Dockerfile"), file("no/such/folder")], "cannot write `");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         write(folder.path(), &to, &[file("Dockerfile")]).unwrap();
         assert!(to.join("Dockerfile").is_file());
         assert_eq!((fs::read_dir(folder.path()).unwrap().count(), fs::metadata(&to).unwrap().permissions().mode() & 0o777), (1, 0o755));
         // A folder that appeared meanwhile is kept, and nothing else is left.
-        assert!(write(folder.path(), &to, &[file("other")]).is_err());
+        refused(&[file("other")], "cannot make the folder `");
         assert_eq!((fs::read_dir(folder.path()).unwrap().count(), to.join("other").exists()), (1, false));
     }
 }
