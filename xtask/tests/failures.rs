@@ -151,11 +151,16 @@ fn a_broken_tree_is_named_by_file_and_line() {
     );
     tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\ninits:\n  - BASE_TAG\n");
     let (code, error) = tree.error(&["rootfs"]);
-    assert!(code == 1 && error.contains("inits"), "{error}");
+    assert!(code == 1 && error.starts_with("error: `images/rootfs.yml.in` is not a valid linuxkit yml:\n  line 4: "), "{error}");
+    assert!(error.contains("inits"), "{error}");
     tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\n");
     tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\nFRMO x\n");
     let (code, error) = tree.error(&["rootfs"]);
     assert!(code == 1 && error.contains("pkg/base/Dockerfile:3"), "{error}");
+    // Before the first step, not after all lines above it have run.
+    tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\nHEALTHCHECK NONE\n");
+    let (code, error) = tree.error(&["rootfs"]);
+    assert!(code == 1 && error.starts_with("error: ROOT/pkg/base/Dockerfile:3\n  cause: HEALTHCHECK is not supported"), "{error}");
     fs::remove_file(tree.root().join("pkg/base/build.yml")).unwrap();
     let (code, error) = tree.error(&["rootfs"]);
     assert_eq!(
@@ -163,6 +168,17 @@ fn a_broken_tree_is_named_by_file_and_line() {
         (1, "error: images/rootfs.yml.in:2: BASE_TAG: `ROOT/pkg/base` is not a package: it has no build.yml")
     );
     assert!(tree.artifacts().iter().all(|name| !name.contains("rootfs.tar") && !name.contains("rootfs.img")), "{:?}", tree.artifacts());
+}
+
+#[test]
+fn partitions_are_checked_before_the_first_step() {
+    let tree = Tree::new();
+    let (code, error) = tree.error(&["live-raw", "LIVE_PART_SPEC=efi imgx"]);
+    assert!(
+        code == 1 && error.starts_with("error: the partitions of live.raw are wrong\n  cause: unknown partition kind `imgx`"),
+        "{error}"
+    );
+    assert!(tree.artifacts().is_empty(), "{:?}", tree.artifacts());
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl<'p> Job<'p> {
         self.progress.step(&self.name, detail);
     }
 
+    /// Shows that `done` of `total` bytes are done, and how long still.
+    pub fn measure(&self, done: u64, total: u64) {
+        self.progress.measure(&self.name, done, total);
+    }
+
     /// Shows a warning at once and keeps it for the build's report.
     pub fn warn(&self, line: &str) {
         self.log(&format!("warning: {line}"));

@@ -12,6 +12,7 @@ mod job;
 mod keeping;
 mod lock;
 pub mod progress;
+mod room;
 mod schedule;
 pub mod stamp;
 mod take;
@@ -23,6 +24,7 @@ pub use content::DigestWriter;
 pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use lock::lock_tree;
+pub use room::{Room, RoomNeed, free_room, needed_room};
 pub use take::take_packages;
 pub use times::{StepEnd, TimedRun, TimedStep, read_times};
 

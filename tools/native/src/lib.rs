@@ -159,6 +159,7 @@ impl Engine for NativeEngine {
         if step.work != PackageWork::Build {
             return refuse(format!("the native engine does not {} packages\nhint: --engine linuxkit", step.work));
         }
+        packages::check(step)?;
         Ok(Making::by(|job| {
             self.packages.build(&self.cache, step, job)?;
             give_package(self.team.as_deref(), &self.cache, step, job);

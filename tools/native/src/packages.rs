@@ -8,7 +8,7 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use child::{Tools, static_binary};
-use common::{Arch, display::size};
+use common::Arch;
 use executor::Job;
 use filetree::Tree as FileTree;
 use oci::{Cache, NewImage, NewLayer};
@@ -221,13 +221,21 @@ impl Builder {
 
     fn fetch(&self, lock: &Lock, release: &str, arch: &str, job: &Job<'_>) -> Result<Fetched> {
         let store = Store::open(&self.downloads, &self.origins.network(&self.tools))?;
-        let progress =
-            |at: &Progress| job.step(&format!("{}/{} packages, {} of {}", at.files_done, at.files, size(at.bytes_done), size(at.bytes)));
+        let progress = |at: &Progress| {
+            job.step(&format!("{}/{} packages", at.files_done, at.files));
+            job.measure(at.bytes_done, at.bytes);
+        };
         let complete = lock.pins.values().all(|pin| store.find(pin).is_some());
         // With all packages cached no mirror is needed, so a machine without apt sources can build.
         let mirrors = if complete || self.policy.offline { debian::Mirrors::default() } else { self.origins.mirrors()? };
         store.fetch_all(lock, release, arch, &mirrors, self.policy, &progress)
     }
+}
+
+/// Refuses what the builder does not do, before the first step of any package.
+pub(super) fn check(package: &BuildPackage) -> Result<()> {
+    // A Dockerfile that cannot be read is an error of the plan.
+    read_dockerfile(&package.dir).map_or(Ok(()), |(dockerfile, _)| builder::check_early(&dockerfile))
 }
 
 /// The Dockerfile, and its text.

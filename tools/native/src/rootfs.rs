@@ -53,7 +53,14 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
     match format {
         RootfsFormat::Squash => {
             let store = native.blocks.as_ref().map(|folder| BlockStore::open(folder, BLOCKS_LIMIT));
-            let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &mut pending.create()?)?;
+            let summary = recipes::pack_rootfs_with(
+                tree,
+                compressor,
+                *epoch,
+                store.as_ref(),
+                &|done, total| job.measure(done, total),
+                &mut pending.create()?,
+            )?;
             job.log(&format!("{summary:?}"));
             if let Some(why) = &summary.not_kept {
                 job.warn(why);

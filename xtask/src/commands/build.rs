@@ -1,6 +1,6 @@
 //! The verbs that build artifacts. Each plans a goal, checks the tools, executes the plan and prints the artifacts.
 
-use super::{Action, Run, Verb, store, target, verb};
+use super::{Action, Run, Verb, early, store, target, verb};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
@@ -183,6 +183,7 @@ pub(super) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -
     let options = execution(ctx, tree)?;
     let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
     let needs = needs(&plan, &states, engine)?;
+    early::check(ctx, &plan, &states)?;
     eprintln!(
         "{} {} {} {}, {} engine",
         ctx.profile.tree.name,

@@ -13,6 +13,7 @@ mod debian;
 mod delta;
 mod diff;
 mod doctor;
+mod early;
 mod eve_image;
 mod explain;
 mod fuzz;

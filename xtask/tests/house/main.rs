@@ -5,6 +5,7 @@
 
 mod by_string;
 mod circles;
+mod crates;
 mod documents;
 mod errors;
 mod floors;

@@ -14,20 +14,22 @@ use std::{fs::File, io::Read};
 
 /// Writes `tree` as rootfs.img to `out`, an empty regular file.
 pub fn pack_rootfs(tree: Tree, compressor: Compressor, epoch: i64, out: &mut File) -> Result<squashfs::Summary> {
-    pack_rootfs_with(tree, compressor, epoch, None, out)
+    pack_rootfs_with(tree, compressor, epoch, None, &|_, _| {}, out)
 }
 
-/// Like [`pack_rootfs`], with the same bytes, but compresses only blocks that `store` does not know; see [`squashfs::write_with`].
+/// Like [`pack_rootfs`], with the same bytes, but compresses only blocks that `store` does not know, and tells `progress` how many bytes of how many are
+/// read; see [`squashfs::write_with`].
 pub fn pack_rootfs_with(
     mut tree: Tree,
     compressor: Compressor,
     epoch: i64,
     store: Option<&BlockStore>,
+    progress: &dyn Fn(u64, u64),
     out: &mut File,
 ) -> Result<squashfs::Summary> {
     fill_cmdline(&mut tree)?;
     let options = squashfs::Options { compressor, mtime: u32::try_from(epoch).unwrap_or(0), ..squashfs::Options::default() };
-    squashfs::write_with(&tree, &options, store, out)
+    squashfs::write_with(&tree, &options, store, progress, out)
 }
 
 /// Label of an ext4 rootfs.img.

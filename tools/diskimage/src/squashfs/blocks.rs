@@ -63,9 +63,19 @@ struct Plan {
 }
 
 /// Compresses and writes all contents to `out` from offset `start` on. Blocks that `store` knows are not compressed.
-pub(super) fn write(contents: &Contents<'_>, options: &Options, store: Option<&BlockStore>, out: &mut File, start: u64) -> Result<Data> {
+pub(super) fn write(
+    contents: &Contents<'_>,
+    options: &Options,
+    store: Option<&BlockStore>,
+    progress: &dyn Fn(u64, u64),
+    out: &mut File,
+    start: u64,
+) -> Result<Data> {
+    let total: u64 = contents.distinct.iter().map(|(content, _)| content.len()).sum();
     let read = |queue: &Queue<'_>| {
-        let mut packer = Packer { block_size: options.block_size as usize, queue, fragment: Vec::new(), fragments: Vec::new() };
+        let progress = |done| progress(done, total);
+        let (fragment, fragments) = (Vec::new(), Vec::new());
+        let mut packer = Packer { block_size: options.block_size as usize, queue, fragment, fragments, done: 0, progress: &progress };
         let plans = packer.read(contents)?;
         Ok((plans, packer.fragments))
     };
@@ -93,6 +103,9 @@ struct Packer<'p> {
     queue: &'p Queue<'p>,
     fragment: Vec<u8>,
     fragments: Vec<usize>,
+    /// The bytes that have been read.
+    done: u64,
+    progress: &'p dyn Fn(u64),
 }
 
 impl Packer<'_> {
@@ -119,6 +132,7 @@ impl Packer<'_> {
             offset: u32::try_from(self.fragment.len())?,
         };
         content.open()?.read_to_end(&mut self.fragment)?;
+        self.count(content.len());
         Ok(plan)
     }
 
@@ -131,6 +145,7 @@ impl Packer<'_> {
             let mut block = vec![0; length];
             reader.read_exact(&mut block)?;
             left -= length as u64;
+            self.count(length as u64);
             if is_zero(&block) {
                 plan.blocks.push(Block::Hole);
                 plan.sparse += length as u64;
@@ -141,6 +156,11 @@ impl Packer<'_> {
         // The kernel subtracts it from the size; like mksquashfs, keeps the difference positive.
         plan.sparse = plan.sparse.min(content.len() - 1);
         Ok(plan)
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.done += bytes;
+        (self.progress)(self.done);
     }
 
     fn flush_fragment(&mut self) -> Result<()> {

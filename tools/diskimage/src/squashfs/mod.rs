@@ -71,12 +71,19 @@ pub struct Summary {
 /// Writes `tree` to `out`, which is truncated first. Errors name the path that the format cannot store, or the file that cannot
 /// be read.
 pub fn write(tree: &Tree, options: &Options, out: &mut File) -> Result<Summary> {
-    write_with(tree, options, None, out)
+    write_with(tree, options, None, &|_, _| {}, out)
 }
 
 /// Like [`write`], with the same bytes, but takes blocks from `store` that it knows, and adds the others to it. `out` must be open for
-/// reading too. That the store cannot be written is no error: the next image compresses these blocks again.
-pub fn write_with(tree: &Tree, options: &Options, store: Option<&BlockStore>, out: &mut File) -> Result<Summary> {
+/// reading too. That the store cannot be written is no error: the next image compresses these blocks again. `progress` gets the bytes of
+/// contents that have been read, and of all.
+pub fn write_with(
+    tree: &Tree,
+    options: &Options,
+    store: Option<&BlockStore>,
+    progress: &dyn Fn(u64, u64),
+    out: &mut File,
+) -> Result<Summary> {
     if !options.block_size.is_power_of_two() || !(4096..=1 << 20).contains(&options.block_size) {
         bail!("invalid squashfs block size of {} bytes: it must be a power of two from 4096 to 1048576", options.block_size);
     }
@@ -89,7 +96,7 @@ pub fn write_with(tree: &Tree, options: &Options, store: Option<&BlockStore>, ou
         start += 2 + bytes.len() as u64;
     }
     let contents = dedup::Contents::of(tree)?;
-    let data = blocks::write(&contents, options, store, out, start)?;
+    let data = blocks::write(&contents, options, store, progress, out, start)?;
     let inodes = inodes::write(tree, &contents, &data, options)?;
     let tables = tables::Tables { inodes: &inodes, data: &data, options, has_options: comp_options.is_some() };
     let used = tables.write(out, data.end)?;

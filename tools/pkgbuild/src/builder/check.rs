@@ -1,7 +1,7 @@
 //! Refuses what the builder does not do as BuildKit does, with file and line, before the first step of a build runs.
 
 use super::{HINT, Request, copy};
-use crate::dockerfile::{Copy, Instruction, Run};
+use crate::dockerfile::{Copy, Dockerfile, Instruction, Run};
 use anyhow::{Context as _, Result, bail};
 use filetree::Node;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,25 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Checks the stages `needed`; `args` are the variables of all stages.
 pub(super) fn check(request: &Request<'_>, needed: &BTreeSet<usize>, args: &BTreeMap<String, String>) -> Result<()> {
     let file = request.dockerfile;
+    let place = |line: usize| format!("{}:{line}", file.path);
+    check_items(file, needed)?;
+    for (line, word) in file.added(needed, args, request.build_args)? {
+        refuse_remote(&word).with_context(|| place(line))?;
+        // What does not exist is an error of the instruction itself.
+        for source in copy::find_sources(request.context, &word, "the context").unwrap_or_default() {
+            refuse_archive(&source.name, source.node).with_context(|| place(line))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the instructions of the last stage and of those that it needs, without the context of a build: before the first step of any
+/// package runs.
+pub fn check_early(file: &Dockerfile) -> Result<()> {
+    check_items(file, &file.needed_stages(file.stages.len().saturating_sub(1), &BTreeMap::new()))
+}
+
+fn check_items(file: &Dockerfile, needed: &BTreeSet<usize>) -> Result<()> {
     let place = |line: usize| format!("{}:{line}", file.path);
     for index in needed {
         let mut user = "";
@@ -26,13 +45,6 @@ pub(super) fn check(request: &Request<'_>, needed: &BTreeSet<usize>, args: &BTre
                 _ => Ok(()),
             };
             checked.with_context(|| place(item.line))?;
-        }
-    }
-    for (line, word) in file.added(needed, args, request.build_args)? {
-        refuse_remote(&word).with_context(|| place(line))?;
-        // What does not exist is an error of the instruction itself.
-        for source in copy::find_sources(request.context, &word, "the context").unwrap_or_default() {
-            refuse_archive(&source.name, source.node).with_context(|| place(line))?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod host;
 mod pattern;
 mod stage;
 
+pub use check::check_early;
 pub use context::{add_source, read_context};
 pub use hidden::{PACKAGES, is_archive, sees_dockerfile, sees_packages};
 pub use host::{BuildHost, Mount, MountKind, Step};

@@ -99,7 +99,13 @@ fn options(compressor: Compressor) -> Options {
 /// The bytes of the image of `tree`, and its numbers.
 fn image(tree: &Tree, compressor: &Compressor, store: Option<&BlockStore>) -> (Vec<u8>, Summary) {
     let mut out = tempfile::tempfile().unwrap();
-    let summary = write_with(tree, &options(compressor.clone()), store, &mut out).unwrap();
+    let seen = std::cell::Cell::new((0, 0));
+    let progress = |done, total| {
+        assert!(seen.get().0 < done && done <= total, "it only grows");
+        seen.set((done, total));
+    };
+    let summary = write_with(tree, &options(compressor.clone()), store, &progress, &mut out).unwrap();
+    assert_eq!(seen.get().0, seen.get().1, "at the end all is read");
     let mut bytes = vec![0; usize::try_from(summary.bytes).unwrap()];
     out.read_exact_at(&mut bytes, 0).unwrap();
     (bytes, summary)

@@ -130,6 +130,6 @@ fn a_full_disk_ends_the_work_at_once() {
     };
     // A device cannot be truncated, so this calls the function after that step.
     let contents = dedup::Contents::of(&tree).unwrap();
-    let error = blocks::write(&contents, &options(Compressor::Gzip, 2), None, &mut full, 0).err().unwrap();
+    let error = blocks::write(&contents, &options(Compressor::Gzip, 2), None, &|_, _| {}, &mut full, 0).err().unwrap();
     assert!(format!("{error:#}").starts_with("cannot write the image: No space left"), "{error:#}");
 }

@@ -1,0 +1,85 @@
+//! How much room a run needs, by the files of the last build, and how much there is.
+
+use anyhow::{Context as _, Result};
+use plan::{NodeId, Plan};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What a node needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomNeed {
+    /// The node's id.
+    pub node: String,
+    /// Bytes on the disk.
+    pub bytes: u64,
+}
+
+/// The room of a file system.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Bytes that this user can write.
+    pub free: u64,
+}
+
+/// What the `stale` nodes of `plan` need, if each of their files takes what the file of that name takes in `last`, the folder of the last
+/// build. A node without such a file is left out: nobody knows.
+#[must_use]
+pub fn needed_room(plan: &Plan, stale: &dyn Fn(&NodeId) -> bool, last: &Path) -> Vec<RoomNeed> {
+    let taken = |path: &PathBuf| {
+        let name = path.file_name()?;
+        let folder = path.parent().and_then(Path::file_name).filter(|folder| *folder == "installer" || *folder == "verification");
+        let file = folder.map_or_else(|| last.to_owned(), |folder| last.join(folder)).join(name);
+        file.symlink_metadata().ok().filter(|file| file.is_file()).map(|file| file.blocks() * 512)
+    };
+    let need = |node: &plan::Node| RoomNeed { node: node.id.to_string(), bytes: node.outputs.iter().filter_map(taken).sum() };
+    plan.nodes.iter().filter(|node| stale(&node.id)).map(need).filter(|need| need.bytes > 0).collect()
+}
+
+/// The room for files in `folder`, which need not exist yet.
+pub fn free_room(folder: &Path) -> Result<Room> {
+    let there = folder.ancestors().find(|folder| folder.exists()).context("the root exists")?;
+    let there = there.canonicalize().with_context(|| format!("cannot read `{}`", there.display()))?;
+    let state = rustix::fs::statvfs(&there).with_context(|| format!("cannot read the file system of `{}`", there.display()))?;
+    let device = |folder: &Path| folder.metadata().ok().map(|folder| folder.dev());
+    let here = device(&there);
+    let mount = there.ancestors().take_while(|folder| device(folder) == here).last().unwrap_or(&there);
+    Ok(Room { mount: mount.to_owned(), free: state.f_bavail.saturating_mul(state.f_frsize) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{Node, steps::WriteText};
+
+    #[test]
+    fn files_of_the_last_build_tell_what_is_needed() {
+        let folder = tempfile::tempdir().expect("folder");
+        let last = folder.path().join("last");
+        std::fs::create_dir_all(last.join("installer")).expect("folder");
+        std::fs::write(last.join("installer/rootfs.img"), vec![1; 100_000]).expect("file");
+        std::fs::File::create(last.join("live.raw")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        let node = |name: &'static str, path: &str| Node {
+            id: NodeId::Asked(name),
+            inputs: vec![],
+            needs: vec![],
+            outputs: vec![folder.path().join(path)],
+            step: WriteText { path: "x".into(), text: String::new() }.into(),
+        };
+        let nodes = vec![node("rootfs.img", "new/installer/rootfs.img"), node("live.raw", "new/live.raw"), node("other", "new/other")];
+        let plan = Plan { nodes, goals: vec![] };
+        let needs = needed_room(&plan, &|_| true, &last);
+        assert!(needs.len() == 1 && needs[0].node == "rootfs.img" && needs[0].bytes >= 100_000, "holes take nothing: {needs:?}");
+        assert!(needed_room(&plan, &|_| false, &last).is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_the_room_of_the_one_above() {
+        let folder = tempfile::tempdir().expect("folder");
+        let room = free_room(&folder.path().join("a/b")).expect("room");
+        assert!(room.free > 0 && folder.path().canonicalize().expect("path").starts_with(&room.mount), "{room:?}");
+    }
+}
