@@ -8,6 +8,7 @@ use plan::BasePackage;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    rc::Rc,
 };
 
 impl Checkout {
@@ -18,11 +19,12 @@ impl Checkout {
         if self.can.packages_are_published {
             return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
         }
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let dockerfile = Dockerfile::parse(&text, &path.display().to_string())?;
+        let dockerfile = self.dockerfile(&path)?;
+        let images = |target: Arch| dockerfile.images_for(target.as_str(), self.knobs.host_arch.as_str());
+        let same = (!dockerfile.depends_on_arch()).then(|| images(self.knobs.host_arch));
         let mut bases = BTreeSet::new();
         for target in Arch::ALL.iter().copied() {
-            for image in dockerfile.images_for(target.as_str(), self.knobs.host_arch.as_str()) {
+            for image in same.clone().unwrap_or_else(|| images(target)) {
                 let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
                 if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
@@ -33,15 +35,25 @@ impl Checkout {
         Ok(bases.into_iter().collect())
     }
 
+    /// A Dockerfile, read once.
+    fn dockerfile(&self, path: &Path) -> Result<Rc<Dockerfile>> {
+        if let Some(known) = self.dockerfiles.borrow().get(path) {
+            return Ok(Rc::clone(known));
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let parsed = Rc::new(Dockerfile::parse(&text, &path.display().to_string())?);
+        self.dockerfiles.borrow_mut().insert(path.to_owned(), Rc::clone(&parsed));
+        Ok(parsed)
+    }
+
     /// Packages that Dockerfiles name with an outdated tag, and the packages of these Dockerfiles. The bool tells whether it is the tag that
     /// the package gets with the next commit.
     pub fn old_bases(&self) -> Result<BTreeMap<(String, bool), Vec<String>>> {
         let mut old: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
         for user in self.package_names()? {
             let path = self.profile.packages.folder.join(&user).join("Dockerfile");
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
             // The build reports errors of a Dockerfile.
-            let Ok(dockerfile) = Dockerfile::parse(&text, &path.display().to_string()) else { continue };
+            let Ok(dockerfile) = self.dockerfile(&path) else { continue };
             for image in dockerfile.images() {
                 let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
@@ -59,10 +71,9 @@ impl Checkout {
 
     /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
     fn order(&self, dockerfile: &Path) -> Result<Vec<BasePackage>> {
-        let text = std::fs::read_to_string(dockerfile).with_context(|| format!("cannot read `{}`", dockerfile.display()))?;
         let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
         let mut bases = BTreeSet::new();
-        for ImageUse { reference, .. } in Dockerfile::parse(&text, &dockerfile.display().to_string())?.images() {
+        for ImageUse { reference, .. } in self.dockerfile(dockerfile)?.images() {
             let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
             let name = name.strip_prefix("eve-").unwrap_or(name);
             if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {

@@ -30,15 +30,17 @@ use knobs::Knobs;
 use look::GitState;
 use pkgbuild::{
     build_yml::BuildYml,
+    dockerfile::Dockerfile,
     tags::{self, TreeState},
 };
 use plan::{Capabilities, Composed, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -58,6 +60,7 @@ pub struct Checkout {
     can: Capabilities,
     builder: (String, String),
     packages: RefCell<BTreeMap<String, PackageFacts>>,
+    dockerfiles: RefCell<HashMap<PathBuf, Rc<Dockerfile>>>,
     release: OnceCell<Release>,
 }
 
@@ -89,6 +92,7 @@ impl Checkout {
             can: ctx.capabilities(),
             builder: ctx.environment.builder(),
             packages: RefCell::default(),
+            dockerfiles: RefCell::default(),
             release: OnceCell::new(),
         })
     }
@@ -150,7 +154,7 @@ impl Checkout {
     }
 
     /// The packages that `pkgs` builds, in order.
-    pub fn bulk_packages(&self) -> Result<Vec<String>> {
+    fn packages_of_pkgs(&self) -> Result<Vec<String>> {
         let (mut names, arch) = (self.package_names()?, self.knobs.image.arch);
         names.retain(|name| self.profile.in_bulk(name, arch, &self.knobs.image.hv));
         names.retain(|name| arch == self.knobs.host_arch || !self.profile.packages.programs.contains_key(name));
@@ -346,6 +350,10 @@ impl Facts for Checkout {
 
     fn package(&self, name: &str) -> Result<PackageFacts> {
         self.look_up(name)
+    }
+
+    fn bulk_packages(&self) -> Result<Vec<String>> {
+        self.packages_of_pkgs()
     }
 
     fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {

@@ -70,6 +70,8 @@ pub trait Facts {
     fn root(&self) -> &Path;
     /// The package `name`; an error suggests a similar name.
     fn package(&self, name: &str) -> Result<PackageFacts>;
+    /// The names of the packages that `pkgs` builds, in order.
+    fn bulk_packages(&self) -> Result<Vec<String>>;
     /// The text of the package's build.yml, if that is generated from a template. Reads the package's history.
     fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>>;
     /// The yml of a composed root file system with its tags filled in, the template's path, and the packages that it names.

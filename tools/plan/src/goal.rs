@@ -7,6 +7,8 @@ use knobs::{ImageFormat, Knobs};
 /// A goal, without its knobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
+    /// All packages that are built together, for the target architecture.
+    AllPackages(PackageWork),
     /// Some packages for the target architecture.
     Packages(Vec<String>, PackageWork),
     /// The same, without the packages that the profile's `after` adds.
@@ -49,6 +51,7 @@ pub enum Goal {
 pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> {
     let mut planner = Planner::new(knobs, facts);
     let goals = match goal {
+        Goal::AllPackages(work) => planner.packages(&facts.bulk_packages()?, *work, true)?,
         Goal::Packages(names, work) => planner.packages(names, *work, true)?,
         Goal::PackagesAlone(names, work) => planner.packages(names, *work, false)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,

@@ -48,6 +48,10 @@ impl Facts for Fake {
         })
     }
 
+    fn bulk_packages(&self) -> Result<Vec<String>> {
+        Ok(["grub", "kernel"].map(str::to_owned).into())
+    }
+
     fn generated_yml(&self, package: &PackageFacts) -> Result<Option<String>> {
         Ok(package.yml_template.as_ref().map(|_| "image: eve-kernel\n".to_owned()))
     }
@@ -268,4 +272,11 @@ fn a_picture_has_every_node_and_edge_and_no_node_covers_another() {
             assert!(!boxes[at + 1..].iter().any(covers), "{x} {y}");
         }
     }
+}
+
+#[test]
+fn all_packages_are_those_that_the_tree_names() {
+    let plan = |goal: &Goal| plan_goal(goal, &knobs("kvm", "amd64", "raw"), &facts()).expect("a plan").goals;
+    let named = Goal::Packages(vec!["grub".into(), "kernel".into()], PackageWork::Build);
+    assert_eq!(plan(&Goal::AllPackages(PackageWork::Build)), plan(&named));
 }

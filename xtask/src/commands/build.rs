@@ -33,7 +33,7 @@ const OTHERS: &[Verb] = &[
     target("rootfstar", "build rootfs.tar, the tar of the root file system", |_| Ok(Goal::RootfsTar)),
     target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)),
     verb("pkg", "build packages, and the packages in their FROM lines", &Run(build_packages)).building(),
-    target("pkgs", "build all packages", |ctx| Ok(Goal::Packages(ctx.tree()?.bulk_packages()?, ctx.knobs.packages.work))),
+    target("pkgs", "build all packages", |ctx| Ok(Goal::AllPackages(ctx.knobs.packages.work))),
     target("eve", "build the image lfedge/eve, which contains every artifact", |_| Ok(Goal::Eve)),
     target("sbom", "write the bill of materials (SPDX) of the root file system", |_| Ok(Goal::Sbom)),
     target("initrd", "extract the initrd from its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),

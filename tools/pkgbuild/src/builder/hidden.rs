@@ -1,7 +1,7 @@
 //! Which parts of its surroundings a Dockerfile can see. The packages of the Debian archive are in a stage only while some of them are unpacked,
 //! unless the Dockerfile names their folder: so nothing of the archive but what is unpacked decides the image.
 
-use super::{Request, global_args};
+use super::{Request, global_args, pattern::matches_name};
 use crate::{
     debian::Builtin,
     dockerfile::{Copy, Dockerfile, Instruction, MountFlag, expand},
@@ -98,8 +98,8 @@ fn mount_covers(mount: &MountFlag, name: &str) -> bool {
 /// Whether a path or pattern may name `name` at the root, or what it is in. Links need no look: what is hidden is not in the tree.
 fn covers(word: &str, name: &str) -> bool {
     let first = word.split('/').find(|part| !part.is_empty() && *part != ".");
-    first.is_none_or(|first| first == name || first.contains(['*', '?', '[', '\\', '$', '"', '\'']))
-        || word.split('/').any(|part| part == "..")
+    let fits = |first: &str| first == name || first.contains(['\\', '$', '"', '\'']) || matches_name(first.as_bytes(), name.as_bytes());
+    first.is_none_or(fits) || word.split('/').any(|part| part == "..")
 }
 
 /// Takes the packages out of the tree of an archive image.
@@ -174,7 +174,14 @@ mod tests {
         {
             assert!(sees(open), "{open}");
         }
-        for fine in ["COPY rootfs/ /", "COPY a b /", "COPY --from=x . /", "COPY <<a /b\ntext\na", "RUN --mount=type=cache,target=/x true"] {
+        for fine in [
+            "COPY rootfs/ /",
+            "COPY a b /",
+            "COPY modules* /lists/",
+            "COPY --from=x . /",
+            "COPY <<a /b\ntext\na",
+            "RUN --mount=type=cache,target=/x true",
+        ] {
             assert!(!sees(fine), "{fine}");
         }
     }

@@ -38,10 +38,22 @@ impl Dockerfile {
     #[must_use]
     pub fn images_with(&self, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
         let mut images = BTreeSet::new();
-        for (arch, build) in ARCHES.into_iter().flat_map(|arch| ARCHES.map(|build| (arch, build))) {
+        let arches = if self.depends_on_arch() { &ARCHES[..] } else { &ARCHES[..1] };
+        for (arch, build) in arches.iter().flat_map(|arch| arches.iter().map(move |build| (arch, build))) {
             self.add_images(arch, build, build_args, &mut images);
         }
         images.into_iter().collect()
+    }
+
+    /// Whether the images, or which of them are for the build machine, may depend on the architectures of the build.
+    #[must_use]
+    pub fn depends_on_arch(&self) -> bool {
+        self.stages.iter().any(|stage| {
+            let froms = stage.items.iter().flat_map(|item| sources_of(&item.instruction));
+            // Those of the build machine are marked, whatever its architecture.
+            let platform = stage.platform.as_deref().filter(|platform| *platform != "$BUILDPLATFORM");
+            [stage.base.as_str()].into_iter().chain(platform).chain(froms).any(|word| word.contains('$'))
+        })
     }
 
     /// Images that the last stage needs in a build for `arch` on a machine of `build`.

@@ -7,7 +7,7 @@ use checkout::{Checkout, context::Ctx};
 use common::{display, error::usage};
 use native::{NativeEngine, first_difference};
 use oci::{Cache, Image};
-use plan::{EngineKind, Goal, Node, NodeId, PackageWork, Plan, steps::BuildPackage};
+use plan::{EngineKind, Facts as _, Goal, Node, NodeId, PackageWork, Plan, steps::BuildPackage};
 use registry::Team;
 use std::time::Instant;
 
