@@ -38,7 +38,7 @@ pub fn overview(profile: Option<&Profile>) -> Command {
 
 /// The verbs of the short help, below headings.
 const COMMON: &[(&str, &[&str])] =
-    &[("Build", &["live", "pkg"]), ("Run", &["run", "ssh", "dev"]), ("Look", &["why", "report", "doctor"]), ("Change", &["pins", "test"])];
+    &[("Build", &["live", "pkg"]), ("Run", &["run", "ssh", "dev"]), ("Look", &["why", "report", "doctor"]), ("Change", &["new", "test"])];
 
 /// Prints the help for the tree with this profile: the common verbs, or with `all` the overview of every verb.
 pub fn print_overview(profile: Option<&Profile>, all: bool) {
