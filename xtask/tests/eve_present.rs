@@ -308,3 +308,61 @@ fn independent_packages_are_built_at_once_each_with_a_cache_of_its_own() {
     assert_eq!(caches.len(), 5, "{text}");
     assert!(caches.iter().all(|cache| !Path::new(cache).exists()), "{text}");
 }
+
+#[test]
+fn a_push_pushes_what_a_package_starts_from_first() {
+    let tree = Checkout::new();
+    let calls = tree.calls("pkg pillar --zarch amd64 LINUXKIT_PKG_TARGET=push EVE_REL=1.2.3");
+    let pushed: Vec<&str> = calls.iter().filter(|call| call.contains("pkg push")).filter_map(|call| call.rsplit('/').next()).collect();
+    assert_eq!(pushed, ["alpine", "fw", "pillar"], "{calls:?}");
+    assert!(calls.iter().all(|call| call.contains("--release 1.2.3")), "{calls:?}");
+    let alone = tree.calls("make eve-pillar ZARCH=amd64 LINUXKIT_PKG_TARGET=push");
+    assert!(alone.len() == 1 && alone[0].ends_with(" pkg/pillar"), "{alone:?}");
+}
+
+#[test]
+fn packages_whose_tags_do_not_show_their_content_are_always_built() {
+    let tree = Checkout::new();
+    tree.write("pkg/external-boot-image/build.yml", "org: lfedge\nimage: eve-external-boot-image\n");
+    tree.write("pkg/external-boot-image/Dockerfile.in", "FROM FW_TAG AS fw\nFROM scratch\nCOPY --from=fw / /\n");
+    tree.write(".gitignore", "/dist\n/state\n/new-kernel\n/pkg/kube/external-boot-image.tar\n");
+    let calls = tree.calls("pkg kube --zarch amd64");
+    let [fw, inner, export, kube] = calls.as_slice() else { panic!("{calls:?}") };
+    for (call, package) in [(fw, "fw"), (inner, "external-boot-image"), (kube, "kube")] {
+        assert!(call.contains("pkg build --force ") && call.ends_with(&format!(" pkg/{package}")), "{call}");
+    }
+    let wanted = "linuxkit cache export --format docker --platform linux/amd64 --outfile pkg/kube/external-boot-image.tar docker.io/lfedge/eve-external-boot-image:";
+    assert!(export.contains(wanted), "{export}");
+    assert!(!tree.path("pkg/external-boot-image/Dockerfile").exists(), "nothing generated stays");
+    // On their own, packages below are not built again.
+    assert!(!tree.calls("pkg fw --zarch amd64")[0].contains("--force"));
+}
+
+#[test]
+fn words_of_the_makefile_that_do_nothing_or_only_call_something() {
+    let tree = Checkout::new();
+    let note = common::texts(&tree.xtask("make pkg/kernel").output());
+    assert!(note.1.contains("note: pkg/kernel is built in lf-edge/eve-kernel"), "{note:?}");
+    assert!(!tree.path("state/calls").exists(), "nothing was called");
+    let verbose = tree.calls("pkg fw --zarch amd64 V=1");
+    assert!(verbose[0].contains("> linuxkit -v 2 pkg build "), "{verbose:?}");
+    let semgrep = tree.xtask("-n make semgrep SEMGREP_BASELINE=abc SEMGREP_IMAGE=mine:1").ok();
+    assert!(semgrep.contains(" mine:1 semgrep --metrics=off --error --severity=ERROR --baseline-commit=abc --config "), "{semgrep}");
+    let evetest = tree.xtask("-n make evetest-list-tests EVETEST_ORG=me").ok();
+    assert!(evetest.contains("EVETEST_ORG=me") && evetest.contains("make -C evetest list-tests"), "{evetest}");
+    let error = tree.xtask("make live SEMGREP_BASELINE=abc").fails().1;
+    assert!(error.contains("there is no variable SEMGREP_BASELINE"), "{error}");
+    let error = tree.xtask("target semgrepp").fails().1;
+    assert!(error.contains("did you mean semgrep?"), "{error}");
+    let tests = tree.xtask("-n make test-all ZARCH=amd64").ok();
+    assert!(tests.contains("make -C pkg/vtpm test") && tests.contains("eve-tools/bpftrace-compiler test"), "{tests}");
+}
+
+#[test]
+fn an_image_is_built_before_docker_gets_it() {
+    let tree = Checkout::new();
+    let error = tree.xtask("make grub-cache-export-docker-load ZARCH=amd64").fails().1;
+    assert!(error.contains("is not in the cache, although pkg/grub was built"), "{error}");
+    let calls = fs::read_to_string(tree.path("state/calls")).unwrap();
+    assert!(calls.contains("pkg build") && calls.contains("pkg/grub"), "{calls}");
+}

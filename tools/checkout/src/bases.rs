@@ -13,11 +13,20 @@ use std::{
 
 impl Checkout {
     /// The packages that a Dockerfile names with their present tags. Other images must be in the cache.
-    pub(super) fn bases(&self, dir: &Path) -> Result<Vec<BasePackage>> {
+    /// `generated` is the Dockerfile if the package has a template of it.
+    pub(super) fn bases(&self, dir: &Path, generated: Option<&str>) -> Result<Vec<BasePackage>> {
         // If images are in a registry, bases matter only for the order of packages.
         let path = dir.join("Dockerfile");
         if self.can.packages_are_published {
-            return if self.profile.packages.ordered && path.is_file() { self.order(&path) } else { Ok(Vec::new()) };
+            return match (self.profile.packages.ordered, generated) {
+                (false, _) => Ok(Vec::new()),
+                (true, Some(text)) => self.order(&path, text),
+                (true, None) if !path.is_file() => Ok(Vec::new()),
+                (true, None) => {
+                    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+                    self.order(&path, &text)
+                }
+            };
         }
         let dockerfile = self.dockerfile(&path)?;
         let images = |target: Arch| dockerfile.images_for(target.as_str(), self.knobs.host_arch.as_str());
@@ -70,10 +79,10 @@ impl Checkout {
     }
 
     /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
-    fn order(&self, dockerfile: &Path) -> Result<Vec<BasePackage>> {
+    fn order(&self, dockerfile: &Path, text: &str) -> Result<Vec<BasePackage>> {
         let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
         let mut bases = BTreeSet::new();
-        for ImageUse { reference, .. } in self.dockerfile(dockerfile)?.images() {
+        for ImageUse { reference, .. } in Dockerfile::parse(text, &dockerfile.display().to_string())?.images() {
             let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
             let name = name.strip_prefix("eve-").unwrap_or(name);
             if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {

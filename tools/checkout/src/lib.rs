@@ -240,17 +240,18 @@ impl Checkout {
         };
         // A registry has images of other repositories' builds, whatever the build.yml says now.
         let arches = if self.can.packages_are_published { vec![] } else { names.arches.clone() };
+        let generated_dockerfile = self.generated_dockerfile(&dir)?;
         let facts = PackageFacts {
             name: name.to_owned(),
             arches,
-            bases: self.bases(&dir)?,
+            bases: self.bases(&dir, generated_dockerfile.as_deref())?,
             reference,
             plain,
             hash,
             changes: self.unseen_changes(&dir, &yml)?,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
-            generated_dockerfile: self.generated_dockerfile(&dir)?,
+            generated_dockerfile,
             dir,
         };
         self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
@@ -370,7 +371,7 @@ impl Facts for Checkout {
         };
         let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
         for patch in programs(&patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
-            text = template::patch(&text, &patch)?;
+            text = template::patch(&text, &patch, templates.patch_language)?;
         }
         let mut packages = BTreeSet::new();
         let text = self.fill_text(&text, &template, &mut packages)?;

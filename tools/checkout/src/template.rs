@@ -1,14 +1,19 @@
 //! Templates such as `images/*.yml.in`: fills in the images of `NAME_TAG` words, and applies jq programs.
 
 use anyhow::{Context as _, Result, bail};
+use plan::PatchLanguage;
 use std::path::Path;
-use ymlpatch::Program;
+use ymlpatch::{Language, Program};
 
-/// Applies the jq program in the file `patch` to a template. The result is YAML without comments.
-pub fn patch(text: &str, patch: &Path) -> Result<String> {
+/// Applies the program in the file `patch` to a template, by the rules of `language`. The result is YAML without comments.
+pub fn patch(text: &str, patch: &Path, language: PatchLanguage) -> Result<String> {
+    let language = match language {
+        PatchLanguage::Jq => Language::Jq,
+        PatchLanguage::Yq => Language::Yq,
+    };
     let name = patch.display().to_string();
     let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
-    Program::parse(&program, &name)?.apply(text, &[])
+    Program::parse(&program, &name)?.by_rules_of(language).apply(text, &[])
 }
 
 /// Replaces every `NAME_TAG` in `text` by the result of `lookup` for the name without `_TAG`, and `words` by their values, except in comment

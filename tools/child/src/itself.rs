@@ -18,9 +18,14 @@ impl Itself {
         Ok(Self { program, tools: tools.clone(), root: root.to_owned() })
     }
 
+    /// A command that runs it on the tree.
+    pub fn command(&self) -> Cmd {
+        Cmd::new(&self.program, self.tools.environment()).named("xtask").arg("--root").arg(&self.root)
+    }
+
     /// Runs it with these words on our terminal, with `variables` in its environment.
     pub fn run<'v>(&self, words: &[String], variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Result<()> {
-        let cmd = Cmd::new(&self.program, self.tools.environment()).named("xtask").arg("--root").arg(&self.root).args(words);
+        let cmd = self.command().args(words);
         let cmd = variables.into_iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value));
         cmd.dir(&self.root).foreground().run()
     }

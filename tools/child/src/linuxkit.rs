@@ -142,7 +142,9 @@ impl Linuxkit {
 
     /// The command that exports an image of the cache to the file `out`, under another `name` if given.
     pub fn export_command(&self, image: &str, name: Option<&str>, out: &Path) -> Result<Cmd> {
-        let cmd = self.command(format!("exporting {image}"), &Output::default())?.args(["cache", "export"]);
+        let cmd = self.command(format!("exporting {image}"), &Output::default())?.args(self.verbosity()).args(["cache", "export"]);
+        // Without a format it writes an OCI layout, which docker cannot load before its version 25.
+        let cmd = if self.dialect == Dialect::Platforms { cmd.args(["--format", "docker"]) } else { cmd };
         let cmd = cmd.args(self.export_arch(self.settings.arch.as_str())).arg(self.dialect.dash("outfile")).arg(out);
         let cmd = name.into_iter().fold(cmd, |cmd, name| cmd.arg(self.dialect.dash("name")).arg(name));
         Ok(cmd.arg(image))
@@ -201,8 +203,17 @@ impl Linuxkit {
 
     /// The first arguments of a call of `linuxkit pkg`.
     fn pkg(&self, work: PackageWork) -> Vec<String> {
-        let verbose = self.settings.verbose.then(|| "-v".to_owned());
-        verbose.into_iter().chain(["pkg".to_owned(), work.to_string()]).chain(self.organization()).collect()
+        let verbosity = self.verbosity().iter().map(|word| (*word).to_owned());
+        verbosity.chain(["pkg".to_owned(), work.to_string()]).chain(self.organization()).collect()
+    }
+
+    /// The option for more output: a switch, and since 1.5.3 a number.
+    const fn verbosity(&self) -> &'static [&'static str] {
+        match (self.settings.verbose, self.dialect) {
+            (false, _) => &[],
+            (true, Dialect::Platforms) => &["-v", "2"],
+            (true, _) => &["-v"],
+        }
     }
 
     /// The option for another organization. An old linuxkit does not read its variable.

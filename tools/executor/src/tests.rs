@@ -41,6 +41,7 @@ fn package(changes: Option<&str>) -> Plan {
         docker_load: false,
         platforms: vec![Arch::Amd64],
         prune: false,
+        archives: vec![],
     };
     let id = NodeId::Package("x".into(), Arch::Amd64);
     let inputs = changes.map(|changes| Input { name: "changes".into(), value: changes.into() }).into_iter().collect();

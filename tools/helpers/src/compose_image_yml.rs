@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_atomically, display::short};
+use plan::PatchLanguage;
 use std::path::{Path, PathBuf};
 use ymlpatch::Program;
 
@@ -22,7 +23,8 @@ pub fn compose_image_yml(ctx: &Ctx, template: &Path, out: Option<&Path>, version
         println!("write {}: {}{patched}", short(out, &ctx.root), short(template, &ctx.root));
         return Ok(());
     }
-    let composed = compose(&text, patch.as_deref(), version).with_context(|| format!("cannot compose `{}`", template.display()))?;
+    let composed = compose(&text, patch.as_deref(), ctx.profile.templates.patch_language, version)
+        .with_context(|| format!("cannot compose `{}`", template.display()))?;
     match out {
         Some(out) => write_atomically(out, composed.as_bytes()),
         None => {
@@ -38,12 +40,10 @@ fn patch_of(template: &Path, out: &Path) -> Option<PathBuf> {
     [out.with_file_name(&name), template.with_file_name(&name)].into_iter().find(|path| path.is_file())
 }
 
-fn compose(text: &str, patch: Option<&Path>, version: &str) -> Result<String> {
+fn compose(text: &str, patch: Option<&Path>, language: PatchLanguage, version: &str) -> Result<String> {
     let mut text = text.to_owned();
     if let Some(patch) = patch {
-        let name = patch.display().to_string();
-        let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
-        text = Program::parse(&program, &name)?.apply(&text, &[])?;
+        text = checkout::patch_template(&text, patch, language)?;
     }
     text = Program::parse(PUT_VERSION, "the version's place")?.apply(&text, &[("version", version)])?;
     if is_dev(version) {
@@ -105,13 +105,13 @@ mod tests {
         let patch = folder.path().join("a-xen.yml.in.yq");
         std::fs::write(&patch, "del(.services[] | select(.name == \"log\"))").expect("write");
         assert_eq!(patch_of(&template, &out), Some(patch.clone()));
-        let composed = compose(TEMPLATE, Some(&patch), "0.0.0-main-12345678-dev-xen-amd64").expect("composed");
+        let composed = compose(TEMPLATE, Some(&patch), PatchLanguage::Jq, "0.0.0-main-12345678-dev-xen-amd64").expect("composed");
         assert_eq!(
             composed,
             "services:\n  - name: pillar\n    image: PILLAR_DEV_TAG\nonboot:\n  - name: a\n    image: PILLAR_DEV_TAG\nfiles:\n  - path: v\n    contents: '0.0.0-main-12345678-dev-xen-amd64'\n  - path: w\n"
         );
         std::fs::write(&patch, "del(.services[] |)").expect("write");
-        let error = format!("{:#}", compose(TEMPLATE, Some(&patch), "1").expect_err("refused"));
+        let error = format!("{:#}", compose(TEMPLATE, Some(&patch), PatchLanguage::Jq, "1").expect_err("refused"));
         assert!(error.contains("a-xen.yml.in.yq:1:18: `)` cannot begin an expression"), "{error}");
     }
 }

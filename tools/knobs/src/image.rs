@@ -172,6 +172,9 @@ pub struct HostKnobs {
     /// proxy for all other protocols
     #[arg(id = "ALL_PROXY", long = "all-proxy", value_name = SECRET)]
     pub all_proxy: Option<String>,
+    /// let the scripts in tool containers print each command
+    #[arg(id = "DEBUG", long = "debug-tools", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub debug: bool,
     /// print the tools' own output while they run
     #[arg(id = "V", long = "verbose-tools", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub verbose: bool,

@@ -27,6 +27,12 @@ pub struct RunKnobs {
     /// tap device of this machine to connect to the guest's first network card
     #[arg(id = "TAP", long = "tap", value_name = "TEXT")]
     pub tap: Option<String>,
+    /// serial number of the virtual machine, by which a controller knows it
+    #[arg(id = "QEMU_EVE_SERIAL", long = "serial-number", value_name = "TEXT", default_value = "31415926")]
+    pub serial_number: String,
+    /// file for QEMU's process id, on trees whose Makefile has one; qemu.pid in the tree's root when unset
+    #[arg(id = "QEMU_PID_FILE", long = "pid-file", value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
     /// The port of its ssh server.
     #[command(flatten)]
     pub port: PortKnobs,

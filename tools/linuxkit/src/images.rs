@@ -60,6 +60,15 @@ pub(super) struct Containers<'e> {
     pub tools: &'e Tools,
     /// Whether the images are this repository's: they need no privileges, and read SOURCE_DATE_EPOCH.
     pub ours: bool,
+    /// Whether their scripts print each command.
+    pub debug: bool,
+}
+
+impl Containers<'_> {
+    /// The options that hand DEBUG to a container.
+    const fn debug(&self) -> &'static [&'static str] {
+        if self.debug { &["-e", "DEBUG=1"] } else { &[] }
+    }
 }
 
 pub(super) fn pack_rootfs(at: &Containers<'_>, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
@@ -139,7 +148,7 @@ pub(super) fn make_disk(at: &Containers<'_>, disk: &MakeDisk, job: &Job<'_>) -> 
         _ if at.ours => Some(format!("SOURCE_DATE_EPOCH={}", disk.epoch)),
         platform => platform.as_ref().map(|platform| format!("PLATFORM={platform}")),
     };
-    let mut options = vec!["--rm"];
+    let mut options = [&["--rm"], at.debug()].concat();
     options.extend(told.iter().flat_map(|told| ["-e", told]));
     let step = ContainerStep {
         step: format!("partitioning {}.raw", disk.kind.as_str()),
@@ -159,14 +168,16 @@ pub(super) fn make_iso(at: &Containers<'_>, step: &MakeIso, job: &Job<'_>) -> Re
     let MakeIso { kind, tar, parts, out, tool, epoch } = step;
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
+    let interactive: &[&str] = if tar.is_some() { &["-i", "--rm"] } else { &["--rm"] };
+    let told: &[&str] = match tar {
+        Some(_) => &["-e", "VOLUME_LABEL=EVEISO"],
+        None if at.ours => &["-e", &epoch],
+        None => &[],
+    };
     let volumes = [(parts.as_path(), "/bits"), (out.as_path(), "/output.iso")];
     let step = ContainerStep {
         step: format!("making {}", out.file_name().unwrap_or_default().display()),
-        options: match tar {
-            Some(_) => &["-i", "--rm", "-e", "VOLUME_LABEL=EVEISO"],
-            None if at.ours => &["--rm", "-e", &epoch],
-            None => &["--rm"],
-        },
+        options: &[interactive, at.debug(), told].concat(),
         volumes: if tar.is_some() { &[(out, "/output.iso")] } else { &volumes },
         image: reference(tool.as_ref())?,
         arguments: if *kind == IsoKind::Installer { &["installer"] } else { &[] },

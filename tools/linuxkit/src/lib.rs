@@ -77,12 +77,17 @@ impl LinuxkitEngine {
     }
 
     fn containers(&self) -> images::Containers<'_> {
-        images::Containers { tools: &self.tools, ours: self.ours }
+        images::Containers { tools: &self.tools, ours: self.ours, debug: self.knobs.host.debug }
     }
 
     fn build(&self, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         let output = job.output();
         let is_old = package.changes.is_some() && self.find_package(package)?.is_some();
+        for archive in &package.archives {
+            let file = archive.file.strip_prefix(&self.root).unwrap_or(&archive.file);
+            let image = oci::expand_reference(&archive.image.reference);
+            self.linuxkit().export_command(&image, None, file)?.dir(&self.root).output(&output).run()?;
+        }
         {
             let _removed_at_end =
                 package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;

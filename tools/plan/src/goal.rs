@@ -11,7 +11,7 @@ pub enum Goal {
     AllPackages(PackageWork),
     /// Some packages for the target architecture.
     Packages(Vec<String>, PackageWork),
-    /// The same, without the packages that the profile's `after` adds.
+    /// The same, without packages that are built before them only for the order.
     PackagesAlone(Vec<String>, PackageWork),
     /// The build.yml of packages that have a template for it.
     BuildYmls(Vec<String>),
@@ -51,9 +51,9 @@ pub enum Goal {
 pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> {
     let mut planner = Planner::new(knobs, facts);
     let goals = match goal {
-        Goal::AllPackages(work) => planner.packages(&facts.bulk_packages()?, *work, true)?,
-        Goal::Packages(names, work) => planner.packages(names, *work, true)?,
-        Goal::PackagesAlone(names, work) => planner.packages(names, *work, false)?,
+        Goal::AllPackages(work) => planner.packages(&facts.bulk_packages()?, *work)?,
+        Goal::Packages(names, work) => planner.packages(names, *work)?,
+        Goal::PackagesAlone(names, work) => planner.packages_alone(names, *work)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
         Goal::RootfsTar => vec![planner.tar(Composed::Rootfs)?],
         Goal::Rootfs => planner.then_current(Planner::rootfs_img)?,

@@ -13,6 +13,7 @@ mod planner;
 mod profile;
 pub mod steps;
 mod svg;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
 pub use pins::ToolPin;
 pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
 pub use steps::{Describe, Keep, Step};
+pub use tables::{PatchLanguage, TargetCommand, TargetTable};
 
 pub use common::PackageWork;
 

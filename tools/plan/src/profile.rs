@@ -1,7 +1,10 @@
 //! The profile of a tree: its peculiarities as data, from `xtask.toml` in its root, or for trees without one a profile that ships with
 //! xtask and is chosen by the tree's files. docs/profiles.md explains the keys.
 
-use crate::pins::Pins;
+use crate::{
+    pins::Pins,
+    tables::{MachineTable, PatchLanguage, TargetTable},
+};
 use anyhow::Result;
 use common::Arch;
 use knobs::RootfsFormat;
@@ -45,6 +48,9 @@ pub struct Profile {
     pub parts: BTreeMap<String, String>,
     /// The virtual machine's firmware.
     pub firmware: FirmwareTable,
+    /// The virtual machine of the tree's Makefile.
+    #[serde(default)]
+    pub machine: MachineTable,
     /// The image that contains all artifacts, if the tree has one.
     pub eve: Option<EveTable>,
     /// The image that contains all artifacts and a program of this workspace that makes more of them, if the tree has one.
@@ -54,6 +60,9 @@ pub struct Profile {
     /// Pinned tools that are built from source; replaced by `build-tools/tools.toml` of the tree, if it exists.
     #[serde(default)]
     pub tools: Pins,
+    /// Targets of the tree's Makefile that only call containers and scripts.
+    #[serde(default)]
+    pub targets: BTreeMap<String, TargetTable>,
     /// What the project's CI builds.
     #[serde(default)]
     pub ci: CiTable,
@@ -79,6 +88,8 @@ pub struct TreeTable {
     /// Only tags like `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest one is not called `latest`.
     #[serde(default)]
     pub exact_releases: bool,
+    /// The folder of the version that contains the collected sources; the version's folder itself if unset.
+    pub sources_folder: Option<PathBuf>,
     /// PLATFORM is part of names: of the version, of rootfs.tar, of the resolved ymls.
     #[serde(default)]
     pub platforms: bool,
@@ -143,6 +154,25 @@ pub struct PackagesTable {
     /// Packages that must be built before a package although its Dockerfile does not name them.
     #[serde(default)]
     pub after: BTreeMap<String, Vec<String>>,
+    /// Packages that are built even if their images exist, with all that is built for them: their tags do not show what is in them.
+    #[serde(default)]
+    pub forced: Vec<String>,
+    /// Archives of images of other packages in the folder of a package: package → file → other package.
+    #[serde(default)]
+    pub archives: BTreeMap<String, BTreeMap<String, String>>,
+    /// `cache-export-docker-load` of a package builds nothing first.
+    #[serde(default)]
+    pub load_without_build: bool,
+    /// Names of packages that another repository builds, and that repository: nothing is done for them.
+    #[serde(default)]
+    pub elsewhere: BTreeMap<String, String>,
+}
+
+impl PackagesTable {
+    /// The archives in the folder of the package `name`: file and other package.
+    pub fn archives_in(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.archives.get(name).into_iter().flatten().map(|(file, other)| (file.as_str(), other.as_str()))
+    }
 }
 
 /// `[ci]`.
@@ -206,6 +236,9 @@ pub struct TemplatesTable {
     /// jq programs that turn the installer's patched template into that of the verification, if the tree composes one.
     #[serde(default)]
     pub verification_patches: Vec<String>,
+    /// The program whose rules decide what the patches mean.
+    #[serde(default)]
+    pub patch_language: PatchLanguage,
     /// Words to replace by the hypervisor and the platform: `EVE_HV` → `{hv}`.
     #[serde(default)]
     pub words: BTreeMap<String, String>,
@@ -374,6 +407,13 @@ impl Profile {
             eve.folder = root.join(&eve.folder);
         }
         self
+    }
+
+    /// The row of the target `name`, and the text in place of `*` in the row's name.
+    #[must_use]
+    pub fn target<'n>(&self, name: &'n str) -> Option<(&TargetTable, &'n str)> {
+        let family = || self.targets.iter().find_map(|(row, table)| Some((table, name.strip_prefix(row.strip_suffix('*')?)?)));
+        self.targets.get(name).map(|row| (row, "")).or_else(family)
     }
 
     /// The firmware's files for `arch`.

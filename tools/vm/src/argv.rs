@@ -15,7 +15,7 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     argv.pair("-m", spec.setup.memory.to_string());
     argv.pair("-smp", spec.setup.cpus.unwrap_or(spec.accel.usual_cpus()).to_string());
     if spec.setup.arch != Arch::Riscv64 {
-        argv.pair("-smbios", "type=1,serial=31415926");
+        argv.pair("-smbios", format!("type=1,serial={}", spec.setup.serial_number));
     }
     argv.pair("-display", "none");
     if spec.setup.arch == Arch::Amd64 {
@@ -49,6 +49,10 @@ pub(super) struct Argv(pub(super) Vec<OsString>);
 impl Argv {
     fn word(&mut self, word: &str) {
         self.0.push(word.into());
+    }
+
+    pub(super) fn all(&mut self, words: &[String]) {
+        self.0.extend(words.iter().map(OsString::from));
     }
 
     pub(super) fn pair(&mut self, option: &str, value: impl Into<OsString>) {

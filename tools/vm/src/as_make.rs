@@ -1,4 +1,5 @@
-//! Renders a [`VmSpec`] as the QEMU arguments of lf-edge/eve's Makefile of 2023, in the same order. Used for a tree of lf-edge/eve, whose
+//! Renders a [`VmSpec`] as the QEMU arguments of lf-edge/eve's Makefile, in the same order. What differs between the Makefile of 2023 and
+//! later ones comes from the tree's profile. Used for a tree of lf-edge/eve, whose
 //! developers know that machine and have scripts for its socket. docs/DEVIATIONS.md lists the corrected faults.
 
 use super::{
@@ -19,6 +20,25 @@ pub struct AsMake {
     pub kernel: Option<PathBuf>,
     /// The Makefile's way to write the disks.
     pub disks: Disks,
+    /// The arguments that not every Makefile has.
+    pub own: OwnArguments,
+}
+
+/// Arguments of one Makefile, by their places between the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnArguments {
+    /// The number of processors; 4 if unset.
+    pub processors: Option<u32>,
+    /// Before the memory.
+    pub first: Vec<String>,
+    /// After the number of processors.
+    pub after_processors: Vec<String>,
+    /// After the firmware.
+    pub after_firmware: Vec<String>,
+    /// After the QMP socket.
+    pub after_qmp: Vec<String>,
+    /// After the processor's model, without acceleration.
+    pub emulated: Vec<String>,
 }
 
 /// The ways in which the Makefile's targets write their disks. All mean the same to QEMU.
@@ -51,9 +71,11 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     if more.disks == Disks::First {
         disks(&mut argv, spec, more);
     }
+    let own = &more.own;
+    argv.all(&own.first);
     argv.pair("-m", spec.setup.memory.to_string());
-    argv.pair("-smp", spec.setup.cpus.unwrap_or(4).to_string());
-    argv.pair("-display", "none");
+    argv.pair("-smp", spec.setup.cpus.or(own.processors).unwrap_or(4).to_string());
+    argv.all(&own.after_processors);
     match &spec.setup.firmware {
         Firmware::Flash { code, vars } => {
             argv.pair("-drive", with_path("if=pflash,format=raw,unit=0,readonly,file=", code));
@@ -63,6 +85,7 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
         // That Makefile has QEMU's own OpenSBI.
         Firmware::UBoot { u_boot, .. } => argv.pair("-kernel", u_boot.as_os_str()),
     }
+    argv.all(&own.after_firmware);
     argv.pair("-serial", "mon:stdio");
     argv.pair("-global", "ICH9-LPC.noreboot=false");
     argv.pair("-watchdog-action", "reset");
@@ -74,7 +97,11 @@ pub fn render(spec: &VmSpec, more: &AsMake) -> Vec<OsString> {
     let mut qmp = with_path("unix:", &more.qmp_socket());
     qmp.push(",server,wait=off");
     argv.pair("-qmp", qmp);
+    argv.all(&own.after_qmp);
     acceleration(&mut argv, spec);
+    if spec.accel == Accel::Tcg {
+        argv.all(&own.emulated);
+    }
     board(&mut argv, spec, more);
     if let Some(folder) = &spec.setup.conf_part {
         let mut value = with_path("file=fat:rw:", folder);
@@ -149,7 +176,7 @@ fn board(argv: &mut Argv, spec: &VmSpec, more: &AsMake) {
         argv.pair("-device", "virtio-blk,drive=uefi-disk");
         return;
     }
-    argv.pair("-smbios", "type=1,serial=31415926");
+    argv.pair("-smbios", format!("type=1,serial={}", spec.setup.serial_number));
     if let Some(folder) = &more.dtb {
         let mut value = with_path("file=fat:rw:", folder);
         value.push("/,label=QEMU_DTB,format=vvfat");

@@ -52,6 +52,8 @@ pub struct Setup {
     pub netboot: Option<Netboot>,
     /// The folder with the state of the TPM; `None` for no TPM.
     pub tpm: Option<PathBuf>,
+    /// The machine's serial number, by which a controller knows it.
+    pub serial_number: String,
     /// A file for the output of the serial port.
     pub serial_log: Option<PathBuf>,
     /// A file for the output of QEMU and swtpm.
@@ -59,6 +61,9 @@ pub struct Setup {
     /// If given, the machine is that of lf-edge/eve's Makefile, with the same arguments.
     pub as_make: Option<AsMake>,
 }
+
+/// The serial number of a machine that got none, as in EVE's Makefile.
+const SERIAL_NUMBER: &str = "31415926";
 
 impl Setup {
     /// A machine with firmware and memory (MiB), but without disks, and with defaults for all else.
@@ -78,6 +83,7 @@ impl Setup {
             tap: None,
             netboot: None,
             tpm: None,
+            serial_number: SERIAL_NUMBER.to_owned(),
             serial_log: None,
             tool_log: None,
             as_make: None,

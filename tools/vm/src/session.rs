@@ -124,7 +124,7 @@ impl Drop for Listed<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{AsMake, Disk, DiskBus, Firmware, as_make::Disks};
+    use crate::{AsMake, Disk, DiskBus, Firmware, as_make::Disks, as_make::OwnArguments};
     use child::{Tool, fake, qemu};
     use common::{Arch, error::render};
     use std::{
@@ -224,7 +224,8 @@ mod tests {
     }
 
     fn as_make(setup: &mut Setup, dir: &Path) {
-        setup.as_make = Some(AsMake { root: dir.to_owned(), dtb: None, kernel: None, disks: Disks::LastNamed });
+        setup.as_make =
+            Some(AsMake { root: dir.to_owned(), dtb: None, kernel: None, disks: Disks::LastNamed, own: OwnArguments::default() });
         setup.no_accel = false;
     }
 

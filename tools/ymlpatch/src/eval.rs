@@ -1,7 +1,7 @@
 //! Evaluates expressions: to values, and to paths ("places") in the input that updates write to.
 
 use crate::{
-    Fault, fault,
+    Fault, Language, fault,
     parse::{Expr, Kind, Op},
     path::{self, Path, Step, kind},
 };
@@ -12,14 +12,21 @@ use std::{cmp::Ordering, collections::BTreeMap};
 type Values = Result<Vec<Value>, Fault>;
 type Places = Result<Vec<(Path, Value)>, Fault>;
 
-/// Values of variables by name.
+/// Values of variables by name, and the language.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scope(BTreeMap<String, Value>);
+pub(crate) struct Scope {
+    variables: BTreeMap<String, Value>,
+    language: Language,
+}
 
 impl Scope {
+    pub(crate) fn of(language: Language) -> Self {
+        Self { language, ..Self::default() }
+    }
+
     pub(crate) fn with(&self, name: &str, value: Value) -> Self {
         let mut scope = self.clone();
-        scope.0.insert(name.to_owned(), value);
+        scope.variables.insert(name.to_owned(), value);
         scope
     }
 }
@@ -33,7 +40,7 @@ pub(crate) fn eval(expr: &Expr, input: &Value, scope: &Scope) -> Values {
     match &expr.kind {
         Kind::Identity => Ok(vec![input.clone()]),
         Kind::Literal(value) => Ok(vec![value.clone()]),
-        Kind::Variable(name) => match scope.0.get(name) {
+        Kind::Variable(name) => match scope.variables.get(name) {
             Some(value) => Ok(vec![value.clone()]),
             None => fault(expr.at, format!("the variable `${name}` is not defined")),
         },
@@ -123,6 +130,7 @@ fn places(expr: &Expr, input: &Value, scope: &Scope) -> Places {
         Kind::Each(base) => steps(expr.at, base, input, scope, &|value| match value {
             Value::Array(list) => Ok((0..list.len()).map(|index| Step::Index(i64::try_from(index).unwrap_or(i64::MAX))).collect()),
             Value::Object(map) => Ok(map.keys().map(|key| Step::Key(key.clone())).collect()),
+            Value::Null if scope.language == Language::Yq => Ok(vec![]),
             other => fault(expr.at, format!("cannot iterate over {}", kind(other))),
         }),
         Kind::Try(inner) => Ok(places(inner, input, scope).unwrap_or_default()),

@@ -16,9 +16,20 @@ pub fn apply(program: &str, yaml: &str) -> Result<String> {
     Program::parse(program, "the program")?.apply(yaml, &[])
 }
 
+/// The program whose rule decides what `.[]` does with null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// jq: an error.
+    #[default]
+    Jq,
+    /// yq, the one written in Go: nothing.
+    Yq,
+}
+
 /// A parsed program.
 #[derive(Debug)]
 pub struct Program {
+    language: Language,
     name: String,
     text: String,
     expression: parse::Expr,
@@ -40,13 +51,19 @@ impl Program {
     pub fn parse(text: &str, name: &str) -> Result<Self> {
         let parsed = lex::lex(text).and_then(parse::parse);
         let expression = parsed.map_err(|fault| place(&fault, text, name))?;
-        Ok(Self { name: name.to_owned(), text: text.to_owned(), expression })
+        Ok(Self { language: Language::default(), name: name.to_owned(), text: text.to_owned(), expression })
+    }
+
+    /// Runs it by the rules of `language`.
+    #[must_use]
+    pub fn by_rules_of(self, language: Language) -> Self {
+        Self { language, ..self }
     }
 
     /// Runs the program on the document `yaml`, with `variables` as `$name`. The program must give exactly one result.
     pub fn apply(&self, yaml: &str, variables: &[(&str, &str)]) -> Result<String> {
         let document = read(yaml)?;
-        let variables = variables.iter().fold(eval::Scope::default(), |scope, (name, value)| scope.with(name, Value::from(*value)));
+        let variables = variables.iter().fold(eval::Scope::of(self.language), |scope, (name, value)| scope.with(name, Value::from(*value)));
         let results = eval::eval(&self.expression, &document, &variables).map_err(|fault| place(&fault, &self.text, &self.name))?;
         match results.as_slice() {
             [one] => Ok(write::to_yaml(one)),

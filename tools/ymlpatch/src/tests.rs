@@ -192,3 +192,12 @@ fn variables_come_from_the_caller() {
     let text = program.apply(YML, &[("version", "1.2-kvm: \"x\"")]).unwrap();
     assert_eq!(read(&text).unwrap()["files"][0]["contents"], "1.2-kvm: \"x\"");
 }
+
+#[test]
+fn yq_iterates_over_nothing_where_jq_fails() {
+    let program = "del(.services[] | select(.name != \"debug\")) | (.none[] | .image) |= \"x\" | .kernel.image |= \"K\"";
+    let run = |language| Program::parse(program, "mini.yq").expect("valid").by_rules_of(language).apply("kernel: {image: a}", &[]);
+    assert_eq!(run(Language::Yq).expect("null gives nothing"), "kernel:\n  image: K\n");
+    let error = run(Language::Jq).expect_err("jq refuses").to_string();
+    assert!(error.contains("cannot iterate over null"), "{error}");
+}

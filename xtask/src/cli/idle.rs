@@ -49,6 +49,7 @@ const READERS: &[(Reader, &[&str])] = &[
             "LINUXKIT_BUILDER_NAME",
             "LINUXKIT_BUILDER_IMAGE",
             "LINUXKIT_BUILDER_CONFIG",
+            "DEBUG",
         ],
     ),
     (Reader::Docker, &["DOCKER"]),
@@ -157,6 +158,7 @@ mod tests {
         ("HTTPS_PROXY", "tools/native/src/mirrors.rs"),
         ("NO_PROXY", "tools/native/src/mirrors.rs"),
         ("ALL_PROXY", "tools/helpers/src/go_builder.rs"),
+        ("DEBUG", "tools/linuxkit/src/lib.rs"),
         ("V", "xtask/src/commands/build.rs"),
     ];
 

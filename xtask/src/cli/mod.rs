@@ -45,11 +45,12 @@ pub fn run(words: &[String], environment: &Environment) -> Result<()> {
 
 /// Runs one verb. With `notes`, prints a note for each `VAR=value` that the verb does not use; make prints none.
 fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<()> {
-    let (assignments, words) = split_assignments(&close_options(words));
+    let (mut assignments, words) = split_assignments(&close_options(words));
     let mut words = make::expand_old_name(help::asks_for_help(words));
     close_jobs(&mut words);
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
+    take_tree_target(&before, &mut rest, &mut assignments, environment);
     if before.iter().any(|word| word == "--help" || word == "-h") || before.is_empty() && rest.is_empty() && assignments.is_empty() {
         help::print_overview(profile_of(&before, environment).ok().as_ref(), before.iter().any(|word| word == "--all"));
         return Ok(());
@@ -76,6 +77,28 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     }
     run_on_tree(verb, options, rest, &assignments, environment, notes)
 }
+
+/// Makes `semgrep A=1` of a tree whose profile has this target `target semgrep --set A=1`. Knobs that the target does not read stay knobs.
+fn take_tree_target(before: &[String], rest: &mut Vec<String>, assignments: &mut Vec<(String, String)>, environment: &Environment) {
+    let Some(first) = rest.first().filter(|first| verbs().all(|verb| verb.name != **first) || *first == TREE_TARGET) else { return };
+    let Ok(profile) = profile_of(before, environment) else { return };
+    if first != TREE_TARGET {
+        if profile.target(first).is_none() {
+            return;
+        }
+        rest.insert(0, TREE_TARGET.to_owned());
+    }
+    let Some((row, _)) = rest.get(1).and_then(|name| profile.target(name)) else { return };
+    let (own, knobs) = std::mem::take(assignments)
+        .into_iter()
+        .partition(|(name, _)| row.variables.contains_key(name) || row.any_variable && knobs::find(name).is_none());
+    *assignments = knobs;
+    let own: Vec<(String, String)> = own;
+    rest.extend(own.into_iter().map(|(name, value)| format!("--set={name}={value}")));
+}
+
+/// The verb that runs targets of a tree's profile.
+pub(super) const TREE_TARGET: &str = "target";
 
 fn run_on_tree(
     verb: &Verb,
@@ -179,12 +202,6 @@ fn note_unused(verb: &Verb, command: &Command, assignments: &[(String, String)])
             eprintln!("note: `{}` does not use {name}", verb.name);
         }
     }
-}
-
-/// Whether the tree of `options` (the words before the verb) publishes its packages, as lf-edge/eve does and this repository does not.
-#[must_use]
-pub fn is_foreign(options: &[String], environment: &Environment) -> bool {
-    profile_of(options, environment).is_ok_and(|profile| profile.packages.published)
 }
 
 /// The profile of the tree that `options` (the words before the verb) name.

@@ -111,7 +111,16 @@ pub struct Packages {
 
 /// `pkg`.
 fn build_packages(ctx: &Ctx, Packages { name, alone, force }: Packages) -> Result<()> {
-    let names = name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
+    let mut names: Vec<String> =
+        name.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
+    let elsewhere = &ctx.profile.packages.elsewhere;
+    for (name, repository) in names.iter().filter_map(|name| elsewhere.get_key_value(name)).filter(|_| !alone) {
+        eprintln!("note: pkg/{name} is built in {repository}: there is nothing to do for it here");
+    }
+    names.retain(|name| alone || !elsewhere.contains_key(name));
+    if names.is_empty() {
+        return Ok(());
+    }
     let work = ctx.knobs.packages.work;
     let goal = if alone { Goal::PackagesAlone(names, work) } else { Goal::Packages(names, work) };
     build_with(ctx, &ctx.tree()?, &goal, force)
@@ -172,7 +181,7 @@ pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
     build_with(ctx, &ctx.tree()?, goal, false)
 }
 
-pub(super) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
+pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
     let mut plan = plan(ctx, tree, goal)?;
     if force {

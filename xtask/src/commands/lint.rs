@@ -140,7 +140,8 @@ fn check_templates(ctx: &Ctx) -> Vec<Finding> {
         for hv in &ctx.profile.tree.hypervisors {
             for patch in checkout::programs(patches, &ctx.root, hv, &ctx.knobs.image.platform) {
                 let file = short(&patch, &ctx.root).to_string();
-                let patched = checkout::patch_template(&text, &patch).and_then(|text| Yml::parse(&text, &file).map(drop));
+                let patched = checkout::patch_template(&text, &patch, ctx.profile.templates.patch_language)
+                    .and_then(|text| Yml::parse(&text, &file).map(drop));
                 findings.extend(patched.err().into_iter().flat_map(|error| of_error(&file, &error)));
             }
         }

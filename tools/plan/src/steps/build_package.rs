@@ -40,11 +40,25 @@ pub struct BuildPackage {
     pub platforms: Vec<Arch>,
     /// Remove dangling images afterwards.
     pub prune: bool,
+    /// Archives of other images that are written into its folder first.
+    pub archives: Vec<Archive>,
+}
+
+/// A docker archive of an image in the folder of a package that contains it.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The file; git ignores it.
+    pub file: PathBuf,
+    /// The image.
+    pub image: ImageRef,
 }
 
 impl Describe for BuildPackage {
     fn describe(&self, short: &Short<'_>) -> String {
-        format!("{} {} as {}", self.work, short(&self.dir), self.image)
+        let force = if self.force { ", even if the image exists" } else { "" };
+        let archives: String =
+            self.archives.iter().map(|archive| format!(", with {} in {}", archive.image, short(&archive.file))).collect();
+        format!("{} {} as {}{force}{archives}", self.work, short(&self.dir), self.image)
     }
 
     fn package(&self) -> Option<&BuildPackage> {
@@ -57,16 +71,13 @@ impl Describe for BuildPackage {
 }
 
 impl Planner<'_> {
-    /// The packages `names`, each after its packages in the profile's `after` if `with_after` is set.
-    pub(crate) fn packages(&mut self, names: &[String], work: PackageWork, with_after: bool) -> Result<Vec<NodeId>> {
+    /// The packages `names`, each after its packages in the profile's `after`.
+    pub(crate) fn packages(&mut self, names: &[String], work: PackageWork) -> Result<Vec<NodeId>> {
         let (mut goals, mut known) = (Vec::new(), HashSet::new());
         for name in names {
-            let before = self.facts.profile().packages.after.get(name).filter(|_| with_after).cloned().unwrap_or_default();
+            let before = self.facts.profile().packages.after.get(name).cloned().unwrap_or_default();
             for name in before.iter().chain([name]) {
-                let id = match work {
-                    PackageWork::Build => self.package(name, self.knobs.image.arch, &mut Vec::new())?,
-                    work => self.publish(name, work)?,
-                };
+                let id = self.work_on(name, self.knobs.image.arch, work, &mut Vec::new())?;
                 if known.insert(id.clone()) {
                     goals.push(id);
                 }
@@ -75,8 +86,32 @@ impl Planner<'_> {
         Ok(goals)
     }
 
+    /// The packages `names` without those that come before them only for the order: bases are planned where this tree must build them.
+    pub(crate) fn packages_alone(&mut self, names: &[String], work: PackageWork) -> Result<Vec<NodeId>> {
+        let arch = self.knobs.image.arch;
+        let alone = work != PackageWork::Build || self.can.packages_are_published;
+        let one = |planner: &mut Self, name: &String| match alone {
+            true => {
+                let package = planner.facts.package(name)?;
+                let needs = planner.generated(&package)?;
+                planner.package_node(package, arch, needs, work, &[])
+            }
+            false => planner.package(name, arch, &mut Vec::new()),
+        };
+        names.iter().map(|name| one(self, name)).collect()
+    }
+
     /// A package for `arch` and its bases. `above` are the packages that are being planned, to find cycles.
     pub(crate) fn package(&mut self, name: &str, arch: Arch, above: &mut Vec<String>) -> Result<NodeId> {
+        self.work_on(name, arch, PackageWork::Build, above)
+    }
+
+    /// Builds or pushes a package after its bases. Where this tree builds all packages, a push needs no other: the bases were pushed when
+    /// they changed.
+    fn work_on(&mut self, name: &str, arch: Arch, work: PackageWork, above: &mut Vec<String>) -> Result<NodeId> {
+        if work != PackageWork::Build && !self.can.packages_are_published {
+            return self.packages_alone(&[name.to_owned()], work).map(|ids| ids[0].clone());
+        }
         // A tool image runs on the build machine, whatever the target architecture.
         let is_tool = self.facts.profile().packages.tool_images.iter().any(|tool| tool == name);
         let arch = if is_tool { self.knobs.host_arch } else { arch };
@@ -96,11 +131,12 @@ impl Planner<'_> {
         }
         above.push(name.to_owned());
         let package = self.facts.package(name)?;
-        let needs = self.bases(&package, arch, above)?;
+        let needs = self.bases(&package, arch, work, above)?;
         // After the bases: if the archive is not for it, no other package needs to be named.
         self.check_arch(&package, arch)?;
+        let id = self.package_node(package, arch, needs, work, above)?;
         above.pop();
-        self.package_node(package, arch, needs, PackageWork::Build)
+        Ok(id)
     }
 
     /// Fails if the package is not for `arch`.
@@ -122,14 +158,7 @@ impl Planner<'_> {
         )))
     }
 
-    /// Pushes a package. Needs no other package: linuxkit builds those that the registry does not have.
-    fn publish(&mut self, name: &str, work: PackageWork) -> Result<NodeId> {
-        let package = self.facts.package(name)?;
-        let needs = self.generated(&package)?;
-        self.package_node(package, self.knobs.image.arch, needs, work)
-    }
-
-    fn bases(&mut self, package: &PackageFacts, arch: Arch, above: &mut Vec<String>) -> Result<Vec<Need>> {
+    fn bases(&mut self, package: &PackageFacts, arch: Arch, work: PackageWork, above: &mut Vec<String>) -> Result<Vec<Need>> {
         let mut needs = self.generated(package)?;
         // The builder fetches base images from the registry, unless the profile orders packages.
         let packages = &self.facts.profile().packages;
@@ -142,16 +171,20 @@ impl Planner<'_> {
                 continue;
             }
             let arch = if base.on_build_machine { self.knobs.host_arch } else { arch };
-            let base = need(&self.package(&base.name, arch, above)?, "its Dockerfile starts from it");
+            let base = need(&self.work_on(&base.name, arch, work, above)?, "its Dockerfile starts from it");
             // If both architectures are this machine's, a base can occur twice.
             if needs.iter().all(|known: &Need| known.id != base.id) {
                 needs.push(base);
             }
         }
+        for inner in self.facts.profile().packages.archives_in(&package.name).map(|(_, inner)| inner.to_owned()).collect::<Vec<_>>() {
+            needs.push(need(&self.work_on(&inner, arch, work, above)?, "an archive of its image is in its folder"));
+        }
         Ok(needs)
     }
 
-    fn package_node(&mut self, package: PackageFacts, arch: Arch, needs: Vec<Need>, work: PackageWork) -> Result<NodeId> {
+    /// `above` are the packages for which this one is planned, and itself.
+    fn package_node(&mut self, package: PackageFacts, arch: Arch, needs: Vec<Need>, work: PackageWork, above: &[String]) -> Result<NodeId> {
         let packages = &self.facts.profile().packages;
         let has = |list: &[String]| list.contains(&package.name);
         let mut platforms = vec![arch];
@@ -167,6 +200,14 @@ impl Planner<'_> {
         let options = self.knobs.packages.linuxkit_options.split_whitespace().map(str::to_owned).collect();
         let (id, mut inputs) = (NodeId::Package(package.name.clone(), arch), vec![input("image", &image)]);
         inputs.extend(package.changes.as_ref().map(|changes| input("changes", changes)));
+        // The tag of such a package does not change with what is in it.
+        let is_forced = above.iter().any(|name| packages.forced.contains(name));
+        let archives = packages.archives_in(&package.name).filter(|_| !above.is_empty());
+        let archives = archives.map(|(file, inner)| {
+            let reference = self.facts.package(inner)?.reference;
+            Ok(Archive { file: package.dir.join(file), image: ImageRef { reference, arch } })
+        });
+        let archives = archives.collect::<Result<Vec<_>>>()?;
         let step = BuildPackage {
             name: package.name,
             dir: package.dir,
@@ -178,10 +219,11 @@ impl Planner<'_> {
             release: release.release,
             options,
             changes: package.changes,
-            force: self.knobs.packages.force,
+            force: self.knobs.packages.force || is_forced,
             docker_load,
             platforms,
             prune: self.knobs.packages.prune,
+            archives,
         };
         Ok(self.add(id, inputs, needs, [], step))
     }

@@ -5,10 +5,11 @@ mod variables;
 
 pub use names::{family_command, modern, old_names};
 
-use super::{is_foreign, run_line, words::verb_at};
+use super::{TREE_TARGET, profile_of, run_line, words::verb_at};
 use anyhow::Result;
 use child::environment::Environment;
 use common::{error::as_make, error::did_you_mean, error::usage};
+use plan::Profile;
 
 /// Replaces an old target in `words` by its verb, so that old names work without `make` too.
 #[must_use]
@@ -129,12 +130,24 @@ fn assignment(word: &str) -> Result<Option<String>> {
         eprintln!("warning: {name} has no effect any more: {why}");
         return Ok(None);
     }
-    if knobs::find(name).is_none() {
-        let hint = did_you_mean(name, knobs::all().iter().map(|knob| knob.name.as_str()))
-            .map_or_else(|| "`cargo xtask summary` lists all".to_owned(), |near| format!("did you mean {near}?"));
+    Ok(Some(format!("{name}={value}")))
+}
+
+/// Fails if an assignment is none of a knob's, and none that all targets of the tree's profile among the goals read.
+fn check_names(words: &Words, profile: Option<&Profile>) -> Result<()> {
+    let rows: Vec<_> = words.goals.iter().filter_map(|goal| Some(profile?.target(goal)?.0)).collect();
+    for word in &words.assignments {
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        if knobs::find(name).is_some() || rows.iter().any(|row| row.takes(name)) {
+            continue;
+        }
+        let known = knobs::all().iter().map(|knob| knob.name.as_str());
+        let known = known.chain(rows.iter().flat_map(|row| row.variables.keys().map(String::as_str)));
+        let hint =
+            did_you_mean(name, known).map_or_else(|| "`cargo xtask summary` lists all".to_owned(), |near| format!("did you mean {near}?"));
         return Err(usage(format!("there is no variable {name}\nhint: {hint}")));
     }
-    Ok(Some(format!("{name}={value}")))
+    Ok(())
 }
 
 /// Runs each goal in `words`, with `globals` (the words before `make`) and all assignments in `words`. Every failure has make's exit code.
@@ -160,11 +173,16 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     if words.goals.is_empty() {
         words.goals.push("help".to_owned());
     }
-    let foreign = is_foreign(&options, environment);
+    let profile = profile_of(&options, environment).ok();
+    check_names(&words, profile.as_ref())?;
+    let foreign = profile.as_ref().is_some_and(|profile| profile.packages.published);
     let mut failure = None;
     for goal in &words.goals {
-        let line: Vec<String> =
-            options.iter().cloned().chain(names::modern(goal, foreign)).chain(words.assignments.iter().cloned()).collect();
+        let verb = match profile.as_ref().and_then(|profile| profile.target(goal)) {
+            Some(_) => vec![TREE_TARGET.to_owned(), goal.clone()],
+            None => names::modern(goal, foreign),
+        };
+        let line: Vec<String> = options.iter().cloned().chain(verb).chain(words.assignments.iter().cloned()).collect();
         match run_line(&line, environment, false) {
             Err(error) if words.keep_going => {
                 eprint!("{}", common::error::render(&error));
@@ -213,7 +231,12 @@ mod tests {
         assert_eq!(words.assignments, ["HV=xen", "SSH_PROXY=-L1:a:1 -L2:b:2"]);
         assert_eq!(sorted("--help|HV").expect("sorted").questions, Some(vec!["HV".to_owned()]));
         assert_eq!(sorted("CROSS=1|live").expect("sorted").assignments, Vec::<String>::new());
-        assert!(sorted("HVV=xen").expect_err("refused").to_string().contains("did you mean HV?"));
+        let unknown = check_names(&sorted("HVV=xen").expect("sorted"), None).expect_err("refused").to_string();
+        assert!(unknown.contains("did you mean HV?"), "{unknown}");
+        let eve = Profile::named("eve", std::path::Path::new("/tree"));
+        for (line, refused) in [("semgrep|SEMGREP_BASELINE=a", false), ("live|SEMGREP_BASELINE=a", true), ("eden|TEST_ALL=1", false)] {
+            assert_eq!(check_names(&sorted(line).expect("sorted"), Some(&eve)).is_err(), refused, "{line}");
+        }
         assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("not a supported option of make"));
     }
 

@@ -7,6 +7,7 @@ const RENAMED: &[(&str, &[&str])] = &[
     ("all", &["--help"]),
     ("help", &["--help"]),
     ("run-live", &["run"]),
+    ("run-live-gui", &["run", "--gui"]),
     ("rootfs.tar", &["rootfstar"]),
     ("rootfs.img", &["rootfs"]),
     ("config.img", &["config"]),

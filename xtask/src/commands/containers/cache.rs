@@ -1,12 +1,13 @@
 //! Export images from linuxkit's cache to files and to docker.
 
-use super::run_all;
+use super::{super::build, run_all};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{docker, linuxkit::Linuxkit};
 use common::{artifact::Pending, error::usage};
 use knobs::ExportKnobs;
 use oci::Cache;
+use plan::{Goal, PackageWork};
 use std::{io::BufWriter, path::Path};
 
 fn linuxkit(ctx: &Ctx) -> Linuxkit {
@@ -55,29 +56,45 @@ pub fn load(ctx: &Ctx, Load { packages, knobs }: Load) -> Result<()> {
         let image = knobs.image.ok_or_else(|| usage(format!("neither a package nor IMAGE is given\nhint: {hint}")))?;
         return load_image(ctx, &image);
     }
-    load_packages(ctx, &packages)
+    load_packages(ctx, packages)
 }
 
 /// `cache-export-docker-load-all`.
 pub fn load_all(ctx: &Ctx) -> Result<()> {
     let sets = &ctx.profile.packages;
     let names = if sets.docker_load.is_empty() { &sets.tool_images } else { &sets.docker_load };
-    load_packages(ctx, names)
+    load_packages(ctx, names.clone())
 }
 
-/// Loads the packages' images into docker, and prints which are not in the cache.
-fn load_packages(ctx: &Ctx, names: &[String]) -> Result<()> {
+/// Builds the packages and loads their images into docker, and where the tree orders its packages also those that they start from. Where
+/// the tree's Makefile builds nothing first, images that are not in the cache are left out and printed.
+fn load_packages(ctx: &Ctx, mut names: Vec<String>) -> Result<()> {
     let tree = ctx.tree()?;
+    let builds = !ctx.profile.packages.load_without_build;
+    if builds {
+        let goal = Goal::Packages(names.clone(), PackageWork::Build);
+        if ctx.profile.packages.ordered {
+            let plan = build::plan(ctx, &tree, &goal)?;
+            names = plan.nodes.iter().filter_map(|node| Some(node.step.package()?.name.clone())).collect();
+        }
+        build::build_with(ctx, &tree, &goal, false)?;
+        if ctx.globals.dry_run {
+            names.iter().for_each(|name| println!("load the image of pkg/{name} into docker"));
+            return Ok(());
+        }
+    }
     let by_linuxkit = ctx.capabilities().linuxkit_keeps_images();
     let listed = match by_linuxkit {
         true => linuxkit(ctx).list_cache()?,
         false => Cache::open(&ctx.environment.linuxkit_cache())?.list()?.into_keys().collect::<Vec<_>>().join("\n"),
     };
-    for name in names {
+    for name in &names {
         let reference = tree.package_reference(name)?;
         let full = format!("docker.io/{reference}");
         if listed.split_whitespace().any(|word| word == full || word == reference) {
             load_image(ctx, if by_linuxkit { &full } else { &reference })?;
+        } else if builds {
+            bail!("the image {full} is not in the cache, although pkg/{name} was built\nhint: cargo xtask pkg {name}");
         } else {
             println!("Missing image {full} in cache");
         }

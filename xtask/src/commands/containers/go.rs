@@ -47,7 +47,7 @@ pub fn check_patches(ctx: &Ctx) -> Result<()> {
     let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
     for hv in &ctx.profile.tree.hypervisors {
         for patch in checkout::programs(&ctx.profile.templates.patches, &ctx.root, hv, &ctx.knobs.image.platform) {
-            checkout::patch_template(&text, &patch)?;
+            checkout::patch_template(&text, &patch, ctx.profile.templates.patch_language)?;
             println!("{}: applies", common::display::short(&patch, &ctx.root));
         }
     }

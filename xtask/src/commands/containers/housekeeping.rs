@@ -1,7 +1,7 @@
 //! Verbs that list and remove old docker images, and `yetus`, which checks the whole tree.
 
 use super::run_all;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use checkout::context::Ctx;
 use child::docker;
 use helpers::old_images::find_old_images;
@@ -27,16 +27,5 @@ pub fn yetus(ctx: &Ctx) -> Result<()> {
     if !ctx.capabilities().tools_run_in_containers {
         return super::super::lint::run(ctx);
     }
-    let folder = ctx.root.join("yetus-output");
-    if !ctx.globals.dry_run {
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    }
-    let step = docker::ContainerStep {
-        step: "checking the tree".into(),
-        options: &["-it", "--rm"],
-        volumes: &[(&ctx.root, "/src:delegated,z")],
-        image: "ghcr.io/apache/yetus:0.14.1",
-        arguments: &["--basedir=/src", "--dirty-workspace", "--empty-patch", "--plugins=all", "--patch-dir=/src/yetus-output"],
-    };
-    run_all(ctx, [step.command(&ctx.tools, &child::Output::default())?.foreground()])
+    super::tree_target::run_named(ctx, "yetus", &std::collections::BTreeMap::new())
 }

@@ -4,6 +4,7 @@ mod build_tools;
 mod cache;
 mod go;
 mod housekeeping;
+mod tree_target;
 
 pub use build_tools::GoSourcesOptions;
 pub use go::open_shell;
@@ -23,6 +24,7 @@ pub const VERBS: &[Verb] = &[
     simple("cache-export-docker-load-all", "load all images that docker needs from the cache into docker", cache::load_all),
     simple("docker-old-images", "list this tree's docker images whose tag is out of date", housekeeping::old_images),
     simple("docker-image-clean", "remove this tree's docker images whose tag is out of date", housekeeping::clean_images),
+    verb("target", "run a target of the tree's Makefile that only calls containers and scripts", &Run(tree_target::run)),
     simple("yetus", "check the tree with Apache Yetus in a container; with the native engine, `lint`", housekeeping::yetus),
     verb("test-pillar", "run the tests of pkg/pillar", &Run(go::test_pillar)).on(Wants::Pillar),
     simple("test-images-patches", "check that every patch of the image templates applies", go::check_patches),

@@ -76,7 +76,7 @@ pub fn run_target(ctx: &Ctx, target: TargetOptions) -> Result<()> {
 /// `run-installer-raw`.
 pub fn install_from_raw(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = options.target.place(ctx)?;
-    let disk = Disk::image(options.medium(place.build.disk(DiskKind::Installer))?, "raw", options.bus(ctx));
+    let disk = Disk::image(options.medium(place.media.disk(DiskKind::Installer))?, "raw", options.bus(ctx));
     install_from(ctx, &options, &place, disk, "installer-raw")
 }
 
@@ -90,14 +90,14 @@ pub fn verify(ctx: &Ctx, options: InstallOptions) -> Result<()> {
 /// `run-installer-iso`.
 pub fn install_from_iso(ctx: &Ctx, options: InstallOptions) -> Result<()> {
     let place = options.target.place(ctx)?;
-    let cd = Disk::cd(options.medium(place.build.installer_iso())?);
+    let cd = Disk::cd(options.medium(place.media.installer_iso())?);
     install_from(ctx, &options, &place, cd, "installer-iso")
 }
 
 /// `run-installer-net`.
 pub fn install_from_net(ctx: &Ctx, NetOptions { install: options, ipxe }: NetOptions) -> Result<()> {
     let place = options.target.place(ctx)?;
-    let image = options.medium(place.build.installer_net())?;
+    let image = options.medium(place.media.installer_net())?;
     require(ctx, &image, "installer-net")?;
     if ctx.capabilities().installer_is_own {
         // A folder of its own: boot loaders among the parts would become parts.

@@ -18,7 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 use vm::{
-    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, VmRequest, as_make::Disks, machine, run_vm,
+    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, VmRequest, as_make::Disks,
+    as_make::OwnArguments, machine, run_vm,
 };
 
 /// The longest timeout in seconds, which does not overflow clocks.
@@ -47,6 +48,9 @@ pub struct Options {
     /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
+    /// show the machine's screen in a window, on trees whose Makefile can
+    #[arg(long)]
+    gui: bool,
 }
 
 /// The disk that an installer writes.
@@ -128,6 +132,8 @@ pub struct Place {
     pub current: Layout,
     /// The folder of this version.
     pub build: Layout,
+    /// The folder of installers and of the disk that they write.
+    pub media: Layout,
     /// The name of the machine, which its disk and its TPM have too.
     pub machine: String,
     /// The disk on which installers install, if it is not `target.img`.
@@ -145,8 +151,10 @@ impl Place {
         if ctx.capabilities().machines_are_as_make_had_them() {
             let build = ctx.layout(&ctx.tree()?);
             let current = dist.current(arch);
+            let current = if current.path().is_dir() { current } else { build.clone() };
             return Ok(Self {
-                current: if current.path().is_dir() { current } else { build.clone() },
+                media: if ctx.profile.machine.installers_of_last_build { current.clone() } else { build.clone() },
+                current,
                 build,
                 machine: USUAL.into(),
                 target: None,
@@ -157,7 +165,7 @@ impl Place {
         let found = link.canonicalize().map(Layout::at).map_err(|_| {
             usage(format!("nothing has been built for {arch}: `{}` is missing\nhint: cargo xtask live --zarch {arch}", link.display()))
         })?;
-        Ok(Self { current: found.clone(), build: found, machine: USUAL.into(), target: None })
+        Ok(Self { current: found.clone(), media: found.clone(), build: found, machine: USUAL.into(), target: None })
     }
 
     /// The state of the machine's TPM.
@@ -175,7 +183,7 @@ impl Place {
 
     /// The disk on which installers install.
     pub fn target(&self) -> PathBuf {
-        self.target.clone().unwrap_or_else(|| self.build.target())
+        self.target.clone().unwrap_or_else(|| self.media.target())
     }
 
     /// The folder of the firmware, which is built first if the last build has none.
@@ -214,7 +222,12 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         dtb: (arch == Arch::Arm64).then(|| ctx.dist().device_tree()),
         kernel: (arch == Arch::Riscv64).then(|| place.current.part("boot/u-boot.bin")),
         disks: words,
+        own: own_arguments(ctx, options),
     });
+    if options.gui && as_make.as_ref().is_none_or(|make| make.own.first.is_empty()) {
+        let name = &ctx.profile.tree.name;
+        return Err(usage(format!("--gui: {name} has no machine with a screen: its profile has no [machine.gui] for {arch}")));
+    }
     let conf_part = knobs.conf_part.as_ref().map(|folder| ctx.root.join(folder));
     if let Some(folder) = conf_part.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(usage(format!("CONF_PART={}: the folder does not exist", folder.display())));
@@ -233,11 +246,28 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         ssh_port: Some(knobs.port.ssh_port),
         tap: knobs.tap.clone(),
         tpm: knobs.tpm.then_some(tpm),
+        serial_number: knobs.serial_number.clone(),
         serial_log: options.serial_log.as_ref().map(std::path::absolute).transpose()?,
         tool_log: Some(place.log("qemu")),
         as_make,
         ..Setup::new(arch, firmware, knobs.memory)
     })
+}
+
+/// The arguments that only this tree's Makefile has.
+fn own_arguments(ctx: &Ctx, options: &Options) -> OwnArguments {
+    let table = &ctx.profile.machine;
+    let pid_file = options.knobs.pid_file.as_ref().map_or_else(|| ctx.root.join("qemu.pid"), |path| ctx.root.join(path));
+    let fill = |words: &[String]| words.iter().map(|word| word.replace("{pid_file}", &pid_file.display().to_string())).collect();
+    let gui = || table.gui.get(ctx.knobs.image.arch.as_str()).map_or(&[][..], Vec::as_slice);
+    OwnArguments {
+        processors: table.processors,
+        first: fill(if options.gui { gui() } else { &table.first }),
+        after_processors: fill(&table.after_processors),
+        after_firmware: fill(&table.after_firmware),
+        after_qmp: fill(&table.after_qmp),
+        emulated: fill(&table.emulated),
+    }
 }
 
 /// Whether the last build's root file system is for Xen, by the version in it.

@@ -133,7 +133,8 @@ mod tests {
         let tool = QemuImg::new(&tools, Output::default()).unwrap();
         let image = dir.path().join("live.vdi");
         fs::write(&image, "first").unwrap();
-        let place = Place { current: Layout::at(dir.path()), build: Layout::at(dir.path()), machine: "live".into(), target: None };
+        let of = || Layout::at(dir.path());
+        let place = Place { current: of(), build: of(), media: of(), machine: "live".into(), target: None };
         let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, New { fresh, key: None });
         let overlay = ensure(false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
@@ -166,7 +167,8 @@ mod tests {
         fs::create_dir(&old).unwrap();
         fs::write(old.join("live.raw"), [7; 4096]).unwrap();
         let ensure = |root: &Path| {
-            let place = Place { current: Layout::at(root), build: Layout::at(root), machine: "live".into(), target: None };
+            let of = || Layout::at(root);
+            let place = Place { current: of(), build: of(), media: of(), machine: "live".into(), target: None };
             ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, New { fresh: false, key: None }).unwrap()
         };
         ensure(&old);

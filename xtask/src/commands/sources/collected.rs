@@ -2,7 +2,7 @@
 
 use crate::commands::{build, containers::GoSourcesOptions, paths::absolute_path, paths::output_path};
 use anyhow::{Context as _, Result};
-use checkout::context::Ctx;
+use checkout::{Checkout, context::Ctx};
 use common::{display::short, error::usage};
 use helpers::sources::{collect, debian, go_modules, manifests};
 use plan::{Composed, Goal, NodeId};
@@ -54,7 +54,7 @@ pub fn build_and_collect(ctx: &Ctx, options: GoSourcesOptions) -> Result<()> {
         return go_modules::show(ctx, settings);
     }
     let tree = ctx.tree()?;
-    let out = ctx.layout(&tree).collected_sources();
+    let out = place(ctx, &tree);
     let plan = build::plan(ctx, &tree, &Goal::RootfsTar)?;
     let tar = plan.node(&NodeId::Tar(Composed::Rootfs)).and_then(|node| node.outputs.first());
     let rootfs = tar.context("the plan of the root file system makes no tar")?;
@@ -72,7 +72,7 @@ pub fn build_and_collect(ctx: &Ctx, options: GoSourcesOptions) -> Result<()> {
 fn build_and_collect_debian(ctx: &Ctx, archive: &str) -> Result<()> {
     build::build(ctx, &Goal::RootfsTar)?;
     let tree = ctx.tree()?;
-    let out = ctx.layout(&tree).collected_sources();
+    let out = place(ctx, &tree);
     if ctx.globals.dry_run {
         println!("fetch the sources of the packages of pkg/{archive} in it, and pack them: {}", short(&out, &ctx.root));
         return Ok(());
@@ -83,6 +83,15 @@ fn build_and_collect_debian(ctx: &Ctx, archive: &str) -> Result<()> {
     debian::collect_debian(ctx, rootfs, Some(&out))?;
     println!("made: {}", short(&out, &ctx.root));
     Ok(())
+}
+
+/// The archive's place, which differs between trees.
+fn place(ctx: &Ctx, tree: &Checkout) -> PathBuf {
+    let path = ctx.layout(tree).collected_sources();
+    match (&ctx.profile.tree.sources_folder, path.parent(), path.file_name()) {
+        (Some(folder), Some(parent), Some(name)) => parent.join(folder).join(name),
+        _ => path,
+    }
 }
 
 fn is_newer(path: &Path, than: &Path) -> bool {
@@ -105,7 +114,7 @@ pub fn generate_manifest(ctx: &Ctx, arguments: GenerateSourcesManifests) -> Resu
 
 /// `collected_sources_info`.
 pub fn collected_sources_info(ctx: &Ctx) -> Result<()> {
-    println!("{}", ctx.layout(&ctx.tree()?).collected_sources().display());
+    println!("{}", place(ctx, &ctx.tree()?).display());
     Ok(())
 }
 
