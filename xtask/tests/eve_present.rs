@@ -326,6 +326,9 @@ fn packages_whose_tags_do_not_show_their_content_are_always_built() {
     tree.write("pkg/external-boot-image/build.yml", "org: lfedge\nimage: eve-external-boot-image\n");
     tree.write("pkg/external-boot-image/Dockerfile.in", "FROM FW_TAG AS fw\nFROM scratch\nCOPY --from=fw / /\n");
     tree.write(".gitignore", "/dist\n/state\n/new-kernel\n/pkg/kube/external-boot-image.tar\n");
+    for words in [&["add", "-A"][..], &["commit", "-q", "-m", "an archive"]] {
+        git(tree.folder.path(), words);
+    }
     let calls = tree.calls("pkg kube --zarch amd64");
     let [fw, inner, export, kube] = calls.as_slice() else { panic!("{calls:?}") };
     for (call, package) in [(fw, "fw"), (inner, "external-boot-image"), (kube, "kube")] {

@@ -80,7 +80,7 @@ impl Checkout {
         version::check_length(&version)?;
         Ok(Self {
             root: ctx.root.clone(),
-            profile: ctx.profile.clone(),
+            profile: of_this_tree(ctx.profile.clone()),
             knobs: ctx.knobs.clone(),
             version,
             epoch: ctx.environment.source_date_epoch()?.unwrap_or(commit_time),
@@ -424,6 +424,13 @@ impl Facts for Checkout {
     fn profile(&self) -> &Profile {
         &self.profile
     }
+}
+
+/// The profile without archives of packages that the tree has not yet, or no longer.
+fn of_this_tree(mut profile: Profile) -> Profile {
+    let folder = profile.packages.folder.clone();
+    profile.packages.archives.values_mut().for_each(|archives| archives.retain(|_, package| folder.join(package).is_dir()));
+    profile
 }
 
 /// The computed version, with the kernel if it is not the tree's own, and the platform on trees with platforms in names.

@@ -59,6 +59,13 @@ fn targets(ctx: &Ctx) -> Result<Vec<(String, String)>> {
             all.push((name.to_owned(), name.to_owned()));
         }
     }
+    for profile in columns(ctx).map(|column| column.profile) {
+        for name in profile.targets.into_keys().filter(|name| !name.ends_with('*')) {
+            if all.iter().all(|(_, asked)| *asked != name) {
+                all.push((name.clone(), name));
+            }
+        }
+    }
     Ok(all)
 }
 
@@ -69,7 +76,7 @@ pub fn page(ctx: &Ctx) -> Result<String> {
         "# Targets of the old Makefile\n\nWritten by `cargo xtask reference`, which asks the code that refuses a target when it is typed: the verb, the \
          plan and the engine.\n\n`yes`: the target builds something, and each of its steps can be made, if the programs that it starts are there. `runs`: it builds \
          nothing itself. The tree has what the verb declares to work on, and what it boots or uploads can be built; the page cannot know \
-         whether this machine, its network and an account in a cloud serve. A number: it is refused, for the reason below.\n\n",
+         whether this machine, its network and an account in a cloud serve. `–`: there is no such target. A number: it is refused, for the reason below.\n\n",
     );
     let headings: Vec<&str> = columns.iter().map(|column| column.heading).collect();
     let _ = writeln!(page, "| target | command | {} |\n|---|---|{}", headings.join(" | "), "---|".repeat(columns.len()));
@@ -78,6 +85,14 @@ pub fn page(ctx: &Ctx) -> Result<String> {
         let mut cells = Vec::new();
         for column in &columns {
             let words = make::modern(&asked, !column.here);
+            if column.profile.target(&asked).is_some() && !column.here {
+                cells.push("runs".to_owned());
+                continue;
+            }
+            if verbs().all(|verb| words.first().is_none_or(|word| word != verb.name && word != "--help")) {
+                cells.push("–".to_owned());
+                continue;
+            }
             cells.push(match refusal(ctx, column, &words)? {
                 None => if builds(&words) { "yes" } else { "runs" }.to_owned(),
                 Some(why) => {
@@ -89,7 +104,14 @@ pub fn page(ctx: &Ctx) -> Result<String> {
                 }
             });
         }
-        let words = if shown == asked { make::modern(&asked, false).join(" ") } else { make::family_command(&shown) };
+        let row = columns.iter().find_map(|column| column.profile.target(&asked)).is_some();
+        let words = if row && verbs().all(|verb| verb.name != asked) {
+            format!("target {shown}")
+        } else if shown == asked {
+            make::modern(&asked, false).join(" ")
+        } else {
+            make::family_command(&shown)
+        };
         let _ = writeln!(page, "| `{shown}` | `cargo xtask {words}` | {} |", cells.join(" | "));
     }
     page.push_str("\n## Why not\n\n");
@@ -107,6 +129,10 @@ fn builds(words: &[String]) -> bool {
 /// Why the verb `words` is refused in `column`; none if it works.
 fn refusal(ctx: &Ctx, column: &Column, words: &[String]) -> Result<Option<String>> {
     let name = words.first().map(String::as_str).unwrap_or_default();
+    if words.iter().any(|word| word == "--gui") && column.profile.machine.gui.is_empty() {
+        let tree = if column.here { "this repository" } else { column.heading };
+        return Ok(Some(format!("{tree} has no machine with a screen: its profile has no [machine.gui]")));
+    }
     if name == "--help" {
         return Ok(None);
     }

@@ -41,12 +41,12 @@ pub struct BuildPackage {
     /// Remove dangling images afterwards.
     pub prune: bool,
     /// Archives of other images that are written into its folder first.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<ImageArchive>,
 }
 
 /// A docker archive of an image in the folder of a package that contains it.
 #[derive(Clone, Debug)]
-pub struct Archive {
+pub struct ImageArchive {
     /// The file; git ignores it.
     pub file: PathBuf,
     /// The image.
@@ -205,7 +205,7 @@ impl Planner<'_> {
         let archives = packages.archives_in(&package.name).filter(|_| !above.is_empty());
         let archives = archives.map(|(file, inner)| {
             let reference = self.facts.package(inner)?.reference;
-            Ok(Archive { file: package.dir.join(file), image: ImageRef { reference, arch } })
+            Ok(ImageArchive { file: package.dir.join(file), image: ImageRef { reference, arch } })
         });
         let archives = archives.collect::<Result<Vec<_>>>()?;
         let step = BuildPackage {
