@@ -235,7 +235,9 @@ mod tests {
         assert!(unknown.contains("did you mean HV?"), "{unknown}");
         let eve = Profile::named("eve", std::path::Path::new("/tree"));
         for (line, refused) in [("semgrep|SEMGREP_BASELINE=a", false), ("live|SEMGREP_BASELINE=a", true), ("eden|TEST_ALL=1", false)] {
-            assert_eq!(check_names(&sorted(line).expect("sorted"), Some(&eve)).is_err(), refused, "{line}");
+            let said = check_names(&sorted(line).expect("sorted"), Some(&eve)).map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(said.starts_with("there is no variable SEMGREP_BASELINE\nhint: "), refused, "{line}: {said}");
+            assert_eq!(said.is_empty(), !refused, "{line}: {said}");
         }
         assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("not a supported option of make"));
     }
