@@ -53,7 +53,7 @@ impl Job {
 }
 
 /// xtask's test programs with tests that build or boot whole images: `test --quick` leaves these tests out.
-pub const WHOLE_IMAGES: &[&str] = &["boots", "images", "file_systems", "words", "linuxkit", "new_package"];
+pub const WHOLE_IMAGES: &[&str] = &["boots", "images", "file_systems", "words", "linuxkit", "new_package", "tutorial"];
 
 /// The jobs.
 pub fn plan(facts: &Facts, touched: &Touched) -> Vec<Job> {
