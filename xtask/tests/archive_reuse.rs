@@ -28,7 +28,7 @@ struct Small {
 }
 
 impl Small {
-    /// The package runs `script` in a stage that starts from the archive; none without busybox on this machine.
+    /// The package runs `script` in a stage that starts from the archive, whose name is for `@archive@`; none without busybox on this machine.
     fn new(script: &str) -> Option<Self> {
         let Some(busybox) = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.is_file()) else {
             skips::missing("busybox", "busybox-static");
@@ -55,8 +55,9 @@ impl Small {
             "pkg/app/Dockerfile",
             &format!(
                 "FROM {0} AS target\nENV PKGS lib\nRUN eve-debian-deploy.sh\nFROM --platform=$BUILDPLATFORM {0} AS build\nENV BUILD_PKGS busybox-static\n\
-                 RUN eve-debian-deploy.sh\nCOPY --from=target /out/ /out/\nRUN {script}\nFROM scratch\nCOPY --from=build /out/ /\n",
-                archive.trim()
+                 RUN eve-debian-deploy.sh\nCOPY --from=target /out/ /out/\nRUN {1}\nFROM scratch\nCOPY --from=build /out/ /\n",
+                archive.trim(),
+                script.replace("@archive@", archive.trim())
             ),
         );
         small.commit();
@@ -214,6 +215,18 @@ fn a_dockerfile_that_reads_the_archive_is_built_for_each() {
     small.renew(&[small.pins(), vec![other]].concat());
     let (digest, taken) = small.build("images", &small.store());
     assert!(!taken && small.file("list").contains("other_1_amd64.deb"));
+    assert_eq!(digest, small.clean_build());
+}
+
+#[test]
+fn a_dockerfile_that_writes_the_name_of_the_archive_is_built_for_each() {
+    let Some(small) = Small::new("echo @archive@ >/out/name") else { return };
+    small.build("images", &small.store());
+    let other = small.deb("other", "1", &[("usr/bin/other", b"other\n".to_vec())]);
+    small.renew(&[small.pins(), vec![other]].concat());
+    let (digest, taken) = small.build("images", &small.store());
+    assert!(!taken);
+    assert_eq!(small.file("name"), small.xtask("images").args(["show-tag", "debian"]).ok());
     assert_eq!(digest, small.clean_build());
 }
 

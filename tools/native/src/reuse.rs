@@ -14,6 +14,7 @@ use oci::{Cache, Config, Layer};
 use pkgbuild::{
     builder::{PACKAGES, Request, Step, is_archive, sees_dockerfile, sees_packages},
     debian::{Archive, Builtin, Selection},
+    dockerfile::{Dockerfile, Instruction},
 };
 use plan::ImageRef;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,9 @@ impl<'b> Reuse<'b> {
         let mut names: BTreeSet<&str> = request.dockerfile.stages.iter().map(|stage| stage.base.as_str()).collect();
         names.retain(|name| !name.contains('$') && has_packages(name));
         let (Some(archive), 1) = (names.first().map(|name| (*name).to_owned()), names.len()) else { return Ok(None) };
+        if !is_only_a_base(request.dockerfile, text, &archive) {
+            return Ok(None);
+        }
         let file = folder.join(format!("{}.json", key(request, &text.replace(&archive, ARCHIVE))?));
         Ok(Some(Self { file, cache, bases, archive, seen: Mutex::new(Some(Vec::new())) }))
     }
@@ -209,6 +213,19 @@ impl<'b> Reuse<'b> {
     }
 }
 
+/// Whether the text of a Dockerfile has an image's name only where a stage starts from it, or copies or mounts from it. In an ENV, an ARG, a
+/// LABEL or a RUN the name, and with it the archive's tag, would get into the image.
+fn is_only_a_base(file: &Dockerfile, text: &str, image: &str) -> bool {
+    let is_image = |name: Option<&str>| usize::from(name == Some(image));
+    let items = file.stages.iter().flat_map(|stage| &stage.items).map(|item| match &item.instruction {
+        Instruction::Copy(copy) => is_image(copy.from.as_deref()),
+        Instruction::Run(run) => run.mounts.iter().map(|mount| is_image(mount.get(&["from"]))).sum(),
+        _ => 0,
+    });
+    let bases = file.stages.iter().map(|stage| is_image(Some(&stage.base)));
+    text.matches(image).count() == bases.chain(items).sum::<usize>()
+}
+
 /// The digest of all that enters a build but its base images: the code, the Dockerfile, its context and its settings.
 fn key(request: &Request<'_>, dockerfile: &str) -> Result<String> {
     let settings = format!("{} {} {} {:?}", request.arch, request.build_arch, request.source_date_epoch, request.build_args);
@@ -249,4 +266,30 @@ fn prune(folder: &Path) {
         changed.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > MOST_AGE))
     };
     fs::read_dir(folder).into_iter().flatten().flatten().filter(is_old).for_each(|entry| drop(fs::remove_file(entry.path())));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_archive_may_stand_for_nothing_but_an_image() {
+        let is_only = |lines: &str| {
+            let text = format!("FROM o/eve-debian:1 AS build\n{lines}\nFROM scratch\nCOPY --from=o/eve-debian:1 /etc/os-release /\n");
+            is_only_a_base(&Dockerfile::parse(&text, "Dockerfile").unwrap(), &text, "o/eve-debian:1")
+        };
+        assert!(is_only("RUN --mount=type=bind,from=o/eve-debian:1,source=/etc,target=/m true"));
+        for lines in [
+            "ENV FROM=o/eve-debian:1",
+            "ARG IMAGE=o/eve-debian:1",
+            "LABEL base=o/eve-debian:1",
+            "RUN echo o/eve-debian:1 >/out",
+            "RUN cat >/out <<E\nFROM o/eve-debian:1\nE",
+            "COPY --from=o/eve-debian:1-amd64 /etc /etc",
+            "RUN --mount=type=bind,from=docker.io/o/eve-debian:1,source=/etc,target=/m true",
+        ] {
+            assert!(!is_only(lines), "{lines}");
+        }
+    }
 }
