@@ -38,7 +38,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet, HashMap},
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -129,6 +129,19 @@ impl Checkout {
     #[must_use]
     pub fn commit_if_clean(&self) -> Option<String> {
         (!self.dirty).then(|| self.commit.clone())
+    }
+
+    /// The first file below `folder` that is not as in the commit: changed, untracked or ignored.
+    pub fn first_uncommitted(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let (top, _) = tags::top_of(&self.root)?;
+        for file in folders::files(folder)? {
+            let file = folder.join(file);
+            let name = file.strip_prefix(&top).unwrap_or(&file).as_os_str().as_bytes();
+            if self.state.id_of(name).is_none() || self.state.has_changes(name) {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// The names of all packages: folders with a build.yml or its template.
@@ -249,6 +262,7 @@ impl Checkout {
             plain,
             hash,
             changes: self.unseen_changes(&dir, &yml)?,
+            is_dirty: own.is_dirty,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
             generated_dockerfile,

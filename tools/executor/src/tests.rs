@@ -37,6 +37,7 @@ fn package(changes: Option<&str>) -> Plan {
         release: None,
         options: vec![],
         changes: changes.map(str::to_owned),
+        is_dirty: changes.is_some(),
         force: false,
         docker_load: false,
         platforms: vec![Arch::Amd64],

@@ -139,7 +139,7 @@ impl Builder {
                 (built.config, vec![NewLayer::Tree(self.with_crates(built.tree, package)?)])
             }
         };
-        self.write(cache, package, config.clone(), layers, &self.labels(&yml)?, job)?;
+        self.write(cache, package, config.clone(), layers, &self.labels(package, &yml)?, job)?;
         if let Some(reuse) = reuse
             && let Err(error) = reuse.keep(&package.image, &config)
         {
@@ -204,8 +204,8 @@ impl Builder {
         Ok(context)
     }
 
-    /// The labels that `linuxkit pkg build` puts on an image.
-    fn labels(&self, yml: &BuildYml) -> Result<BTreeMap<String, String>> {
+    /// The labels that `linuxkit pkg build` puts on an image. One names the commit, if that is where the package's files are.
+    fn labels(&self, package: &BuildPackage, yml: &BuildYml) -> Result<BTreeMap<String, String>> {
         let mut labels = BTreeMap::new();
         if let Some(config) = yml.config_label()? {
             labels.insert(oci::names::LABEL_CONFIG.to_owned(), config);
@@ -213,7 +213,7 @@ impl Builder {
         if let Some(repository) = yml.git_repository() {
             labels.insert(oci::names::LABEL_SOURCE.to_owned(), repository.to_owned());
         }
-        if let Some(commit) = &self.commit {
+        if let Some(commit) = self.commit.as_ref().filter(|_| !package.is_dirty) {
             labels.insert(oci::names::LABEL_REVISION.to_owned(), commit.clone());
         }
         Ok(labels)

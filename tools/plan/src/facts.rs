@@ -20,6 +20,8 @@ pub struct PackageFacts {
     pub hash: Option<String>,
     /// A hash of its changes, if `reference` does not show all of them.
     pub changes: Option<String>,
+    /// Whether it has changes that no commit has.
+    pub is_dirty: bool,
     /// The name of the build.yml in use.
     pub build_yml: String,
     /// The architectures in its build.yml; empty where another repository built the images.

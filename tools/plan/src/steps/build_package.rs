@@ -32,6 +32,8 @@ pub struct BuildPackage {
     pub options: Vec<String>,
     /// A hash of the package's changes, if the image's tag does not show all of them: then a stamp tells whether the image is old.
     pub changes: Option<String>,
+    /// Whether the package has changes that no commit has.
+    pub is_dirty: bool,
     /// Build even if the image exists.
     pub force: bool,
     /// Also load the image into docker.
@@ -219,6 +221,7 @@ impl Planner<'_> {
             release: release.release,
             options,
             changes: package.changes,
+            is_dirty: package.is_dirty,
             force: self.knobs.packages.force || is_forced,
             docker_load,
             platforms,
