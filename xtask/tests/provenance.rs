@@ -161,11 +161,37 @@ fn what_no_commit_describes_is_not_attested() {
     let tree = Tree::new();
     let fails = |words: &[&str]| tree.xtask(words).fails().1;
     assert!(fails(&["attest", "pkg/base"]).contains("`pkg/base` makes no file that a statement could be about"));
+    assert!(fails(&["attest", "pkgs"]).contains("`pkgs` makes no file that a statement could be about"));
+    assert!(fails(&["attest", "kernel-yml"]).contains("`kernel-yml` makes no file that a statement could be about"));
     assert!(fails(&["attest", "nonsense"]).contains("`nonsense` makes no file"));
     assert!(fails(&["verify", "base", "--key", "x"]).contains("--key is for artifacts"));
+    // A new file is no change of a tracked one.
+    for (file, said) in [
+        ("pkg/base/files/new", "pkg/base has files that no commit has, so no commit describes what would be built\nhint: git add pkg/base"),
+        ("conf/new", "no commit has `conf/new`, a file of the configuration"),
+    ] {
+        fs::write(tree.root().join(file), "new").unwrap();
+        let refusal = fails(&["attest", "live-raw"]);
+        assert!(refusal.contains(said), "{refusal}");
+        fs::remove_file(tree.root().join(file)).unwrap();
+    }
     fs::write(tree.root().join("conf/server"), "elsewhere.example.org\n").unwrap();
     assert!(
         fails(&["attest", "config"]).contains("tracked files have changed, so no commit describes what would be built\nhint: git commit")
     );
     assert!(!tree.root().join("dist").exists() || tree.root().join("dist").read_dir().unwrap().next().is_none());
+}
+
+#[test]
+fn the_image_of_a_package_names_the_commit_that_has_its_files_or_none() {
+    let tree = Tree::new();
+    let revision = || {
+        tree.xtask(&["pkg", "base"]).ok();
+        let tag = tree.xtask(&["show-tag", "base"]).ok();
+        let image = oci::Cache::open(&tree.root().join("home/images")).unwrap().find(tag.trim(), "amd64").unwrap().unwrap();
+        image.config.labels.get(oci::names::LABEL_REVISION).cloned()
+    };
+    assert_eq!(revision(), Some(tool("git", &["-C", tree.root().to_str().unwrap(), "rev-parse", "HEAD"]).trim().to_owned()));
+    fs::write(tree.root().join("pkg/base/files/new"), "new").unwrap();
+    assert_eq!(revision(), None);
 }

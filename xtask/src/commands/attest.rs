@@ -7,7 +7,7 @@ use checkout::{Checkout, context::Ctx};
 use child::openssl;
 use common::{artifact::write_atomically, digest::sha256_of, display::short, eprintln, error::usage};
 use oci::Cache;
-use plan::{EngineKind, Goal, NodeId, Plan};
+use plan::{EngineKind, NodeId, Plan};
 use provenance::{Build, Envelope, External, Resource, Statement, signed_bytes};
 use std::{
     collections::BTreeMap,
@@ -44,39 +44,61 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
     let commit = tree.commit_if_clean().ok_or_else(|| {
         usage("tracked files have changed, so no commit describes what would be built\nhint: git commit, or git worktree add DIR HEAD")
     })?;
-    let goal = build::goal_of(ctx, &args.target)?;
-    let goal = goal.filter(|goal| !matches!(goal, Goal::Packages(..))).ok_or_else(|| {
-        usage(format!("`{}` makes no file that a statement could be about\nhint: live, rootfs, installer-raw, eve, …", args.target))
-    })?;
+    let no_file =
+        || usage(format!("`{}` makes no file that a statement could be about\nhint: live, rootfs, installer-raw, eve, …", args.target));
+    let goal = build::goal_of(ctx, &args.target)?.ok_or_else(no_file)?;
     let plan = build::plan(ctx, &tree, &goal)?;
+    let folder = ctx.layout(&tree).path().to_owned();
+    if artifacts(&plan, &folder).next().is_none() {
+        return Err(no_file());
+    }
+    check_committed(ctx, &tree, &plan)?;
     build::build_with(ctx, &tree, &goal, false)?;
     if ctx.globals.dry_run {
         return Ok(());
     }
-    let folder = ctx.layout(&tree).path().to_owned();
     let asked = External { target: args.target.clone(), knobs: knobs(ctx, &tree) };
     let materials = materials(ctx, &tree, &plan)?;
-    for file in artifacts(&plan) {
-        let name = file.strip_prefix(&folder).unwrap_or(&file).display().to_string();
+    for file in artifacts(&plan, &folder).filter(|file| file.is_file()) {
+        let name = file.strip_prefix(&folder).unwrap_or(file).display().to_string();
         let statement = Statement::about(Build {
-            artifacts: vec![(name, sha256_of(&file)?)],
+            artifacts: vec![(name, sha256_of(file)?)],
             asked: asked.clone(),
             commit: commit.clone(),
             materials: materials.clone(),
             builder: args.builder.clone(),
             versions: BTreeMap::from([("xtask".to_owned(), native::code_digest().to_owned())]),
         });
-        let written = write(ctx, &file, &statement, args.sign_key.as_deref())?;
+        let written = write(ctx, file, &statement, args.sign_key.as_deref())?;
         println!("made: {}", short(&written, &ctx.root));
     }
     Ok(())
 }
 
-/// The files that the goals of a plan make.
-fn artifacts(plan: &Plan) -> Vec<PathBuf> {
+/// The files that the goals of a plan make in `folder`, that of the version.
+fn artifacts<'p>(plan: &'p Plan, folder: &'p Path) -> impl Iterator<Item = &'p PathBuf> {
     let goals = plan.goals.iter().filter(|id| !matches!(id, NodeId::Current | NodeId::LiveImg | NodeId::Firmware));
-    let outputs = goals.filter_map(|id| plan.node(id)).flat_map(|node| &node.outputs);
-    outputs.filter(|path| path.is_file()).cloned().collect()
+    goals.filter_map(|id| plan.node(id)).flat_map(|node| &node.outputs).filter(move |path| path.starts_with(folder))
+}
+
+/// Refuses what a clone of the commit would lack, though no tracked file has changed: new files of packages and of the configuration.
+fn check_committed(ctx: &Ctx, tree: &Checkout, plan: &Plan) -> Result<()> {
+    if let Some(package) = plan.nodes.iter().filter_map(|node| node.step.package()).find(|package| package.is_dirty) {
+        return Err(usage(format!(
+            "pkg/{} has files that no commit has, so no commit describes what would be built\nhint: git add {} && git commit",
+            package.name,
+            short(&package.dir, &ctx.root)
+        )));
+    }
+    let is_own = plan.node(&NodeId::ConfigImg).is_some() && !knobs(ctx, tree).contains_key(CONFIGURATION);
+    let new = if is_own { tree.first_uncommitted(&ctx.knobs.image.conf_dir)? } else { None };
+    new.map_or(Ok(()), |file| {
+        Err(usage(format!(
+            "no commit has `{}`, a file of the configuration, so no commit describes what would be built\nhint: commit or remove it, or name the folder: CONF_DIR={}",
+            short(&file, &ctx.root),
+            short(&ctx.knobs.image.conf_dir, &ctx.root)
+        )))
+    })
 }
 
 /// The knobs that decide about bytes and are not at their defaults, and those without which nobody can build the same: the version, whose
