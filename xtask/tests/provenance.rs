@@ -121,6 +121,54 @@ fn verify_finds_what_does_not_come_from_the_commit() {
     assert!(!good && said.contains("live.raw` is not what its statement describes: its SHA-256 is "), "{said}");
 }
 
+/// A statement is data of somebody else: it must not decide what this machine does, nor which file is compared.
+#[test]
+fn a_statement_cannot_lead_elsewhere() {
+    let tree = Tree::new();
+    let disk = tree.attest(&[]);
+    let path = PathBuf::from(format!("{}.intoto.json", disk.display()));
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let asked = "/predicate/buildDefinition/externalParameters";
+    for (pointer, value, message) in [
+        (format!("{asked}/target"), "clean", "its target `clean` makes no artifact"),
+        (format!("{asked}/target"), "pkgs", "its target `pkgs` makes no artifact"),
+        (format!("{asked}/knobs"), "--root", "its `--root` decides about no artifact's bytes"),
+        (format!("{asked}/knobs"), "STORE", "its `STORE` decides about no artifact's bytes"),
+        ("/subject/0/name".to_owned(), "/proc/self/cwd/live.raw", "its subject `/proc/self/cwd/live.raw` is no path below dist/"),
+        ("/subject/0/name".to_owned(), "../../live.raw", "its subject `../../live.raw` is no path below dist/"),
+    ] {
+        let mut hostile = written.clone();
+        let place = hostile.pointer_mut(&pointer).unwrap();
+        match place.as_object_mut() {
+            Some(knobs) => drop(knobs.insert(value.to_owned(), tree.root().to_str().unwrap().into())),
+            None => *place = value.into(),
+        }
+        fs::write(&path, hostile.to_string()).unwrap();
+        let (good, said) = tree.verify(&disk, &[]);
+        assert!(!good && said.contains(&format!("the statement cannot be trusted: {message}")), "{said}");
+        assert!(disk.exists());
+    }
+}
+
+#[test]
+fn what_comes_from_outside_of_the_commit_is_named_and_compared() {
+    let tree = Tree::new();
+    let own = tree.root().join("home/own");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("server"), "mine.example.org\n").unwrap();
+    let disk = tree.attest(&["CONF_DIR=home/own"]);
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(good && said.contains("gives for live-raw CONF_DIR=home/own "), "{said}");
+    fs::write(own.join("server"), "other.example.org\n").unwrap();
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(!good && said.contains("it was built with CONF_DIR=home/own, whose content was another than that of"), "{said}");
+    fs::remove_dir_all(&own).unwrap();
+    let (good, said) = tree.verify(&disk, &[]);
+    assert!(!good && said.contains("it was built with CONF_DIR=home/own, and `") && said.contains("is not here"), "{said}");
+    let (_, error) = tree.xtask(&["attest", "config"]).env("SOURCE_DATE_EPOCH", "1").fails();
+    assert!(error.contains("SOURCE_DATE_EPOCH is set, and no statement could say so"), "{error}");
+}
+
 #[test]
 fn a_signed_statement_is_taken_from_its_signer_alone() {
     if !wants("openssl", "openssl") {

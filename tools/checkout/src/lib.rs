@@ -18,6 +18,7 @@ mod template;
 mod template_images;
 mod version;
 
+pub use folders::digest as folder_digest;
 pub use profile::{is_tree, programs, read_profile};
 pub use template::patch as patch_template;
 pub use version::GitFacts;

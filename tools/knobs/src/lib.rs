@@ -143,7 +143,9 @@ impl Knobs {
         self.source("NO_PROXY")
     }
 
-    fn source(&self, name: &str) -> Source {
+    /// The source of a knob's value.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Source {
         self.origins.iter().find(|origin| origin.name == name).map_or(Source::Default, |origin| origin.source)
     }
 }

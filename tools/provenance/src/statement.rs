@@ -74,6 +74,14 @@ pub struct External {
     pub knobs: BTreeMap<String, String>,
 }
 
+impl External {
+    /// The target and its knobs, as typed.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.knobs.iter().fold(self.target.clone(), |words, (name, value)| format!("{words} {name}={value}"))
+    }
+}
+
 /// What the build decided itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Internal {

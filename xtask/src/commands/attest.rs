@@ -7,7 +7,7 @@ use checkout::{Checkout, context::Ctx};
 use child::openssl;
 use common::{artifact::write_atomically, digest::sha256_of, display::short, eprintln, error::usage};
 use oci::Cache;
-use plan::{EngineKind, NodeId, Plan};
+use plan::{EngineKind, Goal, NodeId, Plan};
 use provenance::{Build, Envelope, External, Resource, Statement, signed_bytes};
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,10 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
     })?;
     let no_file =
         || usage(format!("`{}` makes no file that a statement could be about\nhint: live, rootfs, installer-raw, eve, …", args.target));
-    let goal = build::goal_of(ctx, &args.target)?.ok_or_else(no_file)?;
+    let goal = goal(ctx, &args.target)?.ok_or_else(no_file)?;
+    if ctx.environment.source_date_epoch()?.is_some() {
+        return Err(usage("SOURCE_DATE_EPOCH is set, and no statement could say so\nhint: unset it; the time of the commit is taken"));
+    }
     let plan = build::plan(ctx, &tree, &goal)?;
     let folder = ctx.layout(&tree).path().to_owned();
     if artifacts(&plan, &folder).next().is_none() {
@@ -57,8 +60,11 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
     if ctx.globals.dry_run {
         return Ok(());
     }
+    if ctx.tree()?.commit_if_clean().as_ref() != Some(&commit) {
+        bail!("the tree was changed while it was built, so no statement is written\nhint: the same again");
+    }
     let asked = External { target: args.target.clone(), knobs: knobs(ctx, &tree) };
-    let materials = materials(ctx, &tree, &plan)?;
+    let materials = materials(ctx, &plan)?;
     for file in artifacts(&plan, &folder).filter(|file| file.is_file()) {
         let name = file.strip_prefix(&folder).unwrap_or(file).display().to_string();
         let statement = Statement::about(Build {
@@ -90,7 +96,7 @@ fn check_committed(ctx: &Ctx, tree: &Checkout, plan: &Plan) -> Result<()> {
             short(&package.dir, &ctx.root)
         )));
     }
-    let is_own = plan.node(&NodeId::ConfigImg).is_some() && !knobs(ctx, tree).contains_key(CONFIGURATION);
+    let is_own = plan.node(&NodeId::ConfigImg).is_some() && !knobs(ctx, tree).contains_key(CONF_DIR);
     let new = if is_own { tree.first_uncommitted(&ctx.knobs.image.conf_dir)? } else { None };
     new.map_or(Ok(()), |file| {
         Err(usage(format!(
@@ -113,8 +119,14 @@ fn knobs(ctx: &Ctx, tree: &Checkout) -> BTreeMap<String, String> {
     all
 }
 
-/// What went in besides the commit: the images of packages, and files from outside of the commit.
-fn materials(ctx: &Ctx, tree: &Checkout, plan: &Plan) -> Result<Vec<Resource>> {
+/// The goal of a target that makes files.
+pub(super) fn goal(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
+    let goal = build::goal_of(ctx, target)?;
+    Ok(goal.filter(|goal| !matches!(goal, Goal::Packages(..) | Goal::PackagesAlone(..) | Goal::AllPackages(..))))
+}
+
+/// What went in besides the commit: the images of packages, and what the knobs name outside of the commit.
+fn materials(ctx: &Ctx, plan: &Plan) -> Result<Vec<Resource>> {
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
     let mut all = Vec::new();
     for package in plan.nodes.iter().filter_map(|node| node.step.package()) {
@@ -123,18 +135,32 @@ fn materials(ctx: &Ctx, tree: &Checkout, plan: &Plan) -> Result<Vec<Resource>> {
         let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id().to_owned()).collect();
         all.push(Resource::image(&package.image.to_string(), &image.digest, &layers));
     }
-    let configuration = &ctx.knobs.image.conf_dir;
+    let image = &ctx.knobs.image;
     if plan.node(&NodeId::ConfigImg).is_some() {
-        all.push(Resource::of(CONFIGURATION, &plan::Facts::folder_digest(tree, configuration)?));
+        all.push(Resource::of(CONF_DIR, &digest(&image.conf_dir)?));
     }
-    if let Some(hypervisor) = &ctx.knobs.image.acrn_bin {
-        all.push(Resource::of("ACRN_BIN", &sha256_of(hypervisor)?));
+    for (name, file) in [(ACRN_BIN, &image.acrn_bin), (KERNEL_IMAGE, &image.kernel_image)] {
+        if let Some(file) = file {
+            all.push(Resource::of(name, &digest(&ctx.root.join(file))?));
+        }
     }
     Ok(all)
 }
 
-/// The name of the configuration folder among the materials.
-pub(super) const CONFIGURATION: &str = "CONF_DIR";
+/// The knobs that name files or folders which decide about bytes; each is a material of its own.
+pub(super) const PATHS: &[&str] = &[CONF_DIR, ACRN_BIN, KERNEL_IMAGE];
+pub(super) const CONF_DIR: &str = "CONF_DIR";
+const ACRN_BIN: &str = "ACRN_BIN";
+const KERNEL_IMAGE: &str = "KERNEL_IMAGE";
+
+/// The digest of a file, or of a folder's names and contents, in hexadecimal.
+pub(super) fn digest(path: &Path) -> Result<String> {
+    if path.is_dir() {
+        checkout::folder_digest(path).map(|digest| digest.trim_start_matches("sha256:").to_owned())
+    } else {
+        sha256_of(path)
+    }
+}
 
 fn write(ctx: &Ctx, file: &Path, statement: &Statement, key: Option<&Path>) -> Result<PathBuf> {
     let json = statement.to_json()?;
