@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tool, ToolNeed};
-use common::{artifact::write_atomically, error::usage};
+use common::{artifact::write_atomically, eprintln, error::usage};
 use helpers::sources::debian;
 use native::mirrors::{Gpgv, Origins};
 use pkgbuild::debian::{IndexSource, Locks, Pinning, Prefer, Store, Trust, Wanted, update_locks, update_sources};
@@ -55,7 +55,7 @@ fn archives(ctx: &Ctx) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(&packages.folder).with_context(|| format!("cannot read `{}`", packages.folder.display()))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != first && entry.path().join("mirrors").is_dir() {
+        if name != first && !name.starts_with('.') && entry.path().join("mirrors").is_dir() {
             others.push(name);
         }
     }
@@ -189,7 +189,7 @@ impl Snapshot {
     }
 }
 
-/// Renews pins.
+/// Renews pins. After an error the locks are as they were.
 fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, archive, .. }: Pins) -> Result<()> {
     let folder = |name: &String| ctx.profile.packages.folder.join(name);
     let all: Vec<PathBuf> = archives(ctx)?.iter().map(folder).collect();
@@ -199,25 +199,31 @@ fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, archive, .
     };
     let prefer = if security { Prefer::Latest } else { Prefer::Stable };
     let mut renewals = Vec::new();
-    let mut releases: BTreeSet<String> = BTreeSet::new();
     for (at, name) in names.iter().enumerate() {
         let before = Locks::read(&folder(name))?;
         // Compilers are not there for every architecture that the system is for.
         let is_pinned = |arch: &&String| archive.is_some() || at == 0 || before.arches().any(|known| known == *arch);
         let here: Vec<String> = arch.iter().filter(is_pinned).cloned().collect();
-        if here.is_empty() && !arch.is_empty() {
-            continue;
+        if !here.is_empty() || arch.is_empty() {
+            renewals.push(Renewal { name, folder: folder(name), arches: here, release: release.as_deref(), prefer });
         }
-        let renewal = Renewal { name, folder: folder(name), arches: here, release: release.as_deref(), prefer };
-        let wanted = renewal.pinning().releases()?;
+    }
+    if !sources {
+        renewals = with_lists(ctx, renewals)?;
+    }
+    let mut releases: BTreeSet<String> = BTreeSet::new();
+    for renewal in &renewals {
+        let (before, wanted) = (Locks::read(&renewal.folder)?, renewal.pinning().releases()?);
         // A release that an architecture leaves has fewer sources, or none.
         releases.extend(wanted.iter().filter_map(|(arch, _)| before.release_of(arch).ok().map(str::to_owned)));
-        releases.extend(wanted.iter().map(|(_, release)| release.clone()));
-        renewals.push((renewal, wanted));
+        releases.extend(wanted.into_iter().map(|(_, release)| release));
+    }
+    if sources {
+        renewals.clear();
     }
     if ctx.globals.dry_run {
-        for (renewal, wanted) in renewals.iter().filter(|_| !sources) {
-            for (arch, release) in wanted {
+        for renewal in &renewals {
+            for (arch, release) in renewal.pinning().releases()? {
                 println!("renew the lock of pkg/{} for {arch} from Debian's {release}", renewal.name);
             }
         }
@@ -226,26 +232,39 @@ fn renew_all(ctx: &Ctx, Pins { release, arch, security, sources, add, archive, .
         }
         return Ok(());
     }
-    if ctx.globals.offline {
-        return Err(usage("pins are renewed from a mirror, and --offline forbids the network"));
-    }
-    super::doctor::ensure(ctx, &[ToolNeed::usual(Tool::Gpgv)])?;
-    let origins = Origins::new(&ctx.knobs, &ctx.environment);
-    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.network(&ctx.tools))?;
-    let mirrors = origins.mirrors()?;
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-    let trust = Trust { verifier: &Gpgv { tools: &ctx.tools }, now };
-    let from = IndexSource { store: &store, mirrors: &mirrors, trust };
-    for (renewal, _) in renewals.iter().filter(|_| !sources) {
-        renew(&renewal.pinning(), &from)?;
-    }
-    for release in &releases {
-        renew_sources(ctx, &all, release, &from)?;
+    for line in renew(ctx, &renewals, &all, &releases)? {
+        println!("{line}");
     }
     if !sources && add.is_empty() {
         println!("then: commit, and `cargo xtask bump`");
     }
     Ok(())
+}
+
+/// The renewals whose lists of packages are there. Archives without a list of the release to which all move stay where they are; every other
+/// missing list is an error, before anything is written.
+fn with_lists<'r>(ctx: &Ctx, renewals: Vec<Renewal<'r>>) -> Result<Vec<Renewal<'r>>> {
+    let (mut fine, mut lacking) = (Vec::new(), Vec::new());
+    for renewal in renewals {
+        match renewal.pinning().missing_lists()? {
+            lists if lists.is_empty() => fine.push(renewal),
+            lists => lacking.extend(lists.into_iter().map(|list| (renewal.release, renewal.name, list))),
+        }
+    }
+    let shown = |list: &Path| common::display::short(list, &ctx.root).to_string();
+    if !fine.is_empty() && lacking.iter().all(|(release, ..)| release.is_some()) {
+        for (_, name, list) in &lacking {
+            eprintln!("note: pkg/{name} keeps its release: there is no list of packages {}", shown(list));
+        }
+        return Ok(fine);
+    }
+    match lacking.as_slice() {
+        [] => Ok(fine),
+        lists => Err(usage(format!(
+            "there is no list of packages {}\nhint: copy the list of another release and change the names that have changed",
+            lists.iter().map(|(.., list)| shown(list)).collect::<Vec<_>>().join(", ")
+        ))),
+    }
 }
 
 /// What is renewed of an archive.
@@ -263,33 +282,58 @@ impl Renewal<'_> {
     }
 }
 
-/// Renews the locks of packages.
-fn renew(pinning: &Pinning<'_>, from: &IndexSource<'_>) -> Result<()> {
-    for updated in update_locks(pinning, from)? {
-        let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
-        println!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes));
-        for path in &updated.replaced {
-            println!("  instead of {}, which is deleted", path.display());
-        }
-        for change in &updated.changes {
-            println!("  {change}");
-        }
+/// Renews locks and the pins of the sources of `releases`; what there is to say. `folders` are all archives.
+fn renew(ctx: &Ctx, renewals: &[Renewal<'_>], folders: &[PathBuf], releases: &BTreeSet<String>) -> Result<Vec<String>> {
+    if ctx.globals.offline {
+        return Err(usage("pins are renewed from a mirror, and --offline forbids the network"));
     }
-    Ok(())
+    super::doctor::ensure(ctx, &[ToolNeed::usual(Tool::Gpgv)])?;
+    let origins = Origins::new(&ctx.knobs, &ctx.environment);
+    let store = Store::open(&ctx.environment.cache().join("debs"), &origins.network(&ctx.tools))?;
+    let mirrors = origins.mirrors()?;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+    let trust = Trust { verifier: &Gpgv { tools: &ctx.tools }, now };
+    let from = IndexSource { store: &store, mirrors: &mirrors, trust };
+    let places: Vec<PathBuf> = folders.iter().map(|folder| folder.join("mirrors")).chain([ctx.root.join("sources")]).collect();
+    let before = Snapshot::of(&places)?;
+    let done = renew_locks(renewals, &from).and_then(|mut said| {
+        for release in releases {
+            said.extend(renew_sources(ctx, folders, release, &from)?);
+        }
+        Ok(said)
+    });
+    if done.is_err() {
+        before.restore(&places)?;
+    }
+    done
+}
+
+/// Renews the locks of packages.
+fn renew_locks(renewals: &[Renewal<'_>], from: &IndexSource<'_>) -> Result<Vec<String>> {
+    let pinnings: Vec<Pinning<'_>> = renewals.iter().map(Renewal::pinning).collect();
+    let mut said = Vec::new();
+    for updated in update_locks(&pinnings, from)? {
+        let bytes: u64 = updated.lock.pins.values().map(|pin| pin.size).sum();
+        said.push(format!("{}: {} packages, {}", updated.path.display(), updated.lock.pins.len(), common::display::size(bytes)));
+        said.extend(updated.replaced.iter().map(|path| format!("  instead of {}, which is deleted", path.display())));
+        said.extend(updated.changes.iter().map(|change| format!("  {change}")));
+    }
+    Ok(said)
 }
 
 /// Renews the lock of a release's sources; deletes it if no archive has packages of the release any more.
-fn renew_sources(ctx: &Ctx, folders: &[PathBuf], release: &str, from: &IndexSource<'_>) -> Result<()> {
+fn renew_sources(ctx: &Ctx, folders: &[PathBuf], release: &str, from: &IndexSource<'_>) -> Result<Option<String>> {
     let lock = debian::sources_lock(&ctx.root, release);
     let has = folders.iter().map(|folder| Locks::read(folder).map(|locks| locks.has(release))).collect::<Result<Vec<bool>>>()?;
     if has.contains(&true) {
         let (packages, bytes) = update_sources(folders, release, &lock, from)?;
-        println!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes));
-    } else if lock.exists() {
-        std::fs::remove_file(&lock).with_context(|| format!("cannot delete `{}`", lock.display()))?;
-        println!("{}: deleted, {release} has no lock any more", lock.display());
+        return Ok(Some(format!("{}: the sources, {packages} packages, {}", lock.display(), common::display::size(bytes))));
     }
-    Ok(())
+    if !lock.exists() {
+        return Ok(None);
+    }
+    std::fs::remove_file(&lock).with_context(|| format!("cannot delete `{}`", lock.display()))?;
+    Ok(Some(format!("{}: deleted, {release} has no lock any more", lock.display())))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::{Index, Lock, Locks, Mirrors, Prefer, Store, Suite, Trust, Wanted, pin};
 use anyhow::{Context as _, Result, bail};
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -61,8 +62,20 @@ impl Pinning<'_> {
         arches.into_iter().map(release).collect()
     }
 
+    /// The lists of packages that these locks need and that are not there. Fails if one cannot be read.
+    pub fn missing_lists(&self) -> Result<Vec<PathBuf>> {
+        let releases: BTreeSet<String> = self.releases()?.into_iter().map(|(_, release)| release).collect();
+        let (there, missing): (Vec<_>, Vec<_>) = releases.iter().partition(|release| self.list_path(release).exists());
+        there.into_iter().try_for_each(|release| self.list(release).map(drop))?;
+        Ok(missing.into_iter().map(|release| self.list_path(release)).collect())
+    }
+
+    fn list_path(&self, release: &str) -> PathBuf {
+        self.folder.join("mirrors").join(release).join("packages")
+    }
+
     fn list(&self, release: &str) -> Result<Wanted> {
-        let list = self.folder.join("mirrors").join(release).join("packages");
+        let list = self.list_path(release);
         match std::fs::read_to_string(&list) {
             Ok(text) => Wanted::parse(&text, &list.display().to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
@@ -92,10 +105,14 @@ impl Pinning<'_> {
     }
 }
 
-/// Computes locks from the mirrors' current indexes. Writes changed locks only, and only after all have been computed.
-pub fn update_locks(pinning: &Pinning<'_>, from: &IndexSource<'_>) -> Result<Vec<Updated>> {
-    let make = |(arch, release): (String, String)| pinning.make(&arch, &release, from);
-    let made: Vec<(Updated, String)> = pinning.releases()?.into_iter().map(make).collect::<Result<_>>()?;
+/// Computes the locks of archives from the mirrors' current indexes. Writes changed locks only, and only after all have been computed.
+pub fn update_locks(pinnings: &[Pinning<'_>], from: &IndexSource<'_>) -> Result<Vec<Updated>> {
+    let mut made = Vec::new();
+    for pinning in pinnings {
+        for (arch, release) in pinning.releases()? {
+            made.push(pinning.make(&arch, &release, from)?);
+        }
+    }
     for (updated, old) in &made {
         let text = updated.lock.to_text(HEADER);
         if text != *old {

@@ -103,7 +103,7 @@ fn pins(what: &str, limits: Limits, now: i64, spoil: &dyn Fn(&Server)) -> String
     let pinning = Pinning { folder: folder.path(), arches: &[], release: None, prefer: Prefer::Stable };
     let mut from = from(&store, &mirrors);
     from.trust.now = now;
-    let error = update_locks(&pinning, &from).expect_err(what);
+    let error = update_locks(&[pinning], &from).expect_err(what);
     assert_eq!(std::fs::read_to_string(lists.join("amd64.lock")).unwrap(), old, "{what}");
     format!("{error:#}")
 }

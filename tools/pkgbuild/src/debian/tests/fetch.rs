@@ -306,7 +306,7 @@ fn locks_are_made_again_from_the_indexes() {
     std::fs::write(lists.join("amd64.lock"), old.to_text("")).unwrap();
     let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
     let pinning = Pinning { folder: folder.path(), arches: &[], release: None, prefer: Prefer::Stable };
-    let update = || update_locks(&pinning, &from(&store, &mirrors));
+    let update = || update_locks(&[pinning], &from(&store, &mirrors));
     let updated = update().unwrap();
     assert_eq!(updated[0].changes, ["- zz 1", "aa 1 → 2"]);
     assert_eq!(updated[0].lock.pins["aa"].suite, Suite::Main);
@@ -315,12 +315,22 @@ fn locks_are_made_again_from_the_indexes() {
     let before = updated[0].path.metadata().unwrap().modified().unwrap();
     assert!(update().unwrap()[0].changes.is_empty());
     assert_eq!(updated[0].path.metadata().unwrap().modified().unwrap(), before);
-    // With an error no lock is written.
+    // With an error no lock is written, and none of an archive before it.
+    let other = folder.path().join("other/mirrors/bookworm");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("packages"), "no-such\n").unwrap();
+    std::fs::write(other.join("amd64.lock"), old.to_text("")).unwrap();
+    std::fs::write(lists.join("amd64.lock"), old.to_text("")).unwrap();
+    let (other, before) = (folder.path().join("other"), std::fs::read_to_string(&updated[0].path).unwrap());
+    let both = [pinning, Pinning { folder: &other, ..pinning }];
+    assert!(format!("{:#}", update_locks(&both, &from(&store, &mirrors)).unwrap_err()).contains("no package is named `no-such`"));
+    assert_eq!(std::fs::read_to_string(&updated[0].path).unwrap(), before);
+    std::fs::write(&updated[0].path, &text).unwrap();
     std::fs::write(lists.join("packages"), "aa\nno-such\n").unwrap();
     assert!(format!("{:#}", update().unwrap_err()).contains("no package is named `no-such`"));
     assert_eq!(std::fs::read_to_string(&updated[0].path).unwrap(), text);
     let riscv = Pinning { arches: &["riscv64".to_owned()], ..pinning };
-    let error = update_locks(&riscv, &from(&store, &mirrors)).unwrap_err().to_string();
+    let error = update_locks(&[riscv], &from(&store, &mirrors)).unwrap_err().to_string();
     assert!(error.starts_with("no Debian release is pinned for riscv64: `mirrors` has locks for amd64\nhint: "), "{error}");
 }
 
@@ -341,20 +351,20 @@ fn an_architecture_moves_to_another_release() {
     let mirrors = Mirrors { debian: vec![server.root.clone()], security: vec![server.root.clone()] };
     let arches = ["amd64".to_owned()];
     let pinning = Pinning { folder: folder.path(), arches: &arches, release: Some("trixie"), prefer: Prefer::Stable };
-    let error = update_locks(&pinning, &from(&store, &mirrors)).unwrap_err().to_string();
+    let error = update_locks(&[pinning], &from(&store, &mirrors)).unwrap_err().to_string();
     assert!(error.contains("no list of packages for the release trixie") && error.contains("hint: copy another"), "{error}");
     std::fs::write(new.join("packages"), "aa\nno-such\n").unwrap();
-    let error = format!("{:#}", update_locks(&pinning, &from(&store, &mirrors)).unwrap_err());
+    let error = format!("{:#}", update_locks(&[pinning], &from(&store, &mirrors)).unwrap_err());
     assert!(error.contains("no package is named `no-such`"), "{error}");
     assert_eq!(std::fs::read_to_string(old.join("amd64.lock")).unwrap(), before, "an error has moved nothing");
     std::fs::write(new.join("packages"), "aa\n").unwrap();
-    let updated = update_locks(&pinning, &from(&store, &mirrors)).unwrap();
+    let updated = update_locks(&[pinning], &from(&store, &mirrors)).unwrap();
     assert_eq!((updated[0].changes.join(", "), &updated[0].replaced), ("aa 1 → 2".to_owned(), &vec![old.join("amd64.lock")]));
     assert!(new.join("amd64.lock").is_file() && !old.join("amd64.lock").exists() && old.join("arm64.lock").is_file());
     assert_eq!(Locks::read(folder.path()).unwrap().release_of("amd64").unwrap(), "trixie");
     // The mirror has no such architecture in that release.
     let arm = Pinning { arches: &["arm64".to_owned()], ..pinning };
-    let error = format!("{:#}", update_locks(&arm, &from(&store, &mirrors)).unwrap_err());
+    let error = format!("{:#}", update_locks(&[arm], &from(&store, &mirrors)).unwrap_err());
     assert!(error.contains("does not list main/binary-arm64/Packages.xz"), "{error}");
     assert!(old.join("arm64.lock").is_file());
 }
