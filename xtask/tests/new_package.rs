@@ -45,6 +45,12 @@ fn a_name_that_is_bad_or_taken_is_one_error_and_leaves_nothing() {
     }
     assert!(Xtask::new(root).args(["new", "package", "tool", "--go", "--dry-run"]).ok().contains("write pkg/tool/go.mod"));
     assert_eq!(status(root), "");
+    // A draft, as it is there while files are written, is not a package yet.
+    let names = || Xtask::new(root).args(["show-tag"]).ok();
+    let before = names();
+    std::fs::create_dir(root.join("pkg/.new-package1")).unwrap();
+    std::fs::write(root.join("pkg/.new-package1/build.yml"), "image: eve-tool\n").unwrap();
+    assert_eq!(names(), before);
 }
 
 fn is_root() -> bool {

@@ -145,7 +145,8 @@ impl Checkout {
         Ok(None)
     }
 
-    /// The names of all packages: folders with a build.yml or its template.
+    /// The names of all packages: folders with a build.yml or its template. A name that begins with `.` is not a package's, but that of a
+    /// draft.
     pub fn package_names(&self) -> Result<Vec<String>> {
         let folder = &self.profile.packages.folder;
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
@@ -153,9 +154,10 @@ impl Checkout {
         for entry in entries {
             let path = entry?.path();
             if ["build.yml", generated::TEMPLATE].iter().any(|yml| path.join(yml).is_file())
-                && let Some(name) = path.file_name()
+                && let Some(name) = path.file_name().map(|name| name.to_string_lossy())
+                && !name.starts_with('.')
             {
-                names.insert(name.to_string_lossy().into_owned());
+                names.insert(name.into_owned());
             }
         }
         Ok(names.into_iter().collect())

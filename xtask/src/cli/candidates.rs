@@ -213,12 +213,13 @@ fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> 
     })
 }
 
-/// The folders with a build.yml or its template.
+/// The folders with a build.yml or its template, as in `Checkout::package_names`.
 fn packages(tree: &Tree) -> Vec<String> {
     let entries = std::fs::read_dir(&tree.profile.packages.folder).into_iter().flatten().flatten();
     let is_package = |path: &Path| ["build.yml", "build.yml.in"].iter().any(|yml| path.join(yml).is_file());
     let mut names: Vec<String> =
         entries.filter(|entry| is_package(&entry.path())).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
 }
