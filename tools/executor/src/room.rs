@@ -14,6 +14,10 @@ pub struct RoomNeed {
     pub node: String,
     /// Bytes on the disk.
     pub bytes: u64,
+    /// Bytes of its present files, which become free when it has replaced them.
+    pub freed: u64,
+    /// Whether it must be made. A node that only waits for others is skipped if these turn out the same.
+    pub certain: bool,
 }
 
 /// The room of a file system.
@@ -35,7 +39,17 @@ pub fn needed_room(plan: &Plan, stale: &dyn Fn(&NodeId) -> bool, last: &Path) ->
         let file = folder.map_or_else(|| last.to_owned(), |folder| last.join(folder)).join(name);
         file.symlink_metadata().ok().filter(|file| file.is_file()).map(|file| file.blocks() * 512)
     };
-    let need = |node: &plan::Node| RoomNeed { node: node.id.to_string(), bytes: node.outputs.iter().filter_map(taken).sum() };
+    // A file with another name, such as that in the store, stays.
+    let freed = |path: &PathBuf| {
+        let file = path.symlink_metadata().ok().filter(|file| file.is_file() && file.nlink() == 1)?;
+        Some(file.blocks() * 512)
+    };
+    let need = |node: &plan::Node| RoomNeed {
+        node: node.id.to_string(),
+        bytes: node.outputs.iter().filter_map(taken).sum(),
+        freed: node.outputs.iter().filter_map(freed).sum(),
+        certain: node.needs.iter().all(|need| !stale(&need.id)) || node.outputs.iter().any(|path| !path.exists()),
+    };
     plan.nodes.iter().filter(|node| stale(&node.id)).map(need).filter(|need| need.bytes > 0).collect()
 }
 
@@ -53,7 +67,7 @@ pub fn free_room(folder: &Path) -> Result<Room> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plan::{Node, steps::WriteText};
+    use plan::{Need, Node, steps::WriteText};
 
     #[test]
     fn files_of_the_last_build_tell_what_is_needed() {
@@ -73,7 +87,28 @@ mod tests {
         let plan = Plan { nodes, goals: vec![] };
         let needs = needed_room(&plan, &|_| true, &last);
         assert!(needs.len() == 1 && needs[0].node == "rootfs.img" && needs[0].bytes >= 100_000, "holes take nothing: {needs:?}");
+        assert!(needs[0].certain && needs[0].freed == 0, "it is not there yet: {needs:?}");
         assert!(needed_room(&plan, &|_| false, &last).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_becomes_free() {
+        let folder = tempfile::tempdir().expect("folder");
+        let node = |name: &'static str, needs: &[&'static str]| Node {
+            id: NodeId::Asked(name),
+            inputs: vec![],
+            needs: needs.iter().map(|need| Need { id: NodeId::Asked(need), reason: "needed" }).collect(),
+            outputs: vec![folder.path().join(name)],
+            step: WriteText { path: "x".into(), text: String::new() }.into(),
+        };
+        let plan = Plan { nodes: vec![node("a", &[]), node("b", &["a"])], goals: vec![] };
+        for name in ["a", "b"] {
+            std::fs::write(folder.path().join(name), vec![1; 100_000]).expect("file");
+        }
+        std::fs::hard_link(folder.path().join("a"), folder.path().join("store")).expect("link");
+        let needs = needed_room(&plan, &|_| true, folder.path());
+        assert!(needs[0].freed == 0 && needs[0].certain, "the store keeps it: {needs:?}");
+        assert!(needs[1].freed == needs[1].bytes && !needs[1].certain, "`a` may turn out the same: {needs:?}");
     }
 
     #[test]
