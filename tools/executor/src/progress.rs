@@ -60,7 +60,7 @@ impl Measure {
     fn describe(self, elapsed: Duration) -> String {
         let far = format!("{} of {}", size(self.done), size(self.total));
         let moved = self.done.saturating_sub(self.start);
-        if elapsed < LEAST_MEASURED || moved == 0 || self.done > self.total {
+        if elapsed < LEAST_MEASURED || moved == 0 || self.done >= self.total {
             return far;
         }
         let left = elapsed.as_secs_f64() * (self.total - self.done) as f64 / moved as f64;
@@ -93,9 +93,15 @@ impl ProgressLine {
         }
     }
 
-    /// How far a running node is: `done` of `total` bytes. From the second call on, the display says how long still.
+    /// How far a running node is: `done` of `total` bytes. From the second call on, the display says how long still. With all of them done,
+    /// what was shown of this part of the node's work goes away, also its detail.
     pub fn measure(&self, name: &str, done: u64, total: u64) {
         if let Some(running) = self.lock().running.get_mut(name) {
+            if done == total {
+                running.measure = None;
+                running.detail.clear();
+                return;
+            }
             let measure = running.measure.get_or_insert(Measure { since: Instant::now(), start: done, done, total });
             (measure.done, measure.total) = (done, total);
         }
@@ -194,6 +200,7 @@ mod tests {
         assert_eq!(after(measure(50 << 20, 75 << 20, 100 << 20), 5), "75.0 MiB of 100.0 MiB, 5.00 s left");
         assert_eq!(after(measure(0, 25, 100), 0), "25 B of 100 B", "too early for a rate");
         assert_eq!(after(measure(7, 7, 100), 60), "7 B of 100 B", "it stands still");
+        assert_eq!(after(measure(0, 100, 100), 5), "100 B of 100 B", "0 s left is no news");
         assert_eq!(after(measure(0, 120, 100), 5), "120 B of 100 B", "more than was expected");
     }
 
@@ -210,7 +217,11 @@ mod tests {
         assert_eq!(far_lines(&progress.lock(), PLAIN_TICK), Vec::<String>::new());
         let lines = far_lines(&progress.lock(), Duration::ZERO);
         assert!(lines.len() == 2 && lines[0].starts_with("[0/3] a: 3/9 packages, 1.0 MiB of 4.0 MiB ("), "{lines:?}");
+        progress.measure("b", 10, 10);
+        assert_eq!(far_lines(&progress.lock(), Duration::ZERO).len(), 1, "all of b is there: it does something else now");
         progress.finish("b", None);
         assert!(far_lines(&progress.lock(), Duration::ZERO)[0].starts_with("[1/3] a: "));
+        progress.measure("a", 4 << 20, 4 << 20);
+        assert_eq!(far_lines(&progress.lock(), Duration::ZERO), Vec::<String>::new());
     }
 }
