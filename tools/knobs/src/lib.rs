@@ -14,7 +14,7 @@ mod run;
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
 pub use known::{AllKnobs, Knob, MoreKnobs, all, decides_bytes, find, is_knob};
 pub use parse::StorePlace;
-pub use raw::{LOCAL, Origin, RawKnobs, Source, origins, refuse};
+pub use raw::{LOCAL, Origin, RawKnobs, Source, named, origins, refuse};
 pub use run::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
     ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
@@ -166,7 +166,8 @@ mod tests {
         for (name, value) in words {
             raw.set(name, value, Source::Command)?;
         }
-        raw.set_from_environment(&|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))?;
+        let _left_out =
+            raw.set_from_environment(&|name| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))?;
         Knobs::resolve(&raw, Path::new("/tree"))
     }
 
@@ -205,6 +206,26 @@ mod tests {
         }
         let error = knobs(&[("DEV", "perhaps")], &[]).expect_err("refused").to_string();
         assert_eq!(error, "DEV=perhaps (command line): takes y or n\nhint: --dev=y or DEV=y");
+    }
+
+    #[test]
+    fn a_variable_that_other_programs_read_is_left_out_if_it_is_no_switch() {
+        let found = |name: &str, value: &str| {
+            let mut raw = RawKnobs::default();
+            let left_out = raw.set_from_environment(&|known| (known == name).then(|| value.to_owned())).expect("no contradiction");
+            (left_out, Knobs::resolve(&raw, Path::new("/tree")).map(|knobs| knobs.host.debug))
+        };
+        for value in ["app:*", "release", "2"] {
+            let (left_out, debug) = found("DEBUG", value);
+            assert_eq!((left_out, debug.expect("knobs")), (vec!["DEBUG"], false), "{value}");
+        }
+        let (left_out, debug) = found("DEBUG", "1");
+        assert_eq!((left_out, debug.expect("knobs")), (vec![], true));
+        let (left_out, refused) = found("DEV", "perhaps");
+        let error = refused.map(drop).expect_err("a name of our own stays strict").to_string();
+        assert!(left_out.is_empty() && error.starts_with("DEV=perhaps (environment): takes y or n"), "{error}");
+        let error = knobs(&[("DEBUG", "release")], &[]).expect_err("refused").to_string();
+        assert_eq!(error, "DEBUG=release (command line): takes y or n\nhint: --debug-tools=y or DEBUG=y");
     }
 
     #[test]

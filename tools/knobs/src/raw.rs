@@ -2,7 +2,7 @@
 
 use crate::{
     kinds::{SECRET, SWITCH, value_name},
-    known::{all, find, is_knob},
+    known::{Knob, all, find, is_knob},
 };
 use anyhow::Result;
 use clap::{
@@ -15,6 +15,9 @@ use std::{error::Error as _, fmt};
 
 /// The file with a person's own knobs, in the root of a tree.
 pub const LOCAL: &str = "xtask.local.toml";
+
+/// Switches whose variables other programs read too, with values of their own: `DEBUG=app:*`, `V=sc`.
+const SHARED: [&str; 2] = ["DEBUG", "V"];
 
 /// The source of a knob's value, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,15 +92,20 @@ pub struct Origin {
 #[derive(Clone, Debug, Default)]
 pub struct RawKnobs(Vec<Origin>);
 
+/// The knob of this name, alias or flag; fails if there is none.
+pub fn named(name: &str) -> Result<&'static Knob> {
+    find(name).ok_or_else(|| {
+        let hint = did_you_mean(name, all().iter().map(|knob| knob.name.as_str()))
+            .map_or_else(|| "`cargo xtask summary` lists the knobs".to_owned(), |near| format!("did you mean {near}?"));
+        usage(format!("there is no knob {name}\nhint: {hint}"))
+    })
+}
+
 impl RawKnobs {
     /// Sets a knob by any of its names. The first source wins, so set in order of precedence. Two different values from one source are an
     /// error.
     pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
-        let Some(knob) = find(name) else {
-            let hint = did_you_mean(name, all().iter().map(|knob| knob.name.as_str()))
-                .map_or_else(|| "`cargo xtask summary` lists the knobs".to_owned(), |near| format!("did you mean {near}?"));
-            return Err(usage(format!("there is no knob {name}\nhint: {hint}")));
-        };
+        let knob = named(name)?;
         // An empty value means unset, so it does not contradict another value from the same source.
         match self.0.iter_mut().find(|origin| origin.name == knob.name) {
             Some(old) if old.source.rank() == source.rank() && old.value.is_empty() => {
@@ -115,14 +123,19 @@ impl RawKnobs {
         }
     }
 
-    /// Sets every knob that `lookup` returns, the environment of the process or of a test.
-    pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    /// Sets every knob that `lookup` returns, the environment of the process or of a test. Returns the variables that were left out: those
+    /// that other programs read too, with a value that is meant for these.
+    pub fn set_from_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Vec<&'static str>> {
+        let mut left_out = Vec::new();
         for name in all().iter().flat_map(|knob| knob.names()) {
-            if let Some(value) = lookup(name) {
-                self.set(name, &value, Source::Environment)?;
+            let Some(value) = lookup(name) else { continue };
+            if SHARED.contains(&name) && !value.is_empty() && crate::parse::switch(&value).is_err() {
+                left_out.push(name);
+                continue;
             }
+            self.set(name, &value, Source::Environment)?;
         }
-        Ok(())
+        Ok(left_out)
     }
 
     /// The hypervisor that was set, if any.
