@@ -374,6 +374,15 @@ impl Value {
             Self::ByHypervisor(values) => values.get(hv)?.to_text(hv),
         }
     }
+
+    /// The values by hypervisor, if it has such.
+    #[must_use]
+    pub fn by_hypervisor(&self) -> Option<&BTreeMap<String, Value>> {
+        match self {
+            Self::ByHypervisor(values) => Some(values),
+            _ => None,
+        }
+    }
 }
 
 impl Profile {

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use child::environment::Environment;
-use common::error::usage;
+use common::error::{did_you_mean, usage};
 use knobs::{LOCAL, RawKnobs, Source};
 use std::{collections::BTreeMap, path::Path};
 use toml::{Spanned, Value};
@@ -22,16 +22,16 @@ struct Setting {
 #[derive(Default)]
 pub struct Local(Vec<Setting>);
 
-/// Reads the file of the tree at `root`; empty if there is none, or if `XTASK_LOCAL=n`.
-pub fn read(root: &Path, environment: &Environment) -> Result<Local> {
+/// Reads the file of the tree at `root`, which has these `hypervisors`; empty if there is none, or if `XTASK_LOCAL=n`.
+pub fn read(root: &Path, environment: &Environment, hypervisors: &[String]) -> Result<Local> {
     let path = root.join(LOCAL);
     if environment.get(SWITCH) == Some("n") || !path.is_file() {
         return Ok(Local::default());
     }
-    parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?)
+    parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?, hypervisors)
 }
 
-fn parse(text: &str) -> Result<Local> {
+fn parse(text: &str, hypervisors: &[String]) -> Result<Local> {
     let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
     let tables: BTreeMap<Spanned<String>, Spanned<Value>> =
         toml::from_str(text).map_err(|error| refuse(error.span().map_or(1, |span| line(span.start)), error.message()))?;
@@ -47,7 +47,55 @@ fn parse(text: &str) -> Result<Local> {
     let setting = |(name, value): (Spanned<String>, Value)| Setting { line: line(name.span().start), name: name.into_inner(), value };
     let mut settings: Vec<Setting> = knobs.knobs.into_iter().map(setting).collect();
     settings.sort_by_key(|setting| setting.line);
+    settings.iter().try_for_each(|setting| setting.check(hypervisors))?;
     Ok(Local(settings))
+}
+
+impl Setting {
+    /// Fails if a value is no text, or if [`check`] does; also for hypervisors that are not chosen.
+    fn check(&self, hypervisors: &[String]) -> Result<()> {
+        let table = self.value.as_table();
+        let keys = table.map(|table| table.keys().map(String::as_str).collect::<Vec<_>>());
+        check(&self.name, keys.as_deref(), hypervisors).map_err(|error| refuse(self.line, &format!("{error:#}")))?;
+        match table {
+            Some(table) => table.values().try_for_each(|value| self.text(value).map(drop)),
+            None => self.text(&self.value).map(drop),
+        }
+    }
+
+    /// `value` as the command line takes it.
+    fn text(&self, value: &Value) -> Result<String> {
+        Ok(match value {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Boolean(on) => (if *on { "y" } else { "n" }).to_owned(),
+            other => {
+                let what = format!(
+                    "`{}` is a TOML {}, which no knob takes\nhint: a text in quotes, a number, true or false, or a table of these by hypervisor",
+                    self.name,
+                    other.type_str()
+                );
+                return Err(refuse(self.line, &what));
+            }
+        })
+    }
+}
+
+/// Fails if `name` is no knob, or if `keys`, those of a table of its values, are not all of the tree's `hypervisors`.
+pub(super) fn check(name: &str, keys: Option<&[&str]>, hypervisors: &[String]) -> Result<()> {
+    let knob = knobs::named(name)?;
+    let Some(keys) = keys else { return Ok(()) };
+    if knob.name == "HV" {
+        return Err(usage("HV chooses from such tables, so it takes no table\nhint: HV = \"kvm\""));
+    }
+    match keys.iter().find(|key| hypervisors.iter().all(|known| known != *key)) {
+        Some(key) => {
+            let near = did_you_mean(key, hypervisors.iter().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("\nhint: did you mean {near}?"));
+            Err(usage(format!("{name} has a value for `{key}`, which is none of the tree's hypervisors: {}{near}", hypervisors.join(", "))))
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -69,19 +117,7 @@ impl Local {
 }
 
 fn set(raw: &mut RawKnobs, setting: &Setting, value: &Value) -> Result<()> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Integer(number) => number.to_string(),
-        Value::Boolean(on) => (if *on { "y" } else { "n" }).to_owned(),
-        other => {
-            let what = format!(
-                "`{}` is a TOML {}, which no knob takes\nhint: a text in quotes, a number, true or false, or a table of these by hypervisor",
-                setting.name,
-                other.type_str()
-            );
-            return Err(refuse(setting.line, &what));
-        }
-    };
+    let text = setting.text(value)?;
     raw.set(&setting.name, &text, Source::Local(setting.line)).map_err(|error| refuse(setting.line, &format!("{error:#}")))
 }
 
@@ -94,7 +130,7 @@ mod tests {
     use super::*;
 
     fn knobs(text: &str, hv: &str) -> Result<Vec<String>> {
-        let (mut raw, local) = (RawKnobs::default(), parse(text)?);
+        let (mut raw, local) = (RawKnobs::default(), parse(text, &["kvm", "xen"].map(str::to_owned))?);
         local.set_plain(&mut raw)?;
         local.set_by_hypervisor(&mut raw, hv)?;
         Ok(raw.iter().map(|origin| format!("{}={} ({})", origin.name, origin.value, origin.source)).collect())
@@ -130,6 +166,17 @@ mod tests {
                 "xtask.local.toml, line 3: IMAGE_FORMAT is set to `raw` and to `gcp`",
             ),
             ("[knobs]\nHV = \"xen\"\nHV = \"kvm\"\n", "xtask.local.toml, line 3: "),
+            (
+                "[knobs]\nMEDIA_SIZ = { xen = 8000 }\n",
+                "xtask.local.toml, line 2: there is no knob MEDIA_SIZ\nhint: did you mean MEDIA_SIZE?",
+            ),
+            (
+                "[knobs]\nROOTFS_COMPRESSION = { kvn = \"gzip\" }\n",
+                "xtask.local.toml, line 2: ROOTFS_COMPRESSION has a value for `kvn`, which is none of the tree's hypervisors: kvm, xen\n\
+                 hint: did you mean kvm?",
+            ),
+            ("[knobs]\nHV = { kvm = \"xen\" }\n", "xtask.local.toml, line 2: HV chooses from such tables, so it takes no table\nhint: HV"),
+            ("[knobs]\nMEDIA_SIZE = { xen = [1] }\n", "xtask.local.toml, line 2: `MEDIA_SIZE` is a TOML array, which no knob takes"),
             ("knobs = 1\n", "xtask.local.toml, line 1: `knobs` is no table"),
         ] {
             let error = knobs(text, "kvm").expect_err(text).to_string();

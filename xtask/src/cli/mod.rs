@@ -181,16 +181,18 @@ fn gather(
     for (name, value) in assignments {
         raw.set(name, value, Source::Command)?;
     }
-    raw.set_from_environment(&|name| environment.get_raw(name))?;
-    let local = local::read(root, environment)?;
+    for name in raw.set_from_environment(&|name| environment.get_raw(name))? {
+        eprintln!("note: {name} in the environment is neither y nor n, and seems meant for another program: it is left out");
+    }
+    let local = local::read(root, environment, &profile.tree.hypervisors)?;
     local.set_plain(&mut raw)?;
     let hv = value_of(rest, "hv").or(raw.hypervisor()).unwrap_or("kvm").to_owned();
     local.set_by_hypervisor(&mut raw, &hv)?;
     for (name, value) in &profile.knobs {
-        if let Some(value) = value.to_text(&hv) {
-            let said = raw.set(name, &value, Source::File);
-            said.map_err(|error| common::error::usage(format!("[knobs] in {}: {error:#}", plan::PROFILE)))?;
-        }
+        let keys = value.by_hypervisor().map(|values| values.keys().map(String::as_str).collect::<Vec<_>>());
+        let said = local::check(name, keys.as_deref(), &profile.tree.hypervisors);
+        let said = said.and_then(|()| value.to_text(&hv).map_or(Ok(()), |value| raw.set(name, &value, Source::File)));
+        said.map_err(|error| common::error::usage(format!("[knobs] in {}: {error:#}", plan::PROFILE)))?;
     }
     Ok(raw)
 }
