@@ -66,4 +66,17 @@ fn the_page_has_what_other_verbs_print() {
     xtask(&format!("report rootfs --against new --out {}", folder.path().join("page.html").display())).ok();
     let same = data(&folder.path().join("page.html"));
     assert_eq!(same["changes"]["found"]["files"], Value::Array(vec![]));
+    // Another version that is not built shows the last build, in a page of its own; the oldest build has none before it.
+    let before = std::fs::read(&page).unwrap();
+    let next = |version: &str| Xtask::new(&tree).args(["report", "rootfs", "ZARCH=amd64", &format!("ROOTFS_VERSION={version}")]).ok();
+    std::os::unix::fs::symlink("new", tree.join("dist/amd64/current")).unwrap();
+    assert!(next("next").starts_with("dist/amd64/next/report.html, "));
+    assert!(std::fs::read(&page).unwrap() == before, "the page of the last build stays");
+    let found = data(&tree.join("dist/amd64/next/report.html"));
+    let row = serde_json::json!(["image and times of", "new, the last that was built: next has no root file system"]);
+    assert_eq!((&found["facts"][0], &found["image"]["sizes"]), (&row, &sizes));
+    assert_eq!(found["changes"]["old"], "dist/amd64/old/installer/rootfs.img");
+    next("old");
+    let found = data(&tree.join("dist/amd64/old/report.html"));
+    assert!(found["changes"].is_null() && found["facts"][0][0] == "engine", "nothing was built before: {}", found["facts"]);
 }

@@ -29,8 +29,9 @@ pub fn run(ctx: &Ctx, args: Arguments) -> Result<()> {
     let goal =
         build::goal_of(ctx, &args.target)?.ok_or_else(|| usage(format!("`{}` has no plan\nhint: cargo xtask report live", args.target)))?;
     let plan = build::plan(ctx, &tree, &goal)?;
-    let layout = shown(ctx, ctx.layout(&tree));
-    let out = args.out.clone().unwrap_or_else(|| layout.report());
+    let present = ctx.layout(&tree);
+    let out = args.out.clone().unwrap_or_else(|| present.report());
+    let layout = shown(ctx, present);
     if ctx.globals.dry_run {
         println!("write {}", display::short(&out, &ctx.root));
         return Ok(());
@@ -38,7 +39,7 @@ pub fn run(ctx: &Ctx, args: Arguments) -> Result<()> {
     let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree)?)?;
     let mut page = ReportPage {
         title: format!("{} {} {} {}", ctx.profile.tree.name, tree.version(), ctx.knobs.image.hv, ctx.knobs.image.arch),
-        facts: facts(ctx),
+        facts: facts(ctx, &layout, tree.version()),
         target: args.target.clone(),
         steps: steps_of(&plan, &ctx.root, &|node| states.get(&node.id)?.due()),
         runs: executor::read_times(&layout),
@@ -77,9 +78,13 @@ fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// The rows at the head of the page: the engine, and knobs that are not at their defaults.
-fn facts(ctx: &Ctx) -> Vec<(String, String)> {
-    let mut facts = vec![("engine".to_owned(), ctx.engine.as_str().to_owned())];
+/// The rows at the head of the page: the build of image and times, if that is not of the present `version`, the engine, and knobs that are
+/// not at their defaults.
+fn facts(ctx: &Ctx, shown: &Layout, version: &str) -> Vec<(String, String)> {
+    let built = name_of(shown.path());
+    let other = (built != version).then(|| format!("{built}, the last that was built: {version} has no root file system"));
+    let mut facts: Vec<(String, String)> = other.map(|text| ("image and times of".to_owned(), text)).into_iter().collect();
+    facts.push(("engine".to_owned(), ctx.engine.as_str().to_owned()));
     let set = ctx.knobs.origins.iter().filter(|origin| origin.source != knobs::Source::Default && !origin.value.is_empty());
     facts.extend(set.map(|origin| (origin.name.clone(), format!("{} ({})", origin.value, origin.source))));
     facts
@@ -109,13 +114,13 @@ fn versions(ctx: &Ctx) -> Vec<(std::time::SystemTime, PathBuf)> {
     found
 }
 
-/// The root file system of the version that was built before that of `layout`.
+/// The root file system of the version that was built before that of `layout`; none for the oldest.
 fn version_before(ctx: &Ctx, layout: &Layout) -> Option<PathBuf> {
     let here = real(layout.path());
     let all = versions(ctx);
     let at = all.iter().position(|(_, folder)| real(folder) == here)?;
-    let other = if at > 0 { all.get(at - 1) } else { all.iter().rev().find(|(_, folder)| real(folder) != here) };
-    other.map(|(_, folder)| Layout::at(folder).part(ROOTFS))
+    let (_, folder) = all.get(at.checked_sub(1)?)?;
+    Some(Layout::at(folder).part(ROOTFS))
 }
 
 fn changes(ctx: &Ctx, old: &Path, new: &Path, volume: &Volume) -> Result<ChangeReport> {
