@@ -6,6 +6,7 @@ use crate::{
     debian::Builtin,
     dockerfile::{Copy, Dockerfile, Instruction, MountFlag, expand},
 };
+use anyhow::Error;
 use filetree::{Kind, Node, Tree};
 use std::collections::BTreeMap;
 
@@ -105,6 +106,18 @@ fn covers(word: &str, name: &str) -> bool {
 /// Takes the packages out of the tree of an archive image.
 pub(super) fn hide(tree: &mut Tree, arch: &str) -> Option<Node> {
     if is_archive(tree, arch) { tree.remove(PACKAGES) } else { None }
+}
+
+/// Adds to the error of a RUN from which the packages are hidden how it gets to see them, if the error names their folder.
+pub(super) fn explain(error: Error) -> Error {
+    let text = format!("{error:#}");
+    let is_inside = |last: char| last.is_alphanumeric() || "-_./".contains(last);
+    if text.match_indices(&format!("/{PACKAGES}")).all(|(at, _)| text[..at].ends_with(is_inside)) {
+        return error;
+    }
+    error.context(
+        "the archive's folder `/packages` is hidden from this RUN\nhint: a RUN sees it if the word `packages` is in an instruction of the Dockerfile, such as ENV ARCHIVE=/packages",
+    )
 }
 
 #[cfg(test)]

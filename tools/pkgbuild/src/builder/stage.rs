@@ -269,7 +269,8 @@ impl<'b, 'a> Stage<'b, 'a> {
                 );
             }
             check::refuse_user(&self.config.user)?;
-            self.builder.host.run(&step, &mut self.tree)?;
+            let done = self.builder.host.run(&step, &mut self.tree);
+            done.map_err(|error| if self.packages.is_some() { hidden::explain(error) } else { error })?;
         }
         clamp(&mut self.tree.root, Some(&before.root), request.source_date_epoch);
         Ok(())

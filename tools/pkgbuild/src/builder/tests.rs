@@ -31,6 +31,11 @@ impl BuildHost for Fake {
                 let env = vec!["PATH=/bin".to_owned(), format!("ARCH={arch}")];
                 Ok((Config { env, entrypoint: vec!["/old".into()], cmd: vec!["arg".into()], ..Config::default() }, base_tree()))
             }
+            "archive" => {
+                let mut tree = base_tree();
+                tree.insert(format!("packages/{arch}/lock"), Node::file(0o644, 5, Content::from("")))?;
+                Ok((Config::default(), tree))
+            }
             "trigger" => {
                 let other = BTreeMap::from([("OnBuild".to_owned(), serde_json::json!(["RUN x"]))]);
                 Ok((Config { other, ..Config::default() }, Tree::new()))
@@ -52,6 +57,11 @@ impl BuildHost for Fake {
 
     fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
         self.steps.lock().unwrap().push(step.clone());
+        match step.command.as_str() {
+            "miss" => bail!("ls: /packages/amd64: No such file or directory"),
+            "break" => bail!("/usr/lib/packages/x.c:1: error"),
+            _ => {}
+        }
         // Every step numbers its hard links from 1.
         let link = Node { meta: Meta::root(0o600, 9999), kind: Kind::File { content: Content::from(step.place.as_str()), link: Some(1) } };
         stage.insert(format!("{}/a", step.place), link.clone())?;
@@ -384,4 +394,18 @@ fn a_context_is_the_same_under_every_umask() {
     let mut tree = filetree::Tree::new();
     let error = add_source(&mut tree, &link, "h", EPOCH, &|_: &Path| true).unwrap_err().to_string();
     assert!(error.contains("/link` is neither a folder nor a file\nhint: ") && tree.get("h").is_none(), "{error}");
+}
+
+#[test]
+fn a_run_that_misses_the_hidden_packages_is_told_the_way_out() {
+    let fails = |base: &str, script: &str, more: &str| {
+        let text = format!("FROM {base} AS build\n{more}RUN {script}\nFROM scratch\nCOPY --from=build /out /\n");
+        format!("{:#}", build_with(&text, "amd64", &[], &Fake::default()).unwrap_err())
+    };
+    let said = fails("archive", "miss", "");
+    assert!(said.contains("hint: a RUN sees it if the word `packages` is in an instruction of the Dockerfile, such as ENV "), "{said}");
+    for (base, script, more) in [("archive", "break", ""), ("base", "miss", ""), ("archive", "miss", "ENV ARCHIVE=/packages\n")] {
+        let said = fails(base, script, more);
+        assert!(!said.contains("hint: "), "{said}");
+    }
 }
