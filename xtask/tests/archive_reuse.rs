@@ -46,15 +46,16 @@ impl Small {
         let pins = [
             small.deb("busybox-static", "1", &[("bin/busybox", fs::read(busybox).unwrap())]),
             small.deb("lib", "1", &[("usr/lib/lib", b"first\n".to_vec())]),
+            small.deb("tool", "1", &[("usr/lib/tool", b"tool\n".to_vec())]),
         ];
-        small.lock(&pins);
+        small.lock("debian", &pins);
         init(&small.root(), "main", "one");
         let archive = small.xtask("images").args(["show-tag", "debian"]).ok();
         small.write("pkg/app/build.yml", "org: lfedge\nimage: eve-app\nconfig: {\"binds\": [\"/a:/a\"]}\n");
         small.write(
             "pkg/app/Dockerfile",
             &format!(
-                "FROM {0} AS target\nENV PKGS lib\nRUN eve-debian-deploy.sh\nFROM --platform=$BUILDPLATFORM {0} AS build\nENV BUILD_PKGS busybox-static\n\
+                "FROM {0} AS target\nENV PKGS lib\nRUN eve-debian-deploy.sh\nFROM --platform=$BUILDPLATFORM {0} AS build\nENV BUILD_PKGS tool\n\
                  RUN eve-debian-deploy.sh\nCOPY --from=target /out/ /out/\nRUN {1}\nFROM scratch\nCOPY --from=build /out/ /\n",
                 archive.trim(),
                 script.replace("@archive@", archive.trim())
@@ -101,15 +102,20 @@ impl Small {
         format!("{name} {version} amd64 {sum} {} main pool/main/{name}_{version}_amd64.deb\n", deb.len())
     }
 
-    fn lock(&self, pins: &[String]) {
+    fn lock(&self, archive: &str, pins: &[String]) {
         let mut pins = pins.to_vec();
         pins.sort();
-        self.write("pkg/debian/mirrors/trixie/amd64.lock", &pins.concat());
+        self.write(&format!("pkg/{archive}/mirrors/trixie/amd64.lock"), &pins.concat());
     }
 
     /// Commits a new archive, and then its tag in the Dockerfile of the package.
     fn renew(&self, pins: &[String]) {
-        self.lock(pins);
+        self.renew_archive("debian", pins);
+    }
+
+    /// The same for any archive.
+    fn renew_archive(&self, archive: &str, pins: &[String]) {
+        self.lock(archive, pins);
         self.commit();
         self.xtask("images").args(["bump", "--commit"]).ok();
     }
@@ -130,14 +136,29 @@ impl Small {
     /// Builds the package; its image's digest, and whether the build took the layers of another image.
     fn build(&self, cache: &str, store: &str) -> (String, bool) {
         self.xtask(cache).env("STORE", store).args(["--offline", "pkg", "app"]).ok();
-        // The newest version's log.
+        let tag = self.xtask(cache).args(["show-tag", "app"]).ok();
+        let image = Cache::open(&self.folder.path().join(cache)).unwrap().find(tag.trim(), "amd64").unwrap().unwrap();
+        (image.digest, self.took_layers())
+    }
+
+    /// Whether the last build of the package took layers, as its log says.
+    fn took_layers(&self) -> bool {
         let logs = walkdir::WalkDir::new(self.root().join("dist")).into_iter().map(|entry| entry.unwrap().into_path());
         let logs = logs.filter(|path| path.to_string_lossy().contains("app") && path.extension().is_some_and(|ending| ending == "log"));
         let log = logs.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap();
-        let log = fs::read_to_string(log).unwrap();
-        let tag = self.xtask(cache).args(["show-tag", "app"]).ok();
-        let image = Cache::open(&self.folder.path().join(cache)).unwrap().find(tag.trim(), "amd64").unwrap().unwrap();
-        (image.digest, log.contains(LOG))
+        fs::read_to_string(log).unwrap().contains(LOG)
+    }
+
+    /// Makes every record of a build a lie that whoever takes it writes into an image: one more variable.
+    fn spoil_records(&self) {
+        let records: Vec<PathBuf> =
+            fs::read_dir(self.folder.path().join("store/packages")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!records.is_empty());
+        for path in records {
+            let mut all: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            all.as_array_mut().unwrap().iter_mut().for_each(|record| record["config"]["Env"] = serde_json::json!(["LIE=1"]));
+            fs::write(&path, all.to_string()).unwrap();
+        }
     }
 
     /// The image of a build without any cache.
@@ -199,12 +220,45 @@ fn a_package_is_built_again_only_if_it_takes_what_changed() {
     assert!(!taken, "the package takes lib, whose file has changed");
     assert_eq!((changed, small.file("copy").as_str()), (small.clean_build(), "second\n"));
 
-    // busybox runs the lines of the Dockerfile, so every package takes it.
+    // busybox runs the lines of the Dockerfile, so every package depends on it, though no deploy takes it.
     let pins: Vec<String> = small.pins().into_iter().filter(|pin| !pin.starts_with("busybox-static ")).collect();
-    let program = fs::read(["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).is_file()).unwrap()).unwrap();
+    let mut program = fs::read(["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).is_file()).unwrap()).unwrap();
+    program.push(0);
     let busybox = small.deb("busybox-static", "2", &[("bin/busybox", program)]);
     small.renew(&[pins, vec![busybox]].concat());
-    assert!(!small.build("images", &store).1);
+    let (digest, taken) = small.build("images", &store);
+    assert!(!taken);
+    assert_eq!(digest, small.clean_build());
+}
+
+#[test]
+fn a_package_of_two_archives_is_built_for_each() {
+    for second in ["FROM @other@", "ARG OTHER=@other@\nFROM ${OTHER}"] {
+        let Some(small) = Small::new("true") else { return };
+        let busybox = small.pins().into_iter().find(|pin| pin.starts_with("busybox-static ")).unwrap();
+        let part = |text: &str| small.deb("part", "1", &[("usr/lib/part", text.as_bytes().to_vec())]);
+        small.write("pkg/other/build.yml", "org: lfedge\nimage: eve-other\n");
+        small.write("pkg/other/Dockerfile", ARCHIVE);
+        small.lock("other", &[busybox.clone(), part("first")]);
+        small.commit();
+        let other = small.xtask("images").args(["show-tag", "other"]).ok();
+        let (args, from) = second.split_at(second.find("FROM").unwrap());
+        let app = fs::read_to_string(small.root().join("pkg/app/Dockerfile")).unwrap();
+        let app = format!("{args}{from} AS second\nENV PKGS part\nRUN eve-debian-deploy.sh\n{app}COPY --from=second /out/ /\n");
+        small.write("pkg/app/Dockerfile", &app.replace("@other@", other.trim()));
+        small.commit();
+        let store = small.store();
+        small.build("images", &store);
+        small.renew_archive("other", &[busybox.clone(), part("second")]);
+        assert!(!small.build("images", &store).1, "{second}");
+        assert_eq!(small.file("usr/lib/part"), "second");
+        let lib = small.deb("lib", "1", &[("usr/lib/lib", b"other\n".to_vec())]);
+        let pins: Vec<String> = small.pins().into_iter().filter(|pin| !pin.starts_with("lib ")).collect();
+        small.renew(&[pins, vec![lib]].concat());
+        let (digest, taken) = small.build("images", &store);
+        assert!(!taken, "{second}");
+        assert_eq!((digest, small.file("usr/lib/lib").as_str()), (small.clean_build(), "other\n"));
+    }
 }
 
 #[test]
@@ -247,10 +301,31 @@ fn layers_that_are_damaged_or_gone_are_made_again() {
     let (digest, taken) = small.build("images", &store);
     assert!(!taken);
     assert_eq!(digest, small.clean_build());
-    // Nothing remembers with --force, verify, and another text of the Dockerfile.
+}
+
+#[test]
+fn force_and_verify_and_another_dockerfile_take_no_layers() {
+    let Some(small) = Small::new("true") else { return };
+    let store = small.store();
+    let (first, _) = small.build("images", &store);
+    let other = small.deb("other", "1", &[("usr/bin/other", b"other\n".to_vec())]);
+    small.renew(&[small.pins(), vec![other]].concat());
+    assert!(small.build("images", &store).1);
+    let verify = || small.xtask("images").env("STORE", &store).args(["--offline", "verify", "app"]);
+    // verify compares with what the sources give, not with what a record says.
+    small.spoil_records();
+    assert!(verify().ok().contains("1 packages are what their sources build"));
     small.xtask("images").env("STORE", &store).args(["--offline", "pkg", "--force", "app"]).ok();
-    let said = small.xtask("images").env("STORE", &store).args(["--offline", "verify", "app"]).ok();
-    assert!(said.contains("1 packages are what their sources build"), "{said}");
+    assert!(!small.took_layers());
+    assert!(verify().ok().contains("1 packages are what their sources build"));
+    // The lie would have been found.
+    small.spoil_records();
+    let more = small.deb("more", "1", &[("usr/bin/more", b"more\n".to_vec())]);
+    small.renew(&[small.pins(), vec![more]].concat());
+    let (digest, taken) = small.build("images", &store);
+    assert!(taken && digest != first);
+    let said = common::texts(&verify().output()).0;
+    assert!(said.contains("Env of the configuration: [\"LIE=1\"] instead of "), "{said}");
     let file = small.root().join("pkg/app/Dockerfile");
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("RUN true", "RUN echo new >/out/new")).unwrap();
     small.commit();

@@ -129,6 +129,10 @@ impl<'b> Reuse<'b> {
     /// Notes what a step takes from the archive, if it is a deploy.
     pub(super) fn saw_step(&self, step: &Step) -> Result<()> {
         let Some((Builtin::Deploy, env)) = Builtin::parse(&step.command, &step.env) else { return Ok(()) };
+        // Of another archive, which is in no record.
+        if self.seen().is_none() {
+            return Ok(());
+        }
         let selection = Selection::of(&env, &step.arch);
         let digest = self.deploy_digest(&selection, &step.arch)?.unwrap_or_default();
         self.note(Seen::Deploy { arch: step.arch.clone(), selection, digest });
