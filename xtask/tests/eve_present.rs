@@ -40,6 +40,7 @@ files:
 const LINUXKIT: &str = r#"
 case "$*" in
     version*) echo 'linuxkit version v1.8.1'; exit ;;
+    'cache ls'*) cat "$STATE/listed" 2> /dev/null || true ;;
     'pkg build'*)
         echo "$LINUXKIT_MIRROR $LINUXKIT_BUILDER_NAME $LINUXKIT_BUILDER_IMAGE $LINUXKIT_BUILDER_CONFIG" > "$STATE/variables"
         [ -L "$LINUXKIT_CACHE/blobs" ] && echo "+ $LINUXKIT_CACHE" >> "$STATE/building"
@@ -339,6 +340,8 @@ fn packages_whose_tags_do_not_show_their_content_are_always_built() {
     let wanted = "linuxkit cache export --format docker --platform linux/amd64 --outfile pkg/kube/external-boot-image.tar docker.io/lfedge/eve-external-boot-image:";
     assert!(export.contains(wanted), "{export}");
     assert!(!tree.path("pkg/external-boot-image/Dockerfile").exists(), "nothing generated stays");
+    let manifest = tree.calls("make pkg/kube LINUXKIT_PKG_TARGET=manifest ZARCH=amd64");
+    assert!(manifest.iter().all(|call| call.contains("pkg manifest ") || call.contains("pkg index ")), "nothing is exported: {manifest:?}");
     // On their own, packages below are not built again.
     assert!(!tree.calls("pkg fw --zarch amd64")[0].contains("--force"));
 }
@@ -370,4 +373,21 @@ fn an_image_is_built_before_docker_gets_it() {
     assert!(error.contains("is not in the cache, although pkg/grub was built"), "{error}");
     let calls = fs::read_to_string(tree.path("state/calls")).unwrap();
     assert!(calls.contains("pkg build") && calls.contains("pkg/grub"), "{calls}");
+}
+
+#[test]
+fn a_base_that_is_not_in_the_cache_is_a_note() {
+    let tree = Checkout::new();
+    let load = || tree.xtask("make pillar-cache-export-docker-load ZARCH=amd64");
+    let error = load().fails().1;
+    let pillar = error.split_whitespace().find(|word| word.starts_with("docker.io/lfedge/eve-pillar:")).unwrap();
+    fs::write(tree.path("state/listed"), format!("{pillar}\n")).unwrap();
+    let _ = fs::remove_file(tree.path("state/calls"));
+    let output = load().output();
+    let noted = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && noted.contains("/eve-alpine:") && noted.contains("so docker does not get it"), "{noted}");
+    let calls = fs::read_to_string(tree.path("state/calls")).unwrap();
+    let exported: Vec<&str> = calls.lines().filter(|call| call.contains("cache export")).collect();
+    assert!(exported.len() == 1 && exported[0].ends_with(pillar), "{calls}");
+    assert!(calls.contains("> docker load"), "{calls}");
 }

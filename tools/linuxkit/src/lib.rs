@@ -83,7 +83,8 @@ impl LinuxkitEngine {
     fn build(&self, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
         let output = job.output();
         let is_old = package.changes.is_some() && self.find_package(package)?.is_some();
-        for archive in &package.archives {
+        // An index of what the registry has needs no content.
+        for archive in package.archives.iter().filter(|_| package.work != PackageWork::Manifest) {
             let file = archive.file.strip_prefix(&self.root).unwrap_or(&archive.file);
             let image = oci::expand_reference(&archive.image.reference);
             self.linuxkit().export_command(&image, None, file)?.dir(&self.root).output(&output).run()?;

@@ -66,13 +66,15 @@ pub fn load_all(ctx: &Ctx) -> Result<()> {
     load_packages(ctx, names.clone())
 }
 
-/// Builds the packages and loads their images into docker, and where the tree orders its packages also those that they start from. Where
-/// the tree's Makefile builds nothing first, images that are not in the cache are left out and printed.
-fn load_packages(ctx: &Ctx, mut names: Vec<String>) -> Result<()> {
+/// Builds the packages and loads their images into docker, and where the tree orders its packages also those that they start from, if they
+/// are in the cache: what a package that exists starts from is not built. Where the tree's Makefile builds nothing first, images that are
+/// not in the cache are left out and printed.
+fn load_packages(ctx: &Ctx, asked: Vec<String>) -> Result<()> {
     let tree = ctx.tree()?;
+    let mut names = asked.clone();
     let builds = !ctx.profile.packages.load_without_build;
     if builds {
-        let goal = Goal::Packages(names.clone(), PackageWork::Build);
+        let goal = Goal::Packages(asked.clone(), PackageWork::Build);
         if ctx.profile.packages.ordered {
             let plan = build::plan(ctx, &tree, &goal)?;
             names = plan.nodes.iter().filter_map(|node| Some(node.step.package()?.name.clone())).collect();
@@ -93,6 +95,8 @@ fn load_packages(ctx: &Ctx, mut names: Vec<String>) -> Result<()> {
         let full = format!("docker.io/{reference}");
         if listed.split_whitespace().any(|word| word == full || word == reference) {
             load_image(ctx, if by_linuxkit { &full } else { &reference })?;
+        } else if builds && !asked.contains(name) {
+            eprintln!("note: {full} is not in the cache, so docker does not get it\nhint: cargo xtask pkg {name}");
         } else if builds {
             bail!("the image {full} is not in the cache, although pkg/{name} was built\nhint: cargo xtask pkg {name}");
         } else {
