@@ -107,9 +107,27 @@ fn browse(folder: &Path, page: &str) -> (Value, Vec<String>) {
     (serde_json::from_str(&text).unwrap(), console)
 }
 
+fn has_browser() -> bool {
+    std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join("chromium").is_file())
+}
+
+#[test]
+fn what_has_nothing_to_choose_is_not_shown() {
+    if !has_browser() {
+        return skips::missing("chromium", "chromium");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = ReportPage { runs: vec![], image: None, packages: vec![], changes: None, ..report() };
+    let script = "<script>\nconst pre = document.createElement('pre');\npre.id = 'result';\n\
+        pre.textContent = JSON.stringify(['treemap-bar', 'treemap', 'run', 'search'].filter((id) => document.getElementById(id).offsetParent));\n\
+        document.body.append(pre);\n</script></body>";
+    let (shown, console) = browse(folder.path(), &page.to_html().unwrap().replace("</body>", script));
+    assert_eq!((shown, console), (json!([]), vec![]));
+}
+
 #[test]
 fn a_person_folds_zooms_searches_and_sorts_without_an_error() {
-    if !std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join("chromium").is_file()) {
+    if !has_browser() {
         return skips::missing("chromium", "chromium");
     }
     let folder = tempfile::tempdir().unwrap();
