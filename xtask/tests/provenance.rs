@@ -212,6 +212,8 @@ fn what_no_commit_describes_is_not_attested() {
     assert!(fails(&["attest", "pkgs"]).contains("`pkgs` makes no file that a statement could be about"));
     assert!(fails(&["attest", "kernel-yml"]).contains("`kernel-yml` makes no file that a statement could be about"));
     assert!(fails(&["attest", "nonsense"]).contains("`nonsense` makes no file"));
+    let refusal = fails(&["verify", "conf/server"]);
+    assert!(refusal.contains("no statement is beside `conf/server` (conf/server.intoto.json)\nhint: cargo xtask attest"), "{refusal}");
     assert!(fails(&["verify", "base", "--key", "x"]).contains("--key is for artifacts"));
     // A new file is no change of a tracked one.
     for (file, said) in [

@@ -117,6 +117,7 @@ impl Rebuild<'_> {
         let cache = cache.to_str().context("the path of the tree is no UTF-8")?;
         let builder = self.statement.predicate.run_details.builder.version.get("xtask");
         if builder.map(String::as_str) == Some(native::code_digest()) {
+            eprintln!("building in a clone, {}", clone.display());
             Itself::new(&ctx.tools, &clone)?.run(&words, [("LINUXKIT_CACHE", cache)])?;
         } else {
             eprintln!("note: another xtask built it, which is compiled first");

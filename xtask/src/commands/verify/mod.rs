@@ -7,7 +7,7 @@ use super::attest;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to build again.
 #[derive(clap::Args)]
@@ -23,6 +23,11 @@ pub struct Verify {
 /// `verify`.
 pub fn run(ctx: &Ctx, Verify { name, key }: Verify) -> Result<()> {
     let (files, names): (Vec<&String>, Vec<&String>) = name.iter().partition(|name| attest::is_artifact(name.as_ref()));
+    if let Some(file) = names.iter().find(|name| Path::new(name).is_file()) {
+        return Err(usage(format!(
+            "no statement is beside `{file}` ({file}.intoto.json)\nhint: cargo xtask attest TARGET, by who builds it"
+        )));
+    }
     if files.is_empty() {
         return match key {
             Some(_) => {
