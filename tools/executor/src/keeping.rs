@@ -1,12 +1,13 @@
 //! Takes what a node makes from the store of artifacts, and puts it there.
 
 use crate::{
-    Job, Options,
+    Job, Options, State,
     artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore},
     engine::Engine,
     stamp::Stamp,
+    state_of,
 };
-use plan::{Keep, Node};
+use plan::{Keep, Node, NodeId, Plan};
 use std::collections::BTreeMap;
 
 /// The entry of a node in the store.
@@ -19,7 +20,7 @@ impl<'o> Entry<'o> {
     /// The entry of what `node` makes from the results `needs`; none if nothing of it is kept.
     pub(crate) fn of(node: &Node, needs: &BTreeMap<String, String>, engine: &dyn Engine, options: &'o Options) -> Option<Self> {
         let store = options.store.as_deref()?;
-        if node.step.keep() == Keep::Never || node.step.is_always_due() || node.outputs.is_empty() {
+        if !may_be_kept(node) {
             return None;
         }
         let recipe = engine.recipe(&node.step)?;
@@ -58,6 +59,29 @@ impl<'o> Entry<'o> {
     pub(crate) fn put_later(self, node: &Node, stamp: &Stamp, options: &Options) -> Put<'o> {
         Put { entry: self, record: stamp.record(node, &options.tree) }
     }
+}
+
+/// The keys and records of the nodes of `plan` that are up to date and whose files other builds may take.
+pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> anyhow::Result<Vec<(ArtifactKey, ArtifactRecord)>> {
+    let (mut results, mut kept) = (BTreeMap::<&NodeId, String>::new(), Vec::new());
+    for node in &plan.nodes {
+        let needs = node.needs.iter().filter_map(|need| Some((need.id.to_string(), results.get(&need.id)?.clone())));
+        let needs: BTreeMap<String, String> = needs.collect();
+        let State::Fresh(result) = state_of(node, needs.clone(), engine, options)? else { continue };
+        results.insert(&node.id, result);
+        let stamp = if may_be_kept(node) { Stamp::read(&options.layout.stamp(&node.id), &options.tree) } else { None };
+        if let (Some(stamp), Some(recipe)) = (stamp, engine.recipe(&node.step)) {
+            let record = stamp.record(node, &options.tree);
+            let key = Stamp::key(node, &needs, &options.tree, options.layout.path(), &recipe);
+            kept.extend(Some((key, record)).filter(|(_, record)| record.has_files()));
+        }
+    }
+    Ok(kept)
+}
+
+/// Whether a store may have something of what `node` makes.
+fn may_be_kept(node: &Node) -> bool {
+    node.step.keep() != Keep::Never && !node.step.is_always_due() && !node.outputs.is_empty()
 }
 
 /// An artifact that was made and is not yet in the store.

@@ -154,6 +154,12 @@ pub struct HostKnobs {
     /// off: leave CACHE alone; read: take from it; write: also send it what was made here
     #[arg(id = "CACHE_MODE", long = "cache-mode", value_name = "WORD", default_value = "read", value_parser = parse::word::<CacheMode>(CacheMode::WORDS))]
     pub cache_mode: CacheMode,
+    /// a signed list of digests (`lock` writes it): images and artifacts of the image cache, the store and CACHE are taken only as it names them
+    #[arg(id = "LOCKED", long = "locked", value_name = "PATH")]
+    pub locked: Option<PathBuf>,
+    /// the public key (PEM) that must have signed the list LOCKED
+    #[arg(id = "LOCK_KEY", long = "lock-key", value_name = "PATH")]
+    pub lock_key: Option<PathBuf>,
     /// most MiB of artifacts in the store; after a build the longest unused are removed
     #[arg(id = "STORE_LIMIT", long = "store-limit", value_name = "MiB", default_value = "4096", value_parser = parse::number(0, 1 << 30))]
     pub store_limit: u64,

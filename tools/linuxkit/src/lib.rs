@@ -280,7 +280,7 @@ impl Engine for LinuxkitEngine {
     }
 
     fn take_package(&self, package: &BuildPackage) -> Result<bool> {
-        Ok(native::take_package(self.team.as_deref(), &self.cache, package))
+        Ok(native::take_package(self.team.as_deref(), &self.cache, package, None))
     }
 
     fn clean_up(&self, failed: &Node) {

@@ -7,6 +7,7 @@ mod convert;
 mod disk;
 mod eve;
 pub mod files;
+mod locked;
 pub mod mirrors;
 mod packages;
 mod recipe;
@@ -21,6 +22,7 @@ pub use boards::place as place_board;
 pub use convert::{check_size, convert};
 pub use disk::make_net;
 pub use eve::pack_eve;
+pub use locked::{Locked, LockedStore, listed_image, locked, open_envelope};
 pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
@@ -57,6 +59,7 @@ pub struct NativeEngine {
     tools: Tools,
     packages: packages::Builder,
     team: Option<Arc<Team>>,
+    locked: Option<Arc<Locked>>,
     qemu_img: recipe::Version,
 }
 
@@ -67,14 +70,15 @@ impl NativeEngine {
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
         let (packages, team) = (packages::Builder::new(ctx, tree)?, team::team(ctx)?);
-        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages, team, qemu_img: recipe::Version::new() })
+        let locked = locked(ctx)?;
+        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages, team, locked, qemu_img: recipe::Version::new() })
     }
 
     /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
     /// where it ended.
     pub fn watching(ctx: &Ctx, tree: &Checkout, stage: Option<String>) -> Result<Self> {
         let engine = Self::new(ctx, tree)?;
-        Ok(Self { packages: engine.packages.watching(stage), ..engine })
+        Ok(Self { packages: engine.packages.watching(stage), locked: None, ..engine })
     }
 
     /// The last RUN line that a watched build executed, and the files of its stage: those after it, or before it if it failed.
@@ -86,7 +90,7 @@ impl NativeEngine {
     /// An engine that builds packages into `cache`, takes nothing from earlier builds, and sends them nowhere.
     pub fn apart(ctx: &Ctx, tree: &Checkout, cache: Cache) -> Result<Self> {
         let engine = Self::new(ctx, tree)?;
-        Ok(Self { cache, team: None, packages: engine.packages.anew(), ..engine })
+        Ok(Self { cache, team: None, locked: None, packages: engine.packages.anew(), ..engine })
     }
 
     /// The image of a package that an earlier node has built.
@@ -101,7 +105,9 @@ impl NativeEngine {
             None => self.cache.find(reference, arch.as_str())?,
             found => found,
         };
-        found.with_context(|| format!("no image {reference} in the image cache or this tree"))
+        let image = found.with_context(|| format!("no image {reference} in the image cache or this tree"))?;
+        self.locked.as_ref().map_or(Ok(()), |locked| locked.check(&image))?;
+        Ok(image)
     }
 }
 
@@ -134,11 +140,13 @@ macro_rules! steps_of_every_engine {
 
 impl Engine for NativeEngine {
     fn find_package(&self, package: &BuildPackage) -> Result<Option<String>> {
-        Ok(self.cache.find_whole(&package.image.reference, package.image.arch.as_str())?.map(|image| image.digest))
+        let image = self.cache.find_whole(&package.image.reference, package.image.arch.as_str())?;
+        let may_be_taken = |image: &Image| self.locked.as_ref().is_none_or(|locked| locked.accepts(image, "the image cache"));
+        Ok(image.filter(may_be_taken).map(|image| image.digest))
     }
 
     fn take_package(&self, package: &BuildPackage) -> Result<bool> {
-        Ok(take_package(self.team.as_deref(), &self.cache, package))
+        Ok(take_package(self.team.as_deref(), &self.cache, package, self.locked.as_deref()))
     }
 
     fn recipe(&self, step: &plan::Step) -> Option<String> {
@@ -160,8 +168,15 @@ impl Engine for NativeEngine {
             return refuse(format!("the native engine does not {} packages\nhint: --engine linuxkit", step.work));
         }
         packages::check(step)?;
-        Ok(Making::by(|job| {
-            self.packages.build(&self.cache, step, job)?;
+        let (reference, arch) = (&step.image.reference, step.image.arch);
+        if let Some(locked) = &self.locked {
+            locked.check_name(reference, arch.as_str())?;
+        }
+        Ok(Making::by(move |job| {
+            self.packages.build(&self.cache, step, self.locked.as_deref(), job)?;
+            if self.locked.is_some() {
+                self.image_by_name(reference, arch).context("it was built here from its sources")?;
+            }
             give_package(self.team.as_deref(), &self.cache, step, job);
             Ok(())
         }))

@@ -2,6 +2,7 @@
 //! cache, the steps of the Debian archive in process, and the sandbox for every other RUN.
 
 use super::{
+    locked::Locked,
     mirrors::Origins,
     reuse::{self, Bases, Reuse},
 };
@@ -100,7 +101,8 @@ impl Builder {
         }
     }
 
-    pub(super) fn build(&self, cache: &Cache, package: &BuildPackage, job: &Job<'_>) -> Result<()> {
+    /// Builds a package into `cache`. With `locked`, it starts only from images that the list names.
+    pub(super) fn build(&self, cache: &Cache, package: &BuildPackage, locked: Option<&Locked>, job: &Job<'_>) -> Result<()> {
         std::fs::create_dir_all(&self.spool).with_context(|| format!("cannot make the folder `{}`", self.spool.display()))?;
         let (dockerfile, text) = read_dockerfile(&package.dir)?;
         let yml = BuildYml::read(&package.dir.join(&package.build_yml))?;
@@ -132,7 +134,7 @@ impl Builder {
                 (found.config, found.layers.into_iter().map(NewLayer::Layer).collect())
             }
             None => {
-                let built = builder::build(&request, &Outside { builder: self, cache, job, bases: &bases, reuse: reuse.as_ref() })?;
+                let built = builder::build(&request, &Outside { builder: self, cache, job, bases: &bases, reuse: reuse.as_ref(), locked })?;
                 if self.watch.is_some() {
                     return Ok(());
                 }
@@ -252,6 +254,7 @@ struct Outside<'b> {
     job: &'b Job<'b>,
     bases: &'b Bases,
     reuse: Option<&'b Reuse<'b>>,
+    locked: Option<&'b Locked>,
 }
 
 impl BuildHost for Outside<'_> {
@@ -261,6 +264,9 @@ impl BuildHost for Outside<'_> {
                 "no image {reference} ({arch}) in the cache or this tree\nhint: an older tag of a package? `cargo xtask bump NAME` writes the new tag, which exists once the package's changes are committed"
             );
         };
+        if let (Some(locked), Some(image)) = (self.locked, self.cache.find(reference, arch)?) {
+            locked.check(&image)?;
+        }
         self.reuse.map_or(Ok(()), |reuse| reuse.saw_image(reference, arch))?;
         Ok(base)
     }

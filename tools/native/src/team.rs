@@ -1,12 +1,12 @@
 //! The team's registry by the knobs CACHE and CACHE_MODE: which packages are taken from it and sent to it.
 
-use super::mirrors::Origins;
+use super::{locked::Locked, mirrors::Origins};
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
 use executor::Job;
 use knobs::CacheMode;
-use oci::Cache;
+use oci::{Cache, Image};
 use plan::steps::BuildPackage;
 use registry::{Client, Endpoint, Logins, Place, Team};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,12 +45,14 @@ pub fn is_exact(package: &BuildPackage) -> bool {
     package.changes.is_none() && package.options.is_empty() && !package.image.reference.contains(DIRTY)
 }
 
-/// Takes a package's image into `cache`; false if it must be built.
+/// Takes a package's image into `cache`, with `locked` only one that the list names; false if it must be built.
 #[must_use]
-pub fn take_package(team: Option<&Team>, cache: &Cache, package: &BuildPackage) -> bool {
+pub fn take_package(team: Option<&Team>, cache: &Cache, package: &BuildPackage, locked: Option<&Locked>) -> bool {
     let Some(team) = team.filter(|_| is_exact(package)) else { return false };
     // docker cannot load an image from here, so its step always runs.
-    !package.docker_load && package.platforms.iter().all(|arch| team.take(cache, &package.image.reference, *arch))
+    let place = team.place().to_string();
+    let accepts = |image: &Image| locked.is_none_or(|locked| locked.accepts(image, &place));
+    !package.docker_load && package.platforms.iter().all(|arch| team.take_if(cache, &package.image.reference, *arch, &accepts))
 }
 
 /// Sends a package's image that was just built.

@@ -45,7 +45,7 @@ pub fn first_difference(theirs: &Image, ours: &Image) -> Result<Option<String>> 
 }
 
 /// The configuration without the label of the commit, which says when an image was built and not from what.
-fn without_commit(config: &Config) -> Config {
+pub(crate) fn without_commit(config: &Config) -> Config {
     let mut config = config.clone();
     config.labels.remove(oci::names::LABEL_REVISION);
     config

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+pub(crate) const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// Names the form of [`External`] and [`Internal`]: `docs/PROVENANCE.md` describes it.
 const BUILD_TYPE: &str = "urn:eve-xtask:build:v1";

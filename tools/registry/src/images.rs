@@ -4,7 +4,7 @@
 use crate::{client::Client, place::own_name};
 use anyhow::{Context as _, Result, bail};
 use common::Arch;
-use oci::{Cache, Document};
+use oci::{Cache, Document, Image};
 
 /// How often an index is written again because another machine wrote it at the same time.
 const ROUNDS: usize = 5;
@@ -23,6 +23,11 @@ pub(crate) enum Sent {
 impl Client {
     /// Takes an image into `cache`; returns its digest, or none if the registry does not have it. Every byte is checked.
     pub fn take(&self, cache: &Cache, reference: &str, arch: Arch) -> Result<Option<String>> {
+        self.take_if(cache, reference, arch, &|_| true)
+    }
+
+    /// The same, if `accepts` agrees with the image before it gets its name in the cache.
+    pub(crate) fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> Result<Option<String>> {
         let (name, tag) = own_name(reference)?;
         let repository = self.place().repository(name);
         let manifest = match self.find(&repository, &of_arch(tag, arch), arch)? {
@@ -38,7 +43,10 @@ impl Client {
             self.blob(&repository, &blob, file.path())?;
             cache.keep_blob(file, &blob).with_context(|| format!("{} sends other bytes for {repository}:{tag}", self.place().host))?;
         }
-        cache.add(reference, arch.as_str(), &manifest).map(Some)
+        match accepts(&cache.unnamed(reference, arch.as_str(), &manifest)?) {
+            true => cache.add(reference, arch.as_str(), &manifest).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Sends an image of `cache`, and puts it into the index of its architectures.

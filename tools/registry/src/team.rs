@@ -4,7 +4,7 @@
 use crate::{Place, client::Client, images::Sent};
 use anyhow::Result;
 use common::{Arch, eprintln};
-use oci::Cache;
+use oci::{Cache, Image};
 use std::{
     fmt,
     sync::atomic::{AtomicBool, Ordering},
@@ -32,7 +32,12 @@ impl Team {
 
     /// Takes an image into `cache`; false if the registry does not have it, or has failed.
     pub fn take(&self, cache: &Cache, reference: &str, arch: Arch) -> bool {
-        self.unless_failed(|client| client.take(cache, reference, arch)).flatten().is_some()
+        self.take_if(cache, reference, arch, &|_| true)
+    }
+
+    /// Takes an image into `cache` if `accepts` agrees; false if not, or if the registry does not have it, or has failed.
+    pub fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> bool {
+        self.unless_failed(|client| client.take_if(cache, reference, arch, accepts)).flatten().is_some()
     }
 
     /// Sends an image of `cache` if this registry is written to. Returns what to note about it.

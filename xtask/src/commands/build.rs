@@ -215,6 +215,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         eprintln!("warning: RSTATS=y and DEV=y: packages with a build.yml for each use the one for RSTATS");
     }
     if states.values().all(|state| matches!(state, State::Fresh(_))) {
+        check_locked(ctx, &plan, engine, &options)?;
         return report(ctx, &plan, &RunSummary::default(), since);
     }
     let needs = match take_packages(ctx, &plan, engine, &options)? {
@@ -225,7 +226,13 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.
     let outcome = without_damage(ctx, || executor::run(&plan, engine, &options))?;
+    check_locked(ctx, &plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
+}
+
+/// With LOCKED: fails if an artifact that was built, taken or there already is not what the signed list names.
+fn check_locked(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<()> {
+    native::locked(ctx)?.map_or(Ok(()), |locked| locked.check_artifacts(&executor::kept_artifacts(plan, engine, options)?))
 }
 
 /// Takes packages from the team's registry; returns whether any was taken.

@@ -21,6 +21,7 @@ pub mod images;
 mod info;
 mod inspect;
 mod lint;
+mod lock;
 pub mod machines;
 mod mutants;
 mod new;

@@ -2,7 +2,7 @@
 
 use super::{
     Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect,
-    lint, mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
+    lint, lock, mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -27,6 +27,7 @@ pub const VERBS: &[Verb] = &[
     verb("bump", "write the new tags of packages into every file that names them, to the end of the chain", &Run(bump::run)),
     verb("verify", "build packages or an attested artifact again, and compare", &Run(verify::run)),
     verb("attest", "build a target and write, beside each artifact, from what it was made (in-toto, SLSA)", &Run(attest::run)).building(),
+    verb("lock", "build a target and write the signed list of its digests, for --locked", &Run(lock::run)).building(),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

@@ -1,8 +1,9 @@
 //! What a registry's client needs of a cache: the documents and blobs of an image as they are, to send them, and a place for blobs that
 //! come from outside, which get their names only when their digests are right.
 
-use super::{Cache, index::temporary};
+use super::{Cache, Found, index::temporary};
 use crate::{
+    Image,
     digest::{DamagedBlob, check_blob, digest_of, digest_of_reader},
     names,
     reference::expand_reference,
@@ -154,6 +155,13 @@ impl Cache {
         let content = File::open(file.path()).with_context(|| format!("cannot read `{}`", file.path().display()))?;
         check_blob(&content, file.path(), &name.digest, name.size)?;
         file.persist(&path).map(drop).with_context(|| format!("cannot write the blob `{}`", path.display()))
+    }
+
+    /// The image of a manifest whose blobs are all in the cache, without giving it a name there.
+    pub fn unnamed(&self, reference: &str, arch: &str, manifest: &Document) -> Result<Image> {
+        let parsed: Manifest = manifest.parse()?;
+        let config: ConfigFile = self.read_json(&parsed.config)?;
+        self.assemble(&expand_reference(reference), arch, Found { descriptor: manifest.descriptor(), manifest: parsed, config })
     }
 
     /// Names an image whose blobs are all in the cache, as [`Cache::write`] does. Returns the digest of its manifest.

@@ -78,7 +78,7 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
     let (theirs, ours) = (cache.fork(&spool)?, cache.fork(&spool)?);
     let their_cache = Cache::open(&theirs.dir())?;
     if let Some(team) = team
-        && !native::take_package(Some(team), &their_cache, package)
+        && !native::take_package(Some(team), &their_cache, package, None)
     {
         if !team.works() {
             bail!(
