@@ -36,8 +36,8 @@ fn the_page_has_what_other_verbs_print() {
     assert!(!page.exists(), "a dry run writes nothing");
     let (code, said) = xtask("report rootfs --against there").fails();
     assert_eq!((code, said.as_str()), (2, "error: `there` is no file and no version with a root file system (none is built)\n"));
-    let (code, said) = xtask("report nothing").fails();
-    assert_eq!((code, said.as_str()), (2, "error: `nothing` has no plan\nhint: cargo xtask report live\n"));
+    let (code, said) = xtask("report lvie").fails();
+    assert_eq!((code, said.as_str()), (2, "error: `lvie` has no plan\nhint: did you mean live?\n"));
 
     assert!(xtask("report rootfs").ok().starts_with("dist/amd64/new/report.html, "));
     let found = data(&page);

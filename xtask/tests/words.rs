@@ -12,6 +12,8 @@ use std::{
 #[test]
 fn a_word_with_nothing_to_work_on_says_so_in_one_line_and_is_not_in_the_help() {
     let help = Xtask::new(&repository()).args(["help", "--all"]).ok();
+    let (code, said) = Xtask::new(&repository()).args(["help", "--xyz"]).fails();
+    assert_eq!((code, said.as_str()), (2, "error: `cargo xtask` has no option `--xyz`\nhint: cargo xtask --help\n"));
     assert!(help.contains("\n  lint "), "{help}");
     for (word, what) in [
         ("proto", "api/proto"),
@@ -41,6 +43,8 @@ fn a_knob_that_nothing_reads_here_gets_a_note_and_is_not_in_the_help() {
         assert_eq!(said(&words, &[]), "note: PRUNE has no effect here: only the linuxkit engine reads it\n");
     }
     assert!(said(&["make", "version", "KERNEL_TAG=x"], &[]).contains("note: KERNEL_TAG has no effect here: eve builds its kernel"));
+    let ext4 = ["rootfs", "-n", "ROOTFS_FORMAT=ext4", "--rootfs-compression", "gzip"];
+    assert!(said(&ext4, &[]).contains("note: ROOTFS_COMPRESSION has no effect here: ROOTFS_FORMAT is ext4, which is not compressed"));
     assert!(said(&["config", "-n"], &[("RSTATS", "y")]).contains("note: RSTATS has no effect here: no package of eve"));
     assert_eq!(said(&["version"], &[("RSTATS", "y")]), "", "a word of the environment counts for builds");
     assert_eq!(said(&["version", "PRUNE=n", "HV=xen"], &[]), "");

@@ -115,10 +115,17 @@ pub fn render(error: &anyhow::Error) -> String {
 pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3)
+        // Of words that are as near, one with the same letters is meant: `tmp` is `tpm` rather than `tap`.
+        .map(|candidate| (distance(word, candidate), letters(word) != letters(candidate), candidate))
+        .filter(|(distance, _, candidate)| *distance <= candidate.len().max(word.len()) / 3)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(.., candidate)| candidate)
+}
+
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Optimal string alignment distance: counts edits and swaps of neighbours.
@@ -157,6 +164,7 @@ mod tests {
     #[test]
     fn near_misses_are_named_and_far_ones_are_not() {
         assert_eq!(did_you_mean("lvie", ["live", "rootfs"]), Some("live"));
+        assert_eq!(did_you_mean("tmp", ["tap", "tpm"]), Some("tpm"));
         assert_eq!(did_you_mean("xyzzy", ["live", "rootfs"]), None);
     }
 }

@@ -42,6 +42,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("bench", "NAME", Kind::Benchmarks),
     ("why", "TARGET", Kind::Targets),
     ("graph", "TARGET", Kind::Targets),
+    ("report", "TARGET", Kind::Targets),
     ("", "NAME", Kind::Machines),
     ("", "PKG", Kind::Packages),
     ("", "PACKAGE", Kind::Packages),

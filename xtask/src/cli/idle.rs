@@ -4,7 +4,7 @@
 use crate::commands::{Action, Verb};
 use checkout::context::Ctx;
 use clap::Command;
-use knobs::{Source, find};
+use knobs::{Knobs, RootfsFormat, Source, find};
 use plan::{Capabilities, EngineKind, Profile, VariantKnob};
 
 /// What reads a knob. A knob without a row in [`READERS`] is read by every verb that takes it.
@@ -112,11 +112,17 @@ pub fn note(ctx: &Ctx, verb: &Verb) {
         let is_default = find(&origin.name).is_none_or(|knob| knob.default == origin.value) || origin.value.is_empty();
         if was_meant
             && !is_default
-            && let Some(why) = why_idle(&origin.name, verb, &ctx.profile, ctx.engine)
+            && let Some(why) = why_idle(&origin.name, verb, &ctx.profile, ctx.engine).or_else(|| why_idle_beside(&origin.name, &ctx.knobs))
         {
             eprintln!("note: {} has no effect here: {why}", origin.name);
         }
     }
+}
+
+/// Why the value of a knob has no effect beside the values of others.
+fn why_idle_beside(name: &str, knobs: &Knobs) -> Option<String> {
+    (name == "ROOTFS_COMPRESSION" && knobs.image.rootfs_format == RootfsFormat::Ext4)
+        .then(|| "ROOTFS_FORMAT is ext4, which is not compressed".to_owned())
 }
 
 /// Hides in the help of `command` the knobs that nothing reads.
@@ -133,7 +139,7 @@ mod tests {
     use super::*;
     use crate::cli::{context, globals::Options, verbs};
     use child::environment::Environment;
-    use knobs::{Knob, Knobs, RawKnobs};
+    use knobs::{Knob, RawKnobs};
     use std::path::{Path, PathBuf};
 
     /// Knobs that builds read outside of the plan, and where. PLATFORM is refused unless a tree has platforms.

@@ -4,7 +4,11 @@ use super::{Action, Run, Verb, early, store, target, verb};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
-use common::{display, display::short, error::usage};
+use common::{
+    display,
+    display::short,
+    error::{did_you_mean, usage},
+};
 use executor::{Engine, RunSummary, State, making};
 use knobs::{CacheMode, FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
@@ -126,7 +130,22 @@ fn build_packages(ctx: &Ctx, Packages { name, alone, force }: Packages) -> Resul
     build_with(ctx, &ctx.tree()?, &goal, force)
 }
 
-/// The goal of a target, for `why` and `graph`; none for other words.
+/// The goal of a target, for verbs that show its plan; fails for other words.
+pub fn planned_goal(ctx: &Ctx, target: &str) -> Result<Goal> {
+    goal_of(ctx, target)?.ok_or_else(|| {
+        let names = VERBS.iter().copied().flatten().map(|verb| verb.name);
+        let hint = did_you_mean(target, names).map_or_else(
+            || {
+                "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME"
+                    .to_owned()
+            },
+            |near| format!("did you mean {near}?"),
+        );
+        usage(format!("`{target}` has no plan\nhint: {hint}"))
+    })
+}
+
+/// The goal of a target; none for other words.
 pub fn goal_of(ctx: &Ctx, target: &str) -> Result<Option<Goal>> {
     if let Some(name) = target.strip_prefix("pkg/") {
         return Ok(Some(Goal::Packages(vec![name.to_owned()], PackageWork::Build)));

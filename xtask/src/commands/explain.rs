@@ -3,10 +3,7 @@
 use super::build;
 use anyhow::Result;
 use checkout::context::Ctx;
-use common::error::usage;
-use plan::{Goal, Node};
-
-const TARGETS: &str = "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME";
+use plan::Node;
 
 /// The target whose plan to print.
 #[derive(clap::Args)]
@@ -14,13 +11,6 @@ pub struct Target {
     /// live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME
     #[arg(value_name = "TARGET", default_value = "live")]
     target: String,
-}
-
-impl Target {
-    fn goal(&self, ctx: &Ctx) -> Result<Goal> {
-        let goal = build::goal_of(ctx, &self.target)?;
-        goal.ok_or_else(|| usage(format!("`{}` has no plan\nhint: {TARGETS}", self.target)))
-    }
 }
 
 /// The target to draw, and how.
@@ -35,7 +25,7 @@ pub struct Graph {
 
 /// `graph`: draws the plan.
 pub fn draw(ctx: &Ctx, Graph { target, svg }: Graph) -> Result<()> {
-    let plan = build::plan(ctx, &ctx.tree()?, &target.goal(ctx)?)?;
+    let plan = build::plan(ctx, &ctx.tree()?, &build::planned_goal(ctx, &target.target)?)?;
     print!("{}", if svg { plan.to_svg() } else { plan.to_dot() });
     Ok(())
 }
@@ -43,7 +33,7 @@ pub fn draw(ctx: &Ctx, Graph { target, svg }: Graph) -> Result<()> {
 /// `why`: prints for each step whether it is due.
 pub fn explain(ctx: &Ctx, target: Target) -> Result<()> {
     let tree = ctx.tree()?;
-    let plan = build::plan(ctx, &tree, &target.goal(ctx)?)?;
+    let plan = build::plan(ctx, &tree, &build::planned_goal(ctx, &target.target)?)?;
     let states = executor::survey(&plan, build::engine(ctx, &tree)?.as_ref(), &build::execution(ctx, &tree)?)?;
     let reason = |node: &Node| states.get(&node.id)?.due();
     if ctx.globals.json {

@@ -26,9 +26,7 @@ pub struct Arguments {
 /// `report`.
 pub fn run(ctx: &Ctx, args: Arguments) -> Result<()> {
     let tree = ctx.tree()?;
-    let goal =
-        build::goal_of(ctx, &args.target)?.ok_or_else(|| usage(format!("`{}` has no plan\nhint: cargo xtask report live", args.target)))?;
-    let plan = build::plan(ctx, &tree, &goal)?;
+    let plan = build::plan(ctx, &tree, &build::planned_goal(ctx, &args.target)?)?;
     let present = ctx.layout(&tree);
     let out = args.out.clone().unwrap_or_else(|| present.report());
     let layout = shown(ctx, present);

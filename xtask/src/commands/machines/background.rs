@@ -138,7 +138,8 @@ impl Keeper<'_> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let text = text.trim_end();
         let error = text.rfind("error: ").map_or(text, |at| text[at..].trim_start_matches("error: "));
-        Err(usage(if error.is_empty() { "the machine ended at once".to_owned() } else { error.to_owned() }))
+        let seconds = self.since.elapsed().as_secs();
+        Err(usage(if error.is_empty() { format!("{} ended after {seconds} s", self.name) } else { error.to_owned() }))
     }
 }
 

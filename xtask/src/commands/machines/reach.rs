@@ -8,7 +8,8 @@ use clap::value_parser;
 use common::error::{Ended, usage};
 use knobs::KeyKnobs;
 use std::{
-    io::{IsTerminal as _, stdin, stdout},
+    io::{IsTerminal as _, Read as _, stdin, stdout},
+    net::TcpStream,
     path::PathBuf,
     sync::{
         Arc,
@@ -21,6 +22,8 @@ use vm::{Machines, Record, share};
 
 /// Time between two looks at a machine that ends.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest wait for the greeting of an ssh server that runs.
+const GREETING: Duration = Duration::from_secs(2);
 /// The longest wait for the answer to a short command.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -75,6 +78,15 @@ pub fn advise(error: anyhow::Error) -> anyhow::Error {
     error
 }
 
+/// Whether an ssh server answers at this port of ours. QEMU takes the connection before the guest has one, and ssh then waits without a
+/// word.
+fn greets(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok_and(|mut stream| {
+        let _ = stream.set_read_timeout(Some(GREETING));
+        stream.read(&mut [0]).is_ok_and(|length| length == 1)
+    })
+}
+
 /// `ssh`.
 #[derive(clap::Args)]
 pub struct Ssh {
@@ -97,6 +109,9 @@ pub fn ssh(ctx: &Ctx, Ssh { which, key, command }: Ssh) -> Result<()> {
         return Ok(());
     }
     ensure(ctx, &[Tool::Ssh])?;
+    if !greets(reached.port) {
+        eprintln!("waiting for the ssh server of {}, which starts shortly before EVE-READY", reached.name);
+    }
     cmd.run().map_err(|error| match error.downcast_ref::<Failure>().map(|failure| failure.exit) {
         // 255 is ssh's own failure.
         Some(Exit::Status(status)) if status != 255 => Ended(u8::try_from(status).unwrap_or(1)).into(),
@@ -313,7 +328,23 @@ fn wait_end(machines: &Machines, name: &str, limit: Duration) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::{io::Write as _, net::TcpListener};
+
+    #[test]
+    fn a_server_that_greets_differs_from_a_port_that_only_takes_connections() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // The kernel takes the connection; nobody writes, as with QEMU before the guest's server runs.
+        assert!(!greets(port));
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.write_all(b"SSH-2.0-dropbear\r\n");
+            }
+        });
+        assert!(greets(port));
+    }
 
     #[test]
     fn a_line_of_the_log_has_the_name_of_its_container() {
