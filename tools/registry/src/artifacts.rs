@@ -1,8 +1,9 @@
 //! Artifacts in a registry: a record and the files that it describes, as an OCI artifact `artifacts:KEY`. The record is the manifest's
 //! configuration, each file a layer without compression. What they mean is the caller's.
 
-use crate::{client::Client, team::Team};
-use anyhow::{Context as _, Result, bail};
+use crate::{client::Client, damage::damaged, team::Team};
+use anyhow::{Context as _, Result};
+use common::eprintln;
 use oci::{BlobName, Document, is_blob};
 use std::path::{Path, PathBuf};
 
@@ -12,19 +13,31 @@ const REPOSITORY: &str = "artifacts";
 impl Team {
     /// The record under `key`; none if the registry does not have it, or has failed.
     pub fn record(&self, key: &str) -> Option<Vec<u8>> {
-        self.unless_failed(|client| client.record(key)).flatten()
+        self.unless_failed(&item(key), |client| client.record(key)).flatten()
     }
 
     /// Writes the files under `key` to `places`; false if the registry does not have them, or has failed. After an error of the disk or the
     /// connection some of them may exist.
     pub fn take_files(&self, key: &str, places: &[PathBuf]) -> bool {
-        self.unless_failed(|client| client.take_files(key, places)).unwrap_or(false)
+        self.unless_failed(&item(key), |client| client.take_files(key, places)).unwrap_or(false)
     }
 
-    /// Sends a record and its files if this registry is written to. A key that exists stays as it is.
+    /// Notes that what the registry has under `key` is wrong: the next [`give_files`](Self::give_files) replaces it.
+    pub fn distrust_files(&self, key: &str) {
+        self.damage().note(&item(key));
+    }
+
+    /// Sends a record and its files if this registry is written to. A key that exists stays as it is, unless it turned out to be wrong.
     pub fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) {
-        if self.writes() {
-            self.unless_failed(|client| client.give_files(key, record, places));
+        if !self.writes() {
+            return;
+        }
+        let item = item(key);
+        let wrong = self.damage().has(&item);
+        let sent = self.unless_failed(&item, |client| client.give_files(key, record, places, wrong));
+        if wrong && sent.is_some() {
+            self.damage().forget(&item);
+            eprintln!("note: {item} is replaced in {}", self.place());
         }
     }
 }
@@ -34,7 +47,7 @@ impl Client {
         let repository = self.place().repository(REPOSITORY);
         let Some(manifest) = self.manifest(&repository, key)? else { return Ok(None) };
         let blobs = manifest.blobs()?;
-        let name = blobs.first().context("an artifact has a record")?;
+        let name = blobs.first().ok_or_else(|| damaged(format!("{} has no record for {repository}:{key}", self.place().host)))?;
         let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         self.checked_blob(&repository, name, file.path())?;
         std::fs::read(file.path()).context("cannot read a record").map(Some)
@@ -46,7 +59,12 @@ impl Client {
         let blobs = manifest.blobs()?;
         let files = blobs.get(1..).unwrap_or_default();
         if files.len() != places.len() {
-            return Ok(false);
+            return Err(damaged(format!(
+                "{} has {} files instead of {} for {repository}:{key}",
+                self.place().host,
+                files.len(),
+                places.len()
+            )));
         }
         for (name, place) in files.iter().zip(places) {
             // curl appends to what is there.
@@ -60,9 +78,9 @@ impl Client {
         Ok(true)
     }
 
-    fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) -> Result<()> {
+    fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf], replaces: bool) -> Result<()> {
         let repository = self.place().repository(REPOSITORY);
-        if self.manifest(&repository, key)?.is_some() {
+        if !replaces && self.manifest(&repository, key)?.is_some() {
             return Ok(());
         }
         let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
@@ -70,12 +88,13 @@ impl Client {
         let mut names = Vec::new();
         for path in std::iter::once(file.path()).chain(places.iter().map(PathBuf::as_path)) {
             let name = BlobName::of(path)?;
-            self.put_blob(&repository, &name, path, None)?;
+            self.put_blob(&repository, &name, path, replaces)?;
             names.push(name);
         }
         let titles: Vec<String> = places.iter().map(|place| title(place)).collect();
         let manifest = Document::artifact(&names[0], names[1..].iter().zip(&titles).map(|(name, title)| (name, title.as_str())))?;
-        self.put_manifest(&repository, key, &manifest)
+        self.put_manifest(&repository, key, &manifest)?;
+        if replaces { self.check_blobs(&repository, &manifest) } else { Ok(()) }
     }
 
     /// Writes a blob to the file `out` and checks it.
@@ -83,7 +102,7 @@ impl Client {
         self.blob(repository, name, out)?;
         if !is_blob(out, name)? {
             let _ = std::fs::remove_file(out);
-            bail!("{} sends other bytes for {repository}, {}", self.place().host, name.digest);
+            return Err(damaged(format!("{} sends other bytes for {repository}, {}", self.place().host, name.digest)));
         }
         Ok(())
     }
@@ -92,4 +111,9 @@ impl Client {
 /// The name of a file for people who look into the registry.
 fn title(place: &Path) -> String {
     place.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The name of an artifact in messages.
+fn item(key: &str) -> String {
+    format!("{REPOSITORY}:{key}")
 }

@@ -124,7 +124,7 @@ fn parse(text: &str) -> Option<Challenge> {
 }
 
 /// `text` as a part of a query (RFC 3986).
-pub(crate) fn percent(text: &str) -> String {
+fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

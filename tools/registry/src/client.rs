@@ -3,9 +3,10 @@
 use crate::{
     Logins, Place,
     auth::{self, Asker},
+    damage::damaged,
     login::Identity,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use child::{
     Failure, Tools,
     curl_request::{Deadlines, HttpBody, HttpProxy, HttpRequest, HttpResponse, Trouble, send, trouble},
@@ -177,7 +178,8 @@ impl Client {
         let wanted = if reference.contains(':') { Some(reference.to_owned()) } else { said.filter(|said| said.starts_with("sha256:")) };
         match wanted {
             Some(wanted) if wanted != document.digest => {
-                bail!("{} sent a manifest for {repository}, {reference}, that does not match its digest", self.place().host)
+                let host = &self.place().host;
+                Err(damaged(format!("{host} sent a manifest for {repository}, {reference}, that does not match its digest")))
             }
             _ => Ok(Some(document)),
         }
@@ -200,6 +202,7 @@ impl Client {
         let response = self.ask(repository, Work::Pull, HttpRequest { out: Some(out), ..self.request("GET", &url) })?;
         match response.status {
             200 | 206 => Ok(()),
+            404 => Err(damaged(format!("{} has no blob {} of {repository}, which a manifest names", self.place().host, name.digest))),
             status => Err(self.refused("sends no blob", repository, &name.digest, status)),
         }
     }

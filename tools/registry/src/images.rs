@@ -1,10 +1,10 @@
 //! Images between a cache and a registry: `NAME:TAG-ARCH` for one architecture and the index `NAME:TAG` for all, as linuxkit names them.
 //! A tag that exists is not moved: it names what its content was when it was first sent.
 
-use crate::{client::Client, place::own_name};
+use crate::{client::Client, damage::damaged, place::own_name};
 use anyhow::{Context as _, Result, bail};
 use common::Arch;
-use oci::{Cache, Document, Image};
+use oci::{Cache, DamagedBlob, Document, Image};
 
 /// How often an index is written again because another machine wrote it at the same time.
 const ROUNDS: usize = 5;
@@ -41,7 +41,10 @@ impl Client {
             }
             let file = cache.incoming()?;
             self.blob(&repository, &blob, file.path())?;
-            cache.keep_blob(file, &blob).with_context(|| format!("{} sends other bytes for {repository}:{tag}", self.place().host))?;
+            cache.keep_blob(file, &blob).map_err(|error| match error.is::<DamagedBlob>() {
+                true => damaged(format!("{} sends other bytes for {repository}:{tag}, {}", self.place().host, blob.digest)),
+                false => error,
+            })?;
         }
         match accepts(&cache.unnamed(reference, arch.as_str(), &manifest)?) {
             true => cache.add(reference, arch.as_str(), &manifest).map(Some),
@@ -49,17 +52,18 @@ impl Client {
         }
     }
 
-    /// Sends an image of `cache`, and puts it into the index of its architectures.
-    pub(crate) fn give(&self, cache: &Cache, reference: &str, arch: Arch) -> Result<Sent> {
+    /// Sends an image of `cache`, and puts it into the index of its architectures. `replaces`: what is there is wrong.
+    pub(crate) fn give(&self, cache: &Cache, reference: &str, arch: Arch, replaces: bool) -> Result<Sent> {
         let (name, tag) = own_name(reference)?;
         let repository = self.place().repository(name);
         let manifest = cache.manifest(reference, arch.as_str())?.with_context(|| format!("the image {reference} is not in the cache"))?;
         let single = of_arch(tag, arch);
-        let sent = match self.find(&repository, &single, arch)? {
+        let known = if replaces { None } else { self.find(&repository, &single, arch)? };
+        let sent = match known {
             Some(known) if known.digest != manifest.digest => return Ok(Sent::Other(known.digest)),
             Some(_) => Sent::Known,
             None => {
-                self.put_image(cache, &repository, &single, arch, &manifest)?;
+                self.put_image(cache, &repository, &single, arch, &manifest, replaces)?;
                 Sent::New
             }
         };
@@ -69,13 +73,14 @@ impl Client {
         Ok(sent)
     }
 
-    fn put_image(&self, cache: &Cache, repository: &str, tag: &str, arch: Arch, manifest: &Document) -> Result<()> {
+    fn put_image(&self, cache: &Cache, repository: &str, tag: &str, arch: Arch, manifest: &Document, replaces: bool) -> Result<()> {
         for blob in manifest.blobs()? {
             let path = cache.blob(&blob)?.with_context(|| format!("the blob {} is not in the cache", blob.digest))?;
-            self.put_blob(repository, &blob, &path, None)?;
+            self.put_blob(repository, &blob, &path, replaces)?;
         }
         self.put_manifest(repository, &manifest.digest, manifest)?;
-        self.put_manifest(repository, tag, &Document::index(&[(arch.to_string(), manifest.clone())], None)?)
+        self.put_manifest(repository, tag, &Document::index(&[(arch.to_string(), manifest.clone())], None)?)?;
+        if replaces { self.check_blobs(repository, manifest) } else { Ok(()) }
     }
 
     /// The manifest for `arch` under a tag; none if there is none.
@@ -86,7 +91,8 @@ impl Client {
         }
         let Some((digest, _)) = document.manifest_for(arch.as_str())? else { return Ok(None) };
         let manifest = self.manifest(repository, &digest)?;
-        manifest.map(Some).with_context(|| format!("{} has no manifest {digest}, which its {repository}:{tag} names", self.place().host))
+        let missing = || damaged(format!("{} has no manifest {digest}, which its {repository}:{tag} names", self.place().host));
+        manifest.map(Some).ok_or_else(missing)
     }
 
     /// Makes the index `TAG` name every `TAG-ARCH` that there is. Machines that send different architectures at the same time may undo each

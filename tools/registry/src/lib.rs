@@ -5,6 +5,7 @@
 mod artifacts;
 mod auth;
 mod client;
+mod damage;
 mod images;
 mod login;
 mod place;

@@ -1,7 +1,12 @@
 //! A registry as the cache of a team: a build asks it first and goes on without it. The first failure is one warning, and nothing more is
 //! asked for in this run.
 
-use crate::{Place, client::Client, images::Sent};
+use crate::{
+    Place,
+    client::Client,
+    damage::{Damage, Damaged},
+    images::Sent,
+};
 use anyhow::Result;
 use common::{Arch, eprintln};
 use oci::{Cache, Image};
@@ -15,6 +20,7 @@ pub struct Team {
     client: Client,
     writes: bool,
     failed: AtomicBool,
+    damage: Damage,
 }
 
 impl fmt::Debug for Team {
@@ -27,7 +33,7 @@ impl Team {
     /// A team's registry, to which images are sent only if `writes` is set.
     #[must_use]
     pub fn new(client: Client, writes: bool) -> Self {
-        Self { client, writes, failed: AtomicBool::new(false) }
+        Self { client, writes, failed: AtomicBool::new(false), damage: Damage::default() }
     }
 
     /// Takes an image into `cache`; false if the registry does not have it, or has failed.
@@ -37,7 +43,20 @@ impl Team {
 
     /// Takes an image into `cache` if `accepts` agrees; false if not, or if the registry does not have it, or has failed.
     pub fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> bool {
-        self.unless_failed(|client| client.take_if(cache, reference, arch, accepts)).flatten().is_some()
+        let item = item(reference, arch);
+        let noting = |image: &Image| {
+            let accepted = accepts(image);
+            if !accepted {
+                self.damage.note(&item);
+            }
+            accepted
+        };
+        self.unless_failed(&item, |client| client.take_if(cache, reference, arch, &noting)).flatten().is_some()
+    }
+
+    /// Notes that what the registry has of this image is wrong: the next [`give`](Self::give) replaces it.
+    pub fn distrust(&self, reference: &str, arch: Arch) {
+        self.damage.note(&item(reference, arch));
     }
 
     /// Sends an image of `cache` if this registry is written to. Returns what to note about it.
@@ -45,14 +64,20 @@ impl Team {
         if !self.writes {
             return None;
         }
-        let place = self.place();
-        Some(match self.unless_failed(|client| client.give(cache, reference, arch))? {
+        let (place, item) = (self.place(), item(reference, arch));
+        let wrong = self.damage.has(&item);
+        Some(match self.unless_failed(&item, |client| client.give(cache, reference, arch, wrong))? {
+            Sent::New if wrong => {
+                self.damage.forget(&item);
+                eprintln!("note: {item} is replaced in {place}");
+                format!("replaced in {place}")
+            }
             Sent::New => format!("sent to {place}"),
             Sent::Known => format!("{place} has it"),
             Sent::Other(digest) => {
                 let (_, tag) = reference.rsplit_once('/').unwrap_or(("", reference));
                 eprintln!(
-                    "warning: {place}/{tag} ({arch}) has the digest {digest}, another than the image that was built here; it is not replaced\nhint: cargo xtask verify"
+                    "warning: {place}/{tag} ({arch}) has the digest {digest}, another than the image that was built here; it is not replaced\nhint: cargo xtask verify CACHE={place} CACHE_MODE=write replaces it if it is not what its sources build"
                 );
                 format!("{place} has another image under this tag: {digest}")
             }
@@ -71,11 +96,18 @@ impl Team {
         !self.failed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn writes(&self) -> bool {
+    /// Whether what was made here is sent to it.
+    #[must_use]
+    pub fn writes(&self) -> bool {
         self.writes
     }
 
-    pub(crate) fn unless_failed<T>(&self, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// Does `work` for `item`, an image or artifact; none if it fails. Damage is one warning for each item, any other failure is the last.
+    pub(crate) fn unless_failed<T>(&self, item: &str, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
         if !self.works() {
             return None;
         }
@@ -83,12 +115,22 @@ impl Team {
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        if !self.failed.swap(true, Ordering::Relaxed) {
-            let text = format!("{error:#}");
-            let (hints, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
+        let text = format!("{error:#}");
+        let (hints, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
+        if error.is::<Damaged>() && self.damage.note(item) {
+            eprintln!("warning: {}; {item} is made here", said.join("; "));
+        } else if !self.failed.swap(true, Ordering::Relaxed) {
             eprintln!("warning: the build goes on without CACHE={}: {}", self.place(), said.join("; "));
-            hints.iter().for_each(|hint| eprintln!("{hint}"));
+        } else {
+            return None;
         }
+        hints.iter().for_each(|hint| eprintln!("{hint}"));
         None
     }
+}
+
+/// The name of an image in messages.
+fn item(reference: &str, arch: Arch) -> String {
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    format!("{name} ({arch})")
 }

@@ -1,26 +1,29 @@
-//! Blobs that are sent to a registry: skipped where the registry has them, mounted from another repository, or uploaded; a cut upload goes
-//! on where the registry says, or begins again.
+//! Blobs that are sent to a registry: skipped where the registry has them, or uploaded; a cut upload goes on where the registry says, or
+//! begins again.
 
-use crate::client::{Client, Work};
+use crate::{
+    client::{Client, Work},
+    damage::damaged,
+};
 use anyhow::{Context as _, Result, bail};
 use child::curl_request::{HttpBody, HttpRequest, HttpResponse};
-use oci::BlobName;
+use oci::{BlobName, Document, is_blob};
 use std::path::Path;
 
 /// How often an upload is taken up again.
 const RESUMES: u32 = 3;
 
 impl Client {
-    /// Sends the blob in the file `path`, unless the registry has it. `other` is a repository that may have it.
-    pub(crate) fn put_blob(&self, repository: &str, name: &BlobName, path: &Path, other: Option<&str>) -> Result<()> {
+    /// Sends the blob in the file `path`, unless the registry has it. `replaces`: what the registry has may be wrong.
+    pub(crate) fn put_blob(&self, repository: &str, name: &BlobName, path: &Path, replaces: bool) -> Result<()> {
         let url = self.url(&format!("{repository}/blobs/{}", name.digest));
         // With the rights for the upload, because a registry may hide from others what exists.
         match self.ask(repository, Work::Push, self.request("HEAD", &url))?.status {
-            200 => return Ok(()),
-            404 => {}
+            200 if !replaces => return Ok(()),
+            200 | 404 => {}
             status => return Err(self.refused("does not tell about a blob", repository, &name.digest, status)),
         }
-        let Some(mut location) = self.start(repository, name, other)? else { return Ok(()) };
+        let mut location = self.start(repository, name)?;
         let mut from = 0;
         for resumes in 0..=RESUMES {
             match self.send_rest(repository, name, path, from, &location) {
@@ -30,25 +33,20 @@ impl Client {
             }
             (location, from) = match self.progress(repository, &location)? {
                 Some((next, done)) if done <= name.size => (next, done),
-                _ => match self.start(repository, name, None)? {
-                    Some(location) => (location, 0),
-                    None => return Ok(()),
-                },
+                _ => (self.start(repository, name)?, 0),
             };
         }
         bail!("the blob {} of {repository} was not uploaded", name.digest)
     }
 
-    /// Starts an upload and returns its URL; none if the registry has mounted the blob from the repository `other`.
-    fn start(&self, repository: &str, name: &BlobName, other: Option<&str>) -> Result<Option<String>> {
-        let mount = other.map_or_else(String::new, |other| format!("?mount={}&from={}", name.digest, crate::auth::percent(other)));
-        let url = self.url(&format!("{repository}/blobs/uploads/{mount}"));
+    /// Starts an upload and returns its URL.
+    fn start(&self, repository: &str, name: &BlobName) -> Result<String> {
+        let url = self.url(&format!("{repository}/blobs/uploads/"));
         let request =
             HttpRequest { fields: vec![("Content-Type", OCTETS.to_owned())], body: HttpBody::Bytes(b""), ..self.request("POST", &url) };
         let response = self.ask(repository, Work::Push, request)?;
         match response.status {
-            201 => Ok(None),
-            202 => self.location(&response).map(Some),
+            202 => self.location(&response),
             status => Err(self.refused("does not take a blob", repository, &name.digest, status)),
         }
     }
@@ -94,6 +92,28 @@ impl Client {
             201 | 204 => Ok(()),
             status => Err(self.refused("does not keep the blob", repository, &name.digest, status)),
         }
+    }
+
+    /// Fails if the registry does not have every blob of a manifest as it was just sent. Some registries keep the bytes that they have under
+    /// a digest, whatever is sent.
+    pub(crate) fn check_blobs(&self, repository: &str, manifest: &Document) -> Result<()> {
+        for name in manifest.blobs()? {
+            let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+            self.blob(repository, &name, file.path())?;
+            if !is_blob(file.path(), &name)? {
+                return Err(self.refuse_blob(repository, &name));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_blob(&self, repository: &str, name: &BlobName) -> anyhow::Error {
+        let (host, digest) = (&self.place().host, &name.digest);
+        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+        damaged(format!(
+            "{host} keeps other bytes under {digest} of {repository}, though the right ones were sent\nhint: the registry's owner removes them, for docker-registry in its data: rm docker/registry/v2/blobs/sha256/{}/{hex}/data; the next build with CACHE_MODE=write sends them again",
+            hex.get(..2).unwrap_or_default()
+        ))
     }
 
     /// The URL in the field `Location`, which may be without a host.

@@ -139,8 +139,18 @@ fn files_go_to_a_registry_and_back_as_an_artifact() {
     // A file that is not what its name says.
     let sum = output("sha256sum", &[path("one").to_str().unwrap()]);
     std::fs::write(registry.blob(&format!("sha256:{}", sum.split(' ').next().unwrap())), "the fIrst").unwrap();
-    assert!(!reader.take_files(key, &[path("a"), path("b")]) && !reader.works());
+    assert!(!reader.take_files(key, &[path("a"), path("b")]) && reader.works(), "the registry itself works");
     assert!(!path("a").exists());
+    // A build that writes makes it, and sends something else: the key is moved, because what it named is damaged.
+    assert!(!team.take_files(key, &[path("a"), path("b")]));
+    std::fs::write(path("one"), "the other").unwrap();
+    team.give_files(key, b"{}", &given);
+    assert!(team.works() && team.take_files(key, &[path("a"), path("b")]));
+    assert_eq!(std::fs::read(path("a")).unwrap(), b"the other");
+    team.distrust_files(key);
+    std::fs::write(path("one"), "the third").unwrap();
+    team.give_files(key, b"{}", &given);
+    assert!(reader.take_files(key, &[path("a"), path("b")]) && std::fs::read(path("a")).unwrap() == b"the third");
 }
 
 #[test]
@@ -154,6 +164,38 @@ fn a_tag_that_exists_is_not_moved() {
     assert!(noted.ends_with(&format!("has another image under this tag: {}", digest(&first, "amd64"))), "{noted}");
     assert!(team.take(&taken, IMAGE, Arch::Amd64));
     assert_eq!(digest(&taken, "amd64"), digest(&first, "amd64"));
+}
+
+#[test]
+fn what_a_registry_has_damaged_is_replaced_and_too_much_damage_is_a_failure() {
+    let Some(registry) = Registry::start(false) else { return };
+    let caches = Caches::new();
+    let cache = caches.with_image("a", "amd64", 1);
+    let other = caches.with_image("b", "amd64", 2);
+    assert!(caches.team(&registry.address).give(&cache, IMAGE, Arch::Amd64).is_some());
+    // On the way: what comes is damaged, what is there is not.
+    let corrupt = |times| vec![Fault { on: "/blobs/sha256", times, what: What::Corrupt(1 << 20) }];
+    let proxy = Proxy::before(&registry.address, corrupt(2), None);
+    let (team, taken) = (caches.team(&proxy.address.to_string()), caches.cache("c"));
+    assert!(!team.take(&taken, IMAGE, Arch::Amd64) && team.works());
+    // It was built here, with another result: the one of the registry cannot be trusted and goes.
+    assert_eq!(team.give(&other, IMAGE, Arch::Amd64).unwrap(), format!("replaced in {}/team", proxy.address));
+    assert!(caches.team(&registry.address).take(&taken, IMAGE, Arch::Amd64));
+    assert_eq!(digest(&taken, "amd64"), digest(&other, "amd64"));
+    // An image that the caller refuses is replaced, too.
+    let (team, taken) = (caches.team(&registry.address), caches.cache("d"));
+    assert!(!team.take_if(&taken, IMAGE, Arch::Amd64, &|_| false) && taken.find(IMAGE, "amd64").unwrap().is_none());
+    assert!(team.give(&cache, IMAGE, Arch::Amd64).unwrap().starts_with("replaced in"));
+    // Who sends nothing but damage is not asked for ever.
+    let proxy = Proxy::before(&registry.address, vec![Fault { on: "/manifests/", times: usize::MAX, what: What::Corrupt(600) }], None);
+    let team = caches.team(&proxy.address.to_string());
+    let asked = ["a", "b", "c", "d", "e", "f"].map(|tag| {
+        let image = format!("lfedge/eve-{tag}:1a");
+        caches.team(&registry.address).give_files(tag, b"{}", &[]);
+        (team.take(&taken, &image, Arch::Amd64) || team.record(tag).is_some(), team.works())
+    });
+    assert_eq!(asked.map(|(found, _)| found), [false; 6]);
+    assert_eq!(asked.map(|(_, works)| works), [true, true, true, true, true, false]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Builds packages again from their sources, apart from the image cache, and compares them with the images under their tags: those of the
-//! team's registry if CACHE names one, else those of the image cache.
+//! team's registry if CACHE names one, else those of the image cache. With CACHE_MODE=write those of the registry that differ are replaced.
 
 use crate::commands::build::{build_with, execution, plan};
 use anyhow::{Context as _, Result, bail};
@@ -29,7 +29,7 @@ pub(super) fn run(ctx: &Ctx, name: &[String]) -> Result<()> {
         return Ok(());
     }
     let team = native::team(ctx)?;
-    let (mut same, mut other) = (0, Vec::new());
+    let (mut same, mut other, replaces) = (0, Vec::new(), team.as_ref().is_some_and(|team| team.writes()));
     for node in plan.goals.iter().filter_map(|id| plan.node(id)) {
         let Some(package) = node.step.package() else { continue };
         match compare(ctx, &tree, node, package, team.as_deref())? {
@@ -45,12 +45,18 @@ pub(super) fn run(ctx: &Ctx, name: &[String]) -> Result<()> {
         return Ok(());
     }
     let place = team.as_ref().map_or_else(|| "the image cache".to_owned(), |team| team.place().to_string());
+    let names = other.join(" ");
+    let hint = match &team {
+        None => format!("build them anew: cargo xtask pkg --force {names}"),
+        Some(_) if replaces => format!("who has taken them builds them anew: cargo xtask pkg --force {names}"),
+        Some(team) => format!("cargo xtask verify {names} CACHE={} CACHE_MODE=write replaces them", team.place()),
+    };
     bail!(
-        "{} of {} packages in {place} differ from what their sources build: {}\nhint: build them anew: cargo xtask pkg --force {}",
+        "{} of {} packages in {place} {} from what their sources build: {}\nhint: {hint}",
         other.len(),
         other.len() + same,
+        if replaces { "differed" } else { "differ" },
         other.join(", "),
-        other.join(" ")
     )
 }
 
@@ -101,6 +107,10 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
     executor::run_always(std::slice::from_ref(node), &engine, &options)?;
     let difference = first_difference(&image(&their_cache, package)?, &image(&our_cache, package)?)?;
     eprintln!("{}: built again in {}", package.name, display::seconds(since.elapsed()));
+    if let (Some(team), true) = (team, difference.is_some() && native::is_exact(package)) {
+        team.distrust(&package.image.reference, package.image.arch);
+        team.give(&our_cache, &package.image.reference, package.image.arch);
+    }
     Ok(difference)
 }
 
