@@ -49,6 +49,12 @@ impl Environment {
         self.get("XDG_CACHE_HOME").map_or_else(|| self.home().join(".cache"), PathBuf::from).join("eve-xtask")
     }
 
+    /// The folder of xtask's configuration, which is the user's: `$XDG_CONFIG_HOME/eve-xtask`.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.get("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from).join("eve-xtask")
+    }
+
     /// linuxkit's image cache, which xtask uses too.
     #[must_use]
     pub fn linuxkit_cache(&self) -> PathBuf {

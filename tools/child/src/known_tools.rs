@@ -192,6 +192,10 @@ tools! {
         .packages(&["disorderfs"], &[], &[]).version(VERSION, "disorderfs version: ").optional();
     Openssl = tool("openssl", "sign provenance and check its signature", &[Test])
         .packages(&["openssl"], &["openssl"], &["openssl"]).version(&["version"], "OpenSSL ").optional();
+    Sbverify = tool("sbverify", "check signatures of EFI programs in the tests", &[Test])
+        .packages(&["sbsigntool"], &["sbsigntools"], &["sbsigntools"]).version(VERSION, "sbverify ").optional();
+    SignEfiSigList = tool("sign-efi-sig-list", "compare signed variables of UEFI in the tests", &[Test])
+        .packages(&["efitools"], &["efitools"], &["efitools"]).version(VERSION, "sign-efi-sig-list ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
         .packages(&["cargo"], &["cargo"], &["rust"]).version(VERSION, "cargo ");
     Python = tool("python3", "run the conformance harness and SPDX's validator", &[Test])

@@ -1,5 +1,5 @@
-//! openssl: signs bytes with a private key and checks signatures, both with SHA-256. The keys are PEM files, EC or RSA, as cosign and
-//! openssl itself read them. A key that openssl can find elsewhere is named by its URI (`pkcs11:…`, with a provider in openssl's configuration).
+//! openssl: signs bytes with a private key and checks signatures, both with SHA-256; makes RSA keys and certificates. The keys are PEM
+//! files, EC or RSA, as cosign and openssl itself read them. A key that openssl can find elsewhere is named by its URI (`pkcs11:…`, with a provider in openssl's configuration).
 
 use super::{Tool, Tools};
 use anyhow::{Context as _, Result};
@@ -16,9 +16,7 @@ pub fn sign(tools: &Tools, key: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// The id of the private key in the file `key`: the SHA-256 of its public key (the DER of SubjectPublicKeyInfo), in hexadecimal.
 pub fn key_id(tools: &Tools, key: &Path) -> Result<String> {
-    let openssl = tools.cmd(Tool::Openssl)?.step(format!("reading {}", key.display()));
-    let public = openssl.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(key).stdout_bytes();
-    Ok(sha256(&public.with_context(|| format!("`{}` is no private key", key.display()))?))
+    Ok(sha256(&public_key(tools, key)?))
 }
 
 /// Whether `signature` is one of `bytes` by the owner of the public key in the file `key`.
@@ -30,6 +28,48 @@ pub fn is_signed(tools: &Tools, key: &Path, bytes: &[u8], signature: &[u8]) -> R
     file.write_all(signature).context("cannot write a temporary file")?;
     let openssl = tools.cmd(Tool::Openssl)?.step("checking a signature");
     openssl.args(["dgst", "-sha256", "-verify"]).arg(key).arg("-signature").arg(file.path()).stdin_bytes(bytes).status_ok()
+}
+
+/// A new private RSA key of `bits`, as PEM.
+pub fn new_rsa_key(tools: &Tools, bits: u32) -> Result<Vec<u8>> {
+    let openssl = tools.cmd(Tool::Openssl)?.step("making a key");
+    openssl.args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")]).stdout_bytes()
+}
+
+/// What a certificate of [`new_certificate`] says: an authority of its own, which signs programs and lists of keys, too.
+const EXTENSIONS: &str = "[req]\ndistinguished_name=name\nx509_extensions=own\n[name]\n[own]\nbasicConstraints=critical,CA:TRUE\n\
+    keyUsage=critical,digitalSignature,keyCertSign\nsubjectKeyIdentifier=hash\n";
+
+/// The certificate of the private key in the file `key` for the name `name`, signed by this key, valid for `days`; as PEM.
+pub fn new_certificate(tools: &Tools, key: &Path, name: &str, days: u32) -> Result<Vec<u8>> {
+    let mut config = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    config.write_all(EXTENSIONS.as_bytes()).context("cannot write a temporary file")?;
+    let openssl = tools.cmd(Tool::Openssl)?.step(format!("making the certificate of {}", key.display()));
+    let openssl = openssl.args(["req", "-new", "-x509", "-sha256", "-utf8", "-days", &days.to_string(), "-subj", &format!("/CN={name}")]);
+    openssl.arg("-config").arg(config.path()).arg("-key").arg(key).stdout_bytes()
+}
+
+/// The certificate in the file `path` (PEM or DER), as DER.
+pub fn certificate(tools: &Tools, path: &Path) -> Result<Vec<u8>> {
+    let openssl = tools.cmd(Tool::Openssl)?.step(format!("reading {}", path.display()));
+    let der = openssl.args(["x509", "-outform", "DER", "-in"]).arg(path).stdout_bytes();
+    der.with_context(|| format!("`{}` is no X.509 certificate", path.display()))
+}
+
+/// The public key of the private key in the file `key`: the DER of SubjectPublicKeyInfo.
+pub fn public_key(tools: &Tools, key: &Path) -> Result<Vec<u8>> {
+    public(tools, key, "DER")
+}
+
+/// The same as PEM, for [`is_signed`].
+pub fn public_pem(tools: &Tools, key: &Path) -> Result<Vec<u8>> {
+    public(tools, key, "PEM")
+}
+
+fn public(tools: &Tools, key: &Path, form: &str) -> Result<Vec<u8>> {
+    let openssl = tools.cmd(Tool::Openssl)?.step(format!("reading {}", key.display()));
+    let public = openssl.args(["pkey", "-pubout", "-outform", form, "-in"]).arg(key).stdout_bytes();
+    public.with_context(|| format!("`{}` is no private key", key.display()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, ImageKnobs, KeyKnobs, Knobs, PackageKnobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs,
-    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
+    ReleaseKnobs, RunKnobs, SigningKnobs, ToolKnobs, VirtualBoxKnobs,
     kinds::{OPTIONS, SECRET, SWITCH, value_name},
 };
 use clap::{Arg, Args, Command};
@@ -28,6 +28,8 @@ pub struct MoreKnobs {
     pub proxy: ProxyKnobs,
     #[command(flatten)]
     pub key: KeyKnobs,
+    #[command(flatten)]
+    pub signing: SigningKnobs,
     #[command(flatten)]
     pub parallels: ParallelsKnobs,
     #[command(flatten)]

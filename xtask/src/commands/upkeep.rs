@@ -2,7 +2,7 @@
 
 use super::{
     Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect,
-    lint, lock, mutants, new, report, shell, show_tag, simple, size, test, verb, verify,
+    keys, lint, lock, mutants, new, report, shell, show_tag, sign, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -28,6 +28,8 @@ pub const VERBS: &[Verb] = &[
     verb("verify", "build packages or an attested artifact again, and compare", &Run(verify::run)),
     verb("attest", "build a target and write, beside each artifact, from what it was made (in-toto, SLSA)", &Run(attest::run)).building(),
     verb("lock", "build a target and write the signed list of its digests, for --locked", &Run(lock::run)).building(),
+    verb("keys", "make the keys of Secure Boot: PK, KEK and db, and what enrols them in a firmware", &Run(keys::run)),
+    verb("sign", "sign an EFI program for Secure Boot", &Run(sign::run)),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

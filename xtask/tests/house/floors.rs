@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// The crates, lowest floor first. A crate may depend on those of lower floors, not on its neighbours.
 const FLOORS: &[&[&str]] = &[
     &["common", "filetree", "gitindex", "ymlpatch", "skips"],
-    &["knobs", "diskimage", "oci", "provenance"],
+    &["knobs", "diskimage", "oci", "provenance", "secureboot"],
     // Nothing up to here starts a process: `child` is above.
     &["plan", "pkgbuild", "compose", "eve-image", "installer"],
     &["child", "sbom", "imagefs", "eve-tools"],
@@ -17,8 +17,20 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that know formats, not this program: they depend on each other alone and can be used without it.
-const ALONE: &[&str] =
-    &["filetree", "gitindex", "ymlpatch", "diskimage", "oci", "pkgbuild", "compose", "eve-image", "eve-tools", "installer", "sbom"];
+const ALONE: &[&str] = &[
+    "filetree",
+    "gitindex",
+    "ymlpatch",
+    "diskimage",
+    "oci",
+    "pkgbuild",
+    "compose",
+    "eve-image",
+    "eve-tools",
+    "installer",
+    "sbom",
+    "secureboot",
+];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.
 const FOR_TESTS: &[&str] = &["skips"];

@@ -1,0 +1,51 @@
+//! What signatures need of an X.509 certificate (RFC 5280): who issued it, its number, its public key.
+
+use crate::der;
+use anyhow::{Context as _, Result, bail};
+
+/// The object identifier of keys of RSA.
+pub const RSA: &[u32] = &[1, 2, 840, 113_549, 1, 1, 1];
+
+/// A certificate in DER, and parts of it, each a whole element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// All of it.
+    pub der: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    /// SubjectPublicKeyInfo, as `openssl pkey -pubout -outform DER` prints it.
+    pub public_key: Vec<u8>,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Self::read(bytes).context("no X.509 certificate in DER")
+    }
+
+    /// Whether its key is one of RSA.
+    #[must_use]
+    pub fn is_rsa(&self) -> bool {
+        let algorithm = der::read_any(&self.public_key).and_then(|key| der::read_any(key.content));
+        algorithm.is_ok_and(|algorithm| algorithm.content.starts_with(&der::oid(RSA)))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let whole = der::read(bytes, der::SEQUENCE)?;
+        if !whole.rest.is_empty() {
+            bail!("{} bytes follow it", whole.rest.len());
+        }
+        let mut fields = der::read(whole.content, der::SEQUENCE)?.content;
+        if fields.first() == Some(&der::context(0, true)) {
+            fields = der::read_any(fields)?.rest;
+        }
+        let serial = der::read(fields, der::INTEGER)?;
+        let algorithm = der::read(serial.rest, der::SEQUENCE)?;
+        let issuer = der::read(algorithm.rest, der::SEQUENCE)?;
+        let validity = der::read(issuer.rest, der::SEQUENCE)?;
+        let subject = der::read(validity.rest, der::SEQUENCE)?;
+        let public_key = der::read(subject.rest, der::SEQUENCE)?;
+        let [serial, issuer, public_key] = [serial, issuer, public_key].map(|element| element.whole.to_vec());
+        Ok(Self { der: bytes.to_vec(), serial, issuer, public_key })
+    }
+}

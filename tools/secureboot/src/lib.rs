@@ -1,0 +1,13 @@
+//! UEFI Secure Boot's formats: Authenticode signatures of EFI programs, signature lists, and signed variables (UEFI specification 2.10,
+//! sections 8.2 and 32.4). Makes and reads bytes; whoever has the private key passes a function that signs with it.
+
+pub mod authenticode;
+mod certificate;
+mod cms;
+mod der;
+mod pe;
+pub mod variable;
+
+pub use certificate::Certificate;
+pub use cms::{Sign, Signer};
+pub use pe::EfiProgram;

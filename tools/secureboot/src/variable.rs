@@ -1,0 +1,146 @@
+//! What a firmware gets to know the keys: signature lists (EFI_SIGNATURE_LIST), and the variables PK, KEK and db signed
+//! (EFI_VARIABLE_AUTHENTICATION_2), as files of the usual endings `.esl` and `.auth`.
+
+use crate::{Certificate, Signer, cms};
+use anyhow::{Result, bail};
+
+/// A GUID in the byte order of EFI.
+pub type Guid = [u8; 16];
+
+/// EFI_GLOBAL_VARIABLE: PK and KEK.
+const GLOBAL: Guid = [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
+/// EFI_IMAGE_SECURITY_DATABASE_GUID: db and dbx.
+const SECURITY_DATABASE: Guid = [0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f];
+/// EFI_CERT_X509_GUID: the type of signature lists that hold certificates.
+const X509: Guid = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+/// EFI_CERT_TYPE_PKCS7_GUID: the type of the signature of a variable.
+const PKCS7: Guid = [0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7];
+
+/// NON_VOLATILE, BOOTSERVICE_ACCESS, RUNTIME_ACCESS, TIME_BASED_AUTHENTICATED_WRITE_ACCESS.
+const ATTRIBUTES: u32 = 0x27;
+/// WIN_CERTIFICATE: revision 2.0, type EFI GUID.
+const REVISION_AND_TYPE: [u8; 4] = [0x00, 0x02, 0xf1, 0x0e];
+
+/// A variable of Secure Boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// The platform key: who may change KEK.
+    Pk,
+    /// The key exchange key: who may change db.
+    Kek,
+    /// The keys whose programs are started.
+    Db,
+}
+
+impl Variable {
+    /// All, in the order in which a key signs the next variable.
+    pub const ALL: [Self; 3] = [Self::Pk, Self::Kek, Self::Db];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pk => "PK",
+            Self::Kek => "KEK",
+            Self::Db => "db",
+        }
+    }
+
+    /// The variable whose key signs this one.
+    #[must_use]
+    pub const fn signer(self) -> Self {
+        match self {
+            Self::Pk | Self::Kek => Self::Pk,
+            Self::Db => Self::Kek,
+        }
+    }
+
+    const fn vendor(self) -> Guid {
+        match self {
+            Self::Pk | Self::Kek => GLOBAL,
+            Self::Db => SECURITY_DATABASE,
+        }
+    }
+}
+
+/// A time of the calendar, UTC: year, month and day, hour, minute and second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Year, such as 2026.
+    pub year: u16,
+    /// Month from 1, day from 1, hour, minute, second.
+    pub rest: [u8; 5],
+}
+
+impl Time {
+    /// That of the Unix timestamp `seconds`.
+    #[must_use]
+    pub fn of(seconds: u64) -> Self {
+        let clock = seconds % 86_400;
+        let mut day = seconds / 86_400;
+        let mut year = 1970;
+        let is_leap = |year: u16| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+        while day >= 365 + u64::from(is_leap(year)) && year < u16::MAX {
+            day -= 365 + u64::from(is_leap(year));
+            year += 1;
+        }
+        let mut month = 0;
+        for days in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+            if day < days {
+                break;
+            }
+            day -= days;
+            month += 1;
+        }
+        let rest = [month + 1, day + 1, clock / 3600, clock / 60 % 60, clock % 60].map(|number| u8::try_from(number).unwrap_or(u8::MAX));
+        Self { year, rest }
+    }
+
+    /// EFI_TIME. In variables its fractions, zone and daylight are 0.
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&self.year.to_le_bytes());
+        bytes[2..7].copy_from_slice(&self.rest);
+        bytes
+    }
+}
+
+/// The signature list with one certificate, which `owner` has put there.
+pub fn signature_list(certificate: &Certificate, owner: Guid) -> Result<Vec<u8>> {
+    let entry = 16 + certificate.der.len();
+    let sizes = [28 + entry, 0, entry].map(u32::try_from);
+    let mut list = X509.to_vec();
+    for size in sizes {
+        list.extend_from_slice(&size?.to_le_bytes());
+    }
+    list.extend_from_slice(&owner);
+    list.extend_from_slice(&certificate.der);
+    Ok(list)
+}
+
+/// What is written to `variable` so that it has the content `list`: time, signature, content. A firmware takes a time only if it is later
+/// than that of the present content.
+pub fn signed(variable: Variable, list: &[u8], time: Time, signer: &Signer<'_>) -> Result<Vec<u8>> {
+    if list.is_empty() {
+        bail!("{} would be removed: the signature list is empty", variable.name());
+    }
+    let name: Vec<u8> = variable.name().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let signed = [&name, &variable.vendor()[..], &ATTRIBUTES.to_le_bytes(), &time.bytes(), list].concat();
+    let signature = cms::detached(&signed, signer)?;
+    let size = u32::try_from(24 + signature.len())?;
+    Ok([&time.bytes()[..], &size.to_le_bytes(), &REVISION_AND_TYPE, &PKCS7, &signature, list].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let of = |seconds| Time::of(seconds);
+        assert_eq!(of(0), Time { year: 1970, rest: [1, 1, 0, 0, 0] });
+        assert_eq!(of(1_709_209_599), Time { year: 2024, rest: [2, 29, 12, 26, 39] });
+        assert_eq!(of(1_735_689_599), Time { year: 2024, rest: [12, 31, 23, 59, 59] });
+        assert_eq!(of(4_107_542_400), Time { year: 2100, rest: [3, 1, 0, 0, 0] });
+    }
+}

@@ -1,0 +1,188 @@
+//! `keys init`: makes the keys of Secure Boot in a folder outside of the tree, and the files by which a firmware gets to know them. Also
+//! finds these keys for who signs.
+
+use anyhow::{Context as _, Result, bail};
+use checkout::context::Ctx;
+use child::{Tools, openssl};
+use common::{digest::sha256, error::usage};
+use knobs::SigningKnobs;
+use secureboot::{
+    Certificate, Signer,
+    variable::{self, Guid, Time, Variable},
+};
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// What to do with keys.
+#[derive(clap::Args)]
+pub struct Keys {
+    /// what to do: init
+    #[arg(value_name = "WHAT", value_parser = ["init"])]
+    what: String,
+    /// the name in the certificates, before the name of the key
+    #[arg(long, value_name = "TEXT", default_value = "EVE")]
+    name: String,
+    /// bits of the keys; every firmware takes 2048
+    #[arg(long, value_name = "N", value_parser = ["2048", "3072"], default_value = "2048")]
+    bits: String,
+    #[command(flatten)]
+    signing: SigningKnobs,
+}
+
+/// How long the certificates are valid. Firmware does not look at it; sbverify and its like do.
+const DAYS: u32 = 20 * 365;
+
+/// `keys init`.
+pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
+    if let Some(letter) = args.name.chars().find(|letter| !letter.is_alphanumeric() && !" .-_".contains(*letter)) {
+        return Err(usage(format!("--name {}: `{letter}` cannot stand in a name\nhint: letters, digits, blanks and . - _", args.name)));
+    }
+    let folder = folder(ctx, &args.signing);
+    refuse_tree(ctx, &folder)?;
+    // The folder appears when all is in it, so that no half set of keys is ever used.
+    let parent = folder.parent().context("a folder of keys lies in a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder `{}`", parent.display()))?;
+    let part = tempfile::Builder::new().prefix(".keys").tempdir_in(parent);
+    let part = part.with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+    let inside = part.path().join("keys");
+    fs::DirBuilder::new().mode(0o700).create(&inside).with_context(|| format!("cannot make the folder `{}`", inside.display()))?;
+    make(&ctx.tools, &inside, &args)?;
+    put(&inside, &folder)?;
+    println!("made: {}", folder.display());
+    println!("A firmware in setup mode enrols db.auth, KEK.auth and then PK.auth. Keep the .key files secret, and a copy of them safe.");
+    Ok(())
+}
+
+/// Renames `inside` to `folder`, which must not be there or be empty.
+fn put(inside: &Path, folder: &Path) -> Result<()> {
+    fs::rename(inside, folder).map_err(|error| match error.kind() {
+        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => usage(format!(
+            "`{}` is there, and keys are never overwritten: what they signed would be refused\nhint: --keys OTHER-FOLDER",
+            folder.display()
+        )),
+        _ => anyhow::Error::new(error).context(format!("cannot make the folder `{}`", folder.display())),
+    })
+}
+
+/// Refuses a folder of the tree: whoever commits the tree or sends it would give the keys away.
+fn refuse_tree(ctx: &Ctx, folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find_map(|folder| folder.canonicalize().ok());
+    let root = ctx.root.canonicalize().with_context(|| format!("cannot find `{}`", ctx.root.display()))?;
+    if there.is_some_and(|there| there.starts_with(&root)) {
+        return Err(usage(format!(
+            "`{}` is in the tree, and what is in the tree gets into commits and archives\nhint: --keys FOLDER, one outside of `{}`",
+            folder.display(),
+            ctx.root.display()
+        )));
+    }
+    Ok(())
+}
+
+fn make(tools: &Tools, folder: &Path, args: &Keys) -> Result<()> {
+    let bits = args.bits.parse().context("a number of bits")?;
+    for variable in Variable::ALL {
+        let key = key_file(folder, variable);
+        write(&key, 0o600, &openssl::new_rsa_key(tools, bits)?)?;
+        let name = format!("{} {}", args.name, variable.name());
+        write(&certificate_file(folder, variable), 0o644, &openssl::new_certificate(tools, &key, &name, DAYS)?)?;
+    }
+    let image = folder.join("image.key");
+    write(&image, 0o600, &openssl::new_rsa_key(tools, bits)?)?;
+    write(&folder.join("image.pub"), 0o644, &openssl::public_pem(tools, &image)?)?;
+    let owner = owner(&certificate(tools, &certificate_file(folder, Variable::Pk))?);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    for variable in Variable::ALL {
+        let certificate = certificate(tools, &certificate_file(folder, variable))?;
+        let list = variable::signature_list(&certificate, owner)?;
+        let by = Pair::of_folder(tools, folder, variable.signer())?;
+        let signed =
+            variable::signed(variable, &list, Time::of(now), &Signer { certificate: &by.certificate, sign: &|bytes| by.sign(bytes) })?;
+        let at = |ending: &str| folder.join(format!("{}.{ending}", variable.name()));
+        write(&at("cer"), 0o644, &certificate.der)?;
+        write(&at("esl"), 0o644, &list)?;
+        write(&at("auth"), 0o644, &signed)?;
+    }
+    Ok(())
+}
+
+/// Who owns the entries in the signature lists: a GUID from the certificate of PK, in the form of random ones.
+fn owner(certificate: &Certificate) -> Guid {
+    let digits = sha256(&certificate.der);
+    let mut guid = [0; 16];
+    for (byte, pair) in guid.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    }
+    guid[7] = guid[7] & 0x0f | 0x40;
+    guid[8] = guid[8] & 0x3f | 0x80;
+    guid
+}
+
+fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+    let file = fs::File::options().write(true).create_new(true).mode(mode).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn key_file(folder: &Path, variable: Variable) -> PathBuf {
+    folder.join(format!("{}.key", variable.name()))
+}
+
+fn certificate_file(folder: &Path, variable: Variable) -> PathBuf {
+    folder.join(format!("{}.crt", variable.name()))
+}
+
+fn certificate(tools: &Tools, path: &Path) -> Result<Certificate> {
+    Certificate::parse(&openssl::certificate(tools, path)?).with_context(|| format!("`{}`", path.display()))
+}
+
+/// The folder of keys: that of the knob, or the usual one.
+pub(super) fn folder(ctx: &Ctx, knobs: &SigningKnobs) -> PathBuf {
+    knobs.keys.as_ref().map_or_else(|| ctx.environment.config().join("keys"), |folder| ctx.root.join(folder))
+}
+
+/// A private key and its certificate.
+pub(super) struct Pair<'t> {
+    tools: &'t Tools,
+    key: PathBuf,
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
+impl<'t> Pair<'t> {
+    /// That of a variable in a folder of keys.
+    pub fn of_folder(tools: &'t Tools, folder: &Path, variable: Variable) -> Result<Self> {
+        let key = key_file(folder, variable);
+        if !key.is_file() {
+            return Err(usage(format!(
+                "`{}` is not there\nhint: cargo xtask keys init --keys FOLDER makes keys, --keys FOLDER names those that you have",
+                key.display()
+            )));
+        }
+        Self::of_files(tools, &key, &certificate_file(folder, variable))
+    }
+
+    /// Those in two files. The key may also be a URI that openssl knows.
+    pub fn of_files(tools: &'t Tools, key: &Path, certificate_file: &Path) -> Result<Self> {
+        let certificate = certificate(tools, certificate_file)?;
+        if openssl::public_key(tools, key)? != certificate.public_key {
+            bail!("`{}` is the certificate of another key than `{}`", certificate_file.display(), key.display());
+        }
+        if !certificate.is_rsa() {
+            bail!(
+                "`{}` has a key that is not RSA, and firmware checks no other signatures\nhint: cargo xtask keys init",
+                certificate_file.display()
+            );
+        }
+        Ok(Self { tools, key: key.to_owned(), certificate })
+    }
+
+    /// Signs with the private key.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        openssl::sign(self.tools, &self.key, bytes)
+    }
+}

@@ -1,0 +1,194 @@
+//! `keys init` and `sign`: what other tools for Secure Boot say of the keys, of the signed variables and of signed programs.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, small_tree::small_tree, tool, wants};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A tree, and a person's folders.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(place.root()).unwrap();
+        small_tree(&place.root());
+        place
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("tree")
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn xtask(&self, words: &[&str]) -> Xtask {
+        let home = self.at("home");
+        Xtask::new(&self.root()).env("HOME", &home).env("XDG_CACHE_HOME", format!("{home}/cache")).args(words)
+    }
+
+    /// A file with an EFI program.
+    fn program(&self, name: &str, size: usize) -> String {
+        let file = self.at(name);
+        fs::write(&file, program(size)).unwrap();
+        file
+    }
+}
+
+/// A PE32+ program with headers of 0x200 bytes and one section of `size` bytes.
+fn program(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; 0x200];
+    let length = u32::try_from(size).unwrap();
+    let fields: [(usize, &[u8]); 11] = [
+        (0, b"MZ"),
+        (0x3c, &[0x40]),
+        (0x40, b"PE\0\0\x64\x86\x01"),
+        (0x54, &[0xf0, 0, 0x2e, 2]),
+        (0x58, &[0x0b, 2]),
+        (0x58 + 32, &[0, 0x10, 0, 0, 0, 2]),
+        (0x58 + 56, &[0, 0, 1, 0, 0, 2]),
+        (0x58 + 68, &[10]),
+        (0x58 + 108, &[16]),
+        (0x148, b".text"),
+        (0x148 + 8, &[length.to_le_bytes(), 0x1000_u32.to_le_bytes(), length.to_le_bytes(), 0x200_u32.to_le_bytes()].concat()),
+    ];
+    for (at, value) in fields {
+        bytes[at..at + value.len()].copy_from_slice(value);
+    }
+    bytes.extend((0..size).map(|index| u8::try_from(index % 251).unwrap()));
+    bytes
+}
+
+#[test]
+fn keys_are_made_once_outside_of_the_tree() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    let said = place.xtask(&["keys", "init"]).ok();
+    let keys = place.at("home/.config/eve-xtask/keys");
+    assert!(said.starts_with(&format!("made: {keys}\n")), "{said}");
+    let mode = |name: &str| fs::metadata(Path::new(&keys).join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(["", "PK.key", "KEK.key", "db.key", "image.key"].map(mode), [0o700, 0o600, 0o600, 0o600, 0o600]);
+    let before = fs::read(format!("{keys}/db.key")).unwrap();
+    let error = place.xtask(&["keys", "init"]).fails().1;
+    assert!(error.contains("keys are never overwritten") && error.contains("hint: --keys OTHER-FOLDER"), "{error}");
+    assert!(fs::read(format!("{keys}/db.key")).unwrap() == before);
+    let subject = tool("openssl", &["x509", "-noout", "-subject", "-in", &format!("{keys}/db.crt")]);
+    assert_eq!(subject.trim(), "subject=CN = EVE db");
+    // A link into the tree leads into the tree.
+    std::os::unix::fs::symlink(place.root(), place.at("link")).unwrap();
+    for folder in [place.root().join("dist/keys").display().to_string(), place.at("link/new/keys"), "keys".to_owned()] {
+        let error = place.xtask(&["keys", "init", "--keys", &folder]).fails().1;
+        assert!(error.contains("is in the tree, and what is in the tree gets into commits and archives"), "{error}");
+    }
+    assert!(!place.root().join("dist/keys").exists() && !place.root().join("new").exists());
+    let left: Vec<_> = fs::read_dir(place.at("home/.config/eve-xtask")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["keys"]);
+}
+
+#[test]
+fn efitools_makes_the_same_lists_and_signed_variables() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") || !wants("sign-efi-sig-list", "efitools") {
+        return;
+    }
+    let keys = place.at("keys");
+    place.xtask(&["keys", "init", "--name", "Example 3", "--bits", "3072"]).env("SIGN_KEYS", &keys).ok();
+    for (name, signer) in [("PK", "PK"), ("KEK", "PK"), ("db", "KEK")] {
+        let at = |name: &str, ending: &str| format!("{keys}/{name}.{ending}");
+        let list = fs::read(at(name, "esl")).unwrap();
+        let g: Vec<String> = list[28..44].iter().map(|byte| format!("{byte:02x}")).collect();
+        let order = [3, 2, 1, 0, 16, 5, 4, 16, 7, 6, 16, 8, 9, 16, 10, 11, 12, 13, 14, 15];
+        let owner: String = order.iter().map(|index| g.get(*index).map_or("-", String::as_str)).collect();
+        let (other_list, other) = (place.at("other.esl"), place.at("other.auth"));
+        tool("cert-to-efi-sig-list", &["-g", &owner, &at(name, "crt"), &other_list]);
+        assert!(fs::read(&other_list).unwrap() == list, "{name}");
+        let own = fs::read(at(name, "auth")).unwrap();
+        let year = u16::from_le_bytes([own[0], own[1]]);
+        let time = format!("{year}-{}-{} {}:{}:{}", own[2], own[3], own[4], own[5], own[6]);
+        let signing = ["-t", &time, "-k", &at(signer, "key"), "-c", &at(signer, "crt"), name, &other_list, &other];
+        tool("sign-efi-sig-list", &signing);
+        assert!(fs::read(&other).unwrap() == own, "{name}");
+    }
+}
+
+#[test]
+fn sbverify_believes_what_is_signed_and_nothing_else() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") || !wants("sbverify", "sbsigntool") {
+        return;
+    }
+    let (one, two) = (place.at("one"), place.at("two"));
+    for keys in [&one, &two] {
+        place.xtask(&["keys", "init", "--keys", keys]).ok();
+    }
+    let verify = |keys: &str, file: &str| {
+        let output = Command::new("sbverify").args(["--cert", &format!("{keys}/db.crt"), file]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    };
+    // Lengths that signatures have to be padded for, too.
+    for size in [1000, 1001, 4096] {
+        let file = place.program("program.efi", size);
+        let signed = place.at("signed.efi");
+        place.xtask(&["sign", &file, "--out", &signed, "--keys", &one]).ok();
+        assert!(fs::read(&file).unwrap() == program(size));
+        let (good, said) = verify(&one, &signed);
+        assert!(good && said.contains("Signature verification OK"), "{size}: {said}");
+        assert!(!verify(&two, &signed).0, "{size}");
+        // Signing again changes nothing; another key, here one that openssl finds by its URI, leaves no old signature.
+        let bytes = fs::read(&signed).unwrap();
+        place.xtask(&["sign", &signed, "--keys", &one]).ok();
+        assert!(fs::read(&signed).unwrap() == bytes, "{size}");
+        let (key, certificate) = (format!("file:{two}/db.key"), format!("{two}/db.crt"));
+        place.xtask(&["sign", &signed, "--sign-key", &key, "--certificate", &certificate]).ok();
+        assert!(verify(&two, &signed).0 && !verify(&one, &signed).0, "{size}");
+        // One changed byte.
+        let mut bytes = bytes;
+        bytes[0x200 + size / 2] ^= 1;
+        fs::write(&signed, bytes).unwrap();
+        let (good, said) = verify(&one, &signed);
+        assert!(!good && said.contains("fail"), "{size}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_signed_or_cannot_sign_is_named() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    let file = place.program("program.efi", 1000);
+    let error = place.xtask(&["sign", &file]).fails().1;
+    assert!(error.contains("db.key` is not there\nhint: cargo xtask keys init"), "{error}");
+    let keys = place.at("keys");
+    place.xtask(&["keys", "init", "--keys", &keys]).ok();
+    let text = place.at("text");
+    fs::write(&text, "text").unwrap();
+    let error = place.xtask(&["sign", &text, "--keys", &keys]).fails().1;
+    assert!(error.contains("it does not begin with `MZ`"), "{error}");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "text");
+    let signs = |key: &str, certificate: &str| place.xtask(&["sign", &file, "--sign-key", key, "--certificate", certificate]).fails().1;
+    let error = signs(&format!("{keys}/PK.key"), &format!("{keys}/db.crt"));
+    assert!(error.contains("db.crt` is the certificate of another key than"), "{error}");
+    let error = signs(&format!("{keys}/PK.key"), &text);
+    assert!(error.contains("text` is no X.509 certificate"), "{error}");
+    let (key, certificate) = (place.at("ec.key"), place.at("ec.crt"));
+    tool("openssl", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key]);
+    tool("openssl", &["req", "-new", "-x509", "-key", &key, "-subj", "/CN=ec", "-out", &certificate]);
+    let error = signs(&key, &certificate);
+    assert!(error.contains("has a key that is not RSA, and firmware checks no other signatures"), "{error}");
+    let error = place.xtask(&["keys", "init", "--keys", &place.at("new"), "--name", "a/CN=b"]).fails().1;
+    assert!(error.contains("`/` cannot stand in a name"), "{error}");
+    assert!(fs::read(&file).unwrap() == program(1000));
+}
