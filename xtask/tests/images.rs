@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, clone_tree, repository, scratch, skip_boots, tool, wants};
+use common::{Xtask, clone_tree, python::python, repository, scratch, skip_boots, tool, wants};
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -144,27 +144,6 @@ fn the_kernel_and_the_initrd_are_those_of_the_root_file_system() {
     }
 }
 
-/// SPDX's own validator: the machine's, or one that pip installs beside the test's files. None, loudly, where there is neither.
-fn validator() -> Option<PathBuf> {
-    if common::has("pyspdxtools") {
-        return Some("pyspdxtools".into());
-    }
-    let folder = scratch().join("spdx-tools");
-    let program = folder.join("bin/pyspdxtools");
-    if !program.exists() {
-        let run = |program: &Path, words: &[&str]| Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
-        if !run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]) {
-            skips::missing("python3 -m venv", "python3-venv");
-            return None;
-        }
-        if !run(&folder.join("bin/pip"), &["install", "--quiet", "spdx-tools"]) {
-            skips::skipped(skips::Lack::Unpackaged, "pyspdxtools, SPDX's validator, is not here, and pip cannot install spdx-tools");
-            return None;
-        }
-    }
-    Some(program)
-}
-
 /// The names in PKGS of the packages' Dockerfiles for amd64, of packages that the root file system's template names.
 fn wanted_debian_packages() -> Vec<String> {
     let template = std::fs::read_to_string(repository().join("images/rootfs.yml.in")).unwrap();
@@ -200,7 +179,8 @@ fn the_bill_of_materials_is_valid_and_complete() {
         "{}",
         package("linux-image-amd64")
     );
-    let Some(validator) = validator() else { return };
+    // SPDX's own validator.
+    let Some(validator) = python("spdx_tools", &["spdx-tools"]).map(|python| python.with_file_name("pyspdxtools")) else { return };
     let check = |path: &Path| Command::new(&validator).arg("-i").arg(path).output().unwrap();
     let verdict = check(&path);
     assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));

@@ -3,11 +3,10 @@
 
 mod common;
 
-use common::{Xtask, git, scratch, small_tree::small_tree, texts, tool, wants};
+use common::{Xtask, git, python::python, small_tree::small_tree, texts, tool, wants};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 /// A tree, and the caches of the person who builds it.
@@ -45,26 +44,6 @@ impl Tree {
         let (out, err) = texts(&output);
         (output.status.success(), out + &err)
     }
-}
-
-/// A Python with the packages of `requirements`, which pip installs beside the test's files; none, loudly, where it cannot.
-fn python(module: &str, requirements: &[&str]) -> Option<PathBuf> {
-    let folder = scratch().join(module);
-    let (program, pip, import) = (folder.join("bin/python"), folder.join("bin/pip"), format!("import {module}"));
-    let run = |program: &Path, words: &[&str]| Command::new(program).args(words).output().is_ok_and(|output| output.status.success());
-    let is_there = || run(&program, &["-c", &import]);
-    if is_there() {
-        return Some(program);
-    }
-    if !run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]) {
-        skips::missing("python3 -m venv", "python3-venv");
-        return None;
-    }
-    if run(&pip, &[&["install", "--quiet"], requirements].concat()) && is_there() {
-        return Some(program);
-    }
-    skips::skipped(skips::Lack::Unpackaged, &format!("pip cannot install {module}, the referee of statements"));
-    None
 }
 
 #[test]

@@ -192,10 +192,8 @@ fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> 
         return Some(["y", "n"].map(plain).into());
     }
     let tree = tree?;
-    match arg.get_id().as_str() {
-        "HV" => return Some(tree.profile.tree.hypervisors.iter().map(plain).collect()),
-        "ZARCH" => return Some(["amd64", "arm64", "riscv64"].map(plain).into()),
-        _ => {}
+    if arg.get_id() == "HV" {
+        return Some(tree.profile.tree.hypervisors.iter().map(plain).collect());
     }
     let name = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
     let (.., kind) = KINDS.iter().find(|(of, value, _)| (of.is_empty() || *of == verb) && *value == name)?;

@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod machine;
+pub mod python;
 pub mod small_tree;
 
 use std::{
