@@ -98,7 +98,7 @@ impl Client {
     }
 
     /// Writes a blob to the file `out` and checks it.
-    fn checked_blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
+    pub(crate) fn checked_blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
         self.blob(repository, name, out)?;
         if !is_blob(out, name)? {
             let _ = std::fs::remove_file(out);

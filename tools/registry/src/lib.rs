@@ -9,6 +9,7 @@ mod damage;
 mod images;
 mod login;
 mod place;
+mod referrers;
 mod team;
 mod upload;
 

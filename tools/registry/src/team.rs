@@ -102,6 +102,10 @@ impl Team {
         self.writes
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
     }

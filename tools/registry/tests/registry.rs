@@ -199,6 +199,53 @@ fn what_a_registry_has_damaged_is_replaced_and_too_much_damage_is_a_failure() {
 }
 
 #[test]
+fn a_statement_refers_to_its_file_with_and_without_the_registrys_own_list() {
+    let Some(registry) = Registry::start(false) else { return };
+    let caches = Caches::new();
+    let file = caches.folder.path().join("live.raw");
+    std::fs::write(&file, "a disk").unwrap();
+    let team = caches.team(&registry.address);
+    let kinds = ["application/vnd.in-toto+json", "application/vnd.dsse.envelope.v1+json"];
+    assert_eq!(team.statements(&file, &kinds).unwrap(), vec![], "nothing is there yet");
+    team.publish(&file, "1.0-live.raw", kinds[0], b"{\"a\": 1}").unwrap();
+    for _ in 0..2 {
+        team.publish(&file, "1.0-live.raw", kinds[1], b"{\"b\": 2}").unwrap();
+    }
+    let all = vec![(kinds[0].to_owned(), b"{\"a\": 1}".to_vec()), (kinds[1].to_owned(), b"{\"b\": 2}".to_vec())];
+    assert_eq!(team.statements(&file, &kinds).unwrap(), all);
+    assert_eq!(team.statements(&file, &kinds[..1]).unwrap(), all[..1]);
+    // Another file, or another name.
+    let other = caches.folder.path().join("other.raw");
+    std::fs::write(&other, "a disk").unwrap();
+    assert_eq!(team.statements(&other, &kinds).unwrap(), vec![]);
+
+    if !has_skopeo() {
+        return;
+    }
+    let name = format!("docker://{}/team/attested", registry.address);
+    let raw = |tag: &str| output("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("{name}:{tag}")]);
+    let subject = caches.folder.path().join("subject.json");
+    std::fs::write(&subject, raw("1.0-live.raw")).unwrap();
+    let digest = output("skopeo", &["manifest-digest", subject.to_str().unwrap()]).trim().to_owned();
+    let list = raw(&digest.replace(':', "-"));
+    let index: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let types: Vec<&str> = index["manifests"].as_array().unwrap().iter().map(|one| one["artifactType"].as_str().unwrap()).collect();
+    assert_eq!(types, kinds);
+    let first = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let single = output("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("{name}@{first}")]);
+    let single: serde_json::Value = serde_json::from_str(&single).unwrap();
+    assert_eq!((&single["subject"]["digest"], &single["layers"][0]["mediaType"]), (&digest.into(), &kinds[0].into()));
+
+    // A registry with a list of its own, which has the first only.
+    let own = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [index["manifests"][0]]});
+    let own = own.to_string();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: {}\r\n\r\n{own}", own.len());
+    let proxy = Proxy::before(&registry.address, vec![Fault { on: "/referrers/", times: 1, what: What::Answer(answer) }], None);
+    assert_eq!(caches.team(&proxy.address.to_string()).statements(&file, &kinds).unwrap(), all[..1]);
+}
+
+#[test]
 fn a_password_and_a_token_open_a_registry_and_nothing_else_does() {
     let Some(registry) = Registry::start(true) else { return };
     let Some(open) = Registry::start(false) else { return };

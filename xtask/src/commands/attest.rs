@@ -1,7 +1,10 @@
 //! `attest [TARGET]`: builds a target and writes, beside each of its artifacts, a statement from what it was made: `FILE.intoto.json`, or
 //! with a key the signed `FILE.intoto.jsonl`. `verify FILE` builds the artifact again from its statement.
 
-use super::build;
+use super::{
+    build,
+    published::{self, SIGNED, STATEMENT, beside},
+};
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use child::openssl;
@@ -15,10 +18,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The endings of the files with a statement, and with a signed one.
-const STATEMENT: &str = ".intoto.json";
-const SIGNED: &str = ".intoto.jsonl";
-
 /// The target and who speaks.
 #[derive(clap::Args)]
 pub struct Attest {
@@ -31,6 +30,9 @@ pub struct Attest {
     /// who builds, for readers of the statement
     #[arg(long, value_name = "URI", default_value = "urn:eve-xtask")]
     builder: String,
+    /// also send the artifacts to the registry CACHE, each with its statement as a referrer
+    #[arg(long)]
+    push: bool,
 }
 
 /// `attest`.
@@ -40,6 +42,7 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
             "docker's builds of a package differ each time, so no statement would lead to the same bytes\nhint: --engine native",
         ));
     }
+    let registry = if args.push { Some(published::registry(ctx, "attest --push")?) } else { None };
     let tree = ctx.tree()?;
     let commit = tree.commit_if_clean().ok_or_else(|| {
         usage("tracked files have changed, so no commit describes what would be built\nhint: git commit, or git worktree add DIR HEAD")
@@ -77,6 +80,10 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
         });
         let written = write(ctx, file, &statement, args.sign_key.as_deref())?;
         println!("made: {}", short(&written, &ctx.root));
+        if let Some(registry) = &registry {
+            let version = format!("{}-{}-{}", tree.version(), ctx.knobs.image.hv, ctx.knobs.image.arch);
+            published::send(registry, file, &written, &version)?;
+        }
     }
     Ok(())
 }
@@ -178,12 +185,6 @@ fn write(ctx: &Ctx, file: &Path, statement: &Statement, key: Option<&Path>) -> R
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove `{}`", other.display())),
         _ => Ok(path),
     }
-}
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// Whether `file` has a statement beside it.

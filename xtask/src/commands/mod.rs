@@ -27,6 +27,7 @@ pub mod machines;
 mod mutants;
 mod new;
 mod paths;
+mod published;
 pub mod release;
 mod report;
 mod shell;

@@ -3,7 +3,7 @@
 mod artifact;
 mod packages;
 
-use super::attest;
+use super::{attest, published};
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::error::usage;
@@ -18,10 +18,17 @@ pub struct Verify {
     /// the public key (PEM) that must have signed the statements of artifacts
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// take the statements of artifacts from the registry CACHE, and write them beside the artifacts
+    #[arg(long)]
+    pull: bool,
 }
 
 /// `verify`.
-pub fn run(ctx: &Ctx, Verify { name, key }: Verify) -> Result<()> {
+pub fn run(ctx: &Ctx, Verify { name, key, pull }: Verify) -> Result<()> {
+    if pull {
+        let registry = published::registry(ctx, "verify --pull")?;
+        name.iter().try_for_each(|file| published::fetch(ctx, &registry, file.as_ref(), key.as_deref()))?;
+    }
     let (files, names): (Vec<&String>, Vec<&String>) = name.iter().partition(|name| attest::is_artifact(name.as_ref()));
     if let Some(file) = names.iter().find(|name| Path::new(name).is_file()) {
         return Err(usage(format!(
