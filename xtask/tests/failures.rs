@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Xtask, repository, shell, small_tree::small_tree};
+use common::{Xtask, repository, shell, small_tree::small_tree, texts, wants};
 use std::{
     fs,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
@@ -65,6 +65,30 @@ impl Tree {
         names.sort();
         names
     }
+}
+
+#[test]
+fn a_bell_rings_on_a_terminal_after_a_long_build() {
+    if !wants("script", "bsdutils") {
+        return;
+    }
+    let tree = Tree::new();
+    let on_terminal = |words: &str| {
+        let line = format!("'{}' --root '{}' {words}", env!("CARGO_BIN_EXE_xtask"), tree.root().display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).env("XTASK_LOCAL", "n").env("HOME", tree.root().join("home"));
+        script.env("LINUXKIT_CACHE", tree.root().join("home/images")).env("XDG_CACHE_HOME", tree.root().join("home/cache"));
+        let (out, err) = texts(&script.output().unwrap());
+        assert_eq!(err, "");
+        out.contains('\u{7}')
+    };
+    assert!(on_terminal("config ZARCH=amd64 BELL=0"));
+    assert!(on_terminal("pkg nothing ZARCH=amd64 BELL=0"), "a build that fails has ended too");
+    for quiet in ["config ZARCH=amd64", "config ZARCH=amd64 BELL=3600", "config ZARCH=amd64 BELL=0 -n"] {
+        assert!(!on_terminal(quiet), "{quiet}");
+    }
+    let output = tree.xtask().args(["config", "BELL=0"]).output();
+    assert!(output.status.success() && !output.stderr.contains(&7), "no terminal");
 }
 
 #[test]

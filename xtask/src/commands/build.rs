@@ -17,6 +17,7 @@ use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{
     collections::BTreeMap,
+    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -202,6 +203,15 @@ pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
 
 pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
+    let outcome = build_since(ctx, tree, goal, force, since);
+    let is_long = ctx.knobs.host.bell.is_some_and(|seconds| since.elapsed().as_secs() >= seconds);
+    if is_long && !ctx.globals.dry_run && std::io::stderr().is_terminal() {
+        eprint!("\x07");
+    }
+    outcome
+}
+
+fn build_since(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool, since: Instant) -> Result<()> {
     let mut plan = plan(ctx, tree, goal)?;
     if force {
         plan.force_goals();
