@@ -157,6 +157,8 @@ mod tests {
         ("STORE", "tools/checkout/src/context.rs"),
         ("CACHE", "tools/native/src/team.rs"),
         ("CACHE_MODE", "tools/native/src/team.rs"),
+        ("LOCKED", "tools/native/src/locked.rs"),
+        ("LOCK_KEY", "tools/native/src/locked.rs"),
         ("STORE_LIMIT", "xtask/src/commands/store.rs"),
         ("CHECK_ARTIFACTS", "xtask/src/commands/build.rs"),
         ("DOCKER", "xtask/src/cli/context.rs"),
