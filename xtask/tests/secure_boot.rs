@@ -1,4 +1,4 @@
-//! `keys init` and `sign`: what other tools for Secure Boot say of the keys, of the signed variables and of signed programs.
+//! `keys` and `sign`: what other tools for Secure Boot say of the keys, of the signed variables and of signed programs.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod common;
@@ -188,6 +188,10 @@ fn what_cannot_be_signed_or_cannot_sign_is_named() {
     tool("openssl", &["req", "-new", "-x509", "-key", &key, "-subj", "/CN=ec", "-out", &certificate]);
     let error = signs(&key, &certificate);
     assert!(error.contains("has a key that is not RSA, and firmware checks no other signatures"), "{error}");
+    let error = place.xtask(&["keys", "enrol", "--firmware", &text, "--out", &place.at("vars"), "--keys", &keys]).fails().1;
+    assert!(error.contains("text`") && error.contains("the header of the volume is missing"), "{error}");
+    let error = place.xtask(&["keys", "init", "--firmware", &text, "--keys", &place.at("new")]).fails().1;
+    assert!(error.contains("--firmware and --out are those of `keys enrol`"), "{error}");
     let error = place.xtask(&["keys", "init", "--keys", &place.at("new"), "--name", "a/CN=b"]).fails().1;
     assert!(error.contains("`/` cannot stand in a name"), "{error}");
     assert!(fs::read(&file).unwrap() == program(1000));

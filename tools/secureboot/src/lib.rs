@@ -1,11 +1,12 @@
-//! UEFI Secure Boot's formats: Authenticode signatures of EFI programs, signature lists, and signed variables (UEFI specification 2.10,
-//! sections 8.2 and 32.4). Makes and reads bytes; whoever has the private key passes a function that signs with it.
+//! UEFI Secure Boot's formats: Authenticode signatures of EFI programs, signature lists, signed variables (UEFI specification 2.10,
+//! sections 8.2 and 32.4), and the store of variables of EDK2's firmware. Makes and reads bytes; whoever has the private key passes a function that signs with it.
 
 pub mod authenticode;
 mod certificate;
 mod cms;
 mod der;
 mod pe;
+pub mod store;
 pub mod variable;
 
 pub use certificate::Certificate;

@@ -17,7 +17,7 @@ const X509: Guid = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 
 const PKCS7: Guid = [0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7];
 
 /// NON_VOLATILE, BOOTSERVICE_ACCESS, RUNTIME_ACCESS, TIME_BASED_AUTHENTICATED_WRITE_ACCESS.
-const ATTRIBUTES: u32 = 0x27;
+pub(crate) const ATTRIBUTES: u32 = 0x27;
 /// WIN_CERTIFICATE: revision 2.0, type EFI GUID.
 const REVISION_AND_TYPE: [u8; 4] = [0x00, 0x02, 0xf1, 0x0e];
 
@@ -55,7 +55,7 @@ impl Variable {
         }
     }
 
-    const fn vendor(self) -> Guid {
+    pub(crate) const fn vendor(self) -> Guid {
         match self {
             Self::Pk | Self::Kek => GLOBAL,
             Self::Db => SECURITY_DATABASE,
@@ -96,8 +96,15 @@ impl Time {
         Self { year, rest }
     }
 
+    /// The time in `signed`, what is written to a variable; none if it is too short for one.
+    #[must_use]
+    pub fn of_signed(signed: &[u8]) -> Option<Self> {
+        let (year, rest) = (signed.get(..2)?, signed.get(2..7)?);
+        Some(Self { year: u16::from_le_bytes(year.try_into().ok()?), rest: rest.try_into().ok()? })
+    }
+
     /// EFI_TIME. In variables its fractions, zone and daylight are 0.
-    fn bytes(self) -> [u8; 16] {
+    pub(crate) fn bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(&self.year.to_le_bytes());
         bytes[2..7].copy_from_slice(&self.rest);

@@ -39,6 +39,7 @@ pub const PACKAGES: &[&str] = &[
     "mtools",
     "openssh-client",
     "openssl",
+    "ovmf",
     "python3-venv",
     "qemu-system-arm",
     "qemu-system-misc",

@@ -1,13 +1,13 @@
-//! `keys init`: makes the keys of Secure Boot in a folder outside of the tree, and the files by which a firmware gets to know them. Also
-//! finds these keys for who signs.
+//! `keys init`: makes the keys of Secure Boot in a folder outside of the tree, and the files by which a firmware gets to know them. `keys
+//! enrol` puts them into the variables of OVMF. Also finds these keys for who signs.
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tools, openssl};
-use common::{digest::sha256, error::usage};
+use common::{artifact::write_atomically, digest::sha256, error::usage};
 use knobs::SigningKnobs;
 use secureboot::{
-    Certificate, Signer,
+    Certificate, Signer, store,
     variable::{self, Guid, Time, Variable},
 };
 use std::{
@@ -21,9 +21,15 @@ use std::{
 /// What to do with keys.
 #[derive(clap::Args)]
 pub struct Keys {
-    /// what to do: init
-    #[arg(value_name = "WHAT", value_parser = ["init"])]
+    /// what to do: init makes keys, enrol puts them into the variables of a virtual machine's firmware
+    #[arg(value_name = "WHAT", value_parser = ["init", "enrol"])]
     what: String,
+    /// for enrol: fresh variables of OVMF, such as OVMF_VARS_4M.fd
+    #[arg(long, value_name = "FILE", required_if_eq("what", "enrol"))]
+    firmware: Option<PathBuf>,
+    /// for enrol: the file to write
+    #[arg(long, value_name = "FILE", required_if_eq("what", "enrol"))]
+    out: Option<PathBuf>,
     /// the name in the certificates, before the name of the key
     #[arg(long, value_name = "TEXT", default_value = "EVE")]
     name: String,
@@ -37,8 +43,35 @@ pub struct Keys {
 /// How long the certificates are valid. Firmware does not look at it; sbverify and its like do.
 const DAYS: u32 = 20 * 365;
 
-/// `keys init`.
+/// `keys`.
 pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
+    match (&args.firmware, &args.out) {
+        (None, None) => init(ctx, &args),
+        (Some(firmware), Some(out)) if args.what == "enrol" => enrol(&folder(ctx, &args.signing), firmware, out),
+        _ => Err(usage(
+            "--firmware and --out are those of `keys enrol`\nhint: cargo xtask keys enrol --firmware OVMF_VARS_4M.fd --out VARS.fd",
+        )),
+    }
+}
+
+/// `keys enrol`: writes variables of a firmware that knows the keys, and has Secure Boot on.
+fn enrol(folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let image = read(firmware)?;
+    let mut lists = Vec::new();
+    for variable in Variable::ALL {
+        let at = |ending: &str| folder.join(format!("{}.{ending}", variable.name()));
+        let time = Time::of_signed(&read(&at("auth"))?).with_context(|| format!("`{}` is too short for a time", at("auth").display()))?;
+        lists.push((variable, time, read(&at("esl"))?));
+    }
+    let enrolled = store::enrol(&image, &lists).with_context(|| format!("cannot enrol keys in `{}`", firmware.display()))?;
+    write_atomically(out, &enrolled)?;
+    println!("made: {}", out.display());
+    Ok(())
+}
+
+/// `keys init`.
+fn init(ctx: &Ctx, args: &Keys) -> Result<()> {
     if let Some(letter) = args.name.chars().find(|letter| !letter.is_alphanumeric() && !" .-_".contains(*letter)) {
         return Err(usage(format!("--name {}: `{letter}` cannot stand in a name\nhint: letters, digits, blanks and . - _", args.name)));
     }
@@ -51,7 +84,7 @@ pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
     let part = part.with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
     let inside = part.path().join("keys");
     fs::DirBuilder::new().mode(0o700).create(&inside).with_context(|| format!("cannot make the folder `{}`", inside.display()))?;
-    make(&ctx.tools, &inside, &args)?;
+    make(&ctx.tools, &inside, args)?;
     put(&inside, &folder)?;
     println!("made: {}", folder.display());
     println!("A firmware in setup mode enrols db.auth, KEK.auth and then PK.auth. Keep the .key files secret, and a copy of them safe.");

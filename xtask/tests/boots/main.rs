@@ -13,3 +13,4 @@ mod formats;
 mod hypervisors;
 mod installer;
 mod riscv64;
+mod secure_boot;

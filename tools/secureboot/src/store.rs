@@ -1,0 +1,133 @@
+//! The store of variables in the flash memory of EDK2's firmware (OVMF): reads an image of it, and puts the keys in as the firmware itself
+//! would. The layouts are those of `MdeModulePkg/Include/Guid/VariableFormat.h` and of the firmware volumes of the platform initialization
+//! specification.
+
+use crate::variable::{ATTRIBUTES, Time, Variable};
+use anyhow::{Result, bail};
+
+/// EFI_SYSTEM_NV_DATA_FV_GUID, at 16 in the header of the firmware volume.
+const VOLUME: [u8; 16] = [0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c, 0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50];
+/// EFI_AUTHENTICATED_VARIABLE_GUID: a store whose variables may be signed.
+const STORE: [u8; 16] = [0x78, 0x2c, 0xf3, 0xaa, 0x7b, 0x94, 0x9a, 0x43, 0xa1, 0x80, 0x2e, 0x14, 0x4e, 0xc3, 0x77, 0x92];
+/// EFI_SECURE_BOOT_ENABLE_DISABLE, the owner of SecureBootEnable.
+const SECURE_BOOT_ENABLE: [u8; 16] = [0xc7, 0x0b, 0xa3, 0xf0, 0x08, 0xaf, 0x56, 0x45, 0x99, 0xc4, 0x00, 0x10, 0x09, 0xc9, 0x3a, 0x44];
+/// Size of the header of a store, and of that of a variable.
+const STORE_HEADER: usize = 28;
+const HEADER: usize = 60;
+/// A variable begins with this, if one is there.
+const START: [u8; 2] = [0xaa, 0x55];
+/// The state of a variable that is there.
+const ADDED: u8 = 0x3f;
+
+/// `image`, the flash memory with fresh variables, with the keys of `lists`, their times, and Secure Boot switched on.
+pub fn enrol(image: &[u8], lists: &[(Variable, Time, Vec<u8>)]) -> Result<Vec<u8>> {
+    let (start, end) = bounds(image)?;
+    let mut at = free(image, start, end)?;
+    let mut out = image.to_vec();
+    let mut put = |bytes: &[u8]| -> Result<()> {
+        let Some(place) = out.get_mut(at..at + bytes.len()).filter(|_| at + bytes.len() <= end) else {
+            bail!("the store of variables has {} bytes left, and a variable needs {}", end.saturating_sub(at), bytes.len());
+        };
+        place.copy_from_slice(bytes);
+        at = (at + bytes.len()).next_multiple_of(4);
+        Ok(())
+    };
+    for (variable, time, list) in lists {
+        put(&record(variable.name(), variable.vendor(), ATTRIBUTES, time.bytes(), list)?)?;
+    }
+    // The firmware's own switch: non-volatile, for boot services only.
+    put(&record("SecureBootEnable", SECURE_BOOT_ENABLE, 3, [0; 16], &[1])?)?;
+    Ok(out)
+}
+
+/// Where the variables of a store begin and end.
+fn bounds(image: &[u8]) -> Result<(usize, usize)> {
+    if image.get(16..32) != Some(&VOLUME) || image.get(40..44) != Some(b"_FVH") {
+        bail!("no flash memory with the variables of a firmware (EDK2): the header of the volume is missing");
+    }
+    let store = number(image, 48, 2);
+    if image.get(store..store + 16) != Some(&STORE) {
+        bail!("the variables of this firmware cannot be signed: it was built without Secure Boot");
+    }
+    let end = store + number(image, store + 16, 4);
+    if end > image.len() || end < store + STORE_HEADER {
+        bail!("the store of variables ends at {end:#x}, the file at {:#x}", image.len());
+    }
+    Ok((store + STORE_HEADER, end))
+}
+
+/// Where the next variable may begin. Refuses a store that has a platform key.
+fn free(image: &[u8], start: usize, end: usize) -> Result<usize> {
+    let mut at = start;
+    while at + HEADER <= end && image[at..at + 2] == START {
+        let (name, data) = (number(image, at + 36, 4), number(image, at + 40, 4));
+        if image.get(at + HEADER..at + HEADER + name) == Some(&utf16("PK")) && image[at + 2] == ADDED {
+            bail!("the firmware has a platform key, and only its owner may change the keys");
+        }
+        at = (at + HEADER + name + data).next_multiple_of(4);
+    }
+    if at > end {
+        bail!("a variable is longer than the store, which ends at {end:#x}");
+    }
+    Ok(at)
+}
+
+/// A variable in the store.
+fn record(name: &str, vendor: [u8; 16], attributes: u32, time: [u8; 16], data: &[u8]) -> Result<Vec<u8>> {
+    let name = utf16(name);
+    let [name_size, data_size] = [u32::try_from(name.len())?.to_le_bytes(), u32::try_from(data.len())?.to_le_bytes()];
+    // State and a reserved byte; behind the attributes the count of the old way of signing, and behind the time the index of its key.
+    let head = [&START[..], &[ADDED, 0], &attributes.to_le_bytes(), &[0; 8], &time, &[0; 4], &name_size, &data_size, &vendor];
+    Ok([head.concat(), name, data.to_vec()].concat())
+}
+
+/// Text as a firmware stores it, with its end.
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
+/// The little-endian number of `size` bytes at `at`; 0 beyond the end.
+fn number(bytes: &[u8], at: usize, size: usize) -> usize {
+    bytes.get(at..at + size).unwrap_or(&[]).iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flash memory of `size` bytes whose store has room for `room` bytes of variables.
+    fn flash(room: u32) -> Vec<u8> {
+        let mut image = vec![0; 72];
+        image[16..32].copy_from_slice(&VOLUME);
+        image[40..44].copy_from_slice(b"_FVH");
+        image[48] = 72;
+        image.extend_from_slice(&STORE);
+        image.extend_from_slice(&(28 + room).to_le_bytes());
+        image.extend_from_slice(&[0x5a, 0xfe, 0, 0, 0, 0, 0, 0]);
+        image.resize(image.len() + room as usize + 100, 0xff);
+        image
+    }
+
+    #[test]
+    fn keys_follow_what_is_there_and_only_once() {
+        let list = |variable| vec![(variable, Time::of(0), vec![7; 33])];
+        let some = enrol(&flash(1000), &list(Variable::Db)).expect("db");
+        assert_eq!(some[100..104], [0xaa, 0x55, 0x3f, 0]);
+        assert_eq!(some[160..166], *b"d\0b\0\0\0");
+        // 60 + 6 + 33, and a byte up to the next variable.
+        assert_eq!(some[199..202], [0xff, 0xaa, 0x55]);
+        let all = enrol(&some, &list(Variable::Pk)).expect("PK");
+        assert!(all.windows(6).any(|text| text == b"P\0K\0\0\0") && all[..199] == some[..199]);
+        let refused = |image: &[u8]| enrol(image, &list(Variable::Db)).expect_err("refused").to_string();
+        assert_eq!(refused(&all), "the firmware has a platform key, and only its owner may change the keys");
+        assert_eq!(refused(&flash(100)), "the store of variables has 0 bytes left, and a variable needs 95");
+        assert!(refused(&flash(1000)[..500]).contains("ends at 0x44c, the file at 0x1f4"));
+        assert!(refused(&[0; 500]).contains("the header of the volume is missing"));
+        let mut other = flash(1000);
+        other[72] = 0;
+        assert!(refused(&other).contains("was built without Secure Boot"));
+        let mut long = some;
+        long[140..144].fill(0x7f);
+        assert!(refused(&long).contains("a variable is longer than the store"));
+    }
+}
