@@ -8,7 +8,6 @@ use plan::BasePackage;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    rc::Rc,
 };
 
 impl Checkout {
@@ -28,31 +27,31 @@ impl Checkout {
                 }
             };
         }
-        let dockerfile = self.dockerfile(&path)?;
-        let images = |target: Arch| dockerfile.images_for(target.as_str(), self.knobs.host_arch.as_str());
-        let same = (!dockerfile.depends_on_arch()).then(|| images(self.knobs.host_arch));
+        let images = self.known.images(&path)?;
         let mut bases = BTreeSet::new();
         for target in Arch::ALL.iter().copied() {
-            for image in same.clone().unwrap_or_else(|| images(target)) {
-                let Some((repository, tag)) = image.reference.rsplit_once(':') else { continue };
-                let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
-                if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)?.ends_with(&format!(":{tag}")) {
-                    bases.insert(BasePackage { name: name.to_owned(), on_build_machine: image.on_build_machine, target: Some(target) });
+            for image in images.of(target.as_str(), self.knobs.host_arch.as_str()).context("every architecture is considered")? {
+                if let Some(name) = self.package_of_base(&image.reference)? {
+                    bases.insert(BasePackage { name, on_build_machine: image.on_build_machine, target: Some(target) });
                 }
             }
         }
         Ok(bases.into_iter().collect())
     }
 
-    /// A Dockerfile, read once.
-    fn dockerfile(&self, path: &Path) -> Result<Rc<Dockerfile>> {
-        if let Some(known) = self.dockerfiles.borrow().get(path) {
-            return Ok(Rc::clone(known));
+    /// The package whose present tag is that of the image `reference`. Many packages have the same base, so it is looked up once.
+    fn package_of_base(&self, reference: &str) -> Result<Option<String>> {
+        if let Some(known) = self.base_packages.borrow().get(reference) {
+            return Ok(known.clone());
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let parsed = Rc::new(Dockerfile::parse(&text, &path.display().to_string())?);
-        self.dockerfiles.borrow_mut().insert(path.to_owned(), Rc::clone(&parsed));
-        Ok(parsed)
+        let parts = reference.rsplit_once(':');
+        let named = parts.and_then(|(repository, tag)| Some((repository.rsplit('/').next()?.strip_prefix("eve-")?, tag)));
+        let package = match named.filter(|(name, _)| self.profile.packages.folder.join(name).is_dir()) {
+            Some((name, tag)) if self.package_reference(name)?.ends_with(&format!(":{tag}")) => Some(name.to_owned()),
+            _ => None,
+        };
+        self.base_packages.borrow_mut().insert(reference.to_owned(), package.clone());
+        Ok(package)
     }
 
     /// Packages that Dockerfiles name with an outdated tag, and the packages of these Dockerfiles. The bool tells whether it is the tag that
@@ -62,8 +61,8 @@ impl Checkout {
         for user in self.package_names()? {
             let path = self.profile.packages.folder.join(&user).join("Dockerfile");
             // The build reports errors of a Dockerfile.
-            let Ok(dockerfile) = self.dockerfile(&path) else { continue };
-            for image in dockerfile.images() {
+            let Ok(images) = self.known.images(&path) else { continue };
+            for image in images.all() {
                 let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };
                 if self.profile.packages.folder.join(name).is_dir() && self.package_reference(name)? != image.reference {

@@ -30,8 +30,7 @@ use common::{Arch, digest::hex, error::did_you_mean, error::usage};
 use knobs::Knobs;
 use look::GitState;
 use pkgbuild::{
-    build_yml::BuildYml,
-    dockerfile::Dockerfile,
+    known::Known,
     tags::{self, TreeState},
 };
 use plan::{Capabilities, Composed, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
@@ -41,9 +40,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
-    rc::Rc,
     sync::Arc,
 };
+
+/// The file in the cache folder with the facts of Dockerfiles and build.ymls.
+const KNOWN: &str = "packages/known";
 
 /// A tree in its present state.
 pub struct Checkout {
@@ -61,7 +62,8 @@ pub struct Checkout {
     can: Capabilities,
     builder: (String, String),
     packages: RefCell<BTreeMap<String, PackageFacts>>,
-    dockerfiles: RefCell<HashMap<PathBuf, Rc<Dockerfile>>>,
+    known: Arc<Known>,
+    base_packages: RefCell<HashMap<String, Option<String>>>,
     release: OnceCell<Release>,
 }
 
@@ -93,7 +95,8 @@ impl Checkout {
             can: ctx.capabilities(),
             builder: ctx.environment.builder(),
             packages: RefCell::default(),
-            dockerfiles: RefCell::default(),
+            known: Arc::new(Known::new(Some(ctx.environment.cache().join(KNOWN)))),
+            base_packages: RefCell::default(),
             release: OnceCell::new(),
         })
     }
@@ -101,6 +104,12 @@ impl Checkout {
     /// The files of packages that count for their tags.
     pub fn counted(&self) -> Result<tags::Counted> {
         tags::Counted::new(&self.root, Arc::clone(&self.state))
+    }
+
+    /// What is known of Dockerfiles.
+    #[must_use]
+    pub fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known)
     }
 
     /// The version, the name of a folder below `dist/<arch>`.
@@ -193,7 +202,8 @@ impl Checkout {
 
     /// `org/image:tag` of a package.
     pub fn package_reference(&self, name: &str) -> Result<String> {
-        Ok(self.look_up(name)?.reference)
+        let known = self.packages.borrow().get(name).map(|package| package.reference.clone());
+        known.map_or_else(|| Ok(self.look_up(name)?.reference), Ok)
     }
 
     /// The reference of a package if its present state were committed.
@@ -212,19 +222,18 @@ impl Checkout {
                 VariantKnob::Rstats => self.knobs.image.rstats,
             })
             .unwrap_or_else(|| plain_yml(&dir).to_owned());
-        if name.is_empty() || name.contains('/') || !dir.is_dir() {
+        let is_name = !name.is_empty() && !name.contains('/');
+        if is_name && dir.join(&yml).is_file() {
+            return Ok((dir, yml));
+        }
+        if !is_name || !dir.is_dir() {
             let names = self.package_names()?;
             let near = did_you_mean(name, names.iter().map(String::as_str));
             let hint = near.map_or_else(|| format!("packages are {}", names.join(", ")), |near| format!("did you mean {near}?"));
             return Err(usage(format!("there is no package `{name}` in {}\nhint: {hint}", self.profile.packages.folder.display())));
         }
-        if !dir.join(&yml).is_file() {
-            return Err(usage(format!(
-                "`{}` is not a package: it has no build.yml\nhint: a build.yml needs at least `image:`",
-                dir.display()
-            )));
-        }
-        Ok((dir, yml))
+        let folder = dir.display();
+        Err(usage(format!("`{folder}` is not a package: it has no build.yml\nhint: a build.yml needs at least `image:`")))
     }
 
     /// The file that replaces build.yml in the package at `dir` with these switches on.
@@ -239,7 +248,7 @@ impl Checkout {
             return Ok(known.clone());
         }
         let (dir, yml) = self.package_dir(name)?;
-        let names = BuildYml::read_names(&dir.join(&yml))?;
+        let names = self.known.names(&dir.join(&yml))?;
         let own_tag = |hash: Option<&str>| {
             tags::tag_of_yml(&self.state, &self.root, &dir, &names, &self.tag_options(hash))
                 .with_context(|| format!("cannot compute the tag of the package `{}`", dir.display()))

@@ -167,7 +167,7 @@ impl Engine for NativeEngine {
         if step.work != PackageWork::Build {
             return refuse(format!("the native engine does not {} packages\nhint: --engine linuxkit", step.work));
         }
-        packages::check(step)?;
+        self.packages.check(step)?;
         let (reference, arch) = (&step.image.reference, step.image.arch);
         if let Some(locked) = &self.locked {
             locked.check_name(reference, arch.as_str())?;

@@ -18,6 +18,7 @@ use pkgbuild::{
     builder::{self, BuildHost, Request, Step},
     debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
+    known::Known,
     tags::Counted,
 };
 use plan::steps::BuildPackage;
@@ -25,7 +26,7 @@ use sandbox::Sandbox;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Unix timestamp of all files of a package. A package's tag names its content, so its bytes must not depend on the commit that builds
@@ -47,6 +48,7 @@ pub(super) struct Builder {
     tool_images: Vec<String>,
     programs: BTreeMap<String, String>,
     counted: Counted,
+    known: Arc<Known>,
     watch: Option<Watch>,
     /// The folder of records of built packages.
     records: Option<PathBuf>,
@@ -76,6 +78,7 @@ impl Builder {
             tool_images: ctx.profile.packages.tool_images.clone(),
             programs: ctx.profile.packages.programs.clone(),
             counted: tree.counted()?,
+            known: tree.known(),
             watch: None,
             records: ctx.built_packages(),
         })
@@ -88,6 +91,15 @@ impl Builder {
     /// A builder that takes nothing from earlier builds.
     pub(super) fn anew(self) -> Self {
         Self { records: None, ..self }
+    }
+
+    /// Refuses what the builder does not do, before the first step of any package.
+    pub(super) fn check(&self, package: &BuildPackage) -> Result<()> {
+        if self.known.is_checked(&package.dir.join("Dockerfile")) {
+            return Ok(());
+        }
+        // A Dockerfile that cannot be read is an error of the plan.
+        read_dockerfile(&package.dir).map_or(Ok(()), |(dockerfile, _)| builder::check_early(&dockerfile))
     }
 
     /// The last step that ran, and its stage; none if no step ran or nothing was watched.
@@ -232,12 +244,6 @@ impl Builder {
         let mirrors = if complete || self.policy.offline { debian::Mirrors::default() } else { self.origins.mirrors()? };
         store.fetch_all(lock, release, arch, &mirrors, self.policy, &progress)
     }
-}
-
-/// Refuses what the builder does not do, before the first step of any package.
-pub(super) fn check(package: &BuildPackage) -> Result<()> {
-    // A Dockerfile that cannot be read is an error of the plan.
-    read_dockerfile(&package.dir).map_or(Ok(()), |(dockerfile, _)| builder::check_early(&dockerfile))
 }
 
 /// The Dockerfile, and its text.

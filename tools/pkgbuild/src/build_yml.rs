@@ -92,6 +92,12 @@ impl BuildYml {
     /// Reads only the keys that the tag depends on, and the architectures, and ignores all others, as linuxkit did before 2024; old trees have
     /// meaningless keys. Use [`BuildYml::read`] to build.
     pub fn read_names(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Self::parse_names(&text, &path.display().to_string())
+    }
+
+    /// As [`BuildYml::read_names`], of `text`; `name` is its file name in error messages.
+    pub(crate) fn parse_names(text: &str, name: &str) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case", default)]
         struct Names {
@@ -107,12 +113,10 @@ impl BuildYml {
                 Self { image, org, tag, arches, extra_sources }
             }
         }
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
-        let kept = with_keys(&text, &["image", "org", "tag", "arches", "extra-sources"]);
-        let Names { image, org, tag, arches, extra_sources } = parse_yaml(&kept, &name)?;
+        let kept = with_keys(text, &["image", "org", "tag", "arches", "extra-sources"]);
+        let Names { image, org, tag, arches, extra_sources } = parse_yaml(&kept, name)?;
         let yml = Self { image, org, tag, arches, extra_sources, ..Self::default() };
-        yml.check(&name)?;
+        yml.check(name)?;
         Ok(yml)
     }
 

@@ -7,4 +7,5 @@ pub mod builder;
 pub mod bump;
 pub mod debian;
 pub mod dockerfile;
+pub mod known;
 pub mod tags;

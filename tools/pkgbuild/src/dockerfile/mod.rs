@@ -11,7 +11,7 @@ mod words;
 pub use expand::expand;
 pub use instruction::{Command, Copy, Instruction, MountFlag, Run};
 pub use lines::Heredoc;
-pub use uses::ImageUse;
+pub use uses::{ImageUse, Images};
 
 use anyhow::{Result, bail};
 use std::path::Path;

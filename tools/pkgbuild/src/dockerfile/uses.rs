@@ -15,6 +15,36 @@ pub struct ImageUse {
 /// Architectures to consider: names of stages may depend on them.
 const ARCHES: [&str; 3] = ["amd64", "arm64", "riscv64"];
 
+/// The images that a Dockerfile needs, by the architectures of image and build machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images(Vec<Vec<ImageUse>>);
+
+impl Images {
+    /// The images for `arch` on a machine of `build`, sorted; none for an architecture that is not considered.
+    #[must_use]
+    pub fn of(&self, arch: &str, build: &str) -> Option<&[ImageUse]> {
+        let place = |arch: &str| ARCHES.iter().position(|known| *known == arch);
+        let at = if self.0.len() == 1 { 0 } else { place(arch)? * ARCHES.len() + place(build)? };
+        self.0.get(at).map(Vec::as_slice)
+    }
+
+    /// The images for any architectures, sorted.
+    #[must_use]
+    pub fn all(&self) -> BTreeSet<&ImageUse> {
+        self.0.iter().flatten().collect()
+    }
+
+    /// One list if the architectures make no difference, else one for each pair.
+    pub(crate) fn lists(&self) -> &[Vec<ImageUse>] {
+        &self.0
+    }
+
+    /// The reverse of [`Self::lists`]; none for another number of lists.
+    pub(crate) fn of_lists(lists: Vec<Vec<ImageUse>>) -> Option<Self> {
+        [1, ARCHES.len() * ARCHES.len()].contains(&lists.len()).then_some(Self(lists))
+    }
+}
+
 /// Platform variables of a build for `arch` on a `build` machine.
 fn platforms(arch: &str, build: &str) -> [(&'static str, String); 6] {
     [
@@ -54,6 +84,13 @@ impl Dockerfile {
             let platform = stage.platform.as_deref().filter(|platform| *platform != "$BUILDPLATFORM");
             [stage.base.as_str()].into_iter().chain(platform).chain(froms).any(|word| word.contains('$'))
         })
+    }
+
+    /// Images that the last stage needs, for every pair of architectures.
+    #[must_use]
+    pub fn images_by_arch(&self) -> Images {
+        let arches = if self.depends_on_arch() { &ARCHES[..] } else { &ARCHES[..1] };
+        Images(arches.iter().flat_map(|arch| arches.iter().map(|build| self.images_for(arch, build))).collect())
     }
 
     /// Images that the last stage needs in a build for `arch` on a machine of `build`.

@@ -1,0 +1,266 @@
+//! Remembers the facts of Dockerfiles and build.ymls that a plan needs, so that thousands of packages are not parsed at each start. A fact is
+//! found by the digest of the file's bytes; the file that keeps the facts counts only if this very code wrote it.
+
+use crate::{
+    build_yml::BuildYml,
+    builder::check_early,
+    dockerfile::{Dockerfile, ImageUse, Images},
+};
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+/// The code that decides the facts: the parsers, this file, and the versions of the crates that read YAML.
+const CODE: &[&str] = &[
+    include_str!("known.rs"),
+    include_str!("build_yml.rs"),
+    include_str!("builder/check.rs"),
+    include_str!("builder/copy.rs"),
+    include_str!("dockerfile/adds.rs"),
+    include_str!("dockerfile/expand.rs"),
+    include_str!("dockerfile/instruction.rs"),
+    include_str!("dockerfile/lines.rs"),
+    include_str!("dockerfile/mod.rs"),
+    include_str!("dockerfile/uses.rs"),
+    include_str!("dockerfile/words.rs"),
+    include_str!("../../../Cargo.lock"),
+];
+
+/// Facts that no run needed are dropped when there are more of them than this.
+const MOST_UNUSED: usize = 10_000;
+/// Digits of a key: a SHA-256.
+const KEY: usize = 64;
+
+/// The facts that are known. When it is dropped, it writes new ones to its file.
+#[derive(Debug)]
+pub struct Known {
+    file: Option<PathBuf>,
+    books: OnceLock<Mutex<Books>>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// Lines of a key and the facts after it, sorted; what the file has.
+    text: String,
+    /// Start and end of each line, and whether it was asked for.
+    lines: Vec<(usize, usize, bool)>,
+    /// What was found out since.
+    new: BTreeMap<String, String>,
+    /// Dockerfiles without an instruction that the builder refuses.
+    built: HashSet<PathBuf>,
+}
+
+impl Known {
+    /// The facts in `file`, which need not exist; none: nothing is kept.
+    #[must_use]
+    pub fn new(file: Option<PathBuf>) -> Self {
+        Self { file, books: OnceLock::new() }
+    }
+
+    /// As [`BuildYml::read_names`].
+    pub fn names(&self, path: &Path) -> Result<BuildYml> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let key = key("yml", &text);
+        if let Some(yml) = self.find(&key).and_then(|facts| names_of(&facts)) {
+            return Ok(yml);
+        }
+        let yml = BuildYml::parse_names(&text, &path.display().to_string())?;
+        self.note(key, names_facts(&yml));
+        Ok(yml)
+    }
+
+    /// The images that the Dockerfile at `path` needs.
+    pub fn images(&self, path: &Path) -> Result<Images> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let key = key("dockerfile", &text);
+        let (is_built, images) = match self.find(&key).and_then(|facts| images_of(&facts)) {
+            Some(known) => known,
+            None => {
+                let dockerfile = Dockerfile::parse(&text, &path.display().to_string())?;
+                let found = (check_early(&dockerfile).is_ok(), dockerfile.images_by_arch());
+                self.note(key, images_facts(found.0, &found.1));
+                found
+            }
+        };
+        if is_built {
+            self.books().built.insert(path.to_owned());
+        }
+        Ok(images)
+    }
+
+    /// Whether [`images`](Self::images) has seen that the builder refuses nothing of the Dockerfile at `path`, so that
+    /// [`check_early`] need not read it again.
+    #[must_use]
+    pub fn is_checked(&self, path: &Path) -> bool {
+        self.books().built.contains(path)
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        let books = self.books.get_or_init(|| Mutex::new(self.file.as_deref().and_then(read).unwrap_or_default()));
+        books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &str) -> Option<String> {
+        let mut books = self.books();
+        let Books { text, lines, new, .. } = &mut *books;
+        let at = lines.partition_point(|(start, end, _)| text[*start..*end].as_bytes()[..KEY] < *key.as_bytes());
+        match lines.get_mut(at) {
+            Some((start, end, is_used)) if text[*start..].starts_with(key) => {
+                *is_used = true;
+                Some(text[*start + KEY..*end].to_owned())
+            }
+            _ => new.get(key).cloned(),
+        }
+    }
+
+    /// Keeps the facts, if they have a text.
+    fn note(&self, key: String, facts: Option<String>) {
+        if let Some(facts) = facts {
+            self.books().new.insert(key, facts);
+        }
+    }
+
+    /// Writes what is new: whole, and under a name of its own until then, because another process may write at the same time. The last one
+    /// wins, and what the other had found out is parsed again.
+    fn write(&self) -> Result<()> {
+        let (Some(file), Some(books)) = (&self.file, self.books.get()) else { return Ok(()) };
+        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+        let Books { text, lines, new, .. } = &mut *books;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let unused = lines.iter().filter(|(.., is_used)| !is_used).count();
+        let kept = lines.iter().filter(|(.., is_used)| *is_used || unused <= MOST_UNUSED);
+        let mut all: Vec<String> = kept.map(|(start, end, _)| text[*start..*end].to_owned()).collect();
+        all.extend(std::mem::take(new).into_iter().map(|(key, facts)| key + &facts));
+        all.sort();
+        let body = all.iter().fold(String::new(), |body, line| body + line + "\n");
+        let folder = file.parent().context("a file has a folder")?;
+        std::fs::create_dir_all(folder)?;
+        let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+        draft.write_all(format!("{}\n{body}", seal(&body)).as_bytes())?;
+        draft.persist(file)?;
+        Ok(())
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        // Without the file everything is parsed again.
+        let _ = self.write();
+    }
+}
+
+/// What `file` has; none if it is damaged, or if other code wrote it.
+fn read(file: &Path) -> Option<Books> {
+    let all = std::fs::read_to_string(file).ok()?;
+    let (sealed, body) = all.split_once('\n')?;
+    if sealed != seal(body) {
+        return None;
+    }
+    let mut books = Books { text: body.to_owned(), ..Books::default() };
+    let mut start = 0;
+    while let Some(length) = body[start..].find('\n') {
+        books.lines.push((start, start + length, false));
+        start += length + 1;
+    }
+    Some(books)
+}
+
+/// The first line of a file with `body`: a digest of it and of the code that wrote it.
+fn seal(body: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in CODE.iter().chain([&body]) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+fn key(kind: &str, text: &str) -> String {
+    hex(&Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize())
+}
+
+/// Hexadecimal digits. Made of each file at each start, so not by `format!`, which takes ten times as long.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// A line of `words`, each after a tab; none if a word cannot stand in a line.
+fn line<'w>(words: impl IntoIterator<Item = &'w str>) -> Option<String> {
+    let mut line = String::new();
+    for word in words {
+        if word.contains(['\t', '\n', '\r']) {
+            return None;
+        }
+        line.push('\t');
+        line.push_str(word);
+    }
+    Some(line)
+}
+
+/// The words of a line.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split('\t').skip(1)
+}
+
+fn names_facts(yml: &BuildYml) -> Option<String> {
+    let count = yml.arches.len().to_string();
+    let names = [&*yml.image, &yml.org, &yml.tag, &count];
+    line(names.into_iter().chain(yml.arches.iter().chain(&yml.extra_sources).map(String::as_str)))
+}
+
+fn names_of(facts: &str) -> Option<BuildYml> {
+    let mut words = words(facts).map(str::to_owned);
+    let (image, org, tag) = (words.next()?, words.next()?, words.next()?);
+    let count = words.next()?.parse().ok()?;
+    let arches = words.by_ref().take(count).collect();
+    Some(BuildYml { image, org, tag, arches, extra_sources: words.collect(), ..BuildYml::default() })
+}
+
+/// Marks before a reference, and between lists.
+const TARGET: char = '=';
+const BUILD_MACHINE: char = '^';
+const NEXT: &str = "|";
+
+fn images_facts(is_built: bool, images: &Images) -> Option<String> {
+    let mut words = vec![is_built.to_string()];
+    for (at, list) in images.lists().iter().enumerate() {
+        words.extend((at > 0).then(|| NEXT.to_owned()));
+        let mark = |image: &ImageUse| if image.on_build_machine { BUILD_MACHINE } else { TARGET };
+        words.extend(list.iter().map(|image| format!("{}{}", mark(image), image.reference)));
+    }
+    line(words.iter().map(String::as_str))
+}
+
+fn images_of(facts: &str) -> Option<(bool, Images)> {
+    let mut words = words(facts);
+    let is_built = words.next()? == "true";
+    let mut lists = vec![Vec::new()];
+    for word in words {
+        if word == NEXT {
+            lists.push(Vec::new());
+        } else {
+            let (on_build_machine, reference) = match word.strip_prefix(BUILD_MACHINE) {
+                Some(reference) => (true, reference),
+                None => (false, word.strip_prefix(TARGET)?),
+            };
+            lists.last_mut()?.push(ImageUse { reference: reference.to_owned(), on_build_machine });
+        }
+    }
+    Some((is_built, Images::of_lists(lists)?))
+}
+
+#[cfg(test)]
+mod tests;
