@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, HashSet},
+    ffi::OsString,
     io::Write as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -51,8 +52,8 @@ struct Books {
     lines: Vec<(usize, usize, bool)>,
     /// What was found out since.
     new: BTreeMap<String, String>,
-    /// Dockerfiles without an instruction that the builder refuses.
-    built: HashSet<PathBuf>,
+    /// Paths of Dockerfiles without an instruction that the builder refuses. As text: a path's hash takes much longer.
+    built: HashSet<OsString>,
 }
 
 impl Known {
@@ -88,7 +89,7 @@ impl Known {
             }
         };
         if is_built {
-            self.books().built.insert(path.to_owned());
+            self.books().built.insert(path.as_os_str().to_owned());
         }
         Ok(images)
     }
@@ -97,7 +98,7 @@ impl Known {
     /// [`check_early`] need not read it again.
     #[must_use]
     pub fn is_checked(&self, path: &Path) -> bool {
-        self.books().built.contains(path)
+        self.books().built.contains(path.as_os_str())
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -108,7 +109,7 @@ impl Known {
     fn find(&self, key: &str) -> Option<String> {
         let mut books = self.books();
         let Books { text, lines, new, .. } = &mut *books;
-        let at = lines.partition_point(|(start, end, _)| text[*start..*end].as_bytes()[..KEY] < *key.as_bytes());
+        let at = lines.partition_point(|(start, ..)| text.as_bytes()[*start..*start + KEY] < *key.as_bytes());
         match lines.get_mut(at) {
             Some((start, end, is_used)) if text[*start..].starts_with(key) => {
                 *is_used = true;
@@ -166,6 +167,9 @@ fn read(file: &Path) -> Option<Books> {
     let mut books = Books { text: body.to_owned(), ..Books::default() };
     let mut start = 0;
     while let Some(length) = body[start..].find('\n') {
+        if length < KEY {
+            return None;
+        }
         books.lines.push((start, start + length, false));
         start += length + 1;
     }
