@@ -4,7 +4,7 @@
 use crate::{
     build_yml::BuildYml,
     builder::check_early,
-    dockerfile::{Dockerfile, ImageUse, Images},
+    dockerfile::{Dockerfile, ImageUse, ImagesByArch},
 };
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
@@ -76,7 +76,7 @@ impl Known {
     }
 
     /// The images that the Dockerfile at `path` needs.
-    pub fn images(&self, path: &Path) -> Result<Images> {
+    pub fn images(&self, path: &Path) -> Result<ImagesByArch> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let key = key("dockerfile", &text);
         let (is_built, images) = match self.find(&key).and_then(|facts| images_of(&facts)) {
@@ -238,7 +238,7 @@ const TARGET: char = '=';
 const BUILD_MACHINE: char = '^';
 const NEXT: &str = "|";
 
-fn images_facts(is_built: bool, images: &Images) -> Option<String> {
+fn images_facts(is_built: bool, images: &ImagesByArch) -> Option<String> {
     let mut words = vec![is_built.to_string()];
     for (at, list) in images.lists().iter().enumerate() {
         words.extend((at > 0).then(|| NEXT.to_owned()));
@@ -248,7 +248,7 @@ fn images_facts(is_built: bool, images: &Images) -> Option<String> {
     line(words.iter().map(String::as_str))
 }
 
-fn images_of(facts: &str) -> Option<(bool, Images)> {
+fn images_of(facts: &str) -> Option<(bool, ImagesByArch)> {
     let mut words = words(facts);
     let is_built = words.next()? == "true";
     let mut lists = vec![Vec::new()];
@@ -263,7 +263,7 @@ fn images_of(facts: &str) -> Option<(bool, Images)> {
             lists.last_mut()?.push(ImageUse { reference: reference.to_owned(), on_build_machine });
         }
     }
-    Some((is_built, Images::of_lists(lists)?))
+    Some((is_built, ImagesByArch::of_lists(lists)?))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod words;
 pub use expand::expand;
 pub use instruction::{Command, Copy, Instruction, MountFlag, Run};
 pub use lines::Heredoc;
-pub use uses::{ImageUse, Images};
+pub use uses::{ImageUse, ImagesByArch};
 
 use anyhow::{Result, bail};
 use std::path::Path;

@@ -17,9 +17,9 @@ const ARCHES: [&str; 3] = ["amd64", "arm64", "riscv64"];
 
 /// The images that a Dockerfile needs, by the architectures of image and build machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Images(Vec<Vec<ImageUse>>);
+pub struct ImagesByArch(Vec<Vec<ImageUse>>);
 
-impl Images {
+impl ImagesByArch {
     /// The images for `arch` on a machine of `build`, sorted; none for an architecture that is not considered.
     #[must_use]
     pub fn of(&self, arch: &str, build: &str) -> Option<&[ImageUse]> {
@@ -88,9 +88,9 @@ impl Dockerfile {
 
     /// Images that the last stage needs, for every pair of architectures.
     #[must_use]
-    pub fn images_by_arch(&self) -> Images {
+    pub fn images_by_arch(&self) -> ImagesByArch {
         let arches = if self.depends_on_arch() { &ARCHES[..] } else { &ARCHES[..1] };
-        Images(arches.iter().flat_map(|arch| arches.iter().map(|build| self.images_for(arch, build))).collect())
+        ImagesByArch(arches.iter().flat_map(|arch| arches.iter().map(|build| self.images_for(arch, build))).collect())
     }
 
     /// Images that the last stage needs in a build for `arch` on a machine of `build`.
