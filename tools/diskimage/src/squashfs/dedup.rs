@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use filetree::{Content, Kind, Tree};
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::{HashMap, hash_map},
-    hash::{DefaultHasher, Hasher as _},
     io::Read as _,
 };
 
@@ -31,8 +31,11 @@ struct Known {
 /// Contents of the same length: hashed once there are two.
 enum SameLength {
     One(usize),
-    Many(HashMap<u64, Vec<usize>>),
+    Many(HashMap<Hash, Vec<usize>>),
 }
+
+/// SHA-256: the standard library's hasher takes several times as long for whole files.
+type Hash = [u8; 32];
 
 impl<'t> Contents<'t> {
     pub(super) fn of(tree: &'t Tree) -> Result<Self> {
@@ -84,19 +87,19 @@ impl<'t> Contents<'t> {
         format!("cannot read the content of `{}`", self.distinct[index].1)
     }
 
-    fn hash(&self, index: usize) -> Result<u64> {
+    fn hash(&self, index: usize) -> Result<Hash> {
         hash(self.distinct[index].0).with_context(|| self.name(index))
     }
 }
 
-fn hash(content: &Content) -> Result<u64> {
+fn hash(content: &Content) -> Result<Hash> {
     let mut reader = content.open()?;
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            got => hasher.write(&buffer[..got]),
+            0 => return Ok(hasher.finalize().into()),
+            got => hasher.update(&buffer[..got]),
         }
     }
 }
