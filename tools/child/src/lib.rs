@@ -82,6 +82,7 @@ pub struct Tools {
     overrides: BTreeMap<Tool, PathBuf>,
     search: OsString,
     base: Variables,
+    versions: version::Memory,
 }
 
 impl Tools {
@@ -106,7 +107,7 @@ impl Tools {
             search.push(":");
             search.push(SYSTEM_DIRS);
         }
-        Self { overrides, search, base: Arc::new(base) }
+        Self { overrides, search, base: Arc::new(base), versions: version::Memory::default() }
     }
 
     /// Finds tools only in `path`, a list as in PATH: for tests that must not use this machine's tools.
@@ -114,7 +115,7 @@ impl Tools {
     pub fn only_in(path: impl Into<OsString>) -> Self {
         let path = path.into();
         let base = BTreeMap::from([("LANG".into(), "C.UTF-8".into()), ("PATH".into(), path.clone())]);
-        Self { overrides: BTreeMap::new(), search: path, base: Arc::new(base) }
+        Self { overrides: BTreeMap::new(), search: path, base: Arc::new(base), versions: version::Memory::default() }
     }
 
     /// Uses `program` as `tool`.

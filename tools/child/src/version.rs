@@ -1,10 +1,33 @@
 //! Asks tools for their versions, and compares them with the least version in the table.
 
 use super::{Exit, Tool, Tools, failure::exit_of, known_tools::Info, known_tools::Version};
-use std::{fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 /// A tool that has not printed its version by then hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A program: its path, size and time. One that is installed meanwhile is another one.
+type Program = (PathBuf, u64, SystemTime);
+
+/// The versions that programs have printed in this run: a program takes 10 ms to start and is asked by several steps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory(Arc<Mutex<HashMap<Program, Version>>>);
+
+impl Memory {
+    fn get(&self, program: &Program) -> Option<Version> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(program).copied()
+    }
+
+    fn keep(&self, program: Program, version: Version) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(program, version);
+    }
+}
 
 /// The result of the search for a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +101,24 @@ pub fn parse_output(text: &str, after: &str) -> Option<Version> {
     text.match_indices(after).find_map(|(at, _)| parse(text[at + after.len()..].trim_start_matches('v')))
 }
 
-/// Asks `tool` for its version.
+/// Asks `tool` for its version, once in a run.
 #[must_use]
 pub fn find(tools: &Tools, tool: Tool) -> Found {
+    let program = tools.find(tool).ok().and_then(|path| {
+        let now = path.metadata().ok()?;
+        Some((path, now.len(), now.modified().ok()?))
+    });
+    if let Some(version) = program.as_ref().and_then(|program| tools.versions.get(program)) {
+        return Found::Version(version);
+    }
+    let found = ask(tools, tool);
+    if let (Some(program), Found::Version(version)) = (program, &found) {
+        tools.versions.keep(program, *version);
+    }
+    found
+}
+
+fn ask(tools: &Tools, tool: Tool) -> Found {
     let info = tool.info();
     let Ok(cmd) = tools.cmd(tool) else { return Found::Missing };
     if info.version_args.is_empty() {
@@ -126,6 +164,22 @@ mod tests {
         ] {
             assert_eq!(parse_output(text, tool.info().version_after), Some(version), "{tool:?}");
         }
+    }
+
+    #[test]
+    fn a_tool_is_asked_once_and_another_program_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = || std::fs::read_to_string(dir.path().join("asked")).unwrap().len();
+        let script = |version: &str| format!("printf x >>{}/asked; echo qemu-img version {version}", dir.path().display());
+        fake::tool(dir.path(), Tool::QemuImg, &script("7.2.1"));
+        let tools = fake::tools(dir.path());
+        assert_eq!([(); 3].map(|()| find(&tools.clone(), Tool::QemuImg)), [(); 3].map(|()| Found::Version([7, 2, 1])));
+        assert_eq!(count(), 1);
+        fake::tool(dir.path(), Tool::QemuImg, &script("10.0.12"));
+        assert_eq!(find(&tools, Tool::QemuImg), Found::Version([10, 0, 12]));
+        assert_eq!(count(), 2);
+        fake::tool(dir.path(), Tool::QemuImg, "printf x >>asked; exit 1");
+        assert!(matches!(find(&tools, Tool::QemuImg), Found::Unknown(_)));
     }
 
     #[test]
