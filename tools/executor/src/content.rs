@@ -6,12 +6,14 @@ use diskimage::sparse;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{File, Metadata},
-    io::Write,
+    io::{self, Write},
     os::unix::{
         ffi::OsStrExt as _,
         fs::{FileExt as _, MetadataExt as _},
     },
     path::Path,
+    sync::mpsc::{Receiver, SyncSender, channel, sync_channel},
+    thread::{self, JoinHandle},
 };
 
 /// Size and time of a file, or of everything below a folder, to detect changes.
@@ -85,49 +87,76 @@ fn chunks_digest(path: &Path) -> Result<String> {
     Ok(chunks.finish(length))
 }
 
-/// Writes a file, and makes the digest of its stamp on the way: a large file need not be read again for it.
+/// Bytes that are hashed at once: whole chunks.
+const BLOCK: usize = 16 * CHUNK;
+/// Blocks that wait for the thread that hashes.
+const WAITING: usize = 4;
+
+/// Writes a file, and makes the digest of its stamp on the way, in a thread of its own: a large file need not be read again for it.
 pub struct DigestWriter<W> {
     out: W,
-    chunks: Chunks,
-    /// The start of a chunk.
-    rest: Vec<u8>,
+    /// The start of a block.
+    block: Vec<u8>,
+    full: SyncSender<Vec<u8>>,
+    /// Blocks to fill again.
+    empty: Receiver<Vec<u8>>,
+    hashing: JoinHandle<Chunks>,
 }
 
 impl<W: Write> DigestWriter<W> {
     /// Passes all bytes on to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, chunks: Chunks::new(), rest: Vec::with_capacity(CHUNK) }
+        let (full, blocks) = sync_channel::<Vec<u8>>(WAITING);
+        let (back, empty) = channel();
+        // Ends when the writer is dropped.
+        let hashing = thread::spawn(move || {
+            let mut chunks = Chunks::new();
+            for mut block in blocks {
+                chunks.add(&block);
+                block.clear();
+                let _ = back.send(block);
+            }
+            chunks
+        });
+        Self { out, block: Vec::with_capacity(BLOCK), full, empty, hashing }
     }
 
     /// Writes what is left; the digest, if the file is so large that it has one of this kind.
-    pub fn finish(mut self) -> std::io::Result<Option<String>> {
+    pub fn finish(mut self) -> io::Result<Option<String>> {
         self.out.flush()?;
-        self.chunks.add(&self.rest);
-        let length = self.chunks.at;
-        Ok((length >= LARGE).then(|| self.chunks.finish(length)))
+        self.send()?;
+        drop(self.full);
+        let chunks = self.hashing.join().map_err(|_| gone())?;
+        let length = chunks.at;
+        Ok((length >= LARGE).then(|| chunks.finish(length)))
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK));
+        self.full.send(std::mem::replace(&mut self.block, next)).map_err(|_| gone())
     }
 }
 
+fn gone() -> io::Error {
+    io::Error::other("the thread that makes the digest ended early: this is a bug in xtask")
+}
+
 impl<W: Write> Write for DigestWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        let mut bytes = &bytes[..written];
-        if !self.rest.is_empty() || bytes.len() < CHUNK {
-            let (first, others) = bytes.split_at(bytes.len().min(CHUNK - self.rest.len()));
-            self.rest.extend_from_slice(first);
-            bytes = others;
-            if self.rest.len() == CHUNK {
-                self.chunks.add(&self.rest);
-                self.rest.clear();
+        let mut left = &bytes[..written];
+        while !left.is_empty() {
+            let (now, later) = left.split_at(left.len().min(BLOCK - self.block.len()));
+            self.block.extend_from_slice(now);
+            left = later;
+            if self.block.len() == BLOCK {
+                self.send()?;
             }
         }
-        let (whole, end) = bytes.split_at(bytes.len() / CHUNK * CHUNK);
-        self.chunks.add(whole);
-        self.rest.extend_from_slice(end);
         Ok(written)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
@@ -167,7 +196,7 @@ mod tests {
         let mut writer = DigestWriter::new(File::create(&path).expect("create"));
         let mut left = usize::try_from(LARGE).expect("fits") + 12_345;
         // Pieces shorter and longer than a chunk, and zeros that are whole chunks.
-        for (round, length) in [1, 512, CHUNK, 3 * CHUNK + 7, 0, CHUNK - 1].into_iter().cycle().enumerate() {
+        for (round, length) in [1, 512, CHUNK, 3 * CHUNK + 7, 0, CHUNK - 1, 2 * BLOCK + 1, BLOCK].into_iter().cycle().enumerate() {
             let piece = vec![u8::from(round % 5 > 1); length.min(left)];
             writer.write_all(&piece).expect("written");
             left -= piece.len();
