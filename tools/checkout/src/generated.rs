@@ -3,6 +3,7 @@
 use super::{
     Checkout,
     kernel_yml::{Changes, KernelFacts, kernel_build_yml},
+    template,
 };
 use anyhow::{Context as _, Result};
 use pkgbuild::tags;
@@ -37,7 +38,13 @@ impl Checkout {
         let tag = tags::package_tag(&self.state, &self.root, dir, TEMPLATE, &self.tag_options(None))?;
         let changes = tag.is_dirty.then(|| self.changes_of(dir, epoch));
         let facts = KernelFacts { epoch, commit_date: commit_date.to_owned(), changes };
-        Ok(kernel_build_yml(&template, &facts))
+        // Build arguments may name images: only their tags are filled in.
+        let short = common::display::short(path, &self.root).to_string();
+        template::fill(&kernel_build_yml(&template, &facts), &short, &[], &mut |word| {
+            let image = self.template_image(word)?;
+            let image = image.strip_suffix(&self.arch_suffix()).unwrap_or(&image);
+            Ok(image.split_once(':').map_or(image, |(_, tag)| tag).to_owned())
+        })
     }
 
     /// The user, the machine, and the time of the newest uncommitted file of the package in `dir`; deleted files have no time.

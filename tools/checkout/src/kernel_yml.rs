@@ -2,6 +2,7 @@
 //! for a package without changes, so that its build is reproducible; with changes they are those of the newest change.
 
 use diskimage::recipes::date;
+use pkgbuild::build_yml::TEMPLATE_IMAGE;
 
 /// The facts of git and of the machine about a kernel's package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub fn kernel_build_yml(template: &str, facts: &KernelFacts) -> String {
     };
     let names = ["KBUILD_BUILD_TIMESTAMP", "KBUILD_BUILD_USER", "KBUILD_BUILD_HOST", "KCONFIG_NOTIMESTAMP", "SOURCE_DATE_EPOCH"];
     let mut out = String::with_capacity(template.len() + 64);
-    for line in template.lines() {
+    for line in template.replace(TEMPLATE_IMAGE.0, TEMPLATE_IMAGE.1).lines() {
         let name = line.trim_start().strip_prefix("- ").and_then(|argument| argument.trim_start().split('=').next()).map(str::trim);
         match names.iter().position(|known| Some(*known) == name) {
             Some(at) => out.push_str(&format!("  - {}={}", names[at], values[at])),

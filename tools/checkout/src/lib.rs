@@ -7,6 +7,7 @@ mod bumping;
 pub mod context;
 mod folders;
 mod generated;
+mod image_names;
 mod kernel_yml;
 mod look;
 mod makefile;
@@ -16,6 +17,7 @@ mod release;
 mod settings;
 mod template;
 mod template_images;
+mod unified_diff;
 mod version;
 
 pub use folders::digest as folder_digest;
@@ -83,7 +85,7 @@ impl Checkout {
         version::check_length(&version)?;
         Ok(Self {
             root: ctx.root.clone(),
-            profile: of_this_tree(ctx.profile.clone()),
+            profile: ctx.profile.clone(),
             knobs: ctx.knobs.clone(),
             version,
             epoch: ctx.environment.source_date_epoch()?.unwrap_or(commit_time),
@@ -450,13 +452,6 @@ impl Facts for Checkout {
     fn profile(&self) -> &Profile {
         &self.profile
     }
-}
-
-/// The profile without archives of packages that the tree has not yet, or no longer.
-fn of_this_tree(mut profile: Profile) -> Profile {
-    let folder = profile.packages.folder.clone();
-    profile.packages.archives.values_mut().for_each(|archives| archives.retain(|_, package| folder.join(package).is_dir()));
-    profile
 }
 
 /// The computed version, with the kernel if it is not the tree's own, and the platform on trees with platforms in names.

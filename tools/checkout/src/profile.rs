@@ -1,8 +1,13 @@
 //! Finds and reads the profile of a tree: its own `xtask.toml`, or the shipped profile whose files the tree has.
 
+use super::image_names;
 use anyhow::{Context as _, Result, bail};
 use common::error::usage;
-use plan::{Detect, PROFILE, Profile, pins};
+use plan::{
+    PROFILE, Profile,
+    layers::{self, Tree},
+    pins,
+};
 use std::path::{Path, PathBuf};
 
 /// The existing files below `root` of the names in `list`, after filling in `{hv}` and `{platform}`.
@@ -28,33 +33,61 @@ pub fn read_profile(root: &Path) -> Result<Profile> {
 }
 
 fn read_settings(root: &Path) -> Result<Profile> {
-    let path = root.join(PROFILE);
+    let (path, files) = (root.join(PROFILE), Files(root));
     if !path.is_file() {
-        let shipped = Profile::shipped().find(|profile| fits(&profile.detect, root));
-        let profile = shipped.ok_or_else(|| {
+        let profile = layers::find(&files).ok_or_else(|| {
             usage(format!(
                 "`{}` is no tree that can be built: it has no {PROFILE}, and it is not a known checkout of lf-edge/eve\n\
                  hint: --root DIR names another tree",
                 root.display()
             ))
         })?;
-        return Ok(profile.below(root));
+        return Ok(of_this_tree(profile?, root).below(root));
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Profile::parse(&text).map(|profile| profile.below(root)).with_context(|| format!("`{}` is not valid", path.display()))
+    let profile = Profile::parse(&text, &files).with_context(|| format!("`{}` is not valid", path.display()))?;
+    Ok(if profile.templates.script.is_some() { of_this_tree(profile, root) } else { profile }.below(root))
 }
 
 /// Whether the folder is a tree: it has its own profile, or a shipped one fits.
 #[must_use]
 pub fn is_tree(root: &Path) -> bool {
-    root.join(PROFILE).is_file() || Profile::shipped().any(|profile| fits(&profile.detect, root))
+    root.join(PROFILE).is_file() || layers::is_known(&Files(root))
 }
 
-/// Whether the tree has all of `files` and none of `absent`.
-fn fits(detect: &Detect, root: &Path) -> bool {
-    !detect.files.is_empty()
-        && detect.files.iter().all(|path| root.join(path).exists())
-        && !detect.absent.iter().any(|path| root.join(path).exists())
+/// The files of a tree.
+struct Files<'a>(&'a Path);
+
+impl Tree for Files<'_> {
+    fn has(&self, path: &str) -> bool {
+        self.0.join(path).exists()
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.0.join(path)).ok()
+    }
+}
+
+/// The profile with the names of the tree's own script, and without packages that the tree has not yet, or no longer.
+fn of_this_tree(mut profile: Profile, root: &Path) -> Profile {
+    let folder = root.join(&profile.packages.folder);
+    let is_here = |name: &str| folder.join(name).is_dir();
+    let script = profile.templates.script.as_ref().and_then(|script| std::fs::read_to_string(root.join(script)).ok());
+    if let Some(script) = script {
+        let names = image_names::read(&script, &|package, yml| folder.join(package).join(yml).is_file());
+        profile.templates.table = names.table;
+        profile.templates.tags.extend(names.packages);
+    }
+    let packages = &mut profile.packages;
+    [&mut packages.docker_load, &mut packages.host_arch_too, &mut packages.first, &mut packages.forced]
+        .into_iter()
+        .chain(packages.only.values_mut())
+        .chain(packages.after.values_mut())
+        .for_each(|names| names.retain(|name| is_here(name)));
+    packages.archives.values_mut().for_each(|archives| archives.retain(|_, package| is_here(package)));
+    profile.parts.retain(|_, package| is_here(package));
+    profile.verification = profile.verification.take().filter(|disk| disk.files.as_ref().is_none_or(|files| root.join(files).is_dir()));
+    profile
 }
 
 #[cfg(test)]
@@ -63,16 +96,34 @@ mod tests {
 
     #[test]
     fn a_checkout_is_known_by_its_files() {
-        let names: Vec<String> = Profile::shipped().map(|profile| profile.tree.name).collect();
-        assert_eq!(names, ["eve-2023", "eve"]);
         let folder = tempfile::tempdir().expect("folder");
         let error = read_profile(folder.path()).expect_err("no tree").to_string();
         assert!(error.contains("is no tree that can be built"), "{error}");
-        for file in Profile::shipped().next().expect("one").detect.files {
+        let write = |file: &str, text: &str| {
             let path = folder.path().join(file);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-            std::fs::write(path, "").expect("file");
+            std::fs::write(path, text).expect("file");
+        };
+        let steps = [
+            ("pkg/kernel/build.yml", "eve-2022"),
+            ("pkg/new-kernel/build.yml.in", "eve-2023"),
+            ("kernel-version.mk", "eve-2024"),
+            ("images/installer.yml.in", "eve"),
+        ];
+        for file in ["images/rootfs.yml.in", "pkg/pillar/build.yml", "images/modifiers/hv/k.yq"] {
+            write(file, "");
         }
-        assert_eq!(read_profile(folder.path()).expect("found").tree.name, "eve-2023");
+        write("tools/parse-pkgs.sh", "GRUB_TAG=${GRUB_TAG}\nGRUB_TAG=$(linuxkit_tag pkg/grub2)\n");
+        write("Makefile", "GOVER ?= 9.8\n-smp 4\nefi efi_b conf imga\n");
+        for (file, name) in steps {
+            write(file, "");
+            assert_eq!(read_profile(folder.path()).expect(file).tree.name, name);
+        }
+        let profile = read_profile(folder.path()).expect("found");
+        assert_eq!(profile.templates.table, ["GRUB"]);
+        assert_eq!(profile.templates.tags["GRUB_TAG"], "grub2");
+        assert_eq!(profile.machine.processors, Some(4));
+        assert_eq!(profile.knobs["GOVER"].to_text("kvm").as_deref(), Some("9.8"));
+        assert!(profile.packages.docker_load.is_empty(), "the tree has none of these packages");
     }
 }

@@ -5,7 +5,8 @@ use plan::PatchLanguage;
 use std::path::Path;
 use ymlpatch::{Language, Program};
 
-/// Applies the program in the file `patch` to a template, by the rules of `language`. The result is YAML without comments.
+/// Applies the program in the file `patch` to a template, by the rules of `language`; a file `*.patch` is a unified diff. The result of a
+/// program is YAML without comments.
 pub fn patch(text: &str, patch: &Path, language: PatchLanguage) -> Result<String> {
     let language = match language {
         PatchLanguage::Jq => Language::Jq,
@@ -13,6 +14,9 @@ pub fn patch(text: &str, patch: &Path, language: PatchLanguage) -> Result<String
     };
     let name = patch.display().to_string();
     let program = std::fs::read_to_string(patch).with_context(|| format!("cannot read `{name}`"))?;
+    if patch.extension().is_some_and(|extension| extension == "patch") {
+        return crate::unified_diff::apply(text, &program).with_context(|| format!("cannot apply `{name}`"));
+    }
     Program::parse(&program, &name)?.by_rules_of(language).apply(text, &[])
 }
 

@@ -82,6 +82,9 @@ fn with_keys<'t>(text: &'t str, keys: &[&str]) -> Cow<'t, str> {
     Cow::Owned(kept)
 }
 
+/// The word in the build.yml templates of EVE's kernels of 2023, and the image that it stands for.
+pub const TEMPLATE_IMAGE: (&str, &str) = ("%IMAGE%", "eve-kernel");
+
 impl BuildYml {
     /// Reads the file at `path`. Errors name the file and, if known, the line.
     pub fn read(path: &Path) -> Result<Self> {
@@ -113,7 +116,8 @@ impl BuildYml {
                 Self { image, org, tag, arches, extra_sources }
             }
         }
-        let kept = with_keys(text, &["image", "org", "tag", "arches", "extra-sources"]);
+        let text = text.replace(TEMPLATE_IMAGE.0, TEMPLATE_IMAGE.1);
+        let kept = with_keys(&text, &["image", "org", "tag", "arches", "extra-sources"]);
         let Names { image, org, tag, arches, extra_sources } = parse_yaml(&kept, name)?;
         let yml = Self { image, org, tag, arches, extra_sources, ..Self::default() };
         yml.check(name)?;

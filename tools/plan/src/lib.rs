@@ -6,6 +6,7 @@ mod capabilities;
 mod display;
 mod facts;
 mod goal;
+pub mod layers;
 mod layout;
 mod node;
 pub mod pins;

@@ -2,6 +2,7 @@
 //! xtask and is chosen by the tree's files. docs/profiles.md explains the keys.
 
 use crate::{
+    layers::{self, Tree},
     pins::Pins,
     tables::{MachineTable, PatchLanguage, TargetTable},
 };
@@ -16,9 +17,6 @@ use std::{
 
 /// The file's name in a tree's root.
 pub const FILE: &str = "xtask.toml";
-
-/// The profiles that ship with xtask, the most specific first.
-const SHIPPED: &[&str] = &[include_str!("../profiles/eve-2023.toml"), include_str!("../profiles/eve.toml")];
 
 /// A tree's profile. [`Profile::below`] makes its paths absolute.
 #[derive(Clone, Debug, Deserialize)]
@@ -100,10 +98,18 @@ pub struct TreeTable {
 #[serde(deny_unknown_fields)]
 pub struct Detect {
     /// Paths that must exist.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<String>,
     /// Paths that must not exist.
     #[serde(default)]
-    pub absent: Vec<PathBuf>,
+    pub absent: Vec<String>,
+}
+
+impl Detect {
+    /// Whether a tree has all of `files` and none of `absent`.
+    #[must_use]
+    pub fn fits(&self, tree: &dyn Tree) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|path| tree.has(path)) && !self.absent.iter().any(|path| tree.has(path))
+    }
 }
 
 /// `[packages]`.
@@ -124,7 +130,7 @@ pub struct PackagesTable {
     /// Their images are in a registry, so they can be fetched instead of built.
     #[serde(default)]
     pub published: bool,
-    /// `pkgs` skips packages whose names contain one of these.
+    /// `pkgs` skips packages whose names contain one of these, or end in one that has `$` at its end.
     #[serde(default)]
     pub skip: Vec<String>,
     /// Words of `skip` that do not apply for a hypervisor.
@@ -247,6 +253,8 @@ pub struct TemplatesTable {
     pub every_arch: bool,
     /// The file name of a package's Dockerfile template.
     pub dockerfiles: Option<String>,
+    /// A script of the tree that has the names of images and their packages, in the form of lf-edge/eve's tools/parse-pkgs.sh.
+    pub script: Option<String>,
     /// The names that `parse-pkgs` prints, in order, without `_TAG`; if empty, all packages.
     #[serde(default)]
     pub table: Vec<String>,
@@ -386,20 +394,15 @@ impl Value {
 }
 
 impl Profile {
-    /// The profiles that ship with xtask, the most specific first.
-    pub fn shipped() -> impl Iterator<Item = Self> {
-        SHIPPED.iter().map(|text| Self::parse(text).expect("a test parses all shipped profiles"))
-    }
-
-    /// The shipped profile `name`, for the tree at `root`.
+    /// The shipped profile `name`, for the tree at `root`, as it is without a look at the tree.
     #[must_use]
     pub fn named(name: &str, root: &Path) -> Self {
-        Self::shipped().find(|profile| profile.tree.name == name).expect("a profile of this name").below(root)
+        layers::shipped(name).expect("a test puts all shipped profiles together").below(root)
     }
 
-    /// Parses a profile; an error names the line and the key.
-    pub fn parse(text: &str) -> Result<Self> {
-        Ok(toml::from_str(text)?)
+    /// Parses a profile for `tree`; an error names the key, and the line unless the profile extends another.
+    pub fn parse(text: &str, tree: &dyn Tree) -> Result<Self> {
+        layers::assemble(text, tree)
     }
 
     /// Makes the profile's paths absolute, below `root`.
@@ -457,7 +460,8 @@ impl Profile {
             return only.iter().any(|known| known == name);
         }
         let but = self.packages.skip_not_for.get(hv).map_or(&[][..], Vec::as_slice);
-        let skipped = |word: &&String| name.contains(word.as_str()) && !but.contains(word);
+        let holds = |word: &str| word.strip_suffix('$').map_or_else(|| name.contains(word), |end| name.ends_with(end));
+        let skipped = |word: &&String| holds(word) && !but.contains(word);
         self.packages.first.iter().any(|first| first == name) || self.packages.skip.iter().find(skipped).is_none()
     }
 }
@@ -465,22 +469,23 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::NoTree;
 
     #[test]
     fn this_trees_profile_is_valid_and_unknown_keys_are_named() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let text = std::fs::read_to_string(root.join(FILE)).expect("read");
-        assert_eq!(Profile::parse(&text).expect("valid").rootfs.limit, 262_144_000);
-        let ext4 = Profile::parse(&text).expect("valid").rootfs_limit(RootfsFormat::Ext4, "kvm", "generic");
+        assert_eq!(Profile::parse(&text, &NoTree).expect("valid").rootfs.limit, 262_144_000);
+        let ext4 = Profile::parse(&text, &NoTree).expect("valid").rootfs_limit(RootfsFormat::Ext4, "kvm", "generic");
         assert_eq!(ext4, diskimage::eve::Kind::Imga.size(0), "an ext4 may fill IMGA");
         let text = text.replace("limit =", "limt =");
-        let error = format!("{:#}", Profile::parse(&text).expect_err("refused"));
+        let error = format!("{:#}", Profile::parse(&text, &NoTree).expect_err("refused"));
         assert!(error.contains("limt"), "{error}");
     }
 
     #[test]
     fn what_is_built_in_bulk_is_data() {
-        let profile = Profile::shipped().next().expect("one");
+        let profile = Profile::named("eve-2023", Path::new("/tree"));
         for (name, arch, built) in [
             ("alpine", Arch::Amd64, true),
             ("alpine-base", Arch::Amd64, false),

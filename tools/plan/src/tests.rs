@@ -98,7 +98,7 @@ impl Facts for Fake {
 fn facts() -> Fake {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join(crate::PROFILE)).expect("this tree's profile");
-    Fake { profile: Profile::parse(&text).expect("a valid profile").below(&root), engine: EngineKind::Native }
+    Fake { profile: Profile::parse(&text, &crate::layers::NoTree).expect("a valid profile").below(&root), engine: EngineKind::Native }
 }
 
 fn eve(name: &str) -> Fake {

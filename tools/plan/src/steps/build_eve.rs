@@ -121,6 +121,9 @@ impl Planner<'_> {
             entries.retain(|entry| *entry != "installer.img");
             ids.push(self.installer_img()?);
         }
+        // Trees of 2022 have no boards yet.
+        let boards = self.facts.profile().parts.contains_key("bsp-imx");
+        entries.retain(|entry| boards || *entry != "bsp-imx");
         ids.extend(self.parts(&entries)?);
         ids.extend(self.platform());
         ids.extend([self.config_img()?, self.persist_img(), self.rootfs_img()?, self.sbom()?]);
