@@ -3,6 +3,8 @@
 #
 # Adds to /out a link for each of busybox's applets where no program of another package is, and root's home.
 set -eu
+# docker sets it only for a Dockerfile with an ARG of this name; then the files are of 1970.
+: "${SOURCE_DATE_EPOCH:=0}"
 export LC_ALL=C
 
 cd /out

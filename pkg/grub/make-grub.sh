@@ -4,6 +4,8 @@
 # Makes the EFI program of GRUB in /out from the modules in /grub/<cpu>-efi, with /embedded.cfg inside. What grub-mkimage
 # embeds itself is read by a parser without `if`, so it only calls for the real thing, which lies on a disk in memory.
 set -eu
+# docker sets it only for a Dockerfile with an ARG of this name; then the files are of 1970.
+: "${SOURCE_DATE_EPOCH:=0}"
 
 modules="
     part_gpt part_msdos fat squash4 ext2 iso9660

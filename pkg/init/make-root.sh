@@ -4,6 +4,8 @@
 # Adds to /out what files cannot say: a link for each of busybox's applets, and folders that are empty until something
 # is mounted on them. The applets are the same on every architecture, so the build machine's busybox is asked.
 set -eu
+# docker sets it only for a Dockerfile with an ARG of this name; then the files are of 1970.
+: "${SOURCE_DATE_EPOCH:=0}"
 export LC_ALL=C
 
 cd /out

@@ -10,6 +10,8 @@
 #
 # Input: /linux (the unpacked kernel package), /initrd (its files but the modules), /lists, TARGETARCH, SOURCE_DATE_EPOCH.
 set -eu
+# docker sets it only for a Dockerfile with an ARG of this name; then the files are of 1970.
+: "${SOURCE_DATE_EPOCH:=0}"
 export LC_ALL=C
 
 # Debian's busybox prefers its own applets to other programs, so GNU cpio and tar are called by their paths.

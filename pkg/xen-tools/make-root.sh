@@ -4,6 +4,8 @@
 # Takes out of /out what nothing here can run (Python's, QEMU's, and the tests of Xen's own developers), and adds busybox's
 # applets where no program of a package is, and the folders that Xen's programs expect.
 set -eu
+# docker sets it only for a Dockerfile with an ARG of this name; then the files are of 1970.
+: "${SOURCE_DATE_EPOCH:=0}"
 export LC_ALL=C
 
 cd /out

@@ -27,6 +27,8 @@ pub fn read(script: &str, has_yml: &dyn Fn(&str, &str) -> bool) -> ImageNames {
 fn assignment(line: &str, has_yml: &dyn Fn(&str, &str) -> bool) -> Option<(String, String)> {
     let (name, call) = line.trim().split_once("=$(linuxkit_")?;
     let (function, package) = call.strip_suffix(')')?.split_once(" pkg/")?;
+    // A second word is a kind of root file system, which PLATFORM=evaluation has several of.
+    let package = package.split_whitespace().next()?;
     let variant = function.strip_suffix("tag")?.trim_end_matches('_').replace('_', "-");
     let yml = format!("build-{variant}.yml");
     let package = if !variant.is_empty() && has_yml(package, &yml) { format!("{package}:{yml}") } else { package.to_owned() };
@@ -40,7 +42,7 @@ mod tests {
     #[test]
     fn names_packages_and_variants_are_found() {
         let script = "gen() {\nKERNEL_TAG=${KERNEL_TAG}\nNONE_TAG=${NONE_TAG}\nPILLAR_K_DEV_TAG=${PILLAR_K_DEV_TAG}\nFW_TAG=${FW_TAG}\nEVE_TAG=${EVE_TAG:-}\n}\n\
-            PILLAR_K_DEV_TAG=$(linuxkit_k_dev_tag pkg/pillar)\nFW_TAG=$(linuxkit_fw_tag pkg/fw)\nEVE_TAG=$(synthetic_tag a/eve pkg/eve/Dockerfile.in)\n";
+            PILLAR_K_DEV_TAG=$(linuxkit_k_dev_tag pkg/pillar)\nFW_TAG=$(linuxkit_fw_tag pkg/fw generic)\nEVE_TAG=$(synthetic_tag a/eve pkg/eve/Dockerfile.in)\n";
         let names = read(script, &|package, yml| package == "pillar" && yml == "build-k-dev.yml");
         assert_eq!(names.table, ["KERNEL", "PILLAR_K_DEV", "FW", "EVE"]);
         assert_eq!(names.packages["PILLAR_K_DEV_TAG"], "pillar:build-k-dev.yml");

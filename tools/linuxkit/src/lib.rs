@@ -2,6 +2,7 @@
 //! original Makefile did. The tools write under final names; if one fails, its output is removed. The crate uses native for steps without
 //! foreign tools; executor decides what is due and calls it.
 
+mod advice;
 mod images;
 
 use anyhow::{Context as _, Result, bail};
@@ -256,7 +257,7 @@ impl Drop for TemporaryFile {
 
 /// A step that docker makes with a tool image.
 fn by_container<'e>(run: impl FnOnce(&Job<'_>) -> Result<()> + 'e) -> Result<Making<'e>> {
-    Ok(Making::by(run).with(Tool::Docker, "to run the steps of the linuxkit engine"))
+    Ok(Making::by(|job| run(job).map_err(advice::add)).with(Tool::Docker, "to run the steps of the linuxkit engine"))
 }
 
 /// A step that linuxkit makes; linuxkit starts docker.
