@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use common::error::usage;
 use plan::{
     PROFILE, Profile,
-    layers::{self, Tree},
+    layers::{self, TreeFiles},
     pins,
 };
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub fn read_profile(root: &Path) -> Result<Profile> {
 fn read_settings(root: &Path) -> Result<Profile> {
     let (path, files) = (root.join(PROFILE), Files(root));
     if !path.is_file() {
-        let profile = layers::find(&files).ok_or_else(|| {
+        let profile: Result<Profile> = layers::find(&files).ok_or_else(|| {
             usage(format!(
                 "`{}` is no tree that can be built: it has no {PROFILE}, and it is not a known checkout of lf-edge/eve\n\
                  hint: --root DIR names another tree",
@@ -58,7 +58,7 @@ pub fn is_tree(root: &Path) -> bool {
 /// The files of a tree.
 struct Files<'a>(&'a Path);
 
-impl Tree for Files<'_> {
+impl TreeFiles for Files<'_> {
     fn has(&self, path: &str) -> bool {
         self.0.join(path).exists()
     }

@@ -1,9 +1,8 @@
 //! Puts the text of a profile together: `extends` names a shipped profile that it starts from, `[[when]]` changes it for trees that have or
-//! lack some files or words, and `[read]` takes values from the tree's own makefiles. Reads the tree only through [`Tree`].
+//! lack some files or words, and `[read]` takes values from the tree's own makefiles. Reads the tree only through [`TreeFiles`].
 
-use crate::{Profile, profile::Detect};
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -17,7 +16,7 @@ pub(crate) const SHIPPED: &[(&str, &str)] = &[
 ];
 
 /// What a profile asks about the tree that it is for.
-pub trait Tree {
+pub trait TreeFiles {
     /// Whether the path exists.
     fn has(&self, path: &str) -> bool;
     /// The text of a file, if there is one.
@@ -27,13 +26,32 @@ pub trait Tree {
 /// No tree: nothing exists, so a profile is as it is written.
 pub struct NoTree;
 
-impl Tree for NoTree {
+impl TreeFiles for NoTree {
     fn has(&self, _: &str) -> bool {
         false
     }
 
     fn text(&self, _: &str) -> Option<String> {
         None
+    }
+}
+
+/// `[detect]`: a tree has all of `files` and none of `absent`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detect {
+    /// Paths that must exist.
+    pub files: Vec<String>,
+    /// Paths that must not exist.
+    #[serde(default)]
+    pub absent: Vec<String>,
+}
+
+impl Detect {
+    /// Whether a tree has all of `files` and none of `absent`.
+    #[must_use]
+    pub fn fits(&self, tree: &dyn TreeFiles) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|path| tree.has(path)) && !self.absent.iter().any(|path| tree.has(path))
     }
 }
 
@@ -62,7 +80,7 @@ struct When {
 }
 
 impl When {
-    fn holds(&self, tree: &dyn Tree) -> bool {
+    fn holds(&self, tree: &dyn TreeFiles) -> bool {
         let contains = |(path, part): (&String, &String)| tree.text(path).map(|text| text.contains(part.as_str()));
         self.has.iter().all(|path| tree.has(path))
             && !self.lacks.iter().any(|path| tree.has(path))
@@ -72,7 +90,7 @@ impl When {
 }
 
 /// Parses the profile `text` for `tree`.
-pub fn assemble(text: &str, tree: &dyn Tree) -> Result<Profile> {
+pub fn assemble<P: DeserializeOwned>(text: &str, tree: &dyn TreeFiles) -> Result<P> {
     let table: Table = toml::from_str(text)?;
     if ["extends", "when", "read", "without"].iter().all(|key| !table.contains_key(*key)) {
         // Errors of the typed parser have a line.
@@ -84,19 +102,19 @@ pub fn assemble(text: &str, tree: &dyn Tree) -> Result<Profile> {
 }
 
 /// The shipped profile that fits `tree`, put together for it.
-pub fn find(tree: &dyn Tree) -> Option<Result<Profile>> {
+pub fn find<P: DeserializeOwned>(tree: &dyn TreeFiles) -> Option<Result<P>> {
     let (name, text) = SHIPPED.iter().find(|(_, text)| detect(text).is_some_and(|detect| detect.fits(tree)))?;
     Some(assemble(text, tree).with_context(|| format!("the profile {name}")))
 }
 
 /// Whether a shipped profile fits `tree`.
 #[must_use]
-pub fn is_known(tree: &dyn Tree) -> bool {
+pub fn is_known(tree: &dyn TreeFiles) -> bool {
     SHIPPED.iter().any(|(_, text)| detect(text).is_some_and(|detect| detect.fits(tree)))
 }
 
 /// The shipped profile `name` for no particular tree.
-pub fn shipped(name: &str) -> Result<Profile> {
+pub fn shipped<P: DeserializeOwned>(name: &str) -> Result<P> {
     assemble(text_of(name)?, &NoTree)
 }
 
@@ -115,7 +133,7 @@ fn detect(text: &str) -> Option<Detect> {
 }
 
 /// A profile's table with what it extends and what its conditions add; `[read]` is still in it.
-fn resolve(mut own: Table, tree: &dyn Tree, depth: usize) -> Result<Table> {
+fn resolve(mut own: Table, tree: &dyn TreeFiles, depth: usize) -> Result<Table> {
     if depth > SHIPPED.len() {
         bail!("profiles extend each other in a circle");
     }
@@ -140,7 +158,7 @@ fn resolve(mut own: Table, tree: &dyn Tree, depth: usize) -> Result<Table> {
 }
 
 /// Takes the values of `[read]` from the tree's files. They are stronger than those of the profiles, which are for trees without the file.
-fn read_values(table: &mut Table, tree: &dyn Tree) -> Result<()> {
+fn read_values(table: &mut Table, tree: &dyn TreeFiles) -> Result<()> {
     let read: BTreeMap<String, BTreeMap<String, String>> =
         table.remove("read").map(Value::try_into).transpose().context("[read]")?.unwrap_or_default();
     for (file, rows) in &read {
@@ -199,61 +217,4 @@ fn variable_of(text: &str, variable: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A tree as pairs of path and text.
-    struct Texts(&'static [(&'static str, &'static str)]);
-
-    impl Tree for Texts {
-        fn has(&self, path: &str) -> bool {
-            self.text(path).is_some()
-        }
-
-        fn text(&self, path: &str) -> Option<String> {
-            self.0.iter().find(|(known, _)| *known == path).map(|(_, text)| (*text).to_owned())
-        }
-    }
-
-    #[test]
-    fn all_shipped_profiles_are_valid() {
-        for (name, text) in SHIPPED.iter().filter(|(_, text)| detect(text).is_some()) {
-            assert_eq!(
-                assemble(text, &NoTree).map(|profile| profile.tree.name).map_err(|error| format!("{error:#}")).as_deref(),
-                Ok(*name)
-            );
-        }
-    }
-
-    #[test]
-    fn a_profile_takes_over_what_it_does_not_set() {
-        let profile =
-            assemble("extends = \"eve\"\nwithout = [\"firmware.only.arm64\"]\n[tree]\nname = \"fork\"\n", &NoTree).expect("valid");
-        assert_eq!((profile.tree.name.as_str(), profile.packages.first.as_slice()), ("fork", &["alpine".to_owned()][..]));
-        assert!(!profile.firmware.only.contains_key("arm64"));
-        for (text, message) in [
-            ("extends = \"evee\"", "there is no such profile"),
-            ("extends = 1", "takes the name of a profile"),
-            ("extends = \"eve\"\nwithout = [\"parts.none\"]", "there is no `parts.none`"),
-            ("extends = \"eve\"\n[rootfs]\nlimt = 1", "limt"),
-            ("extends = \"eve\"\n[[when]]\nhave = []", "have"),
-        ] {
-            let error = format!("{:#}", assemble(text, &NoTree).expect_err(text));
-            assert!(error.contains(message), "{error}");
-        }
-    }
-
-    #[test]
-    fn conditions_are_asked_of_the_tree_and_values_read_from_it() {
-        const TEXT: &str = "extends = \"eve\"\n[read.Makefile]\n\"knobs.GOVER\" = \"GOVER\"\n[tree]\nname = \"x\"\n\
-            [[when]]\nhas = [\"a\"]\nlacks = [\"b\"]\nset = { rootfs = { limit = 1 } }\n\
-            [[when]]\ntext = { Makefile = \"-smp 8\" }\nno_text = { Makefile = \"-smp 4\" }\nset = { rootfs = { limit = 2 } }\n";
-        let limit = |files| assemble(TEXT, &Texts(files)).expect("valid");
-        assert_eq!(limit(&[("a", "")]).rootfs.limit, 1);
-        assert_ne!(limit(&[("a", ""), ("b", "")]).rootfs.limit, 1);
-        assert_eq!(limit(&[("Makefile", "x -smp 8")]).rootfs.limit, 2);
-        let profile = limit(&[("Makefile", "GOVER ?= 1.2.3 # the newest\nGOVER = $(X)\nGOVERS = 4\n-smp 8 -smp 4")]);
-        assert_eq!(profile.knobs["GOVER"].to_text("kvm").as_deref(), Some("1.2.3"));
-        assert_ne!(profile.rootfs.limit, 2, "both conditions must hold");
-    }
-}
+mod tests;

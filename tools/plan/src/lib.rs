@@ -24,7 +24,7 @@ pub use goal::{Goal, plan_goal};
 pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
 pub use pins::ToolPin;
-pub use profile::{Detect, FILE as PROFILE, Profile, Value, VariantKnob};
+pub use profile::{FILE as PROFILE, Profile, Value, VariantKnob};
 pub use steps::{Describe, Keep, Step};
 pub use tables::{PatchLanguage, TargetCommand, TargetTable};
 

@@ -2,7 +2,7 @@
 //! xtask and is chosen by the tree's files. docs/profiles.md explains the keys.
 
 use crate::{
-    layers::{self, Tree},
+    layers::{self, Detect, TreeFiles},
     pins::Pins,
     tables::{MachineTable, PatchLanguage, TargetTable},
 };
@@ -91,25 +91,6 @@ pub struct TreeTable {
     /// PLATFORM is part of names: of the version, of rootfs.tar, of the resolved ymls.
     #[serde(default)]
     pub platforms: bool,
-}
-
-/// `[detect]`: a tree has all of `files` and none of `absent`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Detect {
-    /// Paths that must exist.
-    pub files: Vec<String>,
-    /// Paths that must not exist.
-    #[serde(default)]
-    pub absent: Vec<String>,
-}
-
-impl Detect {
-    /// Whether a tree has all of `files` and none of `absent`.
-    #[must_use]
-    pub fn fits(&self, tree: &dyn Tree) -> bool {
-        !self.files.is_empty() && self.files.iter().all(|path| tree.has(path)) && !self.absent.iter().any(|path| tree.has(path))
-    }
 }
 
 /// `[packages]`.
@@ -397,11 +378,11 @@ impl Profile {
     /// The shipped profile `name`, for the tree at `root`, as it is without a look at the tree.
     #[must_use]
     pub fn named(name: &str, root: &Path) -> Self {
-        layers::shipped(name).expect("a test puts all shipped profiles together").below(root)
+        layers::shipped::<Self>(name).expect("a test puts all shipped profiles together").below(root)
     }
 
     /// Parses a profile for `tree`; an error names the key, and the line unless the profile extends another.
-    pub fn parse(text: &str, tree: &dyn Tree) -> Result<Self> {
+    pub fn parse(text: &str, tree: &dyn TreeFiles) -> Result<Self> {
         layers::assemble(text, tree)
     }
 
