@@ -57,6 +57,7 @@ pub const ALL: &[FuzzTarget] = &[
     reader("iso", disks::inspect, 5_000, &["iso"]).texts(&[], &["NM", "CE", "SP", "RR", "PX", "CD001"]),
     reader("qcow2", disks::inspect, 5_000, &["qcow2"]),
     reader("container", disks::inspect, 500, &["container"]).texts(&[], &["conectix", "KDMV", "WithouFreSpacExt", "QED\0"]),
+    reader("efi", files::efi_program, 20_000, &["efi"]).texts(&[], &["MZ", "PE\0\0", "\u{b}\u{2}"]),
     reader("git-index", files::git_index, 3_000, &["git-index"]).texts(&[], &["TREE", "link", "UNTR", "DIRC", "\0"]),
     reader("git-names", files::git_names, 3_000, &[]).texts(files::NAMES, &["\0", "?", "18446744073709551616 "]),
     reader("packages", texts::packages, 20_000, &[]).texts(texts::PACKAGES, texts::DEBIAN_WORDS),

@@ -1,6 +1,7 @@
-//! Inputs that must lie in a file.
+//! Inputs that are files, or must lie in one.
 
 use anyhow::{Context as _, Result};
+use secureboot::EfiProgram;
 use std::{path::Path, sync::OnceLock};
 use tempfile::TempDir;
 
@@ -22,6 +23,17 @@ pub fn git_index(input: &[u8]) -> Result<()> {
     let (top, git) = checkout()?;
     std::fs::write(git.join("index"), input)?;
     drop(gitindex::clean(top, &git, None));
+    Ok(())
+}
+
+/// An EFI program. Whatever is taken for one keeps its digest when it is signed.
+pub fn efi_program(input: &[u8]) -> Result<()> {
+    let program = EfiProgram::parse(input)?;
+    let signed = program.with_signature(b"a signature")?;
+    let signed = EfiProgram::parse(&signed).unwrap_or_else(|error| panic!("what was signed is no program: {error:#}"));
+    let plain = program.unsigned();
+    let plain = EfiProgram::parse(&plain).unwrap_or_else(|error| panic!("a program without its signatures is none: {error:#}"));
+    assert!(signed.is_signed() && !plain.is_signed() && signed.digest() == plain.digest(), "the signature is about something else");
     Ok(())
 }
 
