@@ -55,6 +55,7 @@ targets! {
     iso: "iso",
     qcow2: "qcow2",
     container: "container",
+    efi: "efi",
     git_index: "git-index",
     git_names: "git-names",
     packages: "packages",

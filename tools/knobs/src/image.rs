@@ -184,7 +184,7 @@ pub struct HostKnobs {
     /// print the tools' own output while they run
     #[arg(id = "V", long = "verbose-tools", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub verbose: bool,
-    /// ring the terminal's bell when a build ends, well or not, that took at least so many seconds
+    /// ring the terminal's bell when a verb that builds ends, well or not, after at least so many seconds
     #[arg(id = "BELL", long = "bell", value_name = "SECONDS", value_parser = parse::number(0, 1 << 30))]
     pub bell: Option<u64>,
 }

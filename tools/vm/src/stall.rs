@@ -24,26 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is known of a machine's restarts.
 pub(super) struct Stall {
     silence: Duration,
-    /// Whether Linux has restarted the machine: before that, nobody knows whether the guest prints anything on this console.
-    restarted: bool,
     reset: Option<Instant>,
 }
 
 impl Stall {
     pub(super) const fn new() -> Self {
-        Self { silence: SILENCE, restarted: false, reset: None }
+        Self { silence: SILENCE, reset: None }
     }
 
     /// Resets the machine through QEMU's `socket` if its firmware or boot loader hangs; returns what to say then.
     pub(super) fn check(&mut self, console: &Console, socket: &Path) -> Result<Option<String>> {
         let Some((line, silence)) = console.last_line() else { return Ok(None) };
-        let pause = pause_after(&line);
-        self.restarted |= pause.is_some();
-        let begins = BEFORE_LINUX.iter().any(|start| line.starts_with(start));
-        let (who, pause) = match pause {
+        let (who, pause) = match pause_after(&line) {
             Some(pause) => ("firmware", pause),
-            None if self.restarted && begins => (if line.starts_with("BdsDxe") { "firmware" } else { "boot loader" }, Duration::ZERO),
-            None => return Ok(None),
+            None if !BEFORE_LINUX.iter().any(|start| line.starts_with(start)) => return Ok(None),
+            // Before Linux has restarted the machine, nobody knows whether the guest prints anything on this console.
+            None if !console.tail().iter().any(|line| pause_after(line).is_some()) => return Ok(None),
+            None => (if line.starts_with("BdsDxe") { "firmware" } else { "boot loader" }, Duration::ZERO),
         };
         // A reset begins a new silence after the same line.
         let silence = self.reset.map_or(silence, |reset| silence.min(reset.elapsed()));

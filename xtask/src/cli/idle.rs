@@ -168,7 +168,7 @@ mod tests {
         ("ALL_PROXY", "tools/helpers/src/go_builder.rs"),
         ("DEBUG", "tools/linuxkit/src/lib.rs"),
         ("V", "xtask/src/commands/build.rs"),
-        ("BELL", "xtask/src/commands/build.rs"),
+        ("BELL", "xtask/src/cli/mod.rs"),
     ];
 
     fn root() -> PathBuf {

@@ -23,7 +23,7 @@ use child::environment::Environment;
 use clap::Command;
 use globals::{Options, add};
 use knobs::{Knobs, RawKnobs, Source};
-use std::path::Path;
+use std::{io::IsTerminal as _, path::Path, time::Instant};
 use words::{close_jobs, close_options, remove_set_flags, split_assignments, take_empty_flags, value_of, verb_at};
 
 /// The command that starts xtask.
@@ -138,7 +138,13 @@ fn run_on_tree(
     }
     let ctx = context::build(options, knobs, profile, root, environment)?;
     idle::note(&ctx, verb);
-    verb.run(&ctx, &matches)
+    let since = Instant::now();
+    let outcome = verb.run(&ctx, &matches);
+    let is_long = ctx.knobs.host.bell.is_some_and(|seconds| since.elapsed().as_secs() >= seconds);
+    if is_long && verb.builds && !ctx.globals.dry_run && std::io::stderr().is_terminal() {
+        eprint!("\x07");
+    }
+    outcome
 }
 
 /// The words for clap, which expects the program's name first.

@@ -17,7 +17,6 @@ use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
 use std::{
     collections::BTreeMap,
-    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -134,7 +133,8 @@ fn build_packages(ctx: &Ctx, Packages { name, alone, force }: Packages) -> Resul
 /// The goal of a target, for verbs that show its plan; fails for other words.
 pub fn planned_goal(ctx: &Ctx, target: &str) -> Result<Goal> {
     goal_of(ctx, target)?.ok_or_else(|| {
-        let names = VERBS.iter().copied().flatten().map(|verb| verb.name);
+        let has_plan = |verb: &&Verb| verb.sets.is_empty() && matches!(verb.action, Action::Builds(_));
+        let names = VERBS.iter().copied().flatten().filter(has_plan).map(|verb| verb.name);
         let hint = did_you_mean(target, names).map_or_else(
             || {
                 "live, live-gcp and its like, installer-raw and its like, rootfs, rootfstar, config, sbom, eve, pkgs, or pkg/NAME"
@@ -203,15 +203,6 @@ pub fn build(ctx: &Ctx, goal: &Goal) -> Result<()> {
 
 pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool) -> Result<()> {
     let since = Instant::now();
-    let outcome = build_since(ctx, tree, goal, force, since);
-    let is_long = ctx.knobs.host.bell.is_some_and(|seconds| since.elapsed().as_secs() >= seconds);
-    if is_long && !ctx.globals.dry_run && std::io::stderr().is_terminal() {
-        eprint!("\x07");
-    }
-    outcome
-}
-
-fn build_since(ctx: &Ctx, tree: &Checkout, goal: &Goal, force: bool, since: Instant) -> Result<()> {
     let mut plan = plan(ctx, tree, goal)?;
     if force {
         plan.force_goals();
