@@ -29,10 +29,10 @@ pub fn git_index(input: &[u8]) -> Result<()> {
 /// An EFI program. Whatever is taken for one keeps its digest when it is signed.
 pub fn efi_program(input: &[u8]) -> Result<()> {
     let program = EfiProgram::parse(input)?;
-    let signed = program.with_signature(b"a signature")?;
-    let signed = EfiProgram::parse(&signed).unwrap_or_else(|error| panic!("what was signed is no program: {error:#}"));
-    let plain = program.unsigned();
-    let plain = EfiProgram::parse(&plain).unwrap_or_else(|error| panic!("a program without its signatures is none: {error:#}"));
+    let (signed, plain) = (program.with_signature(b"a signature")?, program.unsigned());
+    let (signed, plain) = (EfiProgram::parse(&signed), EfiProgram::parse(&plain));
+    assert!(signed.is_ok() && plain.is_ok(), "what becomes of a program is none: {signed:?} {plain:?}");
+    let (signed, plain) = (signed?, plain?);
     assert!(signed.is_signed() && !plain.is_signed() && signed.digest() == plain.digest(), "the signature is about something else");
     Ok(())
 }
