@@ -18,6 +18,10 @@ const HEADER: usize = 60;
 const START: [u8; 2] = [0xaa, 0x55];
 /// The state of a variable that is there.
 const ADDED: u8 = 0x3f;
+/// That of one whose successor was not whole when the power went: the firmware takes it unless the successor is there.
+const IN_DELETED_TRANSITION: u8 = 0x3e;
+/// The firmware's own switch.
+const SWITCH: &str = "SecureBootEnable";
 
 /// `image`, the flash memory with fresh variables, with the keys of `lists`, their times, and Secure Boot switched on.
 pub fn enrol(image: &[u8], lists: &[(Variable, Time, Vec<u8>)]) -> Result<Vec<u8>> {
@@ -35,8 +39,8 @@ pub fn enrol(image: &[u8], lists: &[(Variable, Time, Vec<u8>)]) -> Result<Vec<u8
     for (variable, time, list) in lists {
         put(&record(variable.name(), variable.vendor(), ATTRIBUTES, time.bytes(), list)?)?;
     }
-    // The firmware's own switch: non-volatile, for boot services only.
-    put(&record("SecureBootEnable", SECURE_BOOT_ENABLE, 3, [0; 16], &[1])?)?;
+    // Non-volatile, for boot services only.
+    put(&record(SWITCH, SECURE_BOOT_ENABLE, 3, [0; 16], &[1])?)?;
     Ok(out)
 }
 
@@ -56,13 +60,17 @@ fn bounds(image: &[u8]) -> Result<(usize, usize)> {
     Ok((store + STORE_HEADER, end))
 }
 
-/// Where the next variable may begin. Refuses a store that has a platform key.
+/// Where the next variable may begin. Refuses a store that has one of the variables to be put in: the firmware would take the old one.
 fn free(image: &[u8], start: usize, end: usize) -> Result<usize> {
     let mut at = start;
     while at + HEADER <= end && image[at..at + 2] == START {
         let (name, data) = (number(image, at + 36, 4), number(image, at + 40, 4));
-        if image.get(at + HEADER..at + HEADER + name) == Some(&utf16("PK")) && image[at + 2] == ADDED {
-            bail!("the firmware has a platform key, and only its owner may change the keys");
+        let found = image.get(at + HEADER..at + HEADER + name);
+        let ours = Variable::ALL.map(Variable::name).into_iter().chain([SWITCH]).find(|ours| found == Some(&utf16(ours)));
+        if let (Some(ours), ADDED | IN_DELETED_TRANSITION) = (ours, image[at + 2]) {
+            bail!(
+                "the variable `{ours}` is there already, and old keys would stay in force\nhint: take fresh variables, such as OVMF_VARS_4M.fd of the package ovmf"
+            );
         }
         at = (at + HEADER + name + data).next_multiple_of(4);
     }
@@ -111,22 +119,40 @@ mod tests {
     #[test]
     fn keys_follow_what_is_there_and_only_once() {
         let list = |variable| vec![(variable, Time::of(0), vec![7; 33])];
+        // A variable that is nobody's key.
+        let mut other = flash(1000);
+        let boot = record("BootOrder", [1; 16], 7, [0; 16], &[0, 0]).expect("record");
+        other[100..100 + boot.len()].copy_from_slice(&boot);
+        let all = enrol(&other, &list(Variable::Pk)).expect("PK");
+        assert!(all.windows(6).any(|text| text == b"P\0K\0\0\0") && all[..184] == other[..184]);
         let some = enrol(&flash(1000), &list(Variable::Db)).expect("db");
         assert_eq!(some[100..104], [0xaa, 0x55, 0x3f, 0]);
         assert_eq!(some[160..166], *b"d\0b\0\0\0");
         // 60 + 6 + 33, and a byte up to the next variable.
         assert_eq!(some[199..202], [0xff, 0xaa, 0x55]);
-        let all = enrol(&some, &list(Variable::Pk)).expect("PK");
-        assert!(all.windows(6).any(|text| text == b"P\0K\0\0\0") && all[..199] == some[..199]);
         let refused = |image: &[u8]| enrol(image, &list(Variable::Db)).expect_err("refused").to_string();
-        assert_eq!(refused(&all), "the firmware has a platform key, and only its owner may change the keys");
+        // Each of the four, also where the power went while it was replaced; not what was deleted.
+        for name in ["PK", "KEK", "db", "SecureBootEnable"] {
+            let mut old = flash(1000);
+            let variable = record(name, [1; 16], 7, [0; 16], &[1]).expect("record");
+            old[100..100 + variable.len()].copy_from_slice(&variable);
+            for state in [0x3f, 0x3e] {
+                old[102] = state;
+                let error = refused(&old);
+                assert!(error.starts_with(&format!("the variable `{name}` is there already")) && error.contains("\nhint: "), "{error}");
+            }
+            for state in [0x3d, 0x3c, 0x7f] {
+                old[102] = state;
+                enrol(&old, &list(Variable::Db)).expect("deleted");
+            }
+        }
         assert_eq!(refused(&flash(100)), "the store of variables has 0 bytes left, and a variable needs 95");
         assert!(refused(&flash(1000)[..500]).contains("ends at 0x44c, the file at 0x1f4"));
         assert!(refused(&[0; 500]).contains("the header of the volume is missing"));
         let mut other = flash(1000);
         other[72] = 0;
         assert!(refused(&other).contains("was built without Secure Boot"));
-        let mut long = some;
+        let mut long = all;
         long[140..144].fill(0x7f);
         assert!(refused(&long).contains("a variable is longer than the store"));
     }
