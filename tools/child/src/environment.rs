@@ -46,13 +46,19 @@ impl Environment {
     /// The cache folder of xtask: `$XDG_CACHE_HOME/eve-xtask`.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
-        self.get("XDG_CACHE_HOME").map_or_else(|| self.home().join(".cache"), PathBuf::from).join("eve-xtask")
+        self.base("XDG_CACHE_HOME", ".cache").join("eve-xtask")
     }
 
     /// The folder of xtask's configuration, which is the user's: `$XDG_CONFIG_HOME/eve-xtask`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
-        self.get("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from).join("eve-xtask")
+        self.base("XDG_CONFIG_HOME", ".config").join("eve-xtask")
+    }
+
+    /// A base folder of the XDG specification: that of the variable, or `usual` in the home folder. The specification ignores a relative path.
+    fn base(&self, variable: &str, usual: &str) -> PathBuf {
+        let set = self.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        set.unwrap_or_else(|| self.home().join(usual))
     }
 
     /// linuxkit's image cache, which xtask uses too.

@@ -1,6 +1,6 @@
 //! Files that get their final names only when they are complete.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::{
     fs::File,
     io::Write as _,
@@ -103,6 +103,34 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     pending.rename()
 }
 
+/// Writes a file that a person named, in one step: readers see the old or the new content, and so they do after a power loss. The target of a
+/// symbolic link is written, and the link stays. A file that is there keeps its mode. A device or a pipe is written to, not replaced.
+pub fn write_to_disk(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write `{}`", path.display());
+    let before = path.metadata().ok();
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        return std::fs::write(path, bytes).with_context(cannot);
+    }
+    let pending = Pending::new(&target(path)?)?;
+    let mut file = pending.create()?;
+    before.map_or(Ok(()), |before| file.set_permissions(before.permissions())).with_context(cannot)?;
+    file.write_all(bytes).with_context(cannot)?;
+    pending.commit()
+}
+
+/// Where the symbolic links of `path` lead in the end, also if nothing is there; `path` itself if it is no link.
+fn target(path: &Path) -> Result<PathBuf> {
+    let mut end = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        match std::fs::read_link(&end) {
+            Ok(next) => end = end.parent().unwrap_or_else(|| Path::new("")).join(next),
+            Err(_) => return Ok(end),
+        }
+    }
+    bail!("cannot write `{}`: its symbolic links lead in a circle", path.display())
+}
+
 /// Creates or replaces the symbolic link `link` to `target` in one step.
 pub fn link_atomically(link: &Path, target: &Path) -> Result<()> {
     let pending = Pending::new(link)?;
@@ -129,5 +157,32 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 0);
         write_atomically(&path, b"whole").expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"whole");
+    }
+
+    #[test]
+    fn a_file_of_a_person_keeps_its_links_and_its_mode() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        let mode = |name: &str| at(name).metadata().expect("mode").permissions().mode() & 0o777;
+        std::fs::create_dir(at("below")).expect("folder");
+        std::fs::write(at("below/file"), b"old").expect("write");
+        std::fs::set_permissions(at("below/file"), std::fs::Permissions::from_mode(0o750)).expect("mode");
+        symlink("below/file", at("one")).expect("link");
+        symlink(at("one"), at("below/two")).expect("link");
+        write_to_disk(&at("below/two"), b"new").expect("write");
+        assert!(at("one").is_symlink() && at("below/two").is_symlink());
+        assert_eq!((std::fs::read(at("below/file")).expect("read"), mode("below/file")), (b"new".to_vec(), 0o750));
+        // A link to nothing, a circle, and a device.
+        symlink("below/later", at("three")).expect("link");
+        write_to_disk(&at("three"), b"made").expect("write");
+        assert_eq!(std::fs::read(at("below/later")).expect("read"), b"made");
+        symlink("circle", at("circle")).expect("link");
+        let error = write_to_disk(&at("circle"), b"").expect_err("circle").to_string();
+        assert!(error.ends_with("circle`: its symbolic links lead in a circle"), "{error}");
+        symlink("/dev/null", at("null")).expect("link");
+        write_to_disk(&at("null"), b"nothing").expect("write");
+        assert!(at("null").is_symlink() && !Path::new("/dev/null").is_file());
+        assert_eq!(std::fs::read_dir(at("below")).expect("read").count(), 3);
     }
 }

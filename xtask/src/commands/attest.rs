@@ -8,7 +8,7 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use child::openssl;
-use common::{artifact::write_atomically, digest::sha256_of, display::short, eprintln, error::usage};
+use common::{artifact::write_to_disk, digest::sha256_of, display::short, eprintln, error::usage};
 use oci::Cache;
 use plan::{EngineKind, Goal, NodeId, Plan};
 use provenance::{Build, Envelope, External, Resource, Statement, signed_bytes};
@@ -179,7 +179,7 @@ fn write(ctx: &Ctx, file: &Path, statement: &Statement, key: Option<&Path>) -> R
             (beside(file, SIGNED), beside(file, STATEMENT), envelope.to_json()?)
         }
     };
-    write_atomically(&path, text.as_bytes())?;
+    write_to_disk(&path, text.as_bytes())?;
     // A statement of an earlier build, in the other form, would be about other bytes.
     match std::fs::remove_file(&other) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove `{}`", other.display())),

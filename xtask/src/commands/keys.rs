@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tools, openssl};
-use common::{artifact::write_atomically, digest::sha256, error::usage};
+use common::{artifact::write_to_disk, digest::sha256, error::usage};
 use knobs::SigningKnobs;
 use secureboot::{
     Certificate, Signer, store,
@@ -14,7 +14,7 @@ use std::{
     fs,
     io::{ErrorKind, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -47,7 +47,7 @@ const DAYS: u32 = 20 * 365;
 pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
     match (&args.firmware, &args.out) {
         (None, None) => init(ctx, &args),
-        (Some(firmware), Some(out)) if args.what == "enrol" => enrol(&folder(ctx, &args.signing), firmware, out),
+        (Some(firmware), Some(out)) if args.what == "enrol" => enrol(ctx, &folder(ctx, &args.signing), firmware, out),
         _ => Err(usage(
             "--firmware and --out are those of `keys enrol`\nhint: cargo xtask keys enrol --firmware OVMF_VARS_4M.fd --out VARS.fd",
         )),
@@ -55,7 +55,7 @@ pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
 }
 
 /// `keys enrol`: writes variables of a firmware that knows the keys, and has Secure Boot on.
-fn enrol(folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
+fn enrol(ctx: &Ctx, folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
     let image = read(firmware)?;
     let mut lists = Vec::new();
@@ -65,7 +65,11 @@ fn enrol(folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
         lists.push((variable, time, read(&at("esl"))?));
     }
     let enrolled = store::enrol(&image, &lists).with_context(|| format!("cannot enrol keys in `{}`", firmware.display()))?;
-    write_atomically(out, &enrolled)?;
+    if ctx.globals.dry_run {
+        println!("write {}", out.display());
+        return Ok(());
+    }
+    write_to_disk(out, &enrolled)?;
     println!("made: {}", out.display());
     Ok(())
 }
@@ -76,37 +80,58 @@ fn init(ctx: &Ctx, args: &Keys) -> Result<()> {
         return Err(usage(format!("--name {}: `{letter}` cannot stand in a name\nhint: letters, digits, blanks and . - _", args.name)));
     }
     let folder = folder(ctx, &args.signing);
-    refuse_tree(ctx, &folder)?;
+    let place = place(&folder)?;
+    refuse_tree(ctx, &folder, &place)?;
+    if place.exists() && !fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none()) {
+        return Err(taken(&folder));
+    }
+    if ctx.globals.dry_run {
+        println!("make keys in {}", folder.display());
+        return Ok(());
+    }
     // The folder appears when all is in it, so that no half set of keys is ever used.
-    let parent = folder.parent().context("a folder of keys lies in a folder")?;
+    let parent = place.parent().context("a folder of keys lies in a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot make the folder `{}`", parent.display()))?;
     let part = tempfile::Builder::new().prefix(".keys").tempdir_in(parent);
     let part = part.with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
     let inside = part.path().join("keys");
     fs::DirBuilder::new().mode(0o700).create(&inside).with_context(|| format!("cannot make the folder `{}`", inside.display()))?;
     make(&ctx.tools, &inside, args)?;
-    put(&inside, &folder)?;
+    fs::rename(&inside, &place).map_err(|error| match error.kind() {
+        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => taken(&folder),
+        _ => anyhow::Error::new(error).context(format!("cannot make the folder `{}`", folder.display())),
+    })?;
     println!("made: {}", folder.display());
     println!("A firmware in setup mode enrols db.auth, KEK.auth and then PK.auth. Keep the .key files secret, and a copy of them safe.");
     Ok(())
 }
 
-/// Renames `inside` to `folder`, which must not be there or be empty.
-fn put(inside: &Path, folder: &Path) -> Result<()> {
-    fs::rename(inside, folder).map_err(|error| match error.kind() {
-        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => usage(format!(
-            "`{}` is there, and keys are never overwritten: what they signed would be refused\nhint: --keys OTHER-FOLDER",
-            folder.display()
-        )),
-        _ => anyhow::Error::new(error).context(format!("cannot make the folder `{}`", folder.display())),
-    })
+fn taken(folder: &Path) -> anyhow::Error {
+    usage(format!(
+        "`{}` is there, and keys are never overwritten: what they signed would be refused\nhint: --keys OTHER-FOLDER",
+        folder.display()
+    ))
 }
 
-/// Refuses a folder of the tree: whoever commits the tree or sends it would give the keys away.
-fn refuse_tree(ctx: &Ctx, folder: &Path) -> Result<()> {
-    let there = folder.ancestors().find_map(|folder| folder.canonicalize().ok());
+/// Where `folder` is, or will be once its parents are made: absolute, without links and `..`.
+fn place(folder: &Path) -> Result<PathBuf> {
+    let folder = std::path::absolute(folder).with_context(|| format!("cannot find `{}`", folder.display()))?;
+    let mut place = PathBuf::new();
+    for part in folder.components() {
+        match part {
+            Component::ParentDir => drop(place.pop()),
+            part => place.push(part),
+        }
+        // What is not there yet will be a folder, and no link.
+        place = place.canonicalize().unwrap_or(place);
+    }
+    Ok(place)
+}
+
+/// Refuses a folder whose place is in the tree: whoever commits the tree or sends it would give the keys away.
+fn refuse_tree(ctx: &Ctx, folder: &Path, place: &Path) -> Result<()> {
     let root = ctx.root.canonicalize().with_context(|| format!("cannot find `{}`", ctx.root.display()))?;
-    if there.is_some_and(|there| there.starts_with(&root)) {
+    if place.starts_with(&root) {
         return Err(usage(format!(
             "`{}` is in the tree, and what is in the tree gets into commits and archives\nhint: --keys FOLDER, one outside of `{}`",
             folder.display(),

@@ -4,7 +4,7 @@ use super::{attest, build};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::openssl;
-use common::{artifact::write_atomically, display::short, error::usage};
+use common::{artifact::write_to_disk, display::short, error::usage};
 use oci::Cache;
 use plan::{EngineKind, Goal, PackageWork, Plan};
 use provenance::{DigestList, Envelope, Listed, ListedArtifact, ListedImage, signed_bytes};
@@ -44,7 +44,10 @@ pub fn run(ctx: &Ctx, Lock { target, sign_key, out }: Lock) -> Result<()> {
     attest::check_committed(ctx, &tree, &plan)?;
     build::build_with(ctx, &tree, &Goal::PackagesAlone(names, PackageWork::Build), false)?;
     build::build_with(ctx, &tree, &goal, false)?;
+    let name = format!("{}.digests.jsonl", target.replace('/', "-"));
+    let path = out.unwrap_or_else(|| ctx.layout(&tree).path().join(name));
     if ctx.globals.dry_run {
+        println!("sign the list of the digests, and write {}", short(&path, &ctx.root));
         return Ok(());
     }
     let engine = build::engine(ctx, &tree)?;
@@ -57,8 +60,6 @@ pub fn run(ctx: &Ctx, Lock { target, sign_key, out }: Lock) -> Result<()> {
     let json = DigestList::new(images(ctx, &plan)?, listed)?.to_json()?;
     let signature = openssl::sign(&ctx.tools, &sign_key, &signed_bytes(json.as_bytes()))?;
     let envelope = Envelope::new(json.as_bytes(), &openssl::key_id(&ctx.tools, &sign_key)?, &signature);
-    let name = format!("{}.digests.jsonl", target.replace('/', "-"));
-    let path = out.unwrap_or_else(|| ctx.layout(&tree).path().join(name));
     write(&path, &envelope.to_json()?)?;
     println!("made: {}", short(&path, &ctx.root));
     Ok(())
@@ -68,7 +69,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
-    write_atomically(path, text.as_bytes())
+    write_to_disk(path, text.as_bytes())
 }
 
 /// The images of the packages of a plan.

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use common::{artifact::write_atomically, error::usage};
+use common::{artifact::write_to_disk, error::usage};
 use provenance::{Envelope, PAYLOAD_TYPE};
 use registry::Team;
 use std::{
@@ -70,7 +70,7 @@ pub(super) fn fetch(ctx: &Ctx, registry: &Team, file: &Path, key: Option<&Path>)
         return Err(refused.map_or_else(|| anyhow::anyhow!("{what}"), |error| error.context(what.clone())));
     };
     let (ending, other) = if media_type == ENVELOPE { (SIGNED, STATEMENT) } else { (STATEMENT, SIGNED) };
-    write_atomically(&beside(file, ending), &bytes)?;
+    write_to_disk(&beside(file, ending), &bytes)?;
     let _ = std::fs::remove_file(beside(file, other));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::keys::{self, Pair};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::{artifact::write_atomically, digest::hex, error::usage};
+use common::{artifact::write_to_disk, digest::hex, error::usage};
 use knobs::SigningKnobs;
 use secureboot::{EfiProgram, Signer, authenticode, variable::Variable};
 use std::path::PathBuf;
@@ -37,10 +37,14 @@ pub fn run(ctx: &Ctx, Sign { file, out, sign_key, certificate, signing }: Sign) 
         (Some(key), Some(certificate)) => Pair::of_files(&ctx.tools, key, certificate)?,
         _ => Pair::of_folder(&ctx.tools, &keys::folder(ctx, &signing), Variable::Db)?,
     };
+    let out = out.unwrap_or_else(|| file.clone());
+    if ctx.globals.dry_run {
+        println!("sign {}, and write {}", file.display(), out.display());
+        return Ok(());
+    }
     let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
     let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign `{}`", file.display()))?;
-    let out = out.unwrap_or(file);
-    write_atomically(&out, &signed)?;
+    write_to_disk(&out, &signed)?;
     println!("signed: {}, Authenticode's SHA-256 {}", out.display(), hex(&EfiProgram::parse(&signed)?.digest()));
     Ok(())
 }

@@ -27,6 +27,15 @@ pub struct Verify {
 pub fn run(ctx: &Ctx, Verify { name, key, pull }: Verify) -> Result<()> {
     if pull {
         let registry = published::registry(ctx, "verify --pull")?;
+        if ctx.globals.dry_run {
+            name.iter().for_each(|file| {
+                println!(
+                    "take the statement about {file} from {}, write it beside the file, build what it describes, and compare",
+                    registry.place()
+                );
+            });
+            return Ok(());
+        }
         name.iter().try_for_each(|file| published::fetch(ctx, &registry, file.as_ref(), key.as_deref()))?;
     }
     let (files, names): (Vec<&String>, Vec<&String>) = name.iter().partition(|name| attest::is_artifact(name.as_ref()));
