@@ -46,6 +46,9 @@ fn a_statement_in_the_registry_proves_an_artifact() {
     let file = at("elsewhere/rootfs.img");
     let (_, error) = xtask(&["verify", &file, "--pull", &cache, "--key", &at("other.pub")]).fails();
     assert!(error.contains("none of 1 statements about") && error.contains("no signature of it is by the owner of"), "{error}");
+    let said = xtask(&["verify", &file, "--pull", "-n", &cache]).ok();
+    assert!(said.starts_with(&format!("take the statement about {file} from {}/team, ", server.address)), "{said}");
+    assert!(!folder.path().join("elsewhere/rootfs.img.intoto.jsonl").exists());
     let said = xtask(&["verify", &file, "--pull", &cache, "--key", &at("key.pub")]).ok();
     assert!(said.contains("rootfs.img: the bytes that commit "), "{said}");
     assert!(fs::read(at("elsewhere/rootfs.img.intoto.jsonl")).unwrap() == fs::read(statement).unwrap());

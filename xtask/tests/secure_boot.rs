@@ -104,7 +104,7 @@ fn keys_are_made_once_outside_of_the_tree() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_written_and_writes_nothing() {
+fn a_dry_run_writes_nothing_and_a_signed_program_keeps_its_link_and_mode() {
     let place = Place::new();
     if !wants("openssl", "openssl") {
         return;
@@ -118,6 +118,13 @@ fn a_dry_run_says_what_would_be_written_and_writes_nothing() {
     let file = place.program("program.efi", 1000);
     let said = place.xtask(&["sign", &file, "-n", "--keys", &keys]).ok();
     assert!(said == format!("sign {file}, and write {file}\n") && fs::read(&file).unwrap() == program(1000), "{said}");
+    // What is signed keeps its link and its mode.
+    let link = place.at("BOOTX64.EFI");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o751)).unwrap();
+    std::os::unix::fs::symlink("program.efi", &link).unwrap();
+    place.xtask(&["sign", &link, "--keys", &keys]).ok();
+    assert!(Path::new(&link).is_symlink() && fs::read(&file).unwrap() != program(1000));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o751);
     let ovmf = "/usr/share/OVMF/OVMF_VARS_4M.fd";
     if !Path::new(ovmf).is_file() {
         skips::missing(ovmf, "ovmf");
@@ -130,22 +137,6 @@ fn a_dry_run_says_what_would_be_written_and_writes_nothing() {
     enrol(ovmf).ok();
     let error = enrol(&out).fails().1;
     assert!(error.contains("the variable `PK` is there already") && error.contains("hint: take fresh variables"), "{error}");
-}
-
-#[test]
-fn a_signed_program_keeps_its_link_and_its_mode() {
-    let place = Place::new();
-    if !wants("openssl", "openssl") {
-        return;
-    }
-    let (keys, link) = (place.at("keys"), place.at("BOOTX64.EFI"));
-    place.xtask(&["keys", "init", "--keys", &keys]).ok();
-    let file = place.program("program.efi", 1000);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o751)).unwrap();
-    std::os::unix::fs::symlink("program.efi", &link).unwrap();
-    place.xtask(&["sign", &link, "--keys", &keys]).ok();
-    assert!(Path::new(&link).is_symlink() && fs::read(&file).unwrap() != program(1000));
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o751);
 }
 
 #[test]
