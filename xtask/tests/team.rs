@@ -169,6 +169,13 @@ fn a_package_that_is_damaged_in_the_registry_is_built_and_sent_again() {
     assert!(said.contains(": pkg/top [amd64]\n") && said.contains("pkg/base [amd64]: made"), "the rest is taken: {said}");
     // docker-registry keeps the bytes that it has under a digest, so its owner must help.
     assert!(said.contains("keeps other bytes under ") && !said.contains("is replaced in"), "{said}");
+    // It is not what its sources build, even where the image cache has a good one.
+    for (mode, end) in [("read", "CACHE_MODE=write replaces them"), ("write", "keeps its own of base; the warnings above tell why")] {
+        let shown = team.xtask("second").env("CACHE", &place).env("CACHE_MODE", mode).args(["verify", "base"]).output();
+        let (out, err) = texts(&shown);
+        assert!(!shown.status.success() && out.contains("-amd64: what the registry has is damaged\n"), "{out}{err}");
+        assert!(err.contains(&format!("1 of 1 packages in {place} differ from what")) && err.contains(end), "{err}");
+    }
     let hint = said.lines().find_map(|line| line.split_once(" in its data: rm ")).unwrap().1;
     let path = hint.split(';').next().unwrap();
     fs::remove_file(server.folder.path().join("data").join(path)).unwrap();

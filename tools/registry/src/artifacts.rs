@@ -1,7 +1,11 @@
 //! Artifacts in a registry: a record and the files that it describes, as an OCI artifact `artifacts:KEY`. The record is the manifest's
 //! configuration, each file a layer without compression. What they mean is the caller's.
 
-use crate::{client::Client, damage::damaged, team::Team};
+use crate::{
+    client::Client,
+    damage::damaged,
+    team::{Team, Way},
+};
 use anyhow::{Context as _, Result};
 use common::eprintln;
 use oci::{BlobName, Document, is_blob};
@@ -13,13 +17,13 @@ const REPOSITORY: &str = "artifacts";
 impl Team {
     /// The record under `key`; none if the registry does not have it, or has failed.
     pub fn record(&self, key: &str) -> Option<Vec<u8>> {
-        self.unless_failed(&item(key), |client| client.record(key)).flatten()
+        self.unless_failed(&item(key), Way::Taking, |client| client.record(key)).flatten()
     }
 
     /// Writes the files under `key` to `places`; false if the registry does not have them, or has failed. After an error of the disk or the
     /// connection some of them may exist.
     pub fn take_files(&self, key: &str, places: &[PathBuf]) -> bool {
-        self.unless_failed(&item(key), |client| client.take_files(key, places)).unwrap_or(false)
+        self.unless_failed(&item(key), Way::Taking, |client| client.take_files(key, places)).unwrap_or(false)
     }
 
     /// Notes that what the registry has under `key` is wrong: the next [`give_files`](Self::give_files) replaces it.
@@ -28,17 +32,19 @@ impl Team {
     }
 
     /// Sends a record and its files if this registry is written to. A key that exists stays as it is, unless it turned out to be wrong.
-    pub fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) {
+    /// False if the registry is not written to, has failed, or keeps what was wrong.
+    pub fn give_files(&self, key: &str, record: &[u8], places: &[PathBuf]) -> bool {
         if !self.writes() {
-            return;
+            return false;
         }
         let item = item(key);
         let wrong = self.damage().has(&item);
-        let sent = self.unless_failed(&item, |client| client.give_files(key, record, places, wrong));
+        let sent = self.unless_failed(&item, Way::Sending, |client| client.give_files(key, record, places, wrong));
         if wrong && sent.is_some() {
             self.damage().forget(&item);
             eprintln!("note: {item} is replaced in {}", self.place());
         }
+        sent.is_some()
     }
 }
 

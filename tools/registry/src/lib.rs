@@ -16,4 +16,4 @@ mod upload;
 pub use client::{Client, Endpoint};
 pub use login::Logins;
 pub use place::Place;
-pub use team::Team;
+pub use team::{Taken, Team};

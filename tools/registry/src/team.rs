@@ -11,9 +11,32 @@ use anyhow::Result;
 use common::{Arch, eprintln};
 use oci::{Cache, Image};
 use std::{
+    cell::Cell,
     fmt,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+/// What came of asking a registry for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the cache now.
+    Yes,
+    /// The registry does not have it.
+    Absent,
+    /// What the registry has under this name is damaged.
+    Damaged,
+    /// The caller did not accept what the registry has.
+    Refused,
+    /// The registry does not answer as it should, now or earlier in this run.
+    Failed,
+}
+
+/// Which way an image or artifact goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Taking,
+    Sending,
+}
 
 /// The team's registry.
 pub struct Team {
@@ -43,20 +66,35 @@ impl Team {
 
     /// Takes an image into `cache` if `accepts` agrees; false if not, or if the registry does not have it, or has failed.
     pub fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> bool {
+        self.try_take(cache, reference, arch, accepts) == Taken::Yes
+    }
+
+    /// The same, and tells why an image was not taken.
+    pub fn try_take(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> Taken {
         let item = item(reference, arch);
+        let refused = Cell::new(false);
         let noting = |image: &Image| {
             let accepted = accepts(image);
             if !accepted {
                 self.damage.note(&item);
+                refused.set(true);
             }
             accepted
         };
-        self.unless_failed(&item, |client| client.take_if(cache, reference, arch, &noting)).flatten().is_some()
+        match self.unless_failed(&item, Way::Taking, |client| client.take_if(cache, reference, arch, &noting)) {
+            Some(Some(_)) => Taken::Yes,
+            Some(None) if refused.get() => Taken::Refused,
+            Some(None) => Taken::Absent,
+            None if self.works() => Taken::Damaged,
+            None => Taken::Failed,
+        }
     }
 
-    /// Notes that what the registry has of this image is wrong: the next [`give`](Self::give) replaces it.
-    pub fn distrust(&self, reference: &str, arch: Arch) {
-        self.damage.note(&item(reference, arch));
+    /// Replaces what the registry has of an image by that of `cache`; false if the registry is not written to, or keeps what it has.
+    pub fn replace(&self, cache: &Cache, reference: &str, arch: Arch) -> bool {
+        let item = item(reference, arch);
+        self.damage.note(&item);
+        self.give(cache, reference, arch).is_some() && !self.damage.has(&item)
     }
 
     /// Sends an image of `cache` if this registry is written to. Returns what to note about it.
@@ -66,7 +104,7 @@ impl Team {
         }
         let (place, item) = (self.place(), item(reference, arch));
         let wrong = self.damage.has(&item);
-        Some(match self.unless_failed(&item, |client| client.give(cache, reference, arch, wrong))? {
+        Some(match self.unless_failed(&item, Way::Sending, |client| client.give(cache, reference, arch, wrong))? {
             Sent::New if wrong => {
                 self.damage.forget(&item);
                 eprintln!("note: {item} is replaced in {place}");
@@ -111,7 +149,7 @@ impl Team {
     }
 
     /// Does `work` for `item`, an image or artifact; none if it fails. Damage is one warning for each item, any other failure is the last.
-    pub(crate) fn unless_failed<T>(&self, item: &str, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
+    pub(crate) fn unless_failed<T>(&self, item: &str, way: Way, work: impl FnOnce(&Client) -> Result<T>) -> Option<T> {
         if !self.works() {
             return None;
         }
@@ -122,7 +160,11 @@ impl Team {
         let text = format!("{error:#}");
         let (hints, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
         if error.is::<Damaged>() && self.damage.note(item) {
-            eprintln!("warning: {}; {item} is made here", said.join("; "));
+            let end = match way {
+                Way::Taking => format!("{item} is made here"),
+                Way::Sending => format!("{item} is not whole there"),
+            };
+            eprintln!("warning: {}; {end}", said.join("; "));
         } else if !self.failed.swap(true, Ordering::Relaxed) {
             eprintln!("warning: the build goes on without CACHE={}: {}", self.place(), said.join("; "));
         } else {

@@ -3,7 +3,7 @@
 
 use crate::{
     client::{Client, Work},
-    damage::damaged,
+    damage::{Damaged, damaged},
 };
 use anyhow::{Context as _, Result, bail};
 use child::curl_request::{HttpBody, HttpRequest, HttpResponse};
@@ -94,21 +94,26 @@ impl Client {
         }
     }
 
-    /// Fails if the registry does not have every blob of a manifest as it was just sent. Some registries keep the bytes that they have under
+    /// Fails if the registry does not have a manifest and every blob of it as they were just sent. Some registries keep the bytes that they have under
     /// a digest, whatever is sent.
     pub(crate) fn check_blobs(&self, repository: &str, manifest: &Document) -> Result<()> {
+        match self.manifest(repository, &manifest.digest) {
+            Ok(Some(_)) => {}
+            Err(error) if !error.is::<Damaged>() => return Err(error),
+            Ok(None) | Err(_) => return Err(self.refuse_blob(repository, &manifest.digest)),
+        }
         for name in manifest.blobs()? {
             let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
             self.blob(repository, &name, file.path())?;
             if !is_blob(file.path(), &name)? {
-                return Err(self.refuse_blob(repository, &name));
+                return Err(self.refuse_blob(repository, &name.digest));
             }
         }
         Ok(())
     }
 
-    fn refuse_blob(&self, repository: &str, name: &BlobName) -> anyhow::Error {
-        let (host, digest) = (&self.place().host, &name.digest);
+    fn refuse_blob(&self, repository: &str, digest: &str) -> anyhow::Error {
+        let host = &self.place().host;
         let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
         damaged(format!(
             "{host} keeps other bytes under {digest} of {repository}, though the right ones were sent\nhint: the registry's owner removes them, for docker-registry in its data: rm docker/registry/v2/blobs/sha256/{}/{hex}/data; the next build with CACHE_MODE=write sends them again",
