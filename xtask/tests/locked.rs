@@ -162,6 +162,9 @@ fn a_list_that_is_not_to_be_trusted_or_of_another_commit_is_refused() {
     let (code, said) = tree.xtask("one", &["lock", "rootfs", "--sign-key", key.to_str().unwrap()]).fails();
     assert!(code == 2 && said.contains("a list is of a commit\nhint: git commit"), "{said}");
     git(&tree.root(), &["commit", "-q", "-a", "-m", "two"]);
+    let words = ["lock", "rootfs", "--sign-key", key.to_str().unwrap()];
+    let (code, said) = tree.xtask("one", &words).env("SOURCE_DATE_EPOCH", "1").fails();
+    assert!(code == 2 && said.contains("SOURCE_DATE_EPOCH is set, and no list could say so\nhint: unset it"), "{said}");
     let said = refused(&list, "key.pub");
     let name = format!("lfedge/eve-base:{}-amd64", tree.tag());
     assert!(said.contains(&format!("list.jsonl` names no image {name}\n")) && said.contains("hint: a list is of one commit"), "{said}");
@@ -200,6 +203,26 @@ fn an_artifact_in_the_store_that_the_list_does_not_name_is_made() {
     // The wrong one is gone.
     let (good, said) = tree.build("one", &list, "key.pub", &[]);
     assert!(good && said.contains("taken from the store") && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn what_a_build_without_the_list_has_taken_counts_only_if_the_list_names_it() {
+    let Some(tree) = Tree::new() else { return };
+    // The list is of rootfs: it does not name what only the disk needs.
+    let list = tree.lock("one");
+    let (list, key) = (list.to_str().unwrap(), tree.at("key.pub"));
+    let locked = ["live-raw", "--locked", list, "--lock-key", key.to_str().unwrap()];
+    for _ in 0..2 {
+        let _ = fs::remove_dir_all(tree.root().join("dist"));
+        tree.xtask("one", &["live-raw"]).ok();
+    }
+    let (_, said) = tree.xtask("one", &locked).fails();
+    assert!(said.contains("was taken from the store or the registry by an earlier build, and `"), "{said}");
+    assert!(said.contains("list.jsonl` does not name it\nhint: cargo xtask clean"), "{said}");
+    fs::remove_dir_all(tree.root().join("dist")).unwrap();
+    tree.xtask("one", &locked).ok();
+    // What is made here needs no name in the list.
+    tree.xtask("one", &locked).ok();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use common::{Xtask, git, init, shell, small_tree::small_tree, texts};
 use registry::{Registry, has_skopeo, output};
 use std::{
     fs,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 use xshell::cmd;
@@ -206,6 +207,18 @@ fn an_artifact_that_one_has_made_is_not_made_again() {
     assert!(taken.contains("rootfs.tar: taken from the store") && same == image, "{taken}");
     // From now on this machine has it.
     assert!(build("second", "off").0.contains("rootfs.tar: taken from the store"));
+    // Damage of its own does not lead to distrust of the registry.
+    let damage = |entry: PathBuf| {
+        let file = fs::File::options().write(true).open(entry.join("0")).unwrap();
+        let metadata = file.metadata().unwrap();
+        file.write_all_at(b"?", metadata.len() / 2).unwrap();
+        file.set_modified(metadata.modified().unwrap()).unwrap();
+    };
+    let entries = fs::read_dir(team.folder.path().join("second/artifacts")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|entry| entry.join("0").is_file()).for_each(damage);
+    let (again, same) = build("second", "read");
+    assert!(again.contains("its entry in the store was damaged") && again.contains("rootfs.tar: taken from the store"), "{again}");
+    assert!(same == image && !again.contains("rootfs.tar: made"), "{again}");
     assert!(build("third", "off").0.contains("rootfs.tar: made"));
     // The configuration may hold keys, and stays.
     let config = team.xtask("images").env("STORE", team.folder.path().join("first")).env("CACHE", &place).env("CACHE_MODE", "write");

@@ -33,26 +33,30 @@ impl<'o> Entry<'o> {
         Some((Stamp::expected(node, BTreeMap::new(), &record, &options.tree)?.result(), record.has_files()))
     }
 
-    /// Takes the files from the store and gives their stamp; none if they must be made. A damaged entry is removed.
+    /// Takes the files from the store and gives their stamp; none if they must be made. A damaged entry is removed; behind it a store of
+    /// two places may have a good one.
     pub(crate) fn take(&self, node: &Node, needs: &BTreeMap<String, String>, options: &Options, job: &Job<'_>) -> Option<Stamp> {
-        let record = self.store.find(&self.key).filter(ArtifactRecord::has_files)?;
-        let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
-        match self.store.get(&self.key, &node.outputs) {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => {
-                job.warn(&format!("not taken from the store: {error:#}"));
-                return None;
+        const PLACES: usize = 2;
+        for _ in 0..PLACES {
+            let record = self.store.find(&self.key).filter(ArtifactRecord::has_files)?;
+            let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
+            match self.store.get(&self.key, &node.outputs) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    job.warn(&format!("not taken from the store: {error:#}"));
+                    return None;
+                }
             }
-        }
-        let found = Stamp::of(node, needs.clone(), &options.tree).ok();
-        if found.as_ref().map(Stamp::result) != Some(expected.result()) {
+            let found = Stamp::of(node, needs.clone(), &options.tree).ok();
+            if let Some(found) = found.filter(|found| found.result() == expected.result()) {
+                job.log(&format!("taken from the store: {}", self.key));
+                return Some(found.taken());
+            }
             self.store.remove(&self.key);
-            job.warn("its entry in the store is damaged; the step runs");
-            return None;
+            job.warn("its entry in the store was damaged and is removed");
         }
-        job.log(&format!("taken from the store: {}", self.key));
-        found
+        None
     }
 
     /// What is left to do when the node's files are on the disk.
@@ -61,8 +65,19 @@ impl<'o> Entry<'o> {
     }
 }
 
-/// The keys and records of the nodes of `plan` that are up to date and whose files other builds may take.
-pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> anyhow::Result<Vec<(ArtifactKey, ArtifactRecord)>> {
+/// An artifact on the disk that is up to date and whose files other builds may take.
+#[derive(Debug)]
+pub struct KeptArtifact {
+    /// Its key in stores.
+    pub key: ArtifactKey,
+    /// What a store knows of it.
+    pub record: ArtifactRecord,
+    /// Whether its files came from a store; else they were made here.
+    pub is_taken: bool,
+}
+
+/// The artifacts of `plan` that are up to date and that other builds may take.
+pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> anyhow::Result<Vec<KeptArtifact>> {
     let (mut results, mut kept) = (BTreeMap::<&NodeId, String>::new(), Vec::new());
     for node in &plan.nodes {
         let needs = node.needs.iter().filter_map(|need| Some((need.id.to_string(), results.get(&need.id)?.clone())));
@@ -73,7 +88,8 @@ pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> an
         if let (Some(stamp), Some(recipe)) = (stamp, engine.recipe(&node.step)) {
             let record = stamp.record(node, &options.tree);
             let key = Stamp::key(node, &needs, &options.tree, options.layout.path(), &recipe);
-            kept.extend(Some((key, record)).filter(|(_, record)| record.has_files()));
+            let artifact = KeptArtifact { key, record, is_taken: stamp.is_taken() };
+            kept.extend(Some(artifact).filter(|artifact| artifact.record.has_files()));
         }
     }
     Ok(kept)

@@ -23,7 +23,7 @@ mod times;
 pub use content::DigestWriter;
 pub use engine::{Engine, Making, making};
 pub use job::Job;
-pub use keeping::kept_artifacts;
+pub use keeping::{KeptArtifact, kept_artifacts};
 pub use lock::lock_tree;
 pub use room::{Room, RoomNeed, free_room, needed_room};
 pub use take::take_packages;

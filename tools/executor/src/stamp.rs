@@ -27,6 +27,9 @@ pub struct Stamp {
     needs: BTreeMap<String, String>,
     /// Its output files, by their paths below the tree; absolute if they are elsewhere.
     outputs: BTreeMap<PathBuf, Output>,
+    /// Whether the files came from a store.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    taken: bool,
     /// Whether times were brought up to date since the stamp was read.
     #[serde(skip)]
     retimed: bool,
@@ -62,7 +65,7 @@ impl Stamp {
     pub(crate) fn of_made(node: &Node, needs: BTreeMap<String, String>, tree: &Path, known: &BTreeMap<PathBuf, String>) -> Result<Self> {
         let output = |path: &Path| known.get(path).map_or_else(|| output(path), |digest| with_digest(path, digest.clone()));
         let outputs = node.outputs.iter().map(|path| Ok((below(tree, path), output(path)?))).collect::<Result<_>>()?;
-        Ok(Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
+        Ok(Self { inputs: inputs(node, tree), needs, outputs, taken: false, retimed: false })
     }
 
     /// The stamp of `node` when its files are those of `record`; none if the record is of other files. Reads no file.
@@ -70,7 +73,17 @@ impl Stamp {
         let same = node.outputs.len() == record.files.len();
         let files = record.files.iter().map(|file| Output { size: file.size, mtime: 0, digest: file.digest.clone() });
         let outputs = node.outputs.iter().map(|path| below(tree, path)).zip(files).collect();
-        same.then(|| Self { inputs: inputs(node, tree), needs, outputs, retimed: false })
+        same.then(|| Self { inputs: inputs(node, tree), needs, outputs, taken: false, retimed: false })
+    }
+
+    /// The same stamp for files that came from a store.
+    pub(crate) fn taken(self) -> Self {
+        Self { taken: true, ..self }
+    }
+
+    /// Whether the files came from a store.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken
     }
 
     /// What a store knows of the files of `node`, which has just been made.

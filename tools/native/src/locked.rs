@@ -5,7 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tools, openssl};
 use common::{display::short, error::usage};
-use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore};
+use executor::{
+    KeptArtifact,
+    artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore},
+};
 use oci::{Image, expand_reference};
 use plan::EngineKind;
 use provenance::{DigestList, Envelope, ListedArtifact, ListedImage, signed_bytes};
@@ -100,11 +103,19 @@ impl Locked {
         )
     }
 
-    /// Fails if one of the files of a finished build is not what the list has under its key.
-    pub fn check_artifacts(&self, kept: &[(ArtifactKey, ArtifactRecord)]) -> Result<()> {
-        for (key, record) in kept {
+    /// Fails if one of the files of a finished build is not what the list has under its key, or came from a store though the list has
+    /// nothing there, as those that a build without the list has taken.
+    pub fn check_artifacts(&self, kept: &[KeptArtifact]) -> Result<()> {
+        for KeptArtifact { key, record, is_taken } in kept {
             if let Some(difference) = self.artifact_difference(key, record) {
                 bail!("{difference}\nhint: cargo xtask clean, and build it again; if it stays so, the list is of another build");
+            }
+            if *is_taken && !self.artifacts.contains_key(&key.to_string()) {
+                bail!(
+                    "{} was taken from the store or the registry by an earlier build, and `{}` does not name it\nhint: cargo xtask clean, and build it again: it is made here then",
+                    record.node,
+                    self.name
+                );
             }
         }
         Ok(())
@@ -178,10 +189,19 @@ impl ArtifactStore for LockedStore {
         if !self.locked.artifacts.contains_key(&key.to_string()) {
             return None;
         }
-        let record = self.inner.find(key)?;
-        let Some(difference) = self.locked.artifact_difference(key, &record) else { return Some(record) };
-        self.locked.say(&format!("not taken from the store: {difference}"));
-        self.inner.remove(key);
+        // Behind a wrong one in the folder the registry may have the right one.
+        const PLACES: usize = 2;
+        let mut refused = None;
+        for _ in 0..PLACES {
+            let Some(record) = self.inner.find(key) else { break };
+            let Some(difference) = self.locked.artifact_difference(key, &record) else {
+                refused.inspect(|difference| common::eprintln!("warning: not taken from the store: {difference}; the registry's is taken"));
+                return Some(record);
+            };
+            refused = Some(difference);
+            self.inner.remove(key);
+        }
+        self.locked.say(&format!("not taken from the store: {}", refused?));
         None
     }
 

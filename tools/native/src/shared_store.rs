@@ -5,7 +5,7 @@ use common::artifact::Pending;
 use executor::artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore, FileRecord, Keep, LocalStore};
 use registry::Team;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,13 +22,15 @@ pub struct SharedStore {
     team: Arc<Team>,
     /// What the registry has said: a plan is looked at several times.
     known: Mutex<HashMap<ArtifactKey, Option<ArtifactRecord>>>,
+    /// The entries of the folder that came from the registry in this run.
+    fetched: Mutex<HashSet<ArtifactKey>>,
 }
 
 impl SharedStore {
     /// The folder of `local`, and `team` behind it.
     #[must_use]
     pub fn new(local: LocalStore, team: Arc<Team>) -> Self {
-        Self { local, team, known: Mutex::default() }
+        Self { local, team, known: Mutex::default(), fetched: Mutex::default() }
     }
 
     /// What the registry has of `key`.
@@ -85,6 +87,7 @@ impl ArtifactStore for SharedStore {
             }
         }
         pending.into_iter().try_for_each(Pending::commit_before_stamp)?;
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(*key);
         // A full disk must not stop a build that has its files.
         let _ = self.local.put(key, &record, places);
         Ok(true)
@@ -99,8 +102,13 @@ impl ArtifactStore for SharedStore {
         Ok(())
     }
 
+    /// Removes the entry of the folder. What the registry has counts as wrong only if that entry came from there or there was none.
     fn remove(&self, key: &ArtifactKey) {
+        let is_own = self.local.find(key).is_some() && !self.fetched.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
         self.local.remove(key);
+        if is_own {
+            return;
+        }
         self.team.distrust_files(&key.to_string());
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, None);
     }

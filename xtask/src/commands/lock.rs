@@ -1,7 +1,7 @@
 //! `lock TARGET`: builds a target and writes the signed list of the digests of its packages and artifacts, which `--locked` takes.
 
 use super::{attest, build};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::openssl;
 use common::{artifact::write_to_disk, display::short, error::usage};
@@ -35,6 +35,9 @@ pub fn run(ctx: &Ctx, Lock { target, sign_key, out }: Lock) -> Result<()> {
     };
     let no_target = || usage(format!("`{target}` is no target\nhint: live, rootfs, installer-raw, eve, pkgs, pkg/NAME, …"));
     let goal = build::goal_of(ctx, &target)?.ok_or_else(no_target)?;
+    if ctx.environment.source_date_epoch()?.is_some() {
+        return Err(usage("SOURCE_DATE_EPOCH is set, and no list could say so\nhint: unset it; the time of the commit is taken"));
+    }
     let plan = build::plan(ctx, &tree, &goal)?;
     // Also the packages that others start from: who builds one of those must be able to compare.
     let names: Vec<String> = plan.nodes.iter().filter_map(|node| node.step.package()).map(|package| package.name.clone()).collect();
@@ -52,12 +55,16 @@ pub fn run(ctx: &Ctx, Lock { target, sign_key, out }: Lock) -> Result<()> {
     }
     let engine = build::engine(ctx, &tree)?;
     let kept = executor::kept_artifacts(&plan, engine.as_ref(), &build::execution(ctx, &tree)?)?;
-    let artifacts = kept.into_iter().map(|(key, record)| {
-        let files = record.files.into_iter().map(|file| file.digest).collect();
-        (key.to_string(), ListedArtifact { name: record.node, files })
+    let artifacts = kept.into_iter().map(|kept| {
+        let files = kept.record.files.into_iter().map(|file| file.digest).collect();
+        (kept.key.to_string(), ListedArtifact { name: kept.record.node, files })
     });
+    let images = images(ctx, &plan)?;
+    if ctx.tree()?.commit_if_clean().as_ref() != Some(&commit) {
+        bail!("the tree was changed while it was built, so no list is written\nhint: the same again");
+    }
     let listed = Listed { commit, target: target.clone(), artifacts: artifacts.collect() };
-    let json = DigestList::new(images(ctx, &plan)?, listed)?.to_json()?;
+    let json = DigestList::new(images, listed)?.to_json()?;
     let signature = openssl::sign(&ctx.tools, &sign_key, &signed_bytes(json.as_bytes()))?;
     let envelope = Envelope::new(json.as_bytes(), &openssl::key_id(&ctx.tools, &sign_key)?, &signature);
     write(&path, &envelope.to_json()?)?;
