@@ -52,6 +52,12 @@ fn a_statement_in_the_registry_proves_an_artifact() {
     let said = xtask(&["verify", &file, "--pull", &cache, "--key", &at("key.pub")]).ok();
     assert!(said.contains("rootfs.img: the bytes that commit "), "{said}");
     assert!(fs::read(at("elsewhere/rootfs.img.intoto.jsonl")).unwrap() == fs::read(statement).unwrap());
+    // A signed statement is not replaced by one that nobody has checked.
+    let beside = at("elsewhere/rootfs.img.intoto.jsonl");
+    fs::write(&beside, "mine").unwrap();
+    let (code, error) = xtask(&["verify", &file, "--pull", &cache]).fails();
+    assert!(code == 2 && error.contains("is a signed statement, and without a key nobody has checked"), "{error}");
+    assert_eq!(fs::read_to_string(&beside).unwrap(), "mine");
     // One other byte is another file, of which nobody has said anything.
     let mut bytes = fs::read(&file).unwrap();
     bytes[100] ^= 1;

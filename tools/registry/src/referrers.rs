@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use child::curl_request::{HttpBody, HttpRequest};
+use common::eprintln;
 use oci::{BlobName, Document};
 use serde::{Deserialize, Serialize};
 use std::{io::Write as _, path::Path};
@@ -23,6 +24,8 @@ const FILE: &str = "application/octet-stream";
 const FILE_ARTIFACT: &str = "application/vnd.eve-xtask.file.v1";
 /// How often the list of referrers is written again because another machine wrote it at the same time.
 const ROUNDS: usize = 5;
+/// The most pages of a list of referrers.
+const PAGES: usize = 100;
 
 /// A blob or manifest in a manifest or an index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,16 +40,23 @@ struct Descriptor {
     annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
     schema_version: u32,
     media_type: String,
-    #[serde(default)]
     artifact_type: String,
     config: Descriptor,
     layers: Vec<Descriptor>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Descriptor>,
+}
+
+/// What is read of a manifest that refers to another. It may be an index, which has no layers.
+#[derive(Debug, Deserialize)]
+struct Referrer {
+    #[serde(default)]
+    layers: Vec<Descriptor>,
     subject: Option<Descriptor>,
 }
 
@@ -54,6 +64,7 @@ struct Manifest {
 #[serde(rename_all = "camelCase")]
 struct Index {
     schema_version: u32,
+    #[serde(default)]
     media_type: String,
     manifests: Vec<Descriptor>,
 }
@@ -90,32 +101,67 @@ impl Client {
     fn statements(&self, file: &Path, media_types: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
         let repository = self.place().repository(REPOSITORY);
         let subject = manifest_of_file(file, &BlobName::of(file)?)?;
-        let mut found = Vec::new();
+        let (mut found, mut unread) = (Vec::new(), None);
         for entry in self.referrers(&repository, &subject.digest)? {
-            let Some(document) = self.manifest(&repository, &entry.digest)? else { continue };
-            let manifest: Manifest = serde_json::from_slice(&document.bytes).context("what refers to a file is a manifest")?;
-            let is_about = manifest.subject.as_ref().is_some_and(|about| about.digest == subject.digest);
-            for layer in manifest.layers.iter().filter(|layer| is_about && media_types.contains(&layer.media_type.as_str())) {
-                let out = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-                let name = BlobName { digest: layer.digest.clone(), size: layer.size };
-                self.checked_blob(&repository, &name, out.path())?;
-                found.push((layer.media_type.clone(), std::fs::read(out.path()).context("cannot read a statement")?));
+            // Others may refer to the file with what they like, such as signatures and lists of its parts.
+            if entry.artifact_type.as_deref().is_some_and(|kind| !kind.is_empty() && !media_types.contains(&kind)) {
+                continue;
             }
+            match self.statements_of(&repository, &entry.digest, &subject.digest, media_types) {
+                Ok(statements) => found.extend(statements),
+                Err(error) => {
+                    eprintln!("note: {}, which refers to `{}`, is skipped: {error:#}", entry.digest, file.display());
+                    unread = Some(error);
+                }
+            }
+        }
+        match unread {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
+    }
+
+    /// The statements in the manifest `digest`, if it refers to the manifest `subject`.
+    fn statements_of(&self, repository: &str, digest: &str, subject: &str, media_types: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
+        let Some(document) = self.manifest(repository, digest)? else { return Ok(vec![]) };
+        let referrer: Referrer = serde_json::from_slice(&document.bytes).context("its manifest cannot be read")?;
+        let is_about = referrer.subject.is_some_and(|about| about.digest == subject);
+        let mut found = Vec::new();
+        for layer in referrer.layers.iter().filter(|layer| is_about && media_types.contains(&layer.media_type.as_str())) {
+            let out = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+            let name = BlobName { digest: layer.digest.clone(), size: layer.size };
+            self.checked_blob(repository, &name, out.path())?;
+            found.push((layer.media_type.clone(), std::fs::read(out.path()).context("cannot read a statement")?));
         }
         Ok(found)
     }
 
-    /// What refers to the manifest `digest`, by the registry's own list or by that under the tag.
+    /// What refers to the manifest `digest`, by all pages of the registry's own list or by that under the tag.
     fn referrers(&self, repository: &str, digest: &str) -> Result<Vec<Descriptor>> {
-        let url = self.url(&format!("{repository}/referrers/{digest}"));
-        let request = HttpRequest { fields: vec![("Accept", INDEX.to_owned())], ..self.request("GET", &url) };
-        let response = self.ask(repository, Work::Pull, request)?;
-        let index: Option<Index> = match response.status {
-            200 => Some(serde_json::from_slice(&response.body).context("a list of referrers is an index")?),
-            404 => self.listed(repository, &fallback_tag(digest))?,
-            status => return Err(self.refused("does not tell what refers to a manifest", repository, digest, status)),
-        };
-        Ok(index.map(|index| index.manifests).unwrap_or_default())
+        let mut url = self.url(&format!("{repository}/referrers/{digest}"));
+        let mut all = Vec::new();
+        for page in 0..PAGES {
+            let request = HttpRequest { fields: vec![("Accept", INDEX.to_owned())], ..self.request("GET", &url) };
+            let response = self.ask(repository, Work::Pull, request)?;
+            match response.status {
+                200 => {}
+                404 if page == 0 => {
+                    let listed = self.listed(repository, &fallback_tag(digest))?;
+                    return Ok(listed.map(|index| index.manifests).unwrap_or_default());
+                }
+                status => return Err(self.refused("does not tell what refers to a manifest", repository, digest, status)),
+            }
+            let index: Index = serde_json::from_slice(&response.body).context("a list of referrers is an index")?;
+            all.extend(index.manifests);
+            match response.field("link").and_then(next_page) {
+                None => return Ok(all),
+                Some(next) => url = self.absolute(next),
+            }
+            if !url.starts_with(&self.place().base()) {
+                anyhow::bail!("the list of what refers to {digest} goes on elsewhere: {url}");
+            }
+        }
+        anyhow::bail!("the list of what refers to {digest} of {repository} has more than {PAGES} pages")
     }
 
     /// The list under the tag.
@@ -183,6 +229,13 @@ fn manifest(artifact_type: &str, layer: Descriptor, subject: Option<Descriptor>)
 fn descriptor(document: &Document) -> Descriptor {
     let (media_type, digest) = (document.media_type.clone(), document.digest.clone());
     Descriptor { media_type, digest, size: document.bytes.len() as u64, ..Descriptor::default() }
+}
+
+/// The URL of the next page in a field `Link` (RFC 8288), which may be without a host.
+fn next_page(link: &str) -> Option<&str> {
+    let mut links = link.split(',').filter_map(|link| link.split_once(';'));
+    let (target, _) = links.find(|(_, words)| words.split(';').any(|word| matches!(word.trim(), "rel=\"next\"" | "rel=next")))?;
+    target.trim().strip_prefix('<')?.strip_suffix('>')
 }
 
 /// The tag of the list of what refers to a manifest.

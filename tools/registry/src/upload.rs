@@ -125,12 +125,17 @@ impl Client {
     fn location(&self, response: &HttpResponse) -> Result<String> {
         let host = &self.place().host;
         let location = response.field("location").with_context(|| format!("{host} starts an upload but does not say where"))?;
+        Ok(self.absolute(location))
+    }
+
+    /// A URL in an answer, which may be without a host.
+    pub(crate) fn absolute(&self, location: &str) -> String {
         if location.contains("://") {
-            return Ok(location.to_owned());
+            return location.to_owned();
         }
         let base = self.place().base();
         let start = base.strip_suffix("/v2/").unwrap_or(&base);
-        Ok(format!("{start}/{}", location.trim_start_matches('/')))
+        format!("{start}/{}", location.trim_start_matches('/'))
     }
 }
 

@@ -244,15 +244,29 @@ fn a_statement_refers_to_its_file_with_and_without_the_registrys_own_list() {
     let first = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
     let single = output("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("{name}@{first}")]);
     let single: serde_json::Value = serde_json::from_str(&single).unwrap();
-    assert_eq!((&single["subject"]["digest"], &single["layers"][0]["mediaType"]), (&digest.into(), &kinds[0].into()));
+    assert_eq!((&single["subject"]["digest"], &single["layers"][0]["mediaType"]), (&digest.clone().into(), &kinds[0].into()));
 
-    // A registry with a list of its own, which has the first only.
-    let own = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [index["manifests"][0]]});
-    let own = own.to_string();
-    let answer =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: {}\r\n\r\n{own}", own.len());
-    let proxy = Proxy::before(&registry.address, vec![Fault { on: "/referrers/", times: 1, what: What::Answer(answer) }], None);
+    // A registry with a list of its own, in two pages, among what others refer with: of another type, an index, and one that is lost.
+    let path = caches.folder.path().join("list.json");
+    std::fs::write(&path, &list).unwrap();
+    let list = output("skopeo", &["manifest-digest", path.to_str().unwrap()]).trim().to_owned();
+    let lost = format!("sha256:{}", "0".repeat(64));
+    let foreign = serde_json::json!([
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": lost, "size": 1, "artifactType": "application/x"},
+        {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": list, "size": 1},
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": lost, "size": 1, "artifactType": kinds[0]},
+    ]);
+    let page = |manifests: serde_json::Value, link: &str| {
+        let body = serde_json::json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{link}Content-Length: {}\r\n\r\n{body}", body.len());
+        Fault { on: "/referrers/", times: 1, what: What::Answer(answer) }
+    };
+    let link = format!("Link: </v2/team/attested/referrers/{digest}?last=1>; rel=\"next\"\r\n");
+    let pages = vec![page(foreign, &link), page(serde_json::json!([index["manifests"][0]]), "")];
+    let proxy = Proxy::before(&registry.address, pages, None);
     assert_eq!(caches.team(&proxy.address.to_string()).statements(&file, &kinds).unwrap(), all[..1]);
+    assert_eq!(proxy.seen("last=1").len(), 1);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use common::{artifact::write_to_disk, error::usage};
-use provenance::{Envelope, PAYLOAD_TYPE};
+use common::{artifact::write_to_disk, digest::sha256_of, error::usage};
+use provenance::{Envelope, PAYLOAD_TYPE, Statement};
 use registry::Team;
 use std::{
     path::{Path, PathBuf},
@@ -57,10 +57,12 @@ pub(super) fn fetch(ctx: &Ctx, registry: &Team, file: &Path, key: Option<&Path>)
             file.display()
         );
     }
+    let digest = sha256_of(file)?;
     let (count, mut refused) = (found.len(), None);
     let mut good = None;
     for (media_type, bytes) in found {
-        match key.map_or(Ok(()), |key| check(ctx, &media_type, &bytes, key)) {
+        let checked = key.map_or(Ok(()), |key| check(ctx, &media_type, &bytes, key));
+        match checked.and_then(|()| check_subject(&media_type, &bytes, &digest)) {
             Ok(()) => good = good.or(Some((media_type, bytes))),
             Err(error) => refused = Some(error),
         }
@@ -69,10 +71,38 @@ pub(super) fn fetch(ctx: &Ctx, registry: &Team, file: &Path, key: Option<&Path>)
         let what = format!("none of {count} statements about `{}` in {} can be trusted", file.display(), registry.place());
         return Err(refused.map_or_else(|| anyhow::anyhow!("{what}"), |error| error.context(what.clone())));
     };
+    if key.is_none() && !may_replace(file, &bytes)? {
+        return Err(usage(format!(
+            "`{}` is a signed statement, and without a key nobody has checked the one that would replace it\nhint: --key PUBLIC.pem; or remove the file",
+            beside(file, SIGNED).display()
+        )));
+    }
     let (ending, other) = if media_type == ENVELOPE { (SIGNED, STATEMENT) } else { (STATEMENT, SIGNED) };
     write_to_disk(&beside(file, ending), &bytes)?;
     let _ = std::fs::remove_file(beside(file, other));
     Ok(())
+}
+
+/// Whether a statement of which nobody has checked the signature may be written: no other signed one is there.
+fn may_replace(file: &Path, bytes: &[u8]) -> Result<bool> {
+    let signed = beside(file, SIGNED);
+    match std::fs::read(&signed) {
+        Ok(there) => Ok(there == bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", signed.display())),
+    }
+}
+
+/// Fails unless a statement is about a file with this SHA-256.
+fn check_subject(media_type: &str, bytes: &[u8], digest: &str) -> Result<()> {
+    let statement = match media_type {
+        ENVELOPE => Statement::parse(&Envelope::parse(bytes)?.payload()?)?,
+        _ => Statement::parse(bytes)?,
+    };
+    match statement.subject.iter().any(|subject| subject.sha256() == Some(digest)) {
+        true => Ok(()),
+        false => bail!("it is about another file than the one with the SHA-256 {digest}"),
+    }
 }
 
 /// The file beside `file` with this ending.

@@ -110,8 +110,11 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
     let since = Instant::now();
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
     let spool = ctx.dist().spool();
-    let (theirs, ours) = (cache.fork(&spool)?, cache.fork(&spool)?);
-    let their_cache = Cache::open(&theirs.dir())?;
+    let ours = cache.fork(&spool)?;
+    // Apart from the image cache, whose blobs would be taken for those of the registry.
+    let theirs = tempfile::Builder::new().prefix("verify-").tempdir_in(&spool);
+    let theirs = theirs.with_context(|| format!("cannot create a folder in `{}`", spool.display()))?;
+    let their_cache = Cache::open(theirs.path())?;
     let taken = team.map_or(Ok(Taken::Absent), |team| take(team, &their_cache, package))?;
     let our_cache = Cache::open(&ours.dir())?;
     let engine = NativeEngine::apart(ctx, tree, our_cache.clone())?;
@@ -120,6 +123,7 @@ fn compare(ctx: &Ctx, tree: &Checkout, node: &Node, package: &BuildPackage, team
     executor::run_always(std::slice::from_ref(node), &engine, &options)?;
     let difference = match taken {
         Taken::Damaged => Some("what the registry has is damaged".to_owned()),
+        Taken::Absent => first_difference(&image(&cache, package)?, &image(&our_cache, package)?)?,
         _ => first_difference(&image(&their_cache, package)?, &image(&our_cache, package)?)?,
     };
     eprintln!("{}: built again in {}", package.name, display::seconds(since.elapsed()));
