@@ -64,7 +64,7 @@ impl Clone {
     fn check_out(&self, commit: &str) {
         let script = format!(
             "find . -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {{}} +; git update-ref --no-deref HEAD {commit}^{{commit}}
-            git read-tree {commit}; for path in pkg images tools conf api build-tools Makefile kernel-version.mk kernel-commits.mk .gitignore; do
+            git read-tree {commit}; for path in pkg images tools conf api mk build-tools Makefile kernel-version.mk kernel-commits.mk .gitignore; do
             git checkout -qf -- $path 2> /dev/null || true; done; git ls-files -z -d | git update-index -z --skip-worktree --stdin"
         );
         said(&self.root(), &script);
