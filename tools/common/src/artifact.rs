@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     fs::File,
     io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -104,18 +105,31 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a file that a person named, in one step: readers see the old or the new content, and so they do after a power loss. The target of a
-/// symbolic link is written, and the link stays. A file that is there keeps its mode. A device or a pipe is written to, not replaced.
+/// symbolic link is written, and the link stays. A file that is there keeps its mode and, if root writes, its owner; hard links to it keep
+/// the old content. A device or a pipe is written to, not replaced.
+pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path.metadata().is_ok_and(|before| !before.is_file()) {
+        return std::fs::write(path, bytes).with_context(|| format!("cannot write `{}`", path.display()));
+    }
+    write_to_disk(&target(path)?, bytes)
+}
+
+/// The same for a file whose name follows from another: a link in its place is replaced and not followed, because nobody named it.
 pub fn write_to_disk(path: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write `{}`", path.display());
-    let before = path.metadata().ok();
-    if before.as_ref().is_some_and(|before| !before.is_file()) {
-        return std::fs::write(path, bytes).with_context(cannot);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    let usual = std::fs::Permissions::from_mode(0o666);
+    // No other process holds a lock or knows this name, so each writer has a part of its own.
+    let mut part = tempfile::Builder::new().prefix(".part-").permissions(usual).tempfile_in(folder).with_context(cannot)?;
+    if let Some(before) = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file) {
+        // Only root can give a file away; another person's file becomes ours, as with any program that replaces files.
+        let _ = std::os::unix::fs::fchown(part.as_file(), Some(before.uid()), Some(before.gid()));
+        part.as_file().set_permissions(before.permissions()).with_context(cannot)?;
     }
-    let pending = Pending::new(&target(path)?)?;
-    let mut file = pending.create()?;
-    before.map_or(Ok(()), |before| file.set_permissions(before.permissions())).with_context(cannot)?;
-    file.write_all(bytes).with_context(cannot)?;
-    pending.commit()
+    part.write_all(bytes).with_context(cannot)?;
+    part.as_file().sync_all().with_context(cannot)?;
+    part.persist(path).map(drop).with_context(cannot)
 }
 
 /// Where the symbolic links of `path` lead in the end, also if nothing is there; `path` itself if it is no link.
@@ -170,19 +184,23 @@ mod tests {
         std::fs::set_permissions(at("below/file"), std::fs::Permissions::from_mode(0o750)).expect("mode");
         symlink("below/file", at("one")).expect("link");
         symlink(at("one"), at("below/two")).expect("link");
-        write_to_disk(&at("below/two"), b"new").expect("write");
+        write_named(&at("below/two"), b"new").expect("write");
         assert!(at("one").is_symlink() && at("below/two").is_symlink());
         assert_eq!((std::fs::read(at("below/file")).expect("read"), mode("below/file")), (b"new".to_vec(), 0o750));
         // A link to nothing, a circle, and a device.
         symlink("below/later", at("three")).expect("link");
-        write_to_disk(&at("three"), b"made").expect("write");
+        write_named(&at("three"), b"made").expect("write");
         assert_eq!(std::fs::read(at("below/later")).expect("read"), b"made");
         symlink("circle", at("circle")).expect("link");
-        let error = write_to_disk(&at("circle"), b"").expect_err("circle").to_string();
+        let error = write_named(&at("circle"), b"").expect_err("circle").to_string();
         assert!(error.ends_with("circle`: its symbolic links lead in a circle"), "{error}");
         symlink("/dev/null", at("null")).expect("link");
-        write_to_disk(&at("null"), b"nothing").expect("write");
+        write_named(&at("null"), b"nothing").expect("write");
         assert!(at("null").is_symlink() && !Path::new("/dev/null").is_file());
+        // What nobody named is not written through a link.
+        symlink("below/file", at("four")).expect("link");
+        write_to_disk(&at("four"), b"beside").expect("write");
+        assert!(!at("four").is_symlink() && std::fs::read(at("below/file")).expect("read") == b"new");
         assert_eq!(std::fs::read_dir(at("below")).expect("read").count(), 3);
     }
 }

@@ -82,7 +82,15 @@ pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> an
     for node in &plan.nodes {
         let needs = node.needs.iter().filter_map(|need| Some((need.id.to_string(), results.get(&need.id)?.clone())));
         let needs: BTreeMap<String, String> = needs.collect();
-        let State::Fresh(result) = state_of(node, needs.clone(), engine, options)? else { continue };
+        let result = match node.step.package() {
+            // A package that was asked for by force is there all the same.
+            Some(package) => engine.find_package(package)?,
+            None => match state_of(node, needs.clone(), engine, options)? {
+                State::Fresh(result) => Some(result),
+                State::Stale(_) | State::Kept(_) => None,
+            },
+        };
+        let Some(result) = result else { continue };
         results.insert(&node.id, result);
         let stamp = if may_be_kept(node) { Stamp::read(&options.layout.stamp(&node.id), &options.tree) } else { None };
         if let (Some(stamp), Some(recipe)) = (stamp, engine.recipe(&node.step)) {

@@ -26,12 +26,14 @@ const KNOWN: &[Known] = &[
         hint: "cargo xtask pkg NAME --engine native",
     },
     Known {
-        texts: &["no such host", "i/o timeout", "network is unreachable", "connection refused", "TLS handshake timeout"],
+        // Words of the Go programs that speak to registries. Docker's own socket is `dial unix`.
+        texts: &["dial tcp", "TLS handshake timeout"],
         meaning: "a registry does not answer, so an image could not be fetched",
         hint: "look at the network; HTTPS_PROXY=URL names a proxy, LINUXKIT_MIRROR=URL a mirror of registries",
     },
     Known {
-        texts: &["Unable to find image", "pull access denied", "manifest unknown"],
+        // docker says `Unable to find image … locally` before every pull, also before one that succeeds.
+        texts: &["pull access denied", "manifest unknown"],
         meaning: "an image is neither on this machine nor in a registry",
         hint: "the tree's own images are built by `cargo xtask pkg NAME`",
     },
@@ -71,6 +73,12 @@ mod tests {
         ] {
             assert!(hint(line).is_some_and(|hint| hint.contains(words)), "{line}");
         }
-        assert_eq!(hint("gcc: no input files"), None);
+        for usual in [
+            "gcc: no input files",
+            "Unable to find image 'lfedge/eve-mkimage-raw-efi:1' locally",
+            "dial unix /var/run/docker.sock: connect: connection refused",
+        ] {
+            assert_eq!(hint(usual), None);
+        }
     }
 }

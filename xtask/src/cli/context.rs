@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.hypervisor_source(), &profile)?;
     check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
-    check_platform(&knobs.image.platform, &profile)?;
+    check_platform(&knobs.image.platform, &profile, &root)?;
     let engine = engine(&options, &profile);
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let globals = Globals {
@@ -78,8 +78,16 @@ fn check_arch(hv: &str, arch: Arch, profile: &Profile) -> Result<()> {
     }
 }
 
-/// Fails if PLATFORM is not generic in a tree without platforms and boards.
-fn check_platform(platform: &str, profile: &Profile) -> Result<()> {
+/// What trees have for whom PLATFORM=evaluation makes three root file systems.
+const EVALUATION: &str = "images/modifiers/platform/evaluation/rootfs-generic.yq";
+
+/// Fails if PLATFORM is not generic in a tree without platforms and boards, and for an evaluation image of several root file systems.
+fn check_platform(platform: &str, profile: &Profile, root: &Path) -> Result<()> {
+    if platform == "evaluation" && root.join(EVALUATION).is_file() {
+        return Err(usage(
+            "PLATFORM=evaluation makes three root file systems in this tree, which is not supported\nhint: its own make; docs/DEVIATIONS.md, row 143",
+        ));
+    }
     let has_some = profile.tree.platforms || profile.parts.contains_key("bsp-imx");
     if has_some || platform == "generic" {
         return Ok(());

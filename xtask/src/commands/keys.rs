@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Tools, openssl};
-use common::{artifact::write_to_disk, digest::sha256, error::usage};
+use common::{artifact::write_named, digest::sha256, error::usage};
 use knobs::SigningKnobs;
 use secureboot::{
     Certificate, Signer, store,
@@ -69,7 +69,7 @@ fn enrol(ctx: &Ctx, folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
         println!("write {}", out.display());
         return Ok(());
     }
-    write_to_disk(out, &enrolled)?;
+    write_named(out, &enrolled)?;
     println!("made: {}", out.display());
     Ok(())
 }

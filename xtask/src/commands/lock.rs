@@ -4,7 +4,7 @@ use super::{attest, build};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::openssl;
-use common::{artifact::write_to_disk, display::short, error::usage};
+use common::{artifact::write_named, display::short, error::usage};
 use oci::Cache;
 use plan::{EngineKind, Goal, PackageWork, Plan};
 use provenance::{DigestList, Envelope, Listed, ListedArtifact, ListedImage, signed_bytes};
@@ -76,7 +76,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
-    write_to_disk(path, text.as_bytes())
+    write_named(path, text.as_bytes())
 }
 
 /// The images of the packages of a plan.

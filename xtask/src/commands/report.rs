@@ -58,10 +58,6 @@ pub fn run(ctx: &Ctx, args: Arguments) -> Result<()> {
             display::short(&file, &ctx.root)
         )));
     }
-    if ctx.globals.dry_run {
-        println!("write {}", display::short(&out, &ctx.root));
-        return Ok(());
-    }
     write_atomically(&out, page.to_html()?.as_bytes())?;
     println!("{}, {}", display::short(&out, &ctx.root), display::size(std::fs::metadata(&out).map_or(0, |file| file.len())));
     Ok(())

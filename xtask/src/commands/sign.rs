@@ -3,7 +3,7 @@
 use super::keys::{self, Pair};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::{artifact::write_to_disk, digest::hex, error::usage};
+use common::{artifact::write_named, digest::hex, error::usage};
 use knobs::SigningKnobs;
 use secureboot::{EfiProgram, Signer, authenticode, variable::Variable};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub fn run(ctx: &Ctx, Sign { file, out, sign_key, certificate, signing }: Sign) 
     }
     let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
     let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign `{}`", file.display()))?;
-    write_to_disk(&out, &signed)?;
+    write_named(&out, &signed)?;
     println!("signed: {}, Authenticode's SHA-256 {}", out.display(), hex(&EfiProgram::parse(&signed)?.digest()));
     Ok(())
 }
