@@ -85,6 +85,7 @@ fn eve(root: &Path) {
     let old = "0123456789abcdef0123456789abcdef01234567";
     let files = [
         ("images/rootfs.yml.in", format!("init:\n  - lfedge/eve-dom0:{old}\n")),
+        ("images/installer.yml.in", "init: []\n".to_owned()),
         ("images/modifiers/hv/kvm.yq", ".".to_owned()),
         ("kernel-version.mk", "KERNEL_TAG=k\n".to_owned()),
         ("pkg/alpine/Dockerfile", format!("FROM lfedge/eve-alpine:{old} AS cache\nFROM alpine:3.16\n")),
