@@ -46,7 +46,38 @@ fn read_settings(root: &Path) -> Result<Profile> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let profile = Profile::parse(&text, &files).with_context(|| format!("`{}` is not valid", path.display()))?;
-    Ok(if profile.templates.script.is_some() { of_this_tree(profile, root) } else { profile }.below(root))
+    if profile.templates.script.is_none() {
+        return Ok(profile.below(root));
+    }
+    check_names(&text, &root.join(&profile.packages.folder)).with_context(|| format!("`{}` is not valid", path.display()))?;
+    Ok(of_this_tree(profile, root).below(root))
+}
+
+/// Fails if the text of a tree's own profile names a package that is not in `folder`. Those that it takes from a shipped profile may be
+/// missing, because that is for trees of several ages.
+fn check_names(text: &str, folder: &Path) -> Result<()> {
+    let table: toml::Table = toml::from_str(text)?;
+    let mut lists = Vec::new();
+    for (key, value) in table.get("packages").and_then(toml::Value::as_table).into_iter().flatten() {
+        match (key.as_str(), value) {
+            ("docker_load" | "host_arch_too" | "first" | "forced", value) => lists.push((format!("packages.{key}"), value)),
+            ("only" | "after", toml::Value::Table(rows)) => {
+                lists.extend(rows.iter().map(|(row, value)| (format!("packages.{key}.{row}"), value)));
+            }
+            _ => {}
+        }
+    }
+    let parts = table.get("parts").and_then(toml::Value::as_table).into_iter().flatten();
+    lists.extend(parts.map(|(part, value)| (format!("parts.{part}"), value)));
+    for (key, value) in lists {
+        let names = value.as_array().map_or_else(|| vec![value], |names| names.iter().collect());
+        for name in names.into_iter().filter_map(toml::Value::as_str) {
+            if !folder.join(name).is_dir() {
+                bail!("{key}: there is no package `{name}` in `{}`", folder.display());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the folder is a tree: it has its own profile, or a shipped one fits.
@@ -125,5 +156,17 @@ mod tests {
         assert_eq!(profile.machine.processors, Some(4));
         assert_eq!(profile.knobs["GOVER"].to_text("kvm").as_deref(), Some("9.8"));
         assert!(profile.packages.docker_load.is_empty(), "the tree has none of these packages");
+        // A fork says what differs; what it names itself must be there.
+        for (own, wrong) in [
+            ("", ""),
+            ("[packages.after]\npillar = [\"kernel\"]\n", ""),
+            ("[packages.after]\npillar = [\"kernle\"]\n", "packages.after.pillar: there is no package `kernle`"),
+            ("[packages]\nfirst = [\"alpne\"]\n", "packages.first: there is no package `alpne`"),
+            ("[parts]\nboot = \"u-bot\"\n", "parts.boot: there is no package `u-bot`"),
+        ] {
+            write("xtask.toml", &format!("extends = \"eve\"\n{own}[tree]\nname = \"fork\"\n"));
+            let said = read_profile(folder.path()).map_or_else(|error| format!("{error:#}"), |_| String::new());
+            assert!(said.contains(wrong) && said.is_empty() == wrong.is_empty(), "{own}: {said}");
+        }
     }
 }

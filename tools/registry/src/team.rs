@@ -92,6 +92,9 @@ impl Team {
 
     /// Replaces what the registry has of an image by that of `cache`; false if the registry is not written to, or keeps what it has.
     pub fn replace(&self, cache: &Cache, reference: &str, arch: Arch) -> bool {
+        if !self.writes {
+            return false;
+        }
         let item = item(reference, arch);
         self.damage.note(&item);
         self.give(cache, reference, arch).is_some() && !self.damage.has(&item)
