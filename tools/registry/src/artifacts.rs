@@ -115,7 +115,7 @@ impl Client {
 }
 
 /// The name of a file for people who look into the registry.
-fn title(place: &Path) -> String {
+pub(crate) fn title(place: &Path) -> String {
     place.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -187,11 +187,17 @@ impl Client {
 
     /// Sends a manifest or index and names it.
     pub(crate) fn put_manifest(&self, repository: &str, reference: &str, document: &Document) -> Result<()> {
+        self.send_manifest(repository, reference, document).map(drop)
+    }
+
+    /// The same; the registry's answer.
+    pub(crate) fn send_manifest(&self, repository: &str, reference: &str, document: &Document) -> Result<HttpResponse> {
         let url = self.url(&format!("{repository}/manifests/{reference}"));
         let fields = vec![("Content-Type", document.media_type.clone())];
         let request = HttpRequest { fields, body: HttpBody::Bytes(&document.bytes), ..self.request("PUT", &url) };
-        match self.ask(repository, Work::Push, request)?.status {
-            200..=299 => Ok(()),
+        let response = self.ask(repository, Work::Push, request)?;
+        match response.status {
+            200..=299 => Ok(response),
             status => Err(self.refused("does not take a manifest", repository, reference, status)),
         }
     }

@@ -3,23 +3,24 @@
 //! as an index under the tag `sha256-HEX`, as the specification says.
 
 use crate::{
+    artifacts::title,
     client::{Client, Work},
     team::Team,
 };
 use anyhow::{Context as _, Result};
-use child::curl_request::{HttpBody, HttpRequest};
+use child::curl_request::HttpRequest;
 use common::eprintln;
-use oci::{BlobName, Document};
+use oci::{
+    BlobName, Document,
+    names::{FILE, INDEX, MANIFEST, TITLE},
+};
 use serde::{Deserialize, Serialize};
 use std::{io::Write as _, path::Path};
 
 /// The repository below the prefix.
 const REPOSITORY: &str = "attested";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The configuration of an artifact that has none.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-const FILE: &str = "application/octet-stream";
 /// The type of a file's artifact.
 const FILE_ARTIFACT: &str = "application/vnd.eve-xtask.file.v1";
 /// How often the list of referrers is written again because another machine wrote it at the same time.
@@ -91,7 +92,9 @@ impl Client {
         self.put_manifest(&repository, tag, &subject)?;
         let layer = Descriptor { media_type: media_type.to_owned(), ..self.put_bytes(&repository, statement)? };
         let manifest = manifest(media_type, layer, Some(descriptor(&subject)))?;
-        if !self.put_referrer(&repository, &manifest)? {
+        let answer = self.send_manifest(&repository, &manifest.digest, &manifest)?;
+        // A registry that lists referrers by itself says so.
+        if answer.field("oci-subject").is_none() {
             let entry = Descriptor { artifact_type: Some(media_type.to_owned()), ..descriptor(&manifest) };
             self.list_referrer(&repository, &fallback_tag(&subject.digest), &entry)?;
         }
@@ -184,18 +187,6 @@ impl Client {
         anyhow::bail!("the index {repository}:{tag} changes each time it is written")
     }
 
-    /// Sends a manifest with a subject; whether the registry lists it by itself.
-    fn put_referrer(&self, repository: &str, document: &Document) -> Result<bool> {
-        let url = self.url(&format!("{repository}/manifests/{}", document.digest));
-        let fields = vec![("Content-Type", document.media_type.clone())];
-        let request = HttpRequest { fields, body: HttpBody::Bytes(&document.bytes), ..self.request("PUT", &url) };
-        let response = self.ask(repository, Work::Push, request)?;
-        match response.status {
-            200..=299 => Ok(response.field("oci-subject").is_some()),
-            status => Err(self.refused("does not take a manifest", repository, &document.digest, status)),
-        }
-    }
-
     /// Sends a small blob.
     fn put_bytes(&self, repository: &str, bytes: &[u8]) -> Result<Descriptor> {
         let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
@@ -208,8 +199,7 @@ impl Client {
 
 /// The manifest of a file: everybody who has the file knows its digest.
 fn manifest_of_file(file: &Path, name: &BlobName) -> Result<Document> {
-    let title = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let annotations = Some([("org.opencontainers.image.title".to_owned(), title)].into());
+    let annotations = Some([(TITLE.to_owned(), title(file))].into());
     let layer = Descriptor { media_type: FILE.to_owned(), digest: name.digest.clone(), size: name.size, annotations, artifact_type: None };
     manifest(FILE_ARTIFACT, layer, None)
 }

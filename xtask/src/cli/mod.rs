@@ -51,9 +51,10 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     let mut rest = words.split_off(verb_at(&words));
     let before = words;
     take_tree_target(&before, &mut rest, &mut assignments, environment);
-    let (wants_help, others): (Vec<String>, Vec<String>) = before.iter().cloned().partition(|word| word == "--help" || word == "-h");
-    if !wants_help.is_empty() || before.is_empty() && rest.is_empty() && assignments.is_empty() {
-        parse_options(&others.into_iter().filter(|word| word != "--all").collect::<Vec<_>>())?;
+    let is_help = |word: &String| word == "--help" || word == "-h";
+    if before.iter().any(is_help) || before.is_empty() && rest.is_empty() && assignments.is_empty() {
+        let others: Vec<String> = before.iter().filter(|word| !is_help(word) && *word != "--all").cloned().collect();
+        parse_options(&others)?;
         help::print_overview(profile_of(&before, environment).ok().as_ref(), before.iter().any(|word| word == "--all"));
         return Ok(());
     }

@@ -8,7 +8,7 @@ use common::{artifact::write_named, display::short, error::usage};
 use oci::Cache;
 use plan::{EngineKind, Goal, PackageWork, Plan};
 use provenance::{DigestList, Envelope, Listed, ListedArtifact, ListedImage, signed_bytes};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The target, and who signs.
 #[derive(clap::Args)]
@@ -67,16 +67,9 @@ pub fn run(ctx: &Ctx, Lock { target, sign_key, out }: Lock) -> Result<()> {
     let json = DigestList::new(images, listed)?.to_json()?;
     let signature = openssl::sign(&ctx.tools, &sign_key, &signed_bytes(json.as_bytes()))?;
     let envelope = Envelope::new(json.as_bytes(), &openssl::key_id(&ctx.tools, &sign_key)?, &signature);
-    write(&path, &envelope.to_json()?)?;
+    write_named(&path, envelope.to_json()?.as_bytes())?;
     println!("made: {}", short(&path, &ctx.root));
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    }
-    write_named(path, text.as_bytes())
 }
 
 /// The images of the packages of a plan.
