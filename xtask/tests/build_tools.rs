@@ -39,8 +39,8 @@ impl Place {
         place.write("source/go.mod", "module example.org/hello\n\ngo 1.16\n");
         let here = place.path("").display().to_string();
         let here = here.trim_end_matches('/');
-        common::script(&place.path("bin/git-told"), &GIT.replace('@', here).replace(&format!("\"${here}\""), "\"$@\""));
-        common::script(&place.path("bin/go-told"), &format!("{GO}{go}").replace('@', here));
+        child::fake::executable(&place.path("bin/git-told"), GIT.replace('@', here).replace(&format!("\"${here}\""), "\"$@\""));
+        child::fake::executable(&place.path("bin/go-told"), format!("{GO}{go}").replace('@', here));
         git(&place.path("source"), &["init", "-q", "-b", "main"]);
         place.commit("before");
         place.commit = place.commit("pinned");
@@ -251,7 +251,7 @@ fn without_a_go_the_trees_container_builds() {
         for word; do case \"$word\" in *:/go/src/hello:z) cp \"${word%%:*}/cmd/hello/main.go\" \"${word%%:*}/hello\";; esac; done\n\
         echo \"$word\" >> @/calls\n";
     let here = place.path("tree").parent().unwrap().display().to_string();
-    common::script(&place.path("bin/docker-told"), &docker.replace("@/", &format!("{here}/")));
+    child::fake::executable(&place.path("bin/docker-told"), docker.replace("@/", &format!("{here}/")));
     let built = place.xtask(&["build-tools"]).env("XTASK_TOOL_GO", "/nowhere/go").env("XTASK_TOOL_DOCKER", place.path("bin/docker-told"));
     assert_eq!(built.ok(), format!("made: build-tools/bin/hello at {commit}\n"));
     let script = "unset GOFLAGS; cd cmd/hello && GOOS=linux GO111MODULE=on CGO_ENABLED=0 go build -o ../../hello -mod=vendor .";

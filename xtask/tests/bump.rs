@@ -174,7 +174,7 @@ fn a_commit_that_git_refuses_leaves_the_files_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     eve(root);
-    common::script(&root.join(".git/hooks/pre-commit"), "#!/bin/sh\necho no >&2\nexit 1\n");
+    child::fake::executable(&root.join(".git/hooks/pre-commit"), "#!/bin/sh\necho no >&2\nexit 1\n");
     let (code, error) = xtask(root).env("GIT_CONFIG_GLOBAL", "/dev/null").args(["bump", "--commit"]).fails();
     assert!(code != 0 && error.contains("git did not commit; the files are as they were"), "{error}");
     assert_eq!(git_says(root, &["status", "--porcelain"]), "");

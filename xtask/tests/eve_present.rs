@@ -102,9 +102,9 @@ impl Checkout {
             let state = it.path("state");
             let log = format!("echo \"$(basename \"$PWD\")> {name} $*\" >> '{}'", it.path("state/calls").display());
             fs::create_dir_all(&state).unwrap();
-            common::script(
+            child::fake::executable(
                 &state.join(name),
-                &format!("#!/bin/bash\nSTATE='{}'; [ -f $STATE/slow ] && SLEEP=0.3\n{log}\n{text}", state.display()),
+                format!("#!/bin/bash\nSTATE='{}'; [ -f $STATE/slow ] && SLEEP=0.3\n{log}\n{text}", state.display()),
             );
         }
         it

@@ -39,7 +39,7 @@ impl Clone {
         git(folder.path(), &["clone", "-q", "--shared", "--no-checkout", &from.to_string_lossy(), "eve"]);
         let state = folder.path().join("state");
         fs::create_dir_all(&state).unwrap();
-        common::script(&state.join("linuxkit"), SHOW_TAG);
+        child::fake::executable(&state.join("linuxkit"), SHOW_TAG);
         Some(Self(folder))
     }
 

@@ -59,8 +59,7 @@ fn hypervisor(files: &[(&str, &str)], loads: &str) -> String {
         ("mount", "exit 1".to_owned()),
     ];
     for (name, script) in scripts {
-        std::fs::write(tools.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(tools.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        child::fake::program(&tools, name, &script);
     }
     let mut command = std::process::Command::new("/bin/sh");
     command.arg(repository().join("pkg/init/rootfs/usr/bin/eve-hypervisor")).arg(&root);

@@ -63,7 +63,7 @@ impl Place {
     /// A program that writes its words into `calls`, and then does `script`.
     fn stand_in(&self, name: &str, script: &str) {
         let text = format!("#!/bin/sh\necho \"{name} $*\" >> \"{}\"\n{script}\n", self.path("calls").display());
-        common::script(&self.path(name), &text);
+        child::fake::executable(&self.path(name), &text);
     }
 
     fn calls(&self) -> String {

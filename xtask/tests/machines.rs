@@ -6,7 +6,7 @@ mod common;
 use common::{Xtask, repository, scratch, tool};
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
 };
 
@@ -28,8 +28,7 @@ fn eve(name: &str) -> PathBuf {
     for file in files {
         let path = root.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "#!/bin/sh\necho key=@SSH_PUB_KEY@ token=@GH_TOKEN@\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        child::fake::executable(&path, b"#!/bin/sh\necho key=@SSH_PUB_KEY@ token=@GH_TOKEN@\n");
     }
     fs::create_dir_all(root.join("part")).unwrap();
     for words in [&["init", "-q", "-b", "master"][..], &["add", "-A"], &["commit", "-q", "-m", "tree"]] {
@@ -119,7 +118,7 @@ fn stand_ins(root: &Path, programs: &[(&str, &str)]) -> PathBuf {
         let path = folder.join(name);
         let log = root.join("dist/calls");
         let text = format!("#!/bin/sh\necho \"{name} $*\" >> {}\n{script}\n", log.display());
-        common::script(&path, &text);
+        child::fake::executable(&path, &text);
     }
     folder
 }
@@ -227,7 +226,7 @@ fn built_small_tree(root: &Path) {
         ("qemu-system-x86_64", "case $1 in --version) echo QEMU emulator version 7.2.0; exit;; esac; touch $HOME/started; exec sleep 100"),
         ("qemu-img", "case $1 in --version) echo qemu-img version 7.2.0;; *) eval last=\\${$#}; echo new > \"$last\";; esac"),
     ] {
-        common::script(&root.join(name), &format!("#!/bin/sh\n{script}\n"));
+        child::fake::executable(&root.join(name), format!("#!/bin/sh\n{script}\n"));
     }
 }
 
@@ -312,7 +311,7 @@ fn a_machine_that_cannot_start_in_the_background_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     built_small_tree(root);
-    common::script(
+    child::fake::executable(
         &root.join("qemu-system-x86_64"),
         "#!/bin/sh\ncase $1 in --version) echo QEMU emulator version 7.2.0; exit;; esac\necho 'no such bus' >&2; exit 1\n",
     );

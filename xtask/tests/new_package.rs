@@ -89,8 +89,7 @@ impl Place {
         let tree = cache.find(reference.trim(), arch).unwrap().unwrap_or_else(|| panic!("no image {reference}")).tree().unwrap();
         let Some(filetree::Kind::File { content, .. }) = tree.get(path).map(|node| &node.kind) else { panic!("{package} has no {path}") };
         let to = self.folder.path().join(format!("{package}-{arch}-{}", path.replace('/', "-")));
-        std::fs::write(&to, content.read_all().unwrap()).unwrap();
-        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755)).unwrap();
+        child::fake::executable(&to, content.read_all().unwrap());
         to
     }
 }

@@ -177,7 +177,7 @@ fn the_version_is_always_gits() {
     commit("five");
     let bin = clone.folder.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
-    common::script(
+    child::fake::executable(
         &bin.join("git"),
         "#!/bin/sh\ncase \" $* \" in *\" log \"*) /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin git commit -q --allow-empty -m race;; esac\nPATH=/usr/local/bin:/usr/bin:/bin exec git \"$@\"\n",
     );
@@ -223,7 +223,7 @@ fn linuxkit_is_built_from_exactly_the_pinned_commit() {
     let bin = clone.folder.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let go = "#!/bin/sh\n[ \"$1\" = version ] && { echo go version go1.22.0; exit; }\necho $* > \"$HOME/go-calls\"\n[ -n \"$GOFLAGS\" ] && exit 9\ncp main.go \"$5\"\n";
-    common::script(&bin.join("go"), go);
+    child::fake::executable(&bin.join("go"), go);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
     let source_knob = format!("LINUXKIT_SOURCE={}", source.display());
     let build = |version: &str| {
@@ -259,7 +259,7 @@ fn make_forwards_what_it_is_told() {
     fs::copy(common::repository().join("Makefile"), clone.root().join("Makefile")).unwrap();
     let bin = clone.folder.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
-    common::script(&bin.join("cargo"), &format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
+    child::fake::executable(&bin.join("cargo"), format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
     let make = |words: &[&str]| {
         let mut command = Command::new("make");
         command.args(words).current_dir(clone.root()).env_clear().env("HOME", clone.folder.path());

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Xtask, git, init, script};
+use child::fake::executable;
+use common::{Xtask, git, init};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -26,7 +27,7 @@ fn tree(folder: &Path, body: &str) -> (PathBuf, impl Fn() -> Xtask) {
     fs::write(root.join("src/a.rs"), "one\n").unwrap();
     init(&root, "main", "first");
     let cargo = folder.join("cargo");
-    script(&cargo, &format!("#!/bin/sh\n{body}\n"));
+    executable(&cargo, format!("#!/bin/sh\n{body}\n"));
     let at = root.clone();
     (root, move || Xtask::new(&at).env("XTASK_TOOL_CARGO", &cargo).env("INSTALL_TOOLS", "never"))
 }

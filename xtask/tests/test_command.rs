@@ -3,16 +3,17 @@
 
 mod common;
 
-use common::{Xtask, repository, script};
+use child::fake::executable;
+use common::{Xtask, repository};
 use std::path::Path;
 
 /// A run whose cargo says `lines` of its tests, ends with `status`, and has a test that skips itself for want of mtools.
 fn test(folder: &Path, lines: &str, status: u8) -> Xtask {
     let skip = r"printf 'fat::x (fat.rs)\t`mdir` is not on this machine\tpackage\tmtools\n' >> $XTASK_TEST_SKIPS";
     let cargo = folder.join("cargo");
-    script(&cargo, &format!("#!/bin/sh\n[ \"$1\" = test ] || exit 0\ncat <<'END'\n{lines}\nEND\n{skip}\nexit {status}\n"));
+    executable(&cargo, format!("#!/bin/sh\n[ \"$1\" = test ] || exit 0\ncat <<'END'\n{lines}\nEND\n{skip}\nexit {status}\n"));
     // apt is here whatever the machine has, and installs nothing.
-    script(&folder.join("apt-get"), "#!/bin/sh\nexit 1\n");
+    executable(&folder.join("apt-get"), "#!/bin/sh\nexit 1\n");
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let test = Xtask::new(&repository()).env("PATH", path).env("XTASK_TOOL_CARGO", &cargo).env("INSTALL_TOOLS", "never");
     test.env("CARGO_TARGET_DIR", folder.join("target")).args(["test", "--quick"])

@@ -80,7 +80,7 @@ impl Bench {
         for (name, rest) in [("linuxkit", LINUXKIT), ("docker", DOCKER)] {
             let path = folder.path().join("bin").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            common::script(&path, &format!("{COUNT}{rest}"));
+            child::fake::executable(&path, format!("{COUNT}{rest}"));
         }
         Self { folder }
     }

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{clone_tree, repository, scratch, script, skip_boots, texts};
+use child::fake::executable;
+use common::{clone_tree, repository, scratch, skip_boots, texts};
 use std::{path::Path, process::Command};
 
 /// A block of commands, and the output that the page shows after it.
@@ -80,7 +81,7 @@ fn every_command_of_the_tutorial_prints_what_it_shows() {
     let bin = folder.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     // `cargo xtask` without compiling: the program under test.
-    script(&bin.join("cargo"), &format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
+    executable(&bin.join("cargo"), format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
     let page = std::fs::read_to_string(repository().join("docs/TUTORIAL.md")).unwrap();
     let page = if cfg!(target_arch = "aarch64") { page.replace("amd64", "arm64") } else { page };
     let blocks = blocks(&page);

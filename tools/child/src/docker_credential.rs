@@ -39,16 +39,13 @@ pub fn get(tools: &Tools, name: &str, server: &str) -> Result<Option<Login>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_helper_knows_a_server_or_not() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("docker-credential-x");
-        let script = "#!/bin/sh\nread -r server\ncase $1-$server in get-a) echo '{\"ServerURL\":\"a\",\"Username\":\"u\",\"Secret\":\"s\"}';;\n\
-             get-b) echo 'credentials not found in native keychain'; exit 1;; *) echo broken >&2; exit 2;; esac\n";
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let script = "read -r server\ncase $1-$server in get-a) echo '{\"ServerURL\":\"a\",\"Username\":\"u\",\"Secret\":\"s\"}';;\n\
+             get-b) echo 'credentials not found in native keychain'; exit 1;; *) echo broken >&2; exit 2;; esac";
+        crate::fake::program(folder.path(), "docker-credential-x", script);
         let mut path = folder.path().as_os_str().to_owned();
         path.push(":/usr/bin:/bin");
         let tools = Tools::only_in(path);

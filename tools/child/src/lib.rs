@@ -216,7 +216,7 @@ pub mod fake {
     //! Scripts that stand in for tools, for tests.
     #![allow(clippy::unwrap_used)]
     use super::{Tool, Tools};
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+    use std::{fs, path::Path, process::Command};
 
     /// Writes `#!/bin/sh` and `script` as the program of `tool` into `dir`.
     pub fn tool(dir: &Path, tool: Tool, script: &str) {
@@ -225,9 +225,16 @@ pub mod fake {
 
     /// Writes `#!/bin/sh` and `script` as `name` into `dir`.
     pub fn program(dir: &Path, name: &str, script: &str) {
-        let path = dir.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&dir.join(name), format!("#!/bin/sh\n{script}\n"));
+    }
+
+    /// Writes a file that can be run. Another process writes it: if this one had it open for writing, a child that another thread starts at
+    /// that moment would have it open too, and the kernel refuses to run such a file (ETXTBSY).
+    pub fn executable(path: &Path, bytes: impl AsRef<[u8]>) {
+        let draft = tempfile::NamedTempFile::new().unwrap();
+        fs::write(draft.path(), bytes).unwrap();
+        let status = Command::new("install").args(["-m", "755"]).args([draft.path(), path]).status().unwrap();
+        assert!(status.success(), "install {}: {status}", path.display());
     }
 
     /// The tools in `dir`, with a PATH on which shell scripts find the usual commands.

@@ -116,16 +116,6 @@ pub fn texts(output: &Output) -> (String, String) {
     (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Makes a program of `text`. Another process writes it: while a thread of ours had it open for writing, a child that another thread starts
-/// just then would hold it too, and nobody could run it.
-pub fn script(path: &Path, text: &str) {
-    let draft = path.with_extension("draft");
-    std::fs::write(&draft, text).unwrap();
-    let done = Command::new("install").args(["-m", "755"]).args([&draft, &path.to_owned()]).status().unwrap();
-    assert!(done.success());
-    std::fs::remove_file(draft).unwrap();
-}
-
 /// Runs a foreign program and wants it to succeed; its standard output.
 pub fn tool(program: &str, args: &[&str]) -> String {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
