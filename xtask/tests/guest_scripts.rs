@@ -8,11 +8,7 @@ use diskimage::{
     disk::{Source, layout},
     eve::{self, Kind},
 };
-use std::{
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
-    path::Path,
-    process::Command,
-};
+use std::{os::unix::fs::FileExt as _, path::Path, process::Command};
 
 #[test]
 fn scripts_of_the_guest_pass_shellcheck() {
