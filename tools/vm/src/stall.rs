@@ -23,37 +23,49 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is known of a machine's restarts.
 pub(super) struct Stall {
-    silence: Duration,
     reset: Option<Instant>,
 }
 
 impl Stall {
     pub(super) const fn new() -> Self {
-        Self { silence: SILENCE, reset: None }
+        Self { reset: None }
     }
 
     /// Resets the machine through QEMU's `socket` if its firmware or boot loader hangs; returns what to say then.
     pub(super) fn check(&mut self, console: &Console, socket: &Path) -> Result<Option<String>> {
         let Some((line, silence)) = console.last_line() else { return Ok(None) };
-        let (who, pause) = match pause_after(&line) {
-            Some(pause) => ("firmware", pause),
-            None if !BEFORE_LINUX.iter().any(|start| line.starts_with(start)) => return Ok(None),
-            // Before Linux has restarted the machine, nobody knows whether the guest prints anything on this console.
-            None if !console.tail().iter().any(|line| pause_after(line).is_some()) => return Ok(None),
-            None => (if line.starts_with("BdsDxe") { "firmware" } else { "boot loader" }, Duration::ZERO),
-        };
         // A reset begins a new silence after the same line.
         let silence = self.reset.map_or(silence, |reset| silence.min(reset.elapsed()));
-        if silence < self.silence + pause {
-            return Ok(None);
-        }
+        let Some(who) = hanging(console, &line, silence) else { return Ok(None) };
+        self.mend(who, silence, socket).map(Some)
+    }
+
+    /// Resets the machine, or fails if that was done before.
+    fn mend(&mut self, who: &str, silence: Duration, socket: &Path) -> Result<String> {
         let seconds = silence.as_secs();
         if self.reset.is_some() {
             bail!("the {who} hangs again: it has printed nothing for {seconds} s since the reset");
         }
         let place = reset(socket).with_context(|| format!("cannot reset the machine, whose {who} hangs"))?;
         self.reset = Some(Instant::now());
-        Ok(Some(format!("\nthe {who} printed nothing for {seconds} s after the guest restarted the machine; it is reset once ({place})")))
+        Ok(format!("\nthe {who} printed nothing for {seconds} s after the guest restarted the machine; it is reset once ({place})"))
+    }
+}
+
+/// What hangs, if the console printed nothing for `silence` after its last `line`.
+fn hanging(console: &Console, line: &str, silence: Duration) -> Option<&'static str> {
+    let after_restart = pause_after(line);
+    if silence < SILENCE + after_restart.unwrap_or_default() {
+        return None;
+    }
+    // Before Linux has restarted the machine, nobody knows whether the guest prints anything on this console.
+    let loads =
+        || BEFORE_LINUX.iter().any(|start| line.starts_with(start)) && console.tail().iter().any(|line| pause_after(line).is_some());
+    match after_restart {
+        Some(_) => Some("firmware"),
+        None if !loads() => None,
+        None if line.starts_with("BdsDxe") => Some("firmware"),
+        None => Some("boot loader"),
     }
 }
 
@@ -106,67 +118,49 @@ mod tests {
 
     const RESET: [&str; 3] = ["qmp_capabilities", "human-monitor-command", "system_reset"];
 
-    fn short() -> Stall {
-        Stall { silence: Duration::from_millis(30), ..Stall::new() }
-    }
-
-    fn pause() {
-        thread::sleep(Duration::from_millis(60));
+    /// What hangs by the console's last line, a moment before the longest silence and after it.
+    fn found(console: &Console) -> [Option<&'static str>; 2] {
+        let (line, _) = console.last_line().unwrap();
+        [SILENCE - Duration::from_secs(1), SILENCE].map(|silence| hanging(console, &line, silence))
     }
 
     #[test]
-    fn firmware_that_hangs_after_a_restart_is_reset_once() {
+    fn a_machine_is_reset_once() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("qmp.sock");
         let commands = qemu(&socket);
         let (reader, mut guest) = io::pipe().unwrap();
         let mut console = Console::read(reader, None, None);
-        let mut stall = short();
-        guest.write_all(b"EVE-READY 1\r\n").unwrap();
-        console.search(&["READY"], None);
-        pause();
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "a guest that is idle");
-        guest.write_all(b"[ 9.1] reboot: Restarting system\r\n\r\n").unwrap();
+        let mut stall = Stall::new();
+        guest.write_all(b"[ 9.1] reboot: Restarting system\r\n").unwrap();
         console.search(&["system"], None);
-        pause();
-        let said = stall.check(&console, &socket).unwrap().unwrap();
-        assert!(said.starts_with("\nthe firmware printed nothing for 0 s after the guest restarted the machine"), "{said}");
+        assert_eq!(stall.check(&console, &socket).unwrap(), None, "the silence is short");
+        let said = stall.mend("firmware", SILENCE, &socket).unwrap();
+        assert!(said.starts_with("\nthe firmware printed nothing for 240 s after the guest restarted the machine"), "{said}");
         assert!(said.ends_with("it is reset once (RIP=00ab)"), "{said}");
         assert_eq!(*commands.lock().unwrap(), RESET);
         assert_eq!(stall.check(&console, &socket).unwrap(), None, "the new silence is short");
-        pause();
-        let error = stall.check(&console, &socket).unwrap_err().to_string();
-        assert!(error.starts_with("the firmware hangs again: it has printed nothing for 0 s"), "{error}");
+        let error = stall.mend("firmware", SILENCE, &socket).unwrap_err().to_string();
+        assert_eq!(error, "the firmware hangs again: it has printed nothing for 240 s since the reset");
     }
 
     #[test]
-    fn a_boot_loader_that_hangs_after_a_restart_is_reset_and_a_prompt_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("qmp.sock");
-        let commands = qemu(&socket);
+    fn firmware_hangs_after_a_restart_and_a_boot_loader_only_before_its_prompt() {
         let (reader, mut guest) = io::pipe().unwrap();
         let mut console = Console::read(reader, None, None);
-        let mut stall = short();
+        let mut print = |bytes: &[u8], text: &str| {
+            guest.write_all(bytes).unwrap();
+            console.search(&[text], None);
+            found(&console)
+        };
         let greeting: &[u8] = b"\x1b[0m\x1b[30m\x1b[47mWelcome to GRUB!\r\n\r\n\x1b[2J\x1b[01;01H\x1b[0m";
-        guest.write_all(greeting).unwrap();
-        console.search(&["GRUB!"], None);
-        pause();
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "a guest that may print nothing here");
-        guest.write_all(b"[ 9.1] reboot: Restarting system\r\n").unwrap();
-        console.search(&["system"], None);
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "it restarts");
-        guest.write_all(greeting).unwrap();
-        guest.write_all(b"grub> ").unwrap();
-        console.search(&["grub>"], None);
-        pause();
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "somebody looks");
-        guest.write_all(b"reboot\r\nBdsDxe: starting Boot0001 \"UEFI\"\r\n").unwrap();
-        guest.write_all(greeting).unwrap();
-        console.search(&["Welcome"], None);
-        pause();
-        let said = stall.check(&console, &socket).unwrap().unwrap();
-        assert!(said.starts_with("\nthe boot loader printed nothing for 0 s after"), "{said}");
-        assert_eq!(*commands.lock().unwrap(), RESET);
+        assert_eq!(print(greeting, "GRUB!"), [None; 2], "a guest that may print nothing here");
+        assert_eq!(print(b"EVE-READY 1\r\n", "READY 1"), [None; 2], "a guest that is idle");
+        assert_eq!(print(b"[ 9.1] reboot: Restarting system\r\n\r\n", "system"), [None, Some("firmware")]);
+        assert_eq!(print(&[greeting, b"grub> "].concat(), "grub>"), [None; 2], "somebody looks");
+        assert_eq!(print(b"reboot\r\nBdsDxe: starting Boot0001 \"UEFI\"\r\n", "UEFI"), [None, Some("firmware")]);
+        assert_eq!(print(greeting, "GRUB!"), [None, Some("boot loader")]);
+        assert_eq!(print(b"[   39.9] Rebooting in 10 seconds..\r\n", "seconds"), [None; 2], "a panic waits before it restarts");
     }
 
     #[test]
