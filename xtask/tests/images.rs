@@ -136,6 +136,7 @@ fn walk(folder: &Path) -> usize {
 fn the_kernel_and_the_initrd_are_those_of_the_root_file_system() {
     let Some(folder) = built() else { return };
     assert_eq!(std::fs::read_link(folder.join("live.img")).unwrap(), Path::new("live.qcow2"));
+    live().args(["rootfstar"]).ok();
     for (verb, file, entry) in [("kernel", "kernel", "boot/kernel"), ("initrd", "initrd.img", "boot/initrd.img")] {
         Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args([verb]).ok();
         let inside = Command::new("tar").arg("-xOf").arg(folder.join("rootfs.tar")).arg(entry).output().unwrap().stdout;

@@ -78,7 +78,7 @@ impl Tree {
 
     /// The artifacts of a version, with their digests.
     fn digests(&self, version: &str) -> Vec<(String, String)> {
-        let names = ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "installer/firmware/CODE.fd", "live.qcow2"];
+        let names = ["installer/rootfs.img", "installer/config.img", "installer/firmware/CODE.fd", "live.qcow2"];
         let paths = names.map(|name| (name, self.folder.join("dist/amd64").join(version).join(name)));
         let there = paths.into_iter().filter(|(_, path)| path.exists());
         there.map(|(name, path)| (name.to_owned(), tool("sha256sum", &[path.to_str().unwrap()])[..64].to_owned())).collect()
@@ -203,7 +203,7 @@ fn an_artifact_is_taken_from_the_store_in_another_tree_and_another_version() {
     let why = other.xtask("1").args(["pkg", "base"]).output();
     assert!(why.status.success());
     let why = other.xtask("1").args(["why", "live"]).ok();
-    for node in ["rootfs.tar", "rootfs.img", "config.img", "firmware", "live.qcow2"] {
+    for node in ["rootfs.img", "config.img", "firmware", "live.qcow2"] {
         assert!(why.contains(&format!("{node}: due, it has not been made yet; in the store\n")), "{why}");
     }
     // Without qemu-img: nothing is converted.

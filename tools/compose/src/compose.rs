@@ -1,4 +1,4 @@
-//! Composes the whole tar: finds all images first, reads them ahead on a thread, writes the sections in linuxkit's order.
+//! Composes the whole root file system: finds all images first, reads them ahead on threads, writes the sections in linuxkit's order.
 
 use crate::{
     container::{self, Ids},
@@ -7,15 +7,15 @@ use crate::{
     kernel::put_kernel,
     layers::image_entries,
     places::Origin,
-    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, finish_image},
+    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, Sink, finish_image},
     volumes::with_volumes,
     yml::{Container, Volume, Yml, full_name, image_references},
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use filetree::{Content, Entry, EntryKind, Kind, Meta};
+use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter, Tree, entries_to_tree};
 use oci::Image;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     io::{BufWriter, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
@@ -26,7 +26,7 @@ pub trait Images: Sync {
     fn find(&self, reference: &str) -> Result<Image>;
 }
 
-/// Sizes of the written tar.
+/// Sizes of the root file system.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// One for each part of the yml, in tar order.
@@ -50,28 +50,46 @@ pub struct Part {
     pub entries: u64,
 }
 
+/// How many images are read at the same time.
+const READERS: usize = 2;
 /// Package database of Alpine images; the databases of all init images are concatenated.
 const APK_DATABASE: &str = "lib/apk/db/installed";
 
 /// Writes the tar of the root file system that `yml` describes to `out`. Looks up all images first; the error names all missing
 /// ones.
 pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Write) -> Result<Summary> {
+    let (tar, summary) = compose_into(yml, images, options, TarWriter::new(BufWriter::with_capacity(1 << 20, out)))?;
+    tar.finish().context("cannot write the root file system's tar")?;
+    Ok(summary)
+}
+
+/// The same as a tree: that of a reader of the tar, but its contents are in the layers of the images, and none is copied.
+pub fn compose_tree(yml: &Yml, images: &dyn Images, options: &Options) -> Result<(Tree, Summary)> {
+    let (entries, summary) = compose_into(yml, images, options, Vec::new())?;
+    Ok((entries_to_tree(entries)?, summary))
+}
+
+fn compose_into<S: Sink>(yml: &Yml, images: &dyn Images, options: &Options, out: S) -> Result<(S, Summary)> {
     let found = find_images(yml, images, &options.arch)?;
     let wanted = unpacked_images(yml);
     std::thread::scope(|scope| {
-        let (send, receive) = sync_channel(1);
-        scope.spawn(|| read_ahead(&wanted, &found, send));
+        let (wanted, found) = (&wanted, &found);
+        let ahead = (0..READERS).map(|reader| {
+            let (send, receive) = sync_channel(1);
+            scope.spawn(move || read_ahead(wanted.iter().skip(reader).step_by(READERS), found, send));
+            receive
+        });
         let mut composer = Composer {
             yml,
-            images: &found,
+            images: found,
             ids: ids(yml),
-            ahead: receive,
-            rootfs: RootfsWriter::new(BufWriter::with_capacity(1 << 20, out), options),
+            ahead: ahead.collect(),
+            rootfs: RootfsWriter::new(out, options),
             summary: Summary::default(),
             databases: Vec::new(),
         };
         composer.run()?;
-        composer.finish()
+        Ok(composer.finish())
     })
 }
 
@@ -125,8 +143,8 @@ fn unpacked_images(yml: &Yml) -> Vec<String> {
     list
 }
 
-/// Reads, checks and decompresses the next image while the writer writes the current one.
-fn read_ahead(wanted: &[String], found: &BTreeMap<String, Image>, send: SyncSender<Result<Vec<Entry>>>) {
+/// Reads, checks and decompresses the next one of the `wanted` images while the writer writes the current one.
+fn read_ahead<'w>(wanted: impl Iterator<Item = &'w String>, found: &BTreeMap<String, Image>, send: SyncSender<Result<Vec<Entry>>>) {
     for name in wanted {
         let entries = found.get(name).context("internal error: an image was not looked up").and_then(image_entries);
         // The receiver is dropped after an error of the writer.
@@ -142,18 +160,18 @@ fn ids(yml: &Yml) -> Ids {
     containers.zip(100..).map(|(container, id)| (container.name.clone(), id)).collect()
 }
 
-struct Composer<'a, W: Write> {
+struct Composer<'a, S: Sink> {
     yml: &'a Yml,
     images: &'a BTreeMap<String, Image>,
     ids: Ids,
-    /// Entries of the next image.
-    ahead: Receiver<Result<Vec<Entry>>>,
-    rootfs: RootfsWriter<'a, W>,
+    /// Entries of the next images, the first of them first.
+    ahead: VecDeque<Receiver<Result<Vec<Entry>>>>,
+    rootfs: RootfsWriter<'a, S>,
     summary: Summary,
     databases: Vec<Content>,
 }
 
-impl<W: Write> Composer<'_, W> {
+impl<S: Sink> Composer<'_, S> {
     fn run(&mut self) -> Result<()> {
         let moby = &self.yml.moby;
         if !moby.kernel.image.is_empty() {
@@ -193,7 +211,8 @@ impl<W: Write> Composer<'_, W> {
     }
 
     fn next_image(&mut self, resolv: Option<&str>) -> Result<Vec<Entry>> {
-        let entries = self.ahead.recv().context("internal error: no image left")??;
+        let entries = self.ahead.front().context("internal error: no reader")?.recv().context("internal error: no image left")??;
+        self.ahead.rotate_left(1);
         Ok(finish_image(entries, resolv, self.rootfs.mtime()))
     }
 
@@ -253,10 +272,9 @@ impl<W: Write> Composer<'_, W> {
         self.rootfs.put_bundle(at, &entries, bundle, from)
     }
 
-    fn finish(self) -> Result<Summary> {
+    fn finish(self) -> (S, Summary) {
         let mut summary = self.summary;
         (summary.bytes, summary.entries) = self.rootfs.written;
-        self.rootfs.finish().context("cannot write the root file system's tar")?;
-        Ok(summary)
+        (self.rootfs.finish(), summary)
     }
 }

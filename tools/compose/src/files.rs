@@ -6,19 +6,18 @@ use crate::{
     layers::clean,
     metadata,
     places::Origin,
-    rootfs::RootfsWriter,
+    rootfs::{RootfsWriter, Sink},
     yml::File,
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta};
 use std::{
     collections::{BTreeMap, HashSet},
-    io::Write,
     path::{Path, PathBuf},
 };
 
 /// Writes all files, each preceded by its parent folders that no earlier file has written.
-pub(crate) fn put_files<W: Write>(yml: &Yml, ids: &Ids, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
+pub(crate) fn put_files<S: Sink>(yml: &Yml, ids: &Ids, rootfs: &mut RootfsWriter<'_, S>) -> Result<()> {
     let mut made = HashSet::new();
     for (number, file) in yml.moby.files.iter().flatten().enumerate() {
         let location = format!("files[{number}]");
@@ -27,13 +26,13 @@ pub(crate) fn put_files<W: Write>(yml: &Yml, ids: &Ids, rootfs: &mut RootfsWrite
     Ok(())
 }
 
-fn put_file<W: Write>(
+fn put_file<S: Sink>(
     yml: &Yml,
     file: &File,
     location: &str,
     ids: &Ids,
     made: &mut HashSet<String>,
-    rootfs: &mut RootfsWriter<'_, W>,
+    rootfs: &mut RootfsWriter<'_, S>,
 ) -> Result<()> {
     let Some(kind) = kind_of(yml, file, &rootfs.options().sources)? else { return Ok(()) };
     let path = String::from_utf8(clean(file.path.as_bytes())?)?;

@@ -1,12 +1,15 @@
 //! The kernel's image: its kernel, microcode and modules tar are used; its other files are ignored.
 
-use crate::{places::Origin, rootfs::RootfsWriter, yml::Kernel};
+use crate::{
+    places::Origin,
+    rootfs::{RootfsWriter, Sink},
+    yml::Kernel,
+};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, Entry, EntryKind, Kind, read_tar_content};
-use std::io::Write;
 
 /// Writes `boot/kernel`, `boot/cmdline`, `boot/ucode.cpio` and the entries of the modules tar, in the image's order.
-pub(crate) fn put_kernel<W: Write>(kernel: &Kernel, entries: &[Entry], from: Origin<'_>, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
+pub(crate) fn put_kernel<S: Sink>(kernel: &Kernel, entries: &[Entry], from: Origin<'_>, rootfs: &mut RootfsWriter<'_, S>) -> Result<()> {
     let binary = if kernel.binary.is_empty() { "kernel" } else { &kernel.binary };
     let tar = match kernel.tar.as_deref() {
         None => "kernel.tar",
@@ -63,7 +66,7 @@ fn content_of(entries: &[Entry], entry: &Entry) -> Result<Content> {
 }
 
 /// Writes the entries of the modules tar unchanged, with their PAX records.
-fn put_modules<W: Write>(tar: &Content, from: Origin<'_>, rootfs: &mut RootfsWriter<'_, W>) -> Result<()> {
+fn put_modules<S: Sink>(tar: &Content, from: Origin<'_>, rootfs: &mut RootfsWriter<'_, S>) -> Result<()> {
     for (entry, records) in read_tar_content(tar)? {
         let path = inside(&entry.path)?;
         let kind = match &entry.kind {

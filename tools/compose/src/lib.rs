@@ -1,4 +1,4 @@
-//! Composes the tar of a root file system from a linuxkit yml and its images, entry by entry as `linuxkit build` does. It
+//! Composes a root file system, as a tar or a tree, from a linuxkit yml and its images, entry by entry as `linuxkit build` does. It
 //! leaves finding the images to the caller (trait [`Images`]) and file system images to diskimage. It depends on the crates
 //! filetree and oci.
 
@@ -18,6 +18,6 @@ mod spec;
 mod volumes;
 mod yml;
 
-pub use compose::{Images, Part, Summary, compose};
+pub use compose::{Images, Part, Summary, compose, compose_tree};
 pub use rootfs::Options;
 pub use yml::{Reference, Yml, image_references};

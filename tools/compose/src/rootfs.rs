@@ -1,4 +1,5 @@
-//! Writes images, bundles and single entries into the tar of the root file system, with their origin as PAX records.
+//! Writes images, bundles and single entries of the root file system, in their order: into a tar, with their origin as PAX records, or into
+//! a list.
 
 use crate::{
     go_json,
@@ -93,9 +94,30 @@ fn dir() -> Kind {
     Kind::Dir(BTreeMap::new())
 }
 
-/// Writer of the root file system's tar.
-pub(crate) struct RootfsWriter<'o, W: Write> {
-    tar: TarWriter<W>,
+/// Takes the entries of a root file system in their order.
+pub(crate) trait Sink {
+    fn append(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, records: &[(&str, &str)]) -> Result<()>;
+}
+
+impl<W: Write> Sink for TarWriter<W> {
+    fn append(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, records: &[(&str, &str)]) -> Result<()> {
+        Self::append(self, path, meta, kind, records)
+    }
+}
+
+/// The entries that a reader of the tar would find.
+impl Sink for Vec<Entry> {
+    fn append(&mut self, path: &[u8], meta: &Meta, kind: &EntryKind, _: &[(&str, &str)]) -> Result<()> {
+        // A tar has no time before 1970.
+        let meta = Meta { mtime: meta.mtime.max(0), ..meta.clone() };
+        self.push(Entry { path: path.to_owned(), meta, kind: kind.clone() });
+        Ok(())
+    }
+}
+
+/// Writer of a root file system.
+pub(crate) struct RootfsWriter<'o, S: Sink> {
+    out: S,
     options: &'o Options,
     /// For each image, the folder with the files of its first bundle.
     unpacked: HashMap<String, String>,
@@ -106,9 +128,9 @@ pub(crate) struct RootfsWriter<'o, W: Write> {
     pub written: (u64, u64),
 }
 
-impl<'o, W: Write> RootfsWriter<'o, W> {
-    pub(crate) fn new(out: W, options: &'o Options) -> Self {
-        Self { tar: TarWriter::new(out), options, unpacked: HashMap::new(), places: Places::default(), root: Vec::new(), written: (0, 0) }
+impl<'o, S: Sink> RootfsWriter<'o, S> {
+    pub(crate) fn new(out: S, options: &'o Options) -> Self {
+        Self { out, options, unpacked: HashMap::new(), places: Places::default(), root: Vec::new(), written: (0, 0) }
     }
 
     pub(crate) fn mtime(&self) -> i64 {
@@ -119,8 +141,8 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
         self.options
     }
 
-    pub(crate) fn finish(self) -> Result<W> {
-        self.tar.finish()
+    pub(crate) fn finish(self) -> S {
+        self.out
     }
 
     /// Writes one entry with its origin and additional PAX `records`: below a link to a folder, into that folder. Fails if an
@@ -143,7 +165,7 @@ impl<'o, W: Write> RootfsWriter<'o, W> {
             self.written.0 += content.len();
         }
         self.written.1 += 1;
-        self.tar.append(path, meta, kind, &all)
+        self.out.append(path, meta, kind, &all)
     }
 
     /// Writes an entry of linuxkit's own: owner root, default mtime.

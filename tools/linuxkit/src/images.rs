@@ -10,7 +10,7 @@ use knobs::Knobs;
 use native::{check_limit, files, link_beside};
 use plan::{
     ImageRef, Node, NodeId,
-    steps::{MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs},
+    steps::{MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackRootfs, RootfsFiles},
 };
 use std::{fs::File, io::Write as _, path::Path};
 
@@ -72,7 +72,10 @@ impl Containers<'_> {
 }
 
 pub(super) fn pack_rootfs(at: &Containers<'_>, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
-    let PackRootfs { tar, out, link, limit, tool, format, epoch, .. } = step;
+    let PackRootfs { files, out, link, limit, tool, format, epoch, .. } = step;
+    let RootfsFiles::Tar(tar) = files else {
+        bail!("a container packs a root file system from a tar, and this step has none: this is a bug in xtask");
+    };
     drop(create(out)?);
     let epoch = format!("SOURCE_DATE_EPOCH={epoch}");
     let step = ContainerStep {
@@ -84,7 +87,7 @@ pub(super) fn pack_rootfs(at: &Containers<'_>, step: &PackRootfs, job: &Job<'_>)
     };
     step.command(at.tools, &job.output())?.stdin_file(tar).run()?;
     check_written(out, "docker", |_| Ok(()))?;
-    check_limit(out.metadata()?.len(), *limit, tar)?;
+    check_limit(out.metadata()?.len(), *limit, files)?;
     link_beside(link.as_deref(), out)
 }
 

@@ -158,7 +158,7 @@ impl LinuxkitEngine {
         let _ = std::fs::remove_file(out);
         self.linuxkit().build(yml, *arch, sources, None, out, &job.output())?;
         whole(out)?;
-        files::put_own(out, step).map(drop)
+        files::put_own_into(out, step).map(drop)
     }
 
     /// Makes a compressed qcow2 with the commands of the old Makefile.

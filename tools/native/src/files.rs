@@ -73,15 +73,14 @@ pub fn take_out(step: &TakeOut) -> Result<()> {
     write_content(content, out)
 }
 
-/// Puts the kernel and the hypervisor that come from files into the root file system `tar`; whether there are any.
-pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<bool> {
-    let ComposeRootfs { kernel, hypervisor, .. } = step;
+/// Puts the kernel and the hypervisor that come from files into the root file system; whether there are any.
+pub fn put_own(tree: &mut Tree, step: &ComposeRootfs) -> Result<bool> {
+    let ComposeRootfs { yml, kernel, hypervisor, .. } = step;
     if kernel.is_none() && hypervisor.is_none() {
         return Ok(false);
     }
-    let mut tree = read_tree(tar)?;
     let Some(mut node) = tree.get("boot/kernel").cloned() else {
-        bail!("`{}` has no boot/kernel beside which a kernel or hypervisor belongs", tar.display());
+        bail!("the root file system of `{}` has no boot/kernel beside which a kernel or hypervisor belongs", yml.display());
     };
     let files = kernel.iter().map(|kernel| (kernel, "boot/kernel")).chain(hypervisor.iter().map(|(file, place)| (file, place.as_str())));
     for (file, place) in files {
@@ -92,6 +91,16 @@ pub fn put_own(tar: &Path, step: &ComposeRootfs) -> Result<bool> {
         node.kind = Kind::File { content: Content::of_path(file)?, link: None };
         tree.insert(place, node.clone())?;
     }
+    Ok(true)
+}
+
+/// The same for the root file system in `tar`.
+pub fn put_own_into(tar: &Path, step: &ComposeRootfs) -> Result<bool> {
+    if step.kernel.is_none() && step.hypervisor.is_none() {
+        return Ok(false);
+    }
+    let mut tree = read_tree(tar)?;
+    put_own(&mut tree, step)?;
     let pending = Pending::new(tar)?;
     let out = std::io::BufWriter::with_capacity(1 << 20, pending.create()?);
     filetree::write_tar(&tree, out)?.flush().with_context(|| format!("cannot write `{}`", tar.display()))?;
@@ -239,7 +248,7 @@ mod tests {
         let header = [0xe852_50d6_u32, 0, 24, 0_u32.wrapping_sub(0xe852_50d6 + 24), 0, 8].map(u32::to_le_bytes).concat();
         for (start, works) in [(0, true), (24, true), (4, false), (32 << 10, false)] {
             std::fs::write(&file, [vec![0; start], header.clone()].concat()).unwrap();
-            assert_eq!(put_own(&tar, &step).is_ok(), works, "a header at {start}");
+            assert_eq!(put_own_into(&tar, &step).is_ok(), works, "a header at {start}");
         }
         let node = read_tree(&tar).unwrap().get("boot/acrn.bin").cloned().unwrap();
         let Kind::File { content, .. } = &node.kind else { panic!("a file") };

@@ -1,4 +1,4 @@
-//! Composes rootfs.tar from a yml, and packs it into rootfs.img.
+//! Composes a root file system from a yml, as rootfs.tar or to pack it into rootfs.img.
 
 use super::{BLOCKS_LIMIT, NativeEngine, files};
 use anyhow::{Context as _, Result, bail};
@@ -9,8 +9,9 @@ use diskimage::{
     squashfs::{BlockStore, Compressor},
 };
 use executor::{DigestWriter, Job};
+use filetree::Tree;
 use knobs::{Compression, RootfsFormat};
-use plan::steps::{ComposeRootfs, PackRootfs};
+use plan::steps::{ComposeRootfs, PackRootfs, RootfsFiles};
 use std::{io::BufWriter, path::Path};
 
 /// Finds images of the cache for one architecture.
@@ -26,25 +27,44 @@ impl Images for CachedImages<'_> {
 }
 
 pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
-    let ComposeRootfs { yml, arch, sources, out, .. } = step;
-    let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
-    let yml = Yml::parse(&text, &yml.display().to_string())?;
+    let (yml, options) = composition(step)?;
+    let (images, out) = (CachedImages { native, arch: step.arch }, &step.out);
     let pending = Pending::new(out)?;
     let mut writer = DigestWriter::new(BufWriter::with_capacity(1 << 20, pending.create()?));
-    let options = Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() };
-    let summary = compose::compose(&yml, &CachedImages { native, arch: *arch }, &options, &mut writer)?;
+    let summary = compose::compose(&yml, &images, &options, &mut writer)?;
     let digest = writer.finish().with_context(|| format!("cannot write `{}`", out.display()))?;
     job.log(&format!("{summary:?}"));
-    if !files::put_own(pending.part(), step)? {
+    if !files::put_own_into(pending.part(), step)? {
         digest.into_iter().for_each(|digest| job.wrote(out, digest));
     }
     pending.commit_before_stamp()
 }
 
-/// Packs rootfs.tar into rootfs.img, and links it under its versioned name.
+/// The yml that a step composes, and how.
+fn composition(step: &ComposeRootfs) -> Result<(Yml, Options)> {
+    let ComposeRootfs { yml, arch, sources, .. } = step;
+    let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
+    let yml = Yml::parse(&text, &yml.display().to_string())?;
+    Ok((yml, Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() }))
+}
+
+/// The files of a root file system. Those of images stay in the layers of the cache.
+fn tree(native: &NativeEngine, files: &RootfsFiles, job: &Job<'_>) -> Result<Tree> {
+    let step = match files {
+        RootfsFiles::Tar(tar) => return files::read_tree(tar),
+        RootfsFiles::Images(step) => step,
+    };
+    let (yml, options) = composition(step)?;
+    let (mut tree, summary) = compose::compose_tree(&yml, &CachedImages { native, arch: step.arch }, &options)?;
+    job.log(&format!("{summary:?}"));
+    files::put_own(&mut tree, step)?;
+    Ok(tree)
+}
+
+/// Packs the files of a root file system into rootfs.img, and links it under its versioned name.
 pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
-    let PackRootfs { tar, out, link, format, compression, limit, epoch, .. } = step;
-    let tree = files::read_tree(tar)?;
+    let PackRootfs { files, out, link, format, compression, limit, epoch, .. } = step;
+    let tree = tree(native, files, job)?;
     let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
         Compression::Gzip => Compressor::Gzip,
@@ -69,7 +89,7 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
         RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write(&pending.create()?)?,
     }
     let bytes = pending.part().metadata()?.len();
-    check_limit(bytes, *limit, tar)?;
+    check_limit(bytes, *limit, files)?;
     job.log(&format!("{} of at most {}", size(bytes), size(*limit)));
     pending.commit_before_stamp()?;
     link_beside(link.as_deref(), out)
@@ -82,14 +102,17 @@ pub fn link_beside(link: Option<&Path>, out: &Path) -> Result<()> {
     link_atomically(link, Path::new(name))
 }
 
-/// Fails if the image of `tar` has more bytes than its partition.
-pub fn check_limit(bytes: u64, limit: u64, tar: &Path) -> Result<()> {
-    if bytes > limit {
-        bail!(
-            "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: `cargo xtask inspect {}` shows its content",
-            bytes - limit,
-            tar.display()
-        );
+/// Fails if the image of `files` has more bytes than its partition.
+pub fn check_limit(bytes: u64, limit: u64, files: &RootfsFiles) -> Result<()> {
+    if bytes <= limit {
+        return Ok(());
     }
-    Ok(())
+    let hint = match files {
+        RootfsFiles::Tar(tar) => format!("`cargo xtask size {}` shows what is large", tar.display()),
+        RootfsFiles::Images(step) => format!("`cargo xtask rootfstar`, and `cargo xtask size {}` shows what is large", step.out.display()),
+    };
+    bail!(
+        "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: {hint}",
+        bytes - limit
+    )
 }

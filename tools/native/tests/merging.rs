@@ -2,9 +2,9 @@
 //! after the other into one folder: what it has there, or what we refuse with both images' names, is right. A file that is lost is not.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use compose::{Images, Options, Yml, compose};
+use compose::{Images, Options, Yml, compose, compose_tree};
 use diskimage::{recipes, squashfs::Compressor};
-use filetree::Spool;
+use filetree::{Spool, write_tar};
 use oci::{Cache, NewImage, NewLayer};
 use std::{
     collections::BTreeMap,
@@ -45,8 +45,13 @@ fn unpack_rootfs(layers: &[Vec<u8>], folder: &Path) -> Result<PathBuf, String> {
     let names: Vec<String> = (0..layers.len()).map(|number| format!("'t/{number}:1'")).collect();
     let yml = Yml::parse(&format!("init: [{}]", names.join(", ")), "t.yml").unwrap();
     let mut tar = Vec::new();
-    compose(&yml, &Cached(&cache), &Options::default(), &mut tar).map_err(|error| format!("{error:#}"))?;
+    let composed = compose(&yml, &Cached(&cache), &Options::default(), &mut tar).map_err(|error| format!("{error:#}"));
+    let direct = compose_tree(&yml, &Cached(&cache), &Options::default()).map_err(|error| format!("{error:#}"));
+    assert_eq!(direct.as_ref().err(), composed.as_ref().err());
+    composed?;
     let tree = recipes::read_tar(tar.as_slice(), &mut Spool::new_in(folder).unwrap()).unwrap();
+    // What is packed without a tar is what the tar has.
+    assert!(write_tar(&tree, Vec::new()).unwrap() == write_tar(&direct?.0, Vec::new()).unwrap());
     let image = folder.join("rootfs.img");
     recipes::pack_rootfs(tree, Compressor::Gzip, 1, &mut File::create(&image).unwrap()).unwrap();
     let out = folder.join("ours");

@@ -48,6 +48,12 @@ impl Capabilities {
         self.tools_run_in_containers || !self.packages_are_published
     }
 
+    /// Root file systems are packed from the images of their ymls, without a tar of all files between them.
+    #[must_use]
+    pub const fn images_are_packed_directly(self) -> bool {
+        !self.tools_run_in_containers
+    }
+
     /// Tools are not checked for a least version, as in the old Makefile.
     #[must_use]
     pub const fn tools_serve_in_any_version(self) -> bool {

@@ -272,8 +272,9 @@ fn take_packages(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor
 /// Warns if the root file system in the plan is for a hypervisor that it does not have.
 fn warn_of_missing_hypervisor(ctx: &Ctx, plan: &Plan) {
     let knobs = &ctx.knobs.image;
+    let makes = [NodeId::Tar(Composed::Rootfs), NodeId::RootfsImg];
     let wants_file = ctx.profile.rootfs.hypervisor_files.contains_key(&knobs.hv);
-    if wants_file && knobs.acrn_bin.is_none() && plan.node(&NodeId::Tar(Composed::Rootfs)).is_some() {
+    if wants_file && knobs.acrn_bin.is_none() && makes.iter().any(|id| plan.node(id).is_some()) {
         eprintln!(
             "warning: HV={} without ACRN_BIN: the image has no hypervisor and starts Linux alone\nhint: ACRN_BIN=FILE, the acrn.bin of a build of ACRN",
             knobs.hv

@@ -96,7 +96,9 @@ fn print(sizes: &Sizes, file: &str, top: usize) {
     if !sizes.packages.is_empty() {
         table("by package", &sizes.packages, sizes, top);
         if !sizes.packages_complete {
-            println!("  (rootfs.tar of this image would tell the init images apart: it records where each file comes from)");
+            println!(
+                "  (rootfs.tar of this image would tell the init images apart, because it records where each file comes from: `cargo xtask rootfstar`)"
+            );
         }
     }
     table("by folder", &sizes.folders, sizes, top);

@@ -25,11 +25,16 @@ use std::{
 /// Seconds for all that happens to one machine between two power cuts.
 const LONG: &str = "2400";
 
+/// The root file system of the build as a tar.
+fn rootfs_tar() -> File {
+    xtask("amd64").args(["rootfstar"]).ok();
+    File::open(folder("amd64", VERSION).join("rootfs.tar")).unwrap()
+}
+
 /// The root file system of the build, with a change.
 fn variant(name: &str, version: &str, change: impl FnOnce(&mut Tree)) -> PathBuf {
     let path = scratch().join(format!("rootfs-{name}.img"));
-    let tar = File::open(folder("amd64", VERSION).join("rootfs.tar")).unwrap();
-    let mut tree = read_tar(tar, &mut Spool::new_in(&scratch()).unwrap()).unwrap();
+    let mut tree = read_tar(rootfs_tar(), &mut Spool::new_in(&scratch()).unwrap()).unwrap();
     set(&mut tree, "etc/eve-release", version);
     change(&mut tree);
     // gzip: fast, and GRUB reads it.
@@ -278,8 +283,7 @@ fn grub_takes_the_slot_that_the_state_names() {
         return;
     }
     image("amd64");
-    let tar = File::open(folder("amd64", VERSION).join("rootfs.tar")).unwrap();
-    let real = read_tar(tar, &mut Spool::new_in(&scratch()).unwrap()).unwrap();
+    let real = read_tar(rootfs_tar(), &mut Spool::new_in(&scratch()).unwrap()).unwrap();
     let _turn = turn();
     for choice in &CHOICES {
         let (disk, log) = (disk_of_grub(choice, &real), scratch().join(format!("grub-{}.log", choice.name)));

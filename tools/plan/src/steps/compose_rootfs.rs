@@ -2,7 +2,7 @@
 
 use super::{Describe, Keep, Short};
 use crate::{
-    Composed, DiskKind, ImageRef, Need, NodeId,
+    Composed, DiskKind, ImageRef, Input, Need, NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
@@ -49,6 +49,13 @@ impl Planner<'_> {
 
     /// `rootfs.tar`, `installer.tar` or `verification.tar`.
     pub(crate) fn tar(&mut self, of: Composed) -> Result<NodeId> {
+        let (inputs, needs, step) = self.composition(of)?;
+        let outputs = [step.out.clone()];
+        Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, step))
+    }
+
+    /// The inputs and needs of whatever composes a root file system, and the step that writes it as a tar.
+    pub(crate) fn composition(&mut self, of: Composed) -> Result<(Vec<Input>, Vec<Need>, ComposeRootfs)> {
         let (yml, packages) = self.yml(of)?;
         let mut needs = vec![need(&yml, "the list of images")];
         let mut images = Vec::new();
@@ -72,8 +79,7 @@ impl Planner<'_> {
         let out = self.tar_path(of);
         let update = self.knobs.image.live_update;
         let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources(of));
-        let outputs = [out.clone()];
-        Ok(self.add(NodeId::Tar(of), inputs, needs, outputs, ComposeRootfs { yml, images, arch, sources, kernel, hypervisor, update, out }))
+        Ok((inputs, needs, ComposeRootfs { yml, images, arch, sources, kernel, hypervisor, update, out }))
     }
 
     /// The file of ACRN_BIN, and its place in the image.

@@ -1,6 +1,6 @@
 //! `rootfs.img` and `installer.img`: root file systems as images.
 
-use super::{Describe, Keep, Short};
+use super::{ComposeRootfs, Describe, Keep, Short};
 use crate::{
     Composed, ImageRef, Input, Need, NodeId,
     planner::{Planner, input, need, tool_input},
@@ -9,11 +9,20 @@ use anyhow::Result;
 use knobs::{Compression, RootfsFormat};
 use std::path::PathBuf;
 
-/// Packs a tar into a squashfs or ext4 image.
+/// Where the files of an image come from.
+#[derive(Clone, Debug)]
+pub enum RootfsFiles {
+    /// From a tar.
+    Tar(PathBuf),
+    /// From the images of a yml. The tar that this would write is not made.
+    Images(ComposeRootfs),
+}
+
+/// Packs files into a squashfs or ext4 image.
 #[derive(Clone, Debug)]
 pub struct PackRootfs {
-    /// The tar.
-    pub tar: PathBuf,
+    /// The files.
+    pub files: RootfsFiles,
     /// The image.
     pub out: PathBuf,
     /// A link to it with the version in its name.
@@ -45,7 +54,13 @@ impl Describe for PackRootfs {
             RootfsFormat::Ext4 => "ext4",
         };
         let link = self.link.as_ref().map_or_else(String::new, |link| format!(", linked as {}", short(link)));
-        format!("pack {} as {format}{details}: {}{link}", short(&self.tar), short(&self.out))
+        let work = match &self.files {
+            RootfsFiles::Tar(tar) => format!("pack {} as", short(tar)),
+            RootfsFiles::Images(ComposeRootfs { yml, images, .. }) => {
+                format!("compose {} and {} images of this tree as", short(yml), images.len())
+            }
+        };
+        format!("{work} {format}{details}: {}{link}", short(&self.out))
     }
 
     fn tool(&self) -> Option<&ImageRef> {
@@ -100,7 +115,18 @@ impl Planner<'_> {
         if of != Composed::Rootfs && self.can.installer_is_own {
             format = RootfsFormat::Squash;
         }
-        needs.push(need(&self.tar(of)?, "the files"));
+        let files = match self.can.images_are_packed_directly() {
+            true => {
+                let (own_inputs, own_needs, step) = self.composition(of)?;
+                inputs.extend(own_inputs);
+                needs.extend(own_needs);
+                RootfsFiles::Images(step)
+            }
+            false => {
+                needs.push(need(&self.tar(of)?, "the files"));
+                RootfsFiles::Tar(self.tar_path(of))
+            }
+        };
         let tool = self.tool(&format!("mkrootfs-{format}"), &mut needs)?;
         inputs.extend([input("ROOTFS_FORMAT", format), input("ROOTFS_COMPRESSION", compression), self.time()]);
         inputs.extend(tool_input(tool.as_ref()));
@@ -112,7 +138,7 @@ impl Planner<'_> {
         };
         let link = link.map(|link| self.layout.part(&link));
         let outputs: Vec<PathBuf> = [out.clone()].into_iter().chain(link.clone()).collect();
-        let (tar, epoch) = (self.tar_path(of), self.facts.epoch());
-        Ok(self.add(id, inputs, needs, outputs, PackRootfs { tar, out, link, format, compression, limit, epoch, tool }))
+        let epoch = self.facts.epoch();
+        Ok(self.add(id, inputs, needs, outputs, PackRootfs { files, out, link, format, compression, limit, epoch, tool }))
     }
 }

@@ -7,7 +7,7 @@ use checkout::context::Ctx;
 use clap::ValueEnum;
 use common::{Arch, error::usage};
 use knobs::RootfsFormat;
-use plan::steps::{ComposeRootfs, PackRootfs};
+use plan::steps::{ComposeRootfs, PackRootfs, RootfsFiles};
 use std::path::{Path, PathBuf};
 
 const TAR: &str = "makerootfs tar -y YML -t TAR [-a ARCH], for example: cargo xtask makerootfs tar -y rootfs.yml -t rootfs.tar";
@@ -94,7 +94,7 @@ fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
 
 fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out: &Path) -> Result<()> {
     let step = PackRootfs {
-        tar: tar.to_owned(),
+        files: RootfsFiles::Tar(tar.to_owned()),
         out: out.to_owned(),
         link: None,
         format,
