@@ -150,3 +150,21 @@ fn live_gcp_with_broken_tools() {
 fn installer_iso_with_broken_tools() {
     every_call_in_turn("installer-iso", "installer.iso");
 }
+
+#[test]
+fn a_change_that_git_hides_is_refused_before_a_tool_starts() {
+    let bench = Bench::new();
+    let in_tree = |script: &str| {
+        let sh = common::shell(&bench.root());
+        xshell::cmd!(sh, "sh -ec {script}").run().unwrap();
+    };
+    in_tree("git update-index --assume-unchanged pkg/grub/Dockerfile; echo '# hidden' >> pkg/grub/Dockerfile");
+    let (code, error, calls) = bench.run("pkg/grub", "none", 0);
+    assert!(code == 2 && calls == 0, "{calls} calls\n{error}");
+    assert!(error.starts_with("error: pkg/grub/Dockerfile is not what the commit has, and git is told not to look at it: "), "{error}");
+    assert!(error.contains("\nhint: git update-index --no-assume-unchanged --no-skip-worktree pkg/grub/Dockerfile"), "{error}");
+    // The hint's words make it a change that everyone sees.
+    in_tree("git update-index --no-assume-unchanged --no-skip-worktree pkg/grub/Dockerfile");
+    let (code, error, calls) = bench.run("pkg/grub", "none", 0);
+    assert!(code == 0 && calls > 0, "{error}");
+}

@@ -276,6 +276,7 @@ impl Checkout {
             plain,
             hash,
             changes: self.unseen_changes(&dir, &yml)?,
+            hidden: self.hidden_change(&dir, &names)?,
             is_dirty: own.is_dirty,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },

@@ -2,8 +2,8 @@
 
 use super::Checkout;
 use anyhow::Result;
-use pkgbuild::tags;
-use std::path::Path;
+use pkgbuild::{build_yml::BuildYml, tags};
+use std::path::{Path, PathBuf};
 
 impl Checkout {
     /// A hash of the changes of a package, if its tag is linuxkit's, which does not show all changes.
@@ -13,6 +13,14 @@ impl Checkout {
         }
         let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
         Ok(tags::package_tag(&self.state, &self.root, dir, yml, &options)?.dirty)
+    }
+
+    /// A changed file of a package that git does not look at, if its tag is linuxkit's, which does not show that.
+    pub(crate) fn hidden_change(&self, dir: &Path, yml: &BuildYml) -> Result<Option<PathBuf>> {
+        if !self.can.dirty_tags_are_linuxkits() {
+            return Ok(None);
+        }
+        tags::hidden_change(&self.state, &self.root, dir, yml)
     }
 
     /// How tags are computed, with a given hash or without.

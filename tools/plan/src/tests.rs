@@ -35,6 +35,7 @@ impl Facts for Fake {
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
         Ok(PackageFacts {
             changes: None,
+            hidden: None,
             is_dirty: false,
             name: name.into(),
             dir: Path::new("/tree/pkg").join(name),

@@ -124,15 +124,16 @@ impl TreeState {
         }
     }
 
-    /// Whether a file below `folder` that git does not look at differs from HEAD, or is missing.
-    pub(super) fn hides_changes(&self, top: &Path, folder: &[u8]) -> Result<bool> {
+    /// A file below `folder` that git does not look at and that differs from HEAD, or is missing. `modes`: a file's mode counts too.
+    pub(super) fn hidden_change(&self, top: &Path, folder: &[u8], modes: bool) -> Result<Option<&Path>> {
         for path in self.hidden.iter().filter(|path| is_below(path, folder)) {
-            let head = self.file(path).map(|entry| (entry.mode, entry.id));
-            if file_now(&top.join(OsStr::from_bytes(path)))? != head {
-                return Ok(true);
+            let (head, path) = (self.file(path).map(|entry| (entry.mode, entry.id)), Path::new(OsStr::from_bytes(path)));
+            let now = file_now(&top.join(path))?;
+            if now.map(|(_, id)| id) != head.map(|(_, id)| id) || (modes && now != head) {
+                return Ok(Some(path));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Adds the output of `git ls-files -z --others --exclude-standard`.

@@ -201,13 +201,18 @@ fn a_dirty_tag_is_a_name_of_everything_in_the_image() {
 
 #[test]
 fn what_git_was_told_not_to_look_at_and_extra_sources_make_a_tag_dirty() {
-    for (script, yml) in [
-        ("git update-index --assume-unchanged pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml"),
-        ("git update-index --skip-worktree pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml"),
-        ("git sparse-checkout set --no-cone '/*' '!/pkg/x/sub'", "build.yml"),
-        ("echo more >> shared/s", "build-extra.yml"),
-        ("chmod +x shared/s", "build-extra.yml"),
-        ("git update-index --assume-unchanged shared/s; echo other > shared/s", "build-extra.yml"),
+    let hidden = |root: &Path, yml: &str| {
+        let names = BuildYml::read_names(&root.join("pkg/x").join(yml)).unwrap();
+        hidden_change(&state(root), root, &root.join("pkg/x"), &names).unwrap()
+    };
+    for (script, yml, file) in [
+        ("git update-index --assume-unchanged pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml", Some("pkg/x/sub/b")),
+        ("git update-index --skip-worktree pkg/x/sub/b; echo other > pkg/x/sub/b", "build.yml", Some("pkg/x/sub/b")),
+        ("git sparse-checkout set --no-cone '/*' '!/pkg/x/sub'", "build.yml", Some("pkg/x/sub/b")),
+        ("echo more >> shared/s", "build-extra.yml", None),
+        ("chmod +x shared/s", "build-extra.yml", None),
+        ("git update-index --assume-unchanged shared/s; echo other > shared/s", "build-extra.yml", Some("shared/s")),
+        ("git update-index --assume-unchanged pkg/x/sub/b; chmod +x pkg/x/sub/b", "build.yml", None),
     ] {
         let dir = repository();
         let root = dir.path();
@@ -215,6 +220,7 @@ fn what_git_was_told_not_to_look_at_and_extra_sources_make_a_tag_dirty() {
         let of = |rule| tag(root, "pkg/x", yml, &Options { rule, ..Options::default() }).unwrap();
         assert!(of(DirtyRule::Everything).to_string().contains("-dirty-"), "{script}");
         assert!(!of(DirtyRule::Linuxkit).to_string().contains("-dirty-"), "{script}: linuxkit does not see it");
+        assert_eq!(hidden(root, yml).as_deref(), file.map(Path::new), "{script}");
     }
     // Hidden, but equal to the commit.
     let dir = repository();

@@ -198,6 +198,13 @@ impl Planner<'_> {
             PackageWork::Push => self.facts.release()?,
             _ => Release { hash: None, release: self.knobs.packages.release.clone() },
         };
+        if let Some(file) = &package.hidden {
+            let (name, image, file) = (&package.name, &package.reference, file.display());
+            bail!(usage(format!(
+                "{file} is not what the commit has, and git is told not to look at it: linuxkit would give pkg/{name} the tag of the \
+                 commit, {image}\nhint: git update-index --no-assume-unchanged --no-skip-worktree {file}, or git sparse-checkout disable"
+            )));
+        }
         let image = ImageRef { reference: package.reference.clone(), arch };
         let options = self.knobs.packages.linuxkit_options.split_whitespace().map(str::to_owned).collect();
         let (id, mut inputs) = (NodeId::Package(package.name.clone(), arch), vec![input("image", &image)]);

@@ -28,6 +28,7 @@ impl Facts for Imagined<'_> {
         let reference = format!("lfedge/eve-{name}:0");
         Ok(PackageFacts {
             changes: None,
+            hidden: None,
             is_dirty: false,
             name: name.to_owned(),
             dir: self.profile.packages.folder.join(name),
