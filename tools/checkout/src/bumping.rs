@@ -1,6 +1,6 @@
 //! The tree as `pkgbuild::bump` needs it: its packages with all their build.ymls, and the folders of files that name images.
 
-use super::{Checkout, plain_yml};
+use super::Checkout;
 use anyhow::{Context as _, Result};
 use pkgbuild::bump::{BumpTree, Member};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -11,7 +11,7 @@ impl Checkout {
         let names = self.package_names()?;
         let member = |name: String| -> Result<Member> {
             let dir = self.profile.packages.folder.join(&name);
-            let plain = plain_yml(&dir);
+            let plain = self.plain_yml(&dir);
             let entries = std::fs::read_dir(&dir).with_context(|| format!("cannot read `{}`", dir.display()))?;
             let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             let others: BTreeSet<String> =

@@ -14,6 +14,7 @@ mod makefile;
 mod package_tags;
 mod profile;
 mod release;
+mod seen;
 mod settings;
 mod template;
 mod template_images;
@@ -33,13 +34,13 @@ use knobs::Knobs;
 use look::GitState;
 use pkgbuild::{
     known::Known,
-    tags::{self, TreeState},
+    tags::{self, Seen, TreeState},
 };
 use plan::{Capabilities, Composed, Facts, PackageFacts, PackageWork, Profile, Release, VariantKnob};
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -59,11 +60,12 @@ pub struct Checkout {
     dirty: bool,
     /// All files; large, so shared with the builder.
     state: Arc<TreeState>,
+    seen: Option<Seen>,
     describe: String,
     git: Git,
     can: Capabilities,
     builder: (String, String),
-    packages: RefCell<BTreeMap<String, PackageFacts>>,
+    packages: RefCell<HashMap<String, PackageFacts>>,
     known: Arc<Known>,
     base_packages: RefCell<HashMap<String, Option<String>>>,
     release: OnceCell<Release>,
@@ -73,7 +75,7 @@ impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = ctx.git(&ctx.root)?;
-        let GitState { short_id, commit_time, describe, state } = look::look(&ctx.root, &ctx.environment, &git)?;
+        let GitState { short_id, commit_time, describe, state, seen } = look::look(&ctx.root, &ctx.environment, &git)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,
@@ -92,6 +94,7 @@ impl Checkout {
             commit: state.commit().to_owned(),
             dirty: facts.dirty_since.is_some(),
             state: Arc::new(state),
+            seen,
             describe: facts.describe,
             git,
             can: ctx.capabilities(),
@@ -164,7 +167,7 @@ impl Checkout {
         let mut names = BTreeSet::new();
         for entry in entries {
             let path = entry?.path();
-            if ["build.yml", generated::TEMPLATE].iter().any(|yml| path.join(yml).is_file())
+            if ["build.yml", generated::TEMPLATE].iter().any(|yml| self.has_file(&path.join(yml)))
                 && let Some(name) = path.file_name().map(|name| name.to_string_lossy())
                 && !name.starts_with('.')
             {
@@ -177,7 +180,7 @@ impl Checkout {
     /// The packages whose build.yml is generated from a template.
     pub fn templated_packages(&self) -> Result<Vec<String>> {
         let folder = &self.profile.packages.folder;
-        Ok(self.package_names()?.into_iter().filter(|name| folder.join(name).join(generated::TEMPLATE).is_file()).collect())
+        Ok(self.package_names()?.into_iter().filter(|name| self.plain_yml(&folder.join(name)) == generated::TEMPLATE).collect())
     }
 
     /// The packages that `pkgs` builds, in order.
@@ -188,8 +191,8 @@ impl Checkout {
         // Packages of other architectures are left out; if there are only such, the plan says what is wrong.
         let mut for_arch = names.clone();
         for_arch.retain(|name| {
-            let arches = self.look_up(name).map(|package| package.arches).unwrap_or_default();
-            arches.is_empty() || arches.iter().any(|known| known == arch.as_str())
+            let has_arch = |package: &PackageFacts| package.arches.is_empty() || package.arches.iter().any(|known| known == arch.as_str());
+            self.look_at(name, has_arch).unwrap_or(true)
         });
         if !for_arch.is_empty() {
             names = for_arch;
@@ -204,8 +207,7 @@ impl Checkout {
 
     /// `org/image:tag` of a package.
     pub fn package_reference(&self, name: &str) -> Result<String> {
-        let known = self.packages.borrow().get(name).map(|package| package.reference.clone());
-        known.map_or_else(|| Ok(self.look_up(name)?.reference), Ok)
+        self.look_at(name, |package| package.reference.clone())
     }
 
     /// The reference of a package if its present state were committed.
@@ -223,9 +225,9 @@ impl Checkout {
                 VariantKnob::Dev => self.knobs.image.dev,
                 VariantKnob::Rstats => self.knobs.image.rstats,
             })
-            .unwrap_or_else(|| plain_yml(&dir).to_owned());
+            .unwrap_or_else(|| self.plain_yml(&dir).to_owned());
         let is_name = !name.is_empty() && !name.contains('/');
-        if is_name && dir.join(&yml).is_file() {
+        if is_name && self.has_file(&dir.join(&yml)) {
             return Ok((dir, yml));
         }
         if !is_name || !dir.is_dir() {
@@ -242,33 +244,43 @@ impl Checkout {
     fn variant(&self, dir: &Path, is_on: impl Fn(VariantKnob) -> bool) -> Option<String> {
         let live = self.profile.packages.variants.iter().filter(|variant| variant.knob.is_none_or(&is_on));
         let names = live.map(|variant| variant.yml.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform));
-        names.into_iter().find(|yml| dir.join(yml).is_file())
+        names.into_iter().find(|yml| self.has_file(&dir.join(yml)))
+    }
+
+    /// What `take` takes of a package's facts, which are found out once.
+    fn look_at<T>(&self, name: &str, take: impl FnOnce(&PackageFacts) -> T) -> Result<T> {
+        if let Some(known) = self.packages.borrow().get(name) {
+            return Ok(take(known));
+        }
+        let facts = self.look_up(name)?;
+        let taken = take(&facts);
+        self.packages.borrow_mut().insert(name.to_owned(), facts);
+        Ok(taken)
     }
 
     fn look_up(&self, name: &str) -> Result<PackageFacts> {
-        if let Some(known) = self.packages.borrow().get(name) {
-            return Ok(known.clone());
-        }
         let (dir, yml) = self.package_dir(name)?;
-        let names = self.known.names(&dir.join(&yml))?;
+        let path = dir.join(&yml);
+        let names = self.known.names(&path, self.blob_of(&path).as_deref())?;
         let own_tag = |hash: Option<&str>| {
-            tags::tag_of_yml(&self.state, &self.root, &dir, &names, &self.tag_options(hash))
+            tags::tag_of_yml(&self.state, &self.root, &dir, &names, &tags::Options { top: self.top_of(&dir), ..self.tag_options(hash) })
                 .with_context(|| format!("cannot compute the tag of the package `{}`", dir.display()))
         };
         let tag = |yml: &str, hash: Option<&str>| tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(hash));
-        let plain_yml = plain_yml(&dir);
+        let plain_yml = self.plain_yml(&dir);
         let own = own_tag(None)?;
-        let plain = if yml == plain_yml || !dir.join(plain_yml).is_file() { own.to_string() } else { tag(plain_yml, None)?.to_string() };
+        let (own, is_dirty) = (own.to_string(), own.is_dirty);
+        let plain = if yml == plain_yml || !self.has_file(&dir.join(plain_yml)) { own.clone() } else { tag(plain_yml, None)?.to_string() };
         let forced = self.forced_hash()?;
-        let hash = forced.or_else(|| generated::variant_hash(&yml, &own.to_string(), &plain));
+        let hash = forced.or_else(|| generated::variant_hash(&yml, &own, &plain));
         let reference = match &hash {
             Some(hash) => own_tag(Some(hash))?.to_string(),
-            None => own.to_string(),
+            None => own,
         };
         // A registry has images of other repositories' builds, whatever the build.yml says now.
         let arches = if self.can.packages_are_published { vec![] } else { names.arches.clone() };
         let generated_dockerfile = self.generated_dockerfile(&dir)?;
-        let facts = PackageFacts {
+        Ok(PackageFacts {
             name: name.to_owned(),
             arches,
             bases: self.bases(&dir, generated_dockerfile.as_deref())?,
@@ -277,14 +289,12 @@ impl Checkout {
             hash,
             changes: self.unseen_changes(&dir, &yml)?,
             hidden: self.hidden_change(&dir, &names)?,
-            is_dirty: own.is_dirty,
+            is_dirty,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
             build_yml: if yml == generated::TEMPLATE { "build.yml".to_owned() } else { yml },
             generated_dockerfile,
             dir,
-        };
-        self.packages.borrow_mut().insert(name.to_owned(), facts.clone());
-        Ok(facts)
+        })
     }
 
     /// The tag that replaces every package's own: EVE_HASH, or the release's if a release is pushed.
@@ -297,7 +307,8 @@ impl Checkout {
 
     /// The Dockerfile generated from a package's template, if it has one; linuxkit needs the file beside the template.
     fn generated_dockerfile(&self, dir: &Path) -> Result<Option<String>> {
-        let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
+        let Some(template) = self.profile.templates.dockerfiles.as_ref().map(|name| dir.join(name)).filter(|path| self.has_file(path))
+        else {
             return Ok(None);
         };
         self.fill_template(&template, &mut BTreeSet::new()).map(Some)
@@ -379,7 +390,7 @@ impl Facts for Checkout {
     }
 
     fn package(&self, name: &str) -> Result<PackageFacts> {
-        self.look_up(name)
+        self.look_at(name, PackageFacts::clone)
     }
 
     fn bulk_packages(&self) -> Result<Vec<String>> {
@@ -465,11 +476,6 @@ fn own_version(ctx: &Ctx, facts: &GitFacts) -> String {
 /// The platform in names; none for `generic`.
 fn platform_name(can: Capabilities, knobs: &Knobs) -> Option<&str> {
     Some(knobs.image.platform.as_str()).filter(|platform| can.platforms_have_names && *platform != "generic")
-}
-
-/// The build.yml of a package without variants, or its template.
-fn plain_yml(dir: &Path) -> &'static str {
-    if dir.join(generated::TEMPLATE).is_file() { generated::TEMPLATE } else { "build.yml" }
 }
 
 /// The newest modification time of the changed tracked files.

@@ -6,7 +6,7 @@ use crate::settings;
 use anyhow::Result;
 use child::{environment::Environment, git, git::Git};
 use common::digest::hex;
-use pkgbuild::tags::{self, Clean, Head, TreeState};
+use pkgbuild::tags::{self, Clean, Head, Seen, TreeState};
 use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsStr,
@@ -35,6 +35,8 @@ pub struct GitState {
     pub describe: String,
     /// All files, and the changed ones.
     pub state: TreeState,
+    /// What was seen of the working tree, if no tracked file is changed.
+    pub seen: Option<Seen>,
 }
 
 /// Reads the state of the checkout around `root`.
@@ -60,11 +62,15 @@ fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String
         memory.keep(places, &describe, &log, clean.as_ref().and_then(Clean::remember));
     }
     let known = places.as_ref().zip(clean).and_then(|(places, clean)| {
-        let is_doubtful = clean.is_doubtful(|| settings::may_convert(&places.git, &places.common, variable));
-        if is_doubtful { None } else { state_of(places, clean, &log, git) }
+        let converts = clean.may_be_converted(|| settings::may_convert(&places.git, &places.common, variable));
+        if clean.is_racy() && converts {
+            return None;
+        }
+        let seen = Seen::new(&places.top, clean.unknown().to_vec(), !converts);
+        Some((state_of(places, clean, &log, git)?, Some(seen)))
     });
-    let state = known.map_or_else(|| ask(root, git), Ok)?;
-    Ok(GitState { short_id, commit_time, describe, state })
+    let (state, seen) = known.map_or_else(|| Ok::<_, anyhow::Error>((ask(root, git)?, None)), Ok)?;
+    Ok(GitState { short_id, commit_time, describe, state, seen })
 }
 
 /// The state of a checkout whose tracked files are unchanged; asks git for the untracked files.

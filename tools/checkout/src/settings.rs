@@ -10,7 +10,7 @@ pub fn moves_files(git: &Path, common: &Path) -> bool {
 
 /// Whether git may convert a file before it compares it (line ends, filters), by settings or attributes outside the checkout.
 pub fn may_convert(git: &Path, common: &Path, variable: &dyn Fn(&str) -> Option<String>) -> bool {
-    if ["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"].iter().any(|name| variable(name).is_some()) {
+    if ["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_ATTR_SOURCE"].iter().any(|name| variable(name).is_some()) {
         return true;
     }
     let home = PathBuf::from(variable("HOME").unwrap_or_else(|| "/".to_owned()));
@@ -30,7 +30,7 @@ pub fn may_convert(git: &Path, common: &Path, variable: &dyn Fn(&str) -> Option<
         Some(file) => files.push(file.into()),
         None => files.extend(systems.map(|system| system.join("gitconfig"))),
     }
-    files.iter().any(|file| mentions(file, &["autocrlf", "eol", "attributesfile", "include", "includeif"]))
+    files.iter().any(|file| mentions(file, &["autocrlf", "eol", "attributesfile", "attr", "include", "includeif"]))
 }
 
 /// The repository's own files of settings.

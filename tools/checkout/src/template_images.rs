@@ -1,6 +1,6 @@
 //! The list of all template names and their images, which the old parse-pkgs printed, and filling them into a file.
 
-use super::{Checkout, plain_yml};
+use super::Checkout;
 use anyhow::{Context as _, Result};
 use common::error::usage;
 use pkgbuild::tags;
@@ -39,7 +39,7 @@ impl Checkout {
         let plain = self
             .variant(&dir, |_| false)
             .filter(|_| !self.profile.templates.tags.values().any(|row| row.starts_with(&format!("{package}:"))));
-        let plain = plain.unwrap_or_else(|| plain_yml(&dir).to_owned());
+        let plain = plain.unwrap_or_else(|| self.plain_yml(&dir).to_owned());
         if !dir.is_dir() {
             return Err(usage(format!("there is no package `{package}` in {}", self.profile.packages.folder.display())));
         }

@@ -36,7 +36,7 @@ use keeping::{Entry, Put};
 use plan::{Layout, Node, NodeId, Plan};
 use stamp::Stamp;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -93,12 +93,15 @@ impl State {
     }
 }
 
+/// The states of a plan's nodes.
+pub type States = HashMap<NodeId, State>;
+
 /// The state of every node. Makes nothing: a node counts as stale if one of its needs must be made, unless the store knows what will come
 /// out.
-pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTreeMap<NodeId, State>> {
-    let mut states: BTreeMap<NodeId, State> = BTreeMap::new();
+pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<States> {
+    let mut states = States::with_capacity(plan.nodes.len());
     // The results of nodes, also of those that are yet to be made.
-    let mut results: BTreeMap<NodeId, String> = BTreeMap::new();
+    let mut results: HashMap<&NodeId, String> = HashMap::new();
     for node in &plan.nodes {
         let unknown = node.needs.iter().find(|need| !results.contains_key(&need.id));
         let state = match unknown.filter(|_| !is_package(node)) {
@@ -123,13 +126,13 @@ pub fn survey(plan: &Plan, engine: &dyn Engine, options: &Options) -> Result<BTr
 }
 
 /// The `state` of a node, with what the store has of it; notes the node's result if it is known.
-fn look_in_store(
-    node: &Node,
+fn look_in_store<'p>(
+    node: &'p Node,
     needs: &BTreeMap<String, String>,
     state: State,
     engine: &dyn Engine,
     options: &Options,
-    results: &mut BTreeMap<NodeId, String>,
+    results: &mut HashMap<&'p NodeId, String>,
 ) -> State {
     let (result, state) = match state {
         State::Fresh(result) => (Some(result.clone()), State::Fresh(result)),
@@ -142,7 +145,7 @@ fn look_in_store(
             }
         }
     };
-    results.extend(result.map(|result| (node.id.clone(), result)));
+    results.extend(result.map(|result| (&node.id, result)));
     state
 }
 
@@ -178,13 +181,13 @@ fn state_of(node: &Node, needs: BTreeMap<String, String>, engine: &dyn Engine, o
 }
 
 /// The goals and everything that they need, except the needs of packages that exist.
-fn wanted(plan: &Plan, states: &BTreeMap<NodeId, State>) -> BTreeSet<NodeId> {
-    let mut wanted = BTreeSet::new();
+fn wanted<'p>(plan: &'p Plan, states: &States) -> HashSet<&'p NodeId> {
+    let mut wanted = HashSet::with_capacity(plan.nodes.len());
     let mut pending: Vec<&NodeId> = plan.goals.iter().collect();
     let nodes = plan.by_id();
     while let Some(id) = pending.pop() {
         let Some(node) = nodes.get(id) else { continue };
-        if !wanted.insert(id.clone()) || is_package(node) && matches!(states.get(id), Some(State::Fresh(_))) {
+        if !wanted.insert(&node.id) || is_package(node) && matches!(states.get(id), Some(State::Fresh(_))) {
             continue;
         }
         pending.extend(node.needs.iter().map(|need| &need.id));

@@ -9,7 +9,7 @@ use anyhow::Result;
 use common::display::{seconds, size};
 use plan::{Node, NodeId, Plan};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Instant,
@@ -36,7 +36,7 @@ struct Shared<'p> {
     since: Instant,
 }
 
-pub(super) fn run(plan: &Plan, wanted: &BTreeSet<NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
+pub(super) fn run(plan: &Plan, wanted: &HashSet<&NodeId>, engine: &dyn Engine, options: &Options) -> Result<RunSummary> {
     let nodes: Vec<&Node> = plan.nodes.iter().filter(|node| wanted.contains(&node.id)).collect();
     let progress = Arc::new(ProgressLine::new(nodes.len()));
     let shared = Shared { nodes, books: Mutex::default(), changed: Condvar::new(), progress, since: Instant::now() };
@@ -86,7 +86,7 @@ impl Shared<'_> {
     }
 
     /// Waits for a node that can start; none if all are done or one has failed.
-    fn next(&self, wanted: &BTreeSet<NodeId>) -> Option<(&Node, BTreeMap<String, String>)> {
+    fn next(&self, wanted: &HashSet<&NodeId>) -> Option<(&Node, BTreeMap<String, String>)> {
         let mut books = self.lock();
         loop {
             if books.failure.is_some() || books.results.len() == self.nodes.len() {
@@ -109,7 +109,7 @@ impl Shared<'_> {
 fn work<'s, 'o: 's>(
     shared: &'s Shared<'_>,
     scope: &'s std::thread::Scope<'s, '_>,
-    wanted: &BTreeSet<NodeId>,
+    wanted: &HashSet<&NodeId>,
     engine: &dyn Engine,
     options: &'o Options,
 ) {
@@ -213,8 +213,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path();
         let nodes = vec![text(path, "a", words, &[]), text(path, "b", "b", &["a"]), text(path, "c", "c", &["a", "b"])];
-        let wanted = nodes.iter().map(|node| node.id.clone()).collect();
         let plan = Plan { nodes, goals: vec![] };
+        let wanted = plan.nodes.iter().map(|node| &node.id).collect();
         let options = Options {
             tree: path.into(),
             layout: Layout::at(path.join("books")),

@@ -161,6 +161,9 @@ impl BuildYml {
 
     /// Expands the tag template with `hash`.
     pub fn tag_of(&self, hash: &str) -> Result<String> {
+        if self.tag.is_empty() && !hash.is_empty() && !hash.contains('{') {
+            return Ok(hash.to_owned());
+        }
         let template = if self.tag.is_empty() { HASH } else { &self.tag };
         let tag = template.replace("{{ .Hash }}", HASH).replace(HASH, hash);
         if tag.contains("{{") {

@@ -1,10 +1,11 @@
 //! Remembers the facts of Dockerfiles and build.ymls that a plan needs, so that thousands of packages are not parsed at each start. A fact is
-//! found by the digest of the file's bytes; the file that keeps the facts counts only if this very code wrote it.
+//! found by git's id of the file's bytes, which git's index has already; the file that keeps the facts counts only if this very code wrote it.
 
 use crate::{
     build_yml::BuildYml,
     builder::check_early,
     dockerfile::{Dockerfile, ImageUse, ImagesByArch},
+    tags::{blob_id, hex},
 };
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
@@ -34,8 +35,11 @@ const CODE: &[&str] = &[
 
 /// Facts that no run needed are dropped when there are more of them than this.
 const MOST_UNUSED: usize = 10_000;
-/// Digits of a key: a SHA-256.
-const KEY: usize = 64;
+/// Characters of a key: a kind, and a blob's id.
+const KEY: usize = 41;
+/// The kinds of files.
+const YML: &str = "y";
+const DOCKERFILE: &str = "d";
 
 /// The facts that are known. When it is dropped, it writes new ones to its file.
 #[derive(Debug)]
@@ -63,10 +67,13 @@ impl Known {
         Self { file, books: OnceLock::new() }
     }
 
-    /// As [`BuildYml::read_names`].
-    pub fn names(&self, path: &Path) -> Result<BuildYml> {
+    /// As [`BuildYml::read_names`]. If git's `id` of the bytes is known, a file whose facts are known is not read.
+    pub fn names(&self, path: &Path, id: Option<&str>) -> Result<BuildYml> {
+        if let Some(yml) = id.and_then(|id| names_of(&self.find(&key(YML, id))?)) {
+            return Ok(yml);
+        }
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let key = key("yml", &text);
+        let key = key(YML, &blob_id(text.as_bytes()));
         if let Some(yml) = self.find(&key).and_then(|facts| names_of(&facts)) {
             return Ok(yml);
         }
@@ -75,23 +82,27 @@ impl Known {
         Ok(yml)
     }
 
-    /// The images that the Dockerfile at `path` needs.
-    pub fn images(&self, path: &Path) -> Result<ImagesByArch> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let key = key("dockerfile", &text);
-        let (is_built, images) = match self.find(&key).and_then(|facts| images_of(&facts)) {
-            Some(known) => known,
-            None => {
-                let dockerfile = Dockerfile::parse(&text, &path.display().to_string())?;
-                let found = (check_early(&dockerfile).is_ok(), dockerfile.images_by_arch());
-                self.note(key, images_facts(found.0, &found.1));
-                found
-            }
-        };
+    /// The images that the Dockerfile at `path` needs; `id` as in [`names`](Self::names).
+    pub fn images(&self, path: &Path, id: Option<&str>) -> Result<ImagesByArch> {
+        let known = id.and_then(|id| images_of(&self.find(&key(DOCKERFILE, id))?));
+        let (is_built, images) = known.map_or_else(|| self.read_images(path), Ok)?;
         if is_built {
             self.books().built.insert(path.as_os_str().to_owned());
         }
         Ok(images)
+    }
+
+    /// Whether the builder refuses nothing of the Dockerfile at `path`, and its images.
+    fn read_images(&self, path: &Path) -> Result<(bool, ImagesByArch)> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let key = key(DOCKERFILE, &blob_id(text.as_bytes()));
+        if let Some(known) = self.find(&key).and_then(|facts| images_of(&facts)) {
+            return Ok(known);
+        }
+        let dockerfile = Dockerfile::parse(&text, &path.display().to_string())?;
+        let found = (check_early(&dockerfile).is_ok(), dockerfile.images_by_arch());
+        self.note(key, images_facts(found.0, &found.1));
+        Ok(found)
     }
 
     /// Whether [`images`](Self::images) has seen that the builder refuses nothing of the Dockerfile at `path`, so that
@@ -186,19 +197,8 @@ fn seal(body: &str) -> String {
     hex(&hash.finalize())
 }
 
-fn key(kind: &str, text: &str) -> String {
-    hex(&Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize())
-}
-
-/// Hexadecimal digits. Made of each file at each start, so not by `format!`, which takes ten times as long.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
+fn key(kind: &str, id: &str) -> String {
+    [kind, id].concat()
 }
 
 /// A line of `words`, each after a tab; none if a word cannot stand in a line.

@@ -9,16 +9,13 @@ use common::{
     display::short,
     error::{did_you_mean, usage},
 };
-use executor::{Engine, RunSummary, State, making};
+use executor::{Engine, RunSummary, State, States, making};
 use knobs::{CacheMode, FORMATS, ImageFormat, InstallerFormat};
 use linuxkit::LinuxkitEngine;
 use native::NativeEngine;
 use oci::DamagedBlob;
 use plan::{Composed, DiskKind, EngineKind, Goal, NodeId, PackageWork, Plan, plan_goal};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// The verbs in the order of the help: `live`, a verb for each of its formats, and the others.
 pub const VERBS: &[&[Verb]] = &[&[LIVE], &FORMAT_VERBS, OTHERS];
@@ -316,7 +313,7 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
     Ok(())
 }
 
-fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
+fn show(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     let reason = |node: &plan::Node| states.get(&node.id)?.due();
     match ctx.globals.json {
         true => println!("{}", serde_json::to_string_pretty(&plan.to_json(&ctx.root, &reason))?),
@@ -326,7 +323,7 @@ fn show(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> 
 }
 
 /// The programs that stale nodes start; fails if the engine cannot make one of the nodes.
-pub fn needs(plan: &Plan, states: &BTreeMap<NodeId, State>, engine: &dyn Engine) -> Result<Vec<ToolNeed>> {
+pub fn needs(plan: &Plan, states: &States, engine: &dyn Engine) -> Result<Vec<ToolNeed>> {
     let mut needs: Vec<ToolNeed> = Vec::new();
     for node in plan.nodes.iter().filter(|node| matches!(states.get(&node.id), Some(State::Stale(_)))) {
         for need in making(engine, &node.step)?.needs() {

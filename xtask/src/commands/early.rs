@@ -5,12 +5,11 @@ use checkout::context::Ctx;
 use common::display::{short, size};
 use compose::Yml;
 use diskimage::eve::Kind;
-use executor::{RoomNeed, State, free_room, needed_room};
+use executor::{RoomNeed, State, States, free_room, needed_room};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
-use std::collections::BTreeMap;
 
 /// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may have no room for all.
-pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &BTreeMap<NodeId, State>) -> Result<()> {
+pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
         match &node.step {

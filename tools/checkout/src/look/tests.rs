@@ -234,3 +234,28 @@ fn a_mode_that_git_does_not_look_at_makes_a_package_dirty() {
     place.sh("chmod -x pkg/a pkg/b");
     assert_eq!(dirty(), None);
 }
+
+#[test]
+fn the_bytes_of_files_are_known_only_where_nothing_converts_them() {
+    let place = Place::new();
+    place.sh("touch -d 2020-01-01 .gitignore pkg/*; git update-index --refresh");
+    let file = place.root().join("pkg/a");
+    let blob = || {
+        let found = place.look().unwrap();
+        found.seen.unwrap().blob_of(&found.state, &file)
+    };
+    let id = Some(place.sh("git hash-object --no-filters pkg/a"));
+    for (setting, is_plain) in [("", true), (PRINTS[0], true), ("[core]\nautocrlf = input", false), ("[attr]\ntree = HEAD", false)] {
+        place.set(setting);
+        assert_eq!(blob(), id.clone().filter(|_| is_plain), "{setting}");
+    }
+    place.set("");
+    for script in ["echo '* text' > .git/info/attributes", "rm .git/info/attributes; echo '* text' > pkg/.gitattributes"] {
+        place.sh(script);
+        assert_eq!(blob(), None, "{script}");
+    }
+    place.sh("rm pkg/.gitattributes");
+    assert_eq!(blob(), id);
+    place.sh("echo more >> pkg/a");
+    assert!(place.look().unwrap().seen.is_none(), "a tracked file is changed");
+}

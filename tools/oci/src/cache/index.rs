@@ -67,15 +67,21 @@ fn look(path: &Path) -> Option<Look> {
 impl Cache {
     /// The root index; reads it again only if its file has changed. The caller holds a lock.
     pub(super) fn root(&self) -> Result<Arc<Root>> {
-        let mut kept = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        let look = look(&self.dir.join(INDEX_FILE));
-        if let Some(root) = kept.as_ref().filter(|root| look.is_some() && root.look == look) {
-            return Ok(Arc::clone(root));
+        if let Some(root) = self.kept_root() {
+            return Ok(root);
         }
         let settled = |look: &Look| look.3.elapsed().is_ok_and(|age| age > SETTLED);
-        let root = Arc::new(Root::new(self.read_root()?, look.filter(settled)));
-        *kept = Some(Arc::clone(&root));
+        let look = look(&self.dir.join(INDEX_FILE)).filter(settled);
+        let root = Arc::new(Root::new(self.read_root()?, look));
+        *self.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
         Ok(root)
+    }
+
+    /// The root index as it was read before, if its file has not changed since.
+    pub(super) fn kept_root(&self) -> Option<Arc<Root>> {
+        let kept = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = kept.as_ref().filter(|root| root.look.is_some())?;
+        (root.look == look(&self.dir.join(INDEX_FILE))).then(|| Arc::clone(root))
     }
 
     /// The root index; empty if there is no cache yet. The caller holds a lock.

@@ -78,6 +78,10 @@ impl Cache {
         let (name, digest) = split_digest(&full);
         // linuxkit stores a name without tag as it is, not with `:latest`.
         let bare = name.strip_suffix(":latest").filter(|_| !reference.ends_with(":latest"));
+        // What the index did not name when it was last read, under a lock, it does not name as long as its file is the same.
+        if digest.is_none() && self.kept_root().is_some_and(|root| root.named(name, bare).is_empty()) {
+            return Ok(None);
+        }
         let _lock = lock::read(&self.dir)?;
         let root = self.root()?;
         let found: Vec<&Descriptor> = match digest {

@@ -15,9 +15,9 @@ fn packages() -> Vec<(PathBuf, PathBuf)> {
 /// Compares all answers with those of the parsers.
 fn check(known: &Known) {
     for (yml, dockerfile) in packages() {
-        assert_eq!(known.names(&yml).unwrap(), BuildYml::read_names(&yml).unwrap(), "{}", yml.display());
+        assert_eq!(known.names(&yml, None).unwrap(), BuildYml::read_names(&yml).unwrap(), "{}", yml.display());
         let parsed = Dockerfile::read(&dockerfile, "Dockerfile").unwrap();
-        let images = known.images(&dockerfile).unwrap();
+        let images = known.images(&dockerfile, None).unwrap();
         assert_eq!(images.all().into_iter().cloned().collect::<Vec<_>>(), parsed.images(), "{}", dockerfile.display());
         for (arch, build) in [("amd64", "amd64"), ("arm64", "amd64"), ("riscv64", "arm64")] {
             assert_eq!(images.of(arch, build), Some(&parsed.images_for(arch, build)[..]), "{}", dockerfile.display());
@@ -88,8 +88,9 @@ fn facts_of_other_code_do_not_count() {
 fn a_changed_file_has_other_facts_and_an_error_is_not_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let (file, yml, dockerfile) = (folder.path().join("known"), folder.path().join("build.yml"), folder.path().join("Dockerfile"));
-    let images =
-        |known: &Known| known.images(&dockerfile).map(|images| images.all().into_iter().map(|image| image.reference.clone()).collect());
+    let images = |known: &Known| {
+        known.images(&dockerfile, None).map(|images| images.all().into_iter().map(|image| image.reference.clone()).collect())
+    };
     for round in 0..2 {
         for (text, wanted) in
             [("FROM a:1\n", vec!["a:1"]), ("FROM b:1 AS x\nFROM scratch\nCOPY --from=x / /\n", vec!["b:1"]), ("FROM scratch\n", vec![])]
@@ -109,12 +110,32 @@ fn a_changed_file_has_other_facts_and_an_error_is_not_remembered() {
         let error = images(&known).unwrap_err().to_string();
         assert!(error.contains(&format!("{}:1: the first instruction must be FROM", dockerfile.display())), "{error}");
         fs::write(&yml, "org: a\n").unwrap();
-        let error = known.names(&yml).unwrap_err().to_string();
+        let error = known.names(&yml, None).unwrap_err().to_string();
         assert!(error.contains("`image:` is missing"), "{error}");
         // A word that would break a line is not kept, and nevertheless right.
         fs::write(&yml, "image: \"a\\tb\"\n").unwrap();
-        assert_eq!(known.names(&yml).unwrap().image, "a\tb");
+        assert_eq!(known.names(&yml, None).unwrap().image, "a\tb");
     }
+}
+
+#[test]
+fn a_file_whose_facts_are_known_by_gits_id_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (yml, dockerfile) = (folder.path().join("build.yml"), folder.path().join("Dockerfile"));
+    fs::write(&yml, "image: a\n").unwrap();
+    fs::write(&dockerfile, "FROM a:1\n").unwrap();
+    let known = Known::new(None);
+    let ids = [blob_id(b"image: a\n"), blob_id(b"FROM a:1\n")];
+    // An id without facts: the file is read, and its bytes decide.
+    assert_eq!(known.names(&yml, Some(&ids[1])).unwrap().image, "a");
+    assert_eq!(known.images(&dockerfile, Some(&ids[0])).unwrap().all().first().unwrap().reference, "a:1");
+    fs::remove_file(&yml).unwrap();
+    fs::remove_file(&dockerfile).unwrap();
+    assert_eq!(known.names(&yml, Some(&ids[0])).unwrap().image, "a");
+    assert_eq!(known.images(&dockerfile, Some(&ids[1])).unwrap().all().first().unwrap().reference, "a:1");
+    assert!(known.is_checked(&dockerfile));
+    let error = known.names(&yml, Some(&blob_id(b"image: b\n"))).unwrap_err().to_string();
+    assert!(error.contains("cannot read"), "{error}");
 }
 
 #[test]
@@ -128,7 +149,7 @@ fn several_writers_leave_a_whole_file() {
                 for round in 0..20 {
                     let dockerfile = folder.join(format!("Dockerfile.{writer}"));
                     fs::write(&dockerfile, format!("FROM image:{writer}.{round}\n")).unwrap();
-                    let images = Known::new(Some(file.clone())).images(&dockerfile).unwrap();
+                    let images = Known::new(Some(file.clone())).images(&dockerfile, None).unwrap();
                     assert_eq!(images.of("amd64", "arm64").unwrap()[0].reference, format!("image:{writer}.{round}"));
                 }
             });
@@ -142,13 +163,14 @@ fn several_writers_leave_a_whole_file() {
 fn facts_that_nobody_uses_do_not_stay_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let (file, dockerfile) = (folder.path().join("known"), folder.path().join("Dockerfile"));
-    let mut body: Vec<String> = (0..=MOST_UNUSED).map(|number| format!("{}\ttrue\n", key("old", &number.to_string()))).collect();
+    let mut body: Vec<String> =
+        (0..=MOST_UNUSED).map(|number| format!("{}\ttrue\n", key(YML, &blob_id(number.to_string().as_bytes())))).collect();
     body.sort();
     let body = body.concat();
     fs::write(&file, format!("{}\n{body}", seal(&body))).unwrap();
     fs::write(&dockerfile, "FROM a\n").unwrap();
     let known = Known::new(Some(file.clone()));
-    known.images(&dockerfile).unwrap();
+    known.images(&dockerfile, None).unwrap();
     assert_eq!(known.books().lines.len(), MOST_UNUSED + 1);
     drop(known);
     assert_eq!(read(&file).unwrap().lines.len(), 1);

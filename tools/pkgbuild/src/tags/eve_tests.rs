@@ -16,7 +16,7 @@ struct Checkout {
     count: Cell<usize>,
 }
 
-const PLAIN: Options<'static> = Options { rule: DirtyRule::Linuxkit, hash: None, org: None, dev_user: None, force_dirty: false };
+const PLAIN: Options<'static> = Options { rule: DirtyRule::Linuxkit, hash: None, org: None, dev_user: None, force_dirty: false, top: None };
 
 impl Checkout {
     fn new() -> Self {

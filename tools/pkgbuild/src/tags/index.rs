@@ -38,13 +38,19 @@ impl Clean {
         self.0.remember.as_deref()
     }
 
-    /// Whether git may compare a file by its content, and gitattributes in the checkout or `settings` elsewhere may convert that
-    /// first. Git must be asked then.
+    /// Whether git may compare a file by its content; where something may [convert](Self::may_be_converted) that first, git must be asked.
     #[must_use]
-    pub fn is_doubtful(&self, settings: impl FnOnce() -> bool) -> bool {
-        let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+    pub fn is_racy(&self) -> bool {
+        self.0.racy
+    }
+
+    /// Whether gitattributes in the checkout or `settings` elsewhere may make files differ from their blobs: line ends, filters.
+    #[must_use]
+    pub fn may_be_converted(&self, settings: impl FnOnce() -> bool) -> bool {
+        const ATTRIBUTES: &[u8] = b".gitattributes";
+        let is_attributes = |path: &[u8]| path.ends_with(ATTRIBUTES) && path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
         let mut unknown = self.0.unknown.iter().map(|path| path.as_os_str().as_bytes());
-        self.0.racy && (self.0.files.iter().any(|file| is_attributes(&file.path)) || unknown.any(is_attributes) || settings())
+        self.0.files.iter().any(|file| is_attributes(&file.path)) || unknown.any(is_attributes) || settings()
     }
 
     /// The state without untracked files; `None` if the index differs from the commit `head`.

@@ -8,10 +8,13 @@
 mod content;
 mod index;
 mod objects;
+mod seen;
 mod state;
 
 pub use index::{Clean, Head, clean as clean_checkout};
 pub use objects::blob_id;
+pub(crate) use objects::hex;
+pub use seen::Seen;
 pub use state::{FLAGS, Future, LS_TREE, STATUS, TreeState};
 
 use crate::build_yml::BuildYml;
@@ -49,6 +52,8 @@ pub struct Options<'a> {
     pub dev_user: Option<&'a str>,
     /// Treat the package as dirty (`--force-dirty`).
     pub force_dirty: bool,
+    /// The top of the checkout, if the package is known to be in no other repository ([`Seen::top_of`]); otherwise it is searched.
+    pub top: Option<&'a Path>,
 }
 
 /// Name of a package's image.
@@ -115,7 +120,10 @@ pub fn hidden_change(state: &TreeState, root: &Path, package: &Path, yml: &Build
 
 /// As [`package_tag`], for a parsed build.yml.
 pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml, options: &Options<'_>) -> Result<Tag> {
-    let place = Place::find(root, package)?;
+    let place = match options.top {
+        Some(top) => Place { package: below(top, package)?, top: top.to_owned() },
+        None => Place::find(root, package)?,
+    };
     // Sources that git does not track are an error even if a given hash makes their ids unnecessary.
     let id_of = |state: &TreeState, path: &[u8]| state.id_of(path).or_else(|| uncommitted_id(state, path, options.rule));
     let sources = source_ids(state, &place, package, yml, &id_of)?;

@@ -5,9 +5,17 @@ pub(super) use gitindex::objects::{Id, sha1};
 use gitindex::objects::{TREE, push_entry, tree_of};
 use std::path::Path;
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits. Made of each package's id at each start, so by a loop: this crate is compiled without optimization.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from).collect()
+    let mut digits = vec![0; 2 * bytes.len()];
+    let mut at = 0;
+    while at < bytes.len() {
+        digits[2 * at] = DIGITS[usize::from(bytes[at] >> 4)];
+        digits[2 * at + 1] = DIGITS[usize::from(bytes[at] & 15)];
+        at += 1;
+    }
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 pub(super) fn parse_id(text: &str) -> Result<Id> {

@@ -68,7 +68,7 @@ pub struct TreeState {
     pub(super) files: Vec<Entry>,
     pub(super) changes: BTreeMap<Box<[u8]>, Change>,
     /// Files that git was told not to look at (`assume-unchanged`, a sparse checkout), in byte order.
-    hidden: BTreeSet<Box<[u8]>>,
+    pub(super) hidden: BTreeSet<Box<[u8]>>,
 }
 
 impl TreeState {
@@ -241,6 +241,11 @@ impl TreeState {
             return self.id_at_head(path).map(|id| hex(&id));
         }
         self.trees.get(path).or_else(|| self.file(path).map(|entry| &entry.id)).map(|id| hex(id))
+    }
+
+    /// Whether the folder `path` is at HEAD.
+    pub(super) fn has_folder(&self, path: &[u8]) -> bool {
+        self.trees.contains_key(path)
     }
 
     fn tree_id(&self, path: &[u8]) -> Option<Id> {

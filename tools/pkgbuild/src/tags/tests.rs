@@ -86,7 +86,7 @@ fn reference(root: &Path, package: &str, sources: &[&str]) -> String {
 }
 
 /// A repository with the package `pkg/x` and neighbors whose names sort around it.
-fn repository() -> TempDir {
+pub(super) fn repository() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     sh(
         dir.path(),
