@@ -28,7 +28,11 @@ fn built() -> Option<&'static Path> {
 }
 
 fn live() -> Xtask {
-    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args(["live"])
+    of_this_build().args(["live"])
+}
+
+fn of_this_build() -> Xtask {
+    Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64")
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn walk(folder: &Path) -> usize {
 fn the_kernel_and_the_initrd_are_those_of_the_root_file_system() {
     let Some(folder) = built() else { return };
     assert_eq!(std::fs::read_link(folder.join("live.img")).unwrap(), Path::new("live.qcow2"));
-    live().args(["rootfstar"]).ok();
+    of_this_build().args(["rootfstar"]).ok();
     for (verb, file, entry) in [("kernel", "kernel", "boot/kernel"), ("initrd", "initrd.img", "boot/initrd.img")] {
         Xtask::new(&repository()).env("ROOTFS_VERSION", VERSION).env("ZARCH", "amd64").args([verb]).ok();
         let inside = Command::new("tar").arg("-xOf").arg(folder.join("rootfs.tar")).arg(entry).output().unwrap().stdout;
@@ -265,6 +269,27 @@ fn inspect_shows_the_disk_in_the_qcow2() {
     for word in ["EFI System", "IMGA", "CONFIG", "squashfs"] {
         assert!(table.contains(word), "no {word}:\n{table}");
     }
+}
+
+#[test]
+fn size_knows_the_image_of_each_file_without_a_tar() {
+    let Some(folder) = built() else { return };
+    let copy = scratch().join("rootfs-alone.img");
+    std::fs::copy(folder.join("installer/rootfs.img"), &copy).unwrap();
+    let sizes = |file: &Path| -> serde_json::Value {
+        serde_json::from_str(&Xtask::new(&repository()).args(["size", "--json", file.to_str().unwrap()]).ok()).unwrap()
+    };
+    let alone = sizes(&copy);
+    assert_eq!(alone["packages_complete"], true, "{alone}");
+    let names: Vec<&str> = alone["packages"].as_array().unwrap().iter().filter_map(|part| part["name"].as_str()).collect();
+    for package in ["eve-kernel:", "eve-init:", "eve-grub:", "eve-debug:"] {
+        assert!(names.iter().any(|name| name.contains(package)), "{package} {names:?}");
+    }
+    // The tar's records say the same.
+    let tar = folder.join("rootfs.tar");
+    of_this_build().args(["rootfstar"]).ok();
+    assert!(tar.is_file());
+    assert_eq!(sizes(&folder.join("installer/rootfs.img"))["packages"], alone["packages"]);
 }
 
 /// The digests of the artifacts that must be the same.

@@ -7,7 +7,7 @@ use crate::{
     kernel::put_kernel,
     layers::image_entries,
     places::Origin,
-    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, Sink, finish_image},
+    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, Sink, Sources, finish_image},
     volumes::with_volumes,
     yml::{Container, Volume, Yml, full_name, image_references},
 };
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter, Tree, entries_to_tree};
 use oci::Image;
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     io::{BufWriter, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
@@ -67,6 +67,12 @@ pub fn compose(yml: &Yml, images: &dyn Images, options: &Options, out: impl Writ
 pub fn compose_tree(yml: &Yml, images: &dyn Images, options: &Options) -> Result<(Tree, Summary)> {
     let (entries, summary) = compose_into(yml, images, options, Vec::new())?;
     Ok((entries_to_tree(entries)?, summary))
+}
+
+/// The path of each entry of the root file system, and the image that it comes from.
+pub fn sources(yml: &Yml, images: &dyn Images, options: &Options) -> Result<HashMap<Vec<u8>, String>> {
+    let options = Options { records: true, ..options.clone() };
+    Ok(compose_into(yml, images, &options, Sources::default())?.0.0)
 }
 
 fn compose_into<S: Sink>(yml: &Yml, images: &dyn Images, options: &Options, out: S) -> Result<(S, Summary)> {

@@ -18,6 +18,6 @@ mod spec;
 mod volumes;
 mod yml;
 
-pub use compose::{Images, Part, Summary, compose, compose_tree};
+pub use compose::{Images, Part, Summary, compose, compose_tree, sources};
 pub use rootfs::Options;
 pub use yml::{Reference, Yml, image_references};

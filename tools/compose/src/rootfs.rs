@@ -115,6 +115,18 @@ impl Sink for Vec<Entry> {
     }
 }
 
+/// The image of each path; of a path that several images have, the last one's.
+#[derive(Default)]
+pub(crate) struct Sources(pub HashMap<Vec<u8>, String>);
+
+impl Sink for Sources {
+    fn append(&mut self, path: &[u8], _: &Meta, _: &EntryKind, records: &[(&str, &str)]) -> Result<()> {
+        let source = records.iter().find(|(key, _)| *key == SOURCE);
+        self.0.extend(source.map(|(_, source)| (path.to_owned(), (*source).to_owned())));
+        Ok(())
+    }
+}
+
 /// Writer of a root file system.
 pub(crate) struct RootfsWriter<'o, S: Sink> {
     out: S,

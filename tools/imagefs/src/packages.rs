@@ -2,7 +2,7 @@
 
 use crate::volume::Volume;
 use anyhow::{Context as _, Result};
-use compose::{Reference, Yml, image_references};
+use compose::{Images, Options, Reference, Yml, image_references};
 use filetree::Content;
 use pkgbuild::debian::{STATUS, stanzas};
 use std::{
@@ -28,14 +28,14 @@ pub fn images_of(volume: &Volume) -> Vec<Reference> {
 pub struct Owners {
     by_path: HashMap<Vec<u8>, String>,
     by_folder: Vec<(Vec<u8>, String)>,
-    /// Whether the image of every file is known: from the records of rootfs.tar.
+    /// Whether the image of every file is known.
     pub complete: bool,
 }
 
 impl Owners {
-    /// Owners by the records in `tar`, the rootfs.tar that the image was made of; without it, or if it was made of other images, containers
-    /// are told apart by their folders and the rest is one.
-    pub fn of(volume: &Volume, tar: Option<&Path>) -> Result<Self> {
+    /// Owners by the records in `tar`, a rootfs.tar; without it, or if it was made of other images, by the `images` that the volume's yml
+    /// names. If they do not have all files of the volume, containers are told apart by their folders and the rest is one.
+    pub fn of(volume: &Volume, tar: Option<&Path>, images: Option<&dyn Images>) -> Result<Self> {
         if let Some(tar) = tar.filter(|tar| tar.is_file()) {
             let content = Content::of_path(tar)?;
             let entries = filetree::read_tar_content(&content).with_context(|| format!("cannot read `{}`", tar.display()))?;
@@ -52,6 +52,9 @@ impl Owners {
                 return Ok(Self { by_path: by_path.collect(), by_folder: Vec::new(), complete: true });
             }
         }
+        if let Some(by_path) = images.and_then(|images| sources_of(volume, images)) {
+            return Ok(Self { by_path, by_folder: Vec::new(), complete: true });
+        }
         Ok(Self { by_path: HashMap::new(), by_folder: folders(volume), complete: false })
     }
 
@@ -64,6 +67,15 @@ impl Owners {
         let inside = |folder: &[u8]| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"));
         self.by_folder.iter().find(|(folder, _)| inside(folder)).map_or(UNKNOWN, |(_, image)| image)
     }
+}
+
+/// The image of each path, if the images of the volume's yml have all of its files.
+fn sources_of(volume: &Volume, images: &dyn Images) -> Option<HashMap<Vec<u8>, String>> {
+    let yml = Yml::parse(&volume.text(YML)?, YML).ok()?;
+    let sources = compose::sources(&yml, images, &Options::default()).ok()?;
+    let knows =
+        |entry: &diskimage::squashfs::Entry| entry.kind != diskimage::squashfs::EntryKind::File || sources.contains_key(&entry.path);
+    volume.entries().iter().all(knows).then_some(sources)
 }
 
 /// The folders of containers, with their images.

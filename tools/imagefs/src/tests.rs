@@ -269,7 +269,7 @@ fn a_squashfs_is_measured_and_compared_as_its_tools_see_it() {
     let folder = folder.path();
     run(folder, "cp tree/large.bin tree/etc/copy; mksquashfs tree a.squash -quiet -no-progress -all-time 1");
     let old = open_file(&folder.join("a.squash"), None).unwrap();
-    let sizes = measure(&old, &Owners::of(&old, None).unwrap(), 1).unwrap();
+    let sizes = measure(&old, &Owners::of(&old, None, None).unwrap(), 1).unwrap();
     assert_eq!((sizes.total.files, sizes.total.bytes), (5, 2 * 700_001 + 10 + 10));
     let copy = sizes.folders.iter().find(|part| part.name == "/etc").unwrap();
     let all: u64 = sizes.folders.iter().filter_map(|part| part.stored).sum();

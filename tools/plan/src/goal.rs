@@ -17,7 +17,7 @@ pub enum Goal {
     BuildYmls(Vec<String>),
     /// `rootfs.tar`.
     RootfsTar,
-    /// `rootfs.img`.
+    /// `rootfs.img`, and `rootfs.tar` beside it.
     Rootfs,
     /// `config.img`.
     Config,
@@ -56,7 +56,8 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::PackagesAlone(names, work) => planner.packages_alone(names, *work)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
         Goal::RootfsTar => vec![planner.tar(Composed::Rootfs)?],
-        Goal::Rootfs => planner.then_current(Planner::rootfs_img)?,
+        // The specification: `make rootfs` leaves the tar too. A disk is made without it.
+        Goal::Rootfs => [vec![planner.tar(Composed::Rootfs)?], planner.then_current(Planner::rootfs_img)?].concat(),
         Goal::Config => vec![planner.config_img()?],
         Goal::Parts(entries) => planner.parts(entries)?,
         Goal::Firmware => vec![planner.firmware()?],

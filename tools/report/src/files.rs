@@ -88,7 +88,7 @@ mod tests {
             tree.insert(path, Node { meta: Meta::root(0o644, 0), kind }).expect("an entry");
         }
         let volume = Volume::of_tree("tar", tree).expect("a volume");
-        let owners = Owners::of(&volume, None).expect("owners");
+        let owners = Owners::of(&volume, None, None).expect("owners");
         let report = image_of("rootfs.img", &volume, &owners).expect("a report");
         assert_eq!(sum(&report.files), (report.sizes.total.files, report.sizes.total.bytes));
         assert_eq!(sum(&report.files), (3, 723));

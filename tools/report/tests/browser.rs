@@ -56,7 +56,7 @@ fn report() -> ReportPage {
         ],
     }];
     let volume = volume();
-    let owners = Owners::of(&volume, None).unwrap();
+    let owners = Owners::of(&volume, None, None).unwrap();
     let mut image = image_of("rootfs.img", &volume, &owners).unwrap();
     // A tar without a yml has no packages: those of an image are put in.
     let total = image.sizes.total.clone();

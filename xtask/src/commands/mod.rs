@@ -26,6 +26,7 @@ mod lock;
 pub mod machines;
 mod mutants;
 mod new;
+mod owners;
 mod paths;
 mod published;
 pub mod release;

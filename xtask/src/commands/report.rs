@@ -1,10 +1,10 @@
 //! `report [TARGET]`: gathers what a page shows (the plan, recorded times, the image, the build before it) and writes the page.
 
-use super::{build, size};
+use super::{build, owners::owners};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_atomically, display, error::usage};
-use imagefs::{Owners, Volume, compare, open_file};
+use imagefs::{Volume, compare, open_file};
 use plan::Layout;
 use report::{ChangeReport, ReportPage, bill_of, image_of, steps_of};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub fn run(ctx: &Ctx, args: Arguments) -> Result<()> {
     let other = args.against.as_deref().map(|text| named(ctx, text)).transpose()?;
     if file.is_file() {
         let volume = open_file(&file, None)?;
-        let owners = Owners::of(&volume, size::records_beside(&file).as_deref())?;
+        let owners = owners(ctx, &volume, &file)?;
         page.image = Some(image_of(&display::short(&real(&file), &ctx.root).to_string(), &volume, &owners)?);
         page.packages = bill_of(&volume)?;
         page.changes = other.or_else(|| version_before(ctx, &layout)).map(|old| changes(ctx, &old, &file, &volume)).transpose()?;

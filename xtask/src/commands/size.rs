@@ -1,15 +1,15 @@
 //! `size [FILE|GOAL]`: what a root file system is made of, by package, by folder and by Debian package.
 
-use super::{build, visible::visible};
+use super::{build, owners::owners, visible::visible};
 use anyhow::{Result, bail};
 use checkout::context::Ctx;
 use common::{
     display,
     error::{did_you_mean, usage},
 };
-use imagefs::{LookedUp, Owners, Part, Sizes, Spec, Volume, look_up, measure, open_file};
-use plan::{Goal, Layout};
-use std::path::{Path, PathBuf};
+use imagefs::{LookedUp, Part, Sizes, Spec, Volume, look_up, measure, open_file};
+use plan::Goal;
+use std::path::PathBuf;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -31,8 +31,7 @@ const GOALS: [&str; 2] = ["rootfs", "config"];
 /// `size`.
 pub fn run(ctx: &Ctx, args: Size) -> Result<()> {
     let (volume, file) = open(ctx, args.what.as_deref())?;
-    let tar = records_beside(&file);
-    let owners = Owners::of(&volume, tar.as_deref())?;
+    let owners = owners(ctx, &volume, &file)?;
     let sizes = measure(&volume, &owners, args.depth)?;
     if ctx.globals.json {
         println!("{}", serde_json::to_string_pretty(&sizes)?);
@@ -75,17 +74,6 @@ fn open(ctx: &Ctx, what: Option<&str>) -> Result<(Volume, PathBuf)> {
     }
 }
 
-/// The rootfs.tar that the file was made of, if it is where a build puts it: it records the image of each file.
-pub(super) fn records_beside(file: &Path) -> Option<PathBuf> {
-    if file.extension().is_some_and(|extension| extension == "tar") {
-        return Some(file.to_owned());
-    }
-    let folder = file.canonicalize().ok()?.parent()?.to_owned();
-    let tars =
-        [Some(folder.as_path()), folder.parent()].into_iter().flatten().map(|folder| Layout::at(folder).tar(plan::Composed::Rootfs, ""));
-    tars.into_iter().find(|tar| tar.is_file())
-}
-
 fn print(sizes: &Sizes, file: &str, top: usize) {
     let total = &sizes.total;
     let image = sizes.image.map_or_else(String::new, |image| format!(", {} as {}", display::size(image), sizes.format));
@@ -96,9 +84,7 @@ fn print(sizes: &Sizes, file: &str, top: usize) {
     if !sizes.packages.is_empty() {
         table("by package", &sizes.packages, sizes, top);
         if !sizes.packages_complete {
-            println!(
-                "  (rootfs.tar of this image would tell the init images apart, because it records where each file comes from: `cargo xtask rootfstar`)"
-            );
+            println!("  (the image cache lacks an image of this file system, which would tell the init images apart)");
         }
     }
     table("by folder", &sizes.folders, sizes, top);

@@ -1,11 +1,12 @@
 //! `bench --part WHAT …`: our side of each comparison. `bench` starts it as a child, so that the kernel accounts for it alone; the option
 //! is hidden from users.
 
+use crate::commands::owners::CachedImages;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Output, qemu_img::QemuImg};
 use common::error::usage;
-use compose::{Images, Yml};
+use compose::Yml;
 use diskimage::{
     disk, eve, gcp,
     recipes::{self, Parts},
@@ -13,7 +14,7 @@ use diskimage::{
 };
 use filetree::Tree;
 use native::files::read_tree;
-use oci::{Cache, Image};
+
 use plan::{Composed, Facts as _};
 use std::{
     fs::File,
@@ -74,25 +75,12 @@ fn disk(rootfs: &Path, out: &Path) -> Result<()> {
     disk::layout(recipes::disk(eve::LIVE, eve::DISK_SIZE, &parts, 0)?)?.write(&create(out)?)
 }
 
-/// Finds images of the cache by their names in a yml.
-struct Cached<'c> {
-    cache: Cache,
-    arch: &'c str,
-}
-
-impl Images for Cached<'_> {
-    fn find(&self, reference: &str) -> Result<Image> {
-        let plain = reference.strip_suffix(&format!("-{}", self.arch)).unwrap_or(reference);
-        self.cache.find(plain, self.arch)?.with_context(|| format!("the image {reference} is not in the image cache"))
-    }
-}
-
 fn compose(ctx: &Ctx, yml: &Path, out: &Path) -> Result<()> {
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
-    let arch = ctx.knobs.image.arch.as_str();
-    let images = Cached { cache: Cache::open(&ctx.environment.linuxkit_cache())?, arch };
+    let arch = ctx.knobs.image.arch;
+    let images = CachedImages::open(ctx, arch)?;
     let mut writer = BufWriter::with_capacity(1 << 20, create(out)?);
-    compose::compose(&yml, &images, &compose::Options { arch: arch.to_owned(), ..Default::default() }, &mut writer)?;
+    compose::compose(&yml, &images, &compose::Options { arch: arch.to_string(), ..Default::default() }, &mut writer)?;
     writer.flush().with_context(|| format!("cannot write `{}`", out.display()))
 }
