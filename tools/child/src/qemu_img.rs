@@ -4,6 +4,8 @@ use super::{Cmd, Output, Tool, Tools, failure, known_tools::Version, version, ve
 use anyhow::{Context as _, Result};
 use std::{
     cell::OnceCell,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -133,10 +135,13 @@ impl QemuImg {
         advise(cmd.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(out).run())
     }
 
-    /// Grows the disk of the qcow2 `image` to `size` bytes. qemu-img refuses to shrink it.
+    /// Grows the disk of the qcow2 `image` to `size` bytes. qemu-img refuses to shrink it. Does not wait until it is on the disk, as converting
+    /// does not: whoever gives the image its name does that, once.
     pub fn resize(&self, image: &Path, size: u64) -> Result<()> {
         let cmd = self.command(format!("making {} a disk of {} MiB", image.display(), size >> 20))?;
-        advise(cmd.args(["resize", "-q", "-f", "qcow2"]).arg(image).arg(size.to_string()).run())
+        let mut options = OsString::from("driver=qcow2,cache.no-flush=on,file.driver=file,file.filename=");
+        options.push(OsStr::from_bytes(&image.as_os_str().as_bytes().split(|byte| *byte == b',').collect::<Vec<_>>().join(&b",,"[..])));
+        advise(cmd.args(["resize", "-q", "--image-opts"]).arg(options).arg(size.to_string()).run())
     }
 }
 
@@ -216,7 +221,9 @@ mod tests {
             return;
         };
         let dir = tempfile::tempdir().unwrap();
-        let raw = dir.path().join("a.raw");
+        let dir = dir.path().join("a,b");
+        fs::create_dir(&dir).unwrap();
+        let raw = dir.join("a.raw");
         let mut file = fs::File::create(&raw).unwrap();
         file.write_all(&[7; 100_000]).unwrap();
         file.set_len(8 << 20).unwrap();
@@ -228,9 +235,9 @@ mod tests {
             (info["format"].clone(), info["virtual-size"].clone())
         };
         for compression in [Compression::Zstd, Compression::Zlib] {
-            let out = dir.path().join("a.qcow2");
+            let out = dir.join("a.qcow2");
             tool.convert_to_qcow2_with(&raw, &out, compression).unwrap();
-            let again = dir.path().join("again.qcow2");
+            let again = dir.join("again.qcow2");
             tool.convert_to_qcow2_with(&raw, &again, compression).unwrap();
             assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap(), "{compression:?}: not the same bytes twice");
             fs::remove_file(&again).unwrap();
@@ -240,13 +247,13 @@ mod tests {
             let error = format!("{:#}", tool.resize(&out, 1 << 20).unwrap_err());
             assert!(error.starts_with("the disk would become smaller than its contents"), "{error}");
         }
-        let vdi = dir.path().join("a.vdi");
+        let vdi = dir.join("a.vdi");
         tool.convert_grown(&raw, "vdi", "", &vdi, size).unwrap();
         assert_eq!(info(&vdi), (json!("vdi"), json!(size)));
         assert_eq!(fs::metadata(&raw).unwrap().len(), 8 << 20);
-        let back = dir.path().join("back.raw");
+        let back = dir.join("back.raw");
         tools.cmd(Tool::QemuImg).unwrap().args(["convert", "-O", "raw"]).arg(&vdi).arg(&back).run().unwrap();
         assert_eq!(fs::read(&raw).unwrap(), fs::read(&back).unwrap()[..8 << 20]);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "a temporary image was left");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "a temporary image was left");
     }
 }

@@ -51,7 +51,7 @@ pub struct Part {
 }
 
 /// How many images are read at the same time.
-const READERS: usize = 2;
+const READERS: usize = 4;
 /// Package database of Alpine images; the databases of all init images are concatenated.
 const APK_DATABASE: &str = "lib/apk/db/installed";
 

@@ -39,6 +39,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -245,18 +246,28 @@ enum Source {
 /// A stamp that is written when the files are on the disk: after a power loss a stamp never stands for half a file.
 struct Rest<'o> {
     outputs: Vec<PathBuf>,
+    flush: JoinHandle<Result<()>>,
     stamp: Stamp,
     path: PathBuf,
     put: Option<Put<'o>>,
 }
 
 impl Rest<'_> {
-    /// Also fills the store. The inner error says why it could not: that is no failure of the build.
+    /// Also fills the store, while the files get to the disk. The inner error says why it could not: that is no failure of the build.
     fn finish(self) -> Result<Result<bool>> {
-        flush_all(&self.outputs)?;
+        let kept = self.put.map_or(Ok(false), |put| put.finish(&self.outputs).map(|()| true));
+        self.flush
+            .join()
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that writes to the disk panicked: this is a bug in xtask")))?;
         self.stamp.write(&self.path)?;
-        Ok(self.put.map_or(Ok(false), |put| put.finish(&self.outputs).map(|()| true)))
+        Ok(kept)
     }
+}
+
+/// Begins to write the files of a node to the disk, in a thread of its own: meanwhile their digests are made.
+fn start_flush(node: &Node) -> JoinHandle<Result<()>> {
+    let outputs = node.outputs.clone();
+    std::thread::spawn(move || flush_all(&outputs))
 }
 
 /// Waits until the files are on the disk.
@@ -284,8 +295,8 @@ fn bring_up_to_date<'o>(
     let _ = std::fs::remove_file(&path);
     let entry = Entry::of(node, &needs, engine, options);
     let taken = entry.as_ref().and_then(|entry| entry.take(node, &needs, options, &job));
-    let (source, stamp, put) = match taken {
-        Some(stamp) => (Source::Store, stamp, None),
+    let (source, flush, stamp, put) = match taken {
+        Some(stamp) => (Source::Store, start_flush(node), stamp, None),
         None => {
             engine::make(engine, node, &job)?;
             if let Some(package) = node.step.package() {
@@ -296,15 +307,16 @@ fn bring_up_to_date<'o>(
                 }
                 return Ok(Done { result, news: Some((Source::Step, job.finish())), rest: None });
             }
+            let flush = start_flush(node);
             let stamp = Stamp::of_made(node, needs, &options.tree, &job.digests())?;
             let put = entry.map(|entry| entry.put_later(node, &stamp, options));
-            (Source::Step, stamp, put)
+            (Source::Step, flush, stamp, put)
         }
     };
     if node.step.owns_its_outputs() {
         before.iter().flat_map(|before| before.gone(&stamp, &options.tree)).for_each(|path| drop(std::fs::remove_file(path)));
     }
     let result = stamp.result();
-    let rest = Rest { outputs: node.outputs.clone(), stamp, path, put };
+    let rest = Rest { outputs: node.outputs.clone(), flush, stamp, path, put };
     Ok(Done { result, news: Some((source, job.finish())), rest: Some(rest) })
 }

@@ -1,14 +1,15 @@
 //! Finds the distinct contents of a tree, so that hard links and equal files are stored once.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use filetree::{Content, Kind, Tree};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, HashSet},
     io::Read as _,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Number of bytes read at a time to compare or hash.
+/// Number of bytes read at a time to hash.
 const CHUNK: usize = 64 << 10;
 
 /// Distinct contents in the order of their first paths, and the content of each file.
@@ -21,75 +22,81 @@ pub(super) struct Contents<'t> {
     pub duplicates: u32,
 }
 
-/// Contents found so far.
-#[derive(Default)]
-struct Known {
-    by_link: HashMap<u64, usize>,
-    by_length: HashMap<u64, SameLength>,
+/// A regular file that is not empty.
+struct File<'t> {
+    path: Vec<u8>,
+    content: &'t Content,
+    link: Option<u64>,
 }
 
-/// Contents of the same length: hashed once there are two.
-enum SameLength {
-    One(usize),
-    Many(HashMap<Hash, Vec<usize>>),
+impl File<'_> {
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.path).into_owned()
+    }
 }
 
-/// SHA-256: the standard library's hasher takes several times as long for whole files.
+/// SHA-256: two contents with the same one are the same.
 type Hash = [u8; 32];
 
 impl<'t> Contents<'t> {
-    pub(super) fn of(tree: &'t Tree) -> Result<Self> {
-        let mut contents = Self { distinct: Vec::new(), of_path: HashMap::new(), duplicates: 0 };
-        let mut known = Known::default();
+    /// `threads` read contents at the same time.
+    pub(super) fn of(tree: &'t Tree, threads: usize) -> Result<Self> {
+        let mut files = Vec::new();
         tree.walk(&mut |path, node| {
-            let Kind::File { content, link } = &node.kind else { return Ok(()) };
-            if content.is_empty() {
-                return Ok(());
+            if let Kind::File { content, link } = &node.kind
+                && !content.is_empty()
+            {
+                files.push(File { path: path.to_vec(), content, link: *link });
             }
-            let index = match link.and_then(|link| known.by_link.get(&link).copied()) {
-                Some(index) => index,
-                None => contents.add(content, path, &mut known)?,
-            };
-            if let Some(link) = link {
-                known.by_link.insert(*link, index);
-            }
-            contents.of_path.insert(path.to_vec(), index);
             Ok(())
         })?;
+        let hashes = hashes(&files, threads)?;
+        let mut contents = Self { distinct: Vec::new(), of_path: HashMap::new(), duplicates: 0 };
+        let (mut by_link, mut by_hash) = (HashMap::new(), HashMap::new());
+        for (number, file) in files.into_iter().enumerate() {
+            let hash = hashes.get(&number);
+            let linked = file.link.and_then(|link| by_link.get(&link).copied());
+            let equal = hash.and_then(|hash| by_hash.get(hash).copied());
+            contents.duplicates += u32::from(linked.is_none() && equal.is_some());
+            let index = linked.or(equal).unwrap_or_else(|| {
+                contents.distinct.push((file.content, file.name()));
+                contents.distinct.len() - 1
+            });
+            by_link.extend(file.link.map(|link| (link, index)));
+            by_hash.extend(hash.map(|hash| (*hash, index)));
+            contents.of_path.insert(file.path, index);
+        }
         Ok(contents)
     }
+}
 
-    /// Index of an earlier content with the same bytes, or of this new one.
-    fn add(&mut self, content: &'t Content, path: &[u8], known: &mut Known) -> Result<usize> {
-        let own = self.distinct.len();
-        self.distinct.push((content, String::from_utf8_lossy(path).into_owned()));
-        let hash_map::Entry::Occupied(mut same_length) = known.by_length.entry(content.len()) else {
-            known.by_length.insert(content.len(), SameLength::One(own));
-            return Ok(own);
-        };
-        if let SameLength::One(first) = *same_length.get() {
-            same_length.insert(SameLength::Many(HashMap::from([(self.hash(first)?, vec![first])])));
+/// The hashes of the `files` that are as long as another one, by their numbers. Of hard links to one file, only the first one counts.
+fn hashes(files: &[File<'_>], threads: usize) -> Result<HashMap<usize, Hash>> {
+    let (mut links, mut by_length) = (HashSet::new(), HashMap::<u64, Vec<usize>>::new());
+    for (number, file) in files.iter().enumerate() {
+        if file.link.is_none_or(|link| links.insert(link)) {
+            by_length.entry(file.content.len()).or_default().push(number);
         }
-        let SameLength::Many(by_hash) = same_length.into_mut() else { return Ok(own) };
-        let candidates = by_hash.entry(self.hash(own)?).or_default();
-        for other in candidates.iter() {
-            if equal(content, self.distinct[*other].0).with_context(|| self.name(own))? {
-                self.distinct.pop();
-                self.duplicates += 1;
-                return Ok(*other);
-            }
+    }
+    let mut wanted: Vec<usize> = by_length.into_values().filter(|numbers| numbers.len() > 1).flatten().collect();
+    wanted.sort_unstable();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let file = &files[*number];
+            found.push((*number, hash(file.content).with_context(|| format!("cannot read the content of `{}`", file.name()))?));
         }
-        candidates.push(own);
-        Ok(own)
-    }
-
-    fn name(&self, index: usize) -> String {
-        format!("cannot read the content of `{}`", self.distinct[index].1)
-    }
-
-    fn hash(&self, index: usize) -> Result<Hash> {
-        hash(self.distinct[index].0).with_context(|| self.name(index))
-    }
+        Ok(found)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut all = HashMap::new();
+        for worker in workers {
+            all.extend(worker.join().unwrap_or_else(|_| Err(anyhow!("internal error: a thread that compares contents panicked")))?);
+        }
+        Ok(all)
+    })
 }
 
 fn hash(content: &Content) -> Result<Hash> {
@@ -100,22 +107,6 @@ fn hash(content: &Content) -> Result<Hash> {
         match reader.read(&mut buffer)? {
             0 => return Ok(hasher.finalize().into()),
             got => hasher.update(&buffer[..got]),
-        }
-    }
-}
-
-/// Compares two contents of the same length.
-fn equal(a: &Content, b: &Content) -> Result<bool> {
-    let (mut a, mut b) = (a.open()?, b.open()?);
-    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
-    loop {
-        let got = a.read(&mut left)?;
-        if got == 0 {
-            return Ok(true);
-        }
-        b.read_exact(&mut right[..got])?;
-        if left[..got] != right[..got] {
-            return Ok(false);
         }
     }
 }
