@@ -139,17 +139,17 @@ fn checksum(bytes: &[u8]) -> Result<u32> {
 }
 
 /// The little-endian number of `size` bytes, at most 4, at `at`.
-fn number(bytes: &[u8], at: usize, size: usize) -> Result<usize> {
+pub(crate) fn number(bytes: &[u8], at: usize, size: usize) -> Result<usize> {
     let digits = bytes.get(at..at + size).with_context(|| format!("an EFI program ends within its headers, at {:#x}", bytes.len()))?;
     Ok(digits.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A PE32+ program with headers of 0x200 bytes and one section of `size` bytes.
-    fn program(size: u32) -> Vec<u8> {
+    pub fn program(size: u32) -> Vec<u8> {
         let mut bytes = vec![0; 0x200];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, b"MZ");
