@@ -29,8 +29,9 @@ esac
 # If that comes back, GRUB reads grub.cfg in its prefix; there is none in memory, so it shows its prompt. The one beside this program on an
 # ESP is a root file system's.
 printf '%s\n' 'configfile (memdisk)/embedded.cfg' 'set prefix=(memdisk)' > /first.cfg
+# Without shim, GRUB refuses to start programs under Secure Boot unless it is told to leave their check to the firmware.
 # shellcheck disable=SC2086 # lists of words
-grub-mkimage -O "$platform" -d "/grub/$platform" -c /first.cfg -m /memdisk.tar -p /EFI/BOOT -o "/out/$name" $modules $more
+grub-mkimage --disable-shim-lock -O "$platform" -d "/grub/$platform" -c /first.cfg -m /memdisk.tar -p /EFI/BOOT -o "/out/$name" $modules $more
 
 # The slots of a new machine: the system is in A, and B is empty. GRUB wants 1024 bytes, filled up with `#`.
 /bin/busybox awk 'BEGIN {
