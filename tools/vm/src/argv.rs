@@ -24,6 +24,11 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
     }
     argv.pair("-rtc", "base=utc,clock=rt");
     firmware(&mut argv, &spec.setup.firmware);
+    if spec.setup.protects_variables {
+        argv.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+        // The firmware's way back from suspend to memory has no protection.
+        argv.pair("-global", "ICH9-LPC.disable_s3=1");
+    }
     argv.pair("-device", "nec-usb-xhci,id=xhci");
     let conf_part = spec.setup.conf_part.as_ref().map(|folder| Disk::folder(folder, "CONF", DiskBus::usual(spec.setup.arch)));
     for (index, disk) in spec.setup.disks.iter().chain(&conf_part).enumerate() {
@@ -73,8 +78,11 @@ pub(super) fn with_path(prefix: &str, path: &Path) -> OsString {
 
 fn machine(argv: &mut Argv, spec: &VmSpec) {
     let device_tree = if spec.setup.device_tree { ",acpi=off" } else { "" };
-    argv.pair("-machine", accel::machine_type(spec.setup.arch, spec.accel) + device_tree);
-    argv.pair("-cpu", spec.setup.cpu.clone().unwrap_or_else(|| spec.accel.usual_cpu(spec.setup.arch).to_owned()));
+    let smm = if spec.setup.protects_variables { ",smm=on" } else { "" };
+    argv.pair("-machine", accel::machine_type(spec.setup.arch, spec.accel) + device_tree + smm);
+    // The firmware with Secure Boot prints nothing on `qemu64`.
+    let usual = if spec.setup.protects_variables && spec.accel == Accel::Tcg { "max" } else { spec.accel.usual_cpu(spec.setup.arch) };
+    argv.pair("-cpu", spec.setup.cpu.as_deref().unwrap_or(usual));
     if (spec.setup.arch, spec.accel) == (Arch::Amd64, Accel::Kvm) {
         argv.pair("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48");
     }
@@ -209,6 +217,18 @@ mod tests {
         assert!(!show(&spec).contains("acpi=off"));
         spec.setup.device_tree = true;
         assert!(show(&spec).contains("\n-machine virt,accel=tcg,usb=off,virtualization=true,acpi=off\n"), "{}", show(&spec));
+    }
+
+    #[test]
+    fn a_firmware_with_secure_boot_keeps_its_variables_from_the_guest() {
+        let mut spec = spec(Arch::Amd64, Accel::Tcg, DiskBus::Virtio, false);
+        let usual = show(&spec);
+        spec.setup.protects_variables = true;
+        let text = show(&spec);
+        let more: Vec<&str> = text.lines().filter(|line| !usual.contains(&format!("{line}\n"))).collect();
+        let machine = "-machine q35,accel=tcg,usb=off,smm=on";
+        let secure = "-global driver=cfi.pflash01,property=secure,value=on";
+        assert_eq!(more, [machine, "-cpu max", secure, "-global ICH9-LPC.disable_s3=1"], "{text}");
     }
 
     /// One option a line.

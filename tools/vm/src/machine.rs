@@ -40,6 +40,8 @@ pub struct Setup {
     pub device_tree: bool,
     /// The firmware. Each start uses a new copy of the variables, because they store the disk's place.
     pub firmware: Firmware,
+    /// Whether only the firmware may write its variables, as a firmware with Secure Boot wants it. Only a PC can do that (SMM).
+    pub protects_variables: bool,
     /// The disks, in boot order.
     pub disks: Vec<Disk>,
     /// A folder that the guest sees as one more disk.
@@ -77,6 +79,7 @@ impl Setup {
             memory,
             device_tree: false,
             firmware,
+            protects_variables: false,
             disks: vec![],
             conf_part: None,
             ssh_port: None,
