@@ -6,8 +6,22 @@ use std::{
 };
 
 /// The crates whose code makes artifacts from their parts: this one and what it calls. A test compares the list with Cargo.toml.
-const CRATES: &[&str] =
-    &["child", "common", "compose", "diskimage", "eve-image", "filetree", "knobs", "native", "oci", "pkgbuild", "plan", "sandbox", "sbom"];
+const CRATES: &[&str] = &[
+    "child",
+    "common",
+    "compose",
+    "diskimage",
+    "eve-image",
+    "filetree",
+    "knobs",
+    "native",
+    "oci",
+    "pkgbuild",
+    "plan",
+    "sandbox",
+    "sbom",
+    "secureboot",
+];
 
 fn main() -> io::Result<()> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

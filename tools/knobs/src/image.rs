@@ -64,6 +64,9 @@ pub struct ImageKnobs {
     /// quick round during development: an ext4 root file system on an uncompressed disk; linuxkit reuses the previous rootfs.tar
     #[arg(id = "LIVE_UPDATE", long = "live-update", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub live_update: bool,
+    /// sign the boot chain for Secure Boot with the keys of SIGN_KEYS: GRUB, and kernel, initrd and command line as one program
+    #[arg(id = "SIGN", long = "sign", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub sign: bool,
     /// build the packages of the root file system before it, instead of fetching their images
     #[arg(id = "ROOTFS_DEPS", long = "rootfs-deps", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub rootfs_deps: bool,
@@ -160,6 +163,9 @@ pub struct HostKnobs {
     /// the public key (PEM) that must have signed the list LOCKED
     #[arg(id = "LOCK_KEY", long = "lock-key", value_name = "PATH")]
     pub lock_key: Option<PathBuf>,
+    /// folder with the keys of Secure Boot, outside of the tree; eve-xtask/keys in your folder of configurations when unset
+    #[arg(id = "SIGN_KEYS", long = "keys", value_name = "PATH")]
+    pub keys: Option<PathBuf>,
     /// most MiB of artifacts in the store; after a build the longest unused are removed
     #[arg(id = "STORE_LIMIT", long = "store-limit", value_name = "MiB", default_value = "4096", value_parser = parse::number(0, 1 << 30))]
     pub store_limit: u64,

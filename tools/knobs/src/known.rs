@@ -2,7 +2,7 @@
 
 use crate::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, ImageKnobs, KeyKnobs, Knobs, PackageKnobs, ParallelsKnobs, ProtoKnobs, ProxyKnobs,
-    ReleaseKnobs, RunKnobs, SigningKnobs, ToolKnobs, VirtualBoxKnobs,
+    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
     kinds::{OPTIONS, SECRET, SWITCH, value_name},
 };
 use clap::{Arg, Args, Command};
@@ -28,8 +28,6 @@ pub struct MoreKnobs {
     pub proxy: ProxyKnobs,
     #[command(flatten)]
     pub key: KeyKnobs,
-    #[command(flatten)]
-    pub signing: SigningKnobs,
     #[command(flatten)]
     pub parallels: ParallelsKnobs,
     #[command(flatten)]

@@ -17,7 +17,7 @@ pub use parse::StorePlace;
 pub use raw::{LOCAL, Origin, RawKnobs, Source, named, origins, refuse};
 pub use run::{
     BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
-    ReleaseKnobs, RunKnobs, SigningKnobs, ToolKnobs, VirtualBoxKnobs,
+    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
 };
 
 pub use formats::{Conversion, FORMATS, Format, ImageFormat, Reads};

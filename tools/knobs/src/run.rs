@@ -56,15 +56,6 @@ pub struct KeyKnobs {
     pub ssh_key: Option<PathBuf>,
 }
 
-/// The keys of Secure Boot.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Knobs")]
-pub struct SigningKnobs {
-    /// folder with the keys of Secure Boot, outside of the tree; eve-xtask/keys in your folder of configurations when unset
-    #[arg(id = "SIGN_KEYS", long = "keys", value_name = "PATH")]
-    pub keys: Option<PathBuf>,
-}
-
 /// Ports that ssh forwards.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Knobs", mut_args = complete)]

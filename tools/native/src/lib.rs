@@ -15,6 +15,7 @@ mod reuse;
 mod rootfs;
 mod sbom;
 mod shared_store;
+mod signing;
 mod team;
 mod verify;
 
@@ -27,12 +28,13 @@ pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 pub use shared_store::SharedStore;
+pub use signing::{Pair, certificate, certificate_file, key_file};
 pub use team::{give_package, is_exact, take_package, team};
 pub use verify::first_difference;
 
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
-use child::Tools;
+use child::{Tool, Tools};
 use common::{Arch, error::usage};
 use executor::{Engine, Making};
 use filetree::Tree;
@@ -187,7 +189,8 @@ impl Engine for NativeEngine {
     }
 
     fn pack_rootfs<'e>(&'e self, step: &'e PackRootfs) -> Result<Making<'e>> {
-        Ok(Making::by(|job| rootfs::pack(self, step, job)))
+        let making = Making::by(|job| rootfs::pack(self, step, job));
+        Ok(if step.signing.is_some() { making.with(Tool::Openssl, "sign the boot chain") } else { making })
     }
 
     fn make_config<'e>(&'e self, step: &'e MakeConfig) -> Result<Making<'e>> {

@@ -1,6 +1,6 @@
 //! Composes a root file system from a yml, as rootfs.tar or to pack it into rootfs.img.
 
-use super::{BLOCKS_LIMIT, NativeEngine, files};
+use super::{BLOCKS_LIMIT, NativeEngine, files, signing::sign_boot};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
 use compose::{Images, Options, Yml};
@@ -63,8 +63,11 @@ fn tree(native: &NativeEngine, files: &RootfsFiles, job: &Job<'_>) -> Result<Tre
 
 /// Packs the files of a root file system into rootfs.img, and links it under its versioned name.
 pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
-    let PackRootfs { files, out, link, format, compression, limit, epoch, .. } = step;
-    let tree = tree(native, files, job)?;
+    let PackRootfs { files, out, link, format, compression, limit, epoch, signing, .. } = step;
+    let mut tree = tree(native, files, job)?;
+    if let Some(signing) = signing {
+        sign_boot(&mut tree, signing, *format, *epoch, &native.tools)?;
+    }
     let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
         Compression::Gzip => Compressor::Gzip,

@@ -12,6 +12,7 @@ mod node;
 pub mod pins;
 mod planner;
 mod profile;
+mod signing;
 pub mod steps;
 mod svg;
 mod tables;
@@ -25,6 +26,7 @@ pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
 pub use pins::ToolPin;
 pub use profile::{FILE as PROFILE, Profile, Value, VariantKnob};
+pub use signing::Signing;
 pub use steps::{Describe, Keep, Step};
 pub use tables::{PatchLanguage, TargetCommand, TargetTable};
 

@@ -13,11 +13,13 @@ use plan::{EngineKind, Profile};
 use std::path::{Path, PathBuf};
 
 /// Makes the context; fails if the tree does not know HV or PLATFORM, or does not have HV for ZARCH.
-pub fn build(options: Options, knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
+pub fn build(options: Options, mut knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.hypervisor_source(), &profile)?;
     check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
     check_platform(&knobs.image.platform, &profile, &root)?;
     let engine = engine(&options, &profile);
+    let keys = knobs.host.keys.map_or_else(|| environment.config().join("keys"), |folder| root.join(folder));
+    knobs.host.keys = Some(keys);
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let globals = Globals {
         dry_run: options.dry_run,

@@ -142,7 +142,7 @@ mod tests {
     use knobs::{Knob, RawKnobs};
     use std::path::{Path, PathBuf};
 
-    /// Knobs that builds read outside of the plan, and where. PLATFORM is refused unless a tree has platforms.
+    /// Knobs that builds read outside of the usual plan, and where. PLATFORM is refused unless a tree has platforms.
     const NOT_IN_PLANS: &[(&str, &str)] = &[
         ("PLATFORM", "xtask/src/cli/context.rs"),
         ("BUILDERS", "tools/linuxkit/src/lib.rs"),
@@ -154,6 +154,8 @@ mod tests {
         ("DEBIAN_MIRROR", "tools/native/src/mirrors.rs"),
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
+        // Only with SIGN.
+        ("SIGN_KEYS", "tools/plan/src/signing.rs"),
         ("STORE", "tools/checkout/src/context.rs"),
         ("CACHE", "tools/native/src/team.rs"),
         ("CACHE_MODE", "tools/native/src/team.rs"),

@@ -1,11 +1,11 @@
 //! `keys init`: makes the keys of Secure Boot in a folder outside of the tree, and the files by which a firmware gets to know them. `keys
 //! enrol` puts them into the variables of OVMF. Also finds these keys for who signs.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Tools, openssl};
 use common::{artifact::write_named, digest::sha256, error::usage};
-use knobs::SigningKnobs;
+use native::{Pair, certificate, certificate_file, key_file};
 use secureboot::{
     Certificate, Signer, store,
     variable::{self, Guid, Time, Variable},
@@ -36,8 +36,6 @@ pub struct Keys {
     /// bits of the keys; every firmware takes 2048
     #[arg(long, value_name = "N", value_parser = ["2048", "3072"], default_value = "2048")]
     bits: String,
-    #[command(flatten)]
-    signing: SigningKnobs,
 }
 
 /// How long the certificates are valid. Firmware does not look at it; sbverify and its like do.
@@ -47,7 +45,7 @@ const DAYS: u32 = 20 * 365;
 pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
     match (&args.firmware, &args.out) {
         (None, None) => init(ctx, &args),
-        (Some(firmware), Some(out)) if args.what == "enrol" => enrol(ctx, &folder(ctx, &args.signing), firmware, out),
+        (Some(firmware), Some(out)) if args.what == "enrol" => enrol(ctx, firmware, out),
         _ => Err(usage(
             "--firmware and --out are those of `keys enrol`\nhint: cargo xtask keys enrol --firmware OVMF_VARS_4M.fd --out VARS.fd",
         )),
@@ -55,16 +53,8 @@ pub fn run(ctx: &Ctx, args: Keys) -> Result<()> {
 }
 
 /// `keys enrol`: writes variables of a firmware that knows the keys, and has Secure Boot on.
-fn enrol(ctx: &Ctx, folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
-    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
-    let image = read(firmware)?;
-    let mut lists = Vec::new();
-    for variable in Variable::ALL {
-        let at = |ending: &str| folder.join(format!("{}.{ending}", variable.name()));
-        let time = Time::of_signed(&read(&at("auth"))?).with_context(|| format!("`{}` is too short for a time", at("auth").display()))?;
-        lists.push((variable, time, read(&at("esl"))?));
-    }
-    let enrolled = store::enrol(&image, &lists).with_context(|| format!("cannot enrol keys in `{}`", firmware.display()))?;
+fn enrol(ctx: &Ctx, firmware: &Path, out: &Path) -> Result<()> {
+    let enrolled = enrolled(ctx, firmware)?;
     if ctx.globals.dry_run {
         println!("write {}", out.display());
         return Ok(());
@@ -74,12 +64,32 @@ fn enrol(ctx: &Ctx, folder: &Path, firmware: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The variables in the file `firmware`, with the keys and Secure Boot on.
+pub(super) fn enrolled(ctx: &Ctx, firmware: &Path) -> Result<Vec<u8>> {
+    let folder = folder(ctx);
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let image = read(firmware)?;
+    if !folder.join("PK.auth").is_file() {
+        return Err(usage(format!(
+            "`{}` has no PK.auth\nhint: cargo xtask keys init --keys FOLDER makes keys, --keys FOLDER names those that you have",
+            folder.display()
+        )));
+    }
+    let mut lists = Vec::new();
+    for variable in Variable::ALL {
+        let at = |ending: &str| folder.join(format!("{}.{ending}", variable.name()));
+        let time = Time::of_signed(&read(&at("auth"))?).with_context(|| format!("`{}` is too short for a time", at("auth").display()))?;
+        lists.push((variable, time, read(&at("esl"))?));
+    }
+    store::enrol(&image, &lists).with_context(|| format!("cannot enrol keys in `{}`", firmware.display()))
+}
+
 /// `keys init`.
 fn init(ctx: &Ctx, args: &Keys) -> Result<()> {
     if let Some(letter) = args.name.chars().find(|letter| !letter.is_alphanumeric() && !" .-_".contains(*letter)) {
         return Err(usage(format!("--name {}: `{letter}` cannot stand in a name\nhint: letters, digits, blanks and . - _", args.name)));
     }
-    let folder = folder(ctx, &args.signing);
+    let folder = folder(ctx);
     let place = place(&folder)?;
     refuse_tree(ctx, &folder, &place)?;
     if place.exists() && !fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none()) {
@@ -186,61 +196,7 @@ fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn key_file(folder: &Path, variable: Variable) -> PathBuf {
-    folder.join(format!("{}.key", variable.name()))
-}
-
-fn certificate_file(folder: &Path, variable: Variable) -> PathBuf {
-    folder.join(format!("{}.crt", variable.name()))
-}
-
-fn certificate(tools: &Tools, path: &Path) -> Result<Certificate> {
-    Certificate::parse(&openssl::certificate(tools, path)?).with_context(|| format!("`{}`", path.display()))
-}
-
-/// The folder of keys: that of the knob, or the usual one.
-pub(super) fn folder(ctx: &Ctx, knobs: &SigningKnobs) -> PathBuf {
-    knobs.keys.as_ref().map_or_else(|| ctx.environment.config().join("keys"), |folder| ctx.root.join(folder))
-}
-
-/// A private key and its certificate.
-pub(super) struct Pair<'t> {
-    tools: &'t Tools,
-    key: PathBuf,
-    /// The certificate.
-    pub certificate: Certificate,
-}
-
-impl<'t> Pair<'t> {
-    /// That of a variable in a folder of keys.
-    pub fn of_folder(tools: &'t Tools, folder: &Path, variable: Variable) -> Result<Self> {
-        let key = key_file(folder, variable);
-        if !key.is_file() {
-            return Err(usage(format!(
-                "`{}` is not there\nhint: cargo xtask keys init --keys FOLDER makes keys, --keys FOLDER names those that you have",
-                key.display()
-            )));
-        }
-        Self::of_files(tools, &key, &certificate_file(folder, variable))
-    }
-
-    /// Those in two files. The key may also be a URI that openssl knows.
-    pub fn of_files(tools: &'t Tools, key: &Path, certificate_file: &Path) -> Result<Self> {
-        let certificate = certificate(tools, certificate_file)?;
-        if openssl::public_key(tools, key)? != certificate.public_key {
-            bail!("`{}` is the certificate of another key than `{}`", certificate_file.display(), key.display());
-        }
-        if !certificate.is_rsa() {
-            bail!(
-                "`{}` has a key that is not RSA, and firmware checks no other signatures\nhint: cargo xtask keys init",
-                certificate_file.display()
-            );
-        }
-        Ok(Self { tools, key: key.to_owned(), certificate })
-    }
-
-    /// Signs with the private key.
-    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        openssl::sign(self.tools, &self.key, bytes)
-    }
+/// The folder of keys.
+pub(super) fn folder(ctx: &Ctx) -> PathBuf {
+    ctx.knobs.host.keys.clone().unwrap_or_else(|| ctx.environment.config().join("keys"))
 }

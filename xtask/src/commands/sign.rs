@@ -1,10 +1,10 @@
 //! `sign FILE`: signs an EFI program with the key db, so that a firmware that knows the key starts it.
 
-use super::keys::{self, Pair};
+use super::keys;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_named, digest::hex, error::usage};
-use knobs::SigningKnobs;
+use native::Pair;
 use secureboot::{EfiProgram, Signer, authenticode, variable::Variable};
 use std::path::PathBuf;
 
@@ -23,19 +23,17 @@ pub struct Sign {
     /// the certificate of --sign-key
     #[arg(long, value_name = "FILE", requires = "sign_key")]
     certificate: Option<PathBuf>,
-    #[command(flatten)]
-    signing: SigningKnobs,
 }
 
 /// `sign`.
-pub fn run(ctx: &Ctx, Sign { file, out, sign_key, certificate, signing }: Sign) -> Result<()> {
+pub fn run(ctx: &Ctx, Sign { file, out, sign_key, certificate }: Sign) -> Result<()> {
     let program = std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
     EfiProgram::parse(&program)
         .map_err(|error| usage(format!("{error:#}")))
         .with_context(|| format!("cannot sign `{}`", file.display()))?;
     let pair = match (&sign_key, &certificate) {
         (Some(key), Some(certificate)) => Pair::of_files(&ctx.tools, key, certificate)?,
-        _ => Pair::of_folder(&ctx.tools, &keys::folder(ctx, &signing), Variable::Db)?,
+        _ => Pair::of_folder(&ctx.tools, &keys::folder(ctx), Variable::Db)?,
     };
     let out = out.unwrap_or_else(|| file.clone());
     if ctx.globals.dry_run {

@@ -2,7 +2,7 @@
 
 use super::{ComposeRootfs, Describe, Keep, Short};
 use crate::{
-    Composed, ImageRef, Input, Need, NodeId,
+    Composed, ImageRef, Input, Need, NodeId, Signing,
     planner::{Planner, input, need, tool_input},
 };
 use anyhow::Result;
@@ -35,6 +35,8 @@ pub struct PackRootfs {
     pub limit: u64,
     /// Unix timestamp for files that carry none.
     pub epoch: i64,
+    /// How its boot chain is signed, if it is.
+    pub signing: Option<Signing>,
     /// The image mkrootfs-squash or mkrootfs-ext4.
     pub tool: Option<ImageRef>,
 }
@@ -47,6 +49,9 @@ impl Describe for PackRootfs {
         }
         if self.limit != u64::MAX {
             details.push(format!("at most {} bytes", self.limit));
+        }
+        if self.signing.is_some() {
+            details.push("signed for Secure Boot".to_owned());
         }
         let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
         let format = match self.format {
@@ -115,6 +120,9 @@ impl Planner<'_> {
         if of != Composed::Rootfs && self.can.installer_is_own {
             format = RootfsFormat::Squash;
         }
+        let signing = if of == Composed::Rootfs { self.signing()? } else { self.refuse_to_sign(name).map(|()| None)? };
+        let (signing, signing_inputs) = signing.unzip();
+        inputs.extend(signing_inputs.into_iter().flatten());
         let files = match self.can.images_are_packed_directly() {
             true => {
                 let (own_inputs, own_needs, step) = self.composition(of)?;
@@ -139,6 +147,6 @@ impl Planner<'_> {
         let link = link.map(|link| self.layout.part(&link));
         let outputs: Vec<PathBuf> = [out.clone()].into_iter().chain(link.clone()).collect();
         let epoch = self.facts.epoch();
-        Ok(self.add(id, inputs, needs, outputs, PackRootfs { files, out, link, format, compression, limit, epoch, tool }))
+        Ok(self.add(id, inputs, needs, outputs, PackRootfs { files, out, link, format, compression, limit, epoch, signing, tool }))
     }
 }

@@ -102,6 +102,7 @@ fn pack(ctx: &Ctx, asked: &mut Asked<'_>, tar: &Path, format: RootfsFormat, out:
         // The old script checked no size limit.
         limit: u64::MAX,
         epoch: asked.epoch(),
+        signing: None,
         tool: asked.tool(&format!("mkrootfs-{format}"))?,
     };
     asked.add("rootfs.img", step, out);

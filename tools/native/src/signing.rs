@@ -1,0 +1,150 @@
+//! Signs the boot chain of a root file system for Secure Boot: GRUB, and kernel, initrd and command line as a unified kernel image. Also finds the keys
+//! of who signs. `secureboot` knows the formats, openssl has the private keys.
+
+use anyhow::{Context as _, Result, bail};
+use child::{Tools, openssl};
+use common::error::usage;
+use diskimage::rootfs::CMDLINE;
+use filetree::{Content, Kind, Node, Tree};
+use knobs::RootfsFormat;
+use plan::Signing;
+use secureboot::{Certificate, Signer, UnifiedKernel, authenticode, variable::Variable};
+use std::path::{Path, PathBuf};
+
+/// GRUB in the root file system, and on the ESP.
+const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
+/// The unified kernel image in the root file system, where GRUB looks for it under Secure Boot.
+const UNIFIED: &str = "EFI/Linux/eve.efi";
+/// What is there when a hypervisor starts before the kernel.
+const HYPERVISOR: &str = "EFI/BOOT/grub-hv.cfg";
+
+/// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program.
+pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat, epoch: i64, tools: &Tools) -> Result<()> {
+    if tree.get(HYPERVISOR).is_some() {
+        return Err(usage(format!("the root file system has {HYPERVISOR}: a hypervisor cannot be signed yet\nhint: HV=kvm, or SIGN=n")));
+    }
+    let pair = Pair::of_folder(tools, &signing.keys, Variable::Db)?;
+    let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
+    let stub = std::fs::read(&signing.stub).with_context(|| format!("cannot read `{}`", signing.stub.display()))?;
+    let text = |path: &str| -> Result<String> {
+        let text = String::from_utf8(read(tree, path)?).with_context(|| format!("{path} of the root file system is not UTF-8"))?;
+        Ok(text.trim().to_owned())
+    };
+    let unified = UnifiedKernel {
+        stub: &stub,
+        os_release: &format!("ID=eve\nNAME=EVE\nVERSION_ID={}\n", text("etc/eve-release")?),
+        command_line: &command_line(&text(CMDLINE)?, format),
+        initrd: &read(tree, "boot/initrd.img")?,
+        kernel: &read(tree, "boot/kernel")?,
+    };
+    let unified = unified.build().with_context(|| format!("cannot make {UNIFIED}"))?;
+    for (path, program) in [(GRUB, read(tree, GRUB)?), (UNIFIED, unified)] {
+        let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign {path} of the root file system"))?;
+        tree.insert(path, Node::file(0o644, epoch, Content::from(signed)))?;
+    }
+    Ok(())
+}
+
+/// The kernel's command line, with `own`, that of the image's yml. It is the same for both slots and for a slot on trial, because it is signed: so the
+/// image says where it was started from, and a kernel that panics or hangs always starts the machine again soon.
+fn command_line(own: &str, format: RootfsFormat) -> String {
+    let file_system = match format {
+        RootfsFormat::Squash => "squashfs",
+        RootfsFormat::Ext4 => "ext4",
+    };
+    let usual = "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID";
+    format!("{usual} rootfstype={file_system} ro {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
+}
+
+fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
+    match tree.get(path) {
+        Some(Node { kind: Kind::File { content, .. }, .. }) => content.read_all().with_context(|| format!("cannot read {path}")),
+        _ => bail!("the root file system has no {path}, so its boot chain cannot be signed"),
+    }
+}
+
+/// The private key of a variable in a folder of keys.
+#[must_use]
+pub fn key_file(folder: &Path, variable: Variable) -> PathBuf {
+    folder.join(format!("{}.key", variable.name()))
+}
+
+/// The certificate of that key.
+#[must_use]
+pub fn certificate_file(folder: &Path, variable: Variable) -> PathBuf {
+    folder.join(format!("{}.crt", variable.name()))
+}
+
+/// The certificate in a file.
+pub fn certificate(tools: &Tools, path: &Path) -> Result<Certificate> {
+    Certificate::parse(&openssl::certificate(tools, path)?).with_context(|| format!("`{}`", path.display()))
+}
+
+/// A private key and its certificate.
+pub struct Pair<'t> {
+    tools: &'t Tools,
+    key: PathBuf,
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
+impl<'t> Pair<'t> {
+    /// That of a variable in a folder of keys.
+    pub fn of_folder(tools: &'t Tools, folder: &Path, variable: Variable) -> Result<Self> {
+        let key = key_file(folder, variable);
+        if !key.is_file() {
+            return Err(usage(format!(
+                "`{}` is not there\nhint: cargo xtask keys init --keys FOLDER makes keys, --keys FOLDER names those that you have",
+                key.display()
+            )));
+        }
+        Self::of_files(tools, &key, &certificate_file(folder, variable))
+    }
+
+    /// Those in two files. The key may also be a URI that openssl knows.
+    pub fn of_files(tools: &'t Tools, key: &Path, certificate_file: &Path) -> Result<Self> {
+        let certificate = certificate(tools, certificate_file)?;
+        if openssl::public_key(tools, key)? != certificate.public_key {
+            bail!("`{}` is the certificate of another key than `{}`", certificate_file.display(), key.display());
+        }
+        if !certificate.is_rsa() {
+            bail!(
+                "`{}` has a key that is not RSA, and firmware checks no other signatures\nhint: cargo xtask keys init",
+                certificate_file.display()
+            );
+        }
+        Ok(Self { tools, key: key.to_owned(), certificate })
+    }
+
+    /// Signs with the private key.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        openssl::sign(self.tools, &self.key, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_without_a_part_of_the_chain_is_refused() {
+        let signing = Signing { keys: "/none".into(), stub: "/none".into() };
+        let mut tree = Tree::new();
+        assert_eq!(
+            read(&tree, "boot/kernel").expect_err("no kernel").to_string(),
+            "the root file system has no boot/kernel, so its boot chain cannot be signed"
+        );
+        tree.insert(HYPERVISOR, Node::file(0o644, 0, Content::from(""))).expect("inserted");
+        let error =
+            sign_boot(&mut tree, &signing, RootfsFormat::Squash, 0, &Tools::new([], false, &|_| false)).expect_err("Xen").to_string();
+        assert!(error.starts_with("the root file system has EFI/BOOT/grub-hv.cfg: a hypervisor cannot be signed yet"), "{error}");
+    }
+
+    #[test]
+    fn the_command_line_names_no_slot() {
+        assert_eq!(
+            command_line("rootdelay=30 quiet", RootfsFormat::Ext4),
+            "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=ext4 ro rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Signing of a root file system's boot chain (SIGN): what an engine needs for it, and what decides its bytes.
+
+use crate::{
+    Input,
+    planner::{Planner, input},
+};
+use anyhow::{Context as _, Result};
+use common::{Arch, error::usage};
+use std::path::PathBuf;
+
+/// The stub of unified kernel images. Debian's package systemd-boot-efi has it.
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// Signing of a boot chain.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    /// The folder of keys. The private key is an input by its certificate only.
+    pub keys: PathBuf,
+    /// The stub of the unified kernel image.
+    pub stub: PathBuf,
+}
+
+impl Planner<'_> {
+    /// How the root file system is signed, and the inputs for that; none without SIGN.
+    pub(crate) fn signing(&self) -> Result<Option<(Signing, Vec<Input>)>> {
+        let image = &self.knobs.image;
+        if !image.sign {
+            return Ok(None);
+        }
+        if self.can.tools_run_in_containers {
+            return Err(usage("SIGN=y: the tool images cannot sign\nhint: --engine native, or SIGN=n"));
+        }
+        if image.hv != "kvm" || image.arch != Arch::Amd64 {
+            return Err(usage(format!(
+                "SIGN=y with HV={} ZARCH={}: only images for kvm on amd64 can be signed yet\nhint: SIGN=n",
+                image.hv, image.arch
+            )));
+        }
+        let keys = self.knobs.host.keys.clone().context("the folder of keys is known")?;
+        let certificate = self.facts.file_digest(&keys.join("db.crt"));
+        let certificate = certificate.map_err(|error| {
+            usage(format!("SIGN=y: {error:#}\nhint: cargo xtask keys init makes keys, --keys FOLDER names those that you have"))
+        })?;
+        let stub = PathBuf::from(STUB);
+        let code = self.facts.file_digest(&stub);
+        let code = code.map_err(|error| usage(format!("SIGN=y: {error:#}\nhint: apt-get install systemd-boot-efi")))?;
+        Ok(Some((Signing { keys, stub }, vec![input("SIGN: db.crt", certificate), input("SIGN: stub", code)])))
+    }
+
+    /// Refuses SIGN for a medium that is not signed itself.
+    pub(crate) fn refuse_to_sign(&self, what: &str) -> Result<()> {
+        if self.knobs.image.sign {
+            return Err(usage(format!("SIGN=y: {what} cannot be signed yet\nhint: SIGN=n; cargo xtask live --sign signs a live image")));
+        }
+        Ok(())
+    }
+}
