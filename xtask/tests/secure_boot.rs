@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Xtask, small_tree::small_tree, tool, wants};
+use common::{Xtask, repository, small_tree::small_tree, tool, wants};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -201,6 +201,22 @@ fn sbverify_believes_what_is_signed_and_nothing_else() {
         fs::write(&signed, bytes).unwrap();
         let (good, said) = verify(&one, &signed);
         assert!(!good && said.contains("fail"), "{size}: {said}");
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_signed_is_refused_before_anything_is_made() {
+    let place = Place::new();
+    let (home, none) = (place.at("home"), place.at("none"));
+    for (words, said) in [
+        (&["live", "--sign"][..], "none/db.crt`: No such file or directory (os error 2)\nhint: cargo xtask keys init makes keys"),
+        (&["live", "SIGN=y", "HV=xen"], "SIGN=y with HV=xen ZARCH=amd64: only images for kvm on amd64 can be signed yet"),
+        (&["live", "--sign", "--zarch", "arm64"], "SIGN=y with HV=kvm ZARCH=arm64: only images for kvm on amd64 can be signed yet"),
+        (&["installer", "--sign"], "SIGN=y: rootfs_installer.img cannot be signed yet"),
+    ] {
+        let xtask = Xtask::new(&repository()).env("HOME", &home).env("ZARCH", "amd64").args(["-n"]).args(words).args(["--keys", &none]);
+        let error = xtask.fails().1;
+        assert!(error.contains(said), "{words:?}: {error}");
     }
 }
 

@@ -50,6 +50,7 @@ pub const PACKAGES: &[&str] = &[
     "skopeo",
     "squashfs-tools",
     "swtpm",
+    "systemd-boot-efi",
     "tar",
     "util-linux",
     "xorriso",

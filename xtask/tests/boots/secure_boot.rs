@@ -1,22 +1,37 @@
-//! A firmware that holds keys of `keys init` starts the GRUB of the image when `sign` has signed it with db, and no other one.
+//! A firmware that holds keys of `keys init` boots the image of `live --sign` up to the end, and refuses it when GRUB, kernel, initrd or command
+//! line is another one. What a disk's configuration says, nobody reads.
 
 use crate::common::{
-    machine::{image, ready, turn, xtask},
-    scratch, wants,
+    machine::{LIMIT as SECONDS, configuration, free_port, ready, turn, xtask},
+    repository, scratch, wants,
 };
+use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
+use filetree::{Content, Node, Tree};
+use secureboot::{EfiProgram, uki::section};
 use std::{
     fs,
+    io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// Debian's OVMF with Secure Boot, and variables without keys.
+/// Debian's OVMF with Secure Boot, variables without keys, and the code of unified kernel images.
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// What a busy computer needs under emulation.
 const LIMIT: Duration = Duration::from_secs(600);
+/// The version of the signed image.
+const VERSION: &str = "boot-test-signed";
+/// The programs in it.
+const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
+const UNIFIED: &str = "EFI/Linux/eve.efi";
+/// Where IMGA begins on a live disk.
+const IMGA: u64 = 38 << 20;
+/// What a GRUB prints that reads the configuration on the disk.
+const READ: &str = "CONFIG-WAS-READ";
 
 /// A machine that ends with the test.
 struct Started(Child);
@@ -29,69 +44,144 @@ impl Drop for Started {
 }
 
 #[test]
-fn a_firmware_with_ones_own_keys_starts_what_is_signed() {
-    if !ready("qemu-system-x86_64") || !wants("openssl", "openssl") {
+fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
+    if !ready("qemu-system-x86_64") || !wants("openssl", "openssl") || !wants("sbverify", "sbsigntool") {
         return;
     }
-    if !Path::new(CODE).is_file() || !Path::new(VARIABLES).is_file() {
-        skips::missing(CODE, "ovmf");
-        return;
+    for (file, package) in [(CODE, "ovmf"), (VARIABLES, "ovmf"), (STUB, "systemd-boot-efi")] {
+        if !Path::new(file).is_file() {
+            skips::missing(file, package);
+            return;
+        }
     }
     let folder = scratch().join("secure-boot");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     // The test's folder is below target/, and keys in the tree are refused.
     let safe = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.join(name).display().to_string();
     let [keys, others] = ["keys", "others"].map(|name| safe.path().join(name).display().to_string());
     for keys in [&keys, &others] {
         xtask("amd64").args(["keys", "init", "--keys", keys]).ok();
     }
-    xtask("amd64").args(["keys", "enrol", "--keys", &keys, "--firmware", VARIABLES, "--out", &at("vars.fd")]).ok();
-    let disks = disks(&folder, &keys, &others);
+    let conf = conf(&folder);
+    let signed = |words: &[&str]| xtask("amd64").env("ROOTFS_VERSION", VERSION).env("CONF_DIR", &conf).args(words).args(["--keys", &keys]);
+    signed(&["live", "--sign"]).ok();
+    let [grub, unified] = [GRUB, UNIFIED].map(|path| program(&folder, path, &keys));
+
+    let log = folder.join("ready.log");
+    let port = free_port().to_string();
+    {
+        let _turn = turn();
+        let machine = ["run", "--fresh", "--secure-boot", "--memory", "1024", "--ssh-port", &port, "--serial-log", log.to_str().unwrap()];
+        signed(&machine).args(["--until", "EVE-READY", "--timeout", SECONDS]).ok();
+    }
+    let console = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+    assert!(console.contains("-kvm-amd64 hv=kvm") && console.contains("slot=A") && !console.contains(READ), "{console}");
+
+    let vars = folder.join("vars.fd");
+    xtask("amd64").args(["keys", "enrol", "--keys", &keys, "--firmware", VARIABLES, "--out", vars.to_str().unwrap()]).ok();
+    let refused = refused(&folder, &grub, &unified, &others);
+    let in_slot = slot_with(&folder, &changed(&unified, Some(".linux")));
     let console = {
         let _turn = turn();
-        let mut machine = start(&folder, &disks);
+        let mut machine = start(&folder, &refused, &in_slot);
         wait_for(&mut machine, &folder.join("console.log"), "EVE-FAILED boot: no slot of ")
     };
-    let refused = console.matches("Access Denied").count();
-    assert!(refused == 3 && console.matches("Welcome to GRUB!").count() == 1, "{refused} are refused:\n{console}");
+    // The firmware itself refuses all but the last disk. There it starts GRUB, and refuses the kernel that GRUB hands to it.
+    let denied = console.matches("Access Denied").count();
+    assert!(denied == refused.len() && console.matches("Welcome to GRUB!").count() == 1, "{denied} are refused:\n{console}");
+    assert!(console.contains("cannot load image") && !console.contains("Linux version") && !console.contains(READ), "{console}");
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Folders for disks with the image's GRUB: without signature, signed and then changed, signed by others, signed.
-fn disks(folder: &Path, keys: &str, others: &str) -> [PathBuf; 4] {
-    let grub = format!("{}:IMGA:/EFI/BOOT/BOOTX64.EFI", image("amd64").with_file_name("live.raw").display());
-    let taken = folder.join("grub");
-    xtask("amd64").args(["inspect", &grub, "--out", taken.to_str().unwrap()]).ok();
-    let grub = if taken.is_dir() { taken.join("BOOTX64.EFI") } else { taken };
-    ["unsigned", "changed", "others", "signed"].map(|name| {
-        let disk = folder.join(name);
-        let file = disk.join("EFI/BOOT/BOOTX64.EFI");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::copy(&grub, &file).unwrap();
-        let by = if name == "others" { others } else { keys };
-        if name != "unsigned" {
-            xtask("amd64").args(["sign", file.to_str().unwrap(), "--keys", by]).ok();
-        }
-        if name == "changed" {
-            let mut bytes = fs::read(&file).unwrap();
-            bytes[0x8000] ^= 1;
-            fs::write(&file, bytes).unwrap();
-        }
-        disk
-    })
+/// A configuration with a grub.cfg.
+fn conf(folder: &Path) -> String {
+    let conf = folder.join("conf");
+    fs::create_dir(&conf).unwrap();
+    for entry in fs::read_dir(configuration()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), conf.join(entry.file_name())).unwrap();
+    }
+    fs::write(conf.join("grub.cfg"), format!("echo {READ}\n")).unwrap();
+    conf.display().to_string()
 }
 
-fn start(folder: &Path, disks: &[PathBuf]) -> Started {
+/// The signed disk.
+fn live() -> PathBuf {
+    repository().join("dist/amd64").join(VERSION).join("live.raw")
+}
+
+/// A program of the image, which sbverify says is signed with db.
+fn program(folder: &Path, path: &str, keys: &str) -> Vec<u8> {
+    let taken = folder.join("taken");
+    let place = format!("{}:IMGA:/{path}", live().display());
+    xtask("amd64").args(["inspect", &place, "--out", taken.to_str().unwrap()]).ok();
+    let file = if taken.is_dir() { taken.join(Path::new(path).file_name().unwrap()) } else { taken };
+    let verified = Command::new("sbverify").args(["--cert", &format!("{keys}/db.crt")]).arg(&file).output().unwrap();
+    assert!(verified.status.success(), "{path}: {}", String::from_utf8_lossy(&verified.stderr));
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_file(file).unwrap();
+    bytes
+}
+
+/// `program` with another byte in a section of this name, or somewhere.
+fn changed(program: &[u8], name: Option<&str>) -> Vec<u8> {
+    let at = name.map_or(0x8000, |name| {
+        let content = section(program, name).unwrap().unwrap();
+        content.as_ptr().addr() - program.as_ptr().addr() + content.len() / 2
+    });
+    let mut bytes = program.to_vec();
+    bytes[at] ^= 1;
+    bytes
+}
+
+/// Folders for disks whose program the firmware must not start.
+fn refused(folder: &Path, grub: &[u8], unified: &[u8], others: &str) -> Vec<PathBuf> {
+    let disk = |name: &str, program: &[u8]| {
+        let file = folder.join(name).join(GRUB);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, program).unwrap();
+        folder.join(name)
+    };
+    let by_others = disk("others", grub);
+    xtask("amd64").args(["sign", by_others.join(GRUB).to_str().unwrap(), "--keys", others]).ok();
+    vec![
+        by_others,
+        disk("unsigned", &EfiProgram::parse(grub).unwrap().unsigned()),
+        disk("changed", &changed(grub, None)),
+        disk("kernel", &changed(unified, Some(".linux"))),
+        disk("initrd", &changed(unified, Some(".initrd"))),
+        disk("command-line", &changed(unified, Some(".cmdline"))),
+    ]
+}
+
+/// The signed disk, with another root file system in its slot: one with `unified`.
+fn slot_with(folder: &Path, unified: &[u8]) -> PathBuf {
+    let mut tree = Tree::new();
+    for (path, bytes) in [("boot/kernel", &b"kernel"[..]), (UNIFIED, unified)] {
+        tree.insert(path, Node::file(0o644, 0, Content::from(bytes.to_vec()))).unwrap();
+    }
+    let root = folder.join("root.img");
+    pack_rootfs(tree, Compressor::Gzip, 0, &mut fs::File::create(&root).unwrap()).unwrap();
+    let disk = folder.join("slot.raw");
+    fs::copy(live(), &disk).unwrap();
+    let mut file = fs::File::options().write(true).open(&disk).unwrap();
+    file.seek(SeekFrom::Start(IMGA)).unwrap();
+    file.write_all(&fs::read(root).unwrap()).unwrap();
+    disk
+}
+
+/// A machine that tries the folders `disks`, and then `last`.
+fn start(folder: &Path, disks: &[PathBuf], last: &Path) -> Started {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-machine", "q35,smm=on,accel=tcg", "-cpu", "max", "-m", "512", "-display", "none", "-no-reboot"]);
     qemu.args(["-global", "ICH9-LPC.disable_s3=1", "-global", "driver=cfi.pflash01,property=secure,value=on"]);
     qemu.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")]);
     qemu.args(["-drive", &format!("if=pflash,unit=1,format=raw,file={}", folder.join("vars.fd").display())]);
     qemu.args(["-serial", &format!("file:{}", folder.join("console.log").display())]);
-    for (index, disk) in disks.iter().enumerate() {
-        qemu.args(["-drive", &format!("if=none,id=disk{index},format=vvfat,dir={}", disk.display())]);
+    let folders = disks.iter().map(|disk| format!("format=vvfat,dir={}", disk.display()));
+    for (index, drive) in folders.chain([format!("format=raw,file={}", last.display())]).enumerate() {
+        qemu.args(["-drive", &format!("if=none,id=disk{index},{drive}")]);
         qemu.args(["-device", &format!("virtio-blk-pci,drive=disk{index},bootindex={}", index + 1)]);
     }
     Started(qemu.stdin(Stdio::null()).spawn().unwrap())

@@ -1,6 +1,6 @@
 //! Shared by all verbs that run QEMU: command line options, the places of files, the setup from knobs and options, and running it.
 
-use super::{disk_format::format_of, ensure, show};
+use super::{disk_format::format_of, ensure, secure_boot, show};
 use anyhow::Result;
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu};
@@ -48,6 +48,9 @@ pub struct Options {
     /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
+    /// start only what the keys of SIGN_KEYS have signed: firmware with these keys and Secure Boot on
+    #[arg(long)]
+    secure_boot: bool,
     /// show the machine's screen in a window, on trees whose Makefile can
     #[arg(long)]
     gui: bool,
@@ -233,7 +236,13 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         return Err(usage(format!("CONF_PART={}: the folder does not exist", folder.display())));
     }
     let tpm = if as_make.is_some() { place.current.swtpm() } else { place.swtpm() };
-    let firmware = firmware(ctx, knobs.pflash, &place.firmware(ctx)?)?;
+    let firmware = match options.secure_boot {
+        true if knobs.pflash == Some(false) => {
+            return Err(usage("--secure-boot with PFLASH=n: the keys are in variables, and only flash memory has them"));
+        }
+        true => secure_boot::firmware(ctx, &place.build.run(), &place.machine)?,
+        false => firmware(ctx, knobs.pflash, &place.firmware(ctx)?)?,
+    };
     // Xen on arm64 starts at EL2, which KVM does not give its guests, and reads a device tree.
     let xen_on_arm = as_make.is_none() && arch == Arch::Arm64 && is_for_xen(place);
     Ok(Setup {
@@ -242,6 +251,7 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         cpus: options.cpus,
         disks,
         device_tree: xen_on_arm,
+        protects_variables: options.secure_boot,
         conf_part,
         ssh_port: Some(knobs.port.ssh_port),
         tap: knobs.tap.clone(),

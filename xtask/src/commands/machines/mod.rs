@@ -15,6 +15,7 @@ mod parallels;
 mod proxy;
 mod reach;
 mod rootfs;
+mod secure_boot;
 mod update;
 mod virtualbox;
 
