@@ -193,7 +193,7 @@ tools! {
     Openssl = tool("openssl", "sign provenance and check its signature", &[Test])
         .packages(&["openssl"], &["openssl"], &["openssl"]).version(&["version"], "OpenSSL ").optional();
     Sbverify = tool("sbverify", "check signatures of EFI programs in the tests, beside a firmware with Secure Boot", &[Test])
-        .packages(&["sbsigntool", "ovmf", "systemd-boot-efi"], &["sbsigntools", "edk2-ovmf", "systemd-boot-unsigned"], &["sbsigntools", "edk2-ovmf", "systemd"]).version(VERSION, "sbverify ").optional();
+        .packages(&["sbsigntool", "ovmf", "systemd-boot-efi"], &["sbsigntools", "edk2-ovmf", "systemd-boot-unsigned"], &["sbsigntools", "edk2-ovmf"]).version(VERSION, "sbverify ").optional();
     SignEfiSigList = tool("sign-efi-sig-list", "compare signed variables of UEFI in the tests", &[Test])
         .packages(&["efitools"], &["efitools"], &["efitools"]).version(VERSION, "sign-efi-sig-list ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
