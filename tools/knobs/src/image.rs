@@ -28,6 +28,9 @@ pub struct ImageKnobs {
     /// compressor of a squashfs rootfs.img: xz gives a small file, gzip packs fast
     #[arg(id = "ROOTFS_COMPRESSION", long = "rootfs-compression", value_name = "WORD", default_value = "xz", value_parser = parse::word::<Compression>(Compression::WORDS))]
     pub compression: Compression,
+    /// largest rootfs.img, 1 to 16777216 MiB; the tree's own limit when unset
+    #[arg(id = "ROOTFS_MAXSIZE_MB", long = "rootfs-max-size", value_name = "MIB", value_parser = parse::number(1, 16 << 20))]
+    pub rootfs_most: Option<u64>,
     /// folder whose files go into config.img
     #[arg(id = "CONF_DIR", long = "conf-dir", value_name = "PATH", default_value = "conf")]
     pub conf_dir: PathBuf,
@@ -67,6 +70,9 @@ pub struct ImageKnobs {
     /// sign the boot chain for Secure Boot with the keys of SIGN_KEYS: GRUB, and kernel, initrd and command line as one program
     #[arg(id = "SIGN", long = "sign", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub sign: bool,
+    /// linuxkit reuses the previous rootfs.tar, as with LIVE_UPDATE, for any file system
+    #[arg(id = "LIVE_FAST", long = "live-fast", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub live_fast: bool,
     /// build the packages of the root file system before it, instead of fetching their images
     #[arg(id = "ROOTFS_DEPS", long = "rootfs-deps", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub rootfs_deps: bool,

@@ -282,3 +282,31 @@ fn all_packages_are_those_that_the_tree_names() {
     let named = Goal::Packages(vec!["grub".into(), "kernel".into()], PackageWork::Build);
     assert_eq!(plan(&Goal::AllPackages(PackageWork::Build)), plan(&named));
 }
+
+#[test]
+fn the_previous_tar_is_updated_with_either_knob() {
+    for (update, fast, wanted) in [(false, false, false), (true, false, true), (false, true, true)] {
+        let mut knobs = knobs("kvm", "amd64", "raw");
+        (knobs.image.live_update, knobs.image.live_fast) = (update, fast);
+        let plan = plan_goal(&Goal::RootfsTar, &knobs, &eve("eve")).expect("a plan");
+        let is_updated = |node: &Node| matches!(&node.step, Step::ComposeRootfs(step) if step.update);
+        assert_eq!(plan.node(&NodeId::Tar(Composed::Rootfs)).map(is_updated), Some(wanted), "LIVE_UPDATE={update} LIVE_FAST={fast}");
+    }
+}
+
+#[test]
+fn the_largest_rootfs_img_is_the_trees_or_the_knobs_and_an_input() {
+    let limit = |facts: &Fake, hv: &str, most: Option<u64>| {
+        let mut knobs = knobs(hv, "amd64", "raw");
+        knobs.image.rootfs_most = most;
+        let plan = plan_goal(&Goal::Rootfs, &knobs, facts).expect("a plan");
+        let node = plan.node(&NodeId::RootfsImg).expect("rootfs.img");
+        let limit = if let Step::PackRootfs(step) = &node.step { step.limit } else { 0 };
+        assert!(node.inputs.contains(&Input { name: "limit".into(), value: limit.to_string() }), "{node:?}");
+        limit
+    };
+    let eve = eve("eve");
+    assert_eq!((limit(&eve, "kvm", None), limit(&eve, "k", None)), (290 << 20, 10240 << 20));
+    assert_eq!((limit(&eve, "kvm", Some(400)), limit(&eve, "k", Some(400))), (400 << 20, 400 << 20));
+    assert_eq!(limit(&facts(), "kvm", Some(1)), 1 << 20);
+}

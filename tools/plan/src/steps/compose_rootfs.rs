@@ -77,7 +77,7 @@ impl Planner<'_> {
             inputs.push(input("ACRN_BIN", digest));
         }
         let out = self.tar_path(of);
-        let update = self.knobs.image.live_update;
+        let update = self.knobs.image.live_update || self.knobs.image.live_fast;
         let (yml, arch, sources) = (self.yml_path(of), self.knobs.image.arch, self.sources(of));
         Ok((inputs, needs, ComposeRootfs { yml, images, arch, sources, kernel, hypervisor, update, out }))
     }

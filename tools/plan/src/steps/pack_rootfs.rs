@@ -110,7 +110,8 @@ impl Planner<'_> {
     pub(crate) fn rootfs_img(&mut self) -> Result<NodeId> {
         let needs = vec![need(&self.version(), "the version stands beside the image")];
         let image = &self.knobs.image;
-        let limit = self.facts.profile().rootfs_limit(image.rootfs_format, &image.hv, &image.platform);
+        let own_limit = || self.facts.profile().rootfs_limit(image.rootfs_format, &image.hv, &image.platform);
+        let limit = image.rootfs_most.map_or_else(own_limit, |mib| mib << 20);
         let inputs = vec![input("version", self.full_version()), input("limit", limit)];
         self.pack(NodeId::RootfsImg, Composed::Rootfs, "rootfs.img", inputs, needs, limit)
     }

@@ -86,8 +86,21 @@ struct Words {
     overrides: bool,
 }
 
+/// The variable of lf-edge/eve's Makefile for the number of its jobs.
+const CORES: &str = "NCORES=";
+
+impl Words {
+    /// Adds `NCORES=N` as `-jN`, unless there is a `-j`.
+    fn add_cores(&mut self, word: Option<String>) {
+        let jobs = word.as_deref().and_then(|word| word.strip_prefix(CORES)).filter(|jobs| !jobs.is_empty());
+        if !self.options.iter().any(|option| option.starts_with("-j")) {
+            self.options.extend(jobs.map(|jobs| format!("-j{jobs}")));
+        }
+    }
+}
+
 fn sort(words: &[String]) -> Result<Words> {
-    let mut sorted = Words::default();
+    let (mut sorted, mut cores) = (Words::default(), None);
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -110,12 +123,14 @@ fn sort(words: &[String]) -> Result<Words> {
                     "`{word}` is not a supported option of make\nhint: -n, -s, -k, -jN, -C DIR, --help; instead of -B use `clean`"
                 )));
             }
+            _ if word.starts_with(CORES) => cores = Some(word.clone()),
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
             // make builds a repeated goal only once.
             _ if sorted.goals.contains(word) => {}
             _ => sorted.goals.push(word.clone()),
         }
     }
+    sorted.add_cores(cores);
     if let Some(questions) = &mut sorted.questions {
         questions.append(&mut sorted.goals);
     }
@@ -166,7 +181,11 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     if words.overrides {
         let set = environment.get("MAKEFLAGS").map_or_else(Vec::new, make_overrides);
         for word in set {
-            words.assignments.extend(assignment(&word)?);
+            if word.starts_with(CORES) {
+                words.add_cores(Some(word).filter(|_| !options.iter().any(|option| option.starts_with("-j"))));
+            } else {
+                words.assignments.extend(assignment(&word)?);
+            }
         }
     }
     options.append(&mut words.options);
@@ -239,6 +258,9 @@ mod tests {
             assert_eq!(said.starts_with("there is no variable SEMGREP_BASELINE\nhint: "), refused, "{line}: {said}");
             assert_eq!(said.is_empty(), !refused, "{line}: {said}");
         }
+        assert_eq!(sorted("NCORES=4|live").expect("sorted").options, ["-j4"]);
+        assert_eq!(sorted("NCORES=4|-j2|live").expect("sorted").options, ["-j2"]);
+        assert_eq!(sorted("NCORES=|live").expect("sorted"), sorted("live").expect("sorted"));
         assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("not a supported option of make"));
     }
 

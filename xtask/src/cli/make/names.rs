@@ -38,6 +38,7 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
     ("proto-api-", "", "proto", "LANGUAGE"),
     ("proto-", "", "proto", "LANGUAGE"),
     ("rootfs-", "", "rootfs", "HV"),
+    ("run-rootfs-", "", "run-rootfs", "PLATFORM"),
 ];
 
 /// The words of the verb for a target. `foreign` is true for a tree other than this repository, where `test` runs the tree's tests.
@@ -58,6 +59,7 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
         let Some(middle) = middle.filter(|_| verbs().any(|known| known.name == *verb)) else { continue };
         return match *verb {
             "rootfs" => owned(&["rootfs", "--hv", middle]),
+            "run-rootfs" => owned(&["run-rootfs", "--platform", middle]),
             // Unlike `pkg/NAME`, `eve-NAME` did not build other packages first.
             "pkg" if *before == "eve-" => owned(&["pkg", middle, "--alone"]),
             // `NAME-show-tag` printed the registry too.
@@ -76,6 +78,7 @@ pub fn family_command(shown: &str) -> String {
         (middle == *what).then(|| match (*verb, *before) {
             ("pkg", "eve-") => format!("pkg {what} --alone"),
             ("rootfs", _) => format!("rootfs --hv {what}"),
+            ("run-rootfs", _) => format!("run-rootfs --platform {what}"),
             ("show-tag", _) => format!("show-tag --canonical {what}"),
             _ => format!("{verb} {what}"),
         })
@@ -135,6 +138,8 @@ mod tests {
             ("live-raw", "live-raw"),
             ("rootfs-acrn", "rootfs-acrn"),
             ("rootfs-tools-kvm", "rootfs --hv tools-kvm"),
+            ("run-rootfs", "run-rootfs"),
+            ("run-rootfs-generic", "run-rootfs --platform generic"),
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(modern(old, false).join(" "), new);

@@ -25,6 +25,9 @@ pub fn describe(name: &str) -> Option<String> {
     if let Some(why) = retired(name) {
         return Some(format!("{name}: has no effect any more: {why}"));
     }
+    if name == "NCORES" {
+        return Some("NCORES: the number of steps that run at once, as `-jN`".to_owned());
+    }
     let knob = knobs::find(name)?;
     let default = if knob.default.is_empty() { String::new() } else { format!(" [default: {}]", knob.default) };
     Some(format!("{name}: `--{}`, or {}=… in the environment or after a target\n    {}{default}", knob.flag, knob.name, knob.help))
@@ -41,6 +44,7 @@ mod tests {
         }
         assert!(describe("IMG_FORMAT").expect("a knob").contains("--image-format"));
         assert!(describe("RESCAN_DEPS").expect("retired").contains("has no effect"));
+        assert!(describe("NCORES").expect("known").contains("-jN"));
         assert_eq!(describe("NOSUCH"), None);
     }
 }
