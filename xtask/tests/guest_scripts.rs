@@ -157,6 +157,35 @@ fn a_service_that_ends_at_once_is_not_one_that_runs() {
 }
 
 #[test]
+fn a_service_that_does_not_stay_up_says_why_soon_and_once() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path();
+    for folder in ["dev", "bin", "run/eve/services/a"] {
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+    }
+    std::fs::write(top.join("run/eve/services/a/status"), "126\n").unwrap();
+    // The service's own last word counts, not the supervisor's, and not that of another service.
+    let log = "Jan  1 00:00:09 (none) user.notice a: exec /usr/bin/a: Permission denied\nJan  1 00:00:09 (none) user.notice a: ended with status \
+               126, starts again in 2 s\nJan  1 00:00:10 (none) user.notice ba: fine\n";
+    child::fake::executable(&top.join("bin/logread"), format!("#!/bin/sh\ncat << 'END'\n{log}END\n"));
+    let scripts = repository().join("pkg/init/rootfs/usr/bin");
+    let said = |quick: u32| {
+        std::fs::write(top.join("dev/console"), "").unwrap();
+        let (bin, scripts, state) = (top.join("bin"), scripts.display(), top.join("run/eve/services/a"));
+        let call = format!("PATH={}:{scripts}:$PATH; name=a state={} quick={quick}; complain", bin.display(), state.display());
+        assert!(call_in(top, "pkg/init/rootfs/usr/bin/supervise", &["complain"], &call));
+        std::fs::read_to_string(top.join("dev/console")).unwrap()
+    };
+    assert_eq!(said(3), "\nEVE-FAILING service a: ended 3 times, last exit status 126: exec /usr/bin/a: Permission denied\n");
+    assert_eq!([1, 2, 4].map(said), ["", "", ""]);
+    std::fs::write(top.join("run/eve/ready"), "").unwrap();
+    assert_eq!(said(3), "", "the log has it, and somebody may have logged in");
+}
+
+#[test]
 fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     if !wants("busybox", "busybox-static") || !wants("sgdisk", "gdisk") {
         return;

@@ -40,7 +40,7 @@ impl Checkout {
         let facts = KernelFacts { epoch, commit_date: commit_date.to_owned(), changes };
         // Build arguments may name images: only their tags are filled in.
         let short = common::display::short(path, &self.root).to_string();
-        template::fill(&kernel_build_yml(&template, &facts), &short, &[], &mut |word| {
+        template::fill(&kernel_build_yml(&template, &facts), &|_, line| format!("{short}:{line}"), &[], &mut |word| {
             let image = self.template_image(word)?;
             let image = image.strip_suffix(&self.arch_suffix()).unwrap_or(&image);
             Ok(image.split_once(':').map_or(image, |(_, tag)| tag).to_owned())

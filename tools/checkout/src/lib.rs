@@ -11,6 +11,7 @@ mod image_names;
 mod kernel_yml;
 mod look;
 mod makefile;
+
 mod package_tags;
 mod profile;
 mod release;
@@ -18,12 +19,14 @@ mod seen;
 mod settings;
 mod template;
 mod template_images;
+mod template_places;
 mod unified_diff;
 mod version;
 
 pub use folders::digest as folder_digest;
 pub use profile::{is_tree, programs, read_profile};
 pub use template::patch as patch_template;
+pub use template_places::TemplatePlaces;
 pub use version::GitFacts;
 
 use crate::context::Ctx;
@@ -317,12 +320,12 @@ impl Checkout {
     /// A template's text with its tags filled in. Adds the packages in it to `packages`.
     fn fill_template(&self, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
         let text = std::fs::read_to_string(template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        self.fill_text(&text, template, packages)
+        let name = common::display::short(template, &self.root).to_string();
+        self.fill_text(&text, &|_, line| format!("{name}:{line}"), packages)
     }
 
-    fn fill_text(&self, text: &str, template: &Path, packages: &mut BTreeSet<String>) -> Result<String> {
-        let name = common::display::short(template, &self.root).to_string();
-        template::fill(text, &name, &self.words(), &mut |word| {
+    fn fill_text(&self, text: &str, place: &dyn Fn(&str, usize) -> String, packages: &mut BTreeSet<String>) -> Result<String> {
+        template::fill(text, place, &self.words(), &mut |word| {
             if let Some(tag) = self.kernel_tag().filter(|_| word == "KERNEL") {
                 return tag;
             }
@@ -410,11 +413,16 @@ impl Facts for Checkout {
             Composed::Verification => (installer()?, [&templates.installer_patches[..], &templates.verification_patches].concat()),
         };
         let mut text = std::fs::read_to_string(&template).with_context(|| format!("cannot read the template `{}`", template.display()))?;
-        for patch in programs(&patches, &self.root, &knobs.image.hv, &knobs.image.platform) {
-            text = template::patch(&text, &patch, templates.patch_language)?;
+        let patches = programs(&patches, &self.root, &knobs.image.hv, &knobs.image.platform);
+        for patch in &patches {
+            text = template::patch(&text, patch, templates.patch_language)?;
         }
         let mut packages = BTreeSet::new();
-        let text = self.fill_text(&text, &template, &mut packages)?;
+        let place = |word: &str, line: usize| {
+            let origin = if patches.is_empty() { None } else { TemplatePlaces::read(&self.root, &template, &patches).of_word(word) };
+            origin.unwrap_or_else(|| format!("{}:{line}", common::display::short(&template, &self.root)))
+        };
+        let text = self.fill_text(&text, &place, &mut packages)?;
         Ok((text, template, packages.into_iter().collect()))
     }
 

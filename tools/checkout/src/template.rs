@@ -21,8 +21,13 @@ pub fn patch(text: &str, patch: &Path, language: PatchLanguage) -> Result<String
 }
 
 /// Replaces every `NAME_TAG` in `text` by the result of `lookup` for the name without `_TAG`, and `words` by their values, except in comment
-/// lines. An error contains `name` (the template's path) and the line.
-pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
+/// lines. An error contains the place of the word, by `place` from the word and the number of its line.
+pub fn fill(
+    text: &str,
+    place: &dyn Fn(&str, usize) -> String,
+    words: &[(&str, String)],
+    lookup: &mut dyn FnMut(&str) -> Result<String>,
+) -> Result<String> {
     let mut out = String::with_capacity(text.len() * 2);
     for (number, line) in text.lines().enumerate() {
         if line.trim_start().starts_with('#') {
@@ -34,7 +39,7 @@ pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn F
             match tag_name(piece).map(&mut *lookup) {
                 None => out.push_str(words.iter().find(|(word, _)| *word == piece).map_or(piece, |(_, value)| value)),
                 Some(Ok(image)) => out.push_str(&image),
-                Some(Err(error)) => bail!("{name}:{}: {piece}: {error:#}", number + 1),
+                Some(Err(error)) => bail!("{}: {piece}: {error:#}", place(piece, number + 1)),
             }
         }
         out.push('\n');
@@ -43,7 +48,7 @@ pub fn fill(text: &str, name: &str, words: &[(&str, String)], lookup: &mut dyn F
 }
 
 /// Splits `line` into words and the text between them.
-fn pieces(line: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn pieces(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -69,11 +74,12 @@ mod tests {
     fn names_are_replaced_and_a_bad_one_is_named_with_its_line() {
         let mut lookup = |word: &str| if word == "GRUB" { Ok("lfedge/eve-grub:1-amd64".to_owned()) } else { bail!("no package") };
         let text = "init:\n  - GRUB_TAG # and GRUB_TAG\nfiles: 'EVE_VERSION'\n";
-        let filled = fill(text, "a.yml.in", &[("EVE_VERSION", "1.2.3".to_owned())], &mut lookup).expect("filled");
+        let place = |_: &str, line| format!("a.yml.in:{line}");
+        let filled = fill(text, &place, &[("EVE_VERSION", "1.2.3".to_owned())], &mut lookup).expect("filled");
         assert_eq!(filled, "init:\n  - lfedge/eve-grub:1-amd64 # and lfedge/eve-grub:1-amd64\nfiles: '1.2.3'\n");
         let not_tags = "é: xGRUB_TAG GRUB_TAGS grub_TAG _TAG 1_TAG GRUB_TAG_ ĀGRUB_TAG\n";
-        assert_eq!(fill(not_tags, "a.yml.in", &[], &mut lookup).expect("filled"), not_tags);
-        let error = fill("x:\n  - GRUBB_TAG\n", "a.yml.in", &[], &mut lookup).expect_err("refused").to_string();
+        assert_eq!(fill(not_tags, &place, &[], &mut lookup).expect("filled"), not_tags);
+        let error = fill("x:\n  - GRUBB_TAG\n", &place, &[], &mut lookup).expect_err("refused").to_string();
         assert_eq!(error, "a.yml.in:2: GRUBB_TAG: no package");
     }
 }

@@ -29,24 +29,39 @@ pub type Variables = Arc<BTreeMap<OsString, OsString>>;
 /// Called with each line of a tool's output, without its end, as soon as the tool prints it; from another thread.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Told how many bytes of how many are done; from any thread.
+pub type Meter = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Whether a line of a tool's output is only news about its progress, which it passes on.
+pub(super) type Sieve = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Where a tool's output lines go while it runs. An error shows the last lines in any case.
 #[derive(Clone, Default)]
 pub struct Output {
     pub(super) sink: Option<LineSink>,
     pub(super) log: Option<PathBuf>,
+    /// The lines that go nowhere else, not even into an error.
+    pub(super) sieve: Option<Sieve>,
 }
 
 impl Output {
     /// Passes each line to `sink`.
     #[must_use]
     pub fn to(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { sink: Some(Arc::new(sink)), log: None }
+        Self { sink: Some(Arc::new(sink)), ..Self::default() }
     }
 
     /// Also appends the command and the lines to the file `log`, and creates its folder.
     #[must_use]
     pub fn with_log(mut self, log: impl Into<PathBuf>) -> Self {
         self.log = Some(log.into());
+        self
+    }
+
+    /// Keeps the lines that `takes` from sink, log and errors.
+    #[must_use]
+    pub(super) fn without(mut self, takes: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.sieve = Some(Arc::new(takes));
         self
     }
 }

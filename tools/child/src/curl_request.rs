@@ -3,7 +3,6 @@
 
 use super::{Exit, Tool, Tools, failure::exit_of};
 use anyhow::{Context as _, Result};
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
@@ -109,7 +108,18 @@ pub fn trouble(error: &anyhow::Error) -> Trouble {
     }
 }
 
-/// A file in memory that curl opens by a path.
+/// A file that only we and our child see: on Linux in memory.
+#[cfg(target_os = "linux")]
+fn nameless(name: &str) -> std::io::Result<File> {
+    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_: &str) -> std::io::Result<File> {
+    tempfile::tempfile()
+}
+
+/// A file without a name that curl opens by a path.
 struct Shared {
     file: File,
     path: String,
@@ -118,14 +128,16 @@ struct Shared {
 
 impl Shared {
     fn new(name: &str) -> Result<Self> {
-        let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC).context("cannot make a file in memory")?);
+        let file = nameless(name).context("cannot make a file without a name")?;
         let childs = OwnedFd::from(file.try_clone()?);
         Ok(Self { path: format!("/dev/fd/{}", childs.as_raw_fd()), file, childs })
     }
 
     fn holding(name: &str, bytes: &[u8]) -> Result<Self> {
         let mut shared = Self::new(name)?;
-        shared.file.write_all(bytes).context("cannot write to a file in memory")?;
+        shared.file.write_all(bytes).context("cannot write to a file without a name")?;
+        // On Linux whoever opens the path begins at the start; elsewhere at the place where we are.
+        shared.file.seek(SeekFrom::Start(0)).context("cannot go to the start of a file")?;
         Ok(shared)
     }
 }

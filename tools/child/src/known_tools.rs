@@ -162,6 +162,8 @@ tools! {
     Zsh = tool("zsh", "test its completions", &[Test]).packages(&["zsh"], &["zsh"], &["zsh"]).version(VERSION, "zsh ").optional();
     Fish = tool("fish", "test its completions", &[Test]).packages(&["fish"], &["fish"], &["fish"]).version(VERSION, "version ").optional();
     Man = tool("man", "show manual pages", &[Test]).packages(&["man-db"], &["man-db"], &["man-db"]).version(VERSION, "man ").optional();
+    Tmux = tool("tmux", "look at the progress that a terminal shows", &[Test])
+        .packages(&["tmux"], &["tmux"], &["tmux"]).version(&["-V"], "tmux ").optional();
     Chromium = tool("chromium", "use the page of `cargo xtask report` as a person does", &[Test])
         .packages(&["chromium"], &["chromium"], &[]).version(VERSION, "Chromium ").optional();
     Busybox = tool("busybox", "run the scripts of pkg/ in the guest's shell", &[Test])

@@ -45,7 +45,7 @@ pub mod usage;
 pub mod vboxmanage;
 pub mod version;
 
-pub use cmd::{Cmd, Output, Variables};
+pub use cmd::{Cmd, Meter, Output, Variables};
 pub use failure::{Exit, Failure};
 pub use known_tools::{For, Tool};
 pub use process::Running;

@@ -1,6 +1,6 @@
 //! Splits a tool's output into lines, hides secrets in them, and passes them to the sink and the log; keeps the last ones for an error.
 
-use super::cmd::{LineSink, Output};
+use super::cmd::{LineSink, Output, Sieve};
 use anyhow::{Context as _, Result};
 use std::{
     collections::VecDeque,
@@ -37,6 +37,7 @@ impl Tail {
 pub(super) struct Lines {
     sink: Option<LineSink>,
     log: Option<File>,
+    sieve: Option<Sieve>,
     secrets: Vec<String>,
     tail: Arc<Mutex<Tail>>,
     shown: usize,
@@ -54,11 +55,14 @@ impl Lines {
             Ok(log)
         };
         let log = output.log.as_ref().map(|path| open(path).with_context(|| format!("cannot write the log {}", path.display())));
-        Ok(Self { sink: output.sink.clone(), log: log.transpose()?, secrets, tail, shown: 0 })
+        Ok(Self { sink: output.sink.clone(), log: log.transpose()?, sieve: output.sieve.clone(), secrets, tail, shown: 0 })
     }
 
     fn push(&mut self, bytes: &[u8]) {
         let mut line = String::from_utf8_lossy(bytes).into_owned();
+        if self.sieve.as_ref().is_some_and(|takes| takes(&line)) {
+            return;
+        }
         for secret in &self.secrets {
             line = line.replace(secret.as_str(), "***");
         }

@@ -1,11 +1,11 @@
 //! qemu-img: converts raw disks to other formats, and creates and resizes images.
 
-use super::{Cmd, Output, Tool, Tools, failure, known_tools::Version, version, version::Found};
+use super::{Cmd, Meter, Output, Tool, Tools, failure, known_tools::Version, version, version::Found};
 use anyhow::{Context as _, Result};
 use std::{
     cell::OnceCell,
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -28,6 +28,7 @@ pub enum Compression {
 pub struct QemuImg {
     tools: Tools,
     output: Output,
+    meter: Option<Meter>,
     version: OnceCell<Version>,
 }
 
@@ -35,7 +36,13 @@ impl QemuImg {
     /// An error if qemu-img is missing.
     pub fn new(tools: &Tools, output: Output) -> Result<Self> {
         drop(tools.cmd(Tool::QemuImg)?);
-        Ok(Self { tools: tools.clone(), output, version: OnceCell::new() })
+        Ok(Self { tools: tools.clone(), output, meter: None, version: OnceCell::new() })
+    }
+
+    /// Tells `meter` how far a conversion is: bytes of the raw disk's data.
+    #[must_use]
+    pub fn measured(self, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// Its version, asked for once, when a command depends on it. A development build, which prints no number, counts as new.
@@ -60,8 +67,13 @@ impl QemuImg {
     }
 
     fn convert(&self, from: &Path, to: &str, options: &[&str], image: &Path, out: &Path) -> Result<()> {
-        let cmd = self.command(format!("converting {} to {to}", from.display()))?;
-        advise(cmd.arg("convert").args(options).arg(image).arg(out).run())
+        let mut cmd = self.command(format!("converting {} to {to}", from.display()))?.arg("convert").args(options);
+        if let Some(meter) = self.meter.clone() {
+            let total = from.metadata().map_or(0, |raw| raw.blocks() * 512);
+            let takes = move |line: &str| percent(line).inspect(|done| meter(share(total, *done), total)).is_some();
+            cmd = cmd.arg("-p").output(&self.output.clone().without(takes));
+        }
+        advise(cmd.arg(image).arg(out).run())
     }
 
     /// Writes the raw disk `raw` as a compressed qcow2 to `out`.
@@ -145,6 +157,15 @@ impl QemuImg {
     }
 }
 
+/// What `-p` prints, in percent: `    (12.50/100%)`.
+fn percent(line: &str) -> Option<f64> {
+    line.trim().strip_prefix('(')?.strip_suffix("/100%)")?.parse().ok().filter(|done| (0.0..=100.0).contains(done))
+}
+
+fn share(total: u64, percent: f64) -> u64 {
+    (total as f64 * percent / 100.0) as u64
+}
+
 /// Adds advice to known failures.
 fn advise(result: Result<()>) -> Result<()> {
     result.map_err(|error| {
@@ -180,7 +201,12 @@ mod tests {
     use super::*;
     use crate::fake;
     use serde_json::{Value, json};
-    use std::{fs, io::Write as _, os::unix::fs::FileExt as _};
+    use std::{
+        fs,
+        io::Write as _,
+        os::unix::fs::FileExt as _,
+        sync::{Arc, Mutex},
+    };
 
     #[test]
     fn an_old_qemu_img_is_not_asked_for_what_it_does_not_know() {
@@ -198,6 +224,28 @@ mod tests {
             "convert -f raw -O qcow2 -c -m 8 a.raw b.qcow2\n\
              convert -f raw -O qcow2 -c -m 8 -o compression_type=zstd a.raw b.qcow2\n"
         );
+    }
+
+    #[test]
+    fn a_conversion_tells_how_far_it_is_and_its_log_has_none_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = "case $1 in --version) echo version 7.2;; *) printf '    (0.00/100%%)\r    (25.00/100%%)\r'; echo no space; \
+             printf '    (100.00/100%%)\r    (100.00/100%%)\n'; exit 1;; esac";
+        fake::tool(dir.path(), Tool::QemuImg, script);
+        let raw = dir.path().join("a.raw");
+        fs::write(&raw, vec![1; 1 << 20]).unwrap();
+        let blocks = fs::metadata(&raw).unwrap().blocks() * 512;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let meter = Arc::clone(&seen);
+        let tool = QemuImg::new(&fake::tools(dir.path()), Output::default().with_log(&log)).unwrap();
+        let tool = tool.measured(Arc::new(move |done, total| meter.lock().unwrap().push((done, total))));
+        let error = tool.convert_to_qcow2(&raw, Path::new("b.qcow2")).unwrap_err().to_string();
+        assert!(error.contains("| no space") && !error.contains("100%"), "{error}");
+        assert_eq!(*seen.lock().unwrap(), [0, blocks / 4, blocks, blocks].map(|done| (done, blocks)));
+        let log = fs::read_to_string(log).unwrap();
+        assert!(log.lines().nth(1) == Some("no space") && log.lines().count() == 2, "{log}");
+        assert!(log.contains(" -p ") && log.contains("a.raw b.qcow2"), "{log}");
     }
 
     #[test]
@@ -234,6 +282,9 @@ mod tests {
             let info: Value = serde_json::from_str(&text).unwrap();
             (info["format"].clone(), info["virtual-size"].clone())
         };
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let meter = Arc::clone(&seen);
+        let tool = tool.measured(Arc::new(move |done, total| meter.lock().unwrap().push((done, total))));
         for compression in [Compression::Zstd, Compression::Zlib] {
             let out = dir.join("a.qcow2");
             tool.convert_to_qcow2_with(&raw, &out, compression).unwrap();
@@ -247,6 +298,8 @@ mod tests {
             let error = format!("{:#}", tool.resize(&out, 1 << 20).unwrap_err());
             assert!(error.starts_with("the disk would become smaller than its contents"), "{error}");
         }
+        let data = fs::metadata(&raw).unwrap().blocks() * 512;
+        assert_eq!(seen.lock().unwrap().last(), Some(&(data, data)), "what `-p` prints is understood");
         let vdi = dir.join("a.vdi");
         tool.convert_grown(&raw, "vdi", "", &vdi, size).unwrap();
         assert_eq!(info(&vdi), (json!("vdi"), json!(size)));

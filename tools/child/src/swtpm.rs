@@ -86,11 +86,23 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         let Some(pid) = self.pid() else { return };
-        let is_it = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).is_ok_and(|name| name.trim() == "swtpm");
-        if is_it {
+        if program_of(pid).is_some_and(|name| name == "swtpm") {
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
     }
+}
+
+/// The name of the program that runs as `pid`.
+#[cfg(target_os = "linux")]
+fn program_of(pid: Pid) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?.trim().to_owned())
+}
+
+/// The name of the program that runs as `pid`.
+#[cfg(not(target_os = "linux"))]
+fn program_of(pid: Pid) -> Option<String> {
+    let path = super::Cmd::new("/bin/ps", &super::Variables::default()).args(["-o", "comm=", "-p", &pid.to_string()]).stdout().ok()?;
+    Some(Path::new(&path).file_name()?.to_str()?.to_owned())
 }
 
 /// An error if the path of a socket is longer than the kernel allows.

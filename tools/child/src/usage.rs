@@ -32,6 +32,7 @@ impl Usage {
 pub(super) fn wait_without_reaping(pid: Pid, started: Instant) -> io::Result<Usage> {
     let (id, flags) = (pid.as_raw_pid(), libc::WEXITED | libc::WNOWAIT);
     let used = loop {
+        #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
         // SAFETY: all-zero bytes are valid for both structures, and the call fills them.
         let (result, used) = unsafe {
             let (mut info, mut used): (libc::siginfo_t, libc::rusage) = std::mem::zeroed();

@@ -7,7 +7,7 @@ use crate::{
     kernel::put_kernel,
     layers::image_entries,
     places::Origin,
-    rootfs::{Bundle, Options, RESOLV_LINK, RootfsWriter, Sink, Sources, finish_image},
+    rootfs::{Bundle, ComposeMeter, Options, RESOLV_LINK, RootfsWriter, Sink, Sources, finish_image},
     volumes::with_volumes,
     yml::{Container, Volume, Yml, full_name, image_references},
 };
@@ -78,6 +78,7 @@ pub fn sources(yml: &Yml, images: &dyn Images, options: &Options) -> Result<Hash
 fn compose_into<S: Sink>(yml: &Yml, images: &dyn Images, options: &Options, out: S) -> Result<(S, Summary)> {
     let found = find_images(yml, images, &options.arch)?;
     let wanted = unpacked_images(yml);
+    let size = |name| found.get(name).map_or(0, |image: &Image| image.layers.iter().map(oci::Layer::size).sum());
     std::thread::scope(|scope| {
         let (wanted, found) = (&wanted, &found);
         let ahead = (0..READERS).map(|reader| {
@@ -90,6 +91,9 @@ fn compose_into<S: Sink>(yml: &Yml, images: &dyn Images, options: &Options, out:
             images: found,
             ids: ids(yml),
             ahead: ahead.collect(),
+            sizes: wanted.iter().map(size).collect(),
+            begun: 0,
+            progress: &options.progress,
             rootfs: RootfsWriter::new(out, options),
             summary: Summary::default(),
             databases: Vec::new(),
@@ -172,6 +176,11 @@ struct Composer<'a, S: Sink> {
     ids: Ids,
     /// Entries of the next images, the first of them first.
     ahead: VecDeque<Receiver<Result<Vec<Entry>>>>,
+    /// Bytes of the layers of each image, in the same order.
+    sizes: Vec<u64>,
+    /// Number of images that were received.
+    begun: usize,
+    progress: &'a ComposeMeter,
     rootfs: RootfsWriter<'a, S>,
     summary: Summary,
     databases: Vec<Content>,
@@ -217,9 +226,16 @@ impl<S: Sink> Composer<'_, S> {
     }
 
     fn next_image(&mut self, resolv: Option<&str>) -> Result<Vec<Entry>> {
+        self.tell(self.begun);
         let entries = self.ahead.front().context("internal error: no reader")?.recv().context("internal error: no image left")??;
         self.ahead.rotate_left(1);
+        self.begun += 1;
         Ok(finish_image(entries, resolv, self.rootfs.mtime()))
+    }
+
+    /// Tells that the files of the first `images` images are written.
+    fn tell(&self, images: usize) {
+        (self.progress.0)(self.sizes.iter().take(images).sum(), self.sizes.iter().sum());
     }
 
     fn kernel(&mut self, from: Origin<'_>) -> Result<()> {
@@ -279,6 +295,7 @@ impl<S: Sink> Composer<'_, S> {
     }
 
     fn finish(self) -> (S, Summary) {
+        self.tell(self.begun);
         let mut summary = self.summary;
         (summary.bytes, summary.entries) = self.rootfs.written;
         (self.rootfs.finish(), summary)

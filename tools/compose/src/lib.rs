@@ -19,5 +19,5 @@ mod volumes;
 mod yml;
 
 pub use compose::{Images, Part, Summary, compose, compose_tree, sources};
-pub use rootfs::Options;
+pub use rootfs::{ComposeMeter, Options};
 pub use yml::{Reference, Yml, image_references};

@@ -12,8 +12,10 @@ use anyhow::Result;
 use filetree::{Content, Entry, EntryKind, Kind, Meta, TarWriter};
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     io::Write,
     path::PathBuf,
+    sync::Arc,
 };
 
 /// PAX record: the image, or the part of linuxkit, that an entry comes from.
@@ -39,11 +41,29 @@ pub struct Options {
     /// Base folder of relative `source:` paths in `files` (absolute): the yml's folder, or the tree's root. If empty, relative
     /// sources are errors.
     pub sources: PathBuf,
+    /// Told how far it is, after each image.
+    pub progress: ComposeMeter,
+}
+
+/// Gets the bytes of the layers whose files are written, and those of all layers.
+#[derive(Clone)]
+pub struct ComposeMeter(pub Arc<dyn Fn(u64, u64) + Send + Sync>);
+
+impl Default for ComposeMeter {
+    fn default() -> Self {
+        Self(Arc::new(|_, _| {}))
+    }
+}
+
+impl fmt::Debug for ComposeMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ComposeMeter")
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { arch: String::new(), mtime: 1_492_533_000, records: true, sources: PathBuf::new() }
+        Self { arch: String::new(), mtime: 1_492_533_000, records: true, sources: PathBuf::new(), progress: ComposeMeter::default() }
     }
 }
 

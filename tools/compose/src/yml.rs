@@ -290,12 +290,17 @@ impl Moby {
 impl Yml {
     /// Parses and checks `text`; `name` is its file name in error messages. The error lists all schema violations.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
+        Self::parse_from(text, name, &|line| format!("line {line}"))
+    }
+
+    /// The same for a text that was made of others; `place` says where people wrote a line of it.
+    pub fn parse_from(text: &str, name: &str, place: &dyn Fn(u64) -> String) -> Result<Self> {
         let node = Node::parse(text, name)?;
         let mut problems = Vec::new();
         let json = check(&node, &schema::YML, "", &mut problems);
         if !problems.is_empty() {
             problems.sort();
-            let lines: Vec<String> = problems.iter().map(|(line, problem)| format!("\n  line {line}: {problem}")).collect();
+            let lines: Vec<String> = problems.iter().map(|(line, problem)| format!("\n  {}: {problem}", place(*line))).collect();
             bail!("`{name}` is not a valid linuxkit yml:{}", lines.concat());
         }
         let moby: Moby = serde_json::from_value(json).with_context(|| format!("`{name}` contains a number out of range"))?;

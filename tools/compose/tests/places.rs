@@ -4,9 +4,10 @@
 mod common;
 
 use common::{Cached, tar};
-use compose::{Options, Yml, compose};
+use compose::{ComposeMeter, Options, Yml, compose};
 use filetree::{Content, EntryKind, Kind, Meta, TarWriter, Tree};
 use oci::{Cache, NewImage, NewLayer};
+use std::sync::{Arc, Mutex};
 
 /// Composes `text` with the images `t/0:1`, `t/1:1` … that have these members; returns the names in the tar, and its tree.
 fn try_compose(images: &[&[&str]], text: &str) -> Result<(Vec<String>, Tree), String> {
@@ -27,7 +28,12 @@ fn try_compose(images: &[&[&str]], text: &str) -> Result<(Vec<String>, Tree), St
     }
     let yml = Yml::parse(text, "t.yml").unwrap();
     let mut tar = Vec::new();
-    compose(&yml, &Cached(&cache), &Options::default(), &mut tar).map_err(|error| format!("{error:#}"))?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let progress = ComposeMeter(Arc::new(move |done, total| told.lock().unwrap().push((done, total))));
+    compose(&yml, &Cached(&cache), &Options { progress, ..Options::default() }, &mut tar).map_err(|error| format!("{error:#}"))?;
+    let (seen, begun) = (std::mem::take(&mut *seen.lock().unwrap()), images.len());
+    assert!(seen.is_sorted() && seen.len() == begun + 1 && seen[0].0 == 0 && seen[begun].0 == seen[begun].1, "{seen:?}");
     let content = Content::from(tar);
     let entries: Vec<_> = filetree::read_tar_content(&content).unwrap().into_iter().map(|(entry, _)| entry).collect();
     let names = entries.iter().map(|entry| String::from_utf8(entry.path.clone()).unwrap()).collect();

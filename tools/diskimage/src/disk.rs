@@ -6,7 +6,7 @@ mod tests;
 use crate::{
     fat,
     gpt::{self, GptEntry, Guid, MbrEntry},
-    sparse::copy_content,
+    sparse::{Meter, copy_content},
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::Content;
@@ -302,11 +302,11 @@ fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Resu
 }
 
 impl Piece {
-    fn write(&self, out: &File) -> Result<()> {
+    fn write(&self, out: &File, meter: &Meter<'_>) -> Result<()> {
         match &self.source {
             Source::Empty => Ok(()),
-            Source::Image(content) => copy_content(content, out, self.offset),
-            Source::Fat(layout) => layout.write_at(out, self.offset),
+            Source::Image(content) => copy_content(content, out, self.offset, meter),
+            Source::Fat(layout) => layout.write_at(out, self.offset).map(|()| meter.add(layout.size())),
         }
         .with_context(|| format!("cannot write {}", self.name))
     }
@@ -333,15 +333,22 @@ impl Layout {
 
     /// Writes the disk to the regular file `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
+        self.write_with(&|_, _| {}, out)
+    }
+
+    /// The same; `progress` gets the bytes of contents that are written, and those of all contents.
+    pub fn write_with(&self, progress: &dyn Fn(u64, u64), out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the disk image")?;
         out.set_len(self.size).with_context(|| format!("cannot set the size of the disk image to {} bytes", self.size))?;
-        self.contents.iter().try_for_each(|piece| piece.write(out))?;
+        let meter = Meter::new(self.contents.iter().map(|piece| piece.source.len()).sum(), progress);
+        self.contents.iter().try_for_each(|piece| piece.write(out, &meter))?;
         self.write_tables(out)
     }
 
     /// Writes the content of the partition with this number. Where an image has holes and a volume has no files, zeros must be there.
     pub fn write_partition(&self, number: u32, out: &File) -> Result<()> {
-        self.contents.iter().filter(|piece| piece.number == number).try_for_each(|piece| piece.write(out))
+        let nobody = Meter::new(0, &|_, _| {});
+        self.contents.iter().filter(|piece| piece.number == number).try_for_each(|piece| piece.write(out, &nobody))
     }
 
     /// Writes the partition tables: the backup first and the MBR last.

@@ -102,8 +102,13 @@ impl Layout {
 
     /// Writes the archive; returns its size in bytes.
     pub fn write(&self, out: &mut dyn Write) -> Result<u64> {
+        self.write_with(&|_, _| {}, out)
+    }
+
+    /// The same; `progress` gets the bytes that are compressed, and those of the whole tar.
+    pub fn write_with(&self, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<u64> {
         let head = header::encode("disk.raw", self.options.size, self.options.mtime, &self.regions);
-        gzip::write(&Stream::new(self, head), self.options.threads, out)
+        gzip::write(&Stream::new(self, head), self.options.threads, progress, out)
     }
 }
 

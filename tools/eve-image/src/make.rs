@@ -32,7 +32,7 @@ pub fn make(bits: &EveParts, request: &EveRequest, overrides: Option<&Path>, tem
     };
     match request.word {
         Word::InstallerIso => recipes::iso(IsoKind::Installer, &bits.parts(config)?, manifest.epoch)?.write(out),
-        Word::InstallerNet => recipes::write_own_net(&bits.parts(config)?, manifest.epoch, out),
+        Word::InstallerNet => recipes::write_own_net(&bits.parts(config)?, manifest.epoch, &|_, _| {}, out),
         _ => make_disk(bits, installer, request, &config, temporary, out),
     }
 }

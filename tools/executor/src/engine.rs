@@ -43,8 +43,9 @@ macro_rules! define_engine {
             /// The digest of a package's image, if it exists for all requested architectures.
             fn find_package(&self, package: &steps::BuildPackage) -> Result<Option<String>>;
 
-            /// Takes a package's image from elsewhere instead of building it; false if there is none to take.
-            fn take_package(&self, _package: &steps::BuildPackage) -> Result<bool> {
+            /// Takes a package's image from elsewhere instead of building it; false if there is none to take. `progress` gets the bytes that
+            /// have come, and those that must come.
+            fn take_package(&self, _package: &steps::BuildPackage, _progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
                 Ok(false)
             }
 

@@ -2,7 +2,7 @@
 
 use super::progress::ProgressLine;
 use anyhow::{Context as _, Result};
-use child::Output;
+use child::{Meter, Output};
 use plan::Node;
 use std::{
     collections::BTreeMap,
@@ -68,6 +68,13 @@ impl<'p> Job<'p> {
     /// Shows that `done` of `total` bytes are done, and how long still.
     pub fn measure(&self, done: u64, total: u64) {
         self.progress.measure(&self.name, done, total);
+    }
+
+    /// [`measure`](Self::measure) for work that goes on in threads of its own.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        let (name, progress) = (self.name.clone(), Arc::clone(self.progress));
+        Arc::new(move |done, total| progress.measure(&name, done, total))
     }
 
     /// Shows a warning at once and keeps it for the build's report.

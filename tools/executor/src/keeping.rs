@@ -40,7 +40,7 @@ impl<'o> Entry<'o> {
         for _ in 0..PLACES {
             let record = self.store.find(&self.key).filter(ArtifactRecord::has_files)?;
             let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
-            match self.store.get(&self.key, &node.outputs) {
+            match self.store.get(&self.key, &node.outputs, &|done, total| job.measure(done, total)) {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(error) => {

@@ -78,12 +78,17 @@ impl ProgressLine {
 
     /// A node starts; `why` is the reason.
     pub fn start(&self, name: &str, why: &str) {
+        self.begin(name);
         let mut state = self.lock();
-        state.running.insert(name.to_owned(), Running { since: Instant::now(), detail: String::new(), measure: None });
         if !self.terminal {
             eprintln!("[{}/{}] {name}: {why}", state.done, state.total);
         }
         self.draw(&mut state);
+    }
+
+    /// A node starts that is shown only on a terminal, or if it takes long.
+    pub fn begin(&self, name: &str) {
+        self.lock().running.insert(name.to_owned(), Running { since: Instant::now(), detail: String::new(), measure: None });
     }
 
     /// How far a running node is: `"34 of 120 MiB"`.

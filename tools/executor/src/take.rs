@@ -1,7 +1,7 @@
 //! Takes the images of packages from elsewhere before anything is built, from the top of the plan down: the base of a package that could be
 //! taken is not needed.
 
-use crate::{Engine, Options, State, survey};
+use crate::{Engine, Options, State, progress::ProgressLine, survey};
 use anyhow::Result;
 use plan::{Node, NodeId, Plan, steps::BuildPackage};
 use std::{
@@ -34,19 +34,27 @@ pub fn take_packages(plan: &Plan, engine: &dyn Engine, options: &Options) -> Res
 
 /// Takes several packages at once.
 fn take_all(packages: &[(&NodeId, &BuildPackage)], engine: &dyn Engine, jobs: usize) -> Result<Vec<NodeId>> {
+    let display = ProgressLine::new(packages.len());
     let (next, taken) = (Mutex::new(packages.iter()), Mutex::new(Vec::new()));
     let work = || -> Result<()> {
         loop {
             let package = next.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((id, package)) = package else { return Ok(()) };
-            if engine.take_package(package)? {
+            let name = id.to_string();
+            display.begin(&name);
+            let is_taken = engine.take_package(package, &|done, total| display.measure(&name, done, total));
+            display.finish(&name, None);
+            if is_taken? {
                 taken.lock().unwrap_or_else(PoisonError::into_inner).push((*id).clone());
             }
         }
     };
     thread::scope(|scope| {
+        scope.spawn(|| display.animate());
         let threads: Vec<_> = (0..jobs.clamp(1, packages.len())).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread has panicked"))))
+        let ended: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        display.close();
+        ended.into_iter().try_for_each(|ended| ended.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread has panicked"))))
     })?;
     Ok(taken.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -2,6 +2,10 @@
 //! this takes a fifth of the time of `git status`. Anything unusual gives `None`; the caller then asks git. It depends on no
 //! crate of this workspace. Source of the format: gitformat-index(5).
 
+#[cfg(target_os = "linux")]
+mod look;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
 mod look;
 mod memory;
 pub mod objects;
@@ -76,7 +80,7 @@ pub struct File {
     pub mode: u32,
     /// Id of the blob.
     pub id: Id,
-    /// ctime and mtime: seconds and nanoseconds each.
+    /// ctime and mtime: seconds and nanoseconds each. Read by `look`, as are all below.
     times: [u32; 4],
     ino: u32,
     owner: [u32; 2],

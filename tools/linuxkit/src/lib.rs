@@ -20,8 +20,8 @@ use oci::Cache;
 use plan::{
     Capabilities, EngineKind, Node, PackageWork, Profile,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
-        PackRootfs,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeNet, MakeSbom, MakeStick,
+        PackEve, PackRootfs,
     },
 };
 use registry::Team;
@@ -280,8 +280,8 @@ impl Engine for LinuxkitEngine {
         Ok((!package.docker_load).then(|| digests.join(" ")))
     }
 
-    fn take_package(&self, package: &BuildPackage) -> Result<bool> {
-        Ok(native::take_package(self.team.as_deref(), &self.cache, package, None))
+    fn take_package(&self, package: &BuildPackage, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
+        Ok(native::take_package(self.team.as_deref(), &self.cache, package, None, progress))
     }
 
     fn clean_up(&self, failed: &Node) {
@@ -342,6 +342,10 @@ impl Engine for LinuxkitEngine {
 
     fn make_stick<'e>(&'e self, step: &'e MakeStick) -> Result<Making<'e>> {
         by_container(|job| images::make_stick(&self.containers(), step, job))
+    }
+
+    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
+        Ok(Making::by(|job| native::make_net(step, job)))
     }
 
     fn make_iso<'e>(&'e self, step: &'e MakeIso) -> Result<Making<'e>> {

@@ -4,29 +4,29 @@ mod vhd;
 mod vmdk;
 
 use anyhow::{Context as _, Result, bail};
-use child::{Output, Tool, Tools, qemu_img::QemuImg};
+use child::{Meter, Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::{Pending, flush};
 use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels};
 use executor::Making;
 use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, sync::Arc};
 
 /// How to convert the raw disk to the format of `step`.
 pub fn convert<'e>(step: &'e ConvertDisk, tools: &'e Tools) -> Making<'e> {
-    let making = Making::by(|job| write(step, tools, &job.output()));
+    let making = Making::by(|job| write(step, tools, &job.output(), job.meter()));
     match step.format.row().conversion.is_by_qemu_img() {
         true => making.with(Tool::QemuImg, format!("to convert the disk to {}", step.format)),
         false => making,
     }
 }
 
-fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
+fn write(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Result<()> {
     let ConvertDisk { raw, format, size_mib, epoch, compressed, uuid, out } = step;
     let size = size_mib << 20;
     check_size(raw, size)?;
     let pending = Pending::new(out)?;
-    let tool = || QemuImg::new(tools, output.clone());
+    let tool = || QemuImg::new(tools, output.clone()).map(|tool| tool.measured(Arc::clone(&meter)));
     match format.row().conversion {
         Conversion::Qcow2 => {
             let tool = tool()?;
@@ -46,7 +46,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output) -> Result<()> {
         Conversion::Archive => {
             let options = gcp::Options::new(size, u32::try_from(*epoch).unwrap_or(0));
             let layout = gcp::layout(File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?, &options)?;
-            layout.write(&mut pending.create()?)?;
+            layout.write_with(&*meter, &mut pending.create()?)?;
         }
         Conversion::None => bail!("a raw disk is not converted"),
     }
@@ -158,7 +158,7 @@ mod tests {
         file.write_all_at(b"end", (SIZES.0 << 20) - 3).expect("written");
         let (uuid, out) = ("{5fbaabe3-6958-40ff-92a7-860e329aab41}".to_owned(), folder.join(format.row().file));
         let step = ConvertDisk { raw, format, size_mib: SIZES.1, epoch: 1_700_000_000, compressed: true, uuid, out };
-        write(&step, tools, &Output::default()).expect("converted");
+        write(&step, tools, &Output::default(), Arc::new(|_, _| {})).expect("converted");
         step
     }
 

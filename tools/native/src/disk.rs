@@ -4,6 +4,7 @@ use crate::{boards, files};
 use anyhow::{Context as _, Result};
 use common::artifact::Pending;
 use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
+use executor::Job;
 use plan::{
     DiskKind,
     steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick},
@@ -20,7 +21,7 @@ pub(super) fn make_config(step: &MakeConfig) -> Result<()> {
     files::write_file(out, |file| layout.write(file))
 }
 
-pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
+pub(super) fn make_disk(step: &MakeDisk, job: &Job<'_>) -> Result<()> {
     if let Some(board) = &step.board {
         boards::place(&step.parts, board)?;
     }
@@ -30,16 +31,17 @@ pub(super) fn make_disk(step: &MakeDisk) -> Result<()> {
     let parts = if let Some(root) = &step.root { parts.rootfs_of_medium(root)? } else { parts };
     let layout = disk::layout(recipes::disk(&kinds, step.bytes, &parts, step.epoch)?)?;
     let pending = Pending::new(&step.out)?;
+    let progress = |done, total| job.measure(done, total);
     if step.keep {
         let image = tempfile::tempfile_in(step.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
-        layout.write(&image)?;
+        layout.write_with(&progress, &image)?;
         let (old, disk) = (File::open(&step.out).with_context(|| format!("cannot open `{}`", step.out.display()))?, pending.create()?);
         let size = old.metadata()?.len();
         disk.set_len(size).with_context(|| format!("cannot copy `{}`", step.out.display()))?;
         sparse::copy(&old, 0, size, &disk, 0).with_context(|| format!("cannot copy `{}`", step.out.display()))?;
         write_partitions(image, &disk).with_context(|| format!("cannot write to the copy of `{}`", step.out.display()))?;
     } else {
-        layout.write(&pending.create()?)?;
+        layout.write_with(&progress, &pending.create()?)?;
     }
     // A disk that is kept has what nobody can make again.
     if step.keep { pending.commit() } else { pending.commit_before_stamp() }
@@ -96,18 +98,19 @@ fn copy_all(from: &File, to: &File, start: u64, end: u64) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn make_iso(step: &MakeIso) -> Result<()> {
+pub(super) fn make_iso(step: &MakeIso, job: &Job<'_>) -> Result<()> {
     let layout = recipes::iso(step.kind, &recipes::Parts::of_folder(&step.parts, true)?, step.epoch)?;
-    files::write_file(&step.out, |file| layout.write(file))
+    files::write_file(&step.out, |file| layout.write_with(&|done, total| job.measure(done, total), file))
 }
 
 /// Makes the tar for a netboot: the parts, or the ISO that contains them, with the files that boot it.
-pub fn make_net(step: &MakeNet) -> Result<()> {
+pub fn make_net(step: &MakeNet, job: &Job<'_>) -> Result<()> {
+    let progress = |done, total| job.measure(done, total);
     let parts = recipes::Parts::of_folder(&step.parts, true)?;
     files::write_file(&step.out, |file| match &step.iso {
-        None if step.own => recipes::write_own_net(&parts, step.epoch, file),
-        Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, file),
-        None => recipes::write_installer_net(&parts, step.epoch, file),
+        None if step.own => recipes::write_own_net(&parts, step.epoch, &progress, file),
+        Some(iso) => recipes::write_iso_net(&parts, iso, step.epoch, &progress, file),
+        None => recipes::write_installer_net(&parts, step.epoch, &progress, file),
     })
 }
 

@@ -43,8 +43,8 @@ use pkgbuild::builder::Step;
 use plan::{
     ImageRef, PackageWork,
     steps::{
-        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeSbom, MakeStick, PackEve,
-        PackRootfs,
+        BuildEve, BuildPackage, ComposeRootfs, ConvertDisk, ExportParts, MakeConfig, MakeDisk, MakeIso, MakeNet, MakeSbom, MakeStick,
+        PackEve, PackRootfs,
     },
 };
 use registry::Team;
@@ -129,7 +129,6 @@ macro_rules! steps_of_every_engine {
             make_persist: MakePersist = files::make_persist,
             copy_files: CopyFiles = files::copy_files,
             take_out: TakeOut = files::take_out,
-            make_net: MakeNet = make_net,
             write_sbom: WriteSbom = write_sbom,
         }
     };
@@ -147,8 +146,8 @@ impl Engine for NativeEngine {
         Ok(image.filter(may_be_taken).map(|image| image.digest))
     }
 
-    fn take_package(&self, package: &BuildPackage) -> Result<bool> {
-        Ok(take_package(self.team.as_deref(), &self.cache, package, self.locked.as_deref()))
+    fn take_package(&self, package: &BuildPackage, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
+        Ok(take_package(self.team.as_deref(), &self.cache, package, self.locked.as_deref(), progress))
     }
 
     fn recipe(&self, step: &plan::Step) -> Option<String> {
@@ -198,18 +197,22 @@ impl Engine for NativeEngine {
     }
 
     fn make_disk<'e>(&'e self, step: &'e MakeDisk) -> Result<Making<'e>> {
-        Ok(Making::by(|_| disk::make_disk(step)))
+        Ok(Making::by(|job| disk::make_disk(step, job)))
     }
 
     fn make_stick<'e>(&'e self, step: &'e MakeStick) -> Result<Making<'e>> {
         Ok(Making::by(|_| disk::make_stick(step)))
     }
 
+    fn make_net<'e>(&'e self, step: &'e MakeNet) -> Result<Making<'e>> {
+        Ok(Making::by(|job| make_net(step, job)))
+    }
+
     fn make_iso<'e>(&'e self, step: &'e MakeIso) -> Result<Making<'e>> {
         if step.tar.is_some() {
             return refuse("an ISO of the installer's own root file system needs --engine linuxkit");
         }
-        Ok(Making::by(|_| disk::make_iso(step)))
+        Ok(Making::by(|job| disk::make_iso(step, job)))
     }
 
     fn make_sbom<'e>(&'e self, _: &'e MakeSbom) -> Result<Making<'e>> {

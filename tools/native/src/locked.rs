@@ -205,8 +205,8 @@ impl ArtifactStore for LockedStore {
         None
     }
 
-    fn get(&self, key: &ArtifactKey, places: &[PathBuf]) -> Result<bool> {
-        self.inner.get(key, places)
+    fn get(&self, key: &ArtifactKey, places: &[PathBuf], progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
+        self.inner.get(key, places, progress)
     }
 
     fn put(&self, key: &ArtifactKey, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {

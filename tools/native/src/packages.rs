@@ -266,9 +266,7 @@ struct Outside<'b> {
 impl BuildHost for Outside<'_> {
     fn base_image(&self, reference: &str, arch: &str) -> Result<(oci::Config, FileTree)> {
         let Some(base) = reuse::base(self.bases, self.cache, reference, arch)? else {
-            bail!(
-                "no image {reference} ({arch}) in the cache or this tree\nhint: an older tag of a package? `cargo xtask bump NAME` writes the new tag, which exists once the package's changes are committed"
-            );
+            bail!("no image {reference} ({arch}) in the cache or this tree");
         };
         if let (Some(locked), Some(image)) = (self.locked, self.cache.find(reference, arch)?) {
             locked.check(&image)?;

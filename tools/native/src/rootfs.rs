@@ -3,7 +3,7 @@
 use super::{BLOCKS_LIMIT, NativeEngine, files, signing::sign_boot};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
-use compose::{Images, Options, Yml};
+use compose::{ComposeMeter, Images, Options, Yml};
 use diskimage::{
     recipes,
     squashfs::{BlockStore, Compressor},
@@ -27,7 +27,7 @@ impl Images for CachedImages<'_> {
 }
 
 pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
-    let (yml, options) = composition(step)?;
+    let (yml, options) = composition(step, job)?;
     let (images, out) = (CachedImages { native, arch: step.arch }, &step.out);
     let pending = Pending::new(out)?;
     let mut writer = DigestWriter::new(BufWriter::with_capacity(1 << 20, pending.create()?));
@@ -41,11 +41,11 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
 }
 
 /// The yml that a step composes, and how.
-fn composition(step: &ComposeRootfs) -> Result<(Yml, Options)> {
+fn composition(step: &ComposeRootfs, job: &Job<'_>) -> Result<(Yml, Options)> {
     let ComposeRootfs { yml, arch, sources, .. } = step;
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
-    Ok((yml, Options { arch: arch.to_string(), sources: sources.clone(), ..Options::default() }))
+    Ok((yml, Options { arch: arch.to_string(), sources: sources.clone(), progress: ComposeMeter(job.meter()), ..Options::default() }))
 }
 
 /// The files of a root file system. Those of images stay in the layers of the cache.
@@ -54,7 +54,7 @@ fn tree(native: &NativeEngine, files: &RootfsFiles, job: &Job<'_>) -> Result<Tre
         RootfsFiles::Tar(tar) => return files::read_tree(tar),
         RootfsFiles::Images(step) => step,
     };
-    let (yml, options) = composition(step)?;
+    let (yml, options) = composition(step, job)?;
     let (mut tree, summary) = compose::compose_tree(&yml, &CachedImages { native, arch: step.arch }, &options)?;
     job.log(&format!("{summary:?}"));
     files::put_own(&mut tree, step)?;
@@ -73,23 +73,17 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
         Compression::Gzip => Compressor::Gzip,
     };
     let pending = Pending::new(out)?;
+    let progress = |done, total| job.measure(done, total);
     match format {
         RootfsFormat::Squash => {
             let store = native.blocks.as_ref().map(|folder| BlockStore::open(folder, BLOCKS_LIMIT));
-            let summary = recipes::pack_rootfs_with(
-                tree,
-                compressor,
-                *epoch,
-                store.as_ref(),
-                &|done, total| job.measure(done, total),
-                &mut pending.create()?,
-            )?;
+            let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &progress, &mut pending.create()?)?;
             job.log(&format!("{summary:?}"));
             if let Some(why) = &summary.not_kept {
                 job.warn(why);
             }
         }
-        RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write(&pending.create()?)?,
+        RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write_with(&progress, &pending.create()?)?,
     }
     let bytes = pending.part().metadata()?.len();
     check_limit(bytes, *limit, files)?;

@@ -69,8 +69,8 @@ impl ArtifactStore for SharedStore {
         self.local.find(key).or_else(|| self.find_far(key))
     }
 
-    fn get(&self, key: &ArtifactKey, places: &[PathBuf]) -> Result<bool> {
-        if self.local.get(key, places)? {
+    fn get(&self, key: &ArtifactKey, places: &[PathBuf], progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
+        if self.local.get(key, places, progress)? {
             return Ok(true);
         }
         let Some(record) = self.find_far(key).filter(|record| record.has_files() && record.files.len() == places.len()) else {
@@ -78,7 +78,7 @@ impl ArtifactStore for SharedStore {
         };
         let pending = places.iter().map(|place| Pending::new(place)).collect::<Result<Vec<_>>>()?;
         let parts: Vec<PathBuf> = pending.iter().map(|pending| pending.part().to_owned()).collect();
-        if !self.team.take_files(&key.to_string(), &places_of_files(&record, &parts)) {
+        if !self.team.take_files(&key.to_string(), &places_of_files(&record, &parts), progress) {
             return Ok(false);
         }
         for (file, part) in record.files.iter().zip(&parts) {

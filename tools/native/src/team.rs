@@ -3,12 +3,12 @@
 use super::{locked::Locked, mirrors::Origins};
 use anyhow::Result;
 use checkout::context::Ctx;
-use common::error::usage;
+use common::{Arch, error::usage};
 use executor::Job;
 use knobs::CacheMode;
 use oci::{Cache, Image};
 use plan::steps::BuildPackage;
-use registry::{Client, Endpoint, Logins, Place, Team};
+use registry::{Client, Endpoint, Logins, Place, Taken, Team};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The part of a tag that a package with changes has.
@@ -47,12 +47,19 @@ pub fn is_exact(package: &BuildPackage) -> bool {
 
 /// Takes a package's image into `cache`, with `locked` only one that the list names; false if it must be built.
 #[must_use]
-pub fn take_package(team: Option<&Team>, cache: &Cache, package: &BuildPackage, locked: Option<&Locked>) -> bool {
+pub fn take_package(
+    team: Option<&Team>,
+    cache: &Cache,
+    package: &BuildPackage,
+    locked: Option<&Locked>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> bool {
     let Some(team) = team.filter(|_| is_exact(package)) else { return false };
     // docker cannot load an image from here, so its step always runs.
     let place = team.place().to_string();
     let accepts = |image: &Image| locked.is_none_or(|locked| locked.accepts(image, &place));
-    !package.docker_load && package.platforms.iter().all(|arch| team.take_if(cache, &package.image.reference, *arch, &accepts))
+    let take = |arch: &Arch| team.try_take(cache, &package.image.reference, *arch, &accepts, progress) == Taken::Yes;
+    !package.docker_load && package.platforms.iter().all(take)
 }
 
 /// Sends a package's image that was just built.

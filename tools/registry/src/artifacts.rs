@@ -2,7 +2,7 @@
 //! configuration, each file a layer without compression. What they mean is the caller's.
 
 use crate::{
-    client::Client,
+    client::{Client, Progress},
     damage::damaged,
     team::{Team, Way},
 };
@@ -22,8 +22,8 @@ impl Team {
 
     /// Writes the files under `key` to `places`; false if the registry does not have them, or has failed. After an error of the disk or the
     /// connection some of them may exist.
-    pub fn take_files(&self, key: &str, places: &[PathBuf]) -> bool {
-        self.unless_failed(&item(key), Way::Taking, |client| client.take_files(key, places)).unwrap_or(false)
+    pub fn take_files(&self, key: &str, places: &[PathBuf], progress: Progress<'_>) -> bool {
+        self.unless_failed(&item(key), Way::Taking, |client| client.take_files(key, places, progress)).unwrap_or(false)
     }
 
     /// Notes that what the registry has under `key` is wrong: the next [`give_files`](Self::give_files) replaces it.
@@ -55,11 +55,11 @@ impl Client {
         let blobs = manifest.blobs()?;
         let name = blobs.first().ok_or_else(|| damaged(format!("{} has no record for {repository}:{key}", self.place().host)))?;
         let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-        self.checked_blob(&repository, name, file.path())?;
+        self.checked_blob(&repository, name, file.path(), &|_| {})?;
         std::fs::read(file.path()).context("cannot read a record").map(Some)
     }
 
-    fn take_files(&self, key: &str, places: &[PathBuf]) -> Result<bool> {
+    fn take_files(&self, key: &str, places: &[PathBuf], progress: Progress<'_>) -> Result<bool> {
         let repository = self.place().repository(REPOSITORY);
         let Some(manifest) = self.manifest(&repository, key)? else { return Ok(false) };
         let blobs = manifest.blobs()?;
@@ -72,14 +72,16 @@ impl Client {
                 places.len()
             )));
         }
+        let (mut before, total) = (0, files.iter().map(|name| name.size).sum());
         for (name, place) in files.iter().zip(places) {
             // curl appends to what is there.
             match std::fs::remove_file(place) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot replace `{}`", place.display()));
                 }
-                _ => self.checked_blob(&repository, name, place)?,
+                _ => self.checked_blob(&repository, name, place, &|bytes| progress(before + bytes, total))?,
             }
+            before += name.size;
         }
         Ok(true)
     }
@@ -104,8 +106,8 @@ impl Client {
     }
 
     /// Writes a blob to the file `out` and checks it.
-    pub(crate) fn checked_blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
-        self.blob(repository, name, out)?;
+    pub(crate) fn checked_blob(&self, repository: &str, name: &BlobName, out: &Path, arrived: &(dyn Fn(u64) + Sync)) -> Result<()> {
+        self.blob(repository, name, out, arrived)?;
         if !is_blob(out, name)? {
             let _ = std::fs::remove_file(out);
             return Err(damaged(format!("{} sends other bytes for {repository}, {}", self.place().host, name.digest)));

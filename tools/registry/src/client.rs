@@ -18,7 +18,9 @@ use std::{
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
+    thread,
     time::Duration,
 };
 
@@ -27,6 +29,15 @@ const ATTEMPTS: u32 = 3;
 
 /// How often the first request is sent: a registry that cannot be reached should not hold up a build.
 const FIRST_ATTEMPTS: u32 = 2;
+
+/// How often the file is looked at that curl fills.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Told how many bytes of how many have come; from any thread.
+pub type Progress<'p> = &'p (dyn Fn(u64, u64) + Sync);
+
+/// Told how many bytes of one blob have come.
+type Arrived<'p> = &'p (dyn Fn(u64) + Sync);
 
 /// The statuses after which another attempt may succeed.
 const BUSY: [u16; 5] = [429, 500, 502, 503, 504];
@@ -203,11 +214,15 @@ impl Client {
     }
 
     /// Writes a blob to the file `out`, which the caller checks; a cut connection is taken up where it broke.
-    pub(crate) fn blob(&self, repository: &str, name: &BlobName, out: &Path) -> Result<()> {
+    pub(crate) fn blob(&self, repository: &str, name: &BlobName, out: &Path, arrived: Arrived<'_>) -> Result<()> {
         let url = self.url(&format!("{repository}/blobs/{}", name.digest));
-        let response = self.ask(repository, Work::Pull, HttpRequest { out: Some(out), ..self.request("GET", &url) })?;
+        let response =
+            watched(out, arrived, || self.ask(repository, Work::Pull, HttpRequest { out: Some(out), ..self.request("GET", &url) }))?;
         match response.status {
-            200 | 206 => Ok(()),
+            200 | 206 => {
+                arrived(name.size);
+                Ok(())
+            }
             404 => Err(damaged(format!("{} has no blob {} of {repository}, which a manifest names", self.place().host, name.digest))),
             status => Err(self.refused("sends no blob", repository, &name.digest, status)),
         }
@@ -218,6 +233,21 @@ impl Client {
         let hint = if [401, 403].contains(&status) { format!("\nhint: docker login {host}") } else { String::new() };
         anyhow::anyhow!("{host} {what} of {repository}, {reference}: status {status}{hint}")
     }
+}
+
+/// Tells `arrived` the length of the file `out` now and then while `work` lets curl fill it.
+fn watched<T>(out: &Path, arrived: Arrived<'_>, work: impl FnOnce() -> T) -> T {
+    let (end, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                out.metadata().into_iter().for_each(|file| arrived(file.len()));
+            }
+        });
+        let done = work();
+        drop(end);
+        done
+    })
 }
 
 /// Empties the file that a request writes to.

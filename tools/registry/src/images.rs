@@ -1,7 +1,11 @@
 //! Images between a cache and a registry: `NAME:TAG-ARCH` for one architecture and the index `NAME:TAG` for all, as linuxkit names them.
 //! A tag that exists is not moved: it names what its content was when it was first sent.
 
-use crate::{client::Client, damage::damaged, place::own_name};
+use crate::{
+    client::{Client, Progress},
+    damage::damaged,
+    place::own_name,
+};
 use anyhow::{Context as _, Result, bail};
 use common::Arch;
 use oci::{Cache, DamagedBlob, Document, Image};
@@ -23,11 +27,18 @@ pub(crate) enum Sent {
 impl Client {
     /// Takes an image into `cache`; returns its digest, or none if the registry does not have it. Every byte is checked.
     pub fn take(&self, cache: &Cache, reference: &str, arch: Arch) -> Result<Option<String>> {
-        self.take_if(cache, reference, arch, &|_| true)
+        self.take_if(cache, reference, arch, &|_| true, &|_, _| {})
     }
 
     /// The same, if `accepts` agrees with the image before it gets its name in the cache.
-    pub(crate) fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> Result<Option<String>> {
+    pub(crate) fn take_if(
+        &self,
+        cache: &Cache,
+        reference: &str,
+        arch: Arch,
+        accepts: &dyn Fn(&Image) -> bool,
+        progress: Progress<'_>,
+    ) -> Result<Option<String>> {
         let (name, tag) = own_name(reference)?;
         let repository = self.place().repository(name);
         let manifest = match self.find(&repository, &of_arch(tag, arch), arch)? {
@@ -35,12 +46,17 @@ impl Client {
             found => found,
         };
         let Some(manifest) = manifest else { return Ok(None) };
+        let mut missing = Vec::new();
         for blob in manifest.blobs()? {
-            if cache.blob(&blob)?.is_some() {
-                continue;
+            if cache.blob(&blob)?.is_none() {
+                missing.push(blob);
             }
+        }
+        let (mut before, total) = (0, missing.iter().map(|blob| blob.size).sum());
+        for blob in missing {
             let file = cache.incoming()?;
-            self.blob(&repository, &blob, file.path())?;
+            self.blob(&repository, &blob, file.path(), &|bytes| progress(before + bytes, total))?;
+            before += blob.size;
             cache.keep_blob(file, &blob).map_err(|error| match error.is::<DamagedBlob>() {
                 true => damaged(format!("{} sends other bytes for {repository}:{tag}, {}", self.place().host, blob.digest)),
                 false => error,

@@ -13,7 +13,7 @@ mod referrers;
 mod team;
 mod upload;
 
-pub use client::{Client, Endpoint};
+pub use client::{Client, Endpoint, Progress};
 pub use login::Logins;
 pub use place::Place;
 pub use team::{Taken, Team};

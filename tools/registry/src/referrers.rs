@@ -133,7 +133,7 @@ impl Client {
         for layer in referrer.layers.iter().filter(|layer| is_about && media_types.contains(&layer.media_type.as_str())) {
             let out = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
             let name = BlobName { digest: layer.digest.clone(), size: layer.size };
-            self.checked_blob(repository, &name, out.path())?;
+            self.checked_blob(repository, &name, out.path(), &|_| {})?;
             found.push((layer.media_type.clone(), std::fs::read(out.path()).context("cannot read a statement")?));
         }
         Ok(found)

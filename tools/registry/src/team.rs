@@ -3,7 +3,7 @@
 
 use crate::{
     Place,
-    client::Client,
+    client::{Client, Progress},
     damage::{Damage, Damaged},
     images::Sent,
 };
@@ -61,16 +61,11 @@ impl Team {
 
     /// Takes an image into `cache`; false if the registry does not have it, or has failed.
     pub fn take(&self, cache: &Cache, reference: &str, arch: Arch) -> bool {
-        self.take_if(cache, reference, arch, &|_| true)
+        self.try_take(cache, reference, arch, &|_| true, &|_, _| {}) == Taken::Yes
     }
 
-    /// Takes an image into `cache` if `accepts` agrees; false if not, or if the registry does not have it, or has failed.
-    pub fn take_if(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> bool {
-        self.try_take(cache, reference, arch, accepts) == Taken::Yes
-    }
-
-    /// The same, and tells why an image was not taken.
-    pub fn try_take(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool) -> Taken {
+    /// Takes an image into `cache` if `accepts` agrees. `progress` gets the bytes of blobs that have come, and those of all that must come.
+    pub fn try_take(&self, cache: &Cache, reference: &str, arch: Arch, accepts: &dyn Fn(&Image) -> bool, progress: Progress<'_>) -> Taken {
         let item = item(reference, arch);
         let refused = Cell::new(false);
         let noting = |image: &Image| {
@@ -81,7 +76,7 @@ impl Team {
             }
             accepted
         };
-        match self.unless_failed(&item, Way::Taking, |client| client.take_if(cache, reference, arch, &noting)) {
+        match self.unless_failed(&item, Way::Taking, |client| client.take_if(cache, reference, arch, &noting, progress)) {
             Some(Some(_)) => Taken::Yes,
             Some(None) if refused.get() => Taken::Refused,
             Some(None) => Taken::Absent,

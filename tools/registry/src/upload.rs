@@ -104,7 +104,7 @@ impl Client {
         }
         for name in manifest.blobs()? {
             let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-            self.blob(repository, &name, file.path())?;
+            self.blob(repository, &name, file.path(), &|_| {})?;
             if !is_blob(file.path(), &name)? {
                 return Err(self.refuse_blob(repository, &name.digest));
             }

@@ -8,10 +8,10 @@ use child::{Tools, curl_request::Deadlines};
 use common::{Fault, Proxy, Registry, What, has_skopeo, log_in, output};
 use filetree::{Content, Node, Tree};
 use oci::{Cache, NewImage, NewLayer};
-use registry::{Client, Endpoint, Logins, Team};
+use registry::{Client, Endpoint, Logins, Taken, Team};
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -89,7 +89,12 @@ fn an_image_goes_to_a_registry_and_back_as_it_is_and_others_find_it() {
     assert!(!team.take(&taken, IMAGE, Arch::Arm64), "it is for another architecture");
     assert!(team.give(&arm64, IMAGE, Arch::Arm64).unwrap().starts_with("sent to"));
     assert!(team.give(&arm64, IMAGE, Arch::Arm64).unwrap().ends_with("/team has it"));
-    assert!(team.take(&taken, IMAGE, Arch::Amd64) && team.take(&taken, IMAGE, Arch::Arm64) && team.works());
+    let seen = Mutex::new(Vec::new());
+    let progress = |done, total| seen.lock().unwrap().push((done, total));
+    assert!(team.try_take(&taken, IMAGE, Arch::Amd64, &|_| true, &progress) == Taken::Yes);
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() >= 2 && seen.is_sorted() && seen.last().is_some_and(|(done, total)| done == total && *total > 100), "{seen:?}");
+    assert!(team.take(&taken, IMAGE, Arch::Arm64) && team.works());
     assert_eq!((digest(&taken, "amd64"), digest(&taken, "arm64")), (digest(&amd64, "amd64"), digest(&arm64, "arm64")));
 
     if !has_skopeo() {
@@ -134,9 +139,9 @@ fn files_go_to_a_registry_and_back_as_an_artifact() {
     assert!(["large1", "large2"].iter().all(|key| team.give_files(key, b"{}", &[path("large")])));
     assert!(team.works() && reader.record("large2").is_some());
     assert_eq!(reader.record(key).unwrap(), b"{\"a\": 1}", "a key that exists is not moved");
-    assert!(!reader.take_files(key, &[path("a")]), "another number of files");
+    assert!(!reader.take_files(key, &[path("a")], &|_, _| {}), "another number of files");
     std::fs::write(path("a"), "what was there before").unwrap();
-    assert!(reader.take_files(key, &[path("a"), path("b")]) && reader.works());
+    assert!(reader.take_files(key, &[path("a"), path("b")], &|_, _| {}) && reader.works());
     assert_eq!((std::fs::read(path("a")).unwrap(), std::fs::read(path("b")).unwrap()), (b"the first".to_vec(), vec![]));
     if has_skopeo() {
         let name = format!("docker://{}/team/artifacts:{key}", registry.address);
@@ -146,18 +151,18 @@ fn files_go_to_a_registry_and_back_as_an_artifact() {
     // A file that is not what its name says.
     let sum = output("sha256sum", &[path("one").to_str().unwrap()]);
     std::fs::write(registry.blob(&format!("sha256:{}", sum.split(' ').next().unwrap())), "the fIrst").unwrap();
-    assert!(!reader.take_files(key, &[path("a"), path("b")]) && reader.works(), "the registry itself works");
+    assert!(!reader.take_files(key, &[path("a"), path("b")], &|_, _| {}) && reader.works(), "the registry itself works");
     assert!(!path("a").exists());
     // A build that writes makes it, and sends something else: the key is moved, because what it named is damaged.
-    assert!(!team.take_files(key, &[path("a"), path("b")]));
+    assert!(!team.take_files(key, &[path("a"), path("b")], &|_, _| {}));
     std::fs::write(path("one"), "the other").unwrap();
     team.give_files(key, b"{}", &given);
-    assert!(team.works() && team.take_files(key, &[path("a"), path("b")]));
+    assert!(team.works() && team.take_files(key, &[path("a"), path("b")], &|_, _| {}));
     assert_eq!(std::fs::read(path("a")).unwrap(), b"the other");
     team.distrust_files(key);
     std::fs::write(path("one"), "the third").unwrap();
     team.give_files(key, b"{}", &given);
-    assert!(reader.take_files(key, &[path("a"), path("b")]) && std::fs::read(path("a")).unwrap() == b"the third");
+    assert!(reader.take_files(key, &[path("a"), path("b")], &|_, _| {}) && std::fs::read(path("a")).unwrap() == b"the third");
     // docker-registry keeps the bytes of a manifest that it has, so sending the same again does not mend it.
     let manifest =
         registry.folder.path().join(format!("data/docker/registry/v2/repositories/team/artifacts/_manifests/tags/{key}/current/link"));
@@ -201,7 +206,10 @@ fn what_a_registry_has_damaged_is_replaced_and_too_much_damage_is_a_failure() {
     assert_eq!(digest(&taken, "amd64"), digest(&other, "amd64"));
     // An image that the caller refuses is replaced, too.
     let (team, taken) = (caches.team(&registry.address), caches.cache("d"));
-    assert!(!team.take_if(&taken, IMAGE, Arch::Amd64, &|_| false) && taken.find(IMAGE, "amd64").unwrap().is_none());
+    assert!(
+        team.try_take(&taken, IMAGE, Arch::Amd64, &|_| false, &|_, _| {}) == Taken::Refused
+            && taken.find(IMAGE, "amd64").unwrap().is_none()
+    );
     assert!(team.give(&cache, IMAGE, Arch::Amd64).unwrap().starts_with("replaced in"));
     // Who sends nothing but damage is not asked for ever.
     let proxy = Proxy::before(&registry.address, vec![Fault { on: "/manifests/", times: usize::MAX, what: What::Corrupt(600) }], None);

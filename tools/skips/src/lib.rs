@@ -52,6 +52,7 @@ pub const PACKAGES: &[&str] = &[
     "swtpm",
     "systemd-boot-efi",
     "tar",
+    "tmux",
     "util-linux",
     "xorriso",
     "zsh",

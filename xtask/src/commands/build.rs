@@ -209,7 +209,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
     let options = execution(ctx, tree)?;
     let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
     let needs = needs(&plan, &states, engine)?;
-    early::check(ctx, &plan, &states)?;
+    early::check(ctx, tree, &plan, &states)?;
     eprintln!(
         "{} {} {} {}, {} engine",
         ctx.profile.tree.name,

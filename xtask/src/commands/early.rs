@@ -1,7 +1,9 @@
 //! What can be known before the first step: the templates, the partitions, and the room on the disk.
 
+mod bases;
+
 use anyhow::{Context as _, Result, bail};
-use checkout::context::Ctx;
+use checkout::{Checkout, context::Ctx};
 use common::display::{short, size};
 use compose::Yml;
 use diskimage::eve::Kind;
@@ -9,12 +11,12 @@ use executor::{RoomNeed, State, States, free_room, needed_room};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
 
 /// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may have no room for all.
-pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
+pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
         match &node.step {
             _ if ctx.engine != EngineKind::Native => {}
-            Step::ResolveYml(step) => drop(Yml::parse(&step.text, &name(ctx, step))?),
+            Step::ResolveYml(step) => check_yml(ctx, step)?,
             // The size of a disk that is there, or that grows, follows from its parts.
             Step::MakeDisk(step) => {
                 let bytes = if step.keep || step.grows { 0 } else { step.bytes };
@@ -23,6 +25,7 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
             _ => {}
         }
     }
+    bases::check(ctx, tree, plan, states)?;
     let last = ctx.dist().current(ctx.knobs.image.arch);
     let stale = |id: &NodeId| matches!(states.get(id), Some(State::Stale(_)));
     let needs = needed_room(plan, &stale, last.path());
@@ -88,14 +91,22 @@ fn shortage(needs: &[RoomNeed], free: u64, place: &str) -> Option<Shortage> {
     )))
 }
 
-/// The template, if a line of the yml is a line of it; else a text that says why it is not.
-fn name(ctx: &Ctx, step: &ResolveYml) -> String {
+/// Fails if the yml is not valid; names the lines that people wrote, in the template or in a patch.
+fn check_yml(ctx: &Ctx, step: &ResolveYml) -> Result<()> {
     let template = short(&step.template, &ctx.root).to_string();
     let text = std::fs::read_to_string(&step.template).unwrap_or_default();
-    match has_lines_of(&step.text, &text) {
-        true => template,
-        false => format!("{template}, as the patches for HV={} leave it,", ctx.knobs.image.hv),
+    if has_lines_of(&step.text, &text) {
+        return Yml::parse(&step.text, &template).map(drop);
     }
+    let (templates, knobs) = (&ctx.profile.templates, &ctx.knobs.image);
+    let patches = [&templates.patches[..], &templates.installer_patches, &templates.verification_patches].concat();
+    let patches = checkout::programs(&patches, &ctx.root, &knobs.hv, &knobs.platform);
+    let origins = checkout::TemplatePlaces::read(&ctx.root, &step.template, &patches);
+    let place = |number: u64| {
+        let line = (1..).zip(step.text.lines()).find(|(at, _)| *at == number).map_or("", |(_, line)| line);
+        origins.of_line(line).unwrap_or_else(|| format!("`{}`", line.trim()))
+    };
+    Yml::parse_from(&step.text, &format!("{template}, with its patches for HV={},", knobs.hv), &place).map(drop)
 }
 
 /// Whether each line of `yml` is the line of `template` with words filled in.

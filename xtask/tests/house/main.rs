@@ -11,6 +11,7 @@ mod errors;
 mod floors;
 mod knobs;
 mod known;
+mod linux_only;
 mod locks;
 mod names;
 mod ratchet;

@@ -23,6 +23,8 @@ pub struct Token {
     pub line: usize,
     /// Whether it belongs to an item under `#[cfg(test)]`, or to a file of tests.
     pub test: bool,
+    /// Whether it belongs to an item under `#[cfg(target_os = "linux")]`.
+    pub linux: bool,
 }
 
 impl Token {
@@ -86,8 +88,9 @@ impl Source {
         if is_test_file(name) {
             tokens.iter_mut().for_each(|token| token.test = true);
         } else {
-            mark_tests(&mut tokens);
+            mark(&mut tokens, is_cfg_test, |token| token.test = true);
         }
+        mark(&mut tokens, is_cfg_linux, |token| token.linux = true);
         Self { name: name.to_owned(), lines: text.lines().count(), tokens }
     }
 
@@ -201,11 +204,11 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
             TokenTree::Literal(literal) => Kind::Literal(literal.to_string()),
             TokenTree::Group(group) => Kind::Open(brackets(group.delimiter()).0, 0),
         };
-        tokens.push(Token { kind, line, test: false });
+        tokens.push(Token { kind, line, test: false, linux: false });
         if let TokenTree::Group(group) = tree {
             let (at, (open, close)) = (tokens.len() - 1, brackets(group.delimiter()));
             flatten(group.stream(), tokens);
-            tokens.push(Token { kind: Kind::Close(close), line: group.span_close().end().line, test: false });
+            tokens.push(Token { kind: Kind::Close(close), line: group.span_close().end().line, test: false, linux: false });
             tokens[at].kind = Kind::Open(open, tokens.len() - 1);
         }
     }
@@ -220,8 +223,8 @@ fn brackets(delimiter: Delimiter) -> (char, char) {
     }
 }
 
-/// Marks each item under `#[cfg(test)]`, wherever it stands.
-fn mark_tests(tokens: &mut [Token]) {
+/// Marks each item under an attribute that `is_meant` finds, wherever it stands.
+fn mark(tokens: &mut [Token], is_meant: fn(&[Token], usize) -> bool, set: fn(&mut Token)) {
     let mut index = 0;
     // Where the groups that we are in end.
     let mut inside: Vec<usize> = Vec::new();
@@ -232,18 +235,28 @@ fn mark_tests(tokens: &mut [Token]) {
         }
         let is_inner = tokens[index].is('#') && tokens.get(index + 1).is_some_and(|token| token.is('!'));
         let bracket = index + 1 + usize::from(is_inner);
-        if tokens[index].is('#') && is_cfg_test(tokens, bracket) {
+        if tokens[index].is('#') && is_meant(tokens, bracket) {
             let end = match tokens[bracket].kind {
                 _ if is_inner => inside.last().copied().unwrap_or(tokens.len()),
                 Kind::Open(_, close) => item_end(tokens, close + 1),
                 _ => bracket,
             };
-            tokens[index..end].iter_mut().for_each(|token| token.test = true);
+            tokens[index..end].iter_mut().for_each(set);
             index = end;
         } else {
             index += 1;
         }
     }
+}
+
+/// Whether the group at `at` is `[cfg(target_os = "linux")]`.
+fn is_cfg_linux(tokens: &[Token], at: usize) -> bool {
+    let words: Vec<&Kind> = tokens.iter().skip(at + 1).take(6).map(|token| &token.kind).collect();
+    let word = |at: usize, word: &str| words.get(at).is_some_and(|kind| **kind == Kind::Ident(word.to_owned()));
+    word(0, "cfg")
+        && word(2, "target_os")
+        && words.get(4).is_some_and(|kind| **kind == Kind::Literal("\"linux\"".to_owned()))
+        && words.get(5).is_some_and(|kind| **kind == Kind::Close(')'))
 }
 
 /// Whether the group at `at` is `[cfg(test)]` or `[cfg(all(test, …))]`. `any(test, …)` and `not(test)` are in the program too.

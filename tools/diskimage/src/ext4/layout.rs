@@ -8,7 +8,7 @@ use super::{
     superblock::{self, FIRST_INODE, Free, Group},
     xattrs::{self, Xattrs},
 };
-use crate::sparse::copy_content;
+use crate::sparse::{Meter, copy_content};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Meta, Node, Tree};
 use std::{
@@ -268,6 +268,11 @@ impl Layout {
 
     /// Writes the file system to `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
+        self.write_with(&|_, _| {}, out)
+    }
+
+    /// The same; `progress` gets the bytes of files that are written, and those of all files.
+    pub fn write_with(&self, progress: &dyn Fn(u64, u64), out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the image file")?;
         out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         let groups = self.write_groups(out)?;
@@ -280,8 +285,9 @@ impl Layout {
             put(out, &superblock::encode(&self.geometry, &self.options, free, number), start + offset)?;
             put(out, &table, start + BLOCK)?;
         }
+        let meter = Meter::new(self.contents.iter().map(|(_, content)| content.len()).sum(), progress);
         for (extents, content) in &self.contents {
-            write_content(out, extents, content)?;
+            write_content(out, extents, content, &meter)?;
         }
         Ok(())
     }
@@ -321,14 +327,14 @@ fn put(out: &File, bytes: &[u8], at: u64) -> Result<()> {
     out.write_all_at(bytes, at).context("cannot write the ext4")
 }
 
-fn write_content(out: &File, extents: &[Range<u64>], content: &Content) -> Result<()> {
+fn write_content(out: &File, extents: &[Range<u64>], content: &Content, meter: &Meter<'_>) -> Result<()> {
     if let [extent] = extents {
-        return copy_content(content, out, extent.start * BLOCK);
+        return copy_content(content, out, extent.start * BLOCK, meter);
     }
     let mut done = 0;
     for extent in extents {
         let len = ((extent.end - extent.start) * BLOCK).min(content.len() - done);
-        copy_content(&content.slice(done, len)?, out, extent.start * BLOCK)?;
+        copy_content(&content.slice(done, len)?, out, extent.start * BLOCK, meter)?;
         done += len;
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::{
     geometry::Geometry,
     names,
 };
-use crate::sparse::copy_content;
+use crate::sparse::{Meter, copy_content};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Tree};
 use std::{fs::File, os::unix::fs::FileExt as _};
@@ -193,6 +193,7 @@ impl Layout {
         for (at, sector) in self.geometry.boot_sectors(self.label, self.volume_id, self.free_clusters()) {
             put(&sector, at)?;
         }
+        let nobody = Meter::new(0, &|_, _| {});
         let chains: Vec<(u32, u32)> = self.runs.iter().map(|run| (run.first, run.clusters)).collect();
         let table = self.geometry.table(&chains);
         for at in self.geometry.table_offsets() {
@@ -200,7 +201,7 @@ impl Layout {
         }
         put(&self.fixed_root, self.geometry.root_offset())?;
         for run in self.runs.iter().filter(|run| run.clusters > 0) {
-            copy_content(&run.content, out, offset + self.geometry.cluster_offset(run.first))?;
+            copy_content(&run.content, out, offset + self.geometry.cluster_offset(run.first), &nobody)?;
         }
         Ok(())
     }

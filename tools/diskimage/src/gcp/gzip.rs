@@ -25,7 +25,7 @@ struct Piece {
 }
 
 /// Compresses all of `stream`; returns the number of bytes written.
-pub(super) fn write(stream: &Stream<'_>, threads: usize, out: &mut dyn Write) -> Result<u64> {
+pub(super) fn write(stream: &Stream<'_>, threads: usize, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<u64> {
     let pieces = stream.len.div_ceil(PIECE);
     let threads = usize::try_from(pieces)?.min(threads).clamp(1, 64);
     std::thread::scope(|scope| {
@@ -37,11 +37,17 @@ pub(super) fn write(stream: &Stream<'_>, threads: usize, out: &mut dyn Write) ->
                 receive
             })
             .collect();
-        write_in_order(&queues, pieces, stream.len, out)
+        write_in_order(&queues, pieces, stream.len, progress, out)
     })
 }
 
-fn write_in_order(queues: &[Receiver<Result<Piece>>], pieces: u64, len: u64, out: &mut dyn Write) -> Result<u64> {
+fn write_in_order(
+    queues: &[Receiver<Result<Piece>>],
+    pieces: u64,
+    len: u64,
+    progress: &dyn Fn(u64, u64),
+    out: &mut dyn Write,
+) -> Result<u64> {
     let mut written = 0;
     let mut put = |bytes: &[u8]| {
         written += bytes.len() as u64;
@@ -54,6 +60,7 @@ fn write_in_order(queues: &[Receiver<Result<Piece>>], pieces: u64, len: u64, out
         let piece = queue.recv().map_err(|_| anyhow!("internal error: a compression thread panicked"))??;
         put(&piece.deflated)?;
         crc.combine(&piece.crc);
+        progress(((number + 1) * PIECE).min(len), len);
     }
     put(&LAST_BLOCK)?;
     put(&crc.sum().to_le_bytes())?;

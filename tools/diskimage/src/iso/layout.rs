@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fat,
     gpt::{self, MbrEntry},
-    sparse::copy_content,
+    sparse::{Meter, copy_content},
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::{Children, Content, Kind, Node, Tree};
@@ -330,6 +330,11 @@ impl Layout {
 
     /// Writes the volume to `out`, sparse; overwrites all old content.
     pub fn write(&self, out: &File) -> Result<()> {
+        self.write_with(&|_, _| {}, out)
+    }
+
+    /// The same; `progress` gets the bytes of files that are written, and those of all files.
+    pub fn write_with(&self, progress: &dyn Fn(u64, u64), out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the image file")?;
         out.set_len(self.size()).with_context(|| format!("cannot set the size of the image file to {} bytes", self.size()))?;
         out.write_all_at(&self.head, SYSTEM_AREA * BLOCK).context("cannot write the ISO")?;
@@ -337,7 +342,8 @@ impl Layout {
             out.write_all_at(&mbr(*at, efi.size())?, 0).context("cannot write the ISO's MBR")?;
             efi.write_at(out, *at).context("cannot write the ISO's EFI system partition")?;
         }
-        self.contents.iter().try_for_each(|(at, content)| copy_content(content, out, *at))
+        let meter = Meter::new(self.contents.iter().map(|(_, content)| content.len()).sum(), progress);
+        self.contents.iter().try_for_each(|(at, content)| copy_content(content, out, *at, &meter))
     }
 }
 

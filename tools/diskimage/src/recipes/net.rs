@@ -4,6 +4,7 @@ use super::{
     installer::ESP_MEDIUM_CFG,
     parts::{CONFIG, Parts, ROOTFS_OF_INSTALLER},
 };
+use crate::sparse::Meter;
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
 use flate2::{Compression, write::GzEncoder};
@@ -13,14 +14,14 @@ use std::{io::Write, path::Path};
 pub const NET_FILES: &[&str] = &["ipxe.efi.cfg", "kernel", "initrd.img", "installer.img", BITS, "rootfs.img"];
 const BITS: &str = "initrd.bits";
 
-/// Writes the tar from `parts` (read with `Parts::of_folder(folder, true)`).
-pub fn write_installer_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
+/// Writes the tar from `parts` (read with `Parts::of_folder(folder, true)`). `progress` gets the bytes that are written, and those of all files.
+pub fn write_installer_net(parts: &Parts, epoch: i64, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<()> {
     // Finds all files before writing the first byte.
     let files = NET_FILES.iter().map(|name| {
         let content = if *name == BITS { Content::from(initrd_bits(parts, epoch)?) } else { part(parts, name)? };
         Ok(((*name).to_owned(), content))
     });
-    write_files(files.collect::<Result<Vec<_>>>()?, epoch, out)
+    write_files(files.collect::<Result<Vec<_>>>()?, epoch, progress, out)
 }
 
 /// Configuration for GRUB when loaded from the network: it fetches the ISO into memory, which contains everything else.
@@ -34,7 +35,7 @@ configfile ($root)/EFI/BOOT/grub.cfg
 ";
 
 /// Writes the tar for an installer in one ISO, with iPXE, GRUB and its configuration. `parts` as in [`write_installer_net`].
-pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write) -> Result<()> {
+pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<()> {
     let name = |name: &str| anyhow::Ok((name.to_owned(), part(parts, name)?));
     let mut files = vec![name("ipxe.efi")?, name("ipxe.efi.cfg")?, ("installer.iso".to_owned(), Content::of_path(iso)?)];
     let loaders = parts.find("EFI/BOOT")?.and_then(Node::children).into_iter().flatten();
@@ -48,7 +49,7 @@ pub fn write_iso_net(parts: &Parts, iso: &Path, epoch: i64, out: &mut dyn Write)
         files.push(name(loader)?);
     }
     files.push(("EFI/BOOT/grub.cfg".to_owned(), Content::from(BOOT_ISO.as_bytes().to_vec())));
-    write_files(files, epoch, out)
+    write_files(files, epoch, progress, out)
 }
 
 /// GRUB's configuration for a netboot of an installer with a root file system of its own.
@@ -80,7 +81,7 @@ boot
 
 /// Writes the tar for an installer with a root file system of its own: kernel, initrd, an initrd with the root file system and the
 /// configuration, and what starts them. `parts` as in [`write_installer_net`].
-pub fn write_own_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<()> {
+pub fn write_own_net(parts: &Parts, epoch: i64, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<()> {
     let mut files = vec![("ipxe.efi.cfg".to_owned(), Content::from(IPXE_CFG))];
     files.push(("kernel".to_owned(), part(parts, "kernel")?));
     files.push(("initrd.img".to_owned(), aligned(&part(parts, "initrd.img")?)?));
@@ -102,11 +103,12 @@ pub fn write_own_net(parts: &Parts, epoch: i64, out: &mut dyn Write) -> Result<(
         }
     }
     files.push((ESP_MEDIUM_CFG.to_owned(), Content::from(MEDIUM_CFG)));
-    write_files(files, epoch, out)
+    write_files(files, epoch, progress, out)
 }
 
-fn write_files(files: Vec<(String, Content)>, epoch: i64, out: &mut dyn Write) -> Result<()> {
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
+fn write_files(files: Vec<(String, Content)>, epoch: i64, progress: &dyn Fn(u64, u64), out: &mut dyn Write) -> Result<()> {
+    let meter = Meter::new(files.iter().map(|(_, content)| content.len()).sum(), progress);
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, Measured { out, meter });
     let mut tar = TarWriter::new(&mut out);
     for (name, content) in files {
         let kind = EntryKind::Node(Kind::File { content, link: None });
@@ -114,6 +116,24 @@ fn write_files(files: Vec<(String, Content)>, epoch: i64, out: &mut dyn Write) -
     }
     tar.finish().context("cannot write the tar")?;
     out.flush().context("cannot write the tar")
+}
+
+/// Tells what passes.
+struct Measured<'o> {
+    out: &'o mut dyn Write,
+    meter: Meter<'o>,
+}
+
+impl Write for Measured<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.meter.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn part(parts: &Parts, name: &str) -> Result<Content> {

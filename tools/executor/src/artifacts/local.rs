@@ -128,7 +128,7 @@ impl ArtifactStore for LocalStore {
         serde_json::from_slice(&fs::read(self.entry(key).join(RECORD)).ok()?).ok()
     }
 
-    fn get(&self, key: &ArtifactKey, places: &[PathBuf]) -> Result<bool> {
+    fn get(&self, key: &ArtifactKey, places: &[PathBuf], _progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool> {
         let entry = self.entry(key);
         let Some(record) = self.find(key).filter(|record| record.has_files() && record.files.len() == places.len()) else {
             return Ok(false);

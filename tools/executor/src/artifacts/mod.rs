@@ -91,7 +91,7 @@ pub trait ArtifactStore: fmt::Debug + Send + Sync {
 
     /// Creates the files of `key` at `places`, one for each file of its record; replaces what is there. False if the store does not have
     /// them, or no longer; an error if they cannot be read or written.
-    fn get(&self, key: &ArtifactKey, places: &[PathBuf]) -> Result<bool>;
+    fn get(&self, key: &ArtifactKey, places: &[PathBuf], progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool>;
 
     /// Adds the files at `places`, which `record` describes, or the record alone if its files are not kept. Does not change the files.
     /// Nothing of it is found before it is whole.

@@ -63,19 +63,19 @@ fn a_copy_is_another_file_and_a_link_the_same() {
     for (keep, same) in [(Keep::Copied, false), (Keep::Linked, true)] {
         let (key, out) = (key(&format!("{keep:?}")), folder.path().join("below/out"));
         assert_eq!(store.find(&key), None);
-        assert!(!store.get(&key, std::slice::from_ref(&out)).expect("no entry"));
+        assert!(!store.get(&key, std::slice::from_ref(&out), &|_, _| {}).expect("no entry"));
         store.put(&key, &record(keep, 1), std::slice::from_ref(&file)).expect("put");
         assert_eq!(store.find(&key), Some(record(keep, 1)));
         // The second time, the place is a name of the same file.
         for _ in 0..2 {
-            assert!(store.get(&key, std::slice::from_ref(&out)).expect("an entry"));
+            assert!(store.get(&key, std::slice::from_ref(&out), &|_, _| {}).expect("an entry"));
             assert_eq!(fs::read(&out).expect("read"), b"one");
             assert_eq!(fs::read_dir(folder.path().join("below")).expect("read").count(), 1, "a part is left");
         }
         assert_eq!(out.metadata().expect("there").ino() == file.metadata().expect("there").ino(), same, "{keep:?}");
         if !same {
             fs::write(&out, "written by a machine").expect("written");
-            assert!(store.get(&key, std::slice::from_ref(&out)).expect("an entry"));
+            assert!(store.get(&key, std::slice::from_ref(&out), &|_, _| {}).expect("an entry"));
             assert_eq!(fs::read(&out).expect("read"), b"one");
         }
         fs::remove_file(&out).expect("removed");
@@ -98,7 +98,7 @@ fn holes_links_folders_and_permissions_are_kept() {
     let places = ["a", "b", "c"].map(|name| folder.path().join("out").join(name));
     // What was there before goes.
     fs::create_dir_all(places[2].join("old")).expect("folder");
-    assert!(store.get(&key, &places).expect("an entry"));
+    assert!(store.get(&key, &places, &|_, _| {}).expect("an entry"));
     let metadata = places[0].metadata().expect("there");
     assert!(metadata.blocks() * 512 < 1 << 20 && metadata.len() == 64 << 20 && metadata.mode() & 0o777 == 0o640);
     assert_eq!(fs::read_link(&places[1]).expect("a link"), Path::new("disk"));
@@ -119,7 +119,7 @@ fn what_was_used_last_stays_and_what_a_killed_process_left_goes() {
     store.tidy();
     assert_eq!(left(&store), [true; 3]);
     // Use makes the oldest one the latest.
-    assert!(store.get(&keys[0], &[folder.path().join("out")]).expect("an entry"));
+    assert!(store.get(&keys[0], &[folder.path().join("out")], &|_, _| {}).expect("an entry"));
     store.limit = 300_000;
     assert!(store.prune() <= 300_000);
     assert_eq!(left(&store), [true, false, true]);
@@ -142,12 +142,12 @@ fn a_record_without_files_gives_none_and_another_record_replaces_it() {
     let (key, places) = (key("a"), [file]);
     store.put(&key, &record(Keep::Digests, 1), &places).expect("put");
     assert!(store.find(&key).is_some_and(|record| !record.has_files()));
-    assert!(!store.get(&key, &places).expect("no files"));
+    assert!(!store.get(&key, &places, &|_, _| {}).expect("no files"));
     store.put(&key, &record(Keep::Copied, 1), &places).expect("put");
-    assert!(store.get(&key, &places).expect("files"));
+    assert!(store.get(&key, &places, &|_, _| {}).expect("files"));
     // An entry that lost a file is none.
     fs::remove_file(folder.path().join("store").join(key.to_string()).join("0")).expect("removed");
-    assert!(!store.get(&key, &places).expect("no file"));
+    assert!(!store.get(&key, &places, &|_, _| {}).expect("no file"));
     store.remove(&key);
     assert_eq!(store.find(&key), None);
     assert_eq!(fs::read_dir(folder.path().join("store")).expect("read").count(), 0);
@@ -165,7 +165,7 @@ fn several_threads_put_take_and_remove_at_once() {
                 for round in 0..60 {
                     let key = key(&(round % 3).to_string());
                     store.put(&key, &record(Keep::Copied, 1), std::slice::from_ref(file)).expect("put");
-                    if store.get(&key, std::slice::from_ref(&out)).expect("an entry or none") {
+                    if store.get(&key, std::slice::from_ref(&out), &|_, _| {}).expect("an entry or none") {
                         assert_eq!(fs::read(&out).expect("read"), b"one");
                     }
                     if round % 7 == thread {

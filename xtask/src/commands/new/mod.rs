@@ -208,6 +208,9 @@ fn build_yml(name: &str, place: Place, language: Language) -> String {
     // pkg/rustc is not for riscv64, and a standard library for it must come from there.
     let arches: &[&str] = if language == Language::Rust { &["amd64", "arm64"] } else { &["amd64", "arm64", "riscv64"] };
     let mut text = format!("org: lfedge\nimage: eve-{name}\narches:\n");
+    if language == Language::Rust {
+        text.push_str("  # Not riscv64: Debian 12, from which pkg/rustc is, has no standard library of Rust for it.\n");
+    }
     arches.iter().for_each(|arch| text.push_str(&format!("  - {arch}\n")));
     if place != Place::Init {
         text.push_str("# What the container may do: folders of the machine, and capabilities (pkg/*/build.yml have more examples).\n");

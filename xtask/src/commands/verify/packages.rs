@@ -141,7 +141,7 @@ fn take(team: &Team, cache: &Cache, package: &BuildPackage) -> Result<Taken> {
         eprintln!("note: {} has changes; the image cache's is compared", package.name);
         return Ok(Taken::Absent);
     }
-    let taken = team.try_take(cache, &package.image.reference, package.image.arch, &|_| true);
+    let taken = team.try_take(cache, &package.image.reference, package.image.arch, &|_| true, &|_, _| {});
     match taken {
         Taken::Absent => eprintln!("note: {} has no {}; the image cache's is compared", team.place(), package.image),
         Taken::Failed => bail!(

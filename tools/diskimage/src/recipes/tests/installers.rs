@@ -1,8 +1,8 @@
 //! Content of installation media, checked with foreign tools.
 
 use super::*;
-use crate::{disk as disks, gpt, read_at::read_array};
-use std::{os::unix::fs::FileExt as _, process::Command};
+use crate::{disk as disks, gcp, gpt, read_at::read_array};
+use std::{cell::RefCell, os::unix::fs::FileExt as _, process::Command};
 
 const EPOCH: i64 = 1_684_000_001;
 
@@ -77,6 +77,42 @@ fn installer_and_verification_disks_have_their_media() {
         assert!(text("UsbInvocationScript.txt").starts_with("usb_disable_secure_boot noreset;\n"));
         assert_eq!(read_array::<2>(&image, 510).unwrap(), [0x55, 0xaa]);
     }
+}
+
+#[test]
+fn every_writer_tells_how_far_it_is_and_ends_with_all_of_it() {
+    let given = || Parts::of_tree(tree(&parts()));
+    let out = || tempfile::tempfile().unwrap();
+    let seen = RefCell::new(Vec::new());
+    let tell = |done, total| seen.borrow_mut().push((done, total));
+    let check = |what: &str, least: usize| {
+        let seen = seen.take();
+        let last = seen.last().copied().unwrap_or_default();
+        assert!(seen.is_sorted() && last.0 == last.1 && last.1 > 0 && seen.len() >= least, "{what}: {seen:?}");
+    };
+    disks::layout(disk(eve::INSTALLER, eve::DISK_SIZE, &given(), EPOCH).unwrap()).unwrap().write_with(&tell, &out()).unwrap();
+    check("disk", 3);
+    iso(IsoKind::Installer, &given(), EPOCH).unwrap().write_with(&tell, &out()).unwrap();
+    check("iso", parts().len() / 2);
+    write_installer_net(&given(), EPOCH, &tell, &mut out()).unwrap();
+    check("net", 1);
+    ext4_rootfs(
+        tree(&[
+            ("boot/kernel", "kernel"),
+            ("boot/cmdline", "console=ttyS0"),
+            ("etc/a", "a"),
+            ("EFI/BOOT/grub.cfg", "set linuxkit_cmdline=\n"),
+        ]),
+        EPOCH,
+    )
+    .unwrap()
+    .write_with(&tell, &out())
+    .unwrap();
+    check("ext4", 4);
+    let raw = out();
+    raw.write_all_at(&vec![7; 1 << 20], 0).unwrap();
+    gcp::layout(raw, &gcp::Options::new(1 << 30, 0)).unwrap().write_with(&tell, &mut Vec::new()).unwrap();
+    check("gcp", 4);
 }
 
 #[test]
@@ -155,7 +191,7 @@ fn the_net_installer_is_a_tar_with_an_initrd_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("installer.net");
     let given = Parts::of_tree(tree(&parts()));
-    let write = |path| write_installer_net(&given, EPOCH, &mut fs::File::create(path).unwrap()).unwrap();
+    let write = |path| write_installer_net(&given, EPOCH, &|_, _| {}, &mut fs::File::create(path).unwrap()).unwrap();
     write(&path);
     write(&folder.path().join("again"));
     assert!(fs::read(&path).unwrap() == fs::read(folder.path().join("again")).unwrap());
@@ -172,7 +208,7 @@ fn the_net_installer_is_a_tar_with_an_initrd_of_its_own() {
     let want = "media\nmedia/root-rw\nmedia/root-rw/boot\nmedia/root-rw/boot/.uuid\nmedia/root-rw/config.img\nmedia/root-rw/persist.img\nnetboot\nconfig.img";
     assert_eq!(text, want);
     let missing = Parts::of_tree(tree(&[("ipxe.efi.cfg", "")]));
-    let error = write_installer_net(&missing, 0, &mut Vec::new()).unwrap_err().to_string();
+    let error = write_installer_net(&missing, 0, &|_, _| {}, &mut Vec::new()).unwrap_err().to_string();
     assert_eq!(error, "the part `kernel` of installer.net is missing");
 }
 

@@ -1,0 +1,93 @@
+//! Finds, before the first step, the images that Dockerfiles start from and that there will not be: neither in the image cache, nor made by
+//! this build, nor a stage of the Dockerfile.
+
+use anyhow::Result;
+use checkout::{Checkout, context::Ctx};
+use common::{
+    Arch,
+    display::short,
+    error::{did_you_mean, usage},
+};
+use executor::State;
+use oci::Cache;
+use pkgbuild::dockerfile::Dockerfile;
+use plan::{EngineKind, NodeId, Plan, steps::BuildPackage};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
+
+/// Fails if a package that is due starts from an image that there will not be; says it of all of them. With `-n` it is a warning.
+pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, State>) -> Result<()> {
+    if ctx.engine != EngineKind::Native {
+        return Ok(());
+    }
+    let packages = || plan.nodes.iter().filter_map(|node| Some((&node.id, node.step.package()?)));
+    let made: BTreeSet<&str> = packages().map(|(_, package)| package.image.reference.as_str()).collect();
+    let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
+    let (mut problems, mut hints) = (Vec::new(), BTreeSet::new());
+    for (_, package) in packages().filter(|(id, _)| matches!(states.get(id), Some(State::Stale(_)))) {
+        // The build reports errors of a Dockerfile.
+        let Ok(images) = tree.known().images(&package.dir.join("Dockerfile"), None) else { continue };
+        let (arch, host) = (package.image.arch, ctx.knobs.host_arch);
+        for image in images.of(arch.as_str(), host.as_str()).unwrap_or_default() {
+            let arch = if image.on_build_machine { host } else { arch };
+            let name = image.reference.as_str();
+            if made.contains(name) || name.contains('$') || cache.find(name, arch.as_str())?.is_some() {
+                continue;
+            }
+            let (problem, hint) = describe(ctx, tree, package, name, arch)?;
+            problems.push(problem);
+            hints.insert(hint);
+        }
+    }
+    let hints: Vec<String> = hints.iter().map(|hint| format!("hint: {hint}")).collect();
+    let text = match problems.as_slice() {
+        [] => return Ok(()),
+        [one] => format!("{one}\n{}", hints.join("\n")),
+        more => format!("{} images are missing:\n  {}\n{}", more.len(), more.join("\n  "), hints.join("\n")),
+    };
+    if ctx.globals.dry_run {
+        eprintln!("warning: {text}");
+        return Ok(());
+    }
+    Err(usage(text))
+}
+
+/// What is wrong with the image `name` for `arch` in the package's Dockerfile, and what to do.
+fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch: Arch) -> Result<(String, String)> {
+    let path = package.dir.join("Dockerfile");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let line = text.lines().position(|line| line.split([' ', '=']).any(|word| word == name));
+    let shown = short(&path, &ctx.root);
+    let place = line.map_or_else(|| shown.to_string(), |line| format!("{shown}:{}", line + 1));
+    let of_tree = name.rsplit_once(':').and_then(|(image, _)| image.rsplit('/').next()?.strip_prefix("eve-"));
+    if let Some(base) = of_tree.filter(|base| ctx.profile.packages.folder.join(base).is_dir()) {
+        let now = tree.package_reference(base)?;
+        return Ok((
+            format!("{place}: {name}: the image cache has no such image ({arch}); pkg/{base} is now {now}"),
+            format!("cargo xtask bump {base} writes the present tag, which exists once the package's changes are committed"),
+        ));
+    }
+    let stages = stages(&text, &path);
+    if !name.contains([':', '/', '@']) && !stages.is_empty() {
+        let near = did_you_mean(name, stages.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) if !name.contains(arch.as_str()) => format!("did you mean {near}?"),
+            _ => "docs/BUILD.md, Cross-compilation: one stage for each pair of target and build machine".to_owned(),
+        };
+        return Ok((format!("{place}: {name} is no stage of this Dockerfile, which has {}", stages.join(", ")), hint));
+    }
+    let own = ctx.profile.packages.archive.as_deref().and_then(|archive| tree.package_reference(archive).ok());
+    let own = own.map_or_else(String::new, |own| format!("FROM {own} and Debian's packages in PKGS (docs/CONTRIBUTING.md); or "));
+    Ok((
+        format!("{place}: {name} ({arch}) is no image of this tree and not in the image cache; a build takes no images from registries"),
+        format!("{own}`linuxkit cache pull {name}` puts it into the image cache"),
+    ))
+}
+
+/// The names of a Dockerfile's stages.
+fn stages(text: &str, path: &Path) -> Vec<String> {
+    let file = Dockerfile::parse(text, &path.display().to_string());
+    file.map_or_else(|_| Vec::new(), |file| file.stages.into_iter().filter_map(|stage| stage.name).collect())
+}

@@ -1,0 +1,137 @@
+//! The mistakes of a contributor's day (docs/CONTRIBUTING.md), word for word as a person reads them: templates and their patches, images
+//! that Dockerfiles start from, architectures.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, small_tree::small_tree, texts};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+struct Tree {
+    folder: TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self { folder: tempfile::tempdir().unwrap() };
+        small_tree(tree.root());
+        tree
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn xtask(&self, words: &[&str]) -> Xtask {
+        let home = self.root().join("home");
+        Xtask::new(self.root())
+            .env("HOME", &home)
+            .env("LINUXKIT_CACHE", home.join("images"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("ZARCH", "amd64")
+            .env("STORE", "off")
+            .args(words)
+    }
+
+    /// Runs words that must fail before the first step; the error without the tree's own path.
+    fn error(&self, words: &[&str]) -> String {
+        let (_, text) = self.xtask(words).fails();
+        assert!(!text.contains("[0/"), "a step ran: {text}");
+        let error = text.lines().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
+        error.replace(self.root().to_str().unwrap(), "ROOT")
+    }
+}
+
+#[test]
+fn a_line_of_a_patched_template_is_named_where_it_was_written() {
+    let tree = Tree::new();
+    let profile = fs::read_to_string(tree.root().join("xtask.toml")).unwrap();
+    let templates = "rootfs = \"images/rootfs.yml.in\"\n";
+    assert!(profile.contains(templates));
+    tree.write("xtask.toml", &profile.replace(templates, &format!("{templates}patches = [\"images/{{hv}}.yq\"]\n")));
+    let template = "# The tree.\nkernel:\n  image: BASE_TAG\n  # What the kernel gets.\n  cmdline: x\ninit:\n  - BASE_TAG\n";
+    tree.write("images/rootfs.yml.in", template);
+    let patched = |patch: &str| {
+        tree.write("images/xen.yq", patch);
+        tree.error(&["rootfs", "HV=xen"])
+    };
+    assert_eq!(
+        patched("# For Xen.\n.init += [\"XEN_TAG\"]\n"),
+        "error: images/xen.yq:2: XEN_TAG: there is no package `xen` in ROOT/pkg\nhint: packages are base"
+    );
+    assert_eq!(
+        patched(".init += [\"BASE_TAG\"]\n| .services += [{\"nam\": \"tools\", \"image\": \"BASE_TAG\"}]\n"),
+        "error: `images/rootfs.yml.in, with its patches for HV=xen,` is not a valid linuxkit yml:\n    \
+         images/xen.yq:2: services.0: `name` is required\n    \
+         images/xen.yq:2: services.0: additional property `nam` is not allowed; did you mean `name`?"
+    );
+    // The patch has removed the comments, but a person counts them.
+    tree.write("images/rootfs.yml.in", &template.replace("cmdline", "cmdlin"));
+    let error = patched(".init += [\"BASE_TAG\"]\n");
+    assert!(error.contains("\n    images/rootfs.yml.in:5: kernel: additional property `cmdlin` is not allowed"), "{error}");
+    tree.write("images/rootfs.yml.in", &template.replace("- BASE_TAG", "- BSE_TAG"));
+    let error = patched(".init += [\"BASE_TAG\"]\n");
+    assert_eq!(error, "error: images/rootfs.yml.in:7: BSE_TAG: there is no package `bse` in ROOT/pkg\nhint: did you mean base?");
+}
+
+#[test]
+fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
+    let tree = Tree::new();
+    let error = |dockerfile: &str| {
+        tree.write("pkg/base/Dockerfile", dockerfile);
+        tree.error(&["rootfs"])
+    };
+    assert_eq!(
+        error("FROM alpine:3.18\nRUN apk add gcc\n"),
+        "error: pkg/base/Dockerfile:1: alpine:3.18 (amd64) is no image of this tree and not in the image cache; a build takes no images from \
+         registries\nhint: `linuxkit cache pull alpine:3.18` puts it into the image cache"
+    );
+    assert_eq!(
+        error("FROM scratch AS build\nCOPY files/ /\nFROM scratch\nCOPY --from=biuld / /\n"),
+        "error: pkg/base/Dockerfile:4: biuld is no stage of this Dockerfile, which has build\nhint: did you mean build?"
+    );
+    let pairs = "FROM scratch AS target-arm64-build-arm64\nFROM scratch AS target-arm64-build-amd64\nFROM target-${TARGETARCH}-build-${BUILDARCH}\n";
+    let pair = error(pairs);
+    assert!(
+        pair.starts_with("error: pkg/base/Dockerfile: target-amd64-build-") && pair.contains(" is no stage of this Dockerfile"),
+        "{pair}"
+    );
+    assert!(pair.ends_with("\nhint: docs/BUILD.md, Cross-compilation: one stage for each pair of target and build machine"), "{pair}");
+    tree.write("pkg/tool/build.yml", "org: lfedge\nimage: eve-tool\n");
+    tree.write("pkg/tool/Dockerfile", "FROM scratch\nCOPY x /\n");
+    tree.write("pkg/tool/x", "x");
+    let old = error("FROM lfedge/eve-tool:0123\n");
+    assert!(old.starts_with("error: pkg/base/Dockerfile:1: lfedge/eve-tool:0123: the image cache has no such image (amd64); pkg/tool is now lfedge/eve-tool:"), "{old}");
+    assert!(
+        old.ends_with("\nhint: cargo xtask bump tool writes the present tag, which exists once the package's changes are committed"),
+        "{old}"
+    );
+    // Two at once, and the plan is shown all the same.
+    tree.write("pkg/base/Dockerfile", "FROM alpine:3.18 AS a\nFROM debian:12\nCOPY --from=a / /\n");
+    let both = tree.error(&["rootfs"]);
+    assert!(
+        both.starts_with("error: 2 images are missing:\n    pkg/base/Dockerfile:1: alpine:3.18 (amd64)")
+            && both.contains("\n    pkg/base/Dockerfile:2: debian:12 "),
+        "{both}"
+    );
+    let (out, err) = texts(&tree.xtask(&["rootfs", "--dry-run"]).output());
+    assert!(err.contains("warning: 2 images are missing:") && out.contains("pkg/base [amd64]: build pkg/base"), "{out}{err}");
+}
+
+#[test]
+fn an_architecture_that_a_package_is_not_for_is_said_before_the_first_step() {
+    let tree = Tree::new();
+    tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\narches:\n  - amd64\n  - arm64\n");
+    assert_eq!(
+        tree.error(&["rootfs", "--zarch", "riscv64"]),
+        "error: pkg/base is not for riscv64: `arches` in its build.yml has amd64, arm64\nhint: riscv64 would need a Dockerfile that builds for \
+         riscv64, and riscv64 in `arches`; an architecture that there is: --zarch amd64"
+    );
+}
