@@ -41,7 +41,7 @@ fn live_by_docker_and_linuxkit_has_the_bytes_of_the_native_engine() {
             .env("STANDIN_TREE", &of_native)
             .env("ROOTFS_VERSION", "engines")
             .env("ZARCH", "amd64");
-        xtask.args(["--engine", engine, "live-raw"]).ok();
+        xtask.args(["--engine", engine, "make", "live-raw", "rootfstar"]).ok();
         let made = tree.join("dist/amd64/engines");
         ["rootfs.tar", "installer/rootfs.img", "installer/config.img", "installer/firmware/OVMF_CODE.fd", "live.raw"]
             .map(|name| (name, fs::read(made.join(name)).unwrap()))

@@ -1,7 +1,7 @@
 //! How tags of packages are computed for a tree and an engine.
 
 use super::Checkout;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use pkgbuild::{build_yml::BuildYml, tags};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ impl Checkout {
         if !self.can.dirty_tags_are_linuxkits() {
             return Ok(None);
         }
-        tags::hidden_change(&self.state, &self.root, dir, yml)
+        tags::hidden_change(&self.state, &self.root, dir, yml).with_context(|| format!("cannot look for changes in `{}`", dir.display()))
     }
 
     /// How tags are computed, with a given hash or without.

@@ -2,7 +2,7 @@
 
 use crate::{
     container::{self, Ids},
-    files::put_files,
+    files::{FILES, put_files},
     go_json,
     kernel::put_kernel,
     layers::image_entries,
@@ -69,10 +69,14 @@ pub fn compose_tree(yml: &Yml, images: &dyn Images, options: &Options) -> Result
     Ok((entries_to_tree(entries)?, summary))
 }
 
-/// The path of each entry of the root file system, and the image that it comes from.
+/// The path of each entry of the root file system, and the image that it comes from: `linuxkit.files` for the yml's own files,
+/// whose sources are not read.
 pub fn sources(yml: &Yml, images: &dyn Images, options: &Options) -> Result<HashMap<Vec<u8>, String>> {
-    let options = Options { records: true, ..options.clone() };
-    Ok(compose_into(yml, images, &options, Sources::default())?.0.0)
+    let (mut yml, options) = (yml.clone(), Options { records: true, ..options.clone() });
+    let files = yml.moby.files.take().unwrap_or_default();
+    let mut sources = compose_into(&yml, images, &options, Sources::default())?.0.0;
+    sources.extend(files.iter().map(|file| (file.path.trim_start_matches('/').as_bytes().to_vec(), FILES.to_owned())));
+    Ok(sources)
 }
 
 fn compose_into<S: Sink>(yml: &Yml, images: &dyn Images, options: &Options, out: S) -> Result<(S, Summary)> {

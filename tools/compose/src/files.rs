@@ -16,6 +16,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The source of the yml's own files.
+pub(crate) const FILES: &str = "linuxkit.files";
+
 /// Writes all files, each preceded by its parent folders that no earlier file has written.
 pub(crate) fn put_files<S: Sink>(yml: &Yml, ids: &Ids, rootfs: &mut RootfsWriter<'_, S>) -> Result<()> {
     let mut made = HashSet::new();
@@ -47,7 +50,7 @@ fn put_file<S: Sink>(
     let mut meta = Meta::root(mode, rootfs.mtime());
     meta.uid = owner(file.uid.as_ref(), ids)?;
     meta.gid = owner(file.gid.as_ref(), ids)?;
-    let from = Origin { source: "linuxkit.files", location };
+    let from = Origin { source: FILES, location };
     // As in linuxkit, a directory whose path ends in `/` is written once more as its own parent.
     let ends = path.match_indices('/').map(|(at, _)| at).chain(file.path.ends_with('/').then_some(path.len()));
     for end in ends {

@@ -1,8 +1,9 @@
 //! Which images a root file system is made of, which of them each file comes from, and the Debian packages in it.
 
 use crate::volume::Volume;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use compose::{Images, Options, Reference, Yml, image_references};
+use diskimage::squashfs::{Entry, EntryKind};
 use filetree::Content;
 use pkgbuild::debian::{STATUS, stanzas};
 use std::{
@@ -28,8 +29,8 @@ pub fn images_of(volume: &Volume) -> Vec<Reference> {
 pub struct Owners {
     by_path: HashMap<Vec<u8>, String>,
     by_folder: Vec<(Vec<u8>, String)>,
-    /// Whether the image of every file is known.
-    pub complete: bool,
+    /// Why the image of some files is not known; none if that of every file is.
+    pub unknown: Option<String>,
 }
 
 impl Owners {
@@ -48,14 +49,19 @@ impl Owners {
             };
             if same {
                 let source = |records: filetree::Records| records.into_iter().find(|(key, _)| key == SOURCE).map(|(_, value)| value);
-                let by_path = entries.into_iter().filter_map(|(entry, records)| Some((entry.path, source(records)?)));
-                return Ok(Self { by_path: by_path.collect(), by_folder: Vec::new(), complete: true });
+                let by_path = entries.into_iter().filter_map(|(entry, records)| Some((entry.path, source(records)?))).collect();
+                // A tar that was written anew, for a file of ACRN_BIN, has no records.
+                if first_unknown(volume, &by_path).is_none() {
+                    return Ok(Self { by_path, by_folder: Vec::new(), unknown: None });
+                }
             }
         }
-        if let Some(by_path) = images.and_then(|images| sources_of(volume, images)) {
-            return Ok(Self { by_path, by_folder: Vec::new(), complete: true });
-        }
-        Ok(Self { by_path: HashMap::new(), by_folder: folders(volume), complete: false })
+        let unknown = match images.map(|images| sources_of(volume, images)) {
+            Some(Ok(by_path)) => return Ok(Self { by_path, by_folder: Vec::new(), unknown: None }),
+            Some(Err(error)) => format!("{error:#}"),
+            None => "its images are not looked up".to_owned(),
+        };
+        Ok(Self { by_path: HashMap::new(), by_folder: folders(volume), unknown: Some(unknown) })
     }
 
     /// The image that the file at `path` comes from.
@@ -69,13 +75,20 @@ impl Owners {
     }
 }
 
-/// The image of each path, if the images of the volume's yml have all of its files.
-fn sources_of(volume: &Volume, images: &dyn Images) -> Option<HashMap<Vec<u8>, String>> {
-    let yml = Yml::parse(&volume.text(YML)?, YML).ok()?;
-    let sources = compose::sources(&yml, images, &Options::default()).ok()?;
-    let knows =
-        |entry: &diskimage::squashfs::Entry| entry.kind != diskimage::squashfs::EntryKind::File || sources.contains_key(&entry.path);
-    volume.entries().iter().all(knows).then_some(sources)
+/// The image of each path; fails if the images of the volume's yml do not have all of its files.
+fn sources_of(volume: &Volume, images: &dyn Images) -> Result<HashMap<Vec<u8>, String>> {
+    let yml = Yml::parse(&volume.text(YML).with_context(|| format!("it has no /{YML}"))?, YML)?;
+    let sources = compose::sources(&yml, images, &Options::default())?;
+    match first_unknown(volume, &sources) {
+        Some(path) => bail!("/{} is in none of its images", String::from_utf8_lossy(path)),
+        None => Ok(sources),
+    }
+}
+
+/// A file that has no source. ACRN_BIN puts one into `/boot`, which is of no image.
+fn first_unknown<'v>(volume: &'v Volume, sources: &HashMap<Vec<u8>, String>) -> Option<&'v [u8]> {
+    let is_file = |entry: &&Entry| entry.kind == EntryKind::File && !entry.path.starts_with(b"boot/");
+    volume.entries().iter().filter(is_file).map(|entry| entry.path.as_slice()).find(|path| !sources.contains_key(*path))
 }
 
 /// The folders of containers, with their images.
@@ -110,7 +123,7 @@ pub fn debian_packages(volume: &Volume) -> Result<Vec<DebianRecord>> {
     for entry in volume.entries() {
         let Ok(path) = std::str::from_utf8(&entry.path) else { continue };
         let Some((root, _)) = path.rsplit_once('/').and_then(|(folder, name)| Some((folder.strip_suffix(STATUS)?, name))) else { continue };
-        if entry.kind != diskimage::squashfs::EntryKind::File || !(root.is_empty() || root.ends_with('/')) {
+        if entry.kind != EntryKind::File || !(root.is_empty() || root.ends_with('/')) {
             continue;
         }
         let text = String::from_utf8(volume.read(entry, 1 << 20)?).with_context(|| format!("`/{path}` is not UTF-8"))?;

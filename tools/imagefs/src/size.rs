@@ -36,6 +36,8 @@ pub struct Sizes {
     pub packages: Vec<Part>,
     /// Whether the image of every file is known.
     pub packages_complete: bool,
+    /// Why that of some is not.
+    pub packages_unknown: Option<String>,
     /// By folder, the largest first.
     pub folders: Vec<Part>,
     /// Debian packages: name, version, and what their records declare, in bytes.
@@ -87,7 +89,7 @@ pub fn measure(volume: &Volume, owners: &Owners, depth: usize) -> Result<Sizes> 
         }
     }
     let known = crate::images_of(volume);
-    let packages = if known.is_empty() && !owners.complete { Vec::new() } else { sorted(packages) };
+    let packages = if known.is_empty() && owners.unknown.is_some() { Vec::new() } else { sorted(packages) };
     let record = |record: DebianRecord| (record.name, record.version, record.declared_kib.map(|kib| kib << 10));
     let mut debian: Vec<_> = debian_packages(volume)?.into_iter().map(record).collect();
     debian.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
@@ -96,7 +98,8 @@ pub fn measure(volume: &Volume, owners: &Owners, depth: usize) -> Result<Sizes> 
         total,
         image: volume.squashfs().map(|reader| reader.superblock().bytes_used),
         packages,
-        packages_complete: owners.complete,
+        packages_complete: owners.unknown.is_none(),
+        packages_unknown: owners.unknown.clone(),
         folders: sorted(folders),
         debian,
     })

@@ -48,10 +48,11 @@ impl Capabilities {
         self.tools_run_in_containers || !self.packages_are_published
     }
 
-    /// Root file systems are packed from the images of their ymls, without a tar of all files between them.
+    /// Root file systems are packed from the images of their ymls, without a tar of all files between them. With a registry's images, which
+    /// inputs know by name only, the tar makes sure that the root file system and its bill of materials are of the same files.
     #[must_use]
     pub const fn images_are_packed_directly(self) -> bool {
-        !self.tools_run_in_containers
+        !self.tools_run_in_containers && !self.packages_are_published
     }
 
     /// Tools are not checked for a least version, as in the old Makefile.

@@ -20,7 +20,7 @@ pub struct PackageFacts {
     pub hash: Option<String>,
     /// A hash of its changes, if `reference` does not show all of them.
     pub changes: Option<String>,
-    /// A file in it that is not what the commit has, and that git does not look at, if `reference` does not show that.
+    /// A file in it, absolute, that is not what the commit has, and that git does not look at, if `reference` does not show that.
     pub hidden: Option<PathBuf>,
     /// Whether it has changes that no commit has.
     pub is_dirty: bool,

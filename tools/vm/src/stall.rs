@@ -34,21 +34,28 @@ impl Stall {
     /// Resets the machine through QEMU's `socket` if its firmware or boot loader hangs; returns what to say then.
     pub(super) fn check(&mut self, console: &Console, socket: &Path) -> Result<Option<String>> {
         let Some((line, silence)) = console.last_line() else { return Ok(None) };
-        // A reset begins a new silence after the same line.
-        let silence = self.reset.map_or(silence, |reset| silence.min(reset.elapsed()));
-        let Some(who) = hanging(console, &line, silence) else { return Ok(None) };
-        self.mend(who, silence, socket).map(Some)
+        self.check_after(console, &line, silence, self.reset.map(|reset| reset.elapsed()), socket)
     }
 
-    /// Resets the machine, or fails if that was done before.
-    fn mend(&mut self, who: &str, silence: Duration, socket: &Path) -> Result<String> {
+    /// The same after a `line` that is `silence` old, and a reset that is `since_reset` ago.
+    fn check_after(
+        &mut self,
+        console: &Console,
+        line: &str,
+        silence: Duration,
+        since_reset: Option<Duration>,
+        socket: &Path,
+    ) -> Result<Option<String>> {
+        // A reset begins a new silence after the same line.
+        let silence = since_reset.map_or(silence, |since| silence.min(since));
+        let Some(who) = hanging(console, line, silence) else { return Ok(None) };
         let seconds = silence.as_secs();
         if self.reset.is_some() {
             bail!("the {who} hangs again: it has printed nothing for {seconds} s since the reset");
         }
         let place = reset(socket).with_context(|| format!("cannot reset the machine, whose {who} hangs"))?;
         self.reset = Some(Instant::now());
-        Ok(format!("\nthe {who} printed nothing for {seconds} s after the guest restarted the machine; it is reset once ({place})"))
+        Ok(Some(format!("\nthe {who} printed nothing for {seconds} s after the guest restarted the machine; it is reset once ({place})")))
     }
 }
 
@@ -118,10 +125,11 @@ mod tests {
 
     const RESET: [&str; 3] = ["qmp_capabilities", "human-monitor-command", "system_reset"];
 
-    /// What hangs by the console's last line, a moment before the longest silence and after it.
-    fn found(console: &Console) -> [Option<&'static str>; 2] {
+    /// What hangs by the console's last line, a moment before the longest silence and after it; `pause` is added to both.
+    fn found(console: &Console, pause: u64) -> [Option<&'static str>; 2] {
         let (line, _) = console.last_line().unwrap();
-        [SILENCE - Duration::from_secs(1), SILENCE].map(|silence| hanging(console, &line, silence))
+        let pause = Duration::from_secs(pause);
+        [SILENCE + pause - Duration::from_secs(1), SILENCE + pause].map(|silence| hanging(console, &line, silence))
     }
 
     #[test]
@@ -134,14 +142,18 @@ mod tests {
         let mut stall = Stall::new();
         guest.write_all(b"[ 9.1] reboot: Restarting system\r\n").unwrap();
         console.search(&["system"], None);
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "the silence is short");
-        let said = stall.mend("firmware", SILENCE, &socket).unwrap();
+        let (line, _) = console.last_line().unwrap();
+        let mut check = |silence, since_reset| stall.check_after(&console, &line, silence, since_reset, &socket);
+        let short = SILENCE - Duration::from_secs(1);
+        assert_eq!(check(short, None).unwrap(), None);
+        let said = check(SILENCE, None).unwrap().unwrap();
         assert!(said.starts_with("\nthe firmware printed nothing for 240 s after the guest restarted the machine"), "{said}");
         assert!(said.ends_with("it is reset once (RIP=00ab)"), "{said}");
         assert_eq!(*commands.lock().unwrap(), RESET);
-        assert_eq!(stall.check(&console, &socket).unwrap(), None, "the new silence is short");
-        let error = stall.mend("firmware", SILENCE, &socket).unwrap_err().to_string();
+        assert_eq!(check(SILENCE * 2, Some(short)).unwrap(), None, "the new silence is short");
+        let error = check(SILENCE * 2, Some(SILENCE)).unwrap_err().to_string();
         assert_eq!(error, "the firmware hangs again: it has printed nothing for 240 s since the reset");
+        assert!(stall.reset.is_some() && stall.check(&console, &socket).unwrap().is_none(), "by the clock");
     }
 
     #[test]
@@ -151,7 +163,7 @@ mod tests {
         let mut print = |bytes: &[u8], text: &str| {
             guest.write_all(bytes).unwrap();
             console.search(&[text], None);
-            found(&console)
+            found(&console, 0)
         };
         let greeting: &[u8] = b"\x1b[0m\x1b[30m\x1b[47mWelcome to GRUB!\r\n\r\n\x1b[2J\x1b[01;01H\x1b[0m";
         assert_eq!(print(greeting, "GRUB!"), [None; 2], "a guest that may print nothing here");
@@ -161,6 +173,7 @@ mod tests {
         assert_eq!(print(b"reboot\r\nBdsDxe: starting Boot0001 \"UEFI\"\r\n", "UEFI"), [None, Some("firmware")]);
         assert_eq!(print(greeting, "GRUB!"), [None, Some("boot loader")]);
         assert_eq!(print(b"[   39.9] Rebooting in 10 seconds..\r\n", "seconds"), [None; 2], "a panic waits before it restarts");
+        assert_eq!(found(&console, 10), [None, Some("firmware")]);
     }
 
     #[test]

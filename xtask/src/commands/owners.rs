@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::Arch;
-use imagefs::{Owners, Volume};
+use imagefs::{Owners, Volume, images_of};
 use oci::{Cache, Image};
 use plan::Layout;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,13 @@ impl compose::Images for CachedImages {
 /// The owners of the files in `volume`, which is in `file`.
 pub(super) fn owners(ctx: &Ctx, volume: &Volume, file: &Path) -> Result<Owners> {
     let file = file.canonicalize().with_context(|| format!("cannot find `{}`", file.display()))?;
-    // A build is in dist/<arch>/<version>.
-    let arch = file.ancestors().filter_map(|folder| folder.file_name()?.to_str()?.parse().ok()).next();
-    let images = CachedImages::open(ctx, arch.unwrap_or(ctx.knobs.image.arch)).ok();
+    let images = CachedImages::open(ctx, arch_of(volume).unwrap_or(ctx.knobs.image.arch)).ok();
     Owners::of(volume, records_beside(&file).as_deref(), images.as_ref().map(|images| images as &dyn compose::Images))
+}
+
+/// The architecture of the images that the volume is made of: their tags end in it.
+fn arch_of(volume: &Volume) -> Option<Arch> {
+    images_of(volume).iter().find_map(|reference| reference.image.rsplit_once('-')?.1.parse().ok())
 }
 
 /// The rootfs.tar of the same build, if it was made: it records the image of each file.

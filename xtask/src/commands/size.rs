@@ -83,8 +83,8 @@ fn print(sizes: &Sizes, file: &str, top: usize) {
     }
     if !sizes.packages.is_empty() {
         table("by package", &sizes.packages, sizes, top);
-        if !sizes.packages_complete {
-            println!("  (the image cache lacks an image of this file system, which would tell the init images apart)");
+        if let Some(why) = &sizes.packages_unknown {
+            println!("  (the init images are not told apart: {})", visible(why));
         }
     }
     table("by folder", &sizes.folders, sizes, top);

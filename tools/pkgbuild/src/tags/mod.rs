@@ -106,13 +106,16 @@ pub fn package_tag(state: &TreeState, root: &Path, package: &Path, yml_name: &st
         .with_context(|| format!("cannot compute the tag of the package `{}`", package.display()))
 }
 
-/// A file in the folder `package` or in its `extra-sources` that is not what the commit has, though git calls it clean: it is marked `assume-unchanged` or
-/// `skip-worktree`. Its path within the checkout. linuxkit believes git, and gives such a package the tag of the commit.
+/// A file in the folder `package` or in its `extra-sources` that is not what the commit has, though git calls it clean, because it is marked
+/// `assume-unchanged` or `skip-worktree`. linuxkit believes git, and gives such a package the tag of the commit.
 pub fn hidden_change(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml) -> Result<Option<PathBuf>> {
+    if state.hidden.is_empty() {
+        return Ok(None);
+    }
     let place = Place::find(root, package)?;
     for (folder, _) in content_folders(&place, package, yml)? {
-        if let Some(path) = state.hidden_change(&place.top, &folder, false)? {
-            return Ok(Some(path.to_owned()));
+        if let Some(path) = state.hidden_change(&place.top, &folder)? {
+            return Ok(Some(place.top.join(path)));
         }
     }
     Ok(None)
@@ -134,7 +137,7 @@ pub fn tag_of_yml(state: &TreeState, root: &Path, package: &Path, yml: &BuildYml
     let mut is_dirty = options.force_dirty;
     for (folder, _) in &folders {
         is_dirty |= state.is_dirty(&place.top, folder)?;
-        is_dirty |= options.rule == DirtyRule::Everything && state.hidden_change(&place.top, folder, true)?.is_some();
+        is_dirty |= options.rule == DirtyRule::Everything && state.hides_changes(&place.top, folder)?;
     }
     let org = options.org.or(options.dev_user).unwrap_or(&yml.org).to_owned();
     if let Some(given) = options.hash.filter(|hash| !hash.is_empty()).or(options.dev_user.map(|_| "dev")) {

@@ -69,6 +69,8 @@ pub struct TreeState {
     pub(super) changes: BTreeMap<Box<[u8]>, Change>,
     /// Files that git was told not to look at (`assume-unchanged`, a sparse checkout), in byte order.
     pub(super) hidden: BTreeSet<Box<[u8]>>,
+    /// Files whose mode git does not look at, and that have another one than at HEAD.
+    modes: BTreeSet<Box<[u8]>>,
 }
 
 impl TreeState {
@@ -97,7 +99,8 @@ impl TreeState {
         files: Vec<Entry>,
         hidden: BTreeSet<Box<[u8]>>,
     ) -> Self {
-        Self { commit: commit.to_owned(), branch: branch.to_owned(), trees, files, hidden, changes: BTreeMap::new() }
+        let (commit, branch) = (commit.to_owned(), branch.to_owned());
+        Self { commit, branch, trees, files, hidden, modes: BTreeSet::new(), changes: BTreeMap::new() }
     }
 
     /// Adds the output of [`FLAGS`].
@@ -119,17 +122,23 @@ impl TreeState {
             let now = top.join(OsStr::from_bytes(&entry.path)).symlink_metadata();
             let is_file = entry.mode & 0o170_000 == 0o100_000;
             if is_file && now.is_ok_and(|now| now.is_file() && (now.permissions().mode() & 0o100 != 0) != (entry.mode & 0o100 != 0)) {
-                self.hidden.insert(entry.path.clone());
+                self.modes.insert(entry.path.clone());
             }
         }
     }
 
-    /// A file below `folder` that git does not look at and that differs from HEAD, or is missing. `modes`: a file's mode counts too.
-    pub(super) fn hidden_change(&self, top: &Path, folder: &[u8], modes: bool) -> Result<Option<&Path>> {
-        for path in self.hidden.iter().filter(|path| is_below(path, folder)) {
-            let (head, path) = (self.file(path).map(|entry| (entry.mode, entry.id)), Path::new(OsStr::from_bytes(path)));
-            let now = file_now(&top.join(path))?;
-            if now.map(|(_, id)| id) != head.map(|(_, id)| id) || (modes && now != head) {
+    /// Whether a file below `folder` that git does not look at differs from HEAD, or is missing.
+    pub(super) fn hides_changes(&self, top: &Path, folder: &[u8]) -> Result<bool> {
+        Ok(self.modes.iter().any(|path| is_below(path, folder)) || self.hidden_change(top, folder)?.is_some())
+    }
+
+    /// A file below `folder` that git was told not to look at and that differs from HEAD, or is missing. Submodules are not looked into.
+    pub(super) fn hidden_change(&self, top: &Path, folder: &[u8]) -> Result<Option<&Path>> {
+        for name in self.hidden.iter().filter(|path| is_below(path, folder)) {
+            let (head, path) = (self.file(name).map(|entry| (entry.mode, entry.id)), Path::new(OsStr::from_bytes(name)));
+            let is_submodule = head.is_some_and(|(mode, _)| mode & 0o170_000 == 0o160_000);
+            // What the index has instead of HEAD is a change that git shows.
+            if !is_submodule && !self.changes.contains_key(name) && file_now(&top.join(path))? != head {
                 return Ok(Some(path));
             }
         }

@@ -212,7 +212,7 @@ fn what_git_was_told_not_to_look_at_and_extra_sources_make_a_tag_dirty() {
         ("echo more >> shared/s", "build-extra.yml", None),
         ("chmod +x shared/s", "build-extra.yml", None),
         ("git update-index --assume-unchanged shared/s; echo other > shared/s", "build-extra.yml", Some("shared/s")),
-        ("git update-index --assume-unchanged pkg/x/sub/b; chmod +x pkg/x/sub/b", "build.yml", None),
+        ("git update-index --assume-unchanged pkg/x/sub/b; chmod +x pkg/x/sub/b", "build.yml", Some("pkg/x/sub/b")),
     ] {
         let dir = repository();
         let root = dir.path();
@@ -220,8 +220,20 @@ fn what_git_was_told_not_to_look_at_and_extra_sources_make_a_tag_dirty() {
         let of = |rule| tag(root, "pkg/x", yml, &Options { rule, ..Options::default() }).unwrap();
         assert!(of(DirtyRule::Everything).to_string().contains("-dirty-"), "{script}");
         assert!(!of(DirtyRule::Linuxkit).to_string().contains("-dirty-"), "{script}: linuxkit does not see it");
-        assert_eq!(hidden(root, yml).as_deref(), file.map(Path::new), "{script}");
+        assert_eq!(hidden(root, yml), file.map(|file| root.join(file)), "{script}");
     }
+    // git shows the change in its index, whatever it hides.
+    let dir = repository();
+    sh(dir.path(), "echo staged > pkg/x/sub/b; git add -A; git update-index --skip-worktree pkg/x/sub/b; echo other > pkg/x/sub/b");
+    assert_eq!(hidden(dir.path(), "build.yml"), None);
+    assert!(tag(dir.path(), "pkg/x", "build.yml", &Options::default()).unwrap().is_dirty);
+    // A mode that git ignores is no reason to refuse, where every file is executable.
+    let dir = repository();
+    sh(dir.path(), "git config core.fileMode false; chmod +x pkg/x/sub/b");
+    let mut modes = state(dir.path());
+    modes.add_modes(dir.path());
+    assert!(modes.hides_changes(dir.path(), b"pkg/x").unwrap() && !modes.hides_changes(dir.path(), b"shared").unwrap());
+    assert_eq!(modes.hidden_change(dir.path(), b"pkg/x").unwrap(), None);
     // Hidden, but equal to the commit.
     let dir = repository();
     sh(dir.path(), "git update-index --assume-unchanged pkg/x/sub/b; git update-index --skip-worktree pkg/x/link");

@@ -199,10 +199,10 @@ impl Planner<'_> {
             _ => Release { hash: None, release: self.knobs.packages.release.clone() },
         };
         if let Some(file) = &package.hidden {
-            let (name, image, file) = (&package.name, &package.reference, file.display());
+            let (dir, image, file) = (package.dir.display(), &package.reference, file.display());
             bail!(usage(format!(
-                "{file} is not what the commit has, and git is told not to look at it: linuxkit would give pkg/{name} the tag of the \
-                 commit, {image}\nhint: git update-index --no-assume-unchanged --no-skip-worktree {file}, or git sparse-checkout disable"
+                "{file} is not what the commit has, and git is told not to look at it: linuxkit would give this package the commit's tag, \
+                 {image}\nhint: git -C {dir} update-index --no-assume-unchanged --no-skip-worktree {file}"
             )));
         }
         let image = ImageRef { reference: package.reference.clone(), arch };
