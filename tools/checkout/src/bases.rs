@@ -27,7 +27,7 @@ impl Checkout {
                 }
             };
         }
-        let images = self.known.images(&path, self.blob_of(&path).as_deref())?;
+        let images = self.known.images(&path, self.file_id(&path).as_deref())?;
         let mut bases = BTreeSet::new();
         for target in Arch::ALL.iter().copied() {
             for image in images.of(target.as_str(), self.knobs.host_arch.as_str()).context("every architecture is considered")? {
@@ -61,7 +61,7 @@ impl Checkout {
         for user in self.package_names()? {
             let path = self.profile.packages.folder.join(&user).join("Dockerfile");
             // The build reports errors of a Dockerfile.
-            let Ok(images) = self.known.images(&path, self.blob_of(&path).as_deref()) else { continue };
+            let Ok(images) = self.known.images(&path, self.file_id(&path).as_deref()) else { continue };
             for image in images.all() {
                 let Some((repository, _)) = image.reference.rsplit_once(':') else { continue };
                 let Some(name) = repository.rsplit('/').next().and_then(|image| image.strip_prefix("eve-")) else { continue };

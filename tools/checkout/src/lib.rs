@@ -264,7 +264,7 @@ impl Checkout {
     fn look_up(&self, name: &str) -> Result<PackageFacts> {
         let (dir, yml) = self.package_dir(name)?;
         let path = dir.join(&yml);
-        let names = self.known.names(&path, self.blob_of(&path).as_deref())?;
+        let names = self.known.names(&path, self.file_id(&path).as_deref())?;
         let own_tag = |hash: Option<&str>| {
             tags::tag_of_yml(&self.state, &self.root, &dir, &names, &tags::Options { top: self.top_of(&dir), ..self.tag_options(hash) })
                 .with_context(|| format!("cannot compute the tag of the package `{}`", dir.display()))

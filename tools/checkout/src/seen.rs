@@ -9,9 +9,9 @@ impl Checkout {
         self.seen.as_ref().and_then(|seen| seen.has_file(&self.state, path)).unwrap_or_else(|| path.is_file())
     }
 
-    /// Git's id of the bytes of the file at `path`, if they are known to be those of the commit.
-    pub(super) fn blob_of(&self, path: &Path) -> Option<String> {
-        self.seen.as_ref()?.blob_of(&self.state, path)
+    /// An id of the file at `path` as it is now, for [`pkgbuild::known::Known`].
+    pub(super) fn file_id(&self, path: &Path) -> Option<String> {
+        self.seen.as_ref()?.id_of(&self.state, path)
     }
 
     /// The top of the checkout, if the folder at `path` is known to be in no other repository.

@@ -17,6 +17,8 @@ use memory::Names;
 use objects::{Id, TREE, push_entry, tree_of};
 use std::{
     collections::HashMap,
+    fs::Metadata,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -91,7 +93,28 @@ pub struct File {
     is_absent: bool,
 }
 
+/// What the index keeps of a file's metadata, the low 32 bits each: seconds and nanoseconds of ctime and of mtime, inode, owner, group, size.
+pub type Stat = [u32; 8];
+
+/// What an index would keep of these metadata.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the index keeps the low 32 bits")]
+pub fn stat_of(meta: &Metadata) -> Stat {
+    let times = [meta.ctime() as u32, meta.ctime_nsec() as u32, meta.mtime() as u32, meta.mtime_nsec() as u32];
+    join(times, meta.ino() as u32, [meta.uid(), meta.gid()], meta.size() as u32)
+}
+
+const fn join([c, c_nsec, m, m_nsec]: [u32; 4], ino: u32, [user, group]: [u32; 2], size: u32) -> Stat {
+    [c, c_nsec, m, m_nsec, ino, user, group, size]
+}
+
 impl File {
+    /// The file's metadata. A [`Clean`] has only files that have them now, except [hidden](Self::is_hidden) ones and submodules.
+    #[must_use]
+    pub const fn stat(&self) -> Stat {
+        join(self.times, self.ino, self.owner, self.size)
+    }
+
     /// Whether git was told not to look at the file, so that it counts as unchanged whatever it holds: `assume-unchanged`, and
     /// `skip-worktree`, the mark of a sparse checkout.
     #[must_use]

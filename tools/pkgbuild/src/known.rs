@@ -1,20 +1,23 @@
 //! Remembers the facts of Dockerfiles and build.ymls that a plan needs, so that thousands of packages are not parsed at each start. A fact is
-//! found by git's id of the file's bytes, which git's index has already; the file that keeps the facts counts only if this very code wrote it.
+//! found by a digest of the file's bytes, and this one by the file's metadata, which git's index has already: both as they were when the file
+//! was read. The file that keeps the facts counts only if this very code wrote it.
 
 use crate::{
     build_yml::BuildYml,
     builder::check_early,
     dockerfile::{Dockerfile, ImageUse, ImagesByArch},
-    tags::{blob_id, hex},
+    tags::{blob_id, hex, settled_id},
 };
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::OsString,
-    io::Write as _,
+    fs::File,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
 /// The code that decides the facts: the parsers, this file, and the versions of the crates that read YAML.
@@ -34,12 +37,14 @@ const CODE: &[&str] = &[
 ];
 
 /// Facts that no run needed are dropped when there are more of them than this.
-const MOST_UNUSED: usize = 10_000;
-/// Characters of a key: a kind, and a blob's id.
+const MOST_UNUSED: usize = 20_000;
+/// Characters of a key: a kind, and an id of bytes or of a file.
 const KEY: usize = 41;
 /// The kinds of files.
 const YML: &str = "y";
 const DOCKERFILE: &str = "d";
+/// The kind of a file whose bytes are known.
+const READ: &str = "r";
 
 /// The facts that are known. When it is dropped, it writes new ones to its file.
 #[derive(Debug)]
@@ -67,13 +72,14 @@ impl Known {
         Self { file, books: OnceLock::new() }
     }
 
-    /// As [`BuildYml::read_names`]. If git's `id` of the bytes is known, a file whose facts are known is not read.
+    /// As [`BuildYml::read_names`]. With the `id` that the file at `path` has now ([`Seen::id_of`](crate::tags::Seen::id_of)), it is not read
+    /// if it had that id when it was read before.
     pub fn names(&self, path: &Path, id: Option<&str>) -> Result<BuildYml> {
-        if let Some(yml) = id.and_then(|id| names_of(&self.find(&key(YML, id))?)) {
+        if let Some(yml) = self.find_file(YML, id).and_then(|facts| names_of(&facts)) {
             return Ok(yml);
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let key = key(YML, &blob_id(text.as_bytes()));
+        let (text, bytes) = self.read(path, id)?;
+        let key = key(YML, &bytes);
         if let Some(yml) = self.find(&key).and_then(|facts| names_of(&facts)) {
             return Ok(yml);
         }
@@ -84,8 +90,8 @@ impl Known {
 
     /// The images that the Dockerfile at `path` needs; `id` as in [`names`](Self::names).
     pub fn images(&self, path: &Path, id: Option<&str>) -> Result<ImagesByArch> {
-        let known = id.and_then(|id| images_of(&self.find(&key(DOCKERFILE, id))?));
-        let (is_built, images) = known.map_or_else(|| self.read_images(path), Ok)?;
+        let known = self.find_file(DOCKERFILE, id).and_then(|facts| images_of(&facts));
+        let (is_built, images) = known.map_or_else(|| self.read_images(path, id), Ok)?;
         if is_built {
             self.books().built.insert(path.as_os_str().to_owned());
         }
@@ -93,9 +99,9 @@ impl Known {
     }
 
     /// Whether the builder refuses nothing of the Dockerfile at `path`, and its images.
-    fn read_images(&self, path: &Path) -> Result<(bool, ImagesByArch)> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let key = key(DOCKERFILE, &blob_id(text.as_bytes()));
+    fn read_images(&self, path: &Path, id: Option<&str>) -> Result<(bool, ImagesByArch)> {
+        let (text, bytes) = self.read(path, id)?;
+        let key = key(DOCKERFILE, &bytes);
         if let Some(known) = self.find(&key).and_then(|facts| images_of(&facts)) {
             return Ok(known);
         }
@@ -103,6 +109,29 @@ impl Known {
         let found = (check_early(&dockerfile).is_ok(), dockerfile.images_by_arch());
         self.note(key, images_facts(found.0, &found.1));
         Ok(found)
+    }
+
+    /// The text at `path`, and the id of its bytes. If the file may be asked for by an `id`, it is noted with the bytes.
+    fn read(&self, path: &Path, id: Option<&str>) -> Result<(String, String)> {
+        let read = || -> std::io::Result<_> {
+            let (mut file, mut text) = (File::open(path)?, String::new());
+            file.read_to_string(&mut text)?;
+            // After the bytes: a file that changes meanwhile is young.
+            Ok((text, file.metadata()?))
+        };
+        let (text, meta) = read().with_context(|| format!("cannot read `{}`", path.display()))?;
+        let bytes = blob_id(text.as_bytes());
+        // Not the caller's id: the file may have changed since.
+        if let Some(id) = id.and_then(|_| settled_id(path, &meta, SystemTime::now())) {
+            self.note(key(READ, &id), line([&*bytes]));
+        }
+        Ok((text, bytes))
+    }
+
+    /// The facts of the file with this `id`.
+    fn find_file(&self, kind: &str, id: Option<&str>) -> Option<String> {
+        let found = self.find(&key(READ, id?))?;
+        self.find(&key(kind, words(&found).next()?))
     }
 
     /// Whether [`images`](Self::images) has seen that the builder refuses nothing of the Dockerfile at `path`, so that

@@ -5,6 +5,7 @@ mod random;
 
 use super::*;
 use child::environment::Environment;
+use pkgbuild::known::Known;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -236,26 +237,35 @@ fn a_mode_that_git_does_not_look_at_makes_a_package_dirty() {
 }
 
 #[test]
-fn the_bytes_of_files_are_known_only_where_nothing_converts_them() {
+fn facts_are_those_of_the_bytes_on_disk_whatever_converted_them_at_the_checkout() {
     let place = Place::new();
-    place.sh("touch -d 2020-01-01 .gitignore pkg/*; git update-index --refresh");
-    let file = place.root().join("pkg/a");
-    let blob = || {
+    place.sh("printf 'image: eve-grub\\n' > pkg/build.yml; printf 'FROM eve-grub:1\\n' > pkg/Dockerfile; git add -A; git commit -qm three
+              git config filter.f.smudge 'sed s/eve-grub/eve-else/'; git config filter.f.clean 'sed s/eve-else/eve-grub/'");
+    let (yml, dockerfile) = (place.root().join("pkg/build.yml"), place.root().join("pkg/Dockerfile"));
+    let known = Known::new(None);
+    let facts = |is_seen: bool, of: &str| {
         let found = place.look().unwrap();
-        found.seen.unwrap().blob_of(&found.state, &file)
+        assert_eq!(found.seen.is_some(), is_seen, "{of}");
+        let id = |path| found.seen.as_ref().and_then(|seen| seen.id_of(&found.state, path));
+        let (yml_id, dockerfile_id) = (id(&yml), id(&dockerfile));
+        assert_eq!(yml_id.is_some() && dockerfile_id.is_some(), is_seen, "{of}");
+        let images = known.images(&dockerfile, dockerfile_id.as_deref()).unwrap();
+        let image = images.all().first().unwrap().reference.clone();
+        (known.names(&yml, yml_id.as_deref()).unwrap().image, image)
     };
-    let id = Some(place.sh("git hash-object --no-filters pkg/a"));
-    for (setting, is_plain) in [("", true), (PRINTS[0], true), ("[core]\nautocrlf = input", false), ("[attr]\ntree = HEAD", false)] {
-        place.set(setting);
-        assert_eq!(blob(), id.clone().filter(|_| is_plain), "{setting}");
-    }
-    place.set("");
-    for script in ["echo '* text' > .git/info/attributes", "rm .git/info/attributes; echo '* text' > pkg/.gitattributes"] {
-        place.sh(script);
-        assert_eq!(blob(), None, "{script}");
-    }
-    place.sh("rm pkg/.gitattributes");
-    assert_eq!(blob(), id);
-    place.sh("echo more >> pkg/a");
-    assert!(place.look().unwrap().seen.is_none(), "a tracked file is changed");
+    let (of_git, of_disk) = (("eve-grub".to_owned(), "eve-grub:1".to_owned()), ("eve-else".to_owned(), "eve-else:1".to_owned()));
+    // Files that are older than the index, so that git looks at their metadata only.
+    place.sh("touch -d 2020-01-01 .gitignore pkg/*; git update-index --refresh");
+    assert_eq!(facts(true, "of git"), of_git);
+    let again = "cd pkg; rm build.yml Dockerfile; git checkout -- .; touch -d 2020-01-01 build.yml Dockerfile; git update-index --refresh";
+    place.sh(&format!("echo 'pkg/* filter=f' > .git/info/attributes; {again}"));
+    assert_eq!(facts(true, "converted"), of_disk);
+    place.sh("rm .git/info/attributes");
+    assert_eq!(place.sh("git status --porcelain"), "");
+    // The filter is gone, git sees no change, and the bytes have the same size: the build reads them.
+    assert_eq!(facts(true, "the filter is gone"), of_disk);
+    place.sh(again);
+    assert_eq!(facts(true, "checked out again"), of_git);
+    place.sh("echo '# more' >> pkg/build.yml");
+    assert_eq!(facts(false, "a tracked file is changed"), of_git);
 }

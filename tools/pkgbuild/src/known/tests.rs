@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use std::{fs, thread};
+use std::{
+    fs, thread,
+    time::{Duration, SystemTime},
+};
 
 /// build.yml and Dockerfile of every package of this repository.
 fn packages() -> Vec<(PathBuf, PathBuf)> {
@@ -119,23 +122,40 @@ fn a_changed_file_has_other_facts_and_an_error_is_not_remembered() {
 }
 
 #[test]
-fn a_file_whose_facts_are_known_by_gits_id_is_not_read() {
+fn a_file_that_is_as_it_was_read_is_not_read_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (yml, dockerfile) = (folder.path().join("build.yml"), folder.path().join("Dockerfile"));
+    let (file, yml, dockerfile) = (folder.path().join("known"), folder.path().join("build.yml"), folder.path().join("Dockerfile"));
     fs::write(&yml, "image: a\n").unwrap();
     fs::write(&dockerfile, "FROM a:1\n").unwrap();
-    let known = Known::new(None);
-    let ids = [blob_id(b"image: a\n"), blob_id(b"FROM a:1\n")];
-    // An id without facts: the file is read, and its bytes decide.
-    assert_eq!(known.names(&yml, Some(&ids[1])).unwrap().image, "a");
+    // A young file is not noted.
+    thread::sleep(Duration::from_secs(4));
+    let ids = [&yml, &dockerfile].map(|path| settled_id(path, &path.metadata().unwrap(), SystemTime::now()).unwrap());
+    let known = Known::new(Some(file.clone()));
+    known.names(&yml, None).unwrap();
+    assert_eq!(count_of_new(&known), 1, "without an id only the bytes are noted");
+    // An id that nobody noted, and one of a file of another kind.
+    assert_eq!(known.names(&yml, Some(&blob_id(b"image: a\n"))).unwrap().image, "a");
     assert_eq!(known.images(&dockerfile, Some(&ids[0])).unwrap().all().first().unwrap().reference, "a:1");
+    assert_eq!(count_of_new(&known), 4);
+    drop(known);
     fs::remove_file(&yml).unwrap();
     fs::remove_file(&dockerfile).unwrap();
+    let known = Known::new(Some(file));
     assert_eq!(known.names(&yml, Some(&ids[0])).unwrap().image, "a");
     assert_eq!(known.images(&dockerfile, Some(&ids[1])).unwrap().all().first().unwrap().reference, "a:1");
     assert!(known.is_checked(&dockerfile));
-    let error = known.names(&yml, Some(&blob_id(b"image: b\n"))).unwrap_err().to_string();
-    assert!(error.contains("cannot read"), "{error}");
+    for id in [None, Some(&*ids[1]), Some(&*blob_id(b"image: a\n"))] {
+        let error = known.names(&yml, id).unwrap_err().to_string();
+        assert!(error.contains("cannot read"), "{error}");
+    }
+    // The file came back with other bytes, after git's index was read: what is noted is of the file that was read.
+    fs::write(&yml, "image: b\n").unwrap();
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(known.names(&yml, Some("an id of before")).unwrap().image, "b");
+    let id = settled_id(&yml, &yml.metadata().unwrap(), SystemTime::now()).unwrap();
+    fs::remove_file(&yml).unwrap();
+    assert_eq!(known.names(&yml, Some(&id)).unwrap().image, "b");
+    assert!(known.names(&yml, Some("an id of before")).is_err());
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Clean {
         self.0.remember.as_deref()
     }
 
+    /// The metadata of all files, in byte order of their paths.
+    pub(super) fn stats(&self) -> Vec<gitindex::Stat> {
+        self.0.files.iter().map(gitindex::File::stat).collect()
+    }
+
     /// Whether git may compare a file by its content; where something may [convert](Self::may_be_converted) that first, git must be asked.
     #[must_use]
     pub fn is_racy(&self) -> bool {

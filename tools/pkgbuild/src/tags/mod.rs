@@ -13,7 +13,7 @@ mod state;
 
 pub use index::{Clean, Head, clean as clean_checkout};
 pub use objects::blob_id;
-pub(crate) use objects::hex;
+pub(crate) use objects::{hex, settled_id};
 pub use seen::Seen;
 pub use state::{FLAGS, Future, LS_TREE, STATUS, TreeState};
 

@@ -3,7 +3,12 @@
 use anyhow::{Context as _, Result, bail};
 pub(super) use gitindex::objects::{Id, sha1};
 use gitindex::objects::{TREE, push_entry, tree_of};
-use std::path::Path;
+use std::{
+    fs::Metadata,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::Path,
+    time::SystemTime,
+};
 
 /// Hexadecimal digits. Made of each package's id at each start, so by a loop: this crate is compiled without optimization.
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -33,6 +38,20 @@ pub(super) fn parse_id(text: &str) -> Result<Id> {
 #[must_use]
 pub fn blob_id(bytes: &[u8]) -> String {
     hex(&sha1(&[format!("blob {}\0", bytes.len()).as_bytes(), bytes]))
+}
+
+/// An id of the file at `path` with these metadata. While a file has this id it has the same bytes.
+pub(super) fn file_id(path: &Path, stat: &gitindex::Stat) -> String {
+    let stat = stat.map(u32::to_be_bytes);
+    hex(&sha1(&[path.as_os_str().as_bytes(), b"\0", stat.as_flattened()]))
+}
+
+/// The [id](file_id) of the file at `path` whose metadata are `meta`; none if it changed so lately that another change might leave it the same
+/// id: times of files have steps, of two seconds on some file systems.
+pub(crate) fn settled_id(path: &Path, meta: &Metadata, now: SystemTime) -> Option<String> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let is_settled = u64::try_from(meta.ctime()).is_ok_and(|changed| changed.saturating_add(3) <= now.as_secs());
+    is_settled.then(|| file_id(path, &gitindex::stat_of(meta)))
 }
 
 /// Mode and blob id of the file in the working tree; `None` if there is no file (a folder counts as none).

@@ -1,11 +1,12 @@
 //! What the reader of git's index has seen of a working tree, so that a plan of thousands of packages need not ask the file system again.
 
 use super::{
-    objects::hex,
+    index::Clean,
+    objects::file_id,
     state::{Entry, TreeState},
 };
 use std::{
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,17 +17,17 @@ pub struct Seen {
     top: PathBuf,
     /// Untracked names, ignored ones included, in byte order.
     unknown: Vec<Vec<u8>>,
-    /// Whether files have the bytes of their blobs: nothing converts line ends or filters.
-    is_plain: bool,
+    /// The metadata of tracked files, in the order of the state's files.
+    stats: Vec<gitindex::Stat>,
 }
 
 impl Seen {
-    /// `unknown` as in [`super::Clean::unknown`].
+    /// What `clean` has of the working tree at `top`.
     #[must_use]
-    pub fn new(top: &Path, unknown: Vec<PathBuf>, is_plain: bool) -> Self {
-        let mut unknown: Vec<Vec<u8>> = unknown.into_iter().map(|path| path.into_os_string().into_vec()).collect();
+    pub fn new(top: &Path, clean: &Clean) -> Self {
+        let mut unknown: Vec<Vec<u8>> = clean.unknown().iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
         unknown.sort_unstable();
-        Self { top: top.to_owned(), unknown, is_plain }
+        Self { top: top.to_owned(), unknown, stats: clean.stats() }
     }
 
     /// The top of the working tree if the folder `path` has tracked files, and so is in no repository of its own.
@@ -47,11 +48,12 @@ impl Seen {
         (state.has_folder(folder) && !is_untracked()).then_some(false)
     }
 
-    /// Git's id of the bytes of the file `path`; none if they must be read.
+    /// An id of the file `path` that another file or another time of a change does not have; none if only the file system can tell. It says
+    /// nothing of the blob that git has: the bytes of the file may be others, if line ends or a filter were converted at the checkout.
     #[must_use]
-    pub fn blob_of(&self, state: &TreeState, path: &Path) -> Option<String> {
-        let entry = state.file(self.name(path)?).filter(|entry| self.is_plain && is_plain_file(state, entry))?;
-        Some(hex(&entry.id))
+    pub fn id_of(&self, state: &TreeState, path: &Path) -> Option<String> {
+        let at = state.position(self.name(path)?).filter(|at| is_plain_file(state, &state.files[*at]))?;
+        Some(file_id(path, self.stats.get(at)?))
     }
 
     /// The path below the top.
@@ -69,7 +71,11 @@ fn is_plain_file(state: &TreeState, entry: &Entry) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::tags::{clean_checkout, tests::*};
+    use crate::tags::{clean_checkout, settled_id, tests::*};
+    use std::{
+        os::unix::fs::MetadataExt as _,
+        time::{Duration, SystemTime},
+    };
 
     #[test]
     fn what_the_index_tells_is_what_the_file_system_and_git_say() {
@@ -80,8 +86,7 @@ mod tests {
         );
         let state = state(dir.path());
         let clean = clean_checkout(dir.path(), &dir.path().join(".git"), None).unwrap();
-        let seen = |is_plain| Seen::new(dir.path(), clean.unknown().to_vec(), is_plain);
-        let (plain, converted) = (seen(true), seen(false));
+        let seen = Seen::new(dir.path(), &clean);
         for (name, has, has_id) in [
             ("pkg/x/build.yml", Some(true), true),
             (".gitignore", Some(true), true),
@@ -97,17 +102,42 @@ mod tests {
             ("pkg/x/../x/build.yml", None, false),
         ] {
             let path = dir.path().join(name);
-            for seen in [&plain, &converted] {
-                assert_eq!(seen.has_file(&state, &path), has, "{name}");
-                assert!(has.is_none_or(|has| has == path.is_file()), "{name}");
-            }
-            assert_eq!(converted.blob_of(&state, &path), None, "{name}");
-            let id = has_id.then(|| sh(dir.path(), &format!("git hash-object --no-filters {name}")).trim().to_owned());
-            assert_eq!(plain.blob_of(&state, &path), id, "{name}");
+            assert_eq!(seen.has_file(&state, &path), has, "{name}");
+            assert!(has.is_none_or(|has| has == path.is_file()), "{name}");
+            let later = SystemTime::now() + Duration::from_secs(60);
+            let id = has_id.then(|| settled_id(&path, &path.metadata().unwrap(), later).unwrap());
+            assert_eq!(seen.id_of(&state, &path), id, "{name}");
         }
         for (name, is_known) in [("pkg/x", true), ("pkg/x/sub", true), ("pkg/z", false), ("pkg/none", false), ("../x", false)] {
-            assert_eq!(plain.top_of(&state, &dir.path().join(name)), is_known.then_some(dir.path()), "{name}");
+            assert_eq!(seen.top_of(&state, &dir.path().join(name)), is_known.then_some(dir.path()), "{name}");
         }
-        assert_eq!(plain.has_file(&state, Path::new("/pkg/x/build.yml")), None);
+        assert_eq!(seen.has_file(&state, Path::new("/pkg/x/build.yml")), None);
+    }
+
+    #[test]
+    fn a_file_has_an_id_when_it_is_not_young_and_another_one_after_each_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(&path, "one").unwrap();
+        let meta = path.metadata().unwrap();
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(meta.ctime()).unwrap());
+        for (after, has_id) in [(0, false), (2, false), (3, true), (100, true)] {
+            assert_eq!(settled_id(&path, &meta, changed + Duration::from_secs(after)).is_some(), has_id, "{after}");
+        }
+        assert_eq!(settled_id(&path, &meta, changed - Duration::from_secs(100)), None, "the clock was set back");
+        let id = |path: &Path, stat| file_id(path, &stat);
+        let stat = gitindex::stat_of(&meta);
+        assert_ne!(id(&path, stat), id(&other, stat));
+        for at in 0..stat.len() {
+            let mut changed = stat;
+            changed[at] ^= 1;
+            assert_ne!(id(&path, stat), id(&path, changed), "{at}");
+        }
+        // The same size and time of writing: the time of the change tells.
+        let written = meta.modified().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        std::fs::write(&path, "two").unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        assert_ne!(gitindex::stat_of(&path.metadata().unwrap()), stat);
     }
 }

@@ -316,7 +316,12 @@ impl TreeState {
     }
 
     pub(super) fn file(&self, path: &[u8]) -> Option<&Entry> {
-        self.files.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.files[at])
+        self.position(path).map(|at| &self.files[at])
+    }
+
+    /// The position of `path` among the files.
+    pub(super) fn position(&self, path: &[u8]) -> Option<usize> {
+        self.files.binary_search_by(|entry| (*entry.path).cmp(path)).ok()
     }
 
     /// Files at HEAD below `folder`, or the file of that name.
