@@ -3,7 +3,8 @@
 //! config.json and runtime.json is compared.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use compose::{Images, Options, Yml, compose};
+use compose::{Images, Options, Yml, compose, compose_tree};
+use filetree::{Kind, Spool, Tree, entries_to_tree, read_tar_stream};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -15,7 +16,8 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-struct Cache(oci::Cache, #[expect(dead_code, reason = "it is removed when it is dropped")] tempfile::TempDir);
+/// The second is the folder of the first.
+struct Cache(oci::Cache, tempfile::TempDir);
 
 impl Cache {
     fn of(names: &[&str]) -> Self {
@@ -69,6 +71,22 @@ fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Metadata, kind, link and content of everything in a tree.
+fn nodes(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    tree.walk(&mut |path, node| {
+        let kind = match &node.kind {
+            Kind::Dir(_) => "a folder".to_owned(),
+            Kind::File { content, link } => format!("{} {link:?}", sha256(&content.read_all()?)),
+            other => format!("{other:?}"),
+        };
+        found.push(format!("{} {:?} {kind}", String::from_utf8_lossy(path), node.meta));
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
 fn check(name: &str, images: &[&str]) {
     let cache = Cache::of(images);
     let file = format!("{name}.yml");
@@ -84,6 +102,13 @@ fn check(name: &str, images: &[&str]) {
     let mut again = Vec::new();
     compose(&yml, &cache, &Options::default(), &mut again).unwrap();
     assert!(tar == again, "the same input gave other bytes");
+    // What is packed without a tar is what a reader of the tar finds.
+    let (tree, of_tree) = compose_tree(&yml, &cache, &Options::default()).unwrap();
+    assert_eq!(of_tree.entries, summary.entries);
+    let read = entries_to_tree(read_tar_stream(tar.as_slice(), &mut Spool::new_in(cache.1.path()).unwrap()).unwrap()).unwrap();
+    let (tree, read) = (nodes(&tree), nodes(&read));
+    assert!(read.len() > 40, "{read:?}");
+    assert_eq!(tree, read);
 }
 
 #[test]

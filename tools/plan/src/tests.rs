@@ -63,8 +63,8 @@ impl Facts for Fake {
         Ok(("kernel: …\n".into(), format!("/tree/images/{}.yml.in", of.as_str()).into(), packages))
     }
 
-    fn file_digest(&self, _: &Path) -> Result<String> {
-        Ok("sha256:f11e".into())
+    fn file_digest(&self, path: &Path) -> Result<String> {
+        Ok(format!("sha256:f11e of {}", path.display()))
     }
 
     fn fill(&self, template: &Path) -> Result<String> {
@@ -309,4 +309,40 @@ fn the_largest_rootfs_img_is_the_trees_or_the_knobs_and_an_input() {
     assert_eq!((limit(&eve, "kvm", None), limit(&eve, "k", None)), (290 << 20, 10240 << 20));
     assert_eq!((limit(&eve, "kvm", Some(400)), limit(&eve, "k", Some(400))), (400 << 20, 400 << 20));
     assert_eq!(limit(&facts(), "kvm", Some(1)), 1 << 20);
+}
+
+/// Names and values of what decides an artifact, for images with a kernel and a hypervisor from files.
+fn inputs(goal: &Goal, of: &NodeId, kernel: &str, hypervisor: &str) -> Vec<(String, String)> {
+    let mut knobs = knobs("acrn", "amd64", "raw");
+    knobs.image.kernel_image = Some(kernel.into());
+    knobs.image.acrn_bin = Some(hypervisor.into());
+    let plan = plan_goal(goal, &knobs, &facts()).expect("a plan");
+    plan.node(of).expect("the artifact").inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect()
+}
+
+#[test]
+fn what_a_root_file_system_is_composed_of_decides_it() {
+    let packed = ["ROOTFS_FORMAT", "ROOTFS_COMPRESSION", "time"];
+    let own = ["ZARCH", "KERNEL_IMAGE", "ACRN_BIN"];
+    let cases = [
+        (Goal::Rootfs, NodeId::RootfsImg, [&["version", "limit"], &own[..], &packed].concat()),
+        (Goal::RootfsTar, NodeId::Tar(Composed::Rootfs), own.to_vec()),
+        // It contains the root file system's image, and neither of the files.
+        (Goal::Disk(DiskKind::Installer), NodeId::InstallerImg, [&own[..1], &packed].concat()),
+    ];
+    for (goal, node, wanted) in cases {
+        let inputs = |kernel, hypervisor| inputs(&goal, &node, kernel, hypervisor);
+        let first = inputs("vmlinuz", "acrn.bin");
+        assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), wanted, "{node}");
+        assert_eq!(first, inputs("vmlinuz", "acrn.bin"), "{node}");
+        for (name, other) in [("KERNEL_IMAGE", inputs("other", "acrn.bin")), ("ACRN_BIN", inputs("vmlinuz", "other"))] {
+            let differ: Vec<&str> = first.iter().zip(&other).filter(|(a, b)| a != b).map(|((name, _), _)| name.as_str()).collect();
+            let wanted: Vec<&str> = wanted.iter().copied().filter(|known| *known == name).collect();
+            assert_eq!(differ, wanted, "{node}");
+        }
+        for (name, value) in first.iter().filter(|(name, _)| own[1..].contains(&name.as_str())) {
+            let file = if name == "ACRN_BIN" { "acrn.bin" } else { "vmlinuz" };
+            assert_eq!(value, &format!("sha256:f11e of /tree/{file}"), "{node}");
+        }
+    }
 }

@@ -155,7 +155,8 @@ fn a_file_that_is_as_it_was_read_is_not_read_again() {
     let id = settled_id(&yml, &yml.metadata().unwrap(), SystemTime::now()).unwrap();
     fs::remove_file(&yml).unwrap();
     assert_eq!(known.names(&yml, Some(&id)).unwrap().image, "b");
-    assert!(known.names(&yml, Some("an id of before")).is_err());
+    let error = known.names(&yml, Some("an id of before")).unwrap_err().to_string();
+    assert!(error.contains("cannot read"), "{error}");
 }
 
 #[test]
