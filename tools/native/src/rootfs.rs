@@ -3,7 +3,7 @@
 use super::{BLOCKS_LIMIT, NativeEngine, files, signing::sign_boot};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
-use compose::{ComposeMeter, Images, Options, Yml};
+use compose::{ComposeMeter, Images, Options, Summary, Yml};
 use diskimage::{
     recipes,
     squashfs::{BlockStore, Compressor},
@@ -27,7 +27,7 @@ impl Images for CachedImages<'_> {
 }
 
 pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>) -> Result<()> {
-    let (yml, options) = composition(step, job)?;
+    let (yml, options) = composition(step, ComposeMeter(job.meter()))?;
     let (images, out) = (CachedImages { native, arch: step.arch }, &step.out);
     let pending = Pending::new(out)?;
     let mut writer = DigestWriter::new(BufWriter::with_capacity(1 << 20, pending.create()?));
@@ -41,11 +41,11 @@ pub(super) fn compose(native: &NativeEngine, step: &ComposeRootfs, job: &Job<'_>
 }
 
 /// The yml that a step composes, and how.
-fn composition(step: &ComposeRootfs, job: &Job<'_>) -> Result<(Yml, Options)> {
+fn composition(step: &ComposeRootfs, progress: ComposeMeter) -> Result<(Yml, Options)> {
     let ComposeRootfs { yml, arch, sources, .. } = step;
     let text = std::fs::read_to_string(yml).with_context(|| format!("cannot read `{}`", yml.display()))?;
     let yml = Yml::parse(&text, &yml.display().to_string())?;
-    Ok((yml, Options { arch: arch.to_string(), sources: sources.clone(), progress: ComposeMeter(job.meter()), ..Options::default() }))
+    Ok((yml, Options { arch: arch.to_string(), sources: sources.clone(), progress, ..Options::default() }))
 }
 
 /// The files of a root file system. Those of images stay in the layers of the cache.
@@ -54,11 +54,17 @@ fn tree(native: &NativeEngine, files: &RootfsFiles, job: &Job<'_>) -> Result<Tre
         RootfsFiles::Tar(tar) => return files::read_tree(tar),
         RootfsFiles::Images(step) => step,
     };
-    let (yml, options) = composition(step, job)?;
-    let (mut tree, summary) = compose::compose_tree(&yml, &CachedImages { native, arch: step.arch }, &options)?;
+    let (tree, summary) = composed_tree(step, &CachedImages { native, arch: step.arch }, ComposeMeter(job.meter()))?;
     job.log(&format!("{summary:?}"));
-    files::put_own(&mut tree, step)?;
     Ok(tree)
+}
+
+/// The files of a root file system that is composed, with the kernel and the hypervisor that come from files.
+fn composed_tree(step: &ComposeRootfs, images: &dyn Images, progress: ComposeMeter) -> Result<(Tree, Summary)> {
+    let (yml, options) = composition(step, progress)?;
+    let (mut tree, summary) = compose::compose_tree(&yml, images, &options)?;
+    files::put_own(&mut tree, step)?;
+    Ok((tree, summary))
 }
 
 /// Packs the files of a root file system into rootfs.img, and links it under its versioned name.
@@ -112,4 +118,56 @@ pub fn check_limit(bytes: u64, limit: u64, files: &RootfsFiles) -> Result<()> {
         "the root file system is too large for its partition: {bytes} bytes, {} more than the limit of {limit}\nhint: {hint}",
         bytes - limit
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs::{self, File};
+
+    struct NoImages;
+
+    impl Images for NoImages {
+        fn find(&self, reference: &str) -> Result<oci::Image> {
+            bail!("there is no image {reference}")
+        }
+    }
+
+    #[test]
+    fn a_tree_has_the_kernel_and_hypervisor_of_files_as_the_tar_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("rootfs.yml"), "files:\n  - {path: boot/kernel, contents: usual, mode: \"0600\"}\n").unwrap();
+        fs::write(path("vmlinuz"), "another kernel").unwrap();
+        let multiboot2 = [0xe852_50d6_u32, 0, 24, 0_u32.wrapping_sub(0xe852_50d6 + 24), 0, 8].map(u32::to_le_bytes).concat();
+        fs::write(path("acrn.bin"), &multiboot2).unwrap();
+        let mut step = ComposeRootfs {
+            yml: path("rootfs.yml"),
+            images: vec![],
+            arch: Arch::Amd64,
+            sources: folder.path().to_owned(),
+            kernel: None,
+            hypervisor: None,
+            update: false,
+            out: path("rootfs.tar"),
+        };
+        let content = |tree: &Tree, name: &str| match &tree.get(name)?.kind {
+            filetree::Kind::File { content, .. } => Some(content.read_all().unwrap()),
+            _ => None,
+        };
+        for (kernel, hypervisor) in [(false, false), (true, false), (false, true), (true, true)] {
+            step.kernel = kernel.then(|| path("vmlinuz"));
+            step.hypervisor = hypervisor.then(|| (path("acrn.bin"), "boot/acrn.bin".to_owned()));
+            let (tree, _) = composed_tree(&step, &NoImages, ComposeMeter::default()).unwrap();
+            let wanted: &[u8] = if kernel { b"another kernel" } else { b"usual" };
+            assert_eq!(content(&tree, "boot/kernel").as_deref(), Some(wanted));
+            assert_eq!(content(&tree, "boot/acrn.bin"), hypervisor.then(|| multiboot2.clone()));
+            let (yml, options) = composition(&step, ComposeMeter::default()).unwrap();
+            compose::compose(&yml, &NoImages, &options, File::create(&step.out).unwrap()).unwrap();
+            assert_eq!(files::put_own_into(&step.out, &step).unwrap(), kernel || hypervisor);
+            let of_tar = files::read_tree(&step.out).unwrap();
+            assert!(filetree::write_tar(&tree, Vec::new()).unwrap() == filetree::write_tar(&of_tar, Vec::new()).unwrap());
+        }
+    }
 }
