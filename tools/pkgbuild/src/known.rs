@@ -131,7 +131,7 @@ impl Known {
     /// The facts of the file with this `id`.
     fn find_file(&self, kind: &str, id: Option<&str>) -> Option<String> {
         let found = self.find(&key(READ, id?))?;
-        self.find(&key(kind, words(&found).next()?))
+        self.find(&key(kind, found.strip_prefix('\t')?))
     }
 
     /// Whether [`images`](Self::images) has seen that the builder refuses nothing of the Dockerfile at `path`, so that
