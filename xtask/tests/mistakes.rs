@@ -97,6 +97,10 @@ fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
         error("FROM scratch AS build\nCOPY files/ /\nFROM scratch\nCOPY --from=biuld / /\n"),
         "error: pkg/base/Dockerfile:4: biuld is no stage of this Dockerfile, which has build\nhint: did you mean build?"
     );
+    assert!(
+        error("FROM alpine AS one\nFROM scratch\nCOPY --from=one / /\n")
+            .starts_with("error: pkg/base/Dockerfile:1: alpine (amd64) is no image of")
+    );
     let pairs = "FROM scratch AS target-arm64-build-arm64\nFROM scratch AS target-arm64-build-amd64\nFROM target-${TARGETARCH}-build-${BUILDARCH}\n";
     let pair = error(pairs);
     assert!(
@@ -134,4 +138,18 @@ fn an_architecture_that_a_package_is_not_for_is_said_before_the_first_step() {
         "error: pkg/base is not for riscv64: `arches` in its build.yml has amd64, arm64\nhint: riscv64 would need a Dockerfile that builds for \
          riscv64, and riscv64 in `arches`; an architecture that there is: --zarch amd64"
     );
+}
+
+#[test]
+fn an_image_that_a_build_argument_replaces_is_not_missed() {
+    let tree = Tree::new();
+    tree.write("pkg/base/file", "text");
+    // The native engine's own argument, and one of the build.yml.
+    let yml = fs::read_to_string(tree.root().join("pkg/base/build.yml")).unwrap();
+    tree.write("pkg/base/build.yml", &format!("{yml}buildArgs:\n  - FROM_IMAGE=scratch\n"));
+    tree.write(
+        "pkg/base/Dockerfile",
+        "ARG CACHE=debian:trixie-slim\nARG FROM_IMAGE=alpine:3.18\nFROM ${CACHE} AS cache\nCOPY file /\nFROM ${FROM_IMAGE}\nCOPY --from=cache /file /\n",
+    );
+    tree.xtask(&["pkg", "base"]).ok();
 }

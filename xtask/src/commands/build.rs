@@ -209,7 +209,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
     let options = execution(ctx, tree)?;
     let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
     let needs = needs(&plan, &states, engine)?;
-    early::check(ctx, tree, &plan, &states)?;
+    early::check(ctx, &plan, &states)?;
     eprintln!(
         "{} {} {} {}, {} engine",
         ctx.profile.tree.name,
@@ -219,6 +219,10 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         ctx.engine.as_str()
     );
     if ctx.globals.dry_run {
+        // A package that the registry has needs no base.
+        if !has_registry(ctx) {
+            early::bases::check(ctx, tree, &plan, &states)?;
+        }
         return show(ctx, &plan, &states);
     }
     warn_of_old_bases(ctx, tree)?;
@@ -235,10 +239,15 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         check_locked(ctx, &plan, engine, &options)?;
         return report(ctx, &plan, &RunSummary::default(), since);
     }
-    let needs = match take_packages(ctx, &plan, engine, &options)? {
-        true => self::needs(&plan, &without_damage(ctx, || executor::survey(&plan, engine, &options))?, engine)?,
-        false => needs,
+    let (states, needs) = match take_packages(ctx, &plan, engine, &options)? {
+        true => {
+            let states = without_damage(ctx, || executor::survey(&plan, engine, &options))?;
+            let needs = self::needs(&plan, &states, engine)?;
+            (states, needs)
+        }
+        false => (states, needs),
     };
+    early::bases::check(ctx, tree, &plan, &states)?;
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.
@@ -252,11 +261,14 @@ fn check_locked(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor:
     native::locked(ctx)?.map_or(Ok(()), |locked| locked.check_artifacts(&executor::kept_artifacts(plan, engine, options)?))
 }
 
+/// Whether packages may come from the team's registry.
+fn has_registry(ctx: &Ctx) -> bool {
+    ctx.knobs.host.team_cache.is_some() && ctx.knobs.host.cache_mode != CacheMode::Off
+}
+
 /// Takes packages from the team's registry; returns whether any was taken.
 fn take_packages(ctx: &Ctx, plan: &Plan, engine: &dyn Engine, options: &executor::Options) -> Result<bool> {
-    let Some(place) = ctx.knobs.host.team_cache.as_deref().filter(|_| ctx.knobs.host.cache_mode != CacheMode::Off) else {
-        return Ok(false);
-    };
+    let Some(place) = ctx.knobs.host.team_cache.as_deref().filter(|_| has_registry(ctx)) else { return Ok(false) };
     let since = Instant::now();
     let taken = executor::take_packages(plan, engine, options)?;
     if !taken.is_empty() {

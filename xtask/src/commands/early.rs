@@ -1,9 +1,9 @@
 //! What can be known before the first step: the templates, the partitions, and the room on the disk.
 
-mod bases;
+pub mod bases;
 
 use anyhow::{Context as _, Result, bail};
-use checkout::{Checkout, context::Ctx};
+use checkout::context::Ctx;
 use common::display::{short, size};
 use compose::Yml;
 use diskimage::eve::Kind;
@@ -11,7 +11,7 @@ use executor::{RoomNeed, State, States, free_room, needed_room};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
 
 /// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may have no room for all.
-pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &States) -> Result<()> {
+pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
         match &node.step {
@@ -25,7 +25,6 @@ pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &States) ->
             _ => {}
         }
     }
-    bases::check(ctx, tree, plan, states)?;
     let last = ctx.dist().current(ctx.knobs.image.arch);
     let stale = |id: &NodeId| matches!(states.get(id), Some(State::Stale(_)));
     let needs = needed_room(plan, &stale, last.path());

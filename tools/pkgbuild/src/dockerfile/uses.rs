@@ -90,14 +90,14 @@ impl Dockerfile {
     #[must_use]
     pub fn images_by_arch(&self) -> ImagesByArch {
         let arches = if self.depends_on_arch() { &ARCHES[..] } else { &ARCHES[..1] };
-        ImagesByArch(arches.iter().flat_map(|arch| arches.iter().map(|build| self.images_for(arch, build))).collect())
+        ImagesByArch(arches.iter().flat_map(|arch| arches.iter().map(|build| self.images_for(arch, build, &BTreeMap::new()))).collect())
     }
 
-    /// Images that the last stage needs in a build for `arch` on a machine of `build`.
+    /// Images that the last stage needs in a build for `arch` on a machine of `build`, with values for `ARG`.
     #[must_use]
-    pub fn images_for(&self, arch: &str, build: &str) -> Vec<ImageUse> {
+    pub fn images_for(&self, arch: &str, build: &str, build_args: &BTreeMap<String, String>) -> Vec<ImageUse> {
         let mut images = BTreeSet::new();
-        self.add_images(arch, build, &BTreeMap::new(), &mut images);
+        self.add_images(arch, build, build_args, &mut images);
         images.into_iter().collect()
     }
 

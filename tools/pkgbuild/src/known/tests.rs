@@ -23,7 +23,7 @@ fn check(known: &Known) {
         let images = known.images(&dockerfile, None).unwrap();
         assert_eq!(images.all().into_iter().cloned().collect::<Vec<_>>(), parsed.images(), "{}", dockerfile.display());
         for (arch, build) in [("amd64", "amd64"), ("arm64", "amd64"), ("riscv64", "arm64")] {
-            assert_eq!(images.of(arch, build), Some(&parsed.images_for(arch, build)[..]), "{}", dockerfile.display());
+            assert_eq!(images.of(arch, build), Some(&parsed.images_for(arch, build, &BTreeMap::new())[..]), "{}", dockerfile.display());
         }
         assert_eq!(known.is_checked(&dockerfile), check_early(&parsed).is_ok(), "{}", dockerfile.display());
     }

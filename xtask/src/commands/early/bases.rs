@@ -10,7 +10,11 @@ use common::{
 };
 use executor::State;
 use oci::Cache;
-use pkgbuild::dockerfile::Dockerfile;
+use pkgbuild::{
+    build_yml::BuildYml,
+    debian::NATIVE_BUILD_ARGS,
+    dockerfile::{Dockerfile, ImageUse},
+};
 use plan::{EngineKind, NodeId, Plan, steps::BuildPackage};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,7 +22,7 @@ use std::{
 };
 
 /// Fails if a package that is due starts from an image that there will not be; says it of all of them. With `-n` it is a warning.
-pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, State>) -> Result<()> {
+pub fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, State>) -> Result<()> {
     if ctx.engine != EngineKind::Native {
         return Ok(());
     }
@@ -28,9 +32,9 @@ pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<No
     let (mut problems, mut hints) = (Vec::new(), BTreeSet::new());
     for (_, package) in packages().filter(|(id, _)| matches!(states.get(id), Some(State::Stale(_)))) {
         // The build reports errors of a Dockerfile.
-        let Ok(images) = tree.known().images(&package.dir.join("Dockerfile"), None) else { continue };
         let (arch, host) = (package.image.arch, ctx.knobs.host_arch);
-        for image in images.of(arch.as_str(), host.as_str()).unwrap_or_default() {
+        let Ok(images) = images_of(package, host) else { continue };
+        for image in images {
             let arch = if image.on_build_machine { host } else { arch };
             let name = image.reference.as_str();
             if made.contains(name) || name.contains('$') || cache.find(name, arch.as_str())?.is_some() {
@@ -54,11 +58,20 @@ pub(super) fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<No
     Err(usage(text))
 }
 
+/// The images that the native engine starts the package from, and copies from.
+fn images_of(package: &BuildPackage, host: Arch) -> Result<Vec<ImageUse>> {
+    let path = package.dir.join("Dockerfile");
+    let file = Dockerfile::parse(&std::fs::read_to_string(&path)?, &path.display().to_string())?;
+    let given = NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let args = given.chain(BuildYml::read(&package.dir.join(&package.build_yml))?.build_args()?).collect();
+    Ok(file.images_for(package.image.arch.as_str(), host.as_str(), &args))
+}
+
 /// What is wrong with the image `name` for `arch` in the package's Dockerfile, and what to do.
 fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch: Arch) -> Result<(String, String)> {
     let path = package.dir.join("Dockerfile");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let line = text.lines().position(|line| line.split([' ', '=']).any(|word| word == name));
+    let line = text.lines().position(|line| !line.trim_start().starts_with('#') && line.split([' ', '=']).any(|word| word == name));
     let shown = short(&path, &ctx.root);
     let place = line.map_or_else(|| shown.to_string(), |line| format!("{shown}:{}", line + 1));
     let of_tree = name.rsplit_once(':').and_then(|(image, _)| image.rsplit('/').next()?.strip_prefix("eve-"));
@@ -70,8 +83,9 @@ fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch
         ));
     }
     let stages = stages(&text, &path);
-    if !name.contains([':', '/', '@']) && !stages.is_empty() {
-        let near = did_you_mean(name, stages.iter().map(String::as_str));
+    let near = did_you_mean(name, stages.iter().map(String::as_str));
+    let is_stage = near.is_some() || Arch::ALL.iter().any(|arch| name.contains(arch.as_str()));
+    if !name.contains([':', '/', '@']) && !stages.is_empty() && is_stage {
         let hint = match near {
             Some(near) if !name.contains(arch.as_str()) => format!("did you mean {near}?"),
             _ => "docs/BUILD.md, Cross-compilation: one stage for each pair of target and build machine".to_owned(),
