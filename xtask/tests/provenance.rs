@@ -113,6 +113,7 @@ fn a_statement_cannot_lead_elsewhere() {
         (format!("{asked}/target"), "pkgs", "its target `pkgs` makes no artifact"),
         (format!("{asked}/knobs"), "--root", "its `--root` decides about no artifact's bytes"),
         (format!("{asked}/knobs"), "STORE", "its `STORE` decides about no artifact's bytes"),
+        (format!("{asked}/knobs"), "SIGN", "its `SIGN` would sign with a key of this machine"),
         ("/subject/0/name".to_owned(), "/proc/self/cwd/live.raw", "its subject `/proc/self/cwd/live.raw` is no path below dist/"),
         ("/subject/0/name".to_owned(), "../../live.raw", "its subject `../../live.raw` is no path below dist/"),
     ] {
@@ -146,6 +147,8 @@ fn what_comes_from_outside_of_the_commit_is_named_and_compared() {
     assert!(!good && said.contains("it was built with CONF_DIR=home/own, and `") && said.contains("is not here"), "{said}");
     let (_, error) = tree.xtask(&["attest", "config"]).env("SOURCE_DATE_EPOCH", "1").fails();
     assert!(error.contains("SOURCE_DATE_EPOCH is set, and no statement could say so"), "{error}");
+    let (code, error) = tree.xtask(&["attest", "live-raw", "--sign"]).fails();
+    assert!(code == 2 && error.contains("hint: attest what is built without SIGN"), "{error}");
 }
 
 #[test]

@@ -42,6 +42,11 @@ pub fn run(ctx: &Ctx, args: Attest) -> Result<()> {
             "docker's builds of a package differ each time, so no statement would lead to the same bytes\nhint: --engine native",
         ));
     }
+    if ctx.knobs.image.sign {
+        return Err(usage(
+            "SIGN=y: only who has db's private key could build this again, so nobody else could check the statement\nhint: attest what is built without SIGN",
+        ));
+    }
     let registry = if args.push { Some(published::registry(ctx, "attest --push")?) } else { None };
     let tree = ctx.tree()?;
     let commit = tree.commit_if_clean().ok_or_else(|| {

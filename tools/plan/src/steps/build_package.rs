@@ -202,7 +202,8 @@ impl Planner<'_> {
             let (dir, image, file) = (package.dir.display(), &package.reference, file.display());
             bail!(usage(format!(
                 "{file} is not what the commit has, and git is told not to look at it: linuxkit would give this package the commit's tag, \
-                 {image}\nhint: git -C {dir} update-index --no-assume-unchanged --no-skip-worktree {file}"
+                 {image}\nhint: git -C '{dir}' update-index --no-assume-unchanged --no-skip-worktree '{file}'\n\
+                 hint: git sparse-checkout disable, if that left the file out"
             )));
         }
         let image = ImageRef { reference: package.reference.clone(), arch };

@@ -57,6 +57,12 @@ fn asked<'s>(ctx: &Ctx, statement: &'s Statement) -> Result<&'s External> {
     if attest::goal(ctx, &asked.target)?.is_none() {
         bail!("the statement cannot be trusted: its target `{}` makes no artifact", asked.target);
     }
+    // Somebody else's words must not sign anything with the keys of this machine.
+    if asked.knobs.contains_key("SIGN") {
+        bail!(
+            "the statement cannot be trusted: its `SIGN` would sign with a key of this machine, and only who signed can build that again"
+        );
+    }
     match asked.knobs.keys().find(|name| !knobs::decides_bytes(name)) {
         Some(name) => bail!("the statement cannot be trusted: its `{name}` decides about no artifact's bytes"),
         None => Ok(asked),
