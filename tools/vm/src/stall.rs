@@ -51,7 +51,10 @@ impl Stall {
         let Some(who) = hanging(console, line, silence) else { return Ok(None) };
         let seconds = silence.as_secs();
         if self.reset.is_some() {
-            bail!("the {who} hangs again: it has printed nothing for {seconds} s since the reset");
+            bail!(
+                "the {who} hangs again: it has printed nothing for {seconds} s since the reset\n\
+                 hint: the same again: a new start of QEMU boots the disk as it is"
+            );
         }
         let place = reset(socket).with_context(|| format!("cannot reset the machine, whose {who} hangs"))?;
         self.reset = Some(Instant::now());
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(*commands.lock().unwrap(), RESET);
         assert_eq!(check(SILENCE * 2, Some(short)).unwrap(), None, "the new silence is short");
         let error = check(SILENCE * 2, Some(SILENCE)).unwrap_err().to_string();
-        assert_eq!(error, "the firmware hangs again: it has printed nothing for 240 s since the reset");
+        assert!(error.starts_with("the firmware hangs again: it has printed nothing for 240 s since the reset\nhint: "), "{error}");
         assert!(stall.reset.is_some() && stall.check(&console, &socket).unwrap().is_none(), "by the clock");
     }
 
