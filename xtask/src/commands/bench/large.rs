@@ -6,12 +6,15 @@ use super::{
     setting::Setting,
 };
 use anyhow::{Context as _, Result};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// The package that is copied: few files, one base.
 const MODEL: &str = "sysctl";
 /// The most seconds for a plan of 4,700 packages.
 const MOST: f64 = 0.5;
+
+/// The age from which files are remembered, and some.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// Plans `pkgs` with this tree's packages, and with copies of one of them until there are 470 and 4,700.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
@@ -21,7 +24,8 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     for packages in [0, 470, 4700] {
         let count = grow(&tree, packages)?;
         setting.rivals.commit(&tree)?.into_iter().try_for_each(|git| git.run())?;
-        // The first one asks git for what is remembered later.
+        // The first one reads what is remembered later; files that have just been written are not remembered.
+        std::thread::sleep(SETTLED);
         let plan = || Ok::<_, anyhow::Error>(setting.ourselves(&tree)?.args(["--dry-run", "pkgs"]).measure()?.0);
         plan()?;
         let (one, other) = (plan()?, plan()?);

@@ -33,16 +33,24 @@ pub fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, S
     for (_, package) in packages().filter(|(id, _)| matches!(states.get(id), Some(State::Stale(_)))) {
         // The build reports errors of a Dockerfile.
         let (arch, host) = (package.image.arch, ctx.knobs.host_arch);
+        let arch_of = |image: &ImageUse| if image.on_build_machine { host } else { arch };
+        let is_missing = |image: &ImageUse| -> Result<bool> {
+            let name = image.reference.as_str();
+            Ok(!made.contains(name) && !name.contains('$') && cache.find(name, arch_of(image).as_str())?.is_none())
+        };
+        // Remembered, but without the arguments of the build.
+        let Ok(remembered) = tree.known().images(&package.dir.join("Dockerfile"), None) else { continue };
+        let remembered = remembered.of(arch.as_str(), host.as_str()).unwrap_or_default();
+        if !remembered.iter().map(is_missing).collect::<Result<Vec<_>>>()?.contains(&true) {
+            continue;
+        }
         let Ok(images) = images_of(package, host) else { continue };
         for image in images {
-            let arch = if image.on_build_machine { host } else { arch };
-            let name = image.reference.as_str();
-            if made.contains(name) || name.contains('$') || cache.find(name, arch.as_str())?.is_some() {
-                continue;
+            if is_missing(&image)? {
+                let (problem, hint) = describe(ctx, tree, package, &image.reference, arch_of(&image))?;
+                problems.push(problem);
+                hints.insert(hint);
             }
-            let (problem, hint) = describe(ctx, tree, package, name, arch)?;
-            problems.push(problem);
-            hints.insert(hint);
         }
     }
     let hints: Vec<String> = hints.iter().map(|hint| format!("hint: {hint}")).collect();
