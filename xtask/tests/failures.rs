@@ -4,68 +4,15 @@
 
 mod common;
 
-use common::{Xtask, repository, shell, small_tree::small_tree, texts, wants};
+use common::{Xtask, repository, shell, small_tree::SmallTree as Tree, texts, wants};
 use std::{
     fs,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
-    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
 use xshell::cmd;
-
-/// A tree with two packages from nothing: enough for `live-raw`.
-struct Tree {
-    folder: TempDir,
-}
-
-impl Tree {
-    fn new() -> Self {
-        let tree = Self { folder: tempfile::tempdir().unwrap() };
-        small_tree(tree.root());
-        tree
-    }
-
-    fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.root().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn xtask(&self) -> Xtask {
-        let home = self.root().join("home");
-        Xtask::new(self.root())
-            .env("HOME", &home)
-            .env("LINUXKIT_CACHE", home.join("images"))
-            .env("XDG_CACHE_HOME", home.join("cache"))
-            .env("ZARCH", "amd64")
-    }
-
-    /// Runs words that must fail; the error without the tree's own path.
-    fn error(&self, words: &[&str]) -> (i32, String) {
-        let (code, text) = self.xtask().args(words).fails();
-        let error = text.lines().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
-        (code, error.replace(self.root().to_str().unwrap(), "ROOT"))
-    }
-
-    /// Files of dist/ with a final name, without books and logs.
-    fn artifacts(&self) -> Vec<String> {
-        let mut names: Vec<String> = walkdir::WalkDir::new(self.root().join("dist"))
-            .into_iter()
-            .filter_map(Result::ok)
-            .filter(|entry| !entry.file_type().is_dir())
-            .map(|entry| entry.path().strip_prefix(self.root().join("dist")).unwrap().display().to_string())
-            .filter(|name| !name.contains("/logs/") && !name.contains("/.stamps/") && name != ".lock")
-            .collect();
-        names.sort();
-        names
-    }
-}
 
 #[test]
 fn a_bell_rings_on_a_terminal_after_a_long_build() {
@@ -439,9 +386,9 @@ fn nobody_needs_to_read_what_is_said() {
         env!("CARGO_BIN_EXE_xtask"),
         tree.root().display()
     );
-    let done = Command::new("bash").args(["-c", &line]).current_dir(tree.folder.path()).status().unwrap();
+    let done = Command::new("bash").args(["-c", &line]).current_dir(tree.root()).status().unwrap();
     assert!(done.success());
-    assert_eq!(fs::read_to_string(tree.folder.path().join("code")).unwrap(), "0\n");
+    assert_eq!(fs::read_to_string(tree.root().join("code")).unwrap(), "0\n");
 }
 
 #[test]

@@ -4,49 +4,18 @@
 
 mod common;
 
-use common::{Xtask, small_tree::small_tree, texts};
-use std::{fs, path::Path};
-use tempfile::TempDir;
+use common::{Xtask, small_tree::SmallTree as Tree, texts};
+use std::fs;
 
-struct Tree {
-    folder: TempDir,
+fn xtask(tree: &Tree, words: &[&str]) -> Xtask {
+    tree.xtask().env("STORE", "off").args(words)
 }
 
-impl Tree {
-    fn new() -> Self {
-        let tree = Self { folder: tempfile::tempdir().unwrap() };
-        small_tree(tree.root());
-        tree
-    }
-
-    fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.root().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn xtask(&self, words: &[&str]) -> Xtask {
-        let home = self.root().join("home");
-        Xtask::new(self.root())
-            .env("HOME", &home)
-            .env("LINUXKIT_CACHE", home.join("images"))
-            .env("XDG_CACHE_HOME", home.join("cache"))
-            .env("ZARCH", "amd64")
-            .env("STORE", "off")
-            .args(words)
-    }
-
-    /// Runs words that must fail before the first step; the error without the tree's own path.
-    fn error(&self, words: &[&str]) -> String {
-        let (_, text) = self.xtask(words).fails();
-        assert!(!text.contains("[0/"), "a step ran: {text}");
-        let error = text.lines().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
-        error.replace(self.root().to_str().unwrap(), "ROOT")
-    }
+/// Runs words that must fail before the first step; the error without the tree's own path.
+fn error_of(tree: &Tree, words: &[&str]) -> String {
+    let (_, text) = xtask(tree, words).fails();
+    assert!(!text.contains("[0/"), "a step ran: {text}");
+    tree.error_in(&text)
 }
 
 #[test]
@@ -60,7 +29,7 @@ fn a_line_of_a_patched_template_is_named_where_it_was_written() {
     tree.write("images/rootfs.yml.in", template);
     let patched = |patch: &str| {
         tree.write("images/xen.yq", patch);
-        tree.error(&["rootfs", "HV=xen"])
+        error_of(&tree, &["rootfs", "HV=xen"])
     };
     assert_eq!(
         patched("# For Xen.\n.init += [\"XEN_TAG\"]\n"),
@@ -86,7 +55,7 @@ fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
     let tree = Tree::new();
     let error = |dockerfile: &str| {
         tree.write("pkg/base/Dockerfile", dockerfile);
-        tree.error(&["rootfs"])
+        error_of(&tree, &["rootfs"])
     };
     assert_eq!(
         error("FROM alpine:3.18\nRUN apk add gcc\n"),
@@ -119,13 +88,13 @@ fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
     );
     // Two at once, and the plan is shown all the same.
     tree.write("pkg/base/Dockerfile", "FROM alpine:3.18 AS a\nFROM debian:12\nCOPY --from=a / /\n");
-    let both = tree.error(&["rootfs"]);
+    let both = error_of(&tree, &["rootfs"]);
     assert!(
         both.starts_with("error: 2 images are missing:\n    pkg/base/Dockerfile:1: alpine:3.18 (amd64)")
             && both.contains("\n    pkg/base/Dockerfile:2: debian:12 "),
         "{both}"
     );
-    let (out, err) = texts(&tree.xtask(&["rootfs", "--dry-run"]).output());
+    let (out, err) = texts(&xtask(&tree, &["rootfs", "--dry-run"]).output());
     assert!(err.contains("warning: 2 images are missing:") && out.contains("pkg/base [amd64]: build pkg/base"), "{out}{err}");
 }
 
@@ -134,7 +103,7 @@ fn an_architecture_that_a_package_is_not_for_is_said_before_the_first_step() {
     let tree = Tree::new();
     tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\narches:\n  - amd64\n  - arm64\n");
     assert_eq!(
-        tree.error(&["rootfs", "--zarch", "riscv64"]),
+        error_of(&tree, &["rootfs", "--zarch", "riscv64"]),
         "error: pkg/base is not for riscv64: `arches` in its build.yml has amd64, arm64\nhint: riscv64 would need a Dockerfile that builds for \
          riscv64, and riscv64 in `arches`; an architecture that there is: --zarch amd64"
     );
@@ -151,5 +120,5 @@ fn an_image_that_a_build_argument_replaces_is_not_missed() {
         "pkg/base/Dockerfile",
         "ARG CACHE=debian:trixie-slim\nARG FROM_IMAGE=alpine:3.18\nFROM ${CACHE} AS cache\nCOPY file /\nFROM ${FROM_IMAGE}\nCOPY --from=cache /file /\n",
     );
-    tree.xtask(&["pkg", "base"]).ok();
+    xtask(&tree, &["pkg", "base"]).ok();
 }

@@ -3,32 +3,25 @@
 
 mod common;
 
-use common::{Xtask, git, python::python, small_tree::small_tree, texts, tool, wants};
+use common::{Xtask, git, python::python, small_tree::SmallTree, texts, tool, wants};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A tree, and the caches of the person who builds it.
-struct Tree {
-    folder: tempfile::TempDir,
-}
+struct Tree(SmallTree);
 
 impl Tree {
     fn new() -> Self {
-        let tree = Self { folder: tempfile::tempdir().unwrap() };
-        small_tree(tree.root());
-        tree
+        Self(SmallTree::new())
     }
 
     fn root(&self) -> &Path {
-        self.folder.path()
+        self.0.root()
     }
 
     fn xtask(&self, words: &[&str]) -> Xtask {
-        let home = self.root().join("home");
-        let xtask = Xtask::new(self.root()).env("HOME", &home).env("LINUXKIT_CACHE", home.join("images"));
-        xtask.env("XDG_CACHE_HOME", home.join("cache")).env("ZARCH", "amd64").args(words)
+        self.0.xtask().args(words)
     }
 
     /// Builds and attests `live-raw`; the disk.
