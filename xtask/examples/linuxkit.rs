@@ -57,8 +57,7 @@ struct CachedImages<'c> {
 
 impl Images for CachedImages<'_> {
     fn find(&self, reference: &str) -> Result<oci::Image> {
-        let plain = reference.strip_suffix(&format!("-{}", self.arch)).unwrap_or(reference);
-        self.cache.find(plain, self.arch)?.with_context(|| format!("{reference} is not in the cache"))
+        self.cache.find_named(reference, self.arch)?.with_context(|| format!("{reference} is not in the cache"))
     }
 }
 

@@ -102,11 +102,7 @@ impl NativeEngine {
 
     /// The image of the cache for a name in a yml, which may end in the architecture.
     fn image_by_name(&self, reference: &str, arch: Arch) -> Result<Image> {
-        let plain = reference.strip_suffix(&format!("-{arch}")).unwrap_or(reference);
-        let found = match self.cache.find(plain, arch.as_str())? {
-            None => self.cache.find(reference, arch.as_str())?,
-            found => found,
-        };
+        let found = self.cache.find_named(reference, arch.as_str())?;
         let image = found.with_context(|| format!("no image {reference} in the image cache or this tree"))?;
         self.locked.as_ref().map_or(Ok(()), |locked| locked.check(&image))?;
         Ok(image)

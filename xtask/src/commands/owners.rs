@@ -23,8 +23,7 @@ impl CachedImages {
 
 impl compose::Images for CachedImages {
     fn find(&self, reference: &str) -> Result<Image> {
-        let plain = reference.strip_suffix(&format!("-{}", self.arch)).unwrap_or(reference);
-        self.cache.find(plain, self.arch.as_str())?.with_context(|| format!("the image {reference} is not in the image cache"))
+        self.cache.find_named(reference, self.arch.as_str())?.with_context(|| format!("the image {reference} is not in the image cache"))
     }
 }
 

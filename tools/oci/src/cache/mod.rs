@@ -72,6 +72,15 @@ impl Cache {
         look().with_context(|| format!("cannot read the image `{full}` for {arch} in the cache `{}`", self.dir.display()))
     }
 
+    /// As [`Self::find`], for a name in a yml: that of an image for one architecture may end in `-<arch>`, which the cache's names lack.
+    pub fn find_named(&self, reference: &str, arch: &str) -> Result<Option<Image>> {
+        let plain = reference.strip_suffix(&format!("-{arch}")).unwrap_or(reference);
+        match self.find(plain, arch)? {
+            None => self.find(reference, arch),
+            found => Ok(found),
+        }
+    }
+
     /// Manifest and configuration of the image.
     pub(crate) fn locate(&self, reference: &str, arch: &str) -> Result<Option<Found>> {
         let full = expand_reference(reference);
