@@ -1,6 +1,10 @@
 //! The verbs that build artifacts. Each plans a goal, checks the tools, executes the plan and prints the artifacts.
 
-use super::{Action, Run, Verb, early, store, target, verb};
+use super::{
+    Action, Run, Verb,
+    cve::{self, Sbom},
+    early, store, target, target_and, verb,
+};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use child::{Tool, ToolNeed, docker};
@@ -36,7 +40,12 @@ const OTHERS: &[Verb] = &[
     verb("pkg", "build packages, and the packages in their FROM lines", &Run(build_packages)).building(),
     target("pkgs", "build all packages", |ctx| Ok(Goal::AllPackages(ctx.knobs.packages.work))),
     target("eve", "build the image lfedge/eve, which contains every artifact", |_| Ok(Goal::Eve)),
-    target("sbom", "write the bill of materials (SPDX) of the root file system", |_| Ok(Goal::Sbom)),
+    target_and(
+        "sbom",
+        "write the bill of materials (SPDX) of the root file system, and look up its packages",
+        |_| Ok(Goal::Sbom),
+        &Run(write_sbom),
+    ),
     target("initrd", "extract the initrd from its package", |_| Ok(Goal::Parts(vec!["initrd.img"]))),
     target("installer-img", "build installer.img, the installer's root file system, or extract it from its package", |_| {
         Ok(Goal::InstallerImg)
@@ -125,6 +134,18 @@ fn build_packages(ctx: &Ctx, Packages { name, alone, force }: Packages) -> Resul
     let work = ctx.knobs.packages.work;
     let goal = if alone { Goal::PackagesAlone(names, work) } else { Goal::Packages(names, work) };
     build_with(ctx, &ctx.tree()?, &goal, force)
+}
+
+/// `sbom`.
+fn write_sbom(ctx: &Ctx, args: Sbom) -> Result<()> {
+    if let Some(file) = args.given(ctx)? {
+        return cve::look(ctx, &args, &file);
+    }
+    let tree = ctx.tree()?;
+    build_with(ctx, &tree, &Goal::Sbom, false)?;
+    let plan = plan(ctx, &tree, &Goal::Sbom)?;
+    let file = plan.node(&NodeId::Sbom).and_then(|node| node.outputs.first());
+    cve::look(ctx, &args, file.context("the plan has no bill of materials")?)
 }
 
 /// The goal of a target, for verbs that show its plan; fails for other words.

@@ -9,6 +9,7 @@ mod ci;
 mod clean;
 mod conformance;
 pub mod containers;
+mod cve;
 mod debian;
 mod delta;
 mod diff;
@@ -43,4 +44,4 @@ mod verb;
 mod verify;
 mod visible;
 
-pub use verb::{Action, Run, Verb, Wants, anywhere, simple, target, verb};
+pub use verb::{Action, Run, Verb, Wants, anywhere, simple, target, target_and, verb};

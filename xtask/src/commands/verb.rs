@@ -54,6 +54,8 @@ pub struct Verb {
     pub builds: bool,
     /// What a tree must have so that the verb has something to work on.
     pub wants: Wants,
+    /// What runs in place of the build alone, in a verb that builds a goal and has arguments of its own.
+    pub instead: Option<&'static dyn RunMatches<Ctx>>,
     /// The verb that makes what this one boots or uploads.
     pub after: Option<&'static str>,
 }
@@ -92,7 +94,7 @@ impl Wants {
 
 /// A verb that sets no knobs, builds nothing, and works on what every tree has.
 const fn plain(name: &'static str, about: &'static str, arguments: fn(Command) -> Command, action: Action) -> Verb {
-    Verb { name, about, arguments, action, sets: &[], builds: false, wants: Wants::Nothing, after: None }
+    Verb { name, about, arguments, action, sets: &[], builds: false, wants: Wants::Nothing, instead: None, after: None }
 }
 
 /// A verb on a tree with arguments of its own.
@@ -108,6 +110,16 @@ pub const fn anywhere<A: Args>(name: &'static str, about: &'static str, run: &'s
 /// A verb that builds a goal and has no arguments of its own.
 pub const fn target(name: &'static str, about: &'static str, goal: fn(&Ctx) -> Result<Goal>) -> Verb {
     plain(name, about, no_arguments, Action::Builds(goal)).building()
+}
+
+/// A verb that builds a goal, and with its own arguments does something with the artifact.
+pub const fn target_and<A: Args>(
+    name: &'static str,
+    about: &'static str,
+    goal: fn(&Ctx) -> Result<Goal>,
+    run: &'static Run<Ctx, A>,
+) -> Verb {
+    Verb { arguments: A::augment_args, instead: Some(run), ..target(name, about, goal) }
 }
 
 /// A verb on a tree without arguments of its own.
@@ -150,7 +162,10 @@ impl Verb {
         match self.action {
             Action::OnTree(run) => run.run(ctx, matches),
             Action::Simple(run) => run(ctx),
-            Action::Builds(goal) => build::build(ctx, &goal(ctx)?),
+            Action::Builds(goal) => match self.instead {
+                Some(run) => run.run(ctx, matches),
+                None => build::build(ctx, &goal(ctx)?),
+            },
             Action::Anywhere(run) => run.run(&ctx.environment, matches),
         }
     }

@@ -32,7 +32,7 @@ mod tests;
 
 pub use archive::{Archive, ArchiveOptions, build_archive};
 pub use builtin::{Builtin, Builtins};
-pub use control::{Stanza, Stanzas, stanzas};
+pub use control::{Stanza, Stanzas, check_version, stanzas};
 pub use deb::{Deb, read_deb};
 pub use deploy::{DeployOptions, Deployed, Selection, deploy};
 pub use index::{Index, index_path};
