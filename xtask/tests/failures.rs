@@ -320,17 +320,7 @@ fn two_at_once_wait_for_each_other() {
 fn stage(user: u32) -> TempDir {
     let stage = tempfile::tempdir().unwrap();
     let root = stage.path().join("root");
-    let copy = |from: &str, to: &str| {
-        let to = root.join(to);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, to).unwrap();
-    };
-    for program in ["/bin/sh", "/bin/chmod", "/bin/ls", "/bin/cat"] {
-        copy(program, &program[1..]);
-        for word in common::tool("ldd", &[program]).split_whitespace().filter(|word| word.starts_with('/')) {
-            copy(word, &word[1..]);
-        }
-    }
+    common::copy_programs(&["/bin/sh", "/bin/chmod", "/bin/ls", "/bin/cat"], &root);
     // Another user cannot look into the folder of this repository.
     fs::copy(env!("CARGO_BIN_EXE_xtask"), stage.path().join("xtask")).unwrap();
     for entry in walkdir::WalkDir::new(stage.path()) {

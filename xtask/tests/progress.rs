@@ -5,17 +5,19 @@
 mod common;
 
 use child::fake::executable;
-use common::{Xtask, small_tree::small_tree, tool, wants};
+use common::{
+    Xtask,
+    small_tree::small_tree,
+    terminal::{LIMIT, Terminal},
+    tool, wants,
+};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
+    path::PathBuf,
+    sync::mpsc,
+    thread,
 };
-
-/// Nothing here takes as long, also on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// A small tree, and a qemu-img that waits.
 struct Slow {
@@ -53,46 +55,6 @@ impl Slow {
     }
 }
 
-/// A terminal that the test looks at.
-struct Terminal {
-    socket: PathBuf,
-}
-
-impl Terminal {
-    fn run(socket: &Path, program: &Path) -> Self {
-        let terminal = Self { socket: socket.to_owned() };
-        let keep = ["set-option", "-g", "remain-on-exit", "on", ";"];
-        let new = ["new-session", "-d", "-x", "120", "-y", "40"];
-        terminal.tmux(["-f", "/dev/null", "start-server", ";"].iter().chain(&keep).chain(&new).chain(&[program.to_str().unwrap()]));
-        terminal
-    }
-
-    fn tmux<'w>(&self, words: impl IntoIterator<Item = &'w &'w str>) -> String {
-        let output = Command::new("tmux").arg("-S").arg(&self.socket).args(words).env("TERM", "xterm").output().unwrap();
-        assert!(output.status.success(), "tmux: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// The screen as soon as `is_there` agrees with it.
-    fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
-        let since = Instant::now();
-        loop {
-            let screen = self.tmux(&["capture-pane", "-p"]);
-            if is_there(&screen) {
-                return screen;
-            }
-            assert!(since.elapsed() < LIMIT, "no {what} on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
-    }
-}
-
 #[test]
 fn a_terminal_shows_how_far_a_conversion_is_and_how_long_still() {
     if !wants("qemu-img", "qemu-utils") || !wants("tmux", "tmux") {
@@ -127,8 +89,16 @@ fn a_file_gets_a_line_for_a_step_that_takes_long() {
     let tree = slow.path("tree");
     let build = slow.variables().into_iter().fold(Xtask::new(&tree), |xtask, (name, value)| xtask.env(name, value));
     let mut child = build.args(["live"]).spawn();
+    // A build that never says how long still waits for the test, which waits for the build.
+    let (told, silent) = mpsc::channel::<()>();
+    let go = slow.path("go");
+    let watchdog = thread::spawn(move || {
+        silent.recv_timeout(LIMIT).is_err_and(|why| why == mpsc::RecvTimeoutError::Timeout && fs::write(go, "").is_ok())
+    });
     let (mut seen, mut lines) = (String::new(), BufReader::new(child.stderr.take().unwrap()).lines());
     let far = lines.by_ref().map(Result::unwrap).inspect(|line| seen += &format!("{line}\n")).find(|line| line.contains(" left"));
+    drop(told);
+    assert!(!watchdog.join().unwrap(), "in {} s no line says how long still:\n{seen}", LIMIT.as_secs());
     slow.go_on();
     let far = far.unwrap_or_else(|| panic!("no line says how long still:\n{seen}"));
     assert!(far.contains("] live.qcow2: ") && far.contains(" of ") && far.ends_with(')'), "{far}");

@@ -19,6 +19,8 @@ pub struct Globals {
     pub jobs: usize,
     /// Print the tools' output.
     pub verbose: bool,
+    /// Open a shell where a RUN line of a package fails.
+    pub shell_on_failure: bool,
 }
 
 /// The context of a command.

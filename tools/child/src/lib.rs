@@ -41,6 +41,7 @@ pub mod shellcheck;
 pub mod ssh;
 pub mod static_binary;
 pub mod swtpm;
+pub mod terminal;
 pub mod usage;
 pub mod vboxmanage;
 pub mod version;

@@ -60,6 +60,11 @@ impl<'p> Job<'p> {
         shown.unwrap_or_default().with_log(&self.path)
     }
 
+    /// Does `work` while this build prints nothing, for work that has the terminal for itself. It must not report to this job.
+    pub fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.progress.silence(work)
+    }
+
     /// Shows how far the node is.
     pub fn step(&self, detail: &str) {
         self.progress.step(&self.name, detail);

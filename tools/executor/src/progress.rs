@@ -130,6 +130,13 @@ impl ProgressLine {
         self.draw(&mut state);
     }
 
+    /// Does `work` while nothing is printed here: the live line is gone, and whoever has a line to print waits.
+    pub fn silence<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut state = self.lock();
+        self.clear(&mut state);
+        work()
+    }
+
     /// Redraws until [`ProgressLine::close`]; without a terminal prints a line for each long step now and then.
     pub fn animate(&self) {
         let tick = if self.terminal { TICK } else { PLAIN_TICK };

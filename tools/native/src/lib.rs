@@ -24,6 +24,7 @@ pub use convert::{check_size, convert};
 pub use disk::make_net;
 pub use eve::pack_eve;
 pub use locked::{Locked, LockedStore, listed_image, locked, open_envelope};
+pub use packages::{StopAt, Stopped};
 pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
@@ -76,14 +77,14 @@ impl NativeEngine {
         Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages, team, locked, qemu_img: recipe::Version::new() })
     }
 
-    /// An engine that only looks at the build of packages, up to `stage` of the Dockerfile; it writes no image. [`seen`](Self::seen) is
-    /// where it ended.
-    pub fn watching(ctx: &Ctx, tree: &Checkout, stage: Option<String>) -> Result<Self> {
+    /// An engine that only looks at the build of packages, up to `place` in the Dockerfile; it writes no image. [`seen`](Self::seen) is
+    /// where it ended. A build that comes to the line of `place` ends with the error [`Stopped`].
+    pub fn watching(ctx: &Ctx, tree: &Checkout, place: StopAt) -> Result<Self> {
         let engine = Self::new(ctx, tree)?;
-        Ok(Self { packages: engine.packages.watching(stage), locked: None, ..engine })
+        Ok(Self { packages: engine.packages.watching(place), locked: None, ..engine })
     }
 
-    /// The last RUN line that a watched build executed, and the files of its stage: those after it, or before it if it failed.
+    /// The last RUN line that a watched build came to, and the files of its stage: those after it, or before it if it failed or was not run.
     #[must_use]
     pub fn seen(&self) -> Option<(Step, Tree)> {
         self.packages.seen()

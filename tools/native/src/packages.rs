@@ -8,15 +8,15 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
-use child::{Tools, static_binary};
-use common::Arch;
+use child::{Failure, Tools, interrupt, static_binary, terminal};
+use common::{Arch, display::short, error::render};
 use executor::Job;
 use filetree::Tree as FileTree;
 use oci::{Cache, NewImage, NewLayer};
 use pkgbuild::{
     build_yml::BuildYml,
     builder::{self, BuildHost, Request, Step},
-    debian::{self, Builtins, Fetched, Lock, Policy, Progress, Store},
+    debian::{self, Builtin, Builtins, Fetched, Lock, Policy, Progress, Store},
     dockerfile::Dockerfile,
     known::Known,
     tags::Counted,
@@ -50,17 +50,39 @@ pub(super) struct Builder {
     counted: Counted,
     known: Arc<Known>,
     watch: Option<Watch>,
+    /// Whether a RUN line that fails opens a shell.
+    shell_on_failure: bool,
     /// The folder of records of built packages.
     records: Option<PathBuf>,
 }
 
-/// A build that is only looked at: up to a stage, and no image is written.
+/// A build that is only looked at: up to a stage or a step, and no image is written.
 pub(super) struct Watch {
-    /// The stage; none for all.
-    stage: Option<String>,
-    /// The last step that ran, and the stage after it, or before it if the step failed.
+    place: StopAt,
+    /// The last step that ran, and the stage after it, or before it if the step failed or was not run.
     last: Mutex<Option<(Step, FileTree)>>,
 }
+
+/// Where a watched build stops.
+#[derive(Clone, Debug, Default)]
+pub struct StopAt {
+    /// The stage of the Dockerfile; none for all.
+    pub stage: Option<String>,
+    /// The line of the RUN before which the build stops; none for none.
+    pub line: Option<usize>,
+}
+
+/// The end of a build that has come to the place where it stops.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the build stops here")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 impl Builder {
     pub(super) fn new(ctx: &Ctx, tree: &Checkout) -> Result<Self> {
@@ -80,12 +102,13 @@ impl Builder {
             counted: tree.counted()?,
             known: tree.known(),
             watch: None,
+            shell_on_failure: ctx.globals.shell_on_failure,
             records: ctx.built_packages(),
         })
     }
 
-    pub(super) fn watching(self, stage: Option<String>) -> Self {
-        Self { watch: Some(Watch { stage, last: Mutex::new(None) }), ..self }
+    pub(super) fn watching(self, place: StopAt) -> Self {
+        Self { watch: Some(Watch { place, last: Mutex::new(None) }), shell_on_failure: false, ..self }
     }
 
     /// A builder that takes nothing from earlier builds.
@@ -134,7 +157,7 @@ impl Builder {
             build_args: &build_args,
             source_date_epoch: self.epoch,
             network: yml.network,
-            target: self.watch.as_ref().and_then(|watch| watch.stage.as_deref()),
+            target: self.watch.as_ref().and_then(|watch| watch.place.stage.as_deref()),
         };
         let bases = Bases::default();
         let records = self.records.as_deref().filter(|_| self.watch.is_none() && self.program(&package.name).is_none());
@@ -146,7 +169,8 @@ impl Builder {
                 (found.config, found.layers.into_iter().map(NewLayer::Layer).collect())
             }
             None => {
-                let built = builder::build(&request, &Outside { builder: self, cache, job, bases: &bases, reuse: reuse.as_ref(), locked })?;
+                let outside = Outside { builder: self, package, cache, job, bases: &bases, reuse: reuse.as_ref(), locked };
+                let built = builder::build(&request, &outside)?;
                 if self.watch.is_some() {
                     return Ok(());
                 }
@@ -256,6 +280,7 @@ fn read_dockerfile(dir: &Path) -> Result<(Dockerfile, String)> {
 /// The base images, files and programs that a build uses.
 struct Outside<'b> {
     builder: &'b Builder,
+    package: &'b BuildPackage,
     cache: &'b Cache,
     job: &'b Job<'b>,
     bases: &'b Bases,
@@ -277,8 +302,13 @@ impl BuildHost for Outside<'_> {
 
     fn builtin(&self, step: &Step, stage: &mut FileTree) -> Result<bool> {
         self.reuse.map_or(Ok(()), |reuse| reuse.saw_step(step))?;
+        // Others see none of the archive's packages.
+        if Builtin::parse(&step.command, &step.env).is_some() {
+            self.stop_at(step, stage)?;
+        }
         let fetch = |lock: &Lock, release: &str, arch: &str| self.builder.fetch(lock, release, arch, self.job);
-        let done = Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs }.run(step, stage)?;
+        let builtins = Builtins { fetch: &fetch, spool: self.builder.spool.clone(), jobs: self.builder.jobs };
+        let done = builtins.run(step, stage).inspect_err(|error| self.look(step, error, || self.sandbox().open_shell(step, stage)))?;
         if done {
             self.builder.see(step, stage);
         }
@@ -294,8 +324,57 @@ impl BuildHost for Outside<'_> {
         // Set for every step; docker sets it only if the Dockerfile has an ARG for it.
         step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
         self.builder.see(&step, stage);
-        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output()).run(&step, stage)?;
+        self.stop_at(&step, stage)?;
+        self.sandbox().run(&step, stage, |error, failed| {
+            let error = self.with_replay(error);
+            self.look(&step, &error, || failed.open_shell());
+            error
+        })?;
         self.builder.see(&step, stage);
         Ok(())
+    }
+}
+
+impl Outside<'_> {
+    fn sandbox(&self) -> Sandbox<'_> {
+        Sandbox::new(&self.builder.tools, self.builder.spool.clone(), self.job.output())
+    }
+
+    /// Ends a watched build before the step where it stops.
+    fn stop_at(&self, step: &Step, stage: &FileTree) -> Result<()> {
+        let line = self.builder.watch.as_ref().and_then(|watch| watch.place.line);
+        if line.is_none_or(|line| !step.place.ends_with(&format!(":{line}"))) {
+            return Ok(());
+        }
+        self.builder.see(step, stage);
+        Err(Stopped.into())
+    }
+
+    /// With `--shell-on-failure` says what failed and lets the person look: `open` opens a shell where it failed.
+    fn look(&self, step: &Step, error: &anyhow::Error, open: impl FnOnce() -> Result<()>) {
+        if !self.builder.shell_on_failure || interrupt::is_interrupted() {
+            return;
+        }
+        self.job.alone(|| {
+            let place = short(Path::new(&step.place), &self.builder.root);
+            if !terminal::is_there() {
+                return eprintln!("note: {place}: --shell-on-failure opens no shell: standard input and output are not a terminal");
+            }
+            eprint!("{}", render(error));
+            eprintln!("the shell is where {place} failed, with the files as the step left them; `exit` ends the shell and the build");
+            if let Err(error) = open() {
+                eprint!("no shell opens: {}", render(&error));
+            }
+        });
+    }
+
+    /// The error with a command that can be pasted: the sandbox's own gets the step from an open file.
+    fn with_replay(&self, error: anyhow::Error) -> anyhow::Error {
+        let arch = self.package.image.arch;
+        let other = if arch == self.builder.host_arch { String::new() } else { format!(" --zarch {arch}") };
+        match error.downcast::<Failure>() {
+            Ok(failure) => Failure { command: format!("cargo xtask shell {}{other}", self.package.name), ..failure }.into(),
+            Err(error) => error,
+        }
     }
 }

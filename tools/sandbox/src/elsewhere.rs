@@ -1,6 +1,6 @@
 //! In place of the sandbox on systems other than Linux: every build step is an error that says what to do instead.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use child::{Output, Tools};
 use common::error::usage;
 use filetree::Tree;
@@ -17,8 +17,8 @@ impl<'t> Sandbox<'t> {
         Self(PhantomData)
     }
 
-    /// Fails.
-    pub fn run(&self, step: &Step, _: &mut Tree) -> Result<()> {
+    /// Fails, and gives `failed` nothing.
+    pub fn run(&self, step: &Step, _: &mut Tree, _: impl FnOnce(Error, &Failed<'_>) -> Error) -> Result<()> {
         Err(refusal(step))
     }
 
@@ -28,7 +28,17 @@ impl<'t> Sandbox<'t> {
     }
 }
 
-fn refusal(step: &Step) -> anyhow::Error {
+/// As on Linux; there is none here.
+pub struct Failed<'f>(std::convert::Infallible, PhantomData<&'f ()>);
+
+impl Failed<'_> {
+    /// Never called.
+    pub fn open_shell(&self) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+fn refusal(step: &Step) -> Error {
     usage(format!(
         "{}: a RUN step needs Linux, because it runs in namespaces\nhint: CACHE=REGISTRY takes packages that a Linux machine has built; or build in a \
          virtual machine with Linux",

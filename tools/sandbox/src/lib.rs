@@ -15,9 +15,9 @@ mod linux;
 mod stage;
 
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Sandbox, inside};
+pub use elsewhere::{Failed, Sandbox, inside};
 #[cfg(target_os = "linux")]
-pub use linux::Sandbox;
+pub use linux::{Failed, Sandbox};
 
 /// The first word of our command line when we start ourselves as the inner half.
 pub const INNER: &str = "__sandbox";

@@ -1,8 +1,8 @@
 //! The outer half of the sandbox: writes the stage, starts this program again as the inner half, and reads the stage back.
 
 use crate::{INNER, inside, stage::Stage};
-use anyhow::{Context as _, Result, bail};
-use child::{Cmd, Output, Tools};
+use anyhow::{Context as _, Error, Result, bail};
+use child::{Cmd, Output, Tools, terminal::Kept};
 use filetree::{Kind, Tree};
 use pkgbuild::builder::Step;
 use std::{os::fd::AsRawFd as _, path::PathBuf};
@@ -24,28 +24,29 @@ impl<'t> Sandbox<'t> {
         Self { tools, folder, output }
     }
 
-    /// Runs `step` on `stage`, and applies its changes to `stage`.
-    pub fn run(&self, step: &Step, stage: &mut Tree) -> Result<()> {
+    /// Runs `step` on `stage`, and applies its changes to `stage`. If the step fails, `failed` gets the error and the files as the step
+    /// left them, which are removed when it returns the error for the caller.
+    pub fn run(&self, step: &Step, stage: &mut Tree, failed: impl FnOnce(Error, &Failed<'_>) -> Error) -> Result<()> {
         let written = self.write(step, stage)?;
         let command = self.command(step, &written)?.step(format!("running {}", step.place));
-        command.output(&self.output).run()?;
+        if let Err(error) = command.output(&self.output).run() {
+            return Err(failed(error, &Failed { sandbox: self, step, stage, written: &written }));
+        }
         *stage = written.read_back(stage, step.source_date_epoch)?;
         Ok(())
     }
 
     /// Opens a shell on our terminal where `step` runs, with its environment, folder and mounts. All changes are discarded.
     pub fn open_shell(&self, step: &Step, stage: &Tree) -> Result<()> {
-        let shell = SHELLS.iter().find(|shell| {
-            let place = stage.resolve(shell[0], true);
-            place.ok().and_then(|place| stage.get(place)).is_some_and(|node| matches!(node.kind, Kind::File { .. }))
-        });
-        let Some(shell) = shell else {
-            bail!("{}: the stage has no shell: neither {}", step.place, SHELLS.map(|shell| shell[0]).join(" nor "))
-        };
+        let shell = find_shell(step, stage)?;
+        self.open_in(&self.write(step, stage)?, step, shell)
+    }
+
+    fn open_in(&self, written: &Stage, step: &Step, shell: &[&str]) -> Result<()> {
         let step = Step { argv: shell.iter().map(|word| (*word).to_owned()).collect(), ..step.clone() };
-        let written = self.write(&step, stage)?;
+        let _kept = Kept::now();
         // The status is that of the last command that was typed.
-        self.command(&step, &written)?.step("running a shell").foreground().status_ok().map(drop)
+        self.command(&step, written)?.step("running a shell").foreground().status_ok().map(drop)
     }
 
     fn write(&self, step: &Step, stage: &Tree) -> Result<Stage> {
@@ -70,6 +71,33 @@ impl<'t> Sandbox<'t> {
             .keep_fd(order)
             .umask(0o022))
     }
+}
+
+/// A step that failed, and its files as long as this exists.
+pub struct Failed<'f> {
+    sandbox: &'f Sandbox<'f>,
+    step: &'f Step,
+    stage: &'f Tree,
+    written: &'f Stage,
+}
+
+impl Failed<'_> {
+    /// Opens a shell on our terminal among these files, with the step's environment, folder and mounts.
+    pub fn open_shell(&self) -> Result<()> {
+        self.sandbox.open_in(self.written, self.step, find_shell(self.step, self.stage)?)
+    }
+}
+
+/// The best shell that the stage has.
+fn find_shell(step: &Step, stage: &Tree) -> Result<&'static [&'static str]> {
+    let shell = SHELLS.iter().find(|shell| {
+        let place = stage.resolve(shell[0], true);
+        place.ok().and_then(|place| stage.get(place)).is_some_and(|node| matches!(node.kind, Kind::File { .. }))
+    });
+    let Some(shell) = shell else {
+        bail!("{}: the stage has no shell: neither {}", step.place, SHELLS.map(|shell| shell[0]).join(" nor "))
+    };
+    Ok(shell)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "NAME", Kind::Machines),
     ("", "PKG", Kind::Packages),
     ("", "PACKAGE", Kind::Packages),
+    ("shell", "PACKAGE[:STAGE[:LINE]]", Kind::Packages),
 ];
 
 /// The tree in which the words are typed.
@@ -165,7 +166,9 @@ fn help(arg: &Arg) -> String {
 }
 
 fn flags(command: &Command) -> Vec<Candidate> {
-    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() || !knobs::is_knob(arg));
+    let of_all = Options::augment_args(Command::new("options"));
+    let is_of_all = |arg: &Arg| of_all.get_arguments().any(|option| option.get_id() == arg.get_id());
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() || is_of_all(arg));
     let mut flags: Vec<Candidate> =
         shown.filter_map(|arg| Some(Candidate { text: format!("--{}", arg.get_long()?), help: help(arg) })).collect();
     flags.push(Candidate { text: "--help".to_owned(), help: "show the help".to_owned() });

@@ -1,6 +1,6 @@
 //! Makes the context of a command from options and knobs: finds the tree, chooses the engine, and says where the tools are.
 
-use super::globals::Options;
+use super::globals::{OnFailure, Options};
 use anyhow::{Context as _, Result};
 use checkout::context::{Ctx, Globals};
 use child::{Tool, Tools, environment::Environment};
@@ -12,12 +12,26 @@ use knobs::{Knobs, Source};
 use plan::{EngineKind, Profile};
 use std::path::{Path, PathBuf};
 
-/// Makes the context; fails if the tree does not know HV or PLATFORM, or does not have HV for ZARCH.
-pub fn build(options: Options, mut knobs: Knobs, profile: Profile, root: PathBuf, environment: &Environment) -> Result<Ctx> {
+/// Makes the context; fails if the tree does not know HV or PLATFORM, does not have HV for ZARCH, or if docker runs the RUN lines and a shell
+/// should open where one fails.
+pub fn build(
+    options: Options,
+    on_failure: OnFailure,
+    mut knobs: Knobs,
+    profile: Profile,
+    root: PathBuf,
+    environment: &Environment,
+) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.hypervisor_source(), &profile)?;
     check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
     check_platform(&knobs.image.platform, &profile, &root)?;
     let engine = engine(&options, &profile);
+    if on_failure.shell_on_failure && engine != EngineKind::Native {
+        return Err(usage(
+            "--shell-on-failure needs the native engine: docker runs the RUN lines here, and removes their files when one fails\nhint: omit \
+             --shell-on-failure, or give --engine native for a tree that it builds",
+        ));
+    }
     let keys = knobs.host.keys.map_or_else(|| environment.config().join("keys"), |folder| root.join(folder));
     knobs.host.keys = Some(keys);
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -27,6 +41,7 @@ pub fn build(options: Options, mut knobs: Knobs, profile: Profile, root: PathBuf
         json: options.json,
         jobs: options.jobs.filter(|jobs| *jobs > 0).unwrap_or_else(processors),
         verbose: options.verbose,
+        shell_on_failure: on_failure.shell_on_failure,
     };
     let tools = tools(engine, &knobs, &root, environment);
     Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })

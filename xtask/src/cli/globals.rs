@@ -1,5 +1,6 @@
-//! The options of all verbs, which may stand before or after the verb.
+//! The options of all verbs, which may stand before or after the verb, and the option of verbs that build packages.
 
+use crate::commands::Verb;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 
@@ -47,6 +48,21 @@ impl Options {
     /// Reads the options from `matches`.
     pub fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Self::from_arg_matches(matches)
+    }
+}
+
+/// The option of verbs that build packages.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct OnFailure {
+    /// where a RUN line of a Dockerfile fails, open a shell among the files that it left; the build fails when the shell ends
+    #[arg(id = "shell_on_failure", long = "shell-on-failure")]
+    pub shell_on_failure: bool,
+}
+
+impl OnFailure {
+    /// Reads the option from `matches` of a verb that has it.
+    pub fn of(verb: &Verb, matches: &ArgMatches) -> Result<Self, clap::Error> {
+        if verb.packages { Self::from_arg_matches(matches) } else { Ok(Self::default()) }
     }
 }
 

@@ -125,11 +125,12 @@ fn why_idle_beside(name: &str, knobs: &Knobs) -> Option<String> {
         .then(|| "ROOTFS_FORMAT is ext4, which is not compressed".to_owned())
 }
 
-/// Hides in the help of `command` the knobs that nothing reads.
+/// Hides in the help of `command` the knobs that nothing reads, and the option that only the native engine has.
 #[must_use]
 pub fn hide(command: Command, verb: &Verb, profile: &Profile, engine: EngineKind) -> Command {
     command.mut_args(|arg| {
-        let is_idle = why_idle(arg.get_id().as_str(), verb, profile, engine).is_some();
+        let is_native = arg.get_id() == "shell_on_failure" && engine != EngineKind::Native;
+        let is_idle = is_native || why_idle(arg.get_id().as_str(), verb, profile, engine).is_some();
         if is_idle { arg.hide(true) } else { arg }
     })
 }
@@ -137,7 +138,11 @@ pub fn hide(command: Command, verb: &Verb, profile: &Profile, engine: EngineKind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{context, globals::Options, verbs};
+    use crate::cli::{
+        context,
+        globals::{OnFailure, Options},
+        verbs,
+    };
     use child::environment::Environment;
     use knobs::{Knob, RawKnobs};
     use std::path::{Path, PathBuf};
@@ -185,8 +190,15 @@ mod tests {
         }
         let knobs = Knobs::resolve(&raw, &root()).expect("knobs");
         let options = Options { engine: Some(engine.to_owned()), ..Options::default() };
-        context::build(options, knobs, checkout::read_profile(&root()).expect("a profile"), root(), &Environment::of_process())
-            .expect("a context")
+        context::build(
+            options,
+            OnFailure::default(),
+            knobs,
+            checkout::read_profile(&root()).expect("a profile"),
+            root(),
+            &Environment::of_process(),
+        )
+        .expect("a context")
     }
 
     /// A value of `knob` that is not its default.

@@ -21,7 +21,7 @@ use crate::commands::{Action, Verb};
 use anyhow::Result;
 use child::environment::Environment;
 use clap::Command;
-use globals::{Options, add};
+use globals::{OnFailure, Options, add};
 use knobs::{Knobs, RawKnobs, Source};
 use std::{io::IsTerminal as _, path::Path, time::Instant};
 use words::{close_jobs, close_options, remove_set_flags, split_assignments, take_empty_flags, value_of, verb_at};
@@ -137,7 +137,8 @@ fn run_on_tree(
     if notes {
         note_unused(verb, &command, assignments);
     }
-    let ctx = context::build(options, knobs, profile, root, environment)?;
+    let on_failure = OnFailure::of(verb, &matches)?;
+    let ctx = context::build(options, on_failure, knobs, profile, root, environment)?;
     idle::note(&ctx, verb);
     let since = Instant::now();
     let outcome = verb.run(&ctx, &matches);
@@ -170,7 +171,11 @@ pub fn verb_command(verb: &Verb) -> Command {
     match verb.action {
         Action::Anywhere(_) => command,
         // A later value takes precedence: make's own options and those of its environment may be the same.
-        _ => add::<Options>(add::<Knobs>(command.args_override_self(true), !verb.builds), true),
+        _ => {
+            let command = command.args_override_self(true);
+            let command = if verb.packages { add::<OnFailure>(command, false) } else { command };
+            add::<Options>(add::<Knobs>(command, !verb.builds), true)
+        }
     }
 }
 

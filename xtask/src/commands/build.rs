@@ -36,7 +36,7 @@ const OTHERS: &[Verb] = &[
     target("rootfs-xen", "build the root file system for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),
     target("rootfs-acrn", "build the root file system for ACRN", |_| Ok(Goal::Rootfs)).sets(&[("HV", "acrn")]),
     target("rootfstar", "build rootfs.tar, the tar of the root file system", |_| Ok(Goal::RootfsTar)),
-    target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)),
+    target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)).without_packages(),
     verb("pkg", "build packages, and the packages in their FROM lines", &Run(build_packages)).building(),
     target("pkgs", "build all packages", |ctx| Ok(Goal::AllPackages(ctx.knobs.packages.work))),
     target("eve", "build the image lfedge/eve, which contains every artifact", |_| Ok(Goal::Eve)),
@@ -60,7 +60,8 @@ const OTHERS: &[Verb] = &[
     target("kernel", "extract the kernel from its package", |_| Ok(Goal::Parts(vec!["kernel"]))),
     target("kernel-yml", "write the build.yml of packages that have a template for it", |ctx| {
         Ok(Goal::BuildYmls(ctx.tree()?.templated_packages()?))
-    }),
+    })
+    .without_packages(),
     target("fullname-rootfs", "build the root file system under its versioned name", |_| Ok(Goal::Rootfs)),
 ];
 

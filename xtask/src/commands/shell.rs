@@ -1,19 +1,21 @@
-//! `shell`: opens a shell in the sandbox of a package's RUN lines: where one failed, else after the last. In a checkout of lf-edge/eve, whose Go
-//! code is built in a container, it opens a shell in that container.
+//! `shell`: opens a shell in the sandbox of a package's RUN lines: before a line, where one failed, or after the last. In a checkout of
+//! lf-edge/eve, whose Go code is built in a container, it opens a shell in that container.
 
 use super::{build, containers};
 use anyhow::{Context as _, Result};
-use checkout::context::Ctx;
+use checkout::{Checkout, context::Ctx};
 use common::error::usage;
 use knobs::GoKnobs;
-use native::NativeEngine;
+use native::{NativeEngine, StopAt, Stopped};
 use plan::{Goal, NodeId, PackageWork, Plan};
 use sandbox::Sandbox;
 
 /// The package, and the settings of the Go builder.
 #[derive(clap::Args)]
 pub struct Shell {
-    /// folder below pkg/: the package in whose build the shell runs; in a checkout of lf-edge/eve it is always pillar's
+    /// folder below pkg/: the package in whose build the shell runs, with a stage of its Dockerfile and the line of a RUN, before which the
+    /// shell opens; in a checkout of lf-edge/eve it is always pillar's
+    #[arg(value_name = "PACKAGE[:STAGE[:LINE]]")]
     package: Option<String>,
     /// the Dockerfile's stage whose last RUN the shell follows [default: that of the last RUN of the build]
     #[arg(long, value_name = "NAME")]
@@ -33,27 +35,25 @@ pub fn run(ctx: &Ctx, Shell { package, stage, go }: Shell) -> Result<()> {
         return containers::open_shell(ctx, go);
     }
     let tree = ctx.tree()?;
-    let Some(name) = package else {
+    let Some(package) = package else {
         return Err(usage("`shell` needs a package, in whose build it runs\nhint: cargo xtask shell kernel"));
     };
-    let name = name.strip_prefix("pkg/").unwrap_or(&name).trim_end_matches('/').to_owned();
+    let (name, place) = parse_place(&package, stage)?;
     let plan = build::plan(ctx, &tree, &Goal::Packages(vec![name.clone()], PackageWork::Build))?;
-    let is_package = |id: &NodeId| matches!(id, NodeId::Package(package, _) if *package == name);
-    let node = plan.nodes.iter().find(|node| is_package(&node.id) && plan.goals.contains(&node.id)).context("the plan has the package")?;
     if ctx.globals.dry_run {
-        println!("build pkg/{name} without writing its image, then open a shell where its last RUN ended");
+        let at = place.line.map_or("where its last RUN ended".to_owned(), |line| format!("before the RUN in line {line}"));
+        println!("build pkg/{name} without writing its image, then open a shell {at}");
         return Ok(());
     }
-    let options = build::execution(ctx, &tree)?;
-    let engine = build::engine(ctx, &tree)?;
-    let needs = node.needs.iter().map(|need| need.id.clone()).collect();
-    let bases = Plan { goals: needs, nodes: plan.nodes.iter().filter(|other| other.id != node.id).cloned().collect() };
-    let watching = NativeEngine::watching(ctx, &tree, stage)?;
-    let outcome = {
-        let _lock = executor::lock_tree(&ctx.dist())?;
-        executor::run(&bases, engine.as_ref(), &options)?;
-        executor::run_always(std::slice::from_ref(node), &watching, &options)
-    };
+    let watching = NativeEngine::watching(ctx, &tree, place.clone())?;
+    let outcome = watch(ctx, &tree, &plan, &name, &watching)?;
+    let stopped = outcome.as_ref().is_err_and(|error| error.chain().any(<dyn std::error::Error>::is::<Stopped>));
+    if let Some(line) = place.line.filter(|_| !stopped) {
+        outcome?;
+        return Err(usage(format!(
+            "pkg/{name} has no RUN in line {line} that this build executes\nhint: the line in which RUN stands, and if its stage is not part of the build: {name}:STAGE:{line}"
+        )));
+    }
     let Some((step, files)) = watching.seen() else {
         outcome?;
         return Err(usage(format!(
@@ -61,11 +61,40 @@ pub fn run(ctx: &Ctx, Shell { package, stage, go }: Shell) -> Result<()> {
         )));
     };
     match &outcome {
+        Err(_) if stopped => eprintln!("the shell is at {}, before: {}", step.place, step.command),
         Err(error) => {
-            eprintln!("{}the shell is where it failed, with the files as they were before: {}", common::error::render(error), step.command)
+            eprint!("{}", common::error::render(error));
+            eprintln!("the shell is where it failed, with the files as they were before: {}", step.command);
         }
-        Ok(_) => eprintln!("the shell is at {}, after: {}", step.place, step.command),
+        Ok(()) => eprintln!("the shell is at {}, after: {}", step.place, step.command),
     }
     eprintln!("what is changed here is discarded; `exit` ends the shell");
     Sandbox::new(&ctx.tools, ctx.dist().spool(), super::machines::shown()).open_shell(&step, &files)
+}
+
+/// The package and the place of `PACKAGE[:STAGE[:LINE]]`, and of `--stage`.
+fn parse_place(word: &str, stage: Option<String>) -> Result<(String, StopAt)> {
+    let mut parts = word.splitn(3, ':');
+    let name = parts.next().unwrap_or_default();
+    let name = name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned();
+    let (named, line) = (parts.next().filter(|stage| !stage.is_empty()).map(str::to_owned), parts.next());
+    let wrong = |line| usage(format!("`{word}`: `{line}` is not the number of a line\nhint: cargo xtask shell {name}:STAGE:12"));
+    let line = line.map(|line| line.parse().map_err(|_| wrong(line))).transpose()?;
+    if let (Some(named), Some(stage)) = (&named, &stage) {
+        return Err(usage(format!("two stages, {named} and {stage}\nhint: omit --stage")));
+    }
+    Ok((name, StopAt { stage: named.or(stage), line }))
+}
+
+/// Builds what the package starts from, then the package, watched; returns how its build ended.
+fn watch(ctx: &Ctx, tree: &Checkout, plan: &Plan, name: &str, watching: &NativeEngine) -> Result<Result<()>> {
+    let is_package = |id: &NodeId| matches!(id, NodeId::Package(package, _) if package == name);
+    let node = plan.nodes.iter().find(|node| is_package(&node.id) && plan.goals.contains(&node.id)).context("the plan has the package")?;
+    let options = build::execution(ctx, tree)?;
+    let engine = build::engine(ctx, tree)?;
+    let needs = node.needs.iter().map(|need| need.id.clone()).collect();
+    let bases = Plan { goals: needs, nodes: plan.nodes.iter().filter(|other| other.id != node.id).cloned().collect() };
+    let _lock = executor::lock_tree(&ctx.dist())?;
+    executor::run(&bases, engine.as_ref(), &options)?;
+    Ok(executor::run_always(std::slice::from_ref(node), watching, &options).map(drop))
 }

@@ -52,6 +52,8 @@ pub struct Verb {
     pub sets: &'static [(&'static str, &'static str)],
     /// Whether the verb builds, so that its help shows the knobs of a build.
     pub builds: bool,
+    /// Whether it may build packages.
+    pub packages: bool,
     /// What a tree must have so that the verb has something to work on.
     pub wants: Wants,
     /// What runs in place of the build alone, in a verb that builds a goal and has arguments of its own.
@@ -94,7 +96,7 @@ impl Wants {
 
 /// A verb that sets no knobs, builds nothing, and works on what every tree has.
 const fn plain(name: &'static str, about: &'static str, arguments: fn(Command) -> Command, action: Action) -> Verb {
-    Verb { name, about, arguments, action, sets: &[], builds: false, wants: Wants::Nothing, instead: None, after: None }
+    Verb { name, about, arguments, action, sets: &[], builds: false, packages: false, wants: Wants::Nothing, instead: None, after: None }
 }
 
 /// A verb on a tree with arguments of its own.
@@ -133,9 +135,14 @@ impl Verb {
         Self { sets, ..self }
     }
 
-    /// The same verb, whose help shows the knobs of a build.
+    /// The same verb, which builds, packages too: its help shows the knobs of a build.
     pub const fn building(self) -> Self {
-        Self { builds: true, ..self }
+        Self { builds: true, packages: true, ..self }
+    }
+
+    /// The same verb, which builds no package.
+    pub const fn without_packages(self) -> Self {
+        Self { packages: false, ..self }
     }
 
     /// The same verb, which works on `wants`.

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod machine;
 pub mod python;
 pub mod small_tree;
+pub mod terminal;
 
 use std::{
     ffi::OsStr,
@@ -86,6 +87,12 @@ impl Xtask {
         self
     }
 
+    /// Reads its standard input from a file.
+    pub fn input(mut self, file: &Path) -> Self {
+        self.command.stdin(std::fs::File::open(file).unwrap());
+        self
+    }
+
     /// Starts it without input, its output in pipes.
     pub fn spawn(mut self) -> Child {
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -124,6 +131,19 @@ pub fn tool(program: &str, args: &[&str]) -> String {
     let (out, err) = texts(&output);
     assert!(output.status.success(), "{program} {args:?}: {}\n{out}{err}", output.status);
     out
+}
+
+/// Copies programs of this machine, with their libraries, to where they are below `root`.
+pub fn copy_programs(programs: &[&str], root: &Path) {
+    let copy = |from: &str| {
+        let to = root.join(&from[1..]);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(from, to).unwrap();
+    };
+    for program in programs {
+        copy(program);
+        tool("ldd", &[program]).split_whitespace().filter(|word| word.starts_with('/')).for_each(copy);
+    }
 }
 
 /// A copy of the repository's files as git would commit them now, committed at a fixed time: the same commit in every folder.
