@@ -29,7 +29,7 @@ pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 pub use shared_store::SharedStore;
-pub use signing::{Pair, certificate, certificate_file, key_file};
+pub use signing::{Pair, UPDATE_KEY, UPDATE_MADE, certificate, certificate_file, check_update_key, key_file};
 pub use team::{give_package, is_exact, take_package, team};
 pub use verify::first_difference;
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use child::{Tools, openssl};
-use common::error::usage;
+use common::{base64, error::usage};
 use diskimage::rootfs::CMDLINE;
 use filetree::{Content, Kind, Node, Tree};
 use knobs::RootfsFormat;
@@ -18,7 +18,12 @@ const UNIFIED: &str = "EFI/Linux/eve.efi";
 /// What is there when a hypervisor starts before the kernel.
 const HYPERVISOR: &str = "EFI/BOOT/grub-hv.cfg";
 
-/// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program.
+/// The public key of who signs updates for this image, and the time of its commit: what `eve-verify` believes on the machine.
+pub const UPDATE_KEY: &str = "etc/eve-update/image.pub";
+/// The time, in seconds since 1970 and a line end.
+pub const UPDATE_MADE: &str = "etc/eve-update/made";
+
+/// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program. Adds the key that signs updates, if there is one.
 pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat, epoch: i64, tools: &Tools) -> Result<()> {
     if tree.get(HYPERVISOR).is_some() {
         return Err(usage(format!("the root file system has {HYPERVISOR}: a hypervisor cannot be signed yet\nhint: HV=kvm, or SIGN=n")));
@@ -41,6 +46,31 @@ pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat
     for (path, program) in [(GRUB, read(tree, GRUB)?), (UNIFIED, unified)] {
         let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign {path} of the root file system"))?;
         tree.insert(path, Node::file(0o644, epoch, Content::from(signed)))?;
+    }
+    if let Some(key) = &signing.update_key {
+        let pem = std::fs::read(key).with_context(|| format!("cannot read `{}`", key.display()))?;
+        check_update_key(&pem).with_context(|| format!("the image cannot take `{}` along", key.display()))?;
+        for (path, content) in [(UPDATE_KEY, pem), (UPDATE_MADE, format!("{epoch}\n").into_bytes())] {
+            tree.insert(path, Node::file(0o644, epoch, Content::from(content)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails unless this public key (PEM) is one that machines can read: RSA with 2048 or 3072 bits and the exponent 65537.
+pub fn check_update_key(pem: &[u8]) -> Result<()> {
+    const HINT: &str = "hint: cargo xtask keys init makes image.key and image.pub";
+    let text = String::from_utf8_lossy(pem);
+    let base64: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = base64::decode(&base64).unwrap_or_default();
+    // SubjectPublicKeyInfo: lengths, rsaEncryption, lengths and the sign of the modulus; behind the modulus the exponent.
+    let rsa = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    let is_known = [(294, 256), (422, 384)].into_iter().any(|(length, modulus)| {
+        let is_modulus = |at: usize| der[at..].starts_with(&[0]) && der[at + 1] & 0x80 != 0;
+        der.len() == length && der[4..].starts_with(rsa) && is_modulus(length - 5 - modulus - 1) && der.ends_with(&[2, 3, 1, 0, 1])
+    });
+    if !is_known {
+        bail!("it is no public RSA key with 2048 or 3072 bits, which is what machines check updates with\n{HINT}");
     }
     Ok(())
 }
@@ -128,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_tree_without_a_part_of_the_chain_is_refused() {
-        let signing = Signing { keys: "/none".into(), stub: "/none".into() };
+        let signing = Signing { keys: "/none".into(), stub: "/none".into(), update_key: None };
         let mut tree = Tree::new();
         assert_eq!(
             read(&tree, "boot/kernel").expect_err("no kernel").to_string(),
@@ -138,6 +168,30 @@ mod tests {
         let error =
             sign_boot(&mut tree, &signing, RootfsFormat::Squash, 0, &Tools::new([], false, &|_| false)).expect_err("Xen").to_string();
         assert!(error.starts_with("the root file system has EFI/BOOT/grub-hv.cfg: a hypervisor cannot be signed yet"), "{error}");
+    }
+
+    #[test]
+    fn machines_read_rsa_keys_only() {
+        let tools = Tools::new([("PATH".into(), "/usr/bin:/bin".into())], false, &|_| false);
+        if tools.find(child::Tool::Openssl).is_err() {
+            return skips::missing("openssl", "openssl");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let public = |words: &[&str]| {
+            let key = folder.path().join("key");
+            let openssl = tools.cmd(child::Tool::Openssl).expect("openssl").args(["genpkey", "-quiet", "-algorithm"]).args(words);
+            std::fs::write(&key, openssl.stdout_bytes().expect("a key")).expect("written");
+            openssl::public_pem(&tools, &key).expect("its public half")
+        };
+        for bits in ["2048", "3072"] {
+            check_update_key(&public(&["RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")])).expect(bits);
+        }
+        let ec = public(&["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        let other = public(&["RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3"]);
+        for pem in [ec.as_slice(), &other, b"", b"text"] {
+            let error = check_update_key(pem).expect_err("refused").to_string();
+            assert!(error.starts_with("it is no public RSA key with 2048 or 3072 bits"), "{error}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Signing {
     pub keys: PathBuf,
     /// The stub of the unified kernel image.
     pub stub: PathBuf,
+    /// The public half of the key that signs updates: the image takes it along, and its machine believes no other. None if the folder of keys
+    /// has none.
+    pub update_key: Option<PathBuf>,
 }
 
 impl Planner<'_> {
@@ -44,7 +47,16 @@ impl Planner<'_> {
         let stub = PathBuf::from(STUB);
         let code = self.facts.file_digest(&stub);
         let code = code.map_err(|error| usage(format!("SIGN=y: {error:#}\nhint: apt-get install systemd-boot-efi")))?;
-        Ok(Some((Signing { keys, stub }, vec![input("SIGN: db.crt", certificate), input("SIGN: stub", code)])))
+        let mut inputs = vec![input("SIGN: db.crt", certificate), input("SIGN: stub", code)];
+        let update_key = keys.join("image.pub");
+        let update_key = match self.facts.file_digest(&update_key) {
+            Ok(digest) => {
+                inputs.push(input("SIGN: image.pub", digest));
+                Some(update_key)
+            }
+            Err(_) => None,
+        };
+        Ok(Some((Signing { keys, stub, update_key }, inputs)))
     }
 
     /// Refuses SIGN for a medium that is not signed itself.

@@ -39,6 +39,7 @@ mod size;
 pub mod sources;
 mod store;
 mod test;
+mod update_statement;
 pub mod upkeep;
 mod verb;
 mod verify;

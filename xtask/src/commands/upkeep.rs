@@ -29,7 +29,7 @@ pub const VERBS: &[Verb] = &[
     verb("attest", "build a target and write, beside each artifact, from what it was made (in-toto, SLSA)", &Run(attest::run)).building(),
     verb("lock", "build a target and write the signed list of its digests, for --locked", &Run(lock::run)).building(),
     verb("keys", "make the keys of Secure Boot: PK, KEK and db, and what enrols them in a firmware", &Run(keys::run)),
-    verb("sign", "sign an EFI program for Secure Boot", &Run(sign::run)),
+    verb("sign", "sign an EFI program for Secure Boot, or a rootfs.img for machines that update themselves", &Run(sign::run)),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

@@ -1,7 +1,13 @@
 //! `update`: sends a rootfs.img to a running machine over ssh, has it written to the slot that does not run, restarts the machine, and
 //! says which slot runs then. The machine itself checks the image and chooses the slot (pkg/gpt-tools, pkg/grub).
 
-use super::{super::release::key_for_login, ensure, machine::Place, reach::port_of, require, show};
+use super::{
+    super::{release::key_for_login, update_statement},
+    ensure,
+    machine::Place,
+    reach::port_of,
+    require, show,
+};
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, Tools, interrupt, ssh::Login};
@@ -34,6 +40,9 @@ pub struct Update {
     /// name of a machine of `run`, instead of its host and port
     #[arg(long, value_name = "NAME", conflicts_with = "host")]
     name: Option<String>,
+    /// also if it is older than what the machine runs, where the machine checks that
+    #[arg(long)]
+    older: bool,
     /// how many starts the new system has to become ready: 1 to 3
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u8).range(1..=3))]
     tries: u8,
@@ -61,13 +70,24 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     };
     let login = Login { host: &update.host, port, key: &key, root: &ctx.root };
     let machine = Machine { tools: &ctx.tools, login };
+    let mut sent = Sent { file, statement: None, tries: update.tries, older: update.older };
     if ctx.globals.dry_run {
-        show(&[machine.send(&file), machine.write(update.tries), machine.command("reboot"), machine.command(ASK)]);
+        show(&[machine.send(&sent.file, REMOTE), machine.write(&sent), machine.command("reboot"), machine.command(ASK)]);
         return Ok(());
     }
     ensure(ctx, &[Tool::Ssh])?;
-    println!("{}", machine.update(&file, update.tries, Duration::from_secs(update.timeout))?);
+    sent.statement = update_statement::for_sending(ctx, &sent.file)?;
+    println!("{}", machine.update(&sent, Duration::from_secs(update.timeout))?);
     Ok(())
+}
+
+/// What is sent, and how the machine is to take it.
+struct Sent {
+    file: PathBuf,
+    /// The statement of its owner, if there is one.
+    statement: Option<PathBuf>,
+    tries: u8,
+    older: bool,
 }
 
 /// The machine that is updated.
@@ -119,33 +139,38 @@ impl Machine<'_> {
         State::parse(&self.command(ASK).timeout(Duration::from_secs(60)).stdout()?)
     }
 
-    fn send(&self, file: &Path) -> Cmd {
-        self.command(&format!("mkdir -p /persist/eve-update && cat > {REMOTE} && sha256sum {REMOTE}")).stdin_file(file)
+    fn send(&self, file: &Path, to: &str) -> Cmd {
+        self.command(&format!("mkdir -p /persist/eve-update && cat > {to} && sha256sum {to}")).stdin_file(file)
     }
 
-    fn write(&self, tries: u8) -> Cmd {
-        self.command(&format!("eve update --tries {tries} {REMOTE}; status=$?; rm -rf /persist/eve-update; exit $status"))
+    fn write(&self, Sent { tries, older, .. }: &Sent) -> Cmd {
+        let older = if *older { " --older" } else { "" };
+        self.command(&format!("eve update{older} --tries {tries} {REMOTE}; status=$?; rm -rf /persist/eve-update; exit $status"))
     }
 
     /// Brings the image to the machine and waits until it runs there; what came of it.
-    fn update(&self, file: &Path, tries: u8, limit: Duration) -> Result<String> {
+    fn update(&self, sent: &Sent, limit: Duration) -> Result<String> {
         let before = self.state().with_context(|| format!("cannot ask the machine at {} for its slots\nhint: cargo xtask run starts a machine; `update` logs in with the key of cargo xtask ssh-key, if the image was built with CONF_DIR=dist/conf", self.address()))?;
         eprintln!("{} runs {} from slot {}", self.address(), before.version, before.slot());
-        self.install(file, tries)?;
+        self.install(sent)?;
         self.command("reboot").run().context("cannot restart the machine")?;
         eprintln!("the machine starts again");
         outcome(&before, &self.wait(&before, limit)?)
     }
 
     /// Sends the image and has it written.
-    fn install(&self, file: &Path, tries: u8) -> Result<()> {
-        eprintln!("sending {}", file.display());
-        let sums = self.send(file).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
-        let sum = sha256_of(file)?;
-        if !sums.starts_with(&sum) {
-            bail!("`{}` arrived as other bytes: sha256 {sum} here, {sums} there", file.display());
+    fn install(&self, sent: &Sent) -> Result<()> {
+        let statement = format!("{REMOTE}.update.jsonl");
+        let files = [(Some(&sent.file), REMOTE), (sent.statement.as_ref(), statement.as_str())];
+        for (file, to) in files.into_iter().filter_map(|(file, to)| Some((file?, to))) {
+            eprintln!("sending {}", file.display());
+            let sums = self.send(file, to).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
+            let sum = sha256_of(file)?;
+            if !sums.starts_with(&sum) {
+                bail!("`{}` arrived as other bytes: sha256 {sum} here, {sums} there", file.display());
+            }
         }
-        let (lines, written) = self.write(tries).lines();
+        let (lines, written) = self.write(sent).lines();
         lines.iter().for_each(|line| eprintln!("{line}"));
         match (written, lines.iter().find_map(|line| line.strip_prefix("eve update: "))) {
             (Err(_), Some(why)) => Err(usage(format!("the machine refuses the update: {why}"))),
@@ -204,7 +229,8 @@ mod tests {
         fake::tool(dir.path(), Tool::Ssh, &script);
         let tools = fake::tools(dir.path());
         let login = Login { host: "localhost", port: 22, key: Path::new("key"), root: dir.path() };
-        Machine { tools: &tools, login }.update(&dir.path().join("rootfs.img"), 1, Duration::from_secs(20))
+        let sent = Sent { file: dir.path().join("rootfs.img"), statement: None, tries: 1, older: false };
+        Machine { tools: &tools, login }.update(&sent, Duration::from_secs(20))
     }
 
     #[test]
