@@ -229,18 +229,18 @@ fn an_editor_at_work_a_long_branch_and_no_commit() {
 #[test]
 fn a_missing_or_failing_tool_is_named() {
     let tree = Tree::new();
-    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", "/nowhere/qemu-img").args(["live", "INSTALL_TOOLS=never"]).fails();
+    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", "/nowhere/qemu-img").args(["live-vdi", "INSTALL_TOOLS=never"]).fails();
     assert!(code == 3 && error.contains("qemu-img"), "{code} {error}");
     tree.write("home/qemu-img", "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'qemu-img version 7.2.0'; exit; }\necho 'the disk of the tool is broken' >&2\nexit 5\n");
     let fake = tree.root().join("home/qemu-img");
     common::tool("chmod", &["+x", fake.to_str().unwrap()]);
-    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["live"]).fails();
-    assert!(code == 1 && error.contains("live.qcow2 failed") && error.contains("the disk of the tool is broken"), "{code} {error}");
-    let line = "] live.qcow2: the disk of the tool is broken\n";
+    let (code, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["live-vdi"]).fails();
+    assert!(code == 1 && error.contains("live.vdi failed") && error.contains("the disk of the tool is broken"), "{code} {error}");
+    let line = "] live.vdi: the disk of the tool is broken\n";
     assert!(!error.contains(line), "{error}");
-    let (_, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["--verbose", "live"]).fails();
+    let (_, error) = tree.xtask().env("XTASK_TOOL_QEMU_IMG", &fake).args(["--verbose", "live-vdi"]).fails();
     assert!(error.contains(line), "{error}");
-    assert!(tree.artifacts().iter().all(|name| !name.ends_with("live.qcow2")), "{:?}", tree.artifacts());
+    assert!(tree.artifacts().iter().all(|name| !name.ends_with("live.vdi")), "{:?}", tree.artifacts());
 }
 
 #[test]

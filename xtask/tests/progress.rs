@@ -64,19 +64,19 @@ fn a_terminal_shows_how_far_a_conversion_is_and_how_long_still() {
     let variables: Vec<String> = slow.variables().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
     let (program, tree) = (env!("CARGO_BIN_EXE_xtask"), slow.path("tree"));
     let path = std::env::var("PATH").unwrap();
-    let line = format!("env -i PATH='{path}' {} {program} --root {} live\necho ended: $?\n", variables.join(" "), tree.display());
+    let line = format!("env -i PATH='{path}' {} {program} --root {} live-vdi\necho ended: $?\n", variables.join(" "), tree.display());
     executable(&slow.path("build"), format!("#!/bin/sh\n{line}"));
     let terminal = Terminal::run(&slow.path("tmux"), &slow.path("build"));
     let screen = terminal.wait_for("remaining time", |screen| screen.contains(" left"));
     let live = screen.lines().find(|line| line.contains(" left")).unwrap();
-    // [6/7] live.qcow2 340.0 KiB of 1.3 MiB, 6 s left, 2.01 s
-    let (before, far) = live.split_once(" live.qcow2 ").unwrap_or_else(|| panic!("{screen}"));
+    // [6/7] live.vdi 340.0 KiB of 1.3 MiB, 6 s left, 2.01 s
+    let (before, far) = live.split_once(" live.vdi ").unwrap_or_else(|| panic!("{screen}"));
     assert!(before.starts_with('[') && before.ends_with(']') && far.contains(" of ") && live.chars().count() <= 78, "{screen}");
     slow.go_on();
     let screen = terminal.wait_for("end", |screen| screen.contains("ended: "));
-    assert!(screen.contains("ended: 0") && screen.contains("live.qcow2: made, "), "{screen}");
+    assert!(screen.contains("ended: 0") && screen.contains("live.vdi: made, "), "{screen}");
     assert!(!screen.contains(" left"), "the live line is gone: {screen}");
-    let log = fs::read_to_string(tree.join("dist/amd64/dev/logs/live.qcow2.log")).unwrap();
+    let log = fs::read_to_string(tree.join("dist/amd64/dev/logs/live.vdi.log")).unwrap();
     assert!(!log.contains("100%"), "the log has no meter: {log}");
 }
 
@@ -88,7 +88,7 @@ fn a_file_gets_a_line_for_a_step_that_takes_long() {
     let slow = Slow::new();
     let tree = slow.path("tree");
     let build = slow.variables().into_iter().fold(Xtask::new(&tree), |xtask, (name, value)| xtask.env(name, value));
-    let mut child = build.args(["live"]).spawn();
+    let mut child = build.args(["live-vdi"]).spawn();
     // A build that never says how long still waits for the test, which waits for the build.
     let (told, silent) = mpsc::channel::<()>();
     let go = slow.path("go");
@@ -101,9 +101,9 @@ fn a_file_gets_a_line_for_a_step_that_takes_long() {
     assert!(!watchdog.join().unwrap(), "in {} s no line says how long still:\n{seen}", LIMIT.as_secs());
     slow.go_on();
     let far = far.unwrap_or_else(|| panic!("no line says how long still:\n{seen}"));
-    assert!(far.contains("] live.qcow2: ") && far.contains(" of ") && far.ends_with(')'), "{far}");
+    assert!(far.contains("] live.vdi: ") && far.contains(" of ") && far.ends_with(')'), "{far}");
     assert!(!seen.contains(['\r', '\u{1b}']), "{seen}");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
-    assert!(child.wait().unwrap().success() && rest.iter().any(|line| line.contains("live.qcow2: made, ")), "{seen}{rest:?}");
-    tool("qemu-img", &["check", "-q", tree.join("dist/amd64/dev/live.qcow2").to_str().unwrap()]);
+    assert!(child.wait().unwrap().success() && rest.iter().any(|line| line.contains("live.vdi: made, ")), "{seen}{rest:?}");
+    tool("qemu-img", &["check", "-q", tree.join("dist/amd64/dev/live.vdi").to_str().unwrap()]);
 }

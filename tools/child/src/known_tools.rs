@@ -110,9 +110,9 @@ const VERSION: &[&str] = &["--version"];
 tools! {
     Git = tool("git", "know the version and the tags of packages", &[Live, Run, Test])
         .packages(&["git"], &["git"], &["git"]).version(VERSION, "git version ").since("2.11", "the first with `status --porcelain=v2`");
-    QemuImg = tool("qemu-img", "make qcow2 of the raw disk", &[Live, Run, Test])
+    QemuImg = tool("qemu-img", "give a machine that is run here a disk; other formats", &[Run, Test])
         .packages(&["qemu-utils"], &["qemu-img"], &["qemu"]).version(VERSION, "version ")
-        .since("5.1", "the first with compression_type=zstd in qcow2");
+        .since("5.1", "the first that reads qcow2 with zstd");
     QemuIo = tool("qemu-io", "give a machine that is run here a login", &[Run, Test])
         .packages(&["qemu-utils"], &["qemu-img"], &["qemu"]).version(VERSION, "version ");
     QemuAmd64 = tool("qemu-system-x86_64", "run amd64 images", &[Run, Test])

@@ -119,7 +119,7 @@ mod tests {
         let (head, hint) = error.rsplit_once("hint: ").unwrap();
         assert_eq!(
             head,
-            "error: `qemu-img` is needed to convert the disk to qcow2 (version 5.1 or later, the first with compression_type=zstd in qcow2): 4.2.1 is here\n  \
+            "error: `qemu-img` is needed to convert the disk to qcow2 (version 5.1 or later, the first that reads qcow2 with zstd): 4.2.1 is here\n  \
              `unshare` is needed to run the build steps of pkg/a and to run the build steps of pkg/b: it is not on this machine\n"
         );
         assert!(hint.starts_with("cargo xtask doctor --install, or: "), "{hint}");

@@ -1,56 +1,34 @@
 //! qemu-img: converts raw disks to other formats, and creates and resizes images.
 
-use super::{Cmd, Meter, Output, Tool, Tools, failure, known_tools::Version, version, version::Found};
+use super::{Cmd, Meter, Output, Tool, Tools, failure, version, version::Found};
 use anyhow::{Context as _, Result};
 use std::{
-    cell::OnceCell,
     ffi::{OsStr, OsString},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Component, Path, PathBuf},
 };
 
-/// The first with compression_type=zstd.
-const ZSTD_SINCE: Version = [5, 1, 0];
 /// Parallel requests. More were no faster on two cores, and their buffers count as our memory.
 const COROUTINES: &str = "8";
-
-/// How the clusters of a qcow2 are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Ten times as fast as zlib at the same size; QEMU 5.1 and later read it.
-    #[default]
-    Zstd,
-    /// Every program that reads qcow2 reads it.
-    Zlib,
-}
 
 /// qemu-img, with the destination of its output.
 pub struct QemuImg {
     tools: Tools,
     output: Output,
     meter: Option<Meter>,
-    version: OnceCell<Version>,
 }
 
 impl QemuImg {
     /// An error if qemu-img is missing.
     pub fn new(tools: &Tools, output: Output) -> Result<Self> {
         drop(tools.cmd(Tool::QemuImg)?);
-        Ok(Self { tools: tools.clone(), output, meter: None, version: OnceCell::new() })
+        Ok(Self { tools: tools.clone(), output, meter: None })
     }
 
     /// Tells `meter` how far a conversion is: bytes of the raw disk's data.
     #[must_use]
     pub fn measured(self, meter: Meter) -> Self {
         Self { meter: Some(meter), ..self }
-    }
-
-    /// Its version, asked for once, when a command depends on it. A development build, which prints no number, counts as new.
-    fn version(&self) -> Version {
-        *self.version.get_or_init(|| match version::find(&self.tools, Tool::QemuImg) {
-            Found::Version(version) => version,
-            _ => ZSTD_SINCE,
-        })
     }
 
     /// Its version for people; none if it prints no number.
@@ -76,18 +54,12 @@ impl QemuImg {
         advise(cmd.arg(image).arg(out).run())
     }
 
-    /// Writes the raw disk `raw` as a compressed qcow2 to `out`.
-    pub fn convert_to_qcow2(&self, raw: &Path, out: &Path) -> Result<()> {
-        let compression = if self.version() >= ZSTD_SINCE { Compression::Zstd } else { Compression::Zlib };
-        self.convert_to_qcow2_with(raw, out, compression)
-    }
-
-    /// The same without compression, for an image that will soon be rebuilt: compressing would cost more time than it saves.
+    /// Writes the raw disk `raw` as a qcow2 to `out`, for an image that will soon be rebuilt: compressing would cost more time than it saves.
     pub fn convert_plain(&self, raw: &Path, out: &Path) -> Result<()> {
         self.convert(raw, "qcow2", &["-f", "raw", "-O", "qcow2", "-m", COROUTINES], raw, out)
     }
 
-    /// The same with the old Makefile's arguments: zlib, in one thread.
+    /// The same compressed, with the old Makefile's arguments: zlib, in one thread.
     pub fn convert_as_make_did(&self, raw: &Path, out: &Path) -> Result<()> {
         self.convert(raw, "qcow2", &["-c", "-f", "raw", "-O", "qcow2"], raw, out)
     }
@@ -96,20 +68,6 @@ impl QemuImg {
     pub fn resize_as_make_did(&self, image: &Path, mebibytes: u64) -> Result<()> {
         let cmd = self.command(format!("making {} a disk of {mebibytes} MiB", image.display()))?;
         advise(cmd.arg("resize").arg(image).arg(format!("{mebibytes}M")).run())
-    }
-
-    /// The same with this compression. Holes stay holes. Without `-W`, which would halve the time, but write the clusters in the order
-    /// in which they are ready: other bytes every time.
-    pub fn convert_to_qcow2_with(&self, raw: &Path, out: &Path, compression: Compression) -> Result<()> {
-        let option = match compression {
-            Compression::Zstd => "compression_type=zstd",
-            Compression::Zlib => "compression_type=zlib",
-        };
-        let mut options = vec!["-f", "raw", "-O", "qcow2", "-c", "-m", COROUTINES];
-        if self.version() >= ZSTD_SINCE {
-            options.extend(["-o", option]);
-        }
-        self.convert(raw, "qcow2", &options, raw, out)
     }
 
     /// Writes the raw disk `raw` as `format` (`vdi`, `parallels`) with its `options` to `out`, as a disk of `size` bytes.
@@ -209,24 +167,6 @@ mod tests {
     };
 
     #[test]
-    fn an_old_qemu_img_is_not_asked_for_what_it_does_not_know() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        let script =
-            |version: &str| format!("case $1 in --version) echo qemu-img version {version};; *) echo \"$*\" >> {};; esac", log.display());
-        for version in ["4.2.1", "7.2.22"] {
-            fake::tool(dir.path(), Tool::QemuImg, &script(version));
-            let tool = QemuImg::new(&fake::tools(dir.path()), Output::default()).unwrap();
-            tool.convert_to_qcow2(Path::new("a.raw"), Path::new("b.qcow2")).unwrap();
-        }
-        assert_eq!(
-            fs::read_to_string(&log).unwrap(),
-            "convert -f raw -O qcow2 -c -m 8 a.raw b.qcow2\n\
-             convert -f raw -O qcow2 -c -m 8 -o compression_type=zstd a.raw b.qcow2\n"
-        );
-    }
-
-    #[test]
     fn a_conversion_tells_how_far_it_is_and_its_log_has_none_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
@@ -240,7 +180,7 @@ mod tests {
         let meter = Arc::clone(&seen);
         let tool = QemuImg::new(&fake::tools(dir.path()), Output::default().with_log(&log)).unwrap();
         let tool = tool.measured(Arc::new(move |done, total| meter.lock().unwrap().push((done, total))));
-        let error = tool.convert_to_qcow2(&raw, Path::new("b.qcow2")).unwrap_err().to_string();
+        let error = tool.convert_plain(&raw, Path::new("b.qcow2")).unwrap_err().to_string();
         assert!(error.contains("| no space") && !error.contains("100%"), "{error}");
         assert_eq!(*seen.lock().unwrap(), [0, blocks / 4, blocks, blocks].map(|done| (done, blocks)));
         let log = fs::read_to_string(log).unwrap();
@@ -285,13 +225,9 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let meter = Arc::clone(&seen);
         let tool = tool.measured(Arc::new(move |done, total| meter.lock().unwrap().push((done, total))));
-        for compression in [Compression::Zstd, Compression::Zlib] {
+        for convert in [QemuImg::convert_plain, QemuImg::convert_as_make_did] {
             let out = dir.join("a.qcow2");
-            tool.convert_to_qcow2_with(&raw, &out, compression).unwrap();
-            let again = dir.join("again.qcow2");
-            tool.convert_to_qcow2_with(&raw, &again, compression).unwrap();
-            assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap(), "{compression:?}: not the same bytes twice");
-            fs::remove_file(&again).unwrap();
+            convert(&tool, &raw, &out).unwrap();
             tool.resize(&out, size).unwrap();
             tools.cmd(Tool::QemuImg).unwrap().args(["check", "-q", "-f", "qcow2"]).arg(&out).run().unwrap();
             assert_eq!(info(&out), (json!("qcow2"), json!(size)));

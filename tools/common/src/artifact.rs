@@ -49,8 +49,24 @@ impl Pending {
 
     /// Renames the complete artifact of a node to its final name, before its content is on the disk. The executor waits for the disk before it
     /// writes the node's stamp, and meanwhile makes what needs the artifact.
-    pub fn commit_before_stamp(self) -> Result<()> {
+    pub fn commit_before_stamp(mut self) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.exchange() {
+            self.done = true;
+            // This is the old artifact now.
+            remove(&self.part);
+            return Ok(());
+        }
         self.rename()
+    }
+
+    /// Exchanges the part with an older artifact; false if there is none, or the file system cannot. A rename over a file would make ext4 write
+    /// all of the new one to the disk first.
+    #[cfg(target_os = "linux")]
+    fn exchange(&self) -> bool {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        is_file(&self.path) && is_file(&self.part) && renameat_with(CWD, &self.part, CWD, &self.path, RenameFlags::EXCHANGE).is_ok()
     }
 
     fn rename(mut self) -> Result<()> {
@@ -171,6 +187,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 0);
         write_atomically(&path, b"whole").expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"whole");
+        // In place of an older one, of which other names keep what they have.
+        std::fs::hard_link(&path, folder.path().join("other")).expect("link");
+        let pending = Pending::new(&path).expect("pending");
+        pending.create().expect("create").write_all(b"new").expect("write");
+        pending.commit_before_stamp().expect("renamed");
+        assert_eq!(
+            (std::fs::read(&path).expect("read"), std::fs::read(folder.path().join("other")).expect("read")),
+            (b"new".to_vec(), b"whole".to_vec())
+        );
+        assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 1);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Reads the disk in a qcow2 file (QEMU's docs/interop/qcow2). All offsets are checked, and memory use does not depend on the
-//! file.
+//! file. `write` writes one.
 
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::{Options, write};
 
 use crate::read_at::{ReadAt, read_array, read_blocks};
 use anyhow::{Context as _, Result, bail};

@@ -59,7 +59,7 @@ impl<'o> Entry<'o> {
         None
     }
 
-    /// What is left to do when the node's files are made. They need not be on the disk yet: who takes them compares their digests.
+    /// What is left to do when the node's files are made and on the disk.
     pub(crate) fn put_later(self, node: &Node, stamp: &Stamp, options: &Options) -> Put<'o> {
         Put { entry: self, record: stamp.record(node, &options.tree) }
     }

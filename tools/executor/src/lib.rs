@@ -243,7 +243,8 @@ enum Source {
     Store,
 }
 
-/// A stamp that is written when the files are on the disk: after a power loss a stamp never stands for half a file.
+/// What follows when the files are on the disk: first the stamp, so that after a power loss none stands for half a file, then the entry in the
+/// store.
 struct Rest<'o> {
     outputs: Vec<PathBuf>,
     flush: JoinHandle<Result<()>>,
@@ -253,14 +254,13 @@ struct Rest<'o> {
 }
 
 impl Rest<'_> {
-    /// Also fills the store, while the files get to the disk. The inner error says why it could not: that is no failure of the build.
+    /// The inner result is whether the store got something. Its error is no failure of the build.
     fn finish(self) -> Result<Result<bool>> {
-        let kept = self.put.map_or(Ok(false), |put| put.finish(&self.outputs).map(|()| true));
         self.flush
             .join()
             .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that writes to the disk panicked: this is a bug in xtask")))?;
         self.stamp.write(&self.path)?;
-        Ok(kept)
+        Ok(self.put.map_or(Ok(false), |put| put.finish(&self.outputs).map(|()| true)))
     }
 }
 

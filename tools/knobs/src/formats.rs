@@ -37,7 +37,7 @@ pub struct Format {
 pub enum Conversion {
     /// Not at all.
     None,
-    /// To qcow2 with qemu-img, which also resizes the result; compressed unless LIVE_UPDATE is on.
+    /// To qcow2, in this process; compressed unless LIVE_UPDATE is on.
     Qcow2,
     /// With `qemu-img convert -O NAME -o OPTIONS`, from a disk grown to MEDIA_SIZE before, because qemu-img cannot resize the result.
     Grown {
@@ -56,7 +56,7 @@ impl Conversion {
     /// Whether `qemu-img` is started.
     #[must_use]
     pub const fn is_by_qemu_img(self) -> bool {
-        !matches!(self, Self::None | Self::Archive)
+        matches!(self, Self::Grown { .. } | Self::Bundle)
     }
 }
 

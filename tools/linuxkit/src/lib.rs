@@ -161,11 +161,15 @@ impl LinuxkitEngine {
         files::put_own_into(out, step).map(drop)
     }
 
-    /// Makes a compressed qcow2 with the commands of the old Makefile.
+    /// Makes a qcow2 with the commands of the old Makefile.
     fn convert_as_make_did(&self, step: &ConvertDisk, job: &Job<'_>) -> Result<()> {
         native::check_size(&step.raw, step.size_mib << 20)?;
         let tool = QemuImg::new(&self.tools, job.output())?;
-        tool.convert_as_make_did(&step.raw, &step.out)?;
+        if step.compressed {
+            tool.convert_as_make_did(&step.raw, &step.out)?;
+        } else {
+            tool.convert_plain(&step.raw, &step.out)?;
+        }
         tool.resize_as_make_did(&step.out, step.size_mib)
     }
 
@@ -291,7 +295,7 @@ impl Engine for LinuxkitEngine {
     native::steps_of_every_engine!();
 
     fn convert_disk<'e>(&'e self, step: &'e ConvertDisk) -> Result<Making<'e>> {
-        if step.format == ImageFormat::Qcow2 && step.compressed {
+        if step.format == ImageFormat::Qcow2 {
             return Ok(Making::by(|job| self.convert_as_make_did(step, job)).with(Tool::QemuImg, "to convert the disk to qcow2"));
         }
         Ok(native::convert(step, &self.tools))

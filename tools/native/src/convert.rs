@@ -6,7 +6,7 @@ mod vmdk;
 use anyhow::{Context as _, Result, bail};
 use child::{Meter, Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::{Pending, flush};
-use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels};
+use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels, qcow2};
 use executor::Making;
 use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
@@ -29,13 +29,9 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Re
     let tool = || QemuImg::new(tools, output.clone()).map(|tool| tool.measured(Arc::clone(&meter)));
     match format.row().conversion {
         Conversion::Qcow2 => {
-            let tool = tool()?;
-            if *compressed {
-                tool.convert_to_qcow2(raw, pending.part())?;
-            } else {
-                tool.convert_plain(raw, pending.part())?;
-            }
-            tool.resize(pending.part(), size)?;
+            let disk = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
+            let options = qcow2::Options { size, compress: *compressed };
+            qcow2::write(&disk, options, &*meter, &pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
         }
         Conversion::Grown { name, options } => {
             tool()?.convert_grown(raw, name, options, pending.part(), size)?;

@@ -36,7 +36,7 @@ pub fn make_persist(step: &MakePersist) -> Result<()> {
 pub fn write_file(out: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let pending = Pending::new(out)?;
     write(&mut pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
-    pending.commit()
+    pending.commit_before_stamp()
 }
 
 /// Copies the files below the folders to the target folder, following links and replacing existing files.

@@ -177,7 +177,7 @@ mod tests {
             to_text(&states),
             "  tool                 found      needed   to\n  \
                git                  2.47.3     2.11     know the version and the tags of packages\n\
-             ! qemu-img             4.2        5.1      make qcow2 of the raw disk\n\
+             ! qemu-img             4.2        5.1      give a machine that is run here a disk; other formats\n\
              ! swtpm                —          0.1      give the virtual machine a TPM\n  \
                docker               ?          any      build packages with the engine linuxkit (optional)\n                       it says nothing\n"
         );

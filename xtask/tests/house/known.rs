@@ -16,7 +16,6 @@ pub const TABLES: &[(&str, usize)] = &[];
 /// Names of public types that several crates have, each with the reason.
 pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("Clean", "pkgbuild's wraps gitindex's and adds tags"),
-    ("Compression", "child: what qemu-img is asked for; diskimage: what a qcow2 that is read has"),
     ("Disk", "a disk that is read (diskimage), a machine's disk (vm)"),
     ("Entry", "one a format: always used with its module"),
     ("EntryKind", "one a format: always used with its module"),

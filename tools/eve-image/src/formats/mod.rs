@@ -2,11 +2,10 @@
 //! not stored.
 
 mod parallels;
-mod qcow2;
 mod vdi;
 
 use anyhow::{Context as _, Result, bail};
-use diskimage::{gcp, sparse};
+use diskimage::{gcp, qcow2, sparse};
 use std::{fmt, fs::File, os::unix::fs::FileExt as _, str::FromStr};
 
 /// A format of a disk.
@@ -65,7 +64,7 @@ pub fn write(format: DiskFormat, disk: &File, epoch: i64, out: &mut File) -> Res
     let size = disk.metadata()?.len();
     match format {
         DiskFormat::Raw => sparse_copy(disk, size, out),
-        DiskFormat::Qcow2 => qcow2::write(disk, size, out),
+        DiskFormat::Qcow2 => qcow2::write(disk, qcow2::Options { size, compress: false }, &|_, _| {}, out),
         DiskFormat::Vdi => vdi::write(disk, size, out),
         DiskFormat::Parallels => parallels::write(disk, size, out),
         DiskFormat::Gcp => {

@@ -3,7 +3,10 @@
 
 use super::{ArtifactKey, ArtifactRecord, ArtifactStore, Keep};
 use anyhow::{Context as _, Result, bail};
-use common::{artifact::Pending, display::size};
+use common::{
+    artifact::{Pending, flush},
+    display::size,
+};
 use diskimage::sparse;
 use std::{
     fs::{self, File, Metadata},
@@ -102,12 +105,16 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Fills the new entry `folder`.
+    /// Fills the new entry `folder`, and waits until its copies are on the disk. A record that a power loss cut is no record.
     fn fill(&self, folder: &Path, record: &ArtifactRecord, places: &[PathBuf]) -> Result<()> {
         if record.has_files() {
             for (at, place) in places.iter().enumerate() {
                 let to = folder.join(at.to_string());
                 transfer(place, &to, record.keep, &|bytes| self.check_space(bytes)).with_context(|| format!("`{}`", place.display()))?;
+                // Another name of an artifact is on the disk already.
+                if record.keep != Keep::Linked {
+                    flush(&to).with_context(|| format!("cannot write `{}` to the disk", to.display()))?;
+                }
             }
         }
         Ok(fs::write(folder.join(RECORD), serde_json::to_vec_pretty(record)?)?)

@@ -41,9 +41,13 @@ impl Describe for ConvertDisk {
         }
     }
 
-    /// VirtualBox refuses a second VDI with the same ids.
     fn keep(&self) -> Keep {
-        if self.format == ImageFormat::Vdi { Keep::Never } else { Keep::Local }
+        match self.format {
+            // VirtualBox refuses a second one with the same ids.
+            ImageFormat::Vdi => Keep::Never,
+            ImageFormat::Qcow2 => Keep::Digests,
+            _ => Keep::Local,
+        }
     }
 }
 

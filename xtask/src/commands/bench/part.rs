@@ -4,7 +4,6 @@
 use crate::commands::owners::CachedImages;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use child::{Output, qemu_img::QemuImg};
 use common::error::usage;
 use compose::Yml;
 use diskimage::{
@@ -32,7 +31,7 @@ pub fn run(ctx: &Ctx, words: &[&str]) -> Result<()> {
         ["config", _, out] => recipes::config(&Tree::new(), 0)?.write(&create(Path::new(out))?),
         ["yml"] => yml(ctx),
         ["compose", yml, out] => compose(ctx, Path::new(yml), Path::new(out)),
-        ["qcow2", raw, out] => QemuImg::new(&ctx.tools, Output::default())?.convert_to_qcow2(Path::new(raw), Path::new(out)),
+        ["qcow2", raw, out] => qcow2(Path::new(raw), Path::new(out)),
         _ => Err(usage(format!("bench has no part `{}`", words.join(" ")))),
     }
 }
@@ -45,6 +44,12 @@ fn create(path: &Path) -> Result<File> {
 fn gcp(size: u64, raw: &Path, out: &Path) -> Result<()> {
     let file = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
     gcp::layout(file, &gcp::Options::new(size, 0))?.write(&mut create(out)?).map(drop)
+}
+
+fn qcow2(raw: &Path, out: &Path) -> Result<()> {
+    let file = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
+    let options = diskimage::qcow2::Options { size: file.metadata()?.len(), compress: true };
+    diskimage::qcow2::write(&file, options, &|_, _| {}, &create(out)?)
 }
 
 /// Prints the tags of all packages and the yml of the root file system.
