@@ -146,7 +146,10 @@ fn partitions_are_checked_before_the_first_step() {
     let tree = Tree::new();
     let (code, error) = tree.error(&["live-raw", "LIVE_PART_SPEC=efi imgx"]);
     assert!(
-        code == 1 && error.starts_with("error: the partitions of live.raw are wrong\n  cause: unknown partition kind `imgx`"),
+        code == 1
+            && error.starts_with(
+                "error: LIVE_PART_SPEC=efi imgx: the partitions of live.raw are wrong\n  cause: unknown partition kind `imgx`"
+            ),
         "{error}"
     );
     assert!(tree.artifacts().is_empty(), "{:?}", tree.artifacts());

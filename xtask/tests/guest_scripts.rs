@@ -169,7 +169,8 @@ fn a_service_that_does_not_stay_up_says_why_soon_and_once() {
     std::fs::write(top.join("run/eve/services/a/status"), "126\n").unwrap();
     // The service's own last word counts, not the supervisor's, and not that of another service.
     let log = "Jan  1 00:00:09 (none) user.notice a: exec /usr/bin/a: Permission denied\nJan  1 00:00:09 (none) user.notice a: ended with status \
-               126, starts again in 2 s\nJan  1 00:00:10 (none) user.notice ba: fine\n";
+               126, starts again in 2 s\nJan  1 00:00:10 (none) user.notice ba: fine\nJan  1 00:00:11 (none) kern.warn kernel: \
+               a: segfault in a: not this\nJan  1 00:00:11 (none) user.notice b: see a: nor this\n";
     child::fake::executable(&top.join("bin/logread"), format!("#!/bin/sh\ncat << 'END'\n{log}END\n"));
     let scripts = repository().join("pkg/init/rootfs/usr/bin");
     let said = |quick: u32| {
@@ -179,6 +180,10 @@ fn a_service_that_does_not_stay_up_says_why_soon_and_once() {
         assert!(call_in(top, "pkg/init/rootfs/usr/bin/supervise", &["complain"], &call));
         std::fs::read_to_string(top.join("dev/console")).unwrap()
     };
+    let mut page = common::golden::Page::of(top);
+    page.note("the console of a machine whose service `a` does not stay up");
+    page.add("cargo xtask console", &said(3));
+    page.is("errors/05");
     assert_eq!(said(3), "\nEVE-FAILING service a: ended 3 times, last exit status 126: exec /usr/bin/a: Permission denied\n");
     assert_eq!([1, 2, 4].map(said), ["", "", ""]);
     std::fs::write(top.join("run/eve/ready"), "").unwrap();

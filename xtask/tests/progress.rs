@@ -7,6 +7,7 @@ mod common;
 use child::fake::executable;
 use common::{
     Xtask,
+    golden::Page,
     small_tree::small_tree,
     terminal::{LIMIT, Terminal},
     tool, wants,
@@ -18,6 +19,11 @@ use std::{
     sync::mpsc,
     thread,
 };
+
+/// How far differs from machine to machine.
+fn without_numbers(line: &str) -> String {
+    regex::Regex::new(r"\b([0-9]+ min )?[0-9]+(\.[0-9]+)?\b").unwrap().replace_all(line, "N").replace("KiB", "MiB")
+}
 
 /// A small tree, and a qemu-img that waits.
 struct Slow {
@@ -72,6 +78,10 @@ fn a_terminal_shows_how_far_a_conversion_is_and_how_long_still() {
     // [6/7] live.vdi 340.0 KiB of 1.3 MiB, 6 s left, 2.01 s
     let (before, far) = live.split_once(" live.vdi ").unwrap_or_else(|| panic!("{screen}"));
     assert!(before.starts_with('[') && before.ends_with(']') && far.contains(" of ") && live.chars().count() <= 78, "{screen}");
+    let mut page = Page::of(slow.folder.path());
+    page.note("a long step on a terminal, one line that is drawn anew");
+    page.add("cargo xtask live", &format!("{}\n", without_numbers(live)));
+    page.is("errors/12-terminal");
     slow.go_on();
     let screen = terminal.wait_for("end", |screen| screen.contains("ended: "));
     assert!(screen.contains("ended: 0") && screen.contains("live.vdi: made, "), "{screen}");
@@ -103,6 +113,10 @@ fn a_file_gets_a_line_for_a_step_that_takes_long() {
     let far = far.unwrap_or_else(|| panic!("no line says how long still:\n{seen}"));
     assert!(far.contains("] live.vdi: ") && far.contains(" of ") && far.ends_with(')'), "{far}");
     assert!(!seen.contains(['\r', '\u{1b}']), "{seen}");
+    let mut page = Page::of(slow.folder.path());
+    page.note("a long step without a terminal, a line every ten seconds");
+    page.add("cargo xtask live", &format!("{}\n", without_numbers(&far)));
+    page.is("errors/12-file");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(child.wait().unwrap().success() && rest.iter().any(|line| line.contains("live.vdi: made, ")), "{seen}{rest:?}");
     tool("qemu-img", &["check", "-q", tree.join("dist/amd64/dev/live.vdi").to_str().unwrap()]);

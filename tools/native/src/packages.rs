@@ -8,7 +8,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
-use child::{Failure, Tools, interrupt, static_binary, terminal};
+use child::{Exit, Failure, Tools, interrupt, static_binary, terminal};
 use common::{Arch, display::short, error::render};
 use executor::Job;
 use filetree::Tree as FileTree;
@@ -33,6 +33,10 @@ use std::{
 /// it. linuxkit gives generated files the same time.
 const PACKAGE_EPOCH: i64 = 1_492_533_000;
 
+/// The hint where a RUN calls a program that its stage does not have.
+const LACKS_PROGRAM: &str = "hint: BUILD_PKGS names Debian packages whose programs a stage gets by RUN eve-debian-deploy.sh; for a compiler, the \
+                             Dockerfile that `cargo xtask new package NAME --c` writes (--rust, --go) is an example";
+
 /// The settings that all packages of a run share.
 pub(super) struct Builder {
     tools: Tools,
@@ -52,6 +56,8 @@ pub(super) struct Builder {
     watch: Option<Watch>,
     /// Whether a RUN line that fails opens a shell.
     shell_on_failure: bool,
+    /// Whether packages may start from an archive of Debian packages.
+    has_archive: bool,
     /// The folder of records of built packages.
     records: Option<PathBuf>,
 }
@@ -103,6 +109,7 @@ impl Builder {
             known: tree.known(),
             watch: None,
             shell_on_failure: ctx.globals.shell_on_failure,
+            has_archive: ctx.profile.packages.archive.is_some(),
             records: ctx.built_packages(),
         })
     }
@@ -368,12 +375,20 @@ impl Outside<'_> {
         });
     }
 
-    /// The error with a command that can be pasted: the sandbox's own gets the step from an open file.
+    /// The error with a command that can be pasted, because the sandbox's own gets the step from an open file, and with a hint where a program
+    /// is missing.
     fn with_replay(&self, error: anyhow::Error) -> anyhow::Error {
         let arch = self.package.image.arch;
         let other = if arch == self.builder.host_arch { String::new() } else { format!(" --zarch {arch}") };
         match error.downcast::<Failure>() {
-            Ok(failure) => Failure { command: format!("cargo xtask shell {}{other}", self.package.name), ..failure }.into(),
+            Ok(failure) => {
+                let lacks_program = failure.exit == Exit::Status(127) && failure.said(": not found");
+                let failure = Failure { command: format!("cargo xtask shell {}{other}", self.package.name), ..failure };
+                match lacks_program && self.builder.has_archive {
+                    true => anyhow::Error::from(failure).context(LACKS_PROGRAM),
+                    false => failure.into(),
+                }
+            }
             Err(error) => error,
         }
     }

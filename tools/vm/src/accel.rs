@@ -6,7 +6,9 @@ use child::{Tools, qemu};
 use common::{Arch, words};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -57,8 +59,30 @@ impl Accel {
         }
         match fs::File::options().read(true).write(true).open("/dev/kvm") {
             Ok(_) => Ok(Self::Kvm),
-            Err(error) => Err(format!("/dev/kvm: {error}")),
+            Err(error) => Err(format!("/dev/kvm: {error}{}", open_advice(error.kind(), Path::new("/dev/kvm"), Path::new("/etc/group")))),
         }
+    }
+}
+
+/// What a person can do about a /dev/kvm that does not open; empty if nobody knows. `groups` is the file with the names of groups.
+fn open_advice(kind: io::ErrorKind, device: &Path, groups: &Path) -> String {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            let Ok(metadata) = fs::metadata(device) else { return String::new() };
+            let group = fs::read_to_string(groups).unwrap_or_default().lines().find_map(|line| {
+                let mut parts = line.split(':');
+                let name = parts.next()?;
+                (parts.nth(1)? == metadata.gid().to_string()).then(|| name.to_owned())
+            });
+            match group.filter(|_| metadata.mode() & 0o060 == 0o060) {
+                Some(group) => format!("; its group may use it: sudo usermod --append --groups {group} $USER, then log in again"),
+                None => format!("; only its owner may use it: sudo chmod a+rw {}, until the next boot", device.display()),
+            }
+        }
+        io::ErrorKind::NotFound => {
+            "; the firmware has virtualization switched off, or its module is not loaded: sudo modprobe kvm_intel (or kvm_amd)".to_owned()
+        }
+        _ => String::new(),
     }
 }
 
@@ -151,6 +175,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use child::{Tool, fake};
+
+    #[test]
+    fn what_to_do_is_said_where_kvm_does_not_open() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (device, groups) = (dir.path().join("kvm"), dir.path().join("group"));
+        fs::write(&device, "").unwrap();
+        let group = fs::metadata(&device).unwrap().gid();
+        fs::write(&groups, format!("other:x:{}:\nmachines:x:{group}:me\n", group + 1)).unwrap();
+        let advice = |mode| {
+            fs::set_permissions(&device, fs::Permissions::from_mode(mode)).unwrap();
+            open_advice(io::ErrorKind::PermissionDenied, &device, &groups)
+        };
+        assert_eq!(advice(0o660), "; its group may use it: sudo usermod --append --groups machines $USER, then log in again");
+        let all = format!("; only its owner may use it: sudo chmod a+rw {}, until the next boot", device.display());
+        assert_eq!(advice(0o600), all);
+        fs::remove_file(&groups).unwrap();
+        assert_eq!(advice(0o660), all, "a group without a name");
+        let missing = open_advice(io::ErrorKind::NotFound, &device, &groups);
+        assert!(missing.ends_with("its module is not loaded: sudo modprobe kvm_intel (or kvm_amd)"), "{missing}");
+        assert_eq!(open_advice(io::ErrorKind::Other, &device, &groups), "");
+    }
 
     #[test]
     fn the_probe_tells_a_guest_that_ran_from_one_that_did_not() {

@@ -20,7 +20,10 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
             // The size of a disk that is there, or that grows, follows from its parts.
             Step::MakeDisk(step) => {
                 let bytes = if step.keep || step.grows { 0 } else { step.bytes };
-                check_partitions(&step.words, bytes).with_context(|| format!("the partitions of {} are wrong", node.id))?;
+                let is_asked = |asked: &&String| asked.split_whitespace().eq(step.words.iter().flat_map(|word| word.split_whitespace()));
+                let asked = ctx.knobs.image.live_parts.as_ref().filter(is_asked);
+                let asked = asked.map_or_else(String::new, |asked| format!("LIVE_PART_SPEC={asked}: "));
+                check_partitions(&step.words, bytes).with_context(|| format!("{asked}the partitions of {} are wrong", node.id))?;
             }
             _ => {}
         }

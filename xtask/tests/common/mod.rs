@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs)]
 
 pub mod daemon;
+pub mod golden;
 pub mod machine;
 pub mod python;
 pub mod small_tree;
@@ -57,8 +58,15 @@ pub struct Xtask {
 
 impl Xtask {
     pub fn new(root: &Path) -> Self {
+        let mut xtask = Self::anywhere(root);
+        xtask.command.arg("--root").arg(root);
+        xtask
+    }
+
+    /// In a folder that may be in no tree.
+    pub fn anywhere(folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.env_clear().current_dir(root).arg("--root").arg(root);
+        command.env_clear().current_dir(folder);
         // The toolchain may be anywhere, as in container images of Rust.
         let toolchain = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
         for name in ["PATH", "HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"].into_iter().chain(toolchain) {
