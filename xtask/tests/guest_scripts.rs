@@ -325,3 +325,24 @@ fn the_installer_pauses_and_ends_the_machine_as_it_was_told() {
         assert_eq!(installer_script(settings, installs), wanted, "{settings}");
     }
 }
+
+#[test]
+fn the_initrd_believes_only_a_variable_that_is_not_kept() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("LoaderDevicePartUUID");
+    let id = "ad6871ee-31f9-4cf3-9e09-6f7a25c30052";
+    let name: Vec<u8> = id.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let finds = |id: &str| {
+        let call = format!("[ \"$(partuuid_in {})\" = \"{id}\" ]", file.display());
+        call_in(Path::new(""), "pkg/kernel/initrd/init", &["partuuid_in"], &call)
+    };
+    for (attributes, found) in [(6_u32, id), (7, ""), (2, ""), (0x8000_0006, "")] {
+        std::fs::write(&file, [&attributes.to_le_bytes(), &name[..]].concat()).unwrap();
+        assert!(finds(found), "{attributes:#x}");
+    }
+    std::fs::write(&file, [6, 0]).unwrap();
+    assert!(finds(""));
+}

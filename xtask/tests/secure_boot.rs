@@ -11,6 +11,10 @@ use std::{
     process::Command,
 };
 
+/// The code of unified kernel images, and OVMF's variables without keys.
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+const OVMF: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
 /// A tree, and a person's folders.
 struct Place {
     folder: tempfile::TempDir,
@@ -125,16 +129,15 @@ fn a_dry_run_writes_nothing_and_a_signed_program_keeps_its_link_and_mode() {
     place.xtask(&["sign", &link, "--keys", &keys]).ok();
     assert!(Path::new(&link).is_symlink() && fs::read(&file).unwrap() != program(1000));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o751);
-    let ovmf = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-    if !Path::new(ovmf).is_file() {
-        skips::missing(ovmf, "ovmf");
+    if !Path::new(OVMF).is_file() {
+        skips::missing(OVMF, "ovmf");
         return;
     }
     let out = place.at("vars");
     let enrol = |firmware: &str| place.xtask(&["keys", "enrol", "--firmware", firmware, "--out", &out, "--keys", &keys]);
-    let said = enrol(ovmf).args(["-n"]).ok();
+    let said = enrol(OVMF).args(["-n"]).ok();
     assert!(said == format!("write {out}\n") && !Path::new(&out).exists(), "{said}");
-    enrol(ovmf).ok();
+    enrol(OVMF).ok();
     let error = enrol(&out).fails().1;
     assert!(error.contains("the variable `PK` is there already") && error.contains("hint: take fresh variables"), "{error}");
 }
@@ -253,4 +256,90 @@ fn what_cannot_be_signed_or_cannot_sign_is_named() {
     let error = place.xtask(&["keys", "init", "--keys", &place.at("new"), "--name", "a/CN=b"]).fails().1;
     assert!(error.contains("`/` cannot stand in a name"), "{error}");
     assert!(fs::read(&file).unwrap() == program(1000));
+}
+
+#[test]
+fn keys_that_cannot_sign_are_found_before_the_first_step() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    if !Path::new(STUB).is_file() {
+        return skips::missing(STUB, "systemd-boot-efi");
+    }
+    let keys = place.at("keys");
+    place.xtask(&["keys", "init", "--keys", &keys]).ok();
+    let at = |name: &str| format!("{keys}/{name}");
+    let plan = || place.xtask(&["live-raw", "--sign", "-n", "--keys", &keys]).env("ZARCH", "amd64");
+    assert!(plan().ok().contains("signed for Secure Boot"));
+    let with = |name: &str, bytes: &[u8], said: &str| {
+        let before = fs::read(at(name)).unwrap();
+        fs::write(at(name), bytes).unwrap();
+        let error = plan().fails().1;
+        assert!(error.contains(said) && error.contains("SIGN=y"), "{name}: {error}");
+        fs::write(at(name), before).unwrap();
+    };
+    let read = |name: &str| fs::read(at(name)).unwrap();
+    with("db.key", &read("PK.key"), "db.crt` is the certificate of another key than");
+    with("db.key", b"text", "db.key` is no private key");
+    with("db.crt", b"text", "db.crt` is no X.509 certificate");
+    with("image.pub", b"text", "it is no public RSA key with 2048 or 3072 bits");
+    let other = place.at("other.pub");
+    tool("openssl", &["pkey", "-in", &at("PK.key"), "-pubout", "-out", &other]);
+    with("image.pub", &fs::read(&other).unwrap(), "image.pub` is not the public half of `");
+    // The same key, with a certificate of the past.
+    let expired = place.at("expired.crt");
+    let request = place.at("expired.csr");
+    tool("openssl", &["req", "-new", "-key", &at("db.key"), "-subj", "/CN=old", "-out", &request]);
+    tool("openssl", &["x509", "-req", "-in", &request, "-signkey", &at("db.key"), "-days", "-1", "-out", &expired]);
+    with("db.crt", &fs::read(&expired).unwrap(), "db.crt` has expired");
+    fs::rename(at("db.key"), place.at("away")).unwrap();
+    assert!(plan().fails().1.contains("db.key` is not there\nhint: cargo xtask keys init"));
+    fs::rename(place.at("away"), at("db.key")).unwrap();
+    // Without a key for updates the image is signed as before, and that is said.
+    fs::remove_file(at("image.pub")).unwrap();
+    let output = plan().output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("has no image.pub, so a machine with this image takes every update"), "{said}");
+    // What makes no rootfs.img signs nothing, and says so.
+    let output = place.xtask(&["rootfstar", "--sign", "-n", "--keys", &keys]).env("ZARCH", "amd64").output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("note: SIGN has no effect here: rootfs.img is signed, and it is not made here"), "{said}");
+}
+
+#[test]
+fn a_disk_that_the_firmware_would_refuse_is_not_started() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    if !Path::new(OVMF).is_file() {
+        return skips::missing(OVMF, "ovmf");
+    }
+    let keys = place.at("keys");
+    place.xtask(&["keys", "init", "--keys", &keys]).ok();
+    let grub = place.root().join("pkg/base/files/EFI/BOOT/BOOTX64.EFI");
+    let disk = place.at("live.raw");
+    let build = || {
+        place.xtask(&["live-raw", "ROOTFS_VERSION=v"]).env("ZARCH", "amd64").env("LINUXKIT_CACHE", place.at("images")).ok();
+        fs::copy(place.root().join("dist/amd64/v/live.raw"), &disk).unwrap();
+    };
+    let run = |words: &[&str]| place.xtask(&["run", "--secure-boot", "--disk", &disk, "--keys", &keys]).env("ZARCH", "amd64").args(words);
+    fs::write(&grub, program(1000)).unwrap();
+    build();
+    let (code, error) = run(&[]).fails();
+    assert!(
+        code == 2 && error.contains("live.raw` is not signed, so the firmware would not start it\nhint: cargo xtask live --sign"),
+        "{error}"
+    );
+    let (key, certificate) = (format!("{keys}/PK.key"), format!("{keys}/PK.crt"));
+    place.xtask(&["sign", grub.to_str().unwrap(), "--sign-key", &key, "--certificate", &certificate]).ok();
+    build();
+    let (code, error) = run(&[]).fails();
+    assert!(code == 2 && error.contains(&format!("live.raw` is not signed with the key db of `{keys}`")), "{error}");
+    // Only the machine of `run` can be one with Secure Boot.
+    for verb in ["run-installer-raw", "run-target", "run-rootfs", "run-grub"] {
+        let (code, error) = place.xtask(&[verb, "--secure-boot"]).fails();
+        assert!(code == 2 && error.contains("--secure-boot"), "{verb}: {error}");
+    }
 }

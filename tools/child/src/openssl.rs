@@ -56,6 +56,12 @@ pub fn certificate(tools: &Tools, path: &Path) -> Result<Vec<u8>> {
     der.with_context(|| format!("`{}` is no X.509 certificate", path.display()))
 }
 
+/// Whether the certificate in the file `path` is no longer valid.
+pub fn has_expired(tools: &Tools, path: &Path) -> Result<bool> {
+    let openssl = tools.cmd(Tool::Openssl)?.step(format!("reading {}", path.display()));
+    Ok(!openssl.args(["x509", "-noout", "-checkend", "0", "-in"]).arg(path).status_ok()?)
+}
+
 /// The public key of the private key in the file `key`: the DER of SubjectPublicKeyInfo.
 pub fn public_key(tools: &Tools, key: &Path) -> Result<Vec<u8>> {
     public(tools, key, "DER")

@@ -34,6 +34,8 @@ enum Reader {
     GoBuilder,
     /// The collector of Go modules' sources.
     GoSources,
+    /// The step that packs rootfs.img, and verbs about keys.
+    Signer,
 }
 
 const READERS: &[(Reader, &[&str])] = &[
@@ -63,7 +65,11 @@ const READERS: &[(Reader, &[&str])] = &[
     (Reader::Rstats, &["RSTATS"]),
     (Reader::GoBuilder, &["GOVER", "BUILD"]),
     (Reader::GoSources, &["GOSOURCES_VERSION"]),
+    (Reader::Signer, &["SIGN", "SIGN_KEYS"]),
 ];
+
+/// Verbs that build and make no rootfs.img.
+const WITHOUT_ROOTFS: &[&str] = &["rootfstar", "config", "pkg", "pkgs", "initrd", "kernel", "kernel-yml", "installertar"];
 
 /// Why nothing reads the knob `name` of `verb` on the tree with this profile and this engine; none if something does.
 pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) -> Option<String> {
@@ -95,6 +101,7 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
             let is_debian = profile.packages.archive.is_some() && !can.packages_are_published;
             (is_debian && verb.name != "gosources" && verb.name != "build-tools").then(|| format!("{tree} collects Debian's sources only"))
         }
+        Reader::Signer => unless(!WITHOUT_ROOTFS.contains(&verb.name), "rootfs.img is signed, and it is not made here"),
     }
 }
 
@@ -280,6 +287,12 @@ mod tests {
         assert_eq!(why("DOCKER", "cache-export-docker-load", &here, EngineKind::Native), None);
         assert!(why("GOSOURCES_VERSION", "collected_sources", &here, EngineKind::Native).is_some());
         assert_eq!(why("GOSOURCES_VERSION", "gosources", &here, EngineKind::Native), None);
+        for name in WITHOUT_ROOTFS {
+            assert!(why("SIGN", name, &here, EngineKind::Native).is_some(), "{name}");
+        }
+        for name in ["live", "rootfs", "sbom", "keys", "run"] {
+            assert_eq!(why("SIGN_KEYS", name, &here, EngineKind::Native), None, "{name}");
+        }
         assert_eq!(why("DEBIAN_MIRROR", "live", &here, EngineKind::Native), None);
         assert!(why("DEBIAN_MIRROR", "live", &here, EngineKind::Linuxkit).is_some());
     }

@@ -1,6 +1,7 @@
-//! What can be known before the first step: the templates, the partitions, and the room on the disk.
+//! What can be known before the first step: the templates, the partitions, the keys that sign, and the room on the disk.
 
 pub mod bases;
+mod keys;
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -10,13 +11,17 @@ use diskimage::eve::Kind;
 use executor::{RoomNeed, State, States, free_room, needed_room};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
 
-/// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may have no room for all.
+/// Fails if a template does not become a valid yml, if keys cannot sign, or if the disk has no room for a step that is due. Warns if it may
+/// have no room for all.
 pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
         match &node.step {
             _ if ctx.engine != EngineKind::Native => {}
             Step::ResolveYml(step) => check_yml(ctx, step)?,
+            Step::PackRootfs(step) if matches!(states.get(&node.id), Some(State::Stale(_))) => {
+                step.signing.iter().try_for_each(|signing| keys::check(ctx, signing))?;
+            }
             // The size of a disk that is there, or that grows, follows from its parts.
             Step::MakeDisk(step) => {
                 let bytes = if step.keep || step.grows { 0 } else { step.bytes };

@@ -5,7 +5,7 @@ use super::{
     background::{self, Name},
     disk_format::format_of,
     machine::{self, Options, Place, Role, USUAL, bus, qemu_format, setup, start},
-    overlay, require,
+    overlay, require, secure_boot,
 };
 use crate::commands::release::ensure_key;
 use anyhow::Result;
@@ -28,6 +28,9 @@ pub struct RunLive {
     /// what to boot; live is the only choice
     #[arg(value_name = "WHAT", value_parser = ["live"], default_value = "live")]
     what: String,
+    /// start only what the keys of SIGN_KEYS have signed: firmware with these keys and Secure Boot on
+    #[arg(long)]
+    secure_boot: bool,
     /// boot this disk and write to it; its bytes tell the format
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
@@ -46,8 +49,9 @@ pub struct RunLive {
 }
 
 /// `run`.
-pub fn run(ctx: &Ctx, args: RunLive) -> Result<()> {
+pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
     debug_assert_eq!(args.what, "live");
+    args.machine.secure_boot = args.secure_boot;
     if ctx.capabilities().machines_are_as_make_had_them() {
         return run_as_make(ctx, &args);
     }
@@ -59,6 +63,9 @@ pub fn run(ctx: &Ctx, args: RunLive) -> Result<()> {
     let mut setup = setup(ctx, options, &place, vec![disk], Disks::LastNamed)?;
     if ctx.globals.dry_run {
         return start(ctx, options, &place, setup);
+    }
+    if options.secure_boot {
+        secure_boot::check_disk(ctx, &image)?;
     }
     let machines = Machines::at(ctx.dist().machines());
     if args.background && !args.keep {

@@ -48,9 +48,9 @@ pub struct Options {
     /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
-    /// start only what the keys of SIGN_KEYS have signed: firmware with these keys and Secure Boot on
-    #[arg(long)]
-    secure_boot: bool,
+    /// Start only what the keys of SIGN_KEYS have signed. Only `run` has the option, because nothing else that boots can be signed yet.
+    #[arg(skip)]
+    pub secure_boot: bool,
     /// show the machine's screen in a window, on trees whose Makefile can
     #[arg(long)]
     gui: bool,

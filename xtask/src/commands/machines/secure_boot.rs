@@ -4,7 +4,10 @@
 use super::super::keys;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::{Arch, artifact::write_named, error::usage};
+use common::{Arch, artifact::write_named, eprintln, error::usage};
+use imagefs::{LookedUp, Spec, look_up};
+use native::{certificate, certificate_file};
+use secureboot::{EfiProgram, variable::Variable};
 use std::{fs, path::Path};
 use vm::Firmware;
 
@@ -30,4 +33,39 @@ pub fn firmware(ctx: &Ctx, folder: &Path, name: &str) -> Result<Firmware> {
         write_named(&vars, &enrolled)?;
     }
     Ok(Firmware::Flash { code: CODE.into(), vars })
+}
+
+/// The boot loader on a live disk, which is what the firmware starts: the partition and the path.
+const LOADER: &str = "1:/EFI/BOOT/BOOTX64.EFI";
+/// The most bytes of a boot loader.
+const MOST: u64 = 64 << 20;
+
+/// Fails if the boot loader of `disk` is not signed with db, because the machine would show its firmware's menu and nothing else. The
+/// firmware checks the signature, this only looks for it.
+pub fn check_disk(ctx: &Ctx, disk: &Path) -> Result<()> {
+    let shown = disk.display();
+    let spec = Spec { file: disk.to_owned(), steps: LOADER.split(':').map(str::to_owned).collect() };
+    let program = look_up(&spec).and_then(|found| match found {
+        LookedUp::Entry(volume, path) => volume.get(&path).map(|entry| volume.read(entry, MOST)).transpose(),
+        LookedUp::Whole => Ok(None),
+    });
+    let program = match program {
+        Ok(Some(program)) => program,
+        Ok(None) | Err(_) => {
+            eprintln!("note: `{shown}` has no boot loader that can be looked at, so nobody knows whether it is signed");
+            return Ok(());
+        }
+    };
+    let keys = keys::folder(ctx);
+    let certificate = certificate(&ctx.tools, &certificate_file(&keys, Variable::Db))?;
+    let unsigned = EfiProgram::parse(&program).with_context(|| format!("the boot loader of `{shown}`"))?.unsigned().len();
+    let signatures = program.get(unsigned..).unwrap_or_default();
+    if signatures.windows(certificate.der.len()).any(|bytes| bytes == certificate.der) {
+        return Ok(());
+    }
+    let what =
+        if signatures.is_empty() { "is not signed".to_owned() } else { format!("is not signed with the key db of `{}`", keys.display()) };
+    Err(usage(format!(
+        "--secure-boot: the boot loader of `{shown}` {what}, so the firmware would not start it\nhint: cargo xtask live --sign"
+    )))
 }

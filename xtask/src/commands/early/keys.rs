@@ -1,0 +1,37 @@
+//! Whether the keys of SIGN can sign: before the first step, because signing is one of the last.
+
+use anyhow::{Context as _, Result};
+use checkout::context::Ctx;
+use child::openssl;
+use common::{eprintln, error::usage};
+use native::{Pair, certificate_file, check_update_key};
+use plan::Signing;
+use secureboot::variable::Variable;
+
+/// Fails if `signing` names a key that cannot sign a boot chain, or a public key that no machine could check an update with.
+pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
+    const WHAT: &str = "SIGN=y: the keys cannot sign";
+    let folder = &signing.keys;
+    let pair = Pair::of_folder(&ctx.tools, folder, Variable::Db).context(WHAT)?;
+    // A key can be readable and refuse, such as one on a token.
+    pair.sign(b"trial").context(WHAT)?;
+    let certificate = certificate_file(folder, Variable::Db);
+    if openssl::has_expired(&ctx.tools, &certificate)? {
+        return Err(usage(format!(
+            "{WHAT}: `{}` has expired, so sbverify and other tools would refuse what it signs\nhint: cargo xtask keys init --keys OTHER-FOLDER",
+            certificate.display()
+        )));
+    }
+    let Some(public) = &signing.update_key else {
+        eprintln!("note: `{}` has no image.pub, so a machine with this image takes every update", folder.display());
+        return Ok(());
+    };
+    let pem = std::fs::read(public).with_context(|| format!("cannot read `{}`", public.display()))?;
+    check_update_key(&pem).with_context(|| format!("SIGN=y: the image cannot take `{}` along", public.display()))?;
+    // The private half may be elsewhere. If it is here, it must be that one, or no update of this machine would be believed.
+    let private = folder.join("image.key");
+    if private.is_file() && openssl::public_pem(&ctx.tools, &private)?.trim_ascii() != pem.trim_ascii() {
+        return Err(usage(format!("SIGN=y: `{}` is not the public half of `{}`", public.display(), private.display())));
+    }
+    Ok(())
+}
