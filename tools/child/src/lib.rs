@@ -37,6 +37,7 @@ pub mod qemu;
 pub mod qemu_img;
 pub mod qemu_io;
 pub mod rivals;
+pub mod scene;
 pub mod shellcheck;
 pub mod ssh;
 pub mod static_binary;

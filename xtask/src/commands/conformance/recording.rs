@@ -1,8 +1,9 @@
 //! A recorded run of a program under the harness's fake tools, and the differences between two of them. Reads no rules and starts nothing.
 
+use super::scenarios::Scenario;
 use anyhow::{Context as _, Result};
 use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -10,8 +11,16 @@ use std::{
 };
 
 /// One run: the fields of the harness's JSON that are compared. `$ROOT`, `$DATE` and others stand for what varies.
-#[derive(Deserialize, Clone, Default)]
+#[derive(Deserialize, Serialize, Clone, Default)]
 pub struct Recording {
+    #[serde(default)]
+    pub name: String,
+    /// The commit of the tree whose make was recorded.
+    #[serde(default)]
+    pub commit: String,
+    /// How to play it again; none in a recording by the harness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<Scenario>,
     /// Make's goals.
     #[serde(default)]
     pub goal: Option<String>,
@@ -39,23 +48,37 @@ pub struct Recording {
     /// Files elsewhere that git ignores.
     #[serde(default)]
     pub generated: BTreeMap<String, serde_json::Value>,
+    /// Ignored files that were there before and are gone.
+    #[serde(default)]
+    pub deleted: Vec<String>,
 }
 
 /// One call of a tool.
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Serialize, Clone, Debug)]
 pub struct Call {
-    tool: String,
-    argv: Vec<String>,
+    pub tool: String,
+    pub argv: Vec<String>,
+    #[serde(default)]
+    pub cwd: String,
+    #[serde(default)]
+    pub rc: i32,
+    /// The kind of its standard input, and its text if that is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin_text: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// One file, link or folder below `dist/`.
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Serialize, Clone)]
 pub struct Output {
-    path: String,
+    pub path: String,
     #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    target: Option<String>,
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl Recording {
@@ -80,6 +103,20 @@ impl Recording {
         self.tree_changes.iter().any(|known| known == change) && (is_product || is_set_up)
     }
 
+    /// What differs from an older recording of the same scenario. What is `missing` is made no more, what is `extra` was not made then.
+    pub fn changes_since(&self, older: &Self) -> Vec<String> {
+        let mut lines = differences(older, self, None);
+        // Make has other words for errors than we.
+        lines.retain(|line| !line.starts_with("told: status"));
+        lines
+    }
+
+    /// Writes the recording to `path`.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("cannot write the recording `{}`", path.display()))
+    }
+
     /// The calls that do work, as `["tool", "argument", …]`, with the number of times each was made.
     fn calls(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -90,10 +127,10 @@ impl Recording {
     }
 
     /// Files and links below `dist/`, each link with its target as seen from its folder, and packages' generated `build.yml`. Logs, stamps, locks and resolved templates are
-    /// left out: the original has none there.
+    /// left out: the original has none there. So are the files that lock nothing by which it builds linuxkit.
     fn files(&self) -> BTreeSet<String> {
         static OURS: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"/(logs|\.stamps|images)/|\.lock$").expect("a valid regular expression"));
+            LazyLock::new(|| Regex::new(r"/(logs|\.stamps|images)/|\.lock$|/eve-parallel-build-").expect("a valid regular expression"));
         let shown = |output: &Output| match &output.target {
             Some(target) => {
                 let folder = output.path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -140,7 +177,9 @@ impl Call {
                 "push" | "run" => second == "gcp",
                 _ => false,
             },
-            tool => !["yq", "jq", "sleep", "uuidgen", "go"].contains(&tool),
+            // What compiles a tool of the tree, and the tool that finds packages' dependencies.
+            "go" => !["install", "build", "env"].contains(&first) && !self.cwd.starts_with("$ROOT/tools/") && !self.cwd.is_empty(),
+            tool => !["yq", "jq", "sleep", "uuidgen", "get-deps"].contains(&tool),
         }
     }
 
@@ -159,7 +198,11 @@ impl Call {
             let word = SLASHES.replace_all(&word, "$1/");
             serde_json::Value::String(SPACES.replace_all(&word, " ").into_owned()).to_string()
         };
-        let words: Vec<String> = std::iter::once(&self.tool).chain(&self.argv).map(word).collect();
+        // An empty variable is no variable.
+        let is_empty = |at: usize| self.argv.get(at).is_some_and(|word| word == "DEBUG=");
+        let is_left_out = |at: usize| is_empty(at) || self.argv[at] == "-e" && is_empty(at + 1);
+        let kept = (0..self.argv.len()).filter(|at| !is_left_out(*at)).map(|at| &self.argv[at]);
+        let words: Vec<String> = std::iter::once(&self.tool).chain(kept).map(word).collect();
         format!("[{}]", words.join(", "))
     }
 }
@@ -184,6 +227,13 @@ pub fn differences(wanted: &Recording, made: &Recording, told: Option<&Regex>) -
     if told.is_some_and(|told| !told.is_match(made.stdout_tail.trim())) {
         lines.push(format!("told: not what the original prints, but {:?}", made.stdout_tail.trim()));
     }
+    // Before what it prints, make may say that it has made a tool.
+    let said = wanted.stdout_tail.lines().last().unwrap_or_default();
+    if wanted.scenario.as_ref().is_some_and(|scenario| scenario.prints) && wanted.ended_well() && made.stdout_tail.trim() != said {
+        lines.push(format!("told: not {said:?}, but {:?}", made.stdout_tail.trim()));
+    }
+    let is_left = |path: &&String| !path.starts_with("dist/") && made.generated.contains_key(*path);
+    lines.extend(wanted.deleted.iter().filter(is_left).map(|path| format!("stays: {path}")));
     // Tracked files may not change, even where the original changed them.
     lines.extend(made.tree_changes.iter().filter(|change| !wanted.expects(change)).map(|change| format!("changed: {change}")));
     lines
