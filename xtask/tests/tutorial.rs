@@ -1,11 +1,15 @@
-//! docs/TUTORIAL.md, word for word: every command in a block is typed into a shell in a clone, and prints what the page shows.
+//! docs/TUTORIAL.md, word for word: every command in a block is typed into a shell in a clone, and prints what the page shows. Then the commands
+//! of README.md. The person who types is an ordinary user with an empty HOME.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod common;
 
-use child::fake::executable;
-use common::{clone_tree, repository, scratch, skip_boots, texts};
-use std::{path::Path, process::Command};
+use common::{Xtask, person::Person, repository, skip_boots, texts, wants};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 /// A block of commands, and the output that the page shows after it.
 struct Block {
@@ -70,40 +74,76 @@ fn shown_lines_are_found_in_order() {
     assert_eq!(found, ["a\nb|c", "d|"]);
 }
 
+/// What the person's shell says to a block of commands, standard error too.
+fn typed(person: &Person, commands: &str) -> String {
+    let output = person.shell(&format!("exec 2>&1\n{commands}")).output().unwrap();
+    let printed = texts(&output).0;
+    assert!(output.status.success(), "{commands}\nfailed:\n{printed}");
+    printed
+}
+
+/// A person with the images that the packages of the root file system have now: a first build takes a quarter of an hour.
+fn person() -> Person {
+    let person = Person::new();
+    Xtask::new(&person.tree()).args(["rootfstar"]).ok();
+    fs::remove_dir_all(person.tree().join("dist")).unwrap();
+    let home = std::env::var("HOME").unwrap_or_default();
+    let of = |name: &str, usual: &str| std::env::var(name).map_or_else(|_| Path::new(&home).join(usual), PathBuf::from);
+    person.take_caches(&of("LINUXKIT_CACHE", ".linuxkit/cache"), &of("XDG_CACHE_HOME", ".cache"));
+    person
+}
+
 #[test]
-fn every_command_of_the_tutorial_prints_what_it_shows() {
+fn every_command_of_the_tutorial_and_of_the_readme_works_for_an_ordinary_user() {
     if let Some(why) = skip_boots() {
         return skips::skipped(skips::Lack::Request, why);
     }
-    let folder = tempfile::tempdir_in(scratch()).unwrap();
-    let tree = folder.path().join("tree");
-    clone_tree(&tree);
-    let bin = folder.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    // `cargo xtask` without compiling: the program under test.
-    executable(&bin.join("cargo"), format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask")));
-    let page = std::fs::read_to_string(repository().join("docs/TUTORIAL.md")).unwrap();
+    if !wants("qemu-img", "qemu-utils") {
+        return;
+    }
+    let person = person();
+    assert!(typed(&person, "id -u; ls -A \"$HOME\"").lines().eq([user().as_str()]), "an ordinary user with an empty HOME");
+    let page = fs::read_to_string(repository().join("docs/TUTORIAL.md")).unwrap();
     let page = if cfg!(target_arch = "aarch64") { page.replace("amd64", "arm64") } else { page };
     let blocks = blocks(&page);
     assert!(blocks.len() > 8, "{}", blocks.len());
     for block in &blocks {
-        run(block, &tree, &bin);
+        let printed = as_first_run(&typed(&person, &block.commands));
+        if let Some(line) = missing(&block.shown, &printed) {
+            panic!("{}\ndid not print `{line}`, but:\n{printed}", block.commands);
+        }
+    }
+    readme(&person);
+}
+
+/// The user id of the person.
+fn user() -> String {
+    let own = fs::metadata("/proc/self").unwrap().uid();
+    if own == 0 { "65534".to_owned() } else { own.to_string() }
+}
+
+/// Commands of the README that are planned here: they boot, test everything, build another image, or install.
+const PLANNED: &[&str] = &["cargo xtask test", "cargo xtask doctor --install", "cargo xtask run --tpm", "cargo xtask live HV=xen"];
+
+/// Types the commands of the README; those for a checkout of lf-edge/eve are for the tests that have one (eve_present.rs).
+fn readme(person: &Person) {
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    let page = if cfg!(target_arch = "aarch64") { page.replace("amd64", "arm64") } else { page };
+    let commands = commands(&page);
+    assert!(commands.len() > 10, "{commands:?}");
+    for planned in PLANNED {
+        assert!(commands.iter().any(|command| command == planned), "README.md has no `{planned}`");
+    }
+    for command in commands.iter().filter(|command| !command.contains(" --root ~/src/eve ")) {
+        let plan = if PLANNED.contains(&command.as_str()) { " -n" } else { "" };
+        let printed = typed(person, &format!("{command}{plan}"));
+        assert!(!printed.trim().is_empty(), "{command} prints nothing");
     }
 }
 
-fn run(block: &Block, tree: &Path, bin: &Path) {
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let mut command = Command::new("sh");
-    command.args(["-ec", &format!("exec 2>&1\n{}", block.commands)]).current_dir(tree).env_clear().env("PATH", path);
-    for name in ["HOME", "XDG_CACHE_HOME", "LINUXKIT_CACHE", "http_proxy", "no_proxy"] {
-        if let Ok(value) = std::env::var(name) {
-            command.env(name, value);
-        }
-    }
-    let output = command.output().unwrap();
-    let printed = as_first_run(&texts(&output).0);
-    assert!(output.status.success(), "{}\nfailed:\n{printed}", block.commands);
-    if let Some(line) = missing(&block.shown, &printed) {
-        panic!("{}\ndid not print `{line}`, but:\n{printed}", block.commands);
-    }
+/// The command lines of a page's `shell` blocks, without their comments.
+fn commands(page: &str) -> Vec<String> {
+    let shell = page.split("\n```shell\n").skip(1).filter_map(|block| block.split("\n```").next());
+    let lines = shell.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
+    lines.filter(|line| !line.is_empty()).collect()
 }

@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod golden;
 pub mod machine;
+pub mod person;
 pub mod python;
 pub mod small_tree;
 pub mod terminal;
