@@ -4,6 +4,7 @@
 mod builds;
 mod compile;
 mod compose;
+mod dev;
 mod disk;
 mod eve;
 mod gcp;
@@ -52,6 +53,7 @@ const BENCHES: &[Measurement] = &[
     bench("fresh", builds::fresh),
     bench("loop", loops::run),
     bench("plan", large::run),
+    Measurement { cold: true, ..bench("dev", dev::run) },
     Measurement { cold: true, ..bench("compile", compile::run) },
 ];
 
@@ -66,7 +68,7 @@ pub struct Bench {
     /// benchmarks to run [default: all]
     #[arg(value_name = "NAME", num_args = 0..)]
     name: Vec<String>,
-    /// also measure what is slow or needs the network: cold downloads, compile
+    /// also measure what is slow or needs the network: cold downloads, dev, compile
     #[arg(long)]
     cold: bool,
     /// a checkout of lf-edge/eve, to compare plans and tags with its makefile and scripts

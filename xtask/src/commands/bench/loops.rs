@@ -140,7 +140,8 @@ fn title(what: &str) -> String {
     format!("{what}: `live`")
 }
 
-fn append(file: &Path, line: &str) -> Result<()> {
+/// Adds `line` to a file, which it makes if there is none.
+pub(super) fn append(file: &Path, line: &str) -> Result<()> {
     let mut text = std::fs::read_to_string(file).unwrap_or_default();
     text.push_str(line);
     std::fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
