@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         [inner, order] if inner == sandbox::INNER => sandbox::inside::run(order).map(ExitCode::from),
         _ => {
             child::interrupt::install();
+            child::open_files::raise_limit();
             exit_on_closed_pipe(|| cli::run(&words, &environment).map(|()| ExitCode::SUCCESS))
         }
     };

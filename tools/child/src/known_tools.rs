@@ -156,7 +156,7 @@ tools! {
         .packages(&["cpio"], &["cpio"], &["cpio"]).version(VERSION, "cpio (GNU cpio) ").optional();
     Skopeo = tool("skopeo", "read the image cache", &[Test])
         .packages(&["skopeo"], &["skopeo"], &["skopeo"]).version(VERSION, "version ").optional();
-    DockerRegistry = tool("docker-registry", "test the team's cache with a registry of the tests' own", &[Test])
+    DockerRegistry = tool("docker-registry", "test the team's cache with a registry of its own", &[Test, Bench])
         .packages(&["docker-registry"], &["docker-distribution"], &[]).version(VERSION, "github.com/docker/distribution ").optional();
     Zstd = tool("zstd", "apply deltas as others do", &[Test]).packages(&["zstd"], &["zstd"], &["zstd"]).version(VERSION, "bit) v").optional();
     Zsh = tool("zsh", "test its completions", &[Test]).packages(&["zsh"], &["zsh"], &["zsh"]).version(VERSION, "zsh ").optional();

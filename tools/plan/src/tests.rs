@@ -292,6 +292,14 @@ fn the_previous_tar_is_updated_with_either_knob() {
         let is_updated = |node: &Node| matches!(&node.step, Step::ComposeRootfs(step) if step.update);
         assert_eq!(plan.node(&NodeId::Tar(Composed::Rootfs)).map(is_updated), Some(wanted), "LIVE_UPDATE={update} LIVE_FAST={fast}");
     }
+    // Without a tar between them, the image of files is the same one, with the same key in stores.
+    let step = |fast: bool| {
+        let mut knobs = knobs("kvm", "amd64", "raw");
+        knobs.image.live_fast = fast;
+        let plan = plan_goal(&Goal::Rootfs, &knobs, &facts()).expect("a plan");
+        format!("{:?}", plan.node(&NodeId::RootfsImg).expect("packed").step)
+    };
+    assert!(step(true).contains("Images(") && step(true) == step(false));
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod row;
 mod setting;
 mod squashfs;
 mod tags;
+mod team;
 
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
@@ -52,6 +53,7 @@ const BENCHES: &[Measurement] = &[
     bench("again", builds::again),
     bench("fresh", builds::fresh),
     bench("loop", loops::run),
+    bench("team", team::run),
     bench("plan", large::run),
     Measurement { cold: true, ..bench("dev", dev::run) },
     Measurement { cold: true, ..bench("compile", compile::run) },

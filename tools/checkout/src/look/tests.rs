@@ -242,7 +242,10 @@ fn facts_are_those_of_the_bytes_on_disk_whatever_converted_them_at_the_checkout(
     place.sh("printf 'image: eve-grub\\n' > pkg/build.yml; printf 'FROM eve-grub:1\\n' > pkg/Dockerfile; git add -A; git commit -qm three
               git config filter.f.smudge 'sed s/eve-grub/eve-else/'; git config filter.f.clean 'sed s/eve-else/eve-grub/'");
     let (yml, dockerfile) = (place.root().join("pkg/build.yml"), place.root().join("pkg/Dockerfile"));
-    let known = Known::new(None);
+    let file = place.folder.path().join("facts");
+    let known = Known::new(Some(file.clone()));
+    // What changed lately is not remembered.
+    let settle = || std::thread::sleep(std::time::Duration::from_millis(3100));
     let facts = |is_seen: bool, of: &str| {
         let found = place.look().unwrap();
         assert_eq!(found.seen.is_some(), is_seen, "{of}");
@@ -256,9 +259,11 @@ fn facts_are_those_of_the_bytes_on_disk_whatever_converted_them_at_the_checkout(
     let (of_git, of_disk) = (("eve-grub".to_owned(), "eve-grub:1".to_owned()), ("eve-else".to_owned(), "eve-else:1".to_owned()));
     // Files that are older than the index, so that git looks at their metadata only.
     place.sh("touch -d 2020-01-01 .gitignore pkg/*; git update-index --refresh");
+    settle();
     assert_eq!(facts(true, "of git"), of_git);
     let again = "cd pkg; rm build.yml Dockerfile; git checkout -- .; touch -d 2020-01-01 build.yml Dockerfile; git update-index --refresh";
     place.sh(&format!("echo 'pkg/* filter=f' > .git/info/attributes; {again}"));
+    settle();
     assert_eq!(facts(true, "converted"), of_disk);
     place.sh("rm .git/info/attributes");
     assert_eq!(place.sh("git status --porcelain"), "");
@@ -268,4 +273,7 @@ fn facts_are_those_of_the_bytes_on_disk_whatever_converted_them_at_the_checkout(
     assert_eq!(facts(true, "checked out again"), of_git);
     place.sh("echo '# more' >> pkg/build.yml");
     assert_eq!(facts(false, "a tracked file is changed"), of_git);
+    drop(known);
+    let files = fs::read_to_string(file).unwrap().lines().filter(|line| line.starts_with('r')).count();
+    assert!(files >= 4, "the two files are remembered as git has them and converted, not read each time: {files}");
 }

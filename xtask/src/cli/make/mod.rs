@@ -87,12 +87,12 @@ struct Words {
 }
 
 /// The variable of lf-edge/eve's Makefile for the number of its jobs.
-const CORES: &str = "NCORES=";
+const CORES: &str = "NCORES";
 
 impl Words {
-    /// Adds `NCORES=N` as `-jN`, unless there is a `-j`.
-    fn add_cores(&mut self, word: Option<String>) {
-        let jobs = word.as_deref().and_then(|word| word.strip_prefix(CORES)).filter(|jobs| !jobs.is_empty());
+    /// Adds the value of `NCORES=N` as `-jN`, unless there is a `-j`.
+    fn add_cores(&mut self, jobs: Option<&str>) {
+        let jobs = jobs.map(str::trim).filter(|jobs| !jobs.is_empty());
         if !self.options.iter().any(|option| option.starts_with("-j")) {
             self.options.extend(jobs.map(|jobs| format!("-j{jobs}")));
         }
@@ -123,7 +123,7 @@ fn sort(words: &[String]) -> Result<Words> {
                     "`{word}` is not a supported option of make\nhint: -n, -s, -k, -jN, -C DIR, --help; instead of -B use `clean`"
                 )));
             }
-            _ if word.starts_with(CORES) => cores = Some(word.clone()),
+            _ if cores_of(word).is_some() => cores = cores_of(word),
             _ if word.contains('=') => sorted.assignments.extend(assignment(word)?),
             // make builds a repeated goal only once.
             _ if sorted.goals.contains(word) => {}
@@ -137,10 +137,20 @@ fn sort(words: &[String]) -> Result<Words> {
     Ok(sorted)
 }
 
+/// The value of an assignment to NCORES.
+fn cores_of(word: &str) -> Option<&str> {
+    split(word).filter(|(name, _)| *name == CORES).map(|(_, value)| value)
+}
+
+/// The name and the value of an assignment in any of make's forms: `=`, `:=`, `::=`, `?=`, `+=`.
+fn split(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    Some((name.trim_end_matches([':', '?', '+']), value))
+}
+
 /// The `VAR=value` word, or none and a warning if the variable has no effect any more.
 fn assignment(word: &str) -> Result<Option<String>> {
-    let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let name = name.trim_end_matches([':', '?', '+']);
+    let (name, value) = split(word).unwrap_or((word, ""));
     if let Some(why) = variables::retired(name) {
         eprintln!("warning: {name} has no effect any more: {why}");
         return Ok(None);
@@ -181,8 +191,8 @@ fn run_goals(globals: &[String], words: &[String], environment: &Environment) ->
     if words.overrides {
         let set = environment.get("MAKEFLAGS").map_or_else(Vec::new, make_overrides);
         for word in set {
-            if word.starts_with(CORES) {
-                words.add_cores(Some(word).filter(|_| !options.iter().any(|option| option.starts_with("-j"))));
+            if let Some(jobs) = cores_of(&word) {
+                words.add_cores(Some(jobs).filter(|_| !options.iter().any(|option| option.starts_with("-j"))));
             } else {
                 words.assignments.extend(assignment(&word)?);
             }
@@ -261,6 +271,9 @@ mod tests {
         assert_eq!(sorted("NCORES=4|live").expect("sorted").options, ["-j4"]);
         assert_eq!(sorted("NCORES=4|-j2|live").expect("sorted").options, ["-j2"]);
         assert_eq!(sorted("NCORES=|live").expect("sorted"), sorted("live").expect("sorted"));
+        for word in ["NCORES:=8", "NCORES::=8", "NCORES?=8", "NCORES+=8", "NCORES= 8"] {
+            assert_eq!(sorted(&format!("{word}|live")).expect("sorted").options, ["-j8"], "{word}");
+        }
         assert!(sorted("--frobnicate").expect_err("refused").to_string().contains("not a supported option of make"));
     }
 
