@@ -26,6 +26,13 @@ fn each_word_gets_what_may_stand_there() {
         ("verify|gr", &["grub"]),
         ("dev|de", &["debian", "debug"]),
         ("shell|gr", &["grub"]),
+        ("shell|grub:m", &["grub:modules"]),
+        ("attest|li", &["live"]),
+        ("lock|pkg/g", &["pkg/grub"]),
+        ("fuzz|ta", &["tar"]),
+        ("live|CONF_DIR=con", &["CONF_DIR=conf/"]),
+        ("live|CONF_DIR=conf/s", &["CONF_DIR=conf/server"]),
+        ("live|--conf-dir=con", &["--conf-dir=conf/"]),
         ("why|live", &["live", "live-gcp"]),
         ("graph|pkg/g", &["pkg/gpt-tools", "pkg/grub"]),
         ("live|H", &["HV="]),
@@ -69,6 +76,10 @@ fn bash_completes_words_of_the_tree() {
         ("cargo xtask live HV = x", "xen"),
         ("cargo xtask live HV =", "acrn\nkvm\nxen"),
         ("cargo xtask make pkg/gru", "pkg/grub"),
+        ("cargo xtask live CONF_DIR = con", "conf/"),
+        ("cargo xtask shell grub : mod", "modules"),
+        // Where bash does not split at a colon.
+        ("cargo xtask shell grub:mod", "grub:modules"),
         ("cargo build --rel", ""),
     ] {
         let mut bash = Command::new("bash");

@@ -4,6 +4,7 @@ use super::{context, globals::Options, idle, make, verb_command, verbs, words::v
 use crate::commands::{Action, Verb, bench};
 use child::environment::Environment;
 use clap::{Arg, ArgAction, Args as _, Command};
+use pkgbuild::dockerfile::Dockerfile;
 use plan::{Dist, Profile};
 use std::path::{Path, PathBuf};
 use vm::Machines;
@@ -22,8 +23,12 @@ pub struct Candidate {
 enum Kind {
     Packages,
     Machines,
+    /// Packages, and the stages of their Dockerfiles.
+    Stages,
     /// Verbs that build something.
     Targets,
+    /// Readers that are fuzzed.
+    FuzzTargets,
     Benchmarks,
     /// None of these.
     Files,
@@ -40,13 +45,12 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("oldimages", "NAME", Kind::Packages),
     ("build-tools", "NAME", Kind::Files),
     ("bench", "NAME", Kind::Benchmarks),
-    ("why", "TARGET", Kind::Targets),
-    ("graph", "TARGET", Kind::Targets),
-    ("report", "TARGET", Kind::Targets),
+    ("fuzz", "TARGET", Kind::FuzzTargets),
+    ("", "TARGET", Kind::Targets),
     ("", "NAME", Kind::Machines),
     ("", "PKG", Kind::Packages),
     ("", "PACKAGE", Kind::Packages),
-    ("shell", "PACKAGE[:STAGE[:LINE]]", Kind::Packages),
+    ("shell", "PACKAGE[:STAGE[:LINE]]", Kind::Stages),
 ];
 
 /// The tree in which the words are typed.
@@ -86,7 +90,7 @@ fn plain(text: impl Into<String>) -> Candidate {
 fn first_words(before: &[String], last: &str, tree: Option<&Tree>) -> Vec<Candidate> {
     let options = Options::augment_args(Command::new("options"));
     if let Some(arg) = pending(&options, before) {
-        return values(arg, "", tree).unwrap_or_default();
+        return values(arg, "", last, tree).unwrap_or_default();
     }
     if last.starts_with('-') { flags(&options) } else { all_verbs(tree) }
 }
@@ -103,8 +107,8 @@ fn all_verbs(tree: Option<&Tree>) -> Vec<Candidate> {
 
 /// The goals and variables of a make command line.
 fn goals(last: &str, tree: Option<&Tree>) -> Vec<Candidate> {
-    if let Some((name, _)) = last.split_once('=') {
-        return assigned(name, tree);
+    if let Some((name, value)) = last.split_once('=') {
+        return assigned(name, value, tree);
     }
     let packages = || tree.map(packages).unwrap_or_default();
     if let Some(("pkg", _)) = last.split_once('/') {
@@ -124,20 +128,20 @@ fn of_verb(verb: &Verb, before: &[String], last: &str, tree: Option<&Tree>) -> V
         command = idle::hide(command, verb, &tree.profile, context::engine(&Options::default(), &tree.profile));
     }
     if let Some(arg) = pending(&command, before) {
-        return values(arg, verb.name, tree).unwrap_or_default();
+        return values(arg, verb.name, last, tree).unwrap_or_default();
     }
-    if let Some((flag, _)) = last.split_once('=').filter(|_| last.starts_with("--")) {
+    if let Some((flag, value)) = last.split_once('=').filter(|_| last.starts_with("--")) {
         let arg = command.get_arguments().find(|arg| arg.get_long() == flag.strip_prefix("--"));
-        let values = arg.and_then(|arg| values(arg, verb.name, tree)).unwrap_or_default();
+        let values = arg.map(|arg| values(arg, verb.name, value, tree).unwrap_or_else(|| files(arg, value))).unwrap_or_default();
         return values.into_iter().map(|value| plain(format!("{flag}={}", value.text))).collect();
     }
     if last.starts_with('-') {
         return flags(&command);
     }
-    if let Some((name, _)) = last.split_once('=') {
-        return assigned(name, tree);
+    if let Some((name, value)) = last.split_once('=') {
+        return assigned(name, value, tree);
     }
-    let own = command.get_positionals().find_map(|arg| values(arg, verb.name, tree));
+    let own = command.get_positionals().find_map(|arg| values(arg, verb.name, last, tree));
     let has_own = own.is_some();
     let mut found = own.unwrap_or_default();
     // Where files may stand, knobs are offered once they have begun.
@@ -175,17 +179,34 @@ fn flags(command: &Command) -> Vec<Candidate> {
     flags
 }
 
-/// The values of a knob, as `NAME=value`.
-fn assigned(name: &str, tree: Option<&Tree>) -> Vec<Candidate> {
+/// The values of a knob, as `NAME=value`; `typed` is the beginning of the value.
+fn assigned(name: &str, typed: &str, tree: Option<&Tree>) -> Vec<Candidate> {
     let all = knobs::AllKnobs::augment_args(Command::new("knobs"));
     let aliases = |arg: &Arg| arg.get_all_aliases().unwrap_or_default().contains(&name);
     let arg = all.get_arguments().find(|arg| arg.get_id() == name || aliases(arg));
-    let values = arg.and_then(|arg| values(arg, "", tree)).unwrap_or_default();
+    let values = arg.map(|arg| values(arg, "", typed, tree).unwrap_or_else(|| files(arg, typed))).unwrap_or_default();
     values.into_iter().map(|value| plain(format!("{name}={}", value.text))).collect()
 }
 
-/// The words that an argument of `verb` takes; none if it takes files or free text.
-fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> {
+/// The files and folders that begin with `typed`, for an argument that takes one: behind an equals sign most shells look for none.
+fn files(arg: &Arg, typed: &str) -> Vec<Candidate> {
+    let takes_file = arg.get_value_names().unwrap_or_default().iter().any(|name| ["PATH", "FILE", "DIR"].contains(&name.as_str()));
+    let folder = typed.rfind('/').map_or("", |at| &typed[..=at]);
+    let entries = std::fs::read_dir(if folder.is_empty() { "." } else { folder }).into_iter().flatten().flatten();
+    let entries = entries.filter(|_| takes_file).filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let end = if entry.path().is_dir() { "/" } else { "" };
+        // Hidden ones only if they are asked for.
+        let is_shown = !name.starts_with('.') || typed[folder.len()..].starts_with('.');
+        is_shown.then(|| format!("{folder}{name}{end}"))
+    });
+    let mut found: Vec<String> = entries.collect();
+    found.sort();
+    found.into_iter().map(plain).collect()
+}
+
+/// The words that an argument of `verb` takes; none if it takes files or free text. `typed` is the beginning of the word.
+fn values(arg: &Arg, verb: &str, typed: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> {
     let words = arg.get_possible_values();
     if !words.is_empty() {
         let of = |word: &clap::builder::PossibleValue| plain(word.get_name());
@@ -203,6 +224,8 @@ fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> 
     Some(match kind {
         Kind::Files => return None,
         Kind::Packages => packages(tree).into_iter().map(plain).collect(),
+        Kind::Stages => stages(tree, typed),
+        Kind::FuzzTargets => folders(&tree.root.join("tools/fuzz/corpus")).into_iter().map(plain).collect(),
         Kind::Machines => {
             Machines::at(Dist::of(&tree.root).machines()).running().ok()?.into_iter().map(|record| plain(record.name)).collect()
         }
@@ -213,6 +236,24 @@ fn values(arg: &Arg, verb: &str, tree: Option<&Tree>) -> Option<Vec<Candidate>> 
         }
         Kind::Benchmarks => bench::names().map(plain).collect(),
     })
+}
+
+/// The packages; behind `NAME:` the stages of its Dockerfile.
+fn stages(tree: &Tree, typed: &str) -> Vec<Candidate> {
+    let Some((name, _)) = typed.split_once(':') else { return packages(tree).into_iter().map(plain).collect() };
+    let path = tree.profile.packages.folder.join(name).join("Dockerfile");
+    let file = std::fs::read_to_string(&path).ok().and_then(|text| Dockerfile::parse(&text, name).ok());
+    let names = file.into_iter().flat_map(|file| file.stages).filter_map(|stage| stage.name);
+    names.map(|stage| plain(format!("{name}:{stage}"))).collect()
+}
+
+/// The names of the folders in `folder`.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// The folders with a build.yml or its template, as in `Checkout::package_names`.

@@ -34,10 +34,10 @@ pub fn run(environment: &Environment, Completions { shell, words }: Completions)
         print!("{}", script(shell, &program));
         return Ok(());
     }
-    let words = if shell == Shell::Bash { join_at_equals(&words) } else { words };
-    let last = words.last().map_or("", String::as_str);
     // bash takes `HV` and `=` for words of their own, and wants what stands behind.
-    let cut = if shell == Shell::Bash { last.rfind('=').map_or(0, |at| at + 1) } else { 0 };
+    let typed = words.last().map_or(0, |last| last.trim_start_matches(BREAKS).len());
+    let words = if shell == Shell::Bash { join_at_breaks(&words) } else { words };
+    let cut = if shell == Shell::Bash { words.last().map_or(0, String::len) - typed } else { 0 };
     for Candidate { text, help } in candidates(&words, environment) {
         let text = text.get(cut..).unwrap_or_default();
         println!("{text}\t{}", help.lines().next().unwrap_or_default());
@@ -45,11 +45,14 @@ pub fn run(environment: &Environment, Completions { shell, words }: Completions)
     Ok(())
 }
 
-/// Undoes bash's splitting at `=`: `HV`, `=`, `xen` is one word.
-fn join_at_equals(words: &[String]) -> Vec<String> {
+/// Where bash splits words, besides at spaces.
+const BREAKS: [char; 2] = ['=', ':'];
+
+/// Undoes bash's splitting: `HV`, `=`, `xen` is one word.
+fn join_at_breaks(words: &[String]) -> Vec<String> {
     let mut joined: Vec<String> = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        let belongs_to_last = at > 0 && (word.starts_with('=') || words[at - 1].ends_with('='));
+        let belongs_to_last = at > 0 && (word.starts_with(BREAKS) || words[at - 1].ends_with(BREAKS));
         match joined.last_mut() {
             Some(last) if belongs_to_last => last.push_str(word),
             _ => joined.push(word.clone()),

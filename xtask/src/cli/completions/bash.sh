@@ -5,7 +5,7 @@ _cargo_xtask() {
         return
     fi
     local word=${COMP_WORDS[COMP_CWORD]} line
-    if [[ $word == = ]]; then word=; fi
+    if [[ $word == [=:] ]]; then word=; fi
     COMPREPLY=()
     while IFS= read -r line; do
         line=${line%%$'\t'*}

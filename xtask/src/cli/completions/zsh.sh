@@ -13,8 +13,8 @@ _cargo_xtask() {
     done < <(@XTASK@ completions zsh -- "${(@)words[3,CURRENT]}" 2>/dev/null)
     if (( ${#texts} == 0 )); then
         _files
-    elif [[ ${texts[1]} == *= ]]; then
-        # What follows `HV=` stands directly behind it.
+    elif [[ ${texts[1]} == *[=/] ]]; then
+        # What follows `HV=` or a folder stands directly behind it.
         compadd -S '' -ld shown -a texts
     else
         compadd -ld shown -a texts
