@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// The stub of unified kernel images. Debian's package systemd-boot-efi has it.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
+/// The name of its input.
+pub(crate) const STUB_INPUT: &str = "SIGN: stub";
+
 /// Signing of a boot chain.
 #[derive(Clone, Debug)]
 pub struct Signing {
@@ -47,7 +50,7 @@ impl Planner<'_> {
         let stub = PathBuf::from(STUB);
         let code = self.facts.file_digest(&stub);
         let code = code.map_err(|error| usage(format!("SIGN=y: {error:#}\nhint: apt-get install systemd-boot-efi")))?;
-        let mut inputs = vec![input("SIGN: db.crt", certificate), input("SIGN: stub", code)];
+        let mut inputs = vec![input("SIGN: db.crt", certificate), input(STUB_INPUT, code)];
         let update_key = keys.join("image.pub");
         let update_key = match self.facts.file_digest(&update_key) {
             Ok(digest) => {

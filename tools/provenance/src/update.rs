@@ -31,6 +31,9 @@ pub struct Update {
     pub size: u64,
     /// The time of the commit: a Unix timestamp. A machine refuses one that is less than its own.
     pub made: i64,
+    /// Package and version of the unified kernel image's stub, which comes from the machine that built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stub: Option<String>,
 }
 
 impl UpdateStatement {
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     fn update(version: &str) -> Result<UpdateStatement> {
-        let predicate = Update { version: version.into(), architecture: "amd64".into(), size: 7, made: 1_700_000_000 };
+        let predicate = Update { version: version.into(), architecture: "amd64".into(), size: 7, made: 1_700_000_000, stub: None };
         UpdateStatement::new("rootfs.img", "aa", predicate)
     }
 

@@ -55,6 +55,17 @@ pub fn section<'a>(program: &'a [u8], name: &str) -> Result<Option<&'a [u8]>> {
     Ok(None)
 }
 
+/// The Debian package of the stub.
+pub const STUB_PACKAGE: &str = "systemd-boot-efi";
+
+/// The version that systemd's stub says of itself, in itself and in each unified kernel image that is made of it: that of Debian's package.
+/// None if it says nothing.
+pub fn stub_version(program: &[u8]) -> Result<Option<String>> {
+    let text = section(program, ".sdmagic")?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    let version = text.split_once("LoaderInfo: systemd-stub ").and_then(|(_, rest)| rest.split([' ', '\0']).next());
+    Ok(version.filter(|version| !version.is_empty()).map(str::to_owned))
+}
+
 /// The places in a program's headers that more sections change.
 struct Headers {
     coff: usize,
@@ -165,6 +176,17 @@ mod tests {
         stub[0x148 + 20..0x148 + 24].copy_from_slice(&0x400_u32.to_le_bytes());
         stub.splice(0x200..0x200, [0; 0x200]);
         stub
+    }
+
+    #[test]
+    fn the_stub_says_its_version() {
+        let with = |text: &[u8]| {
+            let program = with_sections(&stub(), &[(".sdmagic", text)]).expect("a section more");
+            stub_version(&program).expect("sections")
+        };
+        assert_eq!(with(b"#### LoaderInfo: systemd-stub 252.39-1~deb12u2 ####\0\0").as_deref(), Some("252.39-1~deb12u2"));
+        assert_eq!(with(b"#### LoaderInfo: other 1 ####"), None);
+        assert_eq!(stub_version(&stub()).expect("sections"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use common::{artifact::write_to_disk, digest::sha256_of, eprintln, error::usage}
 use imagefs::{Volume, open_file};
 use native::{UPDATE_KEY, UPDATE_MADE, check_update_key};
 use provenance::{Envelope, Update, UpdateStatement, signed_bytes};
+use secureboot::uki::{STUB_PACKAGE, stub_version};
 use std::{
     fs::File,
     os::unix::fs::FileExt as _,
@@ -18,6 +19,10 @@ use std::{
 /// The boot loaders of a root file system, with their architectures.
 const LOADERS: [(&str, &str); 3] =
     [("EFI/BOOT/BOOTX64.EFI", "amd64"), ("EFI/BOOT/BOOTAA64.EFI", "arm64"), ("EFI/BOOT/BOOTRISCV64.EFI", "riscv64")];
+
+/// The unified kernel image, and the most bytes that are read of it.
+const UNIFIED: &str = "EFI/Linux/eve.efi";
+const UNIFIED_MOST: u64 = 512 << 20;
 
 /// Where the statement about `file` is.
 pub(super) fn beside(file: &Path) -> PathBuf {
@@ -91,7 +96,11 @@ fn facts(volume: &Volume, file: &Path) -> Result<Update> {
         )));
     };
     let size = std::fs::metadata(file).with_context(|| format!("cannot read `{shown}`"))?.len();
-    Ok(Update { version, architecture: (*architecture).to_owned(), size, made })
+    let unified = volume.get(UNIFIED.as_bytes()).map(|entry| volume.read(entry, UNIFIED_MOST)).transpose()?;
+    let stub =
+        unified.map(|program| stub_version(&program)).transpose().with_context(|| format!("`{shown}` has a wrong {UNIFIED}"))?.flatten();
+    let stub = stub.map(|version| format!("{STUB_PACKAGE} {version}"));
+    Ok(Update { version, architecture: (*architecture).to_owned(), size, made, stub })
 }
 
 /// The statement to send with `file`: the one beside it, or one that is made now with the key in the folder of keys. None if the file

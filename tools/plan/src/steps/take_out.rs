@@ -4,6 +4,7 @@ use super::{Describe, Keep, MakeSbom, Short, WriteSbom};
 use crate::{
     Composed, NodeId, Step,
     planner::{Planner, input, need},
+    signing::STUB_INPUT,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -45,9 +46,12 @@ impl Planner<'_> {
             Some(entry) => (vec![input("entry", &entry)], "it lies in there", Step::from(TakeOut { tar, entry, out: out.clone() })),
             None if !self.can.tools_run_in_containers => {
                 let version = self.full_version();
-                let inputs = vec![input("version", &version), self.time()];
+                let mut inputs = vec![input("version", &version), self.time()];
                 let (yml, epoch) = (self.yml_path(Composed::Rootfs), self.facts.epoch());
-                (inputs, "the records of its packages", WriteSbom { tar, yml, version, epoch, out: out.clone() }.into())
+                let signing = self.signing()?;
+                inputs.extend(signing.iter().flat_map(|(_, inputs)| inputs.iter().filter(|input| input.name == STUB_INPUT)).cloned());
+                let stub = signing.map(|(signing, _)| signing.stub);
+                (inputs, "the records of its packages", WriteSbom { tar, yml, version, epoch, stub, out: out.clone() }.into())
             }
             None => {
                 let version = &self.knobs.image.syft_version;

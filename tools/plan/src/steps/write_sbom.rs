@@ -14,6 +14,8 @@ pub struct WriteSbom {
     pub version: String,
     /// The document's time: Unix timestamp.
     pub epoch: i64,
+    /// The stub of the unified kernel image, if the root file system gets one by SIGN: it is of the build machine, and has no record there.
+    pub stub: Option<PathBuf>,
     /// The document.
     pub out: PathBuf,
 }
