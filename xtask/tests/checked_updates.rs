@@ -4,6 +4,7 @@
 
 mod common;
 
+use child::fake;
 use common::{Xtask, repository, scratch, small_tree::small_tree, texts, tool, wants};
 use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
 use filetree::{Content, Node, Tree};
@@ -181,11 +182,19 @@ fn a_machine_takes_what_its_owner_signed_and_says_why_it_does_not() {
         ("    \"version\"", "    \"made\": 1,\n    \"version\"", "the statement of rootfs.img names no made"),
         ("\"size\"", "\"length\"", "the statement of rootfs.img names no size"),
         ("\"made\": ", "\"made\": -", "rootfs.img.update.jsonl has a size or a time that is no number"),
+        ("\"made\": ", "\"made\": 9999999999", "rootfs.img.update.jsonl has a size or a time that is no number"),
     ] {
         if json.contains(from) {
             place.state(&file, &json.replacen(from, to, 1), "image.key");
             place.refuses(&[], &file, why);
         }
+    }
+    // A system that does not say of when it is.
+    place.state(&file, &json, "image.key");
+    for made in ["", "x\n", "-5\n", "1234567890123456789\n"] {
+        fs::write(place.at("root/etc/eve-update/made"), made).unwrap();
+        place.refuses(&[], &file, "the time of this system (root/etc/eve-update/made) cannot be read");
+        assert!(place.verify(&["--older"], &file).0);
     }
 }
 
@@ -208,11 +217,12 @@ fn nobody_else_can_make_a_statement() {
     }
     // A signature that is right, about other words; a changed signature; none; and numbers that are no signatures.
     let signature = good.split("\"sig\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let changed = format!("{}{}", if signature.starts_with('B') { "C" } else { "B" }, &signature[1..]);
     let other = Envelope::new(json.replace("2.0-kvm", "3.0-kvm").as_bytes(), "", b"").to_json().unwrap();
     let number = |digit: &str| base64(&digit.repeat(256));
     for text in [
         other.replace("\"sig\":\"\"", &format!("\"sig\":\"{signature}\"")),
-        good.replace(signature, &format!("B{}", &signature[1..])),
+        good.replace(signature, &changed),
         good.replace(signature, &number("\0")),
         good.replace(signature, &number("\u{1}")),
         good.replace(signature, "AAAA"),
@@ -268,6 +278,46 @@ fn eve_update_asks_for_the_owner_before_it_looks_into_the_image() {
     fs::remove_file(place.at("root/etc/eve-update/image.pub")).unwrap();
     let said = "nobody checks who made rootfs.img: this system holds no key of its owner\ntries=1 sha256=\n";
     assert_eq!(run(&[&file]), (true, said.to_owned()));
+}
+
+#[test]
+fn a_slot_can_start_only_when_it_holds_what_was_signed() {
+    let Some(place) = Place::new() else { return };
+    let text = fs::read_to_string(repository().join("pkg/gpt-tools/rootfs/usr/bin/eve-update")).unwrap();
+    let functions =
+        text.split_once("\nexec 8>").unwrap().0.replace("=/run/eve/update.", &format!("={}/update.", place.folder.path().display()));
+    // The slot's state, as GRUB would find it, and what the slot begins with at that moment.
+    let device = place.at("slot");
+    let zboot = format!("echo \"$3 $(head -c 4 {})\" >> {}", device.display(), place.at("states").display());
+    fake::program(&place.at("bin"), "zboot", &zboot);
+    let file = place.at("image");
+    let write = |bytes: &[u8], sha256: &str| {
+        fs::write(&device, vec![b'o'; 5 << 20]).unwrap();
+        let _ = fs::remove_file(place.at("states"));
+        // A file has no buffers of its own.
+        let call = format!("blockdev() {{ :; }}\nslot=IMGB device={} size={} sha256={sha256}\nwrite_slot\n", device.display(), bytes.len());
+        fs::write(place.at("script"), format!("{functions}\n{call}")).unwrap();
+        let (good, said) = place.busybox(&["ash", place.at("script").to_str().unwrap()], &[file.to_str().unwrap()]);
+        (good, said, fs::read_to_string(place.at("states")).unwrap().replace('\0', ""), fs::read(&device).unwrap())
+    };
+    for length in [4096, 1 << 20, (3 << 20) + 512] {
+        let bytes: Vec<u8> = b"hsqs".iter().copied().chain((4..length).map(|at| (at / 251) as u8)).collect();
+        fs::write(&file, &bytes).unwrap();
+        let sum = tool("sha256sum", &[file.to_str().unwrap()])[..64].to_owned();
+        for sha256 in [sum.as_str(), ""] {
+            let (good, said, states, slot) = write(&bytes, sha256);
+            assert_eq!((good, said.as_str(), states.as_str()), (true, "", "unused oooo\nupdating \n"), "{length}");
+            assert!(slot[..length] == bytes[..], "{length}");
+        }
+        // Other bytes than those that were signed: the slot was never one that starts.
+        let (good, said, states, slot) = write(&bytes, &"0".repeat(64));
+        assert_eq!(
+            (good, said.as_str()),
+            (false, "eve update: slot does not give back what was written, or image has changed: IMGB is unused\n")
+        );
+        assert_eq!(states, "unused oooo\nunused \n", "{length}");
+        assert!(slot[..1 << 20].iter().all(|byte| *byte == 0), "{length}");
+    }
 }
 
 #[test]

@@ -469,6 +469,13 @@ impl Facts for Checkout {
         Ok(format!("sha256:{}", hex(&Sha256::digest(bytes))))
     }
 
+    fn file_digest_if_there(&self, file: &Path) -> Result<Option<String>> {
+        match file.try_exists() {
+            Ok(false) => Ok(None),
+            _ => self.file_digest(file).map(Some),
+        }
+    }
+
     fn profile(&self) -> &Profile {
         &self.profile
     }

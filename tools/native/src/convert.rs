@@ -50,7 +50,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Re
     pending.commit_before_stamp()
 }
 
-/// Fails if qemu-img succeeded without writing an image of this format and size.
+/// Fails if `part` is no image of this format and size, whoever wrote it.
 fn check_made(format: ImageFormat, part: &Path, size: u64) -> Result<()> {
     let wanted = match format {
         ImageFormat::Qcow2 => Container::Qcow2,
@@ -60,7 +60,8 @@ fn check_made(format: ImageFormat, part: &Path, size: u64) -> Result<()> {
         ImageFormat::Vhd => Container::FixedVhd,
         ImageFormat::Raw | ImageFormat::Gcp => return Ok(()),
     };
-    let context = || format!("`qemu-img` succeeded, but what it wrote is no {format} disk of {} MiB", size >> 20);
+    let who = if format.row().conversion.is_by_qemu_img() { "`qemu-img` succeeded, but what it wrote" } else { "what was written" };
+    let context = || format!("{who} is no {format} disk of {} MiB", size >> 20);
     let image = FileImage::new(File::open(part).with_context(context)?).with_context(context)?;
     let found = Container::of(&image).with_context(context)?;
     if found != Some(wanted) {

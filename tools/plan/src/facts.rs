@@ -88,6 +88,8 @@ pub trait Facts {
     fn folder_files(&self, folder: &Path) -> Result<Vec<PathBuf>>;
     /// A digest of a file's content.
     fn file_digest(&self, file: &Path) -> Result<String>;
+    /// The same for a file that may be missing.
+    fn file_digest_if_there(&self, file: &Path) -> Result<Option<String>>;
     /// The tags of a push.
     fn release(&self) -> Result<Release>;
     /// The tree's profile.

@@ -52,12 +52,12 @@ impl Planner<'_> {
         let code = code.map_err(|error| usage(format!("SIGN=y: {error:#}\nhint: apt-get install systemd-boot-efi")))?;
         let mut inputs = vec![input("SIGN: db.crt", certificate), input(STUB_INPUT, code)];
         let update_key = keys.join("image.pub");
-        let update_key = match self.facts.file_digest(&update_key) {
-            Ok(digest) => {
+        let update_key = match self.facts.file_digest_if_there(&update_key).map_err(|error| usage(format!("SIGN=y: {error:#}")))? {
+            Some(digest) => {
                 inputs.push(input("SIGN: image.pub", digest));
                 Some(update_key)
             }
-            Err(_) => None,
+            None => None,
         };
         Ok(Some((Signing { keys, stub, update_key }, inputs)))
     }

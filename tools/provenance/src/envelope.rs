@@ -58,6 +58,12 @@ impl Envelope {
         base64::decode(&self.payload).context("its payload is not base64")
     }
 
+    /// Whether `key` names one of its signers.
+    #[must_use]
+    pub fn is_by(&self, key: &str) -> bool {
+        self.signatures.iter().any(|one| one.keyid == key)
+    }
+
     /// The signatures.
     pub fn signatures(&self) -> Result<Vec<Vec<u8>>> {
         self.signatures.iter().map(|one| base64::decode(&one.sig).context("its signature is not base64")).collect()
@@ -80,6 +86,7 @@ mod tests {
         let json = written.to_json().unwrap();
         let read = Envelope::parse(json.as_bytes()).unwrap();
         assert_eq!((read.payload().unwrap(), read.signatures().unwrap()), (b"payload".to_vec(), vec![vec![1, 2, 250]]));
+        assert!(read.is_by("key") && !read.is_by("other"));
         assert!(json.ends_with("}\n") && json.matches('\n').count() == 1, "{json}");
         let refuse = |from: &str, to: &str| Envelope::parse(json.replace(from, to).as_bytes()).unwrap_err().to_string();
         assert_eq!(refuse("in-toto", "x"), "its payload is `application/vnd.x+json`, and only `application/vnd.in-toto+json` can be read");

@@ -72,7 +72,7 @@ pub struct Looked {
     pub findings: Vec<Finding>,
     /// How many source packages were looked up.
     pub sources: usize,
-    /// How many of them the feed knows. It knows those only that had a vulnerability once.
+    /// How many of them the feed names for the release. It names those only that had a vulnerability once.
     pub known: usize,
 }
 
@@ -84,12 +84,12 @@ pub fn look_up(listing: &Listing, release: &str, feed: impl Read) -> Result<Look
             wanted.entry(name).or_default().entry(version).or_default().push(at);
         }
     }
-    let mut reader = Feed { wanted: &wanted, release, findings: Vec::new(), known: BTreeSet::new(), releases: BTreeSet::new() };
+    let mut reader = Feed { wanted: &wanted, release, findings: Vec::new(), named: false, known: 0, releases: BTreeSet::new() };
     let mut json = serde_json::Deserializer::from_reader(feed);
     reader.deserialize(&mut json)?;
     json.end()?;
-    let Feed { mut findings, known, releases, .. } = reader;
-    if known.is_empty() {
+    let Feed { mut findings, named, known, releases, .. } = reader;
+    if !named {
         bail!("it names none of the {} source packages of the image, so it is no feed of Debian's security tracker", wanted.len());
     }
     if !releases.is_empty() && !releases.contains(release) {
@@ -100,7 +100,7 @@ pub fn look_up(listing: &Listing, release: &str, feed: impl Read) -> Result<Look
         let key = |one: &Finding| (one.exposure, !one.is_fixable(), one.is_unimportant(), one.source.clone(), one.version.clone());
         key(left).cmp(&key(right)).then_with(|| by_number(&left.id, &right.id))
     });
-    Ok(Looked { findings, sources: wanted.len(), known: known.len() })
+    Ok(Looked { findings, sources: wanted.len(), known })
 }
 
 /// `CVE-2024-999` before `CVE-2024-1000`.
@@ -115,8 +115,10 @@ struct Feed<'w> {
     wanted: &'w BTreeMap<&'w str, BTreeMap<&'w str, Vec<usize>>>,
     release: &'w str,
     findings: Vec<Finding>,
-    /// Wanted source packages in the feed.
-    known: BTreeSet<String>,
+    /// Whether it has a wanted source package.
+    named: bool,
+    /// How many of them it names for the release.
+    known: usize,
     /// Releases that the feed names for them.
     releases: BTreeSet<String>,
 }
@@ -170,14 +172,17 @@ impl<'de> Visitor<'de> for Source<'_, '_> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         let Self { feed, source } = self;
+        let mut is_known = false;
         while let Some((id, issue)) = map.next_entry::<String, Issue>()? {
             let state = issue.releases.get(feed.release);
+            is_known |= state.is_some();
             for (version, packages) in state.iter().flat_map(|_| &feed.wanted[source.as_str()]) {
                 feed.findings.extend(state.map(|state| state.finding(&id, &source, version, packages, &issue.description)));
             }
             feed.releases.extend(issue.releases.into_keys());
         }
-        feed.known.insert(source);
+        feed.named = true;
+        feed.known += usize::from(is_known);
         Ok(())
     }
 }
@@ -283,10 +288,12 @@ mod tests {
             "CVE-2024-1000": {"releases": {"bookworm": {"status": "open", "urgency": "low", "nodsa": "Minor issue"}, "sid": {"status": "open"}}},
             "CVE-2024-999": {"releases": {"bookworm": {"status": "open"}}},
             "CVE-2024-5": {"description": " two\n words ", "releases": {"bookworm": {"status": "resolved", "fixed_version": "3", "urgency": "high"}}},
-            "CVE-2024-6": {"releases": {"sid": {"status": "open"}}}}}"#;
-        let listing = listing(&[("libc6", "glibc", "2"), ("libc-bin", "glibc", "2"), ("jq", "jq", "1")]);
+            "CVE-2024-6": {"releases": {"sid": {"status": "open"}}}},
+            "bash": {"CVE-2024-7": {"releases": {"sid": {"status": "open"}}}}}"#;
+        let listing = listing(&[("libc6", "glibc", "2"), ("libc-bin", "glibc", "2"), ("jq", "jq", "1"), ("bash", "bash", "1")]);
         let found = look_up(&listing, "bookworm", feed.as_bytes()).unwrap();
-        assert_eq!((found.sources, found.known), (2, 1));
+        // What the feed says about other releases only says nothing here.
+        assert_eq!((found.sources, found.known), (3, 1));
         let ids: Vec<&str> = found.findings.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, ["CVE-2024-5", "CVE-2024-999", "CVE-2024-1000"]);
         let first = &found.findings[0];

@@ -4,7 +4,7 @@ use super::visible::visible;
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{
-    artifact::write_to_disk,
+    artifact::write_named,
     display::short,
     eprintln,
     error::{Ended, usage},
@@ -89,7 +89,7 @@ fn check(ctx: &Ctx, args: &Sbom, feed: &Path, file: &Path) -> Result<()> {
     let looked = looked.with_context(|| format!("cannot use the feed `{}`", feed.display()))?;
     let vex = || write_vex(&listing, &release, &looked);
     if let Some(out) = &args.vex {
-        write_to_disk(out, &vex()?)?;
+        write_named(out, &vex()?)?;
     }
     match ctx.globals.json {
         true => print!("{}", String::from_utf8_lossy(&vex()?)),
@@ -123,14 +123,17 @@ fn counts(finding: &Finding, on: FailOn) -> bool {
 fn release_of(ctx: &Ctx, listing: &Listing) -> Result<String> {
     const HINT: &str = "hint: --debian-release bookworm";
     let numbers: BTreeSet<&str> = listing.debian.iter().filter_map(|package| package.distro.as_deref()).collect();
-    let known = |number: &&str| RELEASES.iter().find(|(known, _)| known == number).map(|(_, name)| (*name).to_owned());
+    let name = |number: &&str| RELEASES.iter().find(|(known, _)| known == number).map(|(_, name)| (*name).to_owned());
+    if let Some(unknown) = numbers.iter().find(|number| name(number).is_none()) {
+        return Err(usage(format!("a package URL names Debian {}, whose release has no known name\n{HINT}", visible(unknown))));
+    }
     let arches: BTreeSet<&str> = listing.debian.iter().map(|package| package.arch.as_str()).filter(|arch| *arch != "all").collect();
     let packages = &ctx.profile.packages;
     let mirrors = packages.archive.as_ref().map(|archive| packages.folder.join(archive).join("mirrors"));
     let folders = mirrors.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().filter_map(Result::ok);
     let pinned = folders.filter(|entry| arches.iter().any(|arch| entry.path().join(format!("{arch}.lock")).is_file()));
     let mut names: Vec<String> = match numbers.is_empty() {
-        false => numbers.iter().filter_map(known).collect(),
+        false => numbers.iter().filter_map(name).collect(),
         true => pinned.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
     };
     names.sort();

@@ -33,8 +33,7 @@ pub fn run(ctx: &Ctx, args: Sign) -> Result<()> {
             return Err(usage("--certificate is that of an EFI program: a machine checks an update by the public key in its own image"));
         }
         let key = args.sign_key.unwrap_or_else(|| update_statement::key(ctx));
-        let out = args.out.unwrap_or_else(|| update_statement::beside(&args.file));
-        return update_statement::sign(ctx, &args.file, &key, &out);
+        return update_statement::sign(ctx, &args.file, &key, args.out.as_deref());
     }
     sign_program(ctx, &args)
 }

@@ -5,7 +5,12 @@ use super::keys;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::openssl;
-use common::{artifact::write_to_disk, digest::sha256_of, eprintln, error::usage};
+use common::{
+    artifact::{write_named, write_to_disk},
+    digest::sha256_of,
+    eprintln,
+    error::usage,
+};
 use imagefs::{Volume, open_file};
 use native::{UPDATE_KEY, UPDATE_MADE, check_update_key};
 use provenance::{Envelope, Update, UpdateStatement, signed_bytes};
@@ -46,8 +51,8 @@ pub(super) fn is_root_file_system(file: &Path) -> Result<bool> {
     Ok(has(0, b"hsqs") || has(1080, b"\x53\xef"))
 }
 
-/// Signs a statement about `file` with the private key in `key`, and writes it to `out`.
-pub(super) fn sign(ctx: &Ctx, file: &Path, key: &Path, out: &Path) -> Result<()> {
+/// Signs a statement about `file` with the private key in `key`, and writes it to `out`, which a person named, or beside `file`.
+pub(super) fn sign(ctx: &Ctx, file: &Path, key: &Path, out: Option<&Path>) -> Result<()> {
     let volume = open_file(file, None)?;
     let update = facts(&volume, file)?;
     let is_there = key.is_file() || key.to_string_lossy().contains(':');
@@ -65,8 +70,9 @@ pub(super) fn sign(ctx: &Ctx, file: &Path, key: &Path, out: &Path) -> Result<()>
             file.display()
         );
     }
+    let place = out.map_or_else(|| beside(file), Path::to_owned);
     if ctx.globals.dry_run {
-        println!("sign a statement about {}, and write {}", file.display(), out.display());
+        println!("sign a statement about {}, and write {}", file.display(), place.display());
         return Ok(());
     }
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -75,8 +81,12 @@ pub(super) fn sign(ctx: &Ctx, file: &Path, key: &Path, out: &Path) -> Result<()>
     let json = statement.with_context(|| format!("cannot make a statement about `{}`", file.display()))?.to_json()?;
     let signature = openssl::sign(&ctx.tools, key, &signed_bytes(json.as_bytes()))?;
     let envelope = Envelope::new(json.as_bytes(), &openssl::key_id(&ctx.tools, key)?, &signature);
-    write_to_disk(out, envelope.to_json()?.as_bytes())?;
-    println!("signed: {}, for machines to take {version}", out.display());
+    let json = envelope.to_json()?;
+    match out {
+        Some(named) => write_named(named, json.as_bytes())?,
+        None => write_to_disk(&place, json.as_bytes())?,
+    }
+    println!("signed: {}, for machines to take {version}", place.display());
     Ok(())
 }
 
@@ -103,30 +113,47 @@ fn facts(volume: &Volume, file: &Path) -> Result<Update> {
     Ok(Update { version, architecture: (*architecture).to_owned(), size, made, stub })
 }
 
-/// The statement to send with `file`: the one beside it, or one that is made now with the key in the folder of keys. None if the file
-/// holds no key, or this machine has none.
-pub(super) fn for_sending(ctx: &Ctx, file: &Path) -> Result<Option<PathBuf>> {
-    let statement = beside(file);
-    if is_about(&statement, file)? {
-        return Ok(Some(statement));
-    }
-    if !is_root_file_system(file)? || open_file(file, None)?.get(UPDATE_KEY.as_bytes()).is_none() || !key(ctx).is_file() {
-        return Ok(None);
-    }
-    sign(ctx, file, &key(ctx), &statement)?;
-    Ok(Some(statement))
+/// The statement to send with a file.
+pub(super) enum ToSend {
+    /// The one beside it.
+    There(PathBuf),
+    /// One that is made here first, with the key in the folder of keys.
+    Made(PathBuf),
 }
 
-/// Whether there is a statement that names the bytes of `file`. Its signature is the machine's concern.
-fn is_about(statement: &Path, file: &Path) -> Result<bool> {
-    if !statement.is_file() {
-        return Ok(false);
+/// The statement to send with `file`. None if the file holds no key, or this machine has none. One that is there may be signed by another
+/// key than that in the folder of keys: a machine that gets a new owner's image takes it from the old owner.
+pub(super) fn for_sending(ctx: &Ctx, file: &Path) -> Result<Option<ToSend>> {
+    let statement = beside(file);
+    let key = key(ctx);
+    let envelope = about(&statement, file)?;
+    if let Some(envelope) = envelope {
+        if key.is_file() && !envelope.is_by(&openssl::key_id(&ctx.tools, &key)?) {
+            eprintln!(
+                "note: `{}` is signed by another key than `{}`; cargo xtask sign {} signs with this one",
+                statement.display(),
+                key.display(),
+                file.display()
+            );
+        }
+        return Ok(Some(ToSend::There(statement)));
     }
-    let read = || -> Result<UpdateStatement> {
-        let bytes = std::fs::read(statement)?;
-        UpdateStatement::parse(&Envelope::parse(&bytes)?.payload()?)
+    let is_signed = is_root_file_system(file)? && open_file(file, None)?.get(UPDATE_KEY.as_bytes()).is_some() && key.is_file();
+    Ok(is_signed.then_some(ToSend::Made(statement)))
+}
+
+/// The envelope in `statement`, if it names the bytes of `file`. Its signature is the machine's concern.
+fn about(statement: &Path, file: &Path) -> Result<Option<Envelope>> {
+    if !statement.is_file() {
+        return Ok(None);
+    }
+    let read = || -> Result<(Envelope, UpdateStatement)> {
+        let envelope = Envelope::parse(&std::fs::read(statement)?)?;
+        let read = UpdateStatement::parse(&envelope.payload()?)?;
+        Ok((envelope, read))
     };
-    let read = read().with_context(|| format!("cannot read the statement `{}`", statement.display()))?;
+    let (envelope, read) = read().with_context(|| format!("cannot read the statement `{}`", statement.display()))?;
     let Some(sha256) = read.sha256() else { bail!("`{}` names no SHA-256", statement.display()) };
-    Ok(read.predicate.size == std::fs::metadata(file)?.len() && sha256 == sha256_of(file)?)
+    let is_about = read.predicate.size == std::fs::metadata(file)?.len() && sha256 == sha256_of(file)?;
+    Ok(is_about.then_some(envelope))
 }

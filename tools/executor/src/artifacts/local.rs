@@ -110,9 +110,9 @@ impl LocalStore {
         if record.has_files() {
             for (at, place) in places.iter().enumerate() {
                 let to = folder.join(at.to_string());
-                transfer(place, &to, record.keep, &|bytes| self.check_space(bytes)).with_context(|| format!("`{}`", place.display()))?;
+                let is_copied = transfer(place, &to, record.keep, &|bytes| self.check_space(bytes));
                 // Another name of an artifact is on the disk already.
-                if record.keep != Keep::Linked {
+                if is_copied.with_context(|| format!("`{}`", place.display()))? {
                     flush(&to).with_context(|| format!("cannot write `{}` to the disk", to.display()))?;
                 }
             }
@@ -215,10 +215,12 @@ fn put_in_place(from: &Path, place: &Path, keep: Keep) -> Result<()> {
 }
 
 /// Creates `to`, which does not exist, with the content of `from`: a file, a link or a folder. `may_copy` is asked before bytes are copied.
-fn transfer(from: &Path, to: &Path, keep: Keep, may_copy: &dyn Fn(u64) -> Result<()>) -> Result<()> {
+/// Whether `to` is anything but other names of files that were there.
+fn transfer(from: &Path, to: &Path, keep: Keep, may_copy: &dyn Fn(u64) -> Result<()>) -> Result<bool> {
     let metadata = from.symlink_metadata()?;
     if metadata.is_symlink() {
-        return Ok(std::os::unix::fs::symlink(fs::read_link(from)?, to)?);
+        std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
+        return Ok(true);
     }
     if metadata.is_dir() {
         fs::create_dir(to)?;
@@ -226,12 +228,13 @@ fn transfer(from: &Path, to: &Path, keep: Keep, may_copy: &dyn Fn(u64) -> Result
             let entry = entry?;
             transfer(&entry.path(), &to.join(entry.file_name()), keep, may_copy)?;
         }
-        return Ok(());
+        return Ok(true);
     }
     if keep == Keep::Linked && fs::hard_link(from, to).is_ok() {
-        return Ok(());
+        return Ok(false);
     }
-    copy(from, &metadata, to, may_copy)
+    copy(from, &metadata, to, may_copy)?;
+    Ok(true)
 }
 
 /// Copies a file with its holes and permissions. Shares the blocks where the file system can.

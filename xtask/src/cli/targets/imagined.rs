@@ -72,6 +72,10 @@ impl Facts for Imagined<'_> {
         Ok(String::new())
     }
 
+    fn file_digest_if_there(&self, _: &Path) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn release(&self) -> Result<Release> {
         Ok(Release::default())
     }

@@ -2,7 +2,10 @@
 //! says which slot runs then. The machine itself checks the image and chooses the slot (pkg/gpt-tools, pkg/grub).
 
 use super::{
-    super::{release::key_for_login, update_statement},
+    super::{
+        release::key_for_login,
+        update_statement::{self, ToSend},
+    },
     ensure,
     machine::Place,
     reach::port_of,
@@ -70,13 +73,19 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     };
     let login = Login { host: &update.host, port, key: &key, root: &ctx.root };
     let machine = Machine { tools: &ctx.tools, login };
-    let mut sent = Sent { file, statement: None, tries: update.tries, older: update.older };
+    let to_send = update_statement::for_sending(ctx, &file)?;
+    let statement = to_send.as_ref().map(|(ToSend::There(statement) | ToSend::Made(statement))| statement.clone());
+    let sent = Sent { file, statement, tries: update.tries, older: update.older };
+    if !ctx.globals.dry_run {
+        ensure(ctx, &[Tool::Ssh])?;
+    }
+    if let Some(ToSend::Made(_)) = to_send {
+        update_statement::sign(ctx, &sent.file, &update_statement::key(ctx), None)?;
+    }
     if ctx.globals.dry_run {
-        show(&[machine.send(&sent.file, REMOTE), machine.write(&sent), machine.command("reboot"), machine.command(ASK)]);
+        show(&machine.commands(&sent));
         return Ok(());
     }
-    ensure(ctx, &[Tool::Ssh])?;
-    sent.statement = update_statement::for_sending(ctx, &sent.file)?;
     println!("{}", machine.update(&sent, Duration::from_secs(update.timeout))?);
     Ok(())
 }
@@ -139,8 +148,23 @@ impl Machine<'_> {
         State::parse(&self.command(ASK).timeout(Duration::from_secs(60)).stdout()?)
     }
 
+    /// The files to send, and where they go: the image first.
+    fn files(sent: &Sent) -> Vec<(&Path, String)> {
+        let image = (sent.file.as_path(), REMOTE.to_owned());
+        let statement = sent.statement.as_deref().map(|statement| (statement, format!("{REMOTE}.update.jsonl")));
+        std::iter::once(image).chain(statement).collect()
+    }
+
     fn send(&self, file: &Path, to: &str) -> Cmd {
-        self.command(&format!("mkdir -p /persist/eve-update && cat > {to} && sha256sum {to}")).stdin_file(file)
+        // What an update that broke off left there must not be taken for a part of this one.
+        let begin = if to == REMOTE { "rm -rf /persist/eve-update && " } else { "" };
+        self.command(&format!("{begin}mkdir -p /persist/eve-update && cat > {to} && sha256sum {to}")).stdin_file(file)
+    }
+
+    /// All commands of an update.
+    fn commands(&self, sent: &Sent) -> Vec<Cmd> {
+        let sends = Self::files(sent).into_iter().map(|(file, to)| self.send(file, &to));
+        sends.chain([self.write(sent), self.command("reboot"), self.command(ASK)]).collect()
     }
 
     fn write(&self, Sent { tries, older, .. }: &Sent) -> Cmd {
@@ -160,11 +184,9 @@ impl Machine<'_> {
 
     /// Sends the image and has it written.
     fn install(&self, sent: &Sent) -> Result<()> {
-        let statement = format!("{REMOTE}.update.jsonl");
-        let files = [(Some(&sent.file), REMOTE), (sent.statement.as_ref(), statement.as_str())];
-        for (file, to) in files.into_iter().filter_map(|(file, to)| Some((file?, to))) {
+        for (file, to) in Self::files(sent) {
             eprintln!("sending {}", file.display());
-            let sums = self.send(file, to).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
+            let sums = self.send(file, &to).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
             let sum = sha256_of(file)?;
             if !sums.starts_with(&sum) {
                 bail!("`{}` arrived as other bytes: sha256 {sum} here, {sums} there", file.display());
