@@ -3,7 +3,7 @@
 
 use crate::common::{
     machine::{LIMIT as SECONDS, configuration, free_port, ready, turn, xtask},
-    repository, scratch, wants,
+    repository, scratch, tool, wants,
 };
 use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
 use filetree::{Content, Node, Tree};
@@ -67,6 +67,10 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     let signed = |words: &[&str]| xtask("amd64").env("ROOTFS_VERSION", VERSION).env("CONF_DIR", &conf).args(words).args(["--keys", &keys]);
     signed(&["live", "--sign"]).ok();
     let [grub, unified] = [GRUB, UNIFIED].map(|path| program(&folder, path, &keys));
+    // What the machine checks updates with.
+    assert_eq!(taken(&folder, "etc/eve-update/image.pub"), fs::read(format!("{keys}/image.pub")).unwrap());
+    let commit = tool("git", &["-C", repository().to_str().unwrap(), "log", "-1", "--format=%ct"]);
+    assert_eq!(String::from_utf8(taken(&folder, "etc/eve-update/made")).unwrap().trim(), commit.trim());
 
     let log = folder.join("ready.log");
     let port = free_port().to_string();
@@ -113,12 +117,20 @@ fn live() -> PathBuf {
 
 /// A program of the image, which sbverify says is signed with db.
 fn program(folder: &Path, path: &str, keys: &str) -> Vec<u8> {
+    let bytes = taken(folder, path);
+    let file = folder.join("program");
+    fs::write(&file, &bytes).unwrap();
+    let verified = Command::new("sbverify").args(["--cert", &format!("{keys}/db.crt")]).arg(&file).output().unwrap();
+    assert!(verified.status.success(), "{path}: {}", String::from_utf8_lossy(&verified.stderr));
+    bytes
+}
+
+/// A file of the root file system on the signed disk.
+fn taken(folder: &Path, path: &str) -> Vec<u8> {
     let taken = folder.join("taken");
     let place = format!("{}:IMGA:/{path}", live().display());
     xtask("amd64").args(["inspect", &place, "--out", taken.to_str().unwrap()]).ok();
     let file = if taken.is_dir() { taken.join(Path::new(path).file_name().unwrap()) } else { taken };
-    let verified = Command::new("sbverify").args(["--cert", &format!("{keys}/db.crt")]).arg(&file).output().unwrap();
-    assert!(verified.status.success(), "{path}: {}", String::from_utf8_lossy(&verified.stderr));
     let bytes = fs::read(&file).unwrap();
     fs::remove_file(file).unwrap();
     bytes

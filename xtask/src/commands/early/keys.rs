@@ -11,6 +11,10 @@ use secureboot::variable::Variable;
 /// Fails if `signing` names a key that cannot sign a boot chain, or a public key that no machine could check an update with.
 pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
     const WHAT: &str = "SIGN=y: the keys cannot sign";
+    // A machine compares the times of commits, and no image could say that its time is another.
+    if signing.update_key.is_some() && ctx.environment.source_date_epoch()?.is_some() {
+        return Err(usage("SIGN=y: SOURCE_DATE_EPOCH is set, and machines tell older images by the time of the commit\nhint: unset it"));
+    }
     let folder = &signing.keys;
     let pair = Pair::of_folder(&ctx.tools, folder, Variable::Db).context(WHAT)?;
     // A key can be readable and refuse, such as one on a token.
