@@ -307,6 +307,8 @@ fn keys_that_cannot_sign_are_found_before_the_first_step() {
     tool("openssl", &["req", "-new", "-key", &at("db.key"), "-subj", "/CN=old", "-out", &request]);
     tool("openssl", &["x509", "-req", "-in", &request, "-signkey", &at("db.key"), "-days", "-1", "-out", &expired]);
     with("db.crt", &fs::read(&expired).unwrap(), "db.crt` has expired");
+    let error = plan().env("SOURCE_DATE_EPOCH", "1").fails().1;
+    assert!(error.contains("SIGN=y: SOURCE_DATE_EPOCH is set, and machines tell older images by the time of the commit"), "{error}");
     fs::rename(at("db.key"), place.at("away")).unwrap();
     assert!(plan().fails().1.contains("db.key` is not there\nhint: cargo xtask keys init"));
     fs::rename(place.at("away"), at("db.key")).unwrap();
