@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use filetree::{Entry, Spool, read_tar_file, read_tar_stream};
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, ErrorKind, Read},
     path::PathBuf,
     sync::Arc,
 };
@@ -60,8 +60,10 @@ impl Layer {
 
     /// Opens the blob and checks its length and digest.
     pub fn open(&self) -> Result<File> {
-        let file = File::open(&self.blob)
-            .with_context(|| format!("the layer `{}` is missing in the cache\nhint: build or pull the image again", self.blob.display()))?;
+        let file = File::open(&self.blob).map_err(|error| {
+            let what = cannot_open(&error, &format!("the layer `{}`", self.blob.display()), "the image");
+            anyhow::Error::from(error).context(what)
+        })?;
         check_blob(&file, &self.blob, &self.digest, self.size)?;
         Ok(file)
     }
@@ -98,6 +100,18 @@ impl Layer {
         } else {
             names::LAYER
         }
+    }
+}
+
+/// The sentence for a blob `what` of `owner` that cannot be opened.
+pub(crate) fn cannot_open(error: &std::io::Error, what: &str, owner: &str) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("{what} is missing in the cache\nhint: build or pull {owner} again"),
+        // Each layer of an image that is composed has a file open.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            format!("cannot open {what}\nhint: `ulimit -Hn` shows the most files that a process may have open here; raise it")
+        }
+        _ => format!("cannot open {what}"),
     }
 }
 
@@ -140,5 +154,19 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_there_is_not_called_missing() {
+        let of = |number: i32| cannot_open(&std::io::Error::from_raw_os_error(number), "the layer `a`", "the image");
+        let errno = |errno: rustix::io::Errno| of(errno.raw_os_error());
+        assert_eq!(errno(rustix::io::Errno::NOENT), "the layer `a` is missing in the cache\nhint: build or pull the image again");
+        assert!(errno(rustix::io::Errno::MFILE).starts_with("cannot open the layer `a`\nhint: `ulimit -Hn`"));
+        assert_eq!(errno(rustix::io::Errno::ACCESS), "cannot open the layer `a`");
     }
 }

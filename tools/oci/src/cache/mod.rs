@@ -13,6 +13,7 @@ pub use write::{NewImage, NewLayer};
 use crate::{
     Image, Layer,
     digest::{check_blob, digest_of, hex},
+    layer::cannot_open,
     names,
     reference::{expand_reference, split_digest},
     spec::{ConfigFile, Descriptor, Index, Manifest, Platform},
@@ -141,8 +142,10 @@ impl Cache {
     /// Reads a small blob and checks its digest.
     pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let path = self.blob_path(&descriptor.digest)?;
-        let file = File::open(&path)
-            .with_context(|| format!("the blob `{}` is missing in the cache\nhint: build or pull it again", path.display()))?;
+        let file = File::open(&path).map_err(|error| {
+            let what = cannot_open(&error, &format!("the blob `{}`", path.display()), "it");
+            anyhow::Error::from(error).context(what)
+        })?;
         if descriptor.size > MAX_DOCUMENT {
             bail!("the blob `{}` has {} bytes; the limit of a manifest is {MAX_DOCUMENT}", path.display(), descriptor.size);
         }
