@@ -65,6 +65,8 @@ pub struct Info {
     pub version_after: &'static str,
     /// The packages that contain it.
     pub packages: Packages,
+    /// A file of one of the packages that is needed together with the program; without it the tool counts as missing.
+    pub file: Option<&'static str>,
     /// The work that needs it.
     pub needs: &'static [For],
     /// The work can go on without it, with a notice.
@@ -74,7 +76,18 @@ pub struct Info {
 /// A row of a program with this file name, in no package, that prints its version with `--version`.
 const fn tool(name: &'static str, purpose: &'static str, needs: &'static [For]) -> Info {
     let packages = Packages { debian: &[], fedora: &[], brew: &[] };
-    Info { name, binary: name, purpose, minimum: None, version_args: &["--version"], version_after: "", packages, needs, optional: false }
+    Info {
+        name,
+        binary: name,
+        purpose,
+        minimum: None,
+        version_args: &["--version"],
+        version_after: "",
+        packages,
+        file: None,
+        needs,
+        optional: false,
+    }
 }
 
 impl Info {
@@ -96,6 +109,12 @@ impl Info {
 
     const fn binary(mut self, file: &'static str) -> Self {
         self.binary = file;
+        self
+    }
+
+    /// It is of use only together with this file, on machines whose packages have it.
+    const fn with_file(mut self, file: &'static str) -> Self {
+        self.file = if cfg!(all(target_os = "linux", target_arch = "x86_64")) { Some(file) } else { None };
         self
     }
 
@@ -195,7 +214,8 @@ tools! {
     Openssl = tool("openssl", "sign provenance and check its signature", &[Test])
         .packages(&["openssl"], &["openssl"], &["openssl"]).version(&["version"], "OpenSSL ").optional();
     Sbverify = tool("sbverify", "check signatures of EFI programs in the tests, beside a firmware with Secure Boot", &[Test])
-        .packages(&["sbsigntool", "ovmf", "systemd-boot-efi"], &["sbsigntools", "edk2-ovmf", "systemd-boot-unsigned"], &["sbsigntools", "edk2-ovmf"]).version(VERSION, "sbverify ").optional();
+        .packages(&["sbsigntool", "ovmf", "systemd-boot-efi"], &["sbsigntools", "edk2-ovmf", "systemd-boot-unsigned"], &["sbsigntools", "edk2-ovmf"]).version(VERSION, "sbverify ")
+        .with_file("/usr/lib/systemd/boot/efi/linuxx64.efi.stub").optional();
     SignEfiSigList = tool("sign-efi-sig-list", "compare signed variables of UEFI in the tests", &[Test])
         .packages(&["efitools"], &["efitools"], &["efitools"]).version(VERSION, "sign-efi-sig-list ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])

@@ -146,7 +146,12 @@ impl Tools {
     pub fn find(&self, tool: Tool) -> Result<PathBuf, Missing> {
         let place = self.overrides.get(&tool);
         let program = place.map_or(Path::new(tool.info().binary), PathBuf::as_path);
-        which::which_in(program, Some(&self.search), "/").map_err(|_| Missing { tool, place: place.cloned() })
+        let missing = |file| Missing { tool, place: place.cloned(), file };
+        let found = which::which_in(program, Some(&self.search), "/").map_err(|_| missing(None))?;
+        match lacks(tool, Path::is_file) {
+            Some(file) if place.is_none() => Err(missing(Some(file))),
+            _ => Ok(found),
+        }
     }
 
     /// A command that runs `tool`, even if it is missing: a dry run prints command lines on machines without the tool.
@@ -166,6 +171,11 @@ impl Tools {
         let program = self.find(tool).map_err(|missing| missing_tool(missing.to_string()))?;
         Ok(Cmd::new(program, &self.base).named(tool.info().name))
     }
+}
+
+/// The file that `tool` is of no use without, if it is not there.
+fn lacks(tool: Tool, is_there: impl Fn(&Path) -> bool) -> Option<&'static str> {
+    tool.info().file.filter(|file| !is_there(Path::new(file)))
 }
 
 /// A tool that a later step will start, and why.
@@ -197,6 +207,8 @@ pub struct Missing {
     pub tool: Tool,
     /// The path that an `XTASK_TOOL_…` variable gives for it.
     pub place: Option<PathBuf>,
+    /// The file beside it that is missing, if the program itself is there.
+    pub file: Option<&'static str>,
 }
 
 impl fmt::Display for Missing {
@@ -205,7 +217,10 @@ impl fmt::Display for Missing {
         write!(f, "`{}` is needed to {}, and ", info.name, info.purpose)?;
         match &self.place {
             Some(place) => write!(f, "{}{} says {}, which is not a program", OVERRIDE, self.tool.variable(), place.display())?,
-            None => f.write_str("it is not on this machine")?,
+            None => match self.file {
+                Some(file) => write!(f, "`{file}`, which belongs to it, is not on this machine")?,
+                None => f.write_str("it is not on this machine")?,
+            },
         }
         if let Some((version, why)) = info.minimum {
             write!(f, "\nneeded: version {version} or later, {why}")?;
@@ -254,6 +269,19 @@ pub mod fake {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_tool_without_the_file_that_belongs_to_it_is_missing() {
+        if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            let file = lacks(Tool::Sbverify, |_| false);
+            let text = Missing { tool: Tool::Sbverify, place: None, file }.to_string();
+            assert!(
+                text.contains("and `/usr/lib/systemd/boot/efi/linuxx64.efi.stub`, which belongs to it, is not on this machine"),
+                "{text}"
+            );
+        }
+        assert_eq!((lacks(Tool::Sbverify, |_| true), lacks(Tool::Git, |_| false)), (None, None));
+    }
 
     #[test]
     fn a_missing_tool_says_what_it_is_for_and_how_to_get_it() {
