@@ -107,7 +107,7 @@ fn make_is_recorded_and_a_changed_makefile_is_noticed() {
     assert_eq!(check["outputs"][0]["path"], "dist/check.img");
     assert_eq!(small.recording("check_LEVEL-high.json")["trace"][0]["argv"][9], "high");
     assert_eq!(small.recording("clean_after-check.json")["deleted"], serde_json::json!(["dist/check.img"]));
-    let failed = small.recording("check_after-a-failing-tool.json");
+    let failed = small.recording("check_with-a-failing-tool.json");
     assert_eq!((&failed["rc"], &failed["trace"][0]["rc"]), (&2.into(), &1.into()));
     assert!(small.recording("say.json")["stdout_tail"].as_str().unwrap().ends_with("said by make\n"));
 
@@ -133,7 +133,7 @@ fn recordings_of_make_are_compared_with_this_program() {
     for (name, word) in [
         ("check", "equal"),
         ("check_LEVEL-high", "equal"),
-        ("check_after-a-failing-tool", "equal"),
+        ("check_with-a-failing-tool", "equal"),
         ("say", "equal"),
         ("broken", "UNEXPLAINED"),
     ] {

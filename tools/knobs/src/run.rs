@@ -160,10 +160,10 @@ pub struct GoKnobs {
 #[command(next_help_heading = "Knobs of the tools")]
 pub struct ToolKnobs {
     /// commit of linuxkit to install; the tree's pin when unset
-    #[arg(id = "LINUXKIT_VERSION", long = "linuxkit-version", value_name = "TEXT")]
+    #[arg(id = "LINUXKIT_VERSION", long = "linuxkit-version", alias = "LINUXKIT_GIT_REF", value_name = "TEXT")]
     pub linuxkit_version: Option<String>,
     /// git repository of linuxkit; the tree's when unset
-    #[arg(id = "LINUXKIT_SOURCE", long = "linuxkit-source", value_name = "URI")]
+    #[arg(id = "LINUXKIT_SOURCE", long = "linuxkit-source", alias = "LINUXKIT_GIT_URL", value_name = "URI")]
     pub linuxkit_source: Option<String>,
     /// The tool for Go's sources.
     #[command(flatten)]

@@ -9,6 +9,7 @@ mod ci;
 mod clean;
 mod conformance;
 pub mod containers;
+mod coverage;
 mod cve;
 mod debian;
 mod delta;

@@ -1,8 +1,8 @@
 //! The verbs that print facts about the tree, and that check or clean up the tree, this machine and xtask itself.
 
 use super::{
-    Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, debian, delta, diff, doctor, eve_image, explain, fuzz, info, inspect,
-    keys, lint, lock, mutants, new, report, shell, show_tag, sign, simple, size, test, verb, verify,
+    Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, coverage, debian, delta, diff, doctor, eve_image, explain, fuzz,
+    info, inspect, keys, lint, lock, mutants, new, report, shell, show_tag, sign, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -42,5 +42,6 @@ pub const VERBS: &[Verb] = &[
     verb("mutants", "change the code bit by bit and see whether the tests notice (cargo-mutants)", &Run(mutants::run)),
     verb("bench", "measure xtask against the usual tools", &Run(bench::run)),
     verb("conformance", "run the recorded scenarios of lf-edge/eve's Makefile and compare", &Run(conformance::run)),
+    verb("merge-coverage", "merge coverage profiles of Go into one, for `coverage-merge` of lf-edge/eve", &Run(coverage::run)),
     verb("clean", "remove what was built for ZARCH below dist/, or the old versions of it", &Run(clean::run)),
 ];

@@ -49,7 +49,10 @@ fn collect<W: Write>(ctx: &Ctx, rootfs: &Path, out: W) -> Result<W> {
     let packages = installed::in_tree(&tree)?;
     let fetching = alpine::Fetching { prefix: Some("alpine".to_owned()), ..alpine::Fetching::default() };
     let mut manifest = alpine::collect(ctx, &packages, &top, &fetching)?;
-    manifest.push_str(&kernel::collect_kernel(ctx, &top, "kernel")?);
+    // A tree whose kernel is built elsewhere has no Dockerfile with its sources.
+    if !ctx.profile.packages.elsewhere.contains_key("kernel") {
+        manifest.push_str(&kernel::collect_kernel(ctx, &top, "kernel")?);
+    }
     write_tree(&tree, &root)?;
     manifest.push_str(&go_modules::collect(ctx, &root, &top)?);
     std::fs::write(top.join(MANIFEST), &manifest).context("cannot write the manifest")?;

@@ -178,7 +178,9 @@ impl Call {
                 _ => false,
             },
             // What compiles a tool of the tree, and the tool that finds packages' dependencies.
-            "go" => !["install", "build", "env"].contains(&first) && !self.cwd.starts_with("$ROOT/tools/") && !self.cwd.is_empty(),
+            "go" => {
+                !["install", "build", "env", "version"].contains(&first) && !self.cwd.starts_with("$ROOT/tools/") && !self.cwd.is_empty()
+            }
             tool => !["yq", "jq", "sleep", "uuidgen", "get-deps"].contains(&tool),
         }
     }

@@ -65,7 +65,9 @@ impl Scenario {
             name.push_str(&format!("_{variable}-{}", if value.len() > 20 { "long" } else { value }));
         }
         if !self.after.is_empty() {
-            name.push_str(&format!("_after-{}", self.after));
+            // Rules about a second run look for `_after`.
+            let word = if self.first.is_empty() { "with" } else { "after" };
+            name.push_str(&format!("_{word}-{}", self.after));
         }
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
         if name.is_empty() { "no-goal".to_owned() } else { name }

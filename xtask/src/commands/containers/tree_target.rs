@@ -1,6 +1,6 @@
 //! `target`: the targets of a tree's Makefile that only call containers and scripts, from the profile's `[targets]`.
 
-use crate::commands::build;
+use crate::commands::{build, sources};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Output, Tool, itself::Itself};
@@ -48,7 +48,7 @@ pub fn run_named(ctx: &Ctx, name: &str, set: &BTreeMap<String, String>) -> Resul
     if !row.packages.is_empty() {
         build::build(ctx, &Goal::Packages(row.packages.clone(), PackageWork::Build))?;
     }
-    let variables = variables(ctx, row, rest, set);
+    let variables = variables(ctx, row, rest, set)?;
     for command in &row.run {
         let cmd = command_of(ctx, command, &variables)?;
         let cmd = set.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value));
@@ -61,21 +61,27 @@ pub fn run_named(ctx: &Ctx, name: &str, set: &BTreeMap<String, String>) -> Resul
 }
 
 /// The values of the names that texts of `row` may have in braces.
-fn variables(ctx: &Ctx, row: &TargetTable, rest: &str, set: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn variables(ctx: &Ctx, row: &TargetTable, rest: &str, set: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     let image = &ctx.knobs.image;
-    let own = [
+    let mut own = vec![
         ("ROOT", ctx.root.display().to_string()),
         ("DIST", ctx.dist().arch(image.arch).display().to_string()),
         ("HV", image.hv.clone()),
         ("ZARCH", image.arch.to_string()),
+        ("PLATFORM", image.platform.clone()),
         ("*", rest.to_owned()),
     ];
+    // Only git knows the version that is in these paths.
+    if row.run.iter().flat_map(|command| &command.words).any(|word| word.contains("{SBOM}") || word.contains("{COLLECTED_SOURCES}")) {
+        own.push(("SBOM", sources::sbom_path(ctx)?.display().to_string()));
+        own.push(("COLLECTED_SOURCES", sources::place(ctx, &ctx.tree()?).display().to_string()));
+    }
     let mut values: BTreeMap<String, String> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for (name, default) in &row.variables {
         let given = set.get(name).map(String::as_str).or_else(|| ctx.environment.get(name));
         values.insert(name.clone(), given.unwrap_or(default).to_owned());
     }
-    values
+    Ok(values)
 }
 
 fn command_of(ctx: &Ctx, command: &TargetCommand, values: &BTreeMap<String, String>) -> Result<Cmd> {

@@ -86,7 +86,7 @@ fn build_and_collect_debian(ctx: &Ctx, archive: &str) -> Result<()> {
 }
 
 /// The archive's place, which differs between trees.
-fn place(ctx: &Ctx, tree: &Checkout) -> PathBuf {
+pub fn place(ctx: &Ctx, tree: &Checkout) -> PathBuf {
     let path = ctx.layout(tree).collected_sources();
     match (&ctx.profile.tree.sources_folder, path.parent(), path.file_name()) {
         (Some(folder), Some(parent), Some(name)) => parent.join(folder).join(name),
@@ -118,13 +118,17 @@ pub fn collected_sources_info(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// `sbom_info`: prints SBOM, else `dist/<arch>/<version>/installer/rootfs[-<platform>].spdx.json`.
+/// `sbom_info`.
 pub fn sbom_info(ctx: &Ctx) -> Result<()> {
+    println!("{}", sbom_path(ctx)?.display());
+    Ok(())
+}
+
+/// The bill of materials: SBOM, else `dist/<arch>/<version>/installer/rootfs[-<platform>].spdx.json`.
+pub fn sbom_path(ctx: &Ctx) -> Result<PathBuf> {
     let platform = ctx.capabilities().platform_suffix(&ctx.knobs.image.platform);
-    let path = match &ctx.knobs.image.sbom {
+    Ok(match &ctx.knobs.image.sbom {
         Some(path) => ctx.root.join(path),
         None => ctx.layout(&ctx.tree()?).sbom(&platform),
-    };
-    println!("{}", path.display());
-    Ok(())
+    })
 }

@@ -5,6 +5,8 @@ mod fetched;
 mod versions;
 mod ymls;
 
+pub use collected::{place, sbom_path};
+
 use super::{Run, Verb, simple, verb};
 
 /// The verbs of this family.
