@@ -19,6 +19,9 @@ pub struct Login<'l> {
 const NO_HOST_CHECK: [&str; 6] =
     ["-o", "StrictHostKeyChecking=no", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=/dev/null"];
 
+/// Options of commands that ask nobody.
+const QUIET: [&str; 6] = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"];
+
 impl Login<'_> {
     /// The start of a command line of ssh, with `options` in front.
     fn ssh<'o>(&self, tools: &Tools, options: impl IntoIterator<Item = &'o str>) -> Cmd {
@@ -28,8 +31,19 @@ impl Login<'_> {
 
     /// The command that runs `command` there, in the shell of root. It asks nobody for a password.
     pub fn run(&self, tools: &Tools, command: &str) -> Cmd {
-        let options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"];
-        self.ssh(tools, options).arg(format!("root@{}", self.host)).arg(command)
+        self.ssh(tools, QUIET).arg(format!("root@{}", self.host)).arg(command)
+    }
+
+    /// The same, and while it runs, its connection serves others that take it by the path `socket`.
+    pub fn run_and_share(&self, tools: &Tools, socket: &Path, command: &str) -> Cmd {
+        // Whoever takes the connection must not wait for a machine that is gone.
+        let alive = ["-o", "ControlMaster=yes", "-o", "ServerAliveInterval=5"];
+        self.ssh(tools, QUIET.into_iter().chain(alive)).arg("-S").arg(socket).arg(format!("root@{}", self.host)).arg(command)
+    }
+
+    /// The same through the connection at `socket`; through one of its own if that has ended.
+    pub fn run_shared(&self, tools: &Tools, socket: &Path, command: &str) -> Cmd {
+        self.ssh(tools, QUIET).arg("-S").arg(socket).arg(format!("root@{}", self.host)).arg(command)
     }
 }
 

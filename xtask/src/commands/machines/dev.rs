@@ -5,7 +5,7 @@ use super::reach::{Reached, advise};
 use crate::commands::build;
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
-use child::{Failure, interrupt};
+use child::{Cmd, Failure, Running, interrupt, process::Pipes};
 use common::error::usage;
 use compose::{Yml, image_references};
 use filetree::{Change, EntryKind, Kind, TarWriter, Tree, differences};
@@ -14,12 +14,13 @@ use oci::{Cache, Config, Image, expand_reference, names};
 use plan::{Composed, Facts as _, Goal, PackageWork};
 use std::{
     collections::BTreeMap,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use vm::Machines;
 
 /// The folders of a tree whose changes `watch` sees.
@@ -129,7 +130,7 @@ impl Due {
 fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let reached = Reached::find(ctx, dev.name.as_deref(), &dev.key)?;
     let tree = ctx.tree()?;
-    let running = ask(ctx, &reached)?;
+    let (connection, running) = Connection::open(ctx, &reached)?;
     let (yml, template, packages) = tree.yml(Composed::Rootfs)?;
     let yml = Yml::parse(&yml, &template.display().to_string())?;
     let due = due(&tree, &running, &yml, &packages, &reached)?;
@@ -148,7 +149,7 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let mut needs: Vec<(&str, &str)> = others.iter().map(|due| (due.package.as_str(), due.why_not())).collect();
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
     for due in services {
-        if let Some(why) = replace(ctx, &reached, &cache, due)? {
+        if let Some(why) = replace(ctx, &connection, &cache, due)? {
             needs.push((&due.package, why));
         }
     }
@@ -161,7 +162,52 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     Ok(())
 }
 
-/// The images that the machine runs now, by their place in its yml.
+/// A connection to the machine that all of a `dev` shares: without KVM a login takes most of a second.
+struct Connection<'r> {
+    reached: &'r Reached,
+    socket: PathBuf,
+    _folder: TempDir,
+    /// The ssh that holds it, and its standard input, which ends it.
+    _holder: (Running, Pipes),
+}
+
+impl<'r> Connection<'r> {
+    /// Opens it, and asks which images the machine runs now.
+    fn open(ctx: &Ctx, reached: &'r Reached) -> Result<(Self, BTreeMap<String, String>)> {
+        // Not in dist/: the path of a socket has at most 107 bytes.
+        let folder = tempfile::Builder::new().prefix("eve-dev-").tempdir().context("cannot make a temporary folder")?;
+        let socket = folder.path().join("ssh");
+        let command = format!("eve dev && echo '{END}' && exec cat > /dev/null");
+        let ssh = reached.login(ctx).run_and_share(&ctx.tools, &socket, &command);
+        let (mut running, mut pipes) = ssh.spawn_console()?;
+        let (mut text, mut is_whole) = (String::new(), false);
+        for line in BufReader::new(&mut pipes.output).lines() {
+            let line = line.context("cannot read the machine's answer")?;
+            is_whole = line == END;
+            if is_whole {
+                break;
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if !is_whole {
+            running.wait_at_most(PATIENCE).map_err(advise)?;
+            bail!("the machine's answer to `eve dev` has no end");
+        }
+        let images = read_answer(&text)?;
+        Ok((Self { reached, socket, _folder: folder, _holder: (running, pipes) }, images))
+    }
+
+    /// The command that runs `command` in the machine.
+    fn run(&self, ctx: &Ctx, command: &str) -> Cmd {
+        self.reached.login(ctx).run_shared(&ctx.tools, &self.socket, command)
+    }
+}
+
+/// The line after the machine's answer.
+const END: &str = "# end";
+
+/// The images that the machine runs now, by their place in its yml, over a connection of its own.
 fn ask(ctx: &Ctx, reached: &Reached) -> Result<BTreeMap<String, String>> {
     let text = reached.login(ctx).run(&ctx.tools, "eve dev").timeout(PATIENCE).stdout().map_err(advise)?;
     read_answer(&text)
@@ -225,7 +271,7 @@ fn chosen(due: Vec<Due>, named: &[String], packages: &[String]) -> Result<Vec<Du
 }
 
 /// Puts the new image's files into the service's container and waits until it runs again. Why that cannot be, if it cannot.
-fn replace(ctx: &Ctx, reached: &Reached, cache: &Cache, due: &Due) -> Result<Option<&'static str>> {
+fn replace(ctx: &Ctx, connection: &Connection<'_>, cache: &Cache, due: &Due) -> Result<Option<&'static str>> {
     let since = Instant::now();
     let service = due.service().context("only services are replaced")?;
     let arch = ctx.knobs.image.arch.as_str();
@@ -246,11 +292,11 @@ fn replace(ctx: &Ctx, reached: &Reached, cache: &Cache, due: &Due) -> Result<Opt
         command.push(' ');
         command.push_str(&child::cmd::quote(path.as_ref()));
     }
-    let sent = reached.login(ctx).run(&ctx.tools, &command).stdin_file(tar.path()).timeout(PATIENCE).stdout();
+    let sent = connection.run(ctx, &command).stdin_file(tar.path()).timeout(PATIENCE).stdout();
     match sent {
         Ok(_) => {}
         // The service may be the ssh server itself.
-        Err(error) if has_lost_connection(&error) => wait_for(ctx, reached, due)?,
+        Err(error) if has_lost_connection(&error) => wait_for(ctx, connection.reached, due)?,
         Err(error) => match error.downcast::<Failure>() {
             Ok(failure) if failure.said("is read-only") => return Ok(Some("its container is read-only")),
             Ok(failure) => bail!(anyhow::Error::from(failure).context(format!("cannot replace the service {service}"))),
