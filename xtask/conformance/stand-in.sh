@@ -25,8 +25,7 @@ finish() {
     local variables=() name
     for name in "${names[@]}"; do [[ -v $name ]] && variables+=("$name=${!name}"); done
     {
-        # What is short is written at once.
-        [ -z "$text" ] || flock 9
+        flock 9
         printf '%s\0' "$me" "$PWD" "$input" "$text" "$status" "${#variables[@]}" "${variables[@]}" "${#args[@]}" "${args[@]}" >&9
     } 9>> "$STAND_IN_CALLS"
     [ ${#clean_up[@]} = 0 ] || rm -rf "${clean_up[@]}"
@@ -164,8 +163,11 @@ package_tag() {
     [ -n "$template" ] || template='{{.Hash}}'
     local org
     org=$(field org)
-    { [ -n "$canonical" ] && printf 'docker.io/'
-      printf '%s/%s:%s\n' "${org:-linuxkit}" "$(field image)" "${template//\{\{.Hash\}\}/$hash}"; } | tee "${kept:-/dev/null}" 2> /dev/null
+    local tag
+    tag=${canonical:+docker.io/}${org:-linuxkit}/$(field image):${template//\{\{.Hash\}\}/$hash}
+    echo "$tag"
+    # Another call may look for it at this moment.
+    { echo "$tag" > "$kept.$$" && mv "$kept.$$" "$kept"; } 2> /dev/null || true
 }
 
 # Any image: all that is taken out of EVE's.

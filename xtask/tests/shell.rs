@@ -51,7 +51,7 @@ fn a_shell_opens_where_a_step_failed_and_the_build_fails_afterwards() {
     fs::create_dir_all(&home).unwrap();
     executable(&home.join("build"), format!("#!/bin/sh\nenv -i {variables} {line}\ncode=$?\nread -r word\necho ended: $code $word\n"));
     let terminal = Terminal::run(&home.join("tmux"), &home.join("build"));
-    terminal.wait_for("shell", |screen| screen.contains("`exit` ends the shell and the build"));
+    terminal.wait_for("shell", |screen| screen.contains("`exit` ends the shell, and the build"));
     assert_eq!(stages(tree.root()), 1, "the stage is kept");
     // Everything is as the step saw it, and what it wrote is there.
     terminal.enter("echo \"saw: $WHO $(pwd) $(cat made /mnt/base /stage) $(ls /mnt)\"");

@@ -98,7 +98,7 @@ fn every_command_of_the_tutorial_and_of_the_readme_works_for_an_ordinary_user() 
     if let Some(why) = skip_boots() {
         return skips::skipped(skips::Lack::Request, why);
     }
-    if !wants("qemu-img", "qemu-utils") {
+    if !wants("qemu-img", "qemu-utils") || !wants("setpriv", "util-linux") {
         return;
     }
     let person = person();

@@ -26,7 +26,10 @@ use sandbox::Sandbox;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Unix timestamp of all files of a package. A package's tag names its content, so its bytes must not depend on the commit that builds
@@ -56,6 +59,8 @@ pub(super) struct Builder {
     watch: Option<Watch>,
     /// Whether a RUN line that fails opens a shell.
     shell_on_failure: bool,
+    /// Whether one has.
+    has_looked: AtomicBool,
     /// Whether packages may start from an archive of Debian packages.
     has_archive: bool,
     /// The folder of records of built packages.
@@ -109,6 +114,7 @@ impl Builder {
             known: tree.known(),
             watch: None,
             shell_on_failure: ctx.globals.shell_on_failure,
+            has_looked: AtomicBool::new(false),
             has_archive: ctx.profile.packages.archive.is_some(),
             records: ctx.built_packages(),
         })
@@ -359,7 +365,8 @@ impl Outside<'_> {
 
     /// With `--shell-on-failure` says what failed and lets the person look: `open` opens a shell where it failed.
     fn look(&self, step: &Step, error: &anyhow::Error, open: impl FnOnce() -> Result<()>) {
-        if !self.builder.shell_on_failure || interrupt::is_interrupted() {
+        // Steps that run beside the one that failed may fail too; a person looks at the first.
+        if !self.builder.shell_on_failure || interrupt::is_interrupted() || self.builder.has_looked.swap(true, Ordering::Relaxed) {
             return;
         }
         self.job.alone(|| {
@@ -368,7 +375,7 @@ impl Outside<'_> {
                 return eprintln!("note: {place}: --shell-on-failure opens no shell: standard input and output are not a terminal");
             }
             eprint!("{}", render(error));
-            eprintln!("the shell is where {place} failed, with the files as the step left them; `exit` ends the shell and the build");
+            eprintln!("the shell is where {place} failed, with the files as the step left them; `exit` ends the shell, and the build when its other steps have ended");
             if let Err(error) = open() {
                 eprint!("no shell opens: {}", render(&error));
             }

@@ -244,6 +244,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         // A package that the registry has needs no base.
         if !has_registry(ctx) {
             early::bases::check(ctx, tree, &plan, &states)?;
+            early::check_keys(ctx, &plan, &states)?;
         }
         return show(ctx, &plan, &states);
     }
@@ -270,6 +271,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         false => (states, needs),
     };
     early::bases::check(ctx, tree, &plan, &states)?;
+    early::check_keys(ctx, &plan, &states)?;
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.

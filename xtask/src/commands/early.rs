@@ -11,7 +11,18 @@ use diskimage::eve::Kind;
 use executor::{RoomNeed, State, States, free_room, needed_room};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
 
-/// Fails if a template does not become a valid yml, if keys cannot sign, or if the disk has no room for a step that is due. Warns if it may
+/// Fails if keys cannot sign a root file system that is due. What a registry has needs no keys, so it is asked before.
+pub(super) fn check_keys(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
+    let is_due = |id: &NodeId| matches!(states.get(id), Some(State::Stale(_)));
+    for node in plan.nodes.iter().filter(|node| ctx.engine == EngineKind::Native && is_due(&node.id)) {
+        if let Step::PackRootfs(step) = &node.step {
+            step.signing.iter().try_for_each(|signing| keys::check(ctx, signing))?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may
 /// have no room for all.
 pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
@@ -19,9 +30,6 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
         match &node.step {
             _ if ctx.engine != EngineKind::Native => {}
             Step::ResolveYml(step) => check_yml(ctx, step)?,
-            Step::PackRootfs(step) if matches!(states.get(&node.id), Some(State::Stale(_))) => {
-                step.signing.iter().try_for_each(|signing| keys::check(ctx, signing))?;
-            }
             // The size of a disk that is there, or that grows, follows from its parts.
             Step::MakeDisk(step) => {
                 let bytes = if step.keep || step.grows { 0 } else { step.bytes };

@@ -1,6 +1,6 @@
 //! A person at a machine of their own: an ordinary user with an empty HOME, a clone, and what this machine has downloaded and built.
 
-use super::clone_tree;
+use super::{clone_tree, scratch};
 use child::fake::executable;
 use std::{
     fs,
@@ -21,7 +21,7 @@ pub struct Person {
 impl Person {
     /// With a clone of this repository.
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("eve-person-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("eve-person-").tempdir_in(place()).unwrap();
         let person = Self { changes_user: fs::metadata("/proc/self").unwrap().uid() == 0, folder };
         fs::set_permissions(person.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         clone_tree(&person.tree());
@@ -54,8 +54,7 @@ impl Person {
             }
         }
         if self.changes_user {
-            for entry in walkdir::WalkDir::new(self.folder.path()) {
-                let entry = entry.unwrap();
+            for entry in walkdir::WalkDir::new(self.folder.path()).into_iter().map(Result::unwrap) {
                 // Not a file that is in the caches, too.
                 if entry.file_type().is_dir() || entry.metadata().unwrap().nlink() == 1 {
                     lchown(entry.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -84,20 +83,29 @@ impl Person {
     }
 }
 
+/// Where a person's folder is: others may enter that place, and it is on the disk of the tests, where links to the caches cost no room.
+fn place() -> PathBuf {
+    let is_open = |place: &Path| place.ancestors().all(|folder| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0));
+    let disk = |place: &Path| fs::metadata(place).map(|found| found.dev()).ok();
+    let is_near = |place: &Path| disk(place) == disk(&scratch());
+    let places = [std::env::temp_dir(), scratch(), "/var/tmp".into()];
+    places.iter().find(|place| is_open(place) && is_near(place)).unwrap_or(&places[2]).clone()
+}
+
 /// Makes a folder like `from`: large files, which nobody changes in place, are links, so that it costs no room.
 fn link_folder(from: &Path, to: &Path) {
     const LARGE: u64 = 1 << 20;
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
+    // A file that another build has just put there or taken away may be missing.
+    for entry in walkdir::WalkDir::new(from).into_iter().filter_map(Result::ok) {
         let to = to.join(entry.path().strip_prefix(from).unwrap());
         if entry.file_type().is_dir() {
             fs::create_dir_all(&to).unwrap();
             continue;
         }
-        let metadata = entry.metadata().unwrap();
+        let Ok(metadata) = entry.metadata() else { continue };
         let is_linked = metadata.len() > LARGE && metadata.mode() & 0o004 != 0 && fs::hard_link(entry.path(), &to).is_ok();
-        if !is_linked {
-            fs::copy(entry.path(), &to).unwrap();
+        if !is_linked && let Err(error) = fs::copy(entry.path(), &to) {
+            assert!(!entry.path().exists(), "{}: {error}", entry.path().display());
         }
     }
 }

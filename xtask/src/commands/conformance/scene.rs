@@ -75,16 +75,34 @@ pub struct Scene {
     us: String,
 }
 
+/// What a folder of ours holds: its content can be removed.
+const MARK: &str = "made-by-conformance";
+
+/// Makes the folder `work`, or fails if it holds something and no [`MARK`].
+fn own(work: &Path) -> Result<()> {
+    let cannot = || format!("cannot make the folder `{}`", work.display());
+    fs::create_dir_all(work).with_context(cannot)?;
+    let mark = work.join(MARK);
+    if !mark.exists() && fs::read_dir(work).with_context(cannot)?.next().is_some() {
+        return Err(usage(format!(
+            "`{}` is not empty, and holds no {MARK}: `conformance` removes what is in its folder\nhint: --work A-NEW-FOLDER",
+            work.display()
+        )));
+    }
+    fs::write(&mark, "").with_context(cannot)
+}
+
 impl Scene {
     /// A scene in the folder `work`.
     pub fn new(ctx: &Ctx, work: &Path) -> Result<Self> {
+        own(work)?;
         fs::create_dir_all(work.join("home")).with_context(|| format!("cannot make the folder `{}`", work.display()))?;
         let tools = ctx.tools.clone();
         let path =
             tools.environment().get(std::ffi::OsStr::new("PATH")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         let us = std::env::current_exe().context("this program has no path")?.display().to_string();
         let mut scene = Self { tools, work: work.to_owned(), path, user: String::new(), us };
-        scene.user = scene.shell(work, "id -un")?.trim().to_owned();
+        scene.user = scene.shell(work, "id -un 2> /dev/null || id -u")?.trim().to_owned();
         fs::write(work.join("home/.gitconfig"), "[user]\n\tname = eve\n\temail = eve@example.org\n[safe]\n\tdirectory = *\n")?;
         Ok(scene)
     }
@@ -122,6 +140,14 @@ impl Scene {
 
     /// Makes the checkout of `commit` of the repository `eve` (its HEAD without one) unless it is there; returns the commit's id.
     pub fn prepare(&self, eve: &Path, commit: Option<&str>) -> Result<String> {
+        let is_inside = eve.canonicalize().ok().zip(self.work.canonicalize().ok()).is_some_and(|(eve, work)| eve.starts_with(work));
+        if is_inside {
+            return Err(usage(format!(
+                "`{}` is below `{}`, whose content is removed\nhint: --work ANOTHER-FOLDER",
+                eve.display(),
+                self.work.display()
+            )));
+        }
         let quoted = child::cmd::quote(eve.as_os_str());
         let wanted = self.shell(&self.work, &format!("git -C {quoted} rev-parse --verify -q '{}^{{commit}}'", commit.unwrap_or("HEAD")));
         let wanted = wanted.map_err(|error| usage(format!("`{}` has no commit {}: {error:#}", eve.display(), commit.unwrap_or("HEAD"))))?;
