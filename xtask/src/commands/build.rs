@@ -144,6 +144,9 @@ fn write_sbom(ctx: &Ctx, args: Sbom) -> Result<()> {
     }
     let tree = ctx.tree()?;
     build_with(ctx, &tree, &Goal::Sbom, false)?;
+    if !args.looks_up() {
+        return Ok(());
+    }
     let plan = plan(ctx, &tree, &Goal::Sbom)?;
     let file = plan.node(&NodeId::Sbom).and_then(|node| node.outputs.first());
     cve::look(ctx, &args, file.context("the plan has no bill of materials")?)

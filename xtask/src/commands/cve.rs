@@ -53,6 +53,11 @@ const FOUND: u8 = 4;
 const RELEASES: [(&str, &str); 5] = [("10", "buster"), ("11", "bullseye"), ("12", "bookworm"), ("13", "trixie"), ("14", "forky")];
 
 impl Sbom {
+    /// Whether packages are looked up.
+    pub(super) fn looks_up(&self) -> bool {
+        self.cve.is_some()
+    }
+
     /// The bill of materials to look at, if one is named; fails if these words contradict each other.
     pub(super) fn given(&self, ctx: &Ctx) -> Result<Option<PathBuf>> {
         if self.cve.is_some() && self.file.is_none() && ctx.globals.json {

@@ -6,9 +6,9 @@ use super::{
     row::{Budget, Cost, Row},
     setting::Setting,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use child::Cmd;
-use std::{net::TcpListener, path::PathBuf, process};
+use std::{path::PathBuf, process};
 
 /// The script of a service, and the service's package.
 const SCRIPT: &str = "pkg/dhcpcd/dhcpcd.sh";
@@ -47,8 +47,8 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>> {
     let machine = Machine { setting, tree: tree?, store: store?, name: format!("bench-{}", process::id()) };
     setting.rivals.clone(&setting.ctx.root, &machine.tree)?.run()?;
     machine.xtask(&["dev"])?.run()?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("no port is free")?.port().to_string();
-    let boot = ["--background", "--name", &machine.name, "--ssh-port", &port, "--until", "EVE-READY", "--timeout", BOOT];
+    // A machine in the background takes a port that is free.
+    let boot = ["--background", "--name", &machine.name, "--until", "EVE-READY", "--timeout", BOOT];
     machine.xtask(&[&["run"][..], &boot].concat())?.run()?;
     let mut best = f64::INFINITY;
     for round in 0..ROUNDS {
