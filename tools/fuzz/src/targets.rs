@@ -1,6 +1,7 @@
 //! The table of targets: each reader of bytes from outside, with its seeds. A new reader is one row and one function.
 
 pub mod archives;
+pub mod boot;
 pub mod disks;
 pub mod files;
 pub mod images;
@@ -58,6 +59,10 @@ pub const ALL: &[FuzzTarget] = &[
     reader("qcow2", disks::inspect, 5_000, &["qcow2"]),
     reader("container", disks::inspect, 500, &["container"]).texts(&[], &["conectix", "KDMV", "WithouFreSpacExt", "QED\0"]),
     reader("efi", files::efi_program, 20_000, &["efi"]).texts(&[], &["MZ", "PE\0\0", "\u{b}\u{2}"]),
+    reader("event-log", boot::event_log, 20_000, &["event-log"]).texts(&[], boot::LOG_WORDS),
+    reader("firmware", boot::firmware, 2_000, &["firmware"]).texts(&[], &["_FVH", "\u{b}", "\u{17}"]),
+    reader("firmware-variables", boot::firmware_variables, 500, &["firmware-variables"]).texts(&[], boot::VARIABLE_WORDS),
+    reader("grub-script", boot::grub_script, 2_000, &[]).texts(boot::GRUB_SCRIPTS, boot::GRUB_SCRIPT_WORDS),
     reader("git-index", files::git_index, 3_000, &["git-index"]).texts(&[], &["TREE", "link", "UNTR", "DIRC", "\0"]),
     reader("git-names", files::git_names, 3_000, &[]).texts(files::NAMES, &["\0", "?", "18446744073709551616 "]),
     reader("packages", texts::packages, 20_000, &[]).texts(texts::PACKAGES, texts::DEBIAN_WORDS),

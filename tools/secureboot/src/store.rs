@@ -2,7 +2,7 @@
 //! would. The layouts are those of `MdeModulePkg/Include/Guid/VariableFormat.h` and of the firmware volumes of the platform initialization
 //! specification.
 
-use crate::variable::{ATTRIBUTES, Time, Variable};
+use crate::variable::{ATTRIBUTES, Guid, Time, Variable};
 use anyhow::{Result, bail};
 
 /// EFI_SYSTEM_NV_DATA_FV_GUID, at 16 in the header of the firmware volume.
@@ -42,6 +42,43 @@ pub fn enrol(image: &[u8], lists: &[(Variable, Time, Vec<u8>)]) -> Result<Vec<u8
     // Non-volatile, for boot services only.
     put(&record(SWITCH, SECURE_BOOT_ENABLE, 3, [0; 16], &[1])?)?;
     Ok(out)
+}
+
+/// A variable that is in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVariable {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub vendor: Guid,
+    /// Its value.
+    pub data: Vec<u8>,
+}
+
+/// The variables that the firmware finds in `image`, the flash memory.
+pub fn variables(image: &[u8]) -> Result<Vec<StoredVariable>> {
+    let (mut at, end) = bounds(image)?;
+    let mut found: Vec<StoredVariable> = Vec::new();
+    while at + HEADER <= end && image[at..at + 2] == START {
+        let (name, data) = (number(image, at + 36, 4), number(image, at + 40, 4));
+        let (Some(vendor), Some(text), Some(value)) = (
+            image.get(at + 44..at + HEADER).and_then(|guid| guid.try_into().ok()),
+            image.get(at + HEADER..at + HEADER + name),
+            image.get(at + HEADER + name..at + HEADER + name + data),
+        ) else {
+            bail!("a variable is longer than the store, which ends at {end:#x}");
+        };
+        let units: Vec<u16> = text.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        let name = String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned();
+        let is_known = found.iter().position(|known| known.name == name && known.vendor == vendor);
+        match (image[at + 2], is_known) {
+            (ADDED, Some(known)) => found[known].data = value.to_vec(),
+            (ADDED, None) | (IN_DELETED_TRANSITION, None) => found.push(StoredVariable { name, vendor, data: value.to_vec() }),
+            _ => {}
+        }
+        at = (at + HEADER + text.len() + value.len()).next_multiple_of(4);
+    }
+    Ok(found)
 }
 
 /// Where the variables of a store begin and end.
@@ -125,6 +162,9 @@ mod tests {
         other[100..100 + boot.len()].copy_from_slice(&boot);
         let all = enrol(&other, &list(Variable::Pk)).expect("PK");
         assert!(all.windows(6).any(|text| text == b"P\0K\0\0\0") && all[..184] == other[..184]);
+        let names = |image: &[u8]| variables(image).expect("variables").into_iter().map(|variable| variable.name).collect::<Vec<_>>();
+        assert_eq!(names(&all), ["BootOrder", "PK", "SecureBootEnable"]);
+        assert_eq!(variables(&all).expect("variables")[1].data, [7; 33]);
         let some = enrol(&flash(1000), &list(Variable::Db)).expect("db");
         assert_eq!(some[100..104], [0xaa, 0x55, 0x3f, 0]);
         assert_eq!(some[160..166], *b"d\0b\0\0\0");

@@ -30,6 +30,7 @@ mod mutants;
 mod new;
 mod owners;
 mod paths;
+mod pcrs;
 mod published;
 pub mod release;
 mod report;

@@ -2,7 +2,7 @@
 
 use super::{
     Run, Verb, anywhere, attest, bench, bump, ci, clean, conformance, coverage, debian, delta, diff, doctor, eve_image, explain, fuzz,
-    info, inspect, keys, lint, lock, mutants, new, report, shell, show_tag, sign, simple, size, test, verb, verify,
+    info, inspect, keys, lint, lock, mutants, new, pcrs, report, shell, show_tag, sign, simple, size, test, verb, verify,
 };
 
 /// The verbs of this family.
@@ -30,6 +30,7 @@ pub const VERBS: &[Verb] = &[
     verb("lock", "build a target and write the signed list of its digests, for --locked", &Run(lock::run)).building(),
     verb("keys", "make the keys of Secure Boot: PK, KEK and db, and what enrols them in a firmware", &Run(keys::run)),
     verb("sign", "sign an EFI program for Secure Boot, or a rootfs.img for machines that update themselves", &Run(sign::run)),
+    verb("pcrs", "say which values the PCRs of a TPM will have after a boot, and compare an event log with that", &Run(pcrs::run)),
     verb(
         "shell",
         "open a shell in a package's build, where a RUN failed or after the last; in lf-edge/eve, in the Go builder",

@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["common", "filetree", "gitindex", "ymlpatch", "skips"],
     &["knobs", "diskimage", "oci", "provenance", "secureboot"],
     // Nothing up to here starts a process: `child` is above.
-    &["plan", "pkgbuild", "compose", "eve-image", "installer"],
+    &["plan", "pkgbuild", "compose", "eve-image", "installer", "measured-boot"],
     &["child", "sbom", "imagefs", "eve-tools"],
     &["sandbox", "vm", "checkout", "registry", "executor", "fuzz"],
     &["native", "report"],
@@ -30,6 +30,7 @@ const ALONE: &[&str] = &[
     "installer",
     "sbom",
     "secureboot",
+    "measured-boot",
 ];
 
 /// Crates that only tests use: nobody's `[dependencies]` have them.

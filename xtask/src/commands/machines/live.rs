@@ -152,6 +152,13 @@ fn find_disk(ctx: &Ctx, place: &mut Place, named: Option<&Path>) -> Result<(Path
     Ok((image, format.to_string(), false))
 }
 
+/// The disk that `run` would boot, and the folder of its firmware.
+pub fn newest_live(ctx: &Ctx) -> Result<(PathBuf, PathBuf)> {
+    let mut place = Place::find(ctx)?;
+    let (image, ..) = find_disk(ctx, &mut place, None)?;
+    Ok((image, place.current.firmware()))
+}
+
 /// The build below `folder` whose live disk is the newest.
 fn newest(folder: &Path, format: ImageFormat) -> Option<Layout> {
     let builds = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| {

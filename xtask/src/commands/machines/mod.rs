@@ -19,6 +19,9 @@ mod secure_boot;
 mod update;
 mod virtualbox;
 
+pub use live::newest_live;
+pub use secure_boot::secure_boot_firmware;
+
 use super::{Run, Verb, Wants, simple, verb};
 use anyhow::Result;
 use checkout::context::Ctx;

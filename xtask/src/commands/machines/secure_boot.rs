@@ -35,6 +35,11 @@ pub fn firmware(ctx: &Ctx, folder: &Path, name: &str) -> Result<Firmware> {
     Ok(Firmware::Flash { code: CODE.into(), vars })
 }
 
+/// The code of that firmware, and its variables with the keys in.
+pub fn secure_boot_firmware(ctx: &Ctx) -> Result<(&'static Path, Vec<u8>)> {
+    Ok((Path::new(CODE), keys::enrolled(ctx, Path::new(VARIABLES)).context("--secure-boot: the firmware needs the keys")?))
+}
+
 /// The boot loader on a live disk, which is what the firmware starts: the partition and the path.
 const LOADER: &str = "1:/EFI/BOOT/BOOTX64.EFI";
 /// Bytes of a signature list with one certificate, without that.

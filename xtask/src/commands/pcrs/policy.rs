@@ -1,0 +1,60 @@
+//! What `pcrs` writes for programs: the values with their events, and the policy of a verifier.
+
+use super::starts::Start;
+use anyhow::Result;
+use common::digest::hex;
+use measured_boot::PcrForecast;
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, path::Path};
+
+/// The name of the policy's format.
+const FORMAT: &str = "urn:eve-xtask:pcr-policy:v1";
+
+/// The values with their events.
+pub fn values(all: &[PcrForecast]) -> Value {
+    let event =
+        |event: &measured_boot::ExpectedEvent| json!({ "type": event.kind.to_string(), "sha256": hex(&event.digest), "what": event.what });
+    let pcr = |pcr: &PcrForecast| {
+        json!({
+            "pcr": pcr.pcr, "sha256": pcr.value.map(|value| hex(&value)), "remark": pcr.remark, "logged": pcr.logged,
+            "events": pcr.events.iter().map(event).collect::<Vec<_>>(),
+        })
+    };
+    Value::Array(all.iter().map(pcr).collect())
+}
+
+/// The policy: for each PCR the values that the starts may have, if all of them are known, and the values of each start.
+pub fn document(image: &Path, now: &[PcrForecast], starts: &[(Vec<PcrForecast>, Start)]) -> Result<String> {
+    let mut allowed: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    // A list that lacks the values of some starts would refuse machines that are well, so it has only PCRs that each start knows.
+    let mut unknown: Map<String, Value> = Map::new();
+    for pcr in std::iter::once(now).chain(starts.iter().map(|(all, _)| all.as_slice())).flatten() {
+        let Some(value) = pcr.value.map(|value| hex(&value)) else {
+            unknown.entry(pcr.pcr.to_string()).or_insert_with(|| json!(pcr.remark));
+            continue;
+        };
+        let values = allowed.entry(pcr.pcr).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    allowed.retain(|pcr, _| !unknown.contains_key(&pcr.to_string()));
+    let known = |all: &[PcrForecast]| -> Map<String, Value> {
+        all.iter().filter_map(|pcr| Some((pcr.pcr.to_string(), json!(hex(&pcr.value?))))).collect()
+    };
+    let mut listed = vec![json!({ "slot": null, "state": "as the disk is now", "pcrs": known(now) })];
+    listed.extend(starts.iter().map(|(all, start)| json!({ "slot": start.slot.to_string(), "state": start.name(), "pcrs": known(all) })));
+    let unknown: Map<String, Value> =
+        now.iter().filter(|pcr| pcr.value.is_none()).map(|pcr| (pcr.pcr.to_string(), json!(pcr.remark))).collect();
+    let conditions: Map<String, Value> = now
+        .iter()
+        .filter(|pcr| pcr.value.is_some() && !pcr.remark.is_empty())
+        .map(|pcr| (pcr.pcr.to_string(), json!(pcr.remark)))
+        .collect();
+    let image = image.file_name().unwrap_or_default().to_string_lossy();
+    let pcrs: Map<String, Value> = allowed.into_iter().map(|(pcr, values)| (pcr.to_string(), json!(values))).collect();
+    let document = json!({
+        "format": FORMAT, "image": image, "bank": "sha256", "pcrs": pcrs, "starts": listed, "conditions": conditions, "unknown": unknown,
+    });
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
