@@ -59,7 +59,7 @@ pub const ALL: &[FuzzTarget] = &[
     reader("qcow2", disks::inspect, 5_000, &["qcow2"]),
     reader("container", disks::inspect, 500, &["container"]).texts(&[], &["conectix", "KDMV", "WithouFreSpacExt", "QED\0"]),
     reader("efi", files::efi_program, 20_000, &["efi"]).texts(&[], &["MZ", "PE\0\0", "\u{b}\u{2}"]),
-    reader("event-log", boot::event_log, 20_000, &["event-log"]).texts(&[], boot::LOG_WORDS),
+    reader("event-log", boot::event_log, 5_000, &["event-log"]).texts(&[], boot::LOG_WORDS),
     reader("firmware", boot::firmware, 2_000, &["firmware"]).texts(&[], &["_FVH", "\u{b}", "\u{17}"]),
     reader("firmware-variables", boot::firmware_variables, 500, &["firmware-variables"]).texts(&[], boot::VARIABLE_WORDS),
     reader("grub-script", boot::grub_script, 2_000, &[]).texts(boot::GRUB_SCRIPTS, boot::GRUB_SCRIPT_WORDS),
