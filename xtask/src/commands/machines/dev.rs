@@ -112,7 +112,7 @@ struct Due {
 impl Due {
     /// The service's name; none for what is no service.
     fn service(&self) -> Option<&str> {
-        self.place.strip_prefix("services[")?.split_once("] ").map(|(_, name)| name)
+        service_of(&self.place)
     }
 
     /// Why this needs a new image.
@@ -130,19 +130,21 @@ impl Due {
 fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let reached = Reached::find(ctx, dev.name.as_deref(), &dev.key)?;
     let tree = ctx.tree()?;
-    let (connection, running) = Connection::open(ctx, &reached)?;
+    // The login takes as long as the plan and the build, so they run at the same time.
+    let mut connection = Connection::open(ctx, &reached)?;
     let (yml, template, packages) = tree.yml(Composed::Rootfs)?;
     let yml = Yml::parse(&yml, &template.display().to_string())?;
-    let due = due(&tree, &running, &yml, &packages, &reached)?;
-    let due = chosen(due, &dev.packages, &packages)?;
+    let wanted = Wanted::of(&tree, &yml, &packages)?;
+    let named = named(&dev.packages, &packages)?;
+    let ahead = wanted.services(&named);
+    build_packages(ctx, &ahead)?;
+    let due = chosen(wanted.due(&connection.answer()?, &reached)?, &named);
     if due.is_empty() {
         eprintln!("the machine runs what the tree has");
         return Ok(());
     }
     let (services, others): (Vec<&Due>, Vec<&Due>) = due.iter().partition(|due| due.service().is_some());
-    if !services.is_empty() {
-        build::build(ctx, &Goal::Packages(services.iter().map(|due| due.package.clone()).collect(), PackageWork::Build))?;
-    }
+    build_packages(ctx, &services.iter().map(|due| due.package.clone()).filter(|package| !ahead.contains(package)).collect::<Vec<_>>())?;
     if ctx.globals.dry_run {
         return Ok(());
     }
@@ -168,18 +170,23 @@ struct Connection<'r> {
     socket: PathBuf,
     _folder: TempDir,
     /// The ssh that holds it, and its standard input, which ends it.
-    _holder: (Running, Pipes),
+    holder: (Running, Pipes),
 }
 
 impl<'r> Connection<'r> {
-    /// Opens it, and asks which images the machine runs now.
-    fn open(ctx: &Ctx, reached: &'r Reached) -> Result<(Self, BTreeMap<String, String>)> {
+    /// Starts to open it, and asks which images the machine runs now.
+    fn open(ctx: &Ctx, reached: &'r Reached) -> Result<Self> {
         // Not in dist/: the path of a socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("eve-dev-").tempdir().context("cannot make a temporary folder")?;
         let socket = folder.path().join("ssh");
         let command = format!("eve dev && echo '{END}' && exec cat > /dev/null");
-        let ssh = reached.login(ctx).run_and_share(&ctx.tools, &socket, &command);
-        let (mut running, mut pipes) = ssh.spawn_console()?;
+        let holder = reached.login(ctx).run_and_share(&ctx.tools, &socket, &command).spawn_console()?;
+        Ok(Self { reached, socket, _folder: folder, holder })
+    }
+
+    /// Waits for the answer: the images that the machine runs now, by their place in its yml.
+    fn answer(&mut self) -> Result<BTreeMap<String, String>> {
+        let (running, pipes) = &mut self.holder;
         let (mut text, mut is_whole) = (String::new(), false);
         for line in BufReader::new(&mut pipes.output).lines() {
             let line = line.context("cannot read the machine's answer")?;
@@ -194,8 +201,7 @@ impl<'r> Connection<'r> {
             running.wait_at_most(PATIENCE).map_err(advise)?;
             bail!("the machine's answer to `eve dev` has no end");
         }
-        let images = read_answer(&text)?;
-        Ok((Self { reached, socket, _folder: folder, _holder: (running, pipes) }, images))
+        read_answer(&text)
     }
 
     /// The command that runs `command` in the machine.
@@ -228,46 +234,84 @@ fn read_answer(text: &str) -> Result<BTreeMap<String, String>> {
     Ok(images)
 }
 
-/// What differs between the machine and the tree.
-fn due(tree: &Checkout, running: &BTreeMap<String, String>, yml: &Yml, packages: &[String], reached: &Reached) -> Result<Vec<Due>> {
-    let wanted = image_references(yml);
-    if wanted.len() != running.len() || wanted.iter().any(|one| !running.contains_key(&one.place)) {
-        return Err(usage(format!(
-            "the machine has other containers than images/rootfs.yml.in names now\nhint: it needs a new image: {}",
-            reached.next_image()
-        )));
-    }
-    let mut names = BTreeMap::new();
-    for package in packages {
-        names.insert(expand_reference(&tree.package_reference(package)?), package.clone());
-    }
-    let mut due = Vec::new();
-    for one in wanted {
-        let (old, new) = (expand_reference(&running[&one.place]), expand_reference(&one.image));
-        if old != new {
-            let package = names.get(&new).or_else(|| names.get(new.rsplit_once('-')?.0)).cloned();
-            let package = package.with_context(|| format!("no package of the tree has the image {new}"))?;
-            due.push(Due { package, place: one.place, old, new });
-        }
-    }
-    Ok(due)
+/// What the tree wants the machine to run.
+struct Wanted {
+    /// Place in the yml and image of each container.
+    images: Vec<(String, String)>,
+    /// The package of each image.
+    packages: BTreeMap<String, String>,
 }
 
-/// Those of the named packages; all without names.
-fn chosen(due: Vec<Due>, named: &[String], packages: &[String]) -> Result<Vec<Due>> {
-    let named: Vec<&str> = named.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/')).collect();
+impl Wanted {
+    fn of(tree: &Checkout, yml: &Yml, packages: &[String]) -> Result<Self> {
+        let images = image_references(yml).into_iter().map(|one| (one.place, expand_reference(&one.image))).collect();
+        let names = packages.iter().map(|package| Ok((expand_reference(&tree.package_reference(package)?), package.clone())));
+        Ok(Self { images, packages: names.collect::<Result<_>>()? })
+    }
+
+    /// The package that makes `image`, whose name may end with an architecture.
+    fn package(&self, image: &str) -> Option<&String> {
+        self.packages.get(image).or_else(|| self.packages.get(image.rsplit_once('-')?.0))
+    }
+
+    /// Those of the packages `named` that are services.
+    fn services(&self, named: &[String]) -> Vec<String> {
+        let services = self.images.iter().filter(|(place, _)| service_of(place).is_some());
+        let packages = services.filter_map(|(_, image)| self.package(image)).filter(|package| named.contains(package));
+        packages.cloned().collect()
+    }
+
+    /// What differs from the images that the machine runs.
+    fn due(&self, running: &BTreeMap<String, String>, reached: &Reached) -> Result<Vec<Due>> {
+        if self.images.len() != running.len() || self.images.iter().any(|(place, _)| !running.contains_key(place)) {
+            return Err(usage(format!(
+                "the machine has other containers than images/rootfs.yml.in names now\nhint: it needs a new image: {}",
+                reached.next_image()
+            )));
+        }
+        let differ = self.images.iter().filter(|(place, new)| expand_reference(&running[place]) != *new);
+        let due = differ.map(|(place, new)| {
+            let package = self.package(new).cloned().with_context(|| format!("no package of the tree has the image {new}"))?;
+            Ok(Due { package, place: place.clone(), old: expand_reference(&running[place]), new: new.clone() })
+        });
+        due.collect()
+    }
+}
+
+/// The name of the service that has this place in a yml; none for what is no service.
+fn service_of(place: &str) -> Option<&str> {
+    place.strip_prefix("services[")?.split_once("] ").map(|(_, name)| name)
+}
+
+fn build_packages(ctx: &Ctx, packages: &[String]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    build::build(ctx, &Goal::Packages(packages.to_vec(), PackageWork::Build))
+}
+
+/// The packages that a person named, without `pkg/`. All must be in the image.
+fn named(words: &[String], packages: &[String]) -> Result<Vec<String>> {
+    let named: Vec<String> = words.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
     for name in &named {
-        if !packages.iter().any(|package| package == name) {
+        if !packages.contains(name) {
             let hint = common::error::did_you_mean(name, packages.iter().map(String::as_str));
             let hint =
                 hint.map_or_else(|| format!("packages of the image: {}", packages.join(", ")), |word| format!("did you mean `{word}`?"));
             return Err(usage(format!("pkg/{name} is not in the image\nhint: {hint}")));
         }
+    }
+    Ok(named)
+}
+
+/// Those of the packages `named`; all if none is named.
+fn chosen(due: Vec<Due>, named: &[String]) -> Vec<Due> {
+    for name in named {
         if !due.iter().any(|due| due.package == *name) {
             eprintln!("pkg/{name}: the machine runs what the tree has");
         }
     }
-    Ok(due.into_iter().filter(|due| named.is_empty() || named.contains(&due.package.as_str())).collect())
+    due.into_iter().filter(|due| named.is_empty() || named.contains(&due.package)).collect()
 }
 
 /// Puts the new image's files into the service's container and waits until it runs again. Why that cannot be, if it cannot.
