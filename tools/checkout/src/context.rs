@@ -21,6 +21,8 @@ pub struct Globals {
     pub verbose: bool,
     /// Open a shell where a RUN line of a package fails.
     pub shell_on_failure: bool,
+    /// --root and --engine as they were given, each with a space before it: a command that a hint names has them, so that it can be pasted.
+    pub place: String,
 }
 
 /// The context of a command.

@@ -53,8 +53,7 @@ impl Pending {
         #[cfg(target_os = "linux")]
         if self.exchange() {
             self.done = true;
-            // This is the old artifact now.
-            remove(&self.part);
+            discard(&self.part);
             return Ok(());
         }
         self.rename()
@@ -103,6 +102,26 @@ fn remove(part: &Path) {
         std::fs::remove_file(part)
     };
 }
+
+/// Removes the old artifact that an exchange left under the part's name. Freeing the blocks of a large file takes the file system a tenth of a
+/// second, which nobody has to wait for: it happens where the last open file of it is closed.
+#[cfg(target_os = "linux")]
+fn discard(part: &Path) {
+    let old = File::open(part);
+    remove(part);
+    // Without another thread it is closed here.
+    let _ = std::thread::Builder::new().spawn(move || drop(old));
+}
+
+/// Waits until all that any process has written is on the disk, so that what is measured next does not wait for it.
+#[cfg(target_os = "linux")]
+pub fn settle() {
+    rustix::fs::sync();
+}
+
+/// There is no need to wait where nothing is measured.
+#[cfg(not(target_os = "linux"))]
+pub fn settle() {}
 
 /// Copies a program to `path` and makes it executable.
 pub fn install_program(program: &Path, path: &Path) -> Result<()> {

@@ -59,6 +59,8 @@ pub(super) struct Builder {
     watch: Option<Watch>,
     /// Whether a RUN line that fails opens a shell.
     shell_on_failure: bool,
+    /// The options that a command in a hint needs, see [`checkout::context::Globals::place`].
+    place: String,
     /// Whether one has.
     has_looked: AtomicBool,
     /// Whether packages may start from an archive of Debian packages.
@@ -114,6 +116,7 @@ impl Builder {
             known: tree.known(),
             watch: None,
             shell_on_failure: ctx.globals.shell_on_failure,
+            place: ctx.globals.place.clone(),
             has_looked: AtomicBool::new(false),
             has_archive: ctx.profile.packages.archive.is_some(),
             records: ctx.built_packages(),
@@ -390,7 +393,8 @@ impl Outside<'_> {
         match error.downcast::<Failure>() {
             Ok(failure) => {
                 let lacks_program = failure.exit == Exit::Status(127) && failure.said(": not found");
-                let failure = Failure { command: format!("cargo xtask shell {}{other}", self.package.name), ..failure };
+                let failure =
+                    Failure { command: format!("cargo xtask{} shell {}{other}", self.builder.place, self.package.name), ..failure };
                 match lacks_program && self.builder.has_archive {
                     true => anyhow::Error::from(failure).context(LACKS_PROGRAM),
                     false => failure.into(),

@@ -42,9 +42,17 @@ pub fn build(
         jobs: options.jobs.filter(|jobs| *jobs > 0).unwrap_or_else(processors),
         verbose: options.verbose,
         shell_on_failure: on_failure.shell_on_failure,
+        place: place(&options),
     };
     let tools = tools(engine, &knobs, &root, environment);
     Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })
+}
+
+/// See [`Globals::place`].
+fn place(options: &Options) -> String {
+    let root = options.root.as_ref().map(|root| format!(" --root {}", child::cmd::quote(root.as_os_str())));
+    let engine = options.engine.as_ref().map(|engine| format!(" --engine {engine}"));
+    root.into_iter().chain(engine).collect()
 }
 
 /// The engine: `--engine`, else the profile's.

@@ -335,7 +335,8 @@ mod tests {
         let profile = checkout::read_profile(root).unwrap();
         let environment = Environment::of_process();
         let tools = Tools::new(environment.all().map(|(name, value)| (name.into(), value.into())), false, &|_| false);
-        let globals = Globals { dry_run: false, offline: true, json: false, jobs: 1, verbose: false, shell_on_failure: false };
+        let globals =
+            Globals { dry_run: false, offline: true, json: false, jobs: 1, verbose: false, shell_on_failure: false, place: String::new() };
         let engine = plan::EngineKind::Native;
         let ctx = Ctx { root: root.to_owned(), engine, globals, knobs, profile, tools, environment };
         let git = ctx.git(root).unwrap();

@@ -65,6 +65,12 @@ fn a_changed_package_runs_in_a_machine_that_goes_on() {
         assert!(is_there() || (0..20).any(|_| (std::thread::sleep(Duration::from_secs(2)), is_there()).1), "{service}");
     }
 
+    // dhcpcd's script is the first process of its namespace and handles no TERM, so it would run on.
+    let ends = "read -r pid < $state/pid; end-service dhcpcd; left=100; while [ -d /proc/$pid ]; do left=$((left - 1)); [ $left != 0 ] || exit 1; \
+                usleep 100000; done";
+    let ends = ends.replace("$state", "/run/eve/services/dhcpcd");
+    tree.xtask(&["ssh", &format!("nsenter -t 1 -m -- sh -c '{ends}'")]).ok();
+
     // A file that is gone in the package is gone in the container; an unknown package is an error.
     fs::write(tree.0.join("pkg/debug/rootfs/etc/mark"), "here").unwrap();
     tree.xtask(&["dev", "debug"]).ok();

@@ -8,7 +8,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail};
 use child::{Cmd, interrupt};
-use common::digest::sha256_of;
+use common::{artifact::settle, digest::sha256_of};
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -75,6 +75,8 @@ impl Work<'_> {
 
     /// Measures `live`, and compares its result with that of a build from clean.
     fn round(&mut self, what: &str, most: f64, knobs: &[(&str, &str)]) -> Result<()> {
+        // The build before this one, which it is compared with, is nothing that a person waits for.
+        settle();
         let usage = measure(self.live(&self.tree, knobs)?)?.0;
         self.compare(what, knobs, &self.images)?;
         self.rows.push(Row { budget: Budget::Seconds(most), memory: Some(IMAGE_MEMORY), ..Row::alone(title(what), usage.into()) });

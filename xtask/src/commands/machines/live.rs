@@ -87,7 +87,8 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
     if !is_given {
         let key = ensure_key(ctx);
         let tool = QemuImg::new(&ctx.tools, Output::default().with_log(place.log("qemu-img")))?;
-        let new = overlay::New { fresh: args.fresh, key: key.as_deref() };
+        let anew = anew(ctx, options, &place);
+        let new = overlay::New { fresh: args.fresh, key: key.as_deref(), anew: &anew };
         setup.disks[0].path = overlay::ensure(ctx, &place, &image, &format, &tool, new)?;
         "qcow2".clone_into(&mut setup.disks[0].format);
     }
@@ -104,6 +105,13 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
         console_log: setup.serial_log.clone(),
     };
     machine::boot_as(ctx, options, setup, locks, Role { listed: Some((machines, record)), is_kept: args.keep })
+}
+
+/// The command that starts this machine with a new overlay, for a hint.
+fn anew(ctx: &Ctx, options: &Options, place: &Place) -> String {
+    let secure_boot = if options.secure_boot { " --secure-boot" } else { "" };
+    let name = if place.machine == USUAL { String::new() } else { format!(" --name {}", place.machine) };
+    format!("cargo xtask{} run --fresh{secure_boot}{name}", ctx.globals.place)
 }
 
 /// `run` in a tree of lf-edge/eve.

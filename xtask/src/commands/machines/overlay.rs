@@ -1,6 +1,6 @@
 //! The overlay image to which a guest writes, on top of the built image, and the login prompt on the console of a machine that `run` starts.
 
-use super::machine::{Place, USUAL};
+use super::machine::Place;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Output, Tools, qemu_img::QemuImg, qemu_io};
@@ -26,6 +26,8 @@ pub struct New<'n> {
     pub fresh: bool,
     /// The public key that may log in to a new one.
     pub key: Option<&'n str>,
+    /// The command that starts this machine with a new overlay, for a hint.
+    pub anew: &'n str,
 }
 
 /// The path of the overlay over the live image of that format.
@@ -33,7 +35,14 @@ pub fn path(place: &Place, format: &str) -> PathBuf {
     place.build.run().join(format!("{}-{format}.qcow2", place.machine))
 }
 
-fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &QemuImg, New { fresh, key }: New<'_>) -> Result<PathBuf> {
+fn ensure_in(
+    tools: &Tools,
+    place: &Place,
+    image: &Path,
+    format: &str,
+    tool: &QemuImg,
+    New { fresh, key, anew }: New<'_>,
+) -> Result<PathBuf> {
     let dir = place.build.run();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let overlay = path(place, format);
@@ -45,10 +54,9 @@ fn ensure_in(tools: &Tools, place: &Place, image: &Path, format: &str, tool: &Qe
         }
         bail!(
             "{} has changed since the machine wrote to {}, which holds only the differences from it\n\
-             hint: cargo xtask run --fresh{} deletes what the machine wrote and starts with the new image",
+             hint: {anew} deletes what the machine wrote and starts with the new image",
             image.display(),
             overlay.display(),
-            if place.machine == USUAL { String::new() } else { format!(" --name {}", place.machine) }
         );
     }
     if fresh {
@@ -135,7 +143,7 @@ mod tests {
         fs::write(&image, "first").unwrap();
         let of = || Layout::at(dir.path());
         let place = Place { current: of(), build: of(), media: of(), machine: "live".into(), target: None };
-        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, New { fresh, key: None });
+        let ensure = |fresh| ensure_in(&tools, &place, &image, "vdi", &tool, New { fresh, key: None, anew: "cargo xtask run --fresh" });
         let overlay = ensure(false).unwrap();
         fs::write(&overlay, "what the guest wrote").unwrap();
         ensure(false).unwrap();
@@ -143,7 +151,9 @@ mod tests {
         fs::create_dir(dir.path().join("swtpm")).unwrap();
         fs::write(&image, "second!").unwrap();
         let error = common::error::render(&ensure(false).unwrap_err());
-        assert!(error.contains("live.vdi has changed since the machine wrote to ") && error.contains("hint: cargo xtask run --fresh "));
+        assert!(
+            error.contains("live.vdi has changed since the machine wrote to ") && error.contains("hint: cargo xtask run --fresh deletes ")
+        );
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "what the guest wrote");
         ensure(true).unwrap();
         assert_eq!(fs::read_to_string(&overlay).unwrap(), "new\n");
@@ -169,7 +179,7 @@ mod tests {
         let ensure = |root: &Path| {
             let of = || Layout::at(root);
             let place = Place { current: of(), build: of(), media: of(), machine: "live".into(), target: None };
-            ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, New { fresh: false, key: None }).unwrap()
+            ensure_in(&tools, &place, &root.join("live.raw"), "raw", &tool, New { fresh: false, key: None, anew: "" }).unwrap()
         };
         ensure(&old);
         fs::rename(&old, &new).unwrap();

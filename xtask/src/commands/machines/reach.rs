@@ -40,18 +40,21 @@ pub struct Reached {
     name: String,
     port: u16,
     key: PathBuf,
+    /// Options for a command in a hint.
+    place: String,
 }
 
 impl Reached {
     /// Finds the machine.
     pub fn find(ctx: &Ctx, name: Option<&str>, key: &KeyKnobs) -> Result<Self> {
         let record = Machines::at(ctx.dist().machines()).find(name)?;
-        Ok(Self { port: port_of(&record)?, key: key_for_login(ctx, key), name: record.name })
+        Ok(Self { port: port_of(&record)?, key: key_for_login(ctx, key), name: record.name, place: ctx.globals.place.clone() })
     }
 
     /// The command lines that bring a new image to the machine.
     pub fn next_image(&self) -> String {
-        format!("cargo xtask rootfs --rootfs-compression gzip && cargo xtask update --name {}", self.name)
+        let place = &self.place;
+        format!("cargo xtask{place} rootfs --rootfs-compression gzip && cargo xtask{place} update --name {}", self.name)
     }
 
     /// How to log in.
