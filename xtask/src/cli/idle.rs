@@ -71,8 +71,85 @@ const READERS: &[(Reader, &[&str])] = &[
 /// Verbs that build and make no rootfs.img.
 const WITHOUT_ROOTFS: &[&str] = &["rootfstar", "config", "pkg", "pkgs", "initrd", "kernel", "kernel-yml", "installertar"];
 
+/// Verbs that make little, and the knobs that change nothing of it on the native tree, with any engine. A test compares their plans.
+const UNREAD: &[(&str, &[&str])] = &[
+    (
+        "config",
+        &[
+            "ACRN_BIN",
+            "DOCKER_ARCH_TAG",
+            "HV",
+            "IMAGE_FORMAT",
+            "INSTALLER_IMG_FORMAT",
+            "KERNEL_IMAGE",
+            "LINUXKIT_PKG_TARGET",
+            "LIVE_FAST",
+            "LIVE_PART_SPEC",
+            "LIVE_UPDATE",
+            "MEDIA_SIZE",
+            "PARALLELS_UUID",
+            "ROOTFS_FORMAT",
+            "ROOTFS_MAXSIZE_MB",
+            "SBOM",
+        ],
+    ),
+    (
+        "pkgs",
+        &[
+            "ACRN_BIN",
+            "CONF_DIR",
+            "DOCKER_ARCH_TAG",
+            "EVE_SNAPSHOT_VERSION",
+            "HV",
+            "IMAGE_FORMAT",
+            "INSTALLER_IMG_FORMAT",
+            "KERNEL_IMAGE",
+            "LIVE_FAST",
+            "LIVE_PART_SPEC",
+            "LIVE_UPDATE",
+            "MEDIA_SIZE",
+            "PARALLELS_UUID",
+            "ROOTFS_FORMAT",
+            "ROOTFS_MAXSIZE_MB",
+            "ROOTFS_VERSION",
+            "SBOM",
+        ],
+    ),
+    (
+        "rootfstar",
+        &[
+            "CONF_DIR",
+            "IMAGE_FORMAT",
+            "INSTALLER_IMG_FORMAT",
+            "LINUXKIT_PKG_TARGET",
+            "LIVE_PART_SPEC",
+            "MEDIA_SIZE",
+            "PARALLELS_UUID",
+            "ROOTFS_FORMAT",
+            "ROOTFS_MAXSIZE_MB",
+            "SBOM",
+        ],
+    ),
+    (
+        "rootfs",
+        &[
+            "CONF_DIR",
+            "IMAGE_FORMAT",
+            "INSTALLER_IMG_FORMAT",
+            "LINUXKIT_PKG_TARGET",
+            "LIVE_PART_SPEC",
+            "MEDIA_SIZE",
+            "PARALLELS_UUID",
+            "SBOM",
+        ],
+    ),
+];
+
 /// Why nothing reads the knob `name` of `verb` on the tree with this profile and this engine; none if something does.
 pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) -> Option<String> {
+    if profile.packages.archive.is_some() && UNREAD.iter().any(|(of, names)| *of == verb.name && names.contains(&name)) {
+        return Some(format!("nothing that `{}` makes depends on it", verb.name));
+    }
     let (reader, _) = READERS.iter().find(|(_, names)| names.contains(&name))?;
     let (can, tree) = (Capabilities::of(profile, engine), &profile.tree.name);
     let unless = |is_there: bool, why: &str| (!is_there).then(|| why.to_owned());
@@ -218,6 +295,7 @@ mod tests {
             })
             .to_owned(),
             ("CONF_DIR" | "KERNEL_IMAGE", _) => "images".to_owned(),
+            ("HV", _) => "xen".to_owned(),
             ("LIVE_PART_SPEC", _) => "efi imga".to_owned(),
             ("ROOTFS_VERSION" | "EVE_SNAPSHOT_VERSION", _) => "9.9.9".to_owned(),
             (_, "MiB") => "4321".to_owned(),
@@ -260,6 +338,33 @@ mod tests {
         assert!(silent.is_empty(), "neither a plan nor a note shows them: {silent:#?}");
         for (name, file) in NOT_IN_PLANS {
             assert!(find(name).is_some() && root().join(file).is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_verb_that_makes_little_offers_no_knob_of_the_rest() {
+        for (name, unread) in UNREAD {
+            let verb = verbs().find(|verb| verb.name == *name).expect("a verb");
+            let Action::Builds(goal) = verb.action else { panic!("{name} builds nothing") };
+            let mut found = Vec::new();
+            let plan = |engine: &str, set: &[(&str, &str)]| {
+                let ctx = ctx(engine, &[set, &[("EVE_HASH", "tag")]].concat());
+                format!("{:?}", plan::plan_goal(&goal(&ctx).expect("a goal"), &ctx.knobs, &ctx.tree().expect("this tree")))
+            };
+            let usual = ["native", "linuxkit"].map(|engine| plan(engine, &[]));
+            // DEV counts where a package has a build-dev.yml.
+            let apart = ["EVE_HASH", "DEV"];
+            for origin in ctx("native", &[]).knobs.origins.iter().filter(|origin| !apart.contains(&origin.name.as_str())) {
+                let knob = find(&origin.name).expect("a knob");
+                let has_reader = READERS.iter().any(|(_, names)| names.contains(&knob.name.as_str()));
+                let is_elsewhere = NOT_IN_PLANS.iter().any(|(name, _)| *name == knob.name);
+                let set = [(knob.name.as_str(), &*other_value(knob))];
+                if !has_reader && !is_elsewhere && ["native", "linuxkit"].map(|engine| plan(engine, &set)) == usual {
+                    found.push(knob.name.clone());
+                }
+            }
+            found.sort();
+            assert_eq!(found, *unread, "{name}");
         }
     }
 
