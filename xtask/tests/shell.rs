@@ -121,7 +121,8 @@ fn shell(tree: &SmallTree, words: &str, input: &str) -> (String, String) {
 fn the_command_in_an_error_opens_a_shell_there() {
     let tree = broken();
     let (_, error) = xtask(&tree).args(["pkg", "base"]).fails();
-    assert!(error.contains("\n  command: cargo xtask shell base\n"), "{error}");
+    let command = format!("\n  command: cargo xtask --root {} shell base\n", tree.root().display());
+    assert!(error.contains(&command), "{error}");
     let look = "echo \"saw: $WHO $(pwd)\"; ls made; cat /stage /mnt/base\n";
     let (out, said) = shell(&tree, "base", look);
     assert!(out == "saw: me /work\ntools\nbase" && said.contains("the shell is where it failed"), "{out}{said}");
