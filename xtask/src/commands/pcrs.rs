@@ -9,7 +9,7 @@ mod starts;
 use super::machines::{newest_live, secure_boot_firmware};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
-use common::{artifact::write_named, digest::hex, error::usage};
+use common::{artifact::write_named, digest::hex, eprintln, error::usage};
 use disk::ImageDisk;
 use measured_boot::{BootFacts, PcrForecast, forecast};
 use secureboot::store::{StoredVariable, variables};
@@ -76,8 +76,9 @@ pub fn run(ctx: &Ctx, args: Pcrs) -> Result<()> {
         disk.put_into_free_slot(update)?;
     }
     let now = of_start(&args, &disk, &firmware, None)?;
-    if let Some(log) = &args.log {
-        return log::compare_with(&now, log, args.values.as_deref(), args.json);
+    if let Some(file) = &args.log {
+        let machine = log::Machine::read(file, args.values.as_deref())?;
+        return compare(&args, &disk, &firmware, &machine, now);
     }
     if let Some(out) = &args.policy {
         let mut all = Vec::new();
@@ -94,6 +95,21 @@ pub fn run(ctx: &Ctx, args: Pcrs) -> Result<()> {
         print(&now, args.events);
     }
     Ok(())
+}
+
+/// Compares a machine with what is said of the disk as it is now, or with the first start in another state of the slots that fits.
+fn compare(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, machine: &log::Machine, now: Vec<PcrForecast>) -> Result<()> {
+    // The state of the slots is measured in PCR 8.
+    if machine.differs_in(&now, 8) {
+        for start in starts::all(disk)? {
+            let expected = of_start(args, disk, firmware, Some(&start))?;
+            if machine.fits(&expected) {
+                eprintln!("note: it started slot {}, {}; the state of the slots on the disk is another one", start.slot, start.name());
+                return machine.show(&expected, args.json);
+            }
+        }
+    }
+    machine.show(&now, args.json)
 }
 
 /// Reads the firmware's files.

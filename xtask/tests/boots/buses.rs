@@ -2,7 +2,7 @@
 //! and lets its owner in. The guest itself says when all of it holds.
 
 use crate::common::{
-    machine::{Machine, boot, disk, image, ready, turn},
+    machine::{LIMIT, Machine, VERSION, boot, disk, image, ready, turn},
     scratch, tool, wants,
 };
 
@@ -21,10 +21,15 @@ fn boots_from_nvme_with_a_tpm() {
         if !wants("swtpm", "swtpm") {
             return;
         }
-        let line = boot("amd64", &disk(&image("amd64"), "nvme"), "nvme", &["--disk-bus", "nvme", "--tpm", "--cpu", "qemu64,-svm"]);
+        let more = ["--disk-bus", "nvme", "--tpm", "--cpu", "qemu64,-svm"];
+        let image = image("amd64");
+        let _turn = turn();
+        let machine = Machine::start_with(LIMIT, VERSION, &disk(&image, "nvme"), "nvme", &more);
+        let line = machine.ready_line();
         assert!(line.contains("hv=none tpm=yes persist=new"), "{line}");
-        let console = String::from_utf8_lossy(&std::fs::read(scratch().join("nvme.log")).unwrap()).into_owned();
+        let console = machine.console();
         assert!(console.contains("hv=none: the processor has neither VMX nor SVM"), "{console}");
+        machine.check_pcrs(&image, "nvme", &[]);
     }
 }
 

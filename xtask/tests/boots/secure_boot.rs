@@ -2,7 +2,7 @@
 //! line is another one. What a disk's configuration says, nobody reads.
 
 use crate::common::{
-    machine::{LIMIT as SECONDS, configuration, free_port, ready, turn, xtask},
+    machine::{LIMIT as SECONDS, Machine, configuration, disk, ready, turn, xtask},
     repository, scratch, tool, wants,
 };
 use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
@@ -45,7 +45,7 @@ impl Drop for Started {
 
 #[test]
 fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
-    if !ready("qemu-system-x86_64") || !wants("openssl", "openssl") || !wants("sbverify", "sbsigntool") {
+    if !ready("qemu-system-x86_64") || !wants("openssl", "openssl") || !wants("sbverify", "sbsigntool") || !wants("swtpm", "swtpm") {
         return;
     }
     for (file, package) in [(CODE, "ovmf"), (VARIABLES, "ovmf"), (STUB, "systemd-boot-efi")] {
@@ -72,14 +72,15 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     let commit = tool("git", &["-C", repository().to_str().unwrap(), "log", "-1", "--format=%ct"]);
     assert_eq!(String::from_utf8(taken(&folder, "etc/eve-update/made")).unwrap().trim(), commit.trim());
 
-    let log = folder.join("ready.log");
-    let port = free_port().to_string();
-    {
+    let console = {
         let _turn = turn();
-        let machine = ["run", "--fresh", "--secure-boot", "--memory", "1024", "--ssh-port", &port, "--serial-log", log.to_str().unwrap()];
-        signed(&machine).args(["--until", "EVE-READY", "--timeout", SECONDS]).ok();
-    }
-    let console = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+        let image = live().with_file_name("live.qcow2");
+        let machine =
+            Machine::start_with(SECONDS, VERSION, &disk(&image, "signed"), "signed", &["--secure-boot", "--keys", &keys, "--tpm"]);
+        machine.ready_line();
+        machine.check_pcrs(&image, "signed", &["--secure-boot", "--keys", &keys]);
+        machine.console()
+    };
     assert!(console.contains("-kvm-amd64 hv=kvm") && console.contains("slot=A") && !console.contains(READ), "{console}");
 
     let vars = folder.join("vars.fd");

@@ -135,15 +135,16 @@ impl Machine {
 
     /// The same for a machine that runs for at most `limit` seconds.
     pub fn start_for(limit: &str, version: &str, disk: &Path, name: &str) -> Self {
+        Self::start_with(limit, version, disk, name, &["--disk-bus", "virtio"])
+    }
+
+    /// The same with more options of `run`.
+    pub fn start_with(limit: &str, version: &str, disk: &Path, name: &str, more: &[&str]) -> Self {
         let log = scratch().join(format!("{name}.log"));
         let _ = std::fs::remove_file(&log);
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command
-            .arg("--root")
-            .arg(repository())
-            .args(["run", "--disk-bus", "virtio", "--memory", "1024", "--timeout", limit, "--disk"])
-            .arg(disk);
+        command.arg("--root").arg(repository()).args(["run", "--memory", "1024", "--timeout", limit, "--disk"]).arg(disk).args(more);
         command.arg("--serial-log").arg(&log).args(["--ssh-port", &port.to_string()]);
         command.env("ROOTFS_VERSION", version).env("CONF_DIR", configuration()).env("ZARCH", "amd64");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -211,6 +212,30 @@ impl Machine {
 
     pub fn ssh(&self, command: &str) {
         assert!(self.try_ssh(command), "over ssh: {command}\n{}", self.console());
+    }
+
+    /// What a command prints.
+    pub fn answer(&self, command: &str) -> Vec<u8> {
+        let output = self.ssh_command(command).output().unwrap();
+        assert!(output.status.success(), "over ssh: {command}: {}\n{}", String::from_utf8_lossy(&output.stderr), self.console());
+        output.stdout
+    }
+
+    /// Compares the event log and the PCRs of this machine, which was started from a disk on top of `image`, with what `pcrs` says of it with the
+    /// `options` that name its firmware: no PCR differs, and only those of the firmware's code and of the machine itself are unknown.
+    pub fn check_pcrs(&self, image: &Path, name: &str, options: &[&str]) {
+        let [log, values] = ["events", "pcrs"].map(|what| scratch().join(format!("{name}-{what}")));
+        std::fs::write(&log, self.answer("cat /sys/kernel/security/tpm0/binary_bios_measurements")).unwrap();
+        std::fs::write(&values, self.answer("grep . /sys/class/tpm/tpm0/pcr-sha256/*")).unwrap();
+        let files = [Path::new("pcrs"), image, Path::new("--log"), &log, Path::new("--values"), &values];
+        let version = image.parent().and_then(Path::file_name).unwrap();
+        let said = xtask("amd64").env("ROOTFS_VERSION", version).args(files).args(options).output();
+        let text = [said.stdout, said.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(said.status.success(), "{text}");
+        let states: Vec<(&str, &str)> = text.lines().filter_map(|line| Some((line.get(..2)?.trim(), line.get(4..13)?.trim()))).collect();
+        let known = ["2", "3", "4", "5", "6", "7", "8", "9", "11", "12", "13", "14"].map(|pcr| (pcr, "as said"));
+        assert_eq!(states, [&[("0", "not said"), ("1", "not said")], &known[..]].concat(), "{text}");
+        assert!(text.contains("2 of 4 events as said") && text.matches(", and the TPM's value").count() == known.len() - 1, "{text}");
     }
 
     pub fn wait_for_end(&self) {

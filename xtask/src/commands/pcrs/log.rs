@@ -5,29 +5,52 @@ use common::digest::hex;
 use measured_boot::{EventLog, PcrForecast, PcrValue, compare, find_missing, replay};
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Compares the log in `file`, and the values in `values`, with `expected`; fails at a difference.
-pub fn compare_with(expected: &[PcrForecast], file: &Path, values: Option<&Path>, json: bool) -> Result<()> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let log = EventLog::parse(&bytes).with_context(|| format!("`{}`", file.display()))?;
-    let machine = values.map(read_values).transpose()?;
-    let mut lines = Vec::new();
-    for pcr in expected {
-        let (state, words) = one(pcr, &log, machine.as_ref());
-        if !json {
-            println!("{:>2}  {:<9}  {words}", pcr.pcr, state);
+/// What a machine says of its start.
+pub struct Machine {
+    log: EventLog,
+    /// The values of its TPM, if they were given.
+    values: Option<BTreeMap<u32, PcrValue>>,
+}
+
+impl Machine {
+    /// Reads the log in `file`, and the values in `values`.
+    pub fn read(file: &Path, values: Option<&Path>) -> Result<Self> {
+        let bytes = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        let log = EventLog::parse(&bytes).with_context(|| format!("`{}`", file.display()))?;
+        Ok(Self { log, values: values.map(read_values).transpose()? })
+    }
+
+    /// Whether no PCR differs from `expected`.
+    pub fn fits(&self, expected: &[PcrForecast]) -> bool {
+        expected.iter().all(|pcr| one(pcr, &self.log, self.values.as_ref()).0 != DIFFERENT)
+    }
+
+    /// Whether this PCR differs from `expected`.
+    pub fn differs_in(&self, expected: &[PcrForecast], number: u32) -> bool {
+        expected.iter().filter(|pcr| pcr.pcr == number).any(|pcr| one(pcr, &self.log, self.values.as_ref()).0 == DIFFERENT)
+    }
+
+    /// Prints a line for each PCR; fails if one differs.
+    pub fn show(&self, expected: &[PcrForecast], json: bool) -> Result<()> {
+        let mut lines = Vec::new();
+        for pcr in expected {
+            let (state, words) = one(pcr, &self.log, self.values.as_ref());
+            if !json {
+                println!("{:>2}  {:<9}  {words}", pcr.pcr, state);
+            }
+            lines.push((pcr.pcr, state, words));
         }
-        lines.push((pcr.pcr, state, words));
+        if json {
+            let line = |(pcr, state, words): &(u32, &str, String)| serde_json::json!({ "pcr": pcr, "state": state, "words": words });
+            println!("{}", serde_json::to_string_pretty(&lines.iter().map(line).collect::<Vec<_>>())?);
+        }
+        let different: Vec<String> = lines.iter().filter(|(_, state, _)| *state == DIFFERENT).map(|(pcr, ..)| pcr.to_string()).collect();
+        match different.as_slice() {
+            [] => Ok(()),
+            [one] => bail!("PCR {one} differs from what was expected"),
+            _ => bail!("the PCRs {} differ from what was expected", different.join(", ")),
+        }
     }
-    if json {
-        let lines: Vec<_> =
-            lines.iter().map(|(pcr, state, words)| serde_json::json!({ "pcr": pcr, "state": state, "words": words })).collect();
-        println!("{}", serde_json::to_string_pretty(&lines)?);
-    }
-    let different: Vec<String> = lines.iter().filter(|(_, state, _)| *state == DIFFERENT).map(|(pcr, ..)| pcr.to_string()).collect();
-    if !different.is_empty() {
-        bail!("PCR {} differ from what was expected", different.join(", "));
-    }
-    Ok(())
 }
 
 const SAME: &str = "as said";
@@ -49,6 +72,7 @@ fn one(expected: &PcrForecast, log: &EventLog, machine: Option<&BTreeMap<u32, Pc
     let Some(wanted) = expected.value else {
         return match find_missing(log, pcr, &expected.events) {
             Some(event) => (DIFFERENT, format!("the log has no {} `{}` {}", event.kind, event.what, hex(&event.digest[..8]))),
+            None if expected.events.is_empty() => (UNKNOWN, format!("{count} events; {}", expected.remark)),
             None => (UNKNOWN, format!("{} of {count} events as said; {}", expected.events.len(), expected.remark)),
         };
     };

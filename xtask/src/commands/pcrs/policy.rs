@@ -44,8 +44,6 @@ pub fn document(image: &Path, now: &[PcrForecast], starts: &[(Vec<PcrForecast>, 
     };
     let mut listed = vec![json!({ "slot": null, "state": "as the disk is now", "pcrs": known(now) })];
     listed.extend(starts.iter().map(|(all, start)| json!({ "slot": start.slot.to_string(), "state": start.name(), "pcrs": known(all) })));
-    let unknown: Map<String, Value> =
-        now.iter().filter(|pcr| pcr.value.is_none()).map(|pcr| (pcr.pcr.to_string(), json!(pcr.remark))).collect();
     let conditions: Map<String, Value> = now
         .iter()
         .filter(|pcr| pcr.value.is_some() && !pcr.remark.is_empty())

@@ -1,0 +1,121 @@
+//! `pcrs` as a person types it: on a disk that is made here, and with the log of a real start.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{Xtask, repository};
+use diskimage::{
+    disk,
+    eve::LIVE,
+    recipes::{self, Parts, pack_rootfs},
+    squashfs::Compressor,
+};
+use filetree::{Content, Node, Tree};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn pcrs(words: &[&str]) -> Xtask {
+    Xtask::new(&repository()).env("ROOTFS_VERSION", "there-is-no-such-build").args(["pcrs"]).args(words)
+}
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::new();
+    for (path, text) in files {
+        tree.insert(path, Node::file(0o644, 0, Content::from(*text))).unwrap();
+    }
+    tree
+}
+
+/// Files of CONFIG; the last is of one machine.
+const CONFIG: &[(&str, &str)] = &[("server", "example\n"), ("DevicePortConfig/usb.json", "{}\n"), ("device.cert.pem", "mine\n")];
+
+/// A live disk whose boot loader is no program. It is larger than usual, so that its partition table is another one.
+fn live(folder: &Path) -> PathBuf {
+    let [root, config, disk] = ["rootfs.img", "config.img", "live.raw"].map(|name| folder.join(name));
+    let system =
+        tree(&[("EFI/BOOT/BOOTX64.EFI", "no program"), ("EFI/BOOT/grubenv", "x"), ("boot/kernel", "k"), ("boot/cmdline", "quiet")]);
+    pack_rootfs(system, Compressor::Gzip, 0, &mut File::create(&root).unwrap()).unwrap();
+    recipes::config(&tree(CONFIG), 0).unwrap().write(&File::create(&config).unwrap()).unwrap();
+    let parts = Parts::default().rootfs(&root).unwrap().config(&config).unwrap();
+    let layout = disk::layout(recipes::disk(LIVE, 360 << 20, &parts, 0).unwrap()).unwrap();
+    layout.write(&File::options().read(true).write(true).create(true).truncate(true).open(&disk).unwrap()).unwrap();
+    disk
+}
+
+/// The digest of the list that `pkg/measure-config` makes, by the programs that it calls.
+fn measured(folder: &Path) -> String {
+    let conf = folder.join("conf");
+    for (path, text) in CONFIG {
+        let file = conf.join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let script = "find . -type f ! -name device.cert.pem | LC_ALL=C sort | while read -r file; do sha256sum \"$file\"; done | sha256sum";
+    let output = Command::new("sh").args(["-c", script]).current_dir(conf).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()[..64].to_owned()
+}
+
+#[test]
+fn a_disk_has_values_or_reasons_and_a_foreign_log_is_another_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = live(folder.path());
+    let disk = disk.to_str().unwrap();
+    let policy = folder.path().join("policy.json");
+    let all: serde_json::Value = serde_json::from_str(&pcrs(&[disk, "--json", "--policy", policy.to_str().unwrap()]).ok()).unwrap();
+    let pcr = |number: u64| all.as_array().unwrap().iter().find(|pcr| pcr["pcr"] == number).unwrap();
+    assert_eq!(pcr(13)["sha256"], "0".repeat(64));
+    assert_eq!(pcr(2)["sha256"], "3d458cfe55cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969");
+    assert_eq!(pcr(5)["events"].as_array().unwrap().len(), 4);
+    assert_eq!(pcr(14)["events"][0]["what"], format!("config sha256:{}, 2 files", measured(folder.path())));
+    for (number, why) in [(0, "--firmware FILE"), (1, "SMBIOS"), (4, "no EFI program (PE/COFF)"), (7, "--vars FILE"), (8, "no EFI program")]
+    {
+        let pcr = pcr(number);
+        assert!(pcr["sha256"].is_null() && pcr["remark"].as_str().unwrap().contains(why), "{pcr}");
+    }
+    // The values of all starts: the partition table's depends on them.
+    let policy: serde_json::Value = serde_json::from_str(&fs::read_to_string(policy).unwrap()).unwrap();
+    assert_eq!(policy["pcrs"]["14"][0], pcr(14)["sha256"]);
+    assert!(
+        policy["pcrs"]["5"].is_null()
+            && policy["unknown"]["5"].as_str().unwrap_or_else(|| panic!("{policy}")).contains("state of the slots"),
+        "{policy}"
+    );
+    assert_eq!(policy["starts"].as_array().unwrap().len(), 6);
+
+    let log = folder.path().join("log");
+    let packed = fs::File::open(repository().join("tools/fuzz/corpus/event-log/live.log.gz")).unwrap();
+    assert!(Command::new("gzip").arg("-dc").stdin(packed).stdout(File::create(&log).unwrap()).status().unwrap().success());
+    let log = log.to_str().unwrap();
+    let output = pcrs(&[disk, "--log", log]).output();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(
+        said.contains(" 5  different  PCR 5, event 2: expected EV_EFI_GPT_EVENT ") && said.contains(" 2  as said    1 events\n"),
+        "{said}"
+    );
+    assert!(output.status.code() == Some(1) && said.ends_with("error: PCR 5 differs from what was expected\n"), "{said}");
+
+    let values = folder.path().join("values");
+    fs::write(&values, format!("/sys/class/tpm/tpm0/pcr-sha256/2:{}\n", "1".repeat(64))).unwrap();
+    let output = pcrs(&[disk, "--log", log, "--values", values.to_str().unwrap()]).output();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(" 2  different  the log gives 3d45") && said.contains("something extended it without a log"), "{said}");
+    fs::write(&values, "2:11\n").unwrap();
+    let (code, error) = pcrs(&[disk, "--log", log, "--values", values.to_str().unwrap()]).fails();
+    assert!(code == 1 && error.contains("has the line `2:11`, which is no `N:VALUE` of 64 hex digits"), "{code}: {error}");
+    let (code, error) = pcrs(&[disk, "--log", disk]).fails();
+    assert!(code == 1 && error.contains("no event log of a TPM 2.0"), "{code}: {error}");
+}
+
+#[test]
+fn what_is_no_disk_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    fs::write(&file, vec![0; 1 << 20]).unwrap();
+    let (code, error) = pcrs(&[file.to_str().unwrap()]).fails();
+    assert!(code == 1 && error.contains("is no disk with a GPT, so nothing can boot from it"), "{code}: {error}");
+    let (code, error) = pcrs(&[]).fails();
+    assert!(code != 0 && error.contains("nothing has been built for "), "{code}: {error}");
+}
