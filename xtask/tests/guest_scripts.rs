@@ -191,6 +191,44 @@ fn a_service_that_does_not_stay_up_says_why_soon_and_once() {
 }
 
 #[test]
+fn a_service_that_would_not_notice_is_killed_and_others_are_asked() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path();
+    for folder in ["bin", "run/eve/services/a", "proc/7"] {
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+    }
+    child::fake::executable(&top.join("bin/runc"), format!("#!/bin/sh\necho \"$@\" > {}/said\n", top.display()));
+    let script = std::fs::read_to_string(repository().join("pkg/runc/rootfs/usr/bin/end-service")).unwrap();
+    let script = ["/run/", "/proc/"].iter().fold(script, |text, path| text.replace(path, &format!("{}{path}", top.display())));
+    let said = |pid: &str, status: &str| {
+        std::fs::write(top.join("run/eve/services/a/pid"), pid).unwrap();
+        std::fs::write(top.join("proc/7/status"), status).unwrap();
+        let _ = std::fs::remove_file(top.join("said"));
+        let mut command = Command::new("busybox");
+        command.args(["ash", "-c", &script, "end-service", "a"]).env("PATH", format!("{}:/usr/bin:/bin", top.join("bin").display()));
+        assert!(command.status().unwrap().success());
+        std::fs::read_to_string(top.join("said")).unwrap_or_default()
+    };
+    let status = |namespaces: &str, blocked: &str, caught: &str| {
+        format!(
+            "Name:\ta b\nNSpid:\t{namespaces}\nSigPnd:\t0000000000004000\nSigBlk:\t{blocked}\nSigIgn:\t0000000000004000\nSigCgt:\t{caught}\n"
+        )
+    };
+    let (none, term, all_but) = ("0000000000000000", "0000000000014002", "fffffffffffbbfff");
+    assert_eq!(said("7", &status("7\t1", none, none)), "kill a KILL\n", "the first process of its namespace");
+    assert_eq!(said("7", &status("7\t1", all_but, all_but)), "kill a KILL\n", "every other signal");
+    assert_eq!(said("7", &status("7\t1", none, term)), "kill a TERM\n", "it handles TERM");
+    assert_eq!(said("7\n", &status("7\t1", term, none)), "kill a TERM\n", "it waits for TERM (sigwait, signalfd)");
+    assert_eq!(said("7", &status("7\t21", none, none)), "kill a TERM\n", "another process of its namespace");
+    assert_eq!(said("7", &status("7", none, none)), "kill a TERM\n", "one of the machine's namespace");
+    assert_eq!(said("8", &status("7", none, none)), "", "it has ended");
+    assert_eq!(said("", &status("7", none, none)), "", "it does not run");
+}
+
+#[test]
 fn a_root_is_found_by_either_partition_table_and_a_damaged_one_is_repaired() {
     if !wants("busybox", "busybox-static") || !wants("sgdisk", "gdisk") {
         return;

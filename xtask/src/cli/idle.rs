@@ -317,15 +317,18 @@ mod tests {
                 let ctx = ctx(engine, &[set, &[("EVE_HASH", "tag")]].concat());
                 format!("{:?}", plan::plan_goal(&goal(&ctx).expect("a goal"), &ctx.knobs, &ctx.tree().expect("this tree")))
             };
-            let usual = ["native", "linuxkit"].map(|engine| plan(engine, &[]));
+            // A knob may count only beside others.
+            let bases: [(&str, &[(&str, &str)]); 3] =
+                [("native", &[]), ("linuxkit", &[]), ("native", &[("HV", "acrn"), ("ROOTFS_FORMAT", "ext4"), ("ZARCH", "amd64")])];
+            let with = |more: &[(&str, &str)]| bases.map(|(engine, base)| plan(engine, &[base, more].concat()));
+            let usual = with(&[]);
             // DEV counts where a package has a build-dev.yml.
             let apart = ["EVE_HASH", "DEV"];
             for origin in ctx("native", &[]).knobs.origins.iter().filter(|origin| !apart.contains(&origin.name.as_str())) {
                 let knob = find(&origin.name).expect("a knob");
                 let has_reader = READERS.iter().any(|(_, names)| names.contains(&knob.name.as_str()));
                 let is_elsewhere = NOT_IN_PLANS.iter().any(|(name, _)| *name == knob.name);
-                let set = [(knob.name.as_str(), &*other_value(knob))];
-                if !has_reader && !is_elsewhere && ["native", "linuxkit"].map(|engine| plan(engine, &set)) == usual {
+                if !has_reader && !is_elsewhere && with(&[(knob.name.as_str(), &*other_value(knob))]) == usual {
                     found.push(knob.name.clone());
                 }
             }

@@ -42,9 +42,7 @@ impl Page {
 
     /// `said` without the tree's path, and without versions, tags and times.
     fn steady(&self, said: &str) -> String {
-        // A page's commands stand without the option that says where the tree is.
-        let root = self.root.to_str().unwrap();
-        let mut said = said.replace(&format!(" --root {root} "), " ").replace(root, "ROOT");
+        let mut said = said.replace(self.root.to_str().unwrap(), "ROOT");
         for (pattern, word) in [
             (r"0\.0\.0-main-[0-9a-f]{8}(-dirty-[0-9.-]+[0-9])?", "VERSION"),
             (r":[0-9a-f]{40}", ":TAG"),

@@ -136,7 +136,7 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let yml = Yml::parse(&yml, &template.display().to_string())?;
     let wanted = Wanted::of(&tree, &yml, &packages)?;
     let named = named(&dev.packages, &packages)?;
-    let ahead = wanted.services(&named);
+    let ahead = if ctx.globals.dry_run { vec![] } else { wanted.services(&named) };
     build_packages(ctx, &ahead)?;
     let due = chosen(wanted.due(&connection.answer()?, &reached)?, &named);
     if due.is_empty() {

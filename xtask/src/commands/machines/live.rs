@@ -10,9 +10,9 @@ use super::{
 use crate::commands::release::ensure_key;
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Output, Tool, qemu_img::QemuImg};
+use child::{Output, Tool, cmd::quote, qemu_img::QemuImg};
 use common::error::usage;
-use knobs::ImageFormat;
+use knobs::{ImageFormat, Origin, Source};
 use plan::Layout;
 use std::{
     fs,
@@ -107,11 +107,13 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
     machine::boot_as(ctx, options, setup, locks, Role { listed: Some((machines, record)), is_kept: args.keep })
 }
 
-/// The command that starts this machine with a new overlay, for a hint.
+/// The command that starts this machine with a new overlay, for a hint. The overlay is that of an image, and these knobs choose the image.
 fn anew(ctx: &Ctx, options: &Options, place: &Place) -> String {
     let secure_boot = if options.secure_boot { " --secure-boot" } else { "" };
     let name = if place.machine == USUAL { String::new() } else { format!(" --name {}", place.machine) };
-    format!("cargo xtask{} run --fresh{secure_boot}{name}", ctx.globals.place)
+    let typed = |knob: &&Origin| knob.source == Source::Command && ["ZARCH", "ROOTFS_VERSION", "IMAGE_FORMAT"].contains(&&*knob.name);
+    let knobs = ctx.knobs.origins.iter().filter(typed).map(|knob| format!(" {}", quote(format!("{}={}", knob.name, knob.value).as_ref())));
+    format!("cargo xtask{} run --fresh{secure_boot}{name}{}", ctx.globals.place, knobs.collect::<String>())
 }
 
 /// `run` in a tree of lf-edge/eve.
