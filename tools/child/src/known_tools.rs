@@ -218,6 +218,8 @@ tools! {
         .with_file("/usr/lib/systemd/boot/efi/linuxx64.efi.stub").optional();
     SignEfiSigList = tool("sign-efi-sig-list", "compare signed variables of UEFI in the tests", &[Test])
         .packages(&["efitools"], &["efitools"], &["efitools"]).version(VERSION, "sign-efi-sig-list ").optional();
+    Veritysetup = tool("veritysetup", "compare trees of dm-verity in the tests", &[Test])
+        .packages(&["cryptsetup-bin"], &["veritysetup"], &["cryptsetup"]).version(VERSION, "veritysetup ").optional();
     Cargo = tool("cargo", "run the tests of this repository", &[Test])
         .packages(&["cargo"], &["cargo"], &["rust"]).version(VERSION, "cargo ");
     Python = tool("python3", "run the conformance harness and SPDX's validator", &[Test])

@@ -5,6 +5,7 @@
 
 mod calendar;
 pub mod container;
+pub mod cpio;
 pub mod disk;
 pub mod eve;
 pub mod ext4;
@@ -21,5 +22,6 @@ pub mod recipes;
 pub mod rootfs;
 pub mod sparse;
 pub mod squashfs;
+pub mod verity;
 
 pub use read_at::{FileImage, ReadAt, Window};

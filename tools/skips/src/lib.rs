@@ -16,6 +16,7 @@ pub const PACKAGES: &[&str] = &[
     "curl",
     "chromium",
     "cpio",
+    "cryptsetup-bin",
     "dash",
     "disorderfs",
     "docker-registry",

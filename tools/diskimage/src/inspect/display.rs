@@ -4,12 +4,17 @@ use super::{Contents, Folder, Partition, Report, Top};
 use crate::{
     eve, fat,
     gpt::{GptEntry, MbrEntry, PROTECTIVE},
+    verity::Statement,
 };
 use std::fmt;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.summary())?;
+        if let Contents::Squashfs { verity: Some(Statement { version, verity, .. }), .. } = &self.contents {
+            let (blocks, root) = (verity.data_blocks, verity.root_hash());
+            writeln!(f, "root hash {root} of {blocks} blocks, signed as {} (the signature is not checked here)", version.escape_debug())?;
+        }
         match &self.contents {
             Contents::Gpt { partitions, mbr, problems, notes, .. } => {
                 write!(f, "\n{}\n{}", table(&partition_rows(partitions)), table(&mbr_rows(mbr)))?;
@@ -48,8 +53,9 @@ impl Report {
                 let (bits, label) = (format!("{bits:?}").to_uppercase(), label.escape_debug());
                 format!("{bits} `{label}` {volume_id}, {size}, {files} files, {}", human(*bytes))
             }
-            Contents::Squashfs { compression, inodes, block_size, used, .. } => {
-                format!("squashfs, {}, {compression}, blocks of {}, {inodes} inodes", human(*used), human(u64::from(*block_size)))
+            Contents::Squashfs { compression, inodes, block_size, used, verity, .. } => {
+                let verity = if verity.is_some() { ", dm-verity" } else { "" };
+                format!("squashfs, {}, {compression}, blocks of {}, {inodes} inodes{verity}", human(*used), human(u64::from(*block_size)))
             }
             Contents::Ext { label, uuid, bytes, free, .. } => {
                 format!("ext2/3/4 `{}` {uuid}, {}, {} free", label.escape_debug(), human(*bytes), human(*free))

@@ -14,7 +14,7 @@ use crate::{
     gpt::{self, Gpt, MbrEntry},
     qcow2,
     read_at::{FileImage, ReadAt, Window},
-    squashfs,
+    squashfs, verity,
 };
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -112,6 +112,9 @@ pub enum Contents {
         used: u64,
         /// Creation time: Unix timestamp.
         mtime: u32,
+        /// What the signed block behind it says of its dm-verity; the signature is not checked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        verity: Option<verity::Statement>,
         /// Sums of folders, down to the second level; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         folders: Vec<Folder>,

@@ -1,7 +1,10 @@
 //! Detects formats by magic numbers: squashfs, tar, compressed files, and signs of others.
 
 use super::{Contents, broken};
-use crate::read_at::{ReadAt, read_array};
+use crate::{
+    read_at::{ReadAt, read_array},
+    verity,
+};
 use anyhow::Result;
 
 /// Number of bytes at the start of an image that contain most magic numbers.
@@ -19,7 +22,7 @@ pub(super) fn start(source: &dyn ReadAt) -> Result<[u8; START]> {
 pub(super) fn simple(start: &[u8; START], source: &dyn ReadAt) -> Option<Contents> {
     let compressed = |format: &str| Some(Contents::Compressed { format: format.into() });
     match start {
-        [b'h', b's', b'q', b's', ..] => return Some(squashfs(start, source.size())),
+        [b'h', b's', b'q', b's', ..] => return Some(squashfs(start, source)),
         [0x1f, 0x8b, 8, ..] => return compressed("gzip"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return compressed("xz"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => return compressed("zstd"),
@@ -53,7 +56,8 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches(['\0', ' ']).to_owned()
 }
 
-fn squashfs(start: &[u8; START], size: u64) -> Contents {
+fn squashfs(start: &[u8; START], source: &dyn ReadAt) -> Contents {
+    let size = source.size();
     let u16_at = |at: usize| u16::from_le_bytes([start[at], start[at + 1]]);
     let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
     let used = u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32;
@@ -65,7 +69,11 @@ fn squashfs(start: &[u8; START], size: u64) -> Contents {
     let id = u16_at(20);
     let known = usize::from(id).checked_sub(1).and_then(|index| names.get(index));
     let compression = known.map_or_else(|| format!("compressor {id}"), |name| (*name).to_owned());
-    Contents::Squashfs { compression, inodes: u32_at(4), block_size: u32_at(12), used, mtime: u32_at(8), folders: Vec::new() }
+    let verity = match verity::find(source, used) {
+        Ok(found) => found.map(|(statement, _)| statement),
+        Err(error) => return broken("squashfs", &error),
+    };
+    Contents::Squashfs { compression, inodes: u32_at(4), block_size: u32_at(12), used, mtime: u32_at(8), verity, folders: Vec::new() }
 }
 
 /// Counts the entries of a tar by their headers, except extension headers of the next entry.

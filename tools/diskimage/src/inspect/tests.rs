@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     disk::{self, Source},
     eve::{self, Kind},
+    verity::{Statement, Verity},
 };
 use filetree::{Content, Node, Tree};
 use std::{os::unix::fs::FileExt as _, process::Command};
@@ -251,4 +252,23 @@ fn hostile_ext4_and_iso_are_reports_and_no_more() {
             }
         }
     }
+}
+
+#[test]
+fn a_signed_squashfs_shows_its_root_hash() {
+    let start = squashfs();
+    let verity = Verity { data_blocks: 1, hash_start: 3, salt: [2; 32], root: [1; 32] };
+    let statement = Statement { version: "1.0".into(), architecture: "amd64".into(), verity };
+    let block = statement.block(b"signature").unwrap();
+    let signed = [&start[..], &block[..]].concat();
+    let report = inspect_image(&&signed[..]).unwrap();
+    assert_eq!(report.summary(), "squashfs, 4 KiB, xz, blocks of 128 KiB, 1234 inodes, dm-verity");
+    let root = "01".repeat(32);
+    assert!(
+        report.to_string().contains(&format!("\nroot hash {root} of 1 blocks, signed as 1.0 (the signature is not checked here)\n")),
+        "{report}"
+    );
+    let damaged = [&start[..], &block[..100], &[0; 4000]].concat();
+    let said = inspect_image(&&damaged[..]).unwrap().summary();
+    assert!(said.starts_with("broken squashfs, 8196 B: the statement about the root of the hashes: "), "{said}");
 }

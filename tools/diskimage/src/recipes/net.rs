@@ -4,10 +4,9 @@ use super::{
     installer::ESP_MEDIUM_CFG,
     parts::{CONFIG, Parts, ROOTFS_OF_INSTALLER},
 };
-use crate::sparse::Meter;
+use crate::{cpio::CpioWriter, sparse::Meter};
 use anyhow::{Context as _, Result, bail};
 use filetree::{Content, EntryKind, Kind, Meta, Node, TarWriter};
-use flate2::{Compression, write::GzEncoder};
 use std::{io::Write, path::Path};
 
 /// Files of the tar, in order. `initrd.bits` is generated from `config.img` and `persist.img`; all others are parts.
@@ -85,15 +84,14 @@ pub fn write_own_net(parts: &Parts, epoch: i64, progress: &dyn Fn(u64, u64), out
     let mut files = vec![("ipxe.efi.cfg".to_owned(), Content::from(IPXE_CFG))];
     files.push(("kernel".to_owned(), part(parts, "kernel")?));
     files.push(("initrd.img".to_owned(), aligned(&part(parts, "initrd.img")?)?));
-    let mut bits = Cpio { out: Vec::new(), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
+    let mut bits = CpioWriter::new(Vec::new(), epoch);
     bits.append("medium", 0o040_755, &[])?;
     // A squashfs is compressed already.
     for name in [ROOTFS_OF_INSTALLER, CONFIG] {
         let bytes = part(parts, name)?.read_all().with_context(|| format!("cannot read `{name}`"))?;
         bits.append(&format!("medium/{name}"), 0o100_644, &bytes)?;
     }
-    bits.put("TRAILER!!!", [0, 0, 0, 0, 1, 0], &[])?;
-    files.push((BITS.to_owned(), Content::from(bits.out)));
+    files.push((BITS.to_owned(), Content::from(bits.finish()?)));
     let esp = parts.of_medium()?.esp()?;
     let loaders = esp.get("EFI/BOOT").and_then(Node::children).into_iter().flatten();
     for (name, node) in loaders {
@@ -153,7 +151,7 @@ fn aligned(initrd: &Content) -> Result<Content> {
 
 /// An initrd with the configuration, at the path where the installer expects its medium.
 fn initrd_bits(parts: &Parts, epoch: i64) -> Result<Vec<u8>> {
-    let mut cpio = Cpio { out: GzEncoder::new(Vec::new(), Compression::new(6)), entries: 0, mtime: u32::try_from(epoch).unwrap_or(0) };
+    let mut cpio = CpioWriter::gzipped(6, epoch);
     for folder in ["media", "media/root-rw", "media/root-rw/boot"] {
         cpio.append(folder, 0o040_755, &[])?;
     }
@@ -162,43 +160,7 @@ fn initrd_bits(parts: &Parts, epoch: i64) -> Result<Vec<u8>> {
         let bytes = part(parts, name)?.read_all().with_context(|| format!("cannot read `{name}`"))?;
         cpio.append(&format!("media/root-rw/{name}"), 0o100_644, &bytes)?;
     }
-    cpio.finish()
-}
-
-/// Writes cpio in "newc" format (kernel's Documentation/driver-api/early-userspace/buffer-format.rst).
-struct Cpio<W: Write> {
-    out: W,
-    entries: u32,
-    mtime: u32,
-}
-
-impl<W: Write> Cpio<W> {
-    fn append(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
-        self.entries += 1;
-        let links = if bytes.is_empty() && mode & 0o040_000 != 0 { 2 } else { 1 };
-        self.put(name, [self.entries, mode, 0, 0, links, self.mtime], bytes)
-    }
-
-    /// Fields: inode, mode, uid, gid, links, mtime; then size, four device numbers, name length, checksum.
-    fn put(&mut self, name: &str, fields: [u32; 6], bytes: &[u8]) -> Result<()> {
-        let mut header = String::from("070701");
-        let more = [u32::try_from(bytes.len())?, 0, 0, 0, 0, u32::try_from(name.len() + 1)?, 0];
-        fields.into_iter().chain(more).for_each(|field| header.push_str(&format!("{field:08x}")));
-        header.push_str(name);
-        header.push('\0');
-        for part in [header.as_bytes(), bytes] {
-            self.out.write_all(part)?;
-            self.out.write_all(&[0; 4][..part.len().next_multiple_of(4) - part.len()])?;
-        }
-        Ok(())
-    }
-}
-
-impl Cpio<GzEncoder<Vec<u8>>> {
-    fn finish(mut self) -> Result<Vec<u8>> {
-        self.put("TRAILER!!!", [0, 0, 0, 0, 1, 0], &[])?;
-        self.out.finish().context("cannot compress initrd.bits")
-    }
+    cpio.into_bytes().context("cannot make initrd.bits")
 }
 
 #[cfg(test)]
