@@ -25,6 +25,10 @@ fail() {
 root_disk() {
     number=$(awk '$5 == "/hostfs" { print $3; exit }' /proc/self/mountinfo)
     dir=$(readlink -f "/sys/dev/block/$number") || return 1
+    # A signed one is read through a device of dm-verity, which lies on the partition.
+    for below in "$dir"/slaves/*; do
+        [ ! -e "$below/partition" ] || dir=$(readlink -f "$below")
+    done
     [ -e "$dir/partition" ] || return 1
     dir=${dir%/*}
     echo "${dir##*/}"

@@ -42,6 +42,8 @@ impl Place {
         }
         place.hold("image.pub");
         fs::write(place.at("root/etc/eve-update/made"), format!("{RUNS}\n")).unwrap();
+        fs::create_dir_all(place.at("root/usr/lib")).unwrap();
+        fs::copy(repository().join("pkg/gpt-tools/rootfs/usr/lib/eve-rsa.sh"), place.at("root/usr/lib/eve-rsa.sh")).unwrap();
         // The script's name on the machine.
         fs::create_dir(place.at("bin")).unwrap();
         for (name, target) in [("eve-verify", repository().join("pkg/gpt-tools/rootfs/usr/bin/eve-verify")), ("sh", "/bin/busybox".into())]

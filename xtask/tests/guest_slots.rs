@@ -59,6 +59,17 @@ impl Guest {
         Some(Self { folder })
     }
 
+    /// As with a signed image: the root file system is read through a device of dm-verity.
+    fn reads_by_verity(&self, running: u8) {
+        let sys = self.folder.path().join("sys");
+        let (device, number) = (sys.join("devices/virtual/block/dm-0"), sys.join("dev/block/254:1"));
+        fs::create_dir_all(device.join("slaves")).unwrap();
+        let part = format!("vda{running}");
+        std::os::unix::fs::symlink(sys.join("devices/vda").join(&part), device.join("slaves").join(part)).unwrap();
+        fs::remove_file(&number).unwrap();
+        std::os::unix::fs::symlink(device, number).unwrap();
+    }
+
     fn block(&self) -> PathBuf {
         self.folder.path().join("esp/EFI/BOOT/grubenv")
     }
@@ -133,9 +144,16 @@ fn an_update_goes_from_trial_to_active_and_the_gpt_follows() {
     guest.says("good", "");
     guest.holds("B A", "10", "00", [ACTIVE, "0003000000000004"]);
 
+    // Under Secure Boot GRUB counts starts of the slot that is well; the system that becomes ready ends the count.
+    tool("grub-editenv", &[guest.block().to_str().unwrap(), "set", "STARTS=4"]);
+    guest.says("partstate IMGA", "active");
+    guest.says("good", "");
+    guest.holds("B A", "10", "00", [ACTIVE, "0003000000000004"]);
+
     // B was well.
     let text = fs::read_to_string(guest.block()).unwrap();
     let Some(guest) = Guest::new(3, Some(&text)) else { return };
+    guest.reads_by_verity(3);
     guest.says("curpart", "IMGB");
     guest.says("good", "");
     guest.holds("B", "00", "10", ["0000000000000000", "0102000000000004"]);

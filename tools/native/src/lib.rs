@@ -18,6 +18,7 @@ mod shared_store;
 mod signing;
 mod team;
 mod verify;
+mod verity;
 
 pub use boards::place as place_board;
 pub use convert::{check_size, convert};

@@ -1,6 +1,10 @@
 //! Composes a root file system from a yml, as rootfs.tar or to pack it into rootfs.img.
 
-use super::{BLOCKS_LIMIT, NativeEngine, files, signing::sign_boot};
+use super::{
+    BLOCKS_LIMIT, NativeEngine, files,
+    signing::{Pair, sign_boot},
+    verity,
+};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
 use compose::{ComposeMeter, Images, Options, Summary, Yml};
@@ -12,6 +16,7 @@ use executor::{DigestWriter, Job};
 use filetree::Tree;
 use knobs::{Compression, RootfsFormat};
 use plan::steps::{ComposeRootfs, PackRootfs, RootfsFiles};
+use secureboot::variable::Variable;
 use std::{io::BufWriter, path::Path};
 
 /// Finds images of the cache for one architecture.
@@ -71,8 +76,10 @@ fn composed_tree(step: &ComposeRootfs, images: &dyn Images, progress: ComposeMet
 pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> Result<()> {
     let PackRootfs { files, out, link, format, compression, limit, epoch, signing, .. } = step;
     let mut tree = tree(native, files, job)?;
-    if let Some(signing) = signing {
-        sign_boot(&mut tree, signing, *format, *epoch, &native.tools)?;
+    let pair = signing.as_ref().map(|signing| Pair::of_folder(&native.tools, &signing.keys, Variable::Db)).transpose()?;
+    let signing = signing.as_ref().zip(pair.as_ref());
+    if let Some((signing, pair)) = signing {
+        sign_boot(&mut tree, &native.image(&signing.verity)?.tree()?, signing, pair, *epoch)?;
     }
     let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
@@ -83,10 +90,15 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
     match format {
         RootfsFormat::Squash => {
             let store = native.blocks.as_ref().map(|folder| BlockStore::open(folder, BLOCKS_LIMIT));
-            let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &progress, &mut pending.create()?)?;
+            let mut image = pending.create()?;
+            let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &progress, &mut image)?;
             job.log(&format!("{summary:?}"));
             if let Some(why) = &summary.not_kept {
                 job.warn(why);
+            }
+            if let Some((signing, pair)) = signing {
+                let root = verity::protect(&image, summary.bytes, signing, pair, &progress)?.root_hash();
+                job.log(&format!("the root hash of dm-verity is {root}"));
             }
         }
         RootfsFormat::Ext4 => recipes::ext4_rootfs(tree, *epoch)?.write_with(&progress, &pending.create()?)?,

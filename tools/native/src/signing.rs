@@ -1,12 +1,12 @@
 //! Signs the boot chain of a root file system for Secure Boot: GRUB, and kernel, initrd and command line as a unified kernel image. Also finds the keys
 //! of who signs. `secureboot` knows the formats, openssl has the private keys.
 
+use crate::verity;
 use anyhow::{Context as _, Result, bail};
 use child::{Tools, openssl};
 use common::{base64, error::usage};
 use diskimage::rootfs::CMDLINE;
 use filetree::{Content, Kind, Node, Tree};
-use knobs::RootfsFormat;
 use plan::Signing;
 use secureboot::{Certificate, Signer, UnifiedKernel, authenticode, variable::Variable};
 use std::path::{Path, PathBuf};
@@ -23,12 +23,10 @@ pub const UPDATE_KEY: &str = "etc/eve-update/image.pub";
 /// The time, in seconds since 1970 and a line end.
 pub const UPDATE_MADE: &str = "etc/eve-update/made";
 
-/// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program. Adds the key that signs updates, if there is one.
-pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat, epoch: i64, tools: &Tools) -> Result<()> {
-    if tree.get(HYPERVISOR).is_some() {
-        return Err(usage(format!("the root file system has {HYPERVISOR}: a hypervisor cannot be signed yet\nhint: HV=kvm, or SIGN=n")));
-    }
-    let pair = Pair::of_folder(tools, &signing.keys, Variable::Db)?;
+/// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program; the initrd gets what checks the root file system (`programs`,
+/// which is pkg/verity). Adds the key that signs updates, if there is one.
+pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<()> {
+    refuse_hypervisor(tree)?;
     let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
     let stub = std::fs::read(&signing.stub).with_context(|| format!("cannot read `{}`", signing.stub.display()))?;
     let text = |path: &str| -> Result<String> {
@@ -38,8 +36,8 @@ pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat
     let unified = UnifiedKernel {
         stub: &stub,
         os_release: &format!("ID=eve\nNAME=EVE\nVERSION_ID={}\n", text("etc/eve-release")?),
-        command_line: &command_line(&text(CMDLINE)?, format),
-        initrd: &read(tree, "boot/initrd.img")?,
+        command_line: &command_line(&text(CMDLINE)?),
+        initrd: &verity::with_archive(&read(tree, "boot/initrd.img")?, tree, programs, signing, pair, epoch)?,
         kernel: &read(tree, "boot/kernel")?,
     };
     let unified = unified.build().with_context(|| format!("cannot make {UNIFIED}"))?;
@@ -47,12 +45,20 @@ pub(super) fn sign_boot(tree: &mut Tree, signing: &Signing, format: RootfsFormat
         let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign {path} of the root file system"))?;
         tree.insert(path, Node::file(0o644, epoch, Content::from(signed)))?;
     }
+    verity::add_records(tree, programs)?;
     if let Some(key) = &signing.update_key {
         let pem = std::fs::read(key).with_context(|| format!("cannot read `{}`", key.display()))?;
         check_update_key(&pem).with_context(|| format!("the image cannot take `{}` along", key.display()))?;
         for (path, content) in [(UPDATE_KEY, pem), (UPDATE_MADE, format!("{epoch}\n").into_bytes())] {
             tree.insert(path, Node::file(0o644, epoch, Content::from(content)))?;
         }
+    }
+    Ok(())
+}
+
+fn refuse_hypervisor(tree: &Tree) -> Result<()> {
+    if tree.get(HYPERVISOR).is_some() {
+        return Err(usage(format!("the root file system has {HYPERVISOR}: a hypervisor cannot be signed yet\nhint: HV=kvm, or SIGN=n")));
     }
     Ok(())
 }
@@ -77,13 +83,9 @@ pub fn check_update_key(pem: &[u8]) -> Result<()> {
 
 /// The kernel's command line, with `own`, that of the image's yml. It is the same for both slots and for a slot on trial, because it is signed: so the
 /// image says where it was started from, and a kernel that panics or hangs always starts the machine again soon.
-fn command_line(own: &str, format: RootfsFormat) -> String {
-    let file_system = match format {
-        RootfsFormat::Squash => "squashfs",
-        RootfsFormat::Ext4 => "ext4",
-    };
+fn command_line(own: &str) -> String {
     let usual = "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID";
-    format!("{usual} rootfstype={file_system} ro {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
+    format!("{usual} rootfstype=squashfs ro {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
@@ -158,15 +160,13 @@ mod tests {
 
     #[test]
     fn a_tree_without_a_part_of_the_chain_is_refused() {
-        let signing = Signing { keys: "/none".into(), stub: "/none".into(), update_key: None };
         let mut tree = Tree::new();
         assert_eq!(
             read(&tree, "boot/kernel").expect_err("no kernel").to_string(),
             "the root file system has no boot/kernel, so its boot chain cannot be signed"
         );
         tree.insert(HYPERVISOR, Node::file(0o644, 0, Content::from(""))).expect("inserted");
-        let error =
-            sign_boot(&mut tree, &signing, RootfsFormat::Squash, 0, &Tools::new([], false, &|_| false)).expect_err("Xen").to_string();
+        let error = refuse_hypervisor(&tree).expect_err("Xen").to_string();
         assert!(error.starts_with("the root file system has EFI/BOOT/grub-hv.cfg: a hypervisor cannot be signed yet"), "{error}");
     }
 
@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn the_command_line_names_no_slot() {
         assert_eq!(
-            command_line("rootdelay=30 quiet", RootfsFormat::Ext4),
-            "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=ext4 ro rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
+            command_line("rootdelay=30 quiet"),
+            "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=squashfs ro rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
         );
     }
 }

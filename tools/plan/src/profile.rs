@@ -258,6 +258,8 @@ pub struct RootfsTable {
     pub hypervisor_files: BTreeMap<String, String>,
     /// The largest size of an ext4 in bytes, where that differs: it fills its partition, and no update must fit beside it.
     pub ext4_limit: Option<u64>,
+    /// The package whose programs check a signed root file system in the initrd; without it the tree cannot be signed.
+    pub verity: Option<String>,
 }
 
 /// An entry of `limits` in `[rootfs]`.

@@ -1,11 +1,12 @@
 //! Signing of a root file system's boot chain (SIGN): what an engine needs for it, and what decides its bytes.
 
 use crate::{
-    Input,
-    planner::{Planner, input},
+    ImageRef, Input, Need,
+    planner::{Planner, input, need},
 };
 use anyhow::{Context as _, Result};
 use common::{Arch, error::usage};
+use knobs::RootfsFormat;
 use std::path::PathBuf;
 
 /// The stub of unified kernel images. Debian's package systemd-boot-efi has it.
@@ -24,6 +25,12 @@ pub struct Signing {
     /// The public half of the key that signs updates: the image takes it along, and its machine believes no other. None if the folder of keys
     /// has none.
     pub update_key: Option<PathBuf>,
+    /// The package whose programs check the root file system before it is mounted; they go into the signed initrd.
+    pub verity: ImageRef,
+    /// The version of the image, and its architecture: a signed kernel starts no root file system of another one.
+    pub version: String,
+    /// See there.
+    pub arch: Arch,
 }
 
 impl Planner<'_> {
@@ -42,6 +49,12 @@ impl Planner<'_> {
                 image.hv, image.arch
             )));
         }
+        if image.rootfs_format == RootfsFormat::Ext4 {
+            return Err(usage(
+                "SIGN=y with ROOTFS_FORMAT=ext4: it fills its partition, and leaves no room for the hashes that protect it\nhint: ROOTFS_FORMAT=squash, or SIGN=n",
+            ));
+        }
+        let verity = ImageRef { reference: self.facts.package(self.verity()?)?.plain, arch: image.arch };
         let keys = self.knobs.host.keys.clone().context("the folder of keys is known")?;
         let certificate = self.facts.file_digest(&keys.join("db.crt"));
         let certificate = certificate.map_err(|error| {
@@ -59,7 +72,20 @@ impl Planner<'_> {
             }
             None => None,
         };
-        Ok(Some((Signing { keys, stub, update_key }, inputs)))
+        inputs.push(input("SIGN: package", &verity.reference));
+        Ok(Some((Signing { keys, stub, update_key, verity, version: self.full_version(), arch: image.arch }, inputs)))
+    }
+
+    /// The package with the programs of a signed initrd, as a need.
+    pub(crate) fn verity_package(&mut self) -> Result<Need> {
+        let (name, arch) = (self.verity()?.to_owned(), self.knobs.image.arch);
+        Ok(need(&self.package(&name, arch, &mut Vec::new())?, "its programs check the root file system, in the signed initrd"))
+    }
+
+    fn verity(&self) -> Result<&str> {
+        self.facts.profile().rootfs.verity.as_deref().ok_or_else(|| {
+            usage("SIGN=y: the profile of this tree names no package that checks a signed root file system (verity in [rootfs])\nhint: SIGN=n")
+        })
     }
 
     /// Refuses SIGN for a medium that is not signed itself.

@@ -30,6 +30,24 @@ impl Certificate {
         algorithm.is_ok_and(|algorithm| algorithm.content.starts_with(&der::oid(RSA)))
     }
 
+    /// The modulus of its RSA key, without leading zeros. Fails unless the key is one that an initrd can check signatures with: of at least 2048 bits,
+    /// with the exponent 65537.
+    pub fn rsa_modulus(&self) -> Result<Vec<u8>> {
+        let algorithm = der::read_any(der::read(&self.public_key, der::SEQUENCE)?.content)?;
+        // A byte with the number of bits that are not used comes first.
+        let key = der::read(algorithm.rest, der::BITS)?.content.get(1..).unwrap_or_default();
+        let modulus = der::read(der::read(key, der::SEQUENCE)?.content, der::INTEGER)?;
+        let exponent = der::read(modulus.rest, der::INTEGER)?;
+        let zeros = modulus.content.iter().take_while(|byte| **byte == 0).count();
+        let digits = &modulus.content[zeros..];
+        if !self.is_rsa() || exponent.content != [1, 0, 1] || digits.len() < 256 {
+            bail!(
+                "it is no RSA key with at least 2048 bits and the exponent 65537, and no machine could check its root file system with it"
+            );
+        }
+        Ok(digits.to_vec())
+    }
+
     fn read(bytes: &[u8]) -> Result<Self> {
         let whole = der::read(bytes, der::SEQUENCE)?;
         if !whole.rest.is_empty() {

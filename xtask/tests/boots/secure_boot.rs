@@ -1,16 +1,20 @@
 //! A firmware that holds keys of `keys init` boots the image of `live --sign` up to the end, and refuses it when GRUB, kernel, initrd or command
-//! line is another one. What a disk's configuration says, nobody reads.
+//! line is another one. What a disk's configuration says, nobody reads. A changed root file system stops the kernel, and the other slot has its turn.
 
 use crate::common::{
     machine::{LIMIT as SECONDS, Machine, configuration, disk, ready, turn, xtask},
     repository, scratch, tool, wants,
 };
-use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
+use diskimage::{
+    recipes::pack_rootfs,
+    squashfs::{Compressor, Reader},
+};
 use filetree::{Content, Node, Tree};
 use secureboot::{EfiProgram, uki::section};
 use std::{
     fs,
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -45,7 +49,8 @@ impl Drop for Started {
 
 #[test]
 fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
-    if !ready("qemu-system-x86_64") || !wants("openssl", "openssl") || !wants("sbverify", "sbsigntool") || !wants("swtpm", "swtpm") {
+    let tools = [("openssl", "openssl"), ("sbverify", "sbsigntool"), ("swtpm", "swtpm"), ("sgdisk", "gdisk")];
+    if !ready("qemu-system-x86_64") || !tools.iter().all(|(program, package)| wants(program, package)) {
         return;
     }
     for (file, package) in [(CODE, "ovmf"), (VARIABLES, "ovmf"), (STUB, "systemd-boot-efi")] {
@@ -78,6 +83,12 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
         let machine =
             Machine::start_with(SECONDS, VERSION, &disk(&image, "signed"), "signed", &["--secure-boot", "--keys", &keys, "--tpm"]);
         machine.ready_line();
+        // The root file system is read through dm-verity, which lies on IMGA.
+        machine.ssh(
+            "grep -q '^/dev/[^ ]* / squashfs ro[, ]' /proc/1/mounts && test $(cat /sys/block/dm-0/dm/name) = eve-root && \
+             test $(awk '$5 == \"/\" { print $3 }' /proc/1/mountinfo) = $(cat /sys/block/dm-0/dev) && \
+             grep -qx PARTNAME=IMGA /sys/block/dm-0/slaves/*/uevent && test $(cat /sys/block/dm-0/ro) = 1",
+        );
         machine.check_pcrs(&image, "signed", &["--secure-boot", "--keys", &keys]);
         machine.console()
     };
@@ -89,14 +100,64 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     let in_slot = slot_with(&folder, &changed(&unified, Some(".linux")));
     let console = {
         let _turn = turn();
-        let mut machine = start(&folder, &refused, &in_slot);
+        let mut machine = start(&folder, &refused, &in_slot, &["-no-reboot"]);
         wait_for(&mut machine, &folder.join("console.log"), "EVE-FAILED boot: no slot of ")
     };
     // The firmware itself refuses all but the last disk. There it starts GRUB, and refuses the kernel that GRUB hands to it.
     let denied = console.matches("Access Denied").count();
     assert!(denied == refused.len() && console.matches("Welcome to GRUB!").count() == 1, "{denied} are refused:\n{console}");
     assert!(console.contains("cannot load image") && !console.contains("Linux version") && !console.contains(READ), "{console}");
+    a_changed_root_file_system_gives_the_other_slot_its_turn(&folder);
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// IMGA has a changed byte in a file that each start reads, and has been started four times in a row without becoming ready. IMGB has a statement
+/// that was changed.
+fn a_changed_root_file_system_gives_the_other_slot_its_turn(folder: &Path) {
+    let disk = damaged(folder);
+    fs::remove_file(folder.join("console.log")).unwrap();
+    let _turn = turn();
+    let mut machine = start(folder, &[], &disk, &[]);
+    let console = wait_for(&mut machine, &folder.join("console.log"), "or was changed");
+    let at = |text: &str| console.find(text).unwrap_or_else(|| panic!("no `{text}`:\n{console}"));
+    let corrupted = at(" is corrupted");
+    let panicked = at("Kernel panic - not syncing: dm-verity device corrupted");
+    let next = at("EVE-FAILED boot: slot A did not become ready in five starts; B is next");
+    let refused = at(
+        "EVE-FAILED initrd: the statement about the root hash of /dev/vda3 is not signed by the key of this kernel's image, or was changed",
+    );
+    assert!(corrupted < panicked && panicked < next && next < refused && !console.contains("EVE-READY"), "{console}");
+}
+
+/// The disk of that machine.
+fn damaged(folder: &Path) -> PathBuf {
+    const IMGB: u64 = IMGA + (310 << 20);
+    let root = repository().join("dist/amd64").join(VERSION).join("installer/rootfs.img");
+    let reader = Reader::open(fs::File::open(&root).unwrap()).unwrap();
+    let read_by_each_start = reader.stored(b"bin/busybox").unwrap().blocks[0].at + 100;
+    let mut image = fs::read(root).unwrap();
+    let statement = usize::try_from(reader.superblock().bytes_used.next_multiple_of(4096)).unwrap();
+    assert!(image[statement..].starts_with(b"eve-verity-1\nversion=b"));
+    let disk = folder.join("damaged.raw");
+    fs::copy(live(), &disk).unwrap();
+    let mut file = fs::File::options().read(true).write(true).open(&disk).unwrap();
+    file.set_len(IMGB + (320 << 20)).unwrap();
+    image[statement + 21] ^= 1;
+    file.write_all_at(&image, IMGB).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, IMGA + read_by_each_start).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], IMGA + read_by_each_start).unwrap();
+    let (sector, end) = ((IMGB / 512).to_string(), (IMGB + (300 << 20)) / 512);
+    tool("sgdisk", &["-e", "-n", &format!("3:{sector}:{end}"), "-c", "3:IMGB", disk.to_str().unwrap()]);
+    // The state of the slots, on the ESP.
+    let mut esp = vec![0; usize::try_from(IMGA).unwrap()];
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_exact(&mut esp).unwrap();
+    let old = b"# GRUB Environment Block\nORDER=A\n";
+    let at = esp.windows(old.len()).position(|window| window == old).unwrap();
+    let lines = "# GRUB Environment Block\nORDER=A B\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\nSTARTS=4\n";
+    file.write_all_at(format!("{lines:#<1024}").as_bytes(), at as u64).unwrap();
+    disk
 }
 
 /// A configuration with a grub.cfg.
@@ -185,9 +246,9 @@ fn slot_with(folder: &Path, unified: &[u8]) -> PathBuf {
 }
 
 /// A machine that tries the folders `disks`, and then `last`.
-fn start(folder: &Path, disks: &[PathBuf], last: &Path) -> Started {
+fn start(folder: &Path, disks: &[PathBuf], last: &Path, more: &[&str]) -> Started {
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-machine", "q35,smm=on,accel=tcg", "-cpu", "max", "-m", "512", "-display", "none", "-no-reboot"]);
+    qemu.args(["-nodefaults", "-machine", "q35,smm=on,accel=tcg", "-cpu", "max", "-m", "512", "-display", "none"]).args(more);
     qemu.args(["-global", "ICH9-LPC.disable_s3=1", "-global", "driver=cfi.pflash01,property=secure,value=on"]);
     qemu.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")]);
     qemu.args(["-drive", &format!("if=pflash,unit=1,format=raw,file={}", folder.join("vars.fd").display())]);

@@ -51,7 +51,7 @@ impl Describe for PackRootfs {
             details.push(format!("at most {} bytes", self.limit));
         }
         if self.signing.is_some() {
-            details.push("signed for Secure Boot".to_owned());
+            details.push("signed for Secure Boot, with dm-verity".to_owned());
         }
         let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
         let format = match self.format {
@@ -124,6 +124,9 @@ impl Planner<'_> {
         let signing = if of == Composed::Rootfs { self.signing()? } else { self.refuse_to_sign(name).map(|()| None)? };
         let (signing, signing_inputs) = signing.unzip();
         inputs.extend(signing_inputs.into_iter().flatten());
+        if signing.is_some() {
+            needs.push(self.verity_package()?);
+        }
         let files = match self.can.images_are_packed_directly() {
             true => {
                 let (own_inputs, own_needs, step) = self.composition(of)?;

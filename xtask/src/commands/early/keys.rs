@@ -19,6 +19,7 @@ pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
     let pair = Pair::of_folder(&ctx.tools, folder, Variable::Db).context(WHAT)?;
     // A key can be readable and refuse, such as one on a token.
     pair.sign(b"trial").context(WHAT)?;
+    pair.certificate.rsa_modulus().context(WHAT)?;
     let certificate = certificate_file(folder, Variable::Db);
     if openssl::has_expired(&ctx.tools, &certificate)? {
         eprintln!("warning: SIGN=y: `{}` has expired: firmware does not look at that, but other tools do", certificate.display());

@@ -1,77 +1,18 @@
 //! `keys` and `sign`: what other tools for Secure Boot say of the keys, of the signed variables and of signed programs.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod place;
+mod root;
 
-use common::{Xtask, repository, small_tree::small_tree, tool, wants};
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use common::{Xtask, repository, tool, wants};
+use place::{Place, program};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 /// The code of unified kernel images, and OVMF's variables without keys.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const OVMF: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-
-/// A tree, and a person's folders.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir(place.root()).unwrap();
-        small_tree(&place.root());
-        place
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("tree")
-    }
-
-    fn at(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    fn xtask(&self, words: &[&str]) -> Xtask {
-        let home = self.at("home");
-        Xtask::new(&self.root()).env("HOME", &home).env("XDG_CACHE_HOME", format!("{home}/cache")).args(words)
-    }
-
-    /// A file with an EFI program.
-    fn program(&self, name: &str, size: usize) -> String {
-        let file = self.at(name);
-        fs::write(&file, program(size)).unwrap();
-        file
-    }
-}
-
-/// A PE32+ program with headers of 0x200 bytes and one section of `size` bytes.
-fn program(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; 0x200];
-    let length = u32::try_from(size).unwrap();
-    let fields: [(usize, &[u8]); 11] = [
-        (0, b"MZ"),
-        (0x3c, &[0x40]),
-        (0x40, b"PE\0\0\x64\x86\x01"),
-        (0x54, &[0xf0, 0, 0x2e, 2]),
-        (0x58, &[0x0b, 2]),
-        (0x58 + 32, &[0, 0x10, 0, 0, 0, 2]),
-        (0x58 + 56, &[0, 0, 1, 0, 0, 2]),
-        (0x58 + 68, &[10]),
-        (0x58 + 108, &[16]),
-        (0x148, b".text"),
-        (0x148 + 8, &[length.to_le_bytes(), 0x1000_u32.to_le_bytes(), length.to_le_bytes(), 0x200_u32.to_le_bytes()].concat()),
-    ];
-    for (at, value) in fields {
-        bytes[at..at + value.len()].copy_from_slice(value);
-    }
-    bytes.extend((0..size).map(|index| u8::try_from(index % 251).unwrap()));
-    bytes
-}
 
 #[test]
 fn keys_are_made_once_outside_of_the_tree() {
@@ -215,6 +156,10 @@ fn an_image_that_cannot_be_signed_is_refused_before_anything_is_made() {
         (&["live", "--sign"][..], "none/db.crt`: No such file or directory (os error 2)\nhint: cargo xtask keys init makes keys"),
         (&["live", "SIGN=y", "HV=xen"], "SIGN=y with HV=xen ZARCH=amd64: only images for kvm on amd64 can be signed yet"),
         (&["live", "--sign", "--zarch", "arm64"], "SIGN=y with HV=kvm ZARCH=arm64: only images for kvm on amd64 can be signed yet"),
+        (
+            &["live", "--sign", "ROOTFS_FORMAT=ext4"],
+            "SIGN=y with ROOTFS_FORMAT=ext4: it fills its partition, and leaves no room for the hashes",
+        ),
         (&["installer", "--sign"], "SIGN=y: rootfs_installer.img cannot be signed yet"),
     ] {
         let xtask = Xtask::new(&repository()).env("HOME", &home).env("ZARCH", "amd64").args(["-n"]).args(words).args(["--keys", &none]);
@@ -296,6 +241,13 @@ fn keys_that_cannot_sign_are_found_before_the_first_step() {
     assert!(!bill(&[]).contains("systemd"));
     with("db.key", &read("PK.key"), "db.crt` is the certificate of another key than");
     with("db.key", b"text", "db.key` is no private key");
+    // The initrd checks the root file system with the same key.
+    let (short, certificate) = (place.at("short.key"), place.at("short.crt"));
+    tool("openssl", &["req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=short", "-keyout", &short, "-out", &certificate]);
+    let before = read("db.crt");
+    fs::copy(certificate, at("db.crt")).unwrap();
+    with("db.key", &fs::read(short).unwrap(), "it is no RSA key with at least 2048 bits and the exponent 65537");
+    fs::write(at("db.crt"), before).unwrap();
     with("db.crt", b"text", "db.crt` is no X.509 certificate");
     with("image.pub", b"text", "it is no public RSA key with 2048 or 3072 bits");
     let other = place.at("other.pub");
