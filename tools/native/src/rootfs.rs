@@ -1,10 +1,6 @@
 //! Composes a root file system from a yml, as rootfs.tar or to pack it into rootfs.img.
 
-use super::{
-    BLOCKS_LIMIT, NativeEngine, files,
-    signing::{Pair, sign_boot},
-    verity,
-};
+use super::{BLOCKS_LIMIT, NativeEngine, files, keys::Pair, signing::sign_boot, verity};
 use anyhow::{Context as _, Result, bail};
 use common::{Arch, artifact::Pending, artifact::link_atomically, display::size};
 use compose::{ComposeMeter, Images, Options, Summary, Yml};

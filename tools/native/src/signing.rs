@@ -1,15 +1,13 @@
-//! Signs the boot chain of a root file system for Secure Boot: GRUB, and kernel, initrd and command line as a unified kernel image. Also finds the keys
-//! of who signs. `secureboot` knows the formats, openssl has the private keys.
+//! Signs the boot chain of a root file system for Secure Boot: GRUB, and kernel, initrd and command line as a unified kernel image. `secureboot` knows
+//! the formats; `keys.rs` has the keys.
 
-use crate::verity;
+use crate::{keys::Pair, verity};
 use anyhow::{Context as _, Result, bail};
-use child::{Tools, openssl};
 use common::{base64, error::usage};
 use diskimage::rootfs::CMDLINE;
 use filetree::{Content, Kind, Node, Tree};
 use plan::Signing;
-use secureboot::{Certificate, Signer, UnifiedKernel, authenticode, variable::Variable};
-use std::path::{Path, PathBuf};
+use secureboot::{Signer, UnifiedKernel, authenticode};
 
 /// GRUB in the root file system, and on the ESP.
 const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -95,68 +93,10 @@ fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// The private key of a variable in a folder of keys.
-#[must_use]
-pub fn key_file(folder: &Path, variable: Variable) -> PathBuf {
-    folder.join(format!("{}.key", variable.name()))
-}
-
-/// The certificate of that key.
-#[must_use]
-pub fn certificate_file(folder: &Path, variable: Variable) -> PathBuf {
-    folder.join(format!("{}.crt", variable.name()))
-}
-
-/// The certificate in a file.
-pub fn certificate(tools: &Tools, path: &Path) -> Result<Certificate> {
-    Certificate::parse(&openssl::certificate(tools, path)?).with_context(|| format!("`{}`", path.display()))
-}
-
-/// A private key and its certificate.
-pub struct Pair<'t> {
-    tools: &'t Tools,
-    key: PathBuf,
-    /// The certificate.
-    pub certificate: Certificate,
-}
-
-impl<'t> Pair<'t> {
-    /// That of a variable in a folder of keys.
-    pub fn of_folder(tools: &'t Tools, folder: &Path, variable: Variable) -> Result<Self> {
-        let key = key_file(folder, variable);
-        if !key.is_file() {
-            return Err(usage(format!(
-                "`{}` is not there\nhint: cargo xtask keys init --keys FOLDER makes keys, --keys FOLDER names those that you have",
-                key.display()
-            )));
-        }
-        Self::of_files(tools, &key, &certificate_file(folder, variable))
-    }
-
-    /// Those in two files. The key may also be a URI that openssl knows.
-    pub fn of_files(tools: &'t Tools, key: &Path, certificate_file: &Path) -> Result<Self> {
-        let certificate = certificate(tools, certificate_file)?;
-        if openssl::public_key(tools, key)? != certificate.public_key {
-            bail!("`{}` is the certificate of another key than `{}`", certificate_file.display(), key.display());
-        }
-        if !certificate.is_rsa() {
-            bail!(
-                "`{}` has a key that is not RSA, and firmware checks no other signatures\nhint: cargo xtask keys init",
-                certificate_file.display()
-            );
-        }
-        Ok(Self { tools, key: key.to_owned(), certificate })
-    }
-
-    /// Signs with the private key.
-    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        openssl::sign(self.tools, &self.key, bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use child::{Tools, openssl};
 
     #[test]
     fn a_tree_without_a_part_of_the_chain_is_refused() {

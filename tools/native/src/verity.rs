@@ -1,12 +1,12 @@
 //! dm-verity for the root file system of a signed image: the second archive of its initrd, which has the kernel check what it reads, and behind the
 //! squashfs the tree of hashes with the signed statement about its root. `diskimage::verity` knows the forms, `pkg/verity` has the programs.
 
-use crate::signing::Pair;
+use crate::keys::Pair;
 use anyhow::{Context as _, Result, bail};
 use common::digest::hex;
 use diskimage::{
     cpio::CpioWriter,
-    verity::{self, Identity, Statement, Verity},
+    verity::{self, Identity, RootStatement, Verity},
 };
 use filetree::{Kind, Node, Tree};
 use plan::Signing;
@@ -93,7 +93,7 @@ fn modules(tree: &Tree) -> Result<Vec<String>> {
 pub(super) fn protect(image: &File, used: u64, signing: &Signing, pair: &Pair<'_>, progress: &dyn Fn(u64, u64)) -> Result<Verity> {
     let layout = verity::layout(used)?;
     let verity = verity::write(image, &layout, &Identity::of(&signing.version), progress)?;
-    let statement = Statement { version: signing.version.clone(), architecture: signing.arch.to_string(), verity };
+    let statement = RootStatement { version: signing.version.clone(), architecture: signing.arch.to_string(), verity };
     let signature = pair.sign(statement.text()?.as_bytes())?;
     image.write_all_at(&statement.block(&signature)?, layout.statement()).context("cannot write the statement about the root hash")?;
     Ok(statement.verity)

@@ -148,7 +148,9 @@ fn damaged(folder: &Path) -> PathBuf {
     file.read_exact_at(&mut byte, IMGA + read_by_each_start).unwrap();
     file.write_all_at(&[byte[0] ^ 1], IMGA + read_by_each_start).unwrap();
     let (sector, end) = ((IMGB / 512).to_string(), (IMGB + (300 << 20)) / 512);
-    tool("sgdisk", &["-e", "-n", &format!("3:{sector}:{end}"), "-c", "3:IMGB", disk.to_str().unwrap()]);
+    for words in [&["-e"][..], &["-n", &format!("3:{sector}:{end}"), "-c", "3:IMGB"]] {
+        tool("sgdisk", &[words, &[disk.to_str().unwrap()]].concat());
+    }
     // The state of the slots, on the ESP.
     let mut esp = vec![0; usize::try_from(IMGA).unwrap()];
     file.seek(SeekFrom::Start(0)).unwrap();

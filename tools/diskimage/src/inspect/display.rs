@@ -4,14 +4,14 @@ use super::{Contents, Folder, Partition, Report, Top};
 use crate::{
     eve, fat,
     gpt::{GptEntry, MbrEntry, PROTECTIVE},
-    verity::Statement,
+    verity::RootStatement,
 };
 use std::fmt;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.summary())?;
-        if let Contents::Squashfs { verity: Some(Statement { version, verity, .. }), .. } = &self.contents {
+        if let Contents::Squashfs { verity: Some(RootStatement { version, verity, .. }), .. } = &self.contents {
             let (blocks, root) = (verity.data_blocks, verity.root_hash());
             writeln!(f, "root hash {root} of {blocks} blocks, signed as {} (the signature is not checked here)", version.escape_debug())?;
         }

@@ -114,7 +114,7 @@ pub enum Contents {
         mtime: u32,
         /// What the signed block behind it says of its dm-verity; the signature is not checked.
         #[serde(skip_serializing_if = "Option::is_none")]
-        verity: Option<verity::Statement>,
+        verity: Option<verity::RootStatement>,
         /// Sums of folders, down to the second level; omitted for a partition.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         folders: Vec<Folder>,

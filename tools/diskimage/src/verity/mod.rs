@@ -7,7 +7,7 @@ mod statement;
 mod tests;
 
 use statement::hex;
-pub use statement::{Statement, find};
+pub use statement::{RootStatement, find};
 
 use crate::gpt::Guid;
 use anyhow::{Context as _, Result, ensure};

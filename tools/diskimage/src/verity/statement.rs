@@ -12,7 +12,7 @@ const FORMAT: &str = "eve-verity-1";
 
 /// What the block says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Statement {
+pub struct RootStatement {
     /// The version of the image, which the signed kernel expects.
     pub version: String,
     /// Its architecture, as in ZARCH.
@@ -21,7 +21,7 @@ pub struct Statement {
     pub verity: Verity,
 }
 
-impl Statement {
+impl RootStatement {
     /// The text that is signed.
     pub fn text(&self) -> Result<String> {
         let Self { version, architecture, verity: Verity { data_blocks, hash_start, salt, root } } = self;
@@ -34,7 +34,7 @@ impl Statement {
         ))
     }
 
-    /// The block, with the signature of [`Statement::text`].
+    /// The block, with the signature of [`RootStatement::text`].
     pub fn block(&self, signature: &[u8]) -> Result<[u8; LEN]> {
         let text = format!("{}signature={}\n", self.text()?, hex(signature));
         ensure!(text.len() <= LEN, "the statement has {} bytes, and its block {LEN}", text.len());
@@ -65,7 +65,7 @@ impl Statement {
 }
 
 /// The statement about a file system of `used` bytes in `image`, and its signature; none if another block, or none, is there.
-pub fn find(image: &dyn ReadAt, used: u64) -> Result<Option<(Statement, Vec<u8>)>> {
+pub fn find(image: &dyn ReadAt, used: u64) -> Result<Option<(RootStatement, Vec<u8>)>> {
     // A damaged superblock may say anything.
     if used == 0 || used > image.size() {
         return Ok(None);
@@ -78,7 +78,7 @@ pub fn find(image: &dyn ReadAt, used: u64) -> Result<Option<(Statement, Vec<u8>)
     if !block.starts_with(FORMAT.as_bytes()) {
         return Ok(None);
     }
-    Statement::parse(&block).context("the statement about the root of the hashes").map(Some)
+    RootStatement::parse(&block).context("the statement about the root of the hashes").map(Some)
 }
 
 /// Bytes as hexadecimal digits.

@@ -84,9 +84,9 @@ fn a_version_always_has_the_same_salt_and_name() {
     assert!(&uuid[14..15] == "8" && "89ab".contains(&uuid[19..20]), "{uuid}");
 }
 
-fn statement() -> Statement {
+fn statement() -> RootStatement {
     let verity = Verity { data_blocks: 300, hash_start: 302, salt: [0xab; 32], root: [1; 32] };
-    Statement { version: "1.0-kvm-amd64".into(), architecture: "amd64".into(), verity }
+    RootStatement { version: "1.0-kvm-amd64".into(), architecture: "amd64".into(), verity }
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_statement_is_text_and_comes_back() {
     assert_eq!(statement().text().unwrap(), text);
     let block = statement().block(&[1, 0xff]).unwrap();
     assert!(block.starts_with(format!("{text}signature=01ff\n\0").as_bytes()));
-    assert_eq!(Statement::parse(&block).unwrap(), (statement(), vec![1, 0xff]));
+    assert_eq!(RootStatement::parse(&block).unwrap(), (statement(), vec![1, 0xff]));
     for (from, to, why) in [
         ("eve-verity-1", "eve-verity-2", "it does not begin with `eve-verity-1`"),
         ("architecture=", "Architecture=", "it does not say `architecture=` where it should"),
@@ -107,10 +107,10 @@ fn a_statement_is_text_and_comes_back() {
         ("\nsignature=01ff\n", "00\nsignature=01\n", "`root` is no SHA-256"),
     ] {
         let changed = String::from_utf8(block.to_vec()).unwrap().replacen(from, to, 1);
-        let error = Statement::parse(changed.as_bytes().try_into().unwrap()).unwrap_err().to_string();
+        let error = RootStatement::parse(changed.as_bytes().try_into().unwrap()).unwrap_err().to_string();
         assert!(error.contains(why), "{to}: {error}");
     }
-    let two = Statement { version: "1.0\nroot=".into(), ..statement() };
+    let two = RootStatement { version: "1.0\nroot=".into(), ..statement() };
     assert_eq!(two.text().unwrap_err().to_string(), "`1.0\\nroot=` is no word");
     let error = statement().block(&[0; 4096]).unwrap_err().to_string();
     assert!(error.ends_with("bytes, and its block 4096"), "{error}");
@@ -123,7 +123,7 @@ fn a_statement_is_found_behind_its_file_system() {
     let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let image = || FileImage::new(file.try_clone().unwrap()).unwrap();
     assert_eq!(find(&image(), 3 * BLOCK).unwrap(), None);
-    let statement = Statement { verity, ..statement() };
+    let statement = RootStatement { verity, ..statement() };
     file.write_all_at(&statement.block(&[7]).unwrap(), layout.statement()).unwrap();
     for used in [2 * BLOCK + 1, 3 * BLOCK] {
         assert_eq!(find(&image(), used).unwrap(), Some((statement.clone(), vec![7])));
