@@ -142,15 +142,16 @@ fn damaged(folder: &Path) -> PathBuf {
     fs::copy(live(), &disk).unwrap();
     let mut file = fs::File::options().read(true).write(true).open(&disk).unwrap();
     file.set_len(IMGB + (320 << 20)).unwrap();
+    // First of all, because the backup of the table lies where IMGB will be.
+    let (sector, end) = ((IMGB / 512).to_string(), (IMGB + (300 << 20)) / 512);
+    for words in [&["-e"][..], &["-n", &format!("3:{sector}:{end}"), "-c", "3:IMGB"]] {
+        tool("sgdisk", &[words, &[disk.to_str().unwrap()]].concat());
+    }
     image[statement + 21] ^= 1;
     file.write_all_at(&image, IMGB).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, IMGA + read_by_each_start).unwrap();
     file.write_all_at(&[byte[0] ^ 1], IMGA + read_by_each_start).unwrap();
-    let (sector, end) = ((IMGB / 512).to_string(), (IMGB + (300 << 20)) / 512);
-    for words in [&["-e"][..], &["-n", &format!("3:{sector}:{end}"), "-c", "3:IMGB"]] {
-        tool("sgdisk", &[words, &[disk.to_str().unwrap()]].concat());
-    }
     // The state of the slots, on the ESP.
     let mut esp = vec![0; usize::try_from(IMGA).unwrap()];
     file.seek(SeekFrom::Start(0)).unwrap();
