@@ -105,16 +105,58 @@ fn programs_start_each_other_up_to_the_kernel() {
     assert!(all[&7].value.is_none() && all[&7].remark.contains("--vars FILE") && all[&4].remark.starts_with("if Secure Boot is off"));
 }
 
-#[test]
-fn under_secure_boot_the_certificate_that_signed_a_program_is_measured_once() {
+/// Variables with Secure Boot on, and `program` with a signature that they allow.
+fn secure(program: &[u8]) -> (Vec<StoredVariable>, Vec<u8>) {
     let certificate = b"a certificate in DER";
-    let owner = [7; 16];
-    let entry = [&owner[..], certificate].concat();
+    let entry = [&[7; 16][..], certificate].concat();
     let x509 = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
     let sizes = [28 + entry.len(), 0, entry.len()].map(|size| u32::try_from(size).unwrap().to_le_bytes()).concat();
     let db = [&x509[..], &sizes, &entry].concat();
-    let on = [variable("PK", b"pk"), variable("db", &db), variable("SecureBootEnable", &[1])];
-    let signed = |program: Vec<u8>| secureboot::EfiProgram::parse(&program).unwrap().with_signature(certificate).unwrap();
+    let signed = secureboot::EfiProgram::parse(program).unwrap().with_signature(certificate).unwrap();
+    (vec![variable("PK", b"pk"), variable("db", &db), variable("SecureBootEnable", &[1])], signed)
+}
+
+#[test]
+fn under_secure_boot_starts_without_end_give_the_other_slot_its_turn() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pkg/grub/embedded.cfg");
+    let (on, first) = secure(&grub(&std::fs::read_to_string(path).unwrap()));
+    let kernel = program(&[(".text", b"Linux initrd")]);
+    let (_, unified) = secure(&program(&[(".osrel", b"ID=x"), (".cmdline", b"quiet"), (".initrd", b"files"), (".linux", &kernel)]));
+    let starts = |block: &str, slots: &[u32]| {
+        let block = format!("{:#<1024}", format!("# GRUB Environment Block\n{block}"));
+        let mut files = vec![((1, "EFI/BOOT/grubenv"), block.into_bytes())];
+        for slot in slots {
+            files.extend([((*slot, "boot/kernel"), b"kernel".to_vec()), ((*slot, "EFI/Linux/eve.efi"), unified.clone())]);
+        }
+        let all = said(first.clone(), &files, Some(&on));
+        let read = words(&all[&9]).into_iter().find(|name| name.ends_with("eve.efi")).unwrap().to_owned();
+        let commands: Vec<_> = words(&all[&8]).into_iter().filter(|word| word.starts_with("grub_cmd: s")).collect();
+        let counted = commands.iter().rev().find_map(|word| word.strip_prefix("grub_cmd: set STARTS=")).unwrap().to_owned();
+        let is_saved = commands.iter().any(|word| word.starts_with("grub_cmd: save_env") && word.ends_with(" STARTS"));
+        (read, counted, is_saved)
+    };
+    let (a, b) = ("(hd0,gpt2)/EFI/Linux/eve.efi".to_owned(), "(hd0,gpt3)/EFI/Linux/eve.efi".to_owned());
+    let new = "ORDER=A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n";
+    // Nothing is written on a machine with one system, whatever the block says.
+    assert_eq!(starts(new, &[2]), (a.clone(), String::new(), false));
+    assert_eq!(starts(&format!("{new}STARTS=5\n"), &[2]), (a.clone(), String::new(), false));
+    for (before, after) in [("", "1"), ("STARTS=1\n", "2"), ("STARTS=3\n", "4"), ("STARTS=4\n", "5"), ("STARTS=x\n", "1")] {
+        assert_eq!(starts(&format!("{new}{before}"), &[2, 3]), (a.clone(), after.to_owned(), true), "{before}");
+    }
+    assert_eq!(starts(&format!("{new}STARTS=5\n"), &[2, 3]), (b.clone(), "1".to_owned(), true));
+    // The other one, which has no try left any more, has its turn again after five starts.
+    let swapped = "ORDER=B A\nA_OK=0\nA_TRY=0\nB_OK=1\nB_TRY=0\n";
+    assert_eq!(starts(&format!("{swapped}STARTS=1\n"), &[2, 3]), (b.clone(), "2".to_owned(), true));
+    assert_eq!(starts(&format!("{swapped}STARTS=5\n"), &[2, 3]), (a, "1".to_owned(), true));
+    // A slot on trial has tries of its own.
+    let (read, _, _) = starts("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=2\nSTARTS=5\n", &[2, 3]);
+    assert_eq!(read, b);
+}
+
+#[test]
+fn under_secure_boot_the_certificate_that_signed_a_program_is_measured_once() {
+    let signed = |program: Vec<u8>| secure(&program).1;
+    let (on, _) = secure(&program(&[]));
     let kernel = program(&[(".text", b"Linux initrd")]);
     let unified = program(&[(".osrel", b"ID=x"), (".cmdline", b"quiet"), (".initrd", b"files"), (".linux", &kernel)]);
     let first = grub("[ \"$lockdown\" = y ]\nchainloader (hd0,gpt2)/eve.efi\nboot");
