@@ -1,7 +1,9 @@
 //! A disk, a firmware and its variables, put together here, and what is said of their start.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use measured_boot::{BootFacts, ExpectedEvent, PcrForecast, forecast, grub::GrubDisk, kind::GPT_EVENT};
+use measured_boot::{
+    BootFacts, EventLog, ExpectedEvent, LoggedEvent, PcrForecast, find_missing, forecast, grub::GrubDisk, kind::GPT_EVENT,
+};
 use secureboot::store::StoredVariable;
 use std::collections::BTreeMap;
 
@@ -190,4 +192,34 @@ fn what_is_no_boot_chain_of_ours_is_said() {
     assert!(remark(&grub("multiboot2 /xen")).ends_with("the command `multiboot2` is not known here"));
     let again = said(grub("chainloader /EFI/BOOT/BOOTX64.EFI\nboot"), &[], Some(&[]));
     assert_eq!(again[&4].remark, "more than 4 programs start each other");
+}
+
+#[test]
+fn of_the_firmware_some_events_are_known_and_a_log_without_them_is_noticed() {
+    let code = include_bytes!("../../fuzz/corpus/firmware/xz.fd");
+    let volumes = measured_boot::firmware::volumes(code).unwrap();
+    let names: Vec<_> = volumes.iter().map(|volume| (volume.name, volume.is_measured_as_in_the_file)).collect();
+    assert_eq!(names, [("the volume PEIFV", false), ("the volume DXEFV", true)]);
+    let disk = Disk(BTreeMap::new());
+    let table = Err("no table".to_owned());
+    let facts = BootFacts { disk: &disk, grub_disk: "hd0", table, config: None, firmware: Some(code), variables: None, state: None };
+    let all = forecast(&facts);
+    assert!(all[0].value.is_none() && words(&all[0]) == ["the volume DXEFV", "separator"], "{:?}", all[0]);
+    assert_eq!((all[5].pcr, all[5].remark.as_str()), (5, "no table"));
+    // A log of a start with this firmware, and one with another.
+    let log = |events: &[ExpectedEvent]| EventLog {
+        banks: vec![(11, 32)],
+        events: events
+            .iter()
+            .map(|event| LoggedEvent { pcr: event.pcr, kind: event.kind, digests: vec![(11, event.digest.to_vec())], data: Vec::new() })
+            .collect(),
+    };
+    let first = ExpectedEvent::of(0, all[0].events[0].kind, b"PEIFV as it is in memory", "");
+    let whole = [&[first.clone()], &all[0].events[..]].concat();
+    assert_eq!(find_missing(&log(&whole), 0, &all[0].events), None);
+    assert_eq!(find_missing(&log(&whole[1..]), 0, &all[0].events), None);
+    assert_eq!(find_missing(&log(&[first, whole[2].clone()]), 0, &all[0].events), Some(&all[0].events[0]));
+    assert_eq!(find_missing(&log(&[whole[2].clone(), whole[1].clone()]), 0, &all[0].events), Some(&all[0].events[1]));
+    let error = measured_boot::firmware::volumes(b"no firmware").unwrap_err();
+    assert_eq!(error.to_string(), "no firmware for QEMU (OVMF)");
 }
