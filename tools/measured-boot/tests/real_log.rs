@@ -17,6 +17,8 @@ const CONFIG: &str = include_str!("data/config.cfg");
 
 /// The log without Secure Boot, and that of a signed image with it.
 const LIVE: &[u8] = include_bytes!("../../fuzz/corpus/event-log/live.log.gz");
+/// The first start of slot B after an update, which is on trial.
+const TRIAL: &[u8] = include_bytes!("../../fuzz/corpus/event-log/trial.log.gz");
 const SIGNED: &[u8] = include_bytes!("../../fuzz/corpus/event-log/signed.log.gz");
 
 fn unpacked(packed: &[u8]) -> Vec<u8> {
@@ -40,8 +42,8 @@ impl GrubDisk for Disk {
     fn read(&self, partition: u32, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(match (partition, path) {
             (1, "EFI/BOOT/grubenv") => Some(self.0.to_owned() + &"#".repeat(1024 - self.0.len())),
-            (2, "EFI/BOOT/grub.cfg") => Some(ROOTFS.to_owned()),
-            (2, "EFI/BOOT/BOOTX64.EFI" | "EFI/Linux/eve.efi" | "boot/kernel" | "boot/initrd.img") => Some(path.to_owned()),
+            (2 | 3, "EFI/BOOT/grub.cfg") => Some(ROOTFS.to_owned()),
+            (2 | 3, "EFI/BOOT/BOOTX64.EFI" | "EFI/Linux/eve.efi" | "boot/kernel" | "boot/initrd.img") => Some(path.to_owned()),
             (4, "grub.cfg") => Some(CONFIG.to_owned()),
             _ => None,
         }
@@ -57,7 +59,7 @@ impl GrubDisk for Disk {
     }
 
     fn file_system(&self, partition: u32) -> anyhow::Result<Option<&'static str>> {
-        Ok((partition == 2).then_some("squash4"))
+        Ok(matches!(partition, 2 | 3).then_some("squash4"))
     }
 }
 
@@ -117,6 +119,18 @@ fn grub_measures_what_the_evaluator_says() {
     for (event, logged) in events.iter().filter(|event| event.pcr == 9).zip(log.of_pcr(9)) {
         assert_eq!(Some(event.digest) == logged.sha256(), event.what.ends_with(".cfg"), "{}", event.what);
     }
+}
+
+#[test]
+fn a_trial_takes_a_try_before_the_other_slot_starts() {
+    let log = EventLog::parse(&unpacked(TRIAL)).unwrap();
+    let disk = Disk("# GRUB Environment Block\nORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=1\n");
+    let first = run(&disk, &start(1), EMBEDDED, Written::new()).unwrap();
+    assert!(matches!(&first.loaded, Some(Loaded::Program { partition: 3, .. })));
+    let second = run(&disk, &start(3), EMBEDDED, first.written).unwrap();
+    let events = [first.events, second.events].concat();
+    assert_eq!(compare(&log, 8, &events).map(|difference| difference.to_string()), None);
+    assert!(events.iter().any(|event| event.what == "grub_cmd: echo Slot B is on trial, 0 more tries"));
 }
 
 #[test]

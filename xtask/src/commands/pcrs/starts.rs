@@ -33,6 +33,7 @@ impl Start {
         match self.state {
             State::Active => "active".to_owned(),
             State::OtherFailed => "active after a failed trial of the other slot".to_owned(),
+            State::Trial(1) => "on trial, 1 try".to_owned(),
             State::Trial(tries) => format!("on trial, {tries} tries"),
         }
     }
