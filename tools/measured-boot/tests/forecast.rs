@@ -215,7 +215,7 @@ fn of_the_firmware_some_events_are_known_and_a_log_without_them_is_noticed() {
             .collect(),
     };
     let first = ExpectedEvent::of(0, all[0].events[0].kind, b"PEIFV as it is in memory", "");
-    let whole = [&[first.clone()], &all[0].events[..]].concat();
+    let whole = [std::slice::from_ref(&first), &all[0].events[..]].concat();
     assert_eq!(find_missing(&log(&whole), 0, &all[0].events), None);
     assert_eq!(find_missing(&log(&whole[1..]), 0, &all[0].events), None);
     assert_eq!(find_missing(&log(&[first, whole[2].clone()]), 0, &all[0].events), Some(&all[0].events[0]));
