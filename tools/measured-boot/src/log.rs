@@ -62,13 +62,11 @@ impl EventLog {
         let mut input = Input { bytes, at: 0 };
         let banks = first(&mut input)?;
         let mut events = Vec::new();
-        while input.at < bytes.len() {
+        // The memory behind the last entry is all ones or all zeros where a kernel hands out all of the firmware's area.
+        let without = |padding: u8| bytes.iter().rposition(|byte| *byte != padding).map_or(0, |last| last + 1);
+        let end = without(0xff).min(without(0));
+        while input.at < end {
             let (start, number) = (input.at, events.len() + 1);
-            // The memory behind the last entry is all ones or all zeros where a kernel hands out all of the firmware's area.
-            let rest = &bytes[start..];
-            if rest.iter().all(|byte| *byte == 0xff) || rest.iter().all(|byte| *byte == 0) {
-                break;
-            }
             events.push(event(&mut input, &banks).with_context(|| format!("event {number} of the log, at {start:#x}"))?);
         }
         Ok(Self { banks, events })

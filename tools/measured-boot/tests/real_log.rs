@@ -97,9 +97,13 @@ fn a_log_that_is_cut_or_foreign_is_an_error_that_says_where() {
     // The algorithm of the first digest of the first event, which begins at 0x4d.
     foreign[0x4d + 12] = 5;
     assert!(error(&foreign).contains("algorithm 0x0005, which is none of the log's banks"), "{}", error(&foreign));
-    // Memory behind the last entry.
-    let longer = [&whole[..], &[0xff; 40]].concat();
-    assert_eq!(EventLog::parse(&longer).unwrap(), EventLog::parse(&whole).unwrap());
+    // Memory behind the last entry. Both kinds of bytes are no memory.
+    for padding in [0, 0xff] {
+        let longer = [&whole[..], &[padding; 40]].concat();
+        assert_eq!(EventLog::parse(&longer).unwrap(), EventLog::parse(&whole).unwrap(), "{padding}");
+    }
+    let both = [&whole[..], &[0xff; 40], &[0; 40]].concat();
+    assert!(error(&both).ends_with("it has 4294967295 digests, more than 16"), "{}", error(&both));
 }
 
 #[test]
@@ -165,6 +169,9 @@ fn a_difference_is_named() {
     assert!(command_line.contains(" panic=10 eve_trial softlockup_panic=1 watchdog_thresh=60 gpt"), "{command_line}");
 }
 
+/// A variable of 256 KiB, by doubling.
+const DOUBLE: &str = "set x=a\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do set x=\"$x$x\"; done\n";
+
 #[test]
 fn what_is_not_known_is_an_error() {
     for (text, said) in [
@@ -175,6 +182,10 @@ fn what_is_not_known_is_an_error() {
         ("while true; do true; done", "it does not end within 20000 commands"),
         ("function f {\n    f\n}\nf", "more than 64 functions and configurations are in each other"),
         ("menuentry a {\n    true\n}", "the entry `a` starts nothing, and GRUB waits for a person"),
+        // A variable that doubles, and then takes all memory in one command, or in the words of one `for`.
+        (&format!("{DOUBLE}true{}", " $x".repeat(10_000)), "its commands have more than 16777216 bytes"),
+        (&format!("{DOUBLE}for y in{}; do true; done", " \"$x\"".repeat(10_000)), "its commands have more than 16777216 bytes"),
+        (&format!("set x=\"{}\"\nfor y in{}; do true; done", "a ".repeat(99_999), " $x".repeat(99)), "have more than 16777216 bytes"),
     ] {
         let error = format!("{:#}", run(&Disk(ACTIVE), &start(1), text, Written::new()).unwrap_err());
         assert!(error.starts_with("the configuration inside of GRUB: ") && error.ends_with(said), "{error}");

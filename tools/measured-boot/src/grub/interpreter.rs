@@ -11,8 +11,10 @@ use std::{collections::BTreeMap, rc::Rc};
 
 /// Commands of a run: a loop without end is an error.
 const MOST_COMMANDS: usize = 20_000;
-/// Bytes of all commands of a run: variables that double in a loop are an error, too.
+/// Bytes of all commands and configurations of a run: variables that double in a loop are an error, too.
 const MOST_BYTES: usize = 16 << 20;
+/// What a word of a command costs besides its letters.
+const WORD: usize = 24;
 /// How deep functions and configurations may be in each other.
 const MOST_DEPTH: usize = 64;
 
@@ -116,8 +118,18 @@ impl<'d> Interpreter<'d> {
     }
 
     pub(super) fn text(&mut self, text: &str) -> Result<Flow> {
+        self.count(text.len())?;
         let script = parse(text)?;
         self.script(&script)
+    }
+
+    /// Counts `bytes` before they are kept.
+    fn count(&mut self, bytes: usize) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MOST_BYTES {
+            bail!("its commands have more than {MOST_BYTES} bytes");
+        }
+        Ok(())
     }
 
     pub(super) fn script(&mut self, script: &Script) -> Result<Flow> {
@@ -193,10 +205,6 @@ impl<'d> Interpreter<'d> {
         let words = self.expand(words)?;
         let Some(name) = words.first() else { return Ok(Flow::Next(true)) };
         let line = words.join(" ");
-        self.bytes += line.len();
-        if self.bytes > MOST_BYTES {
-            bail!("its commands have more than {MOST_BYTES} bytes");
-        }
         self.events.push(ExpectedEvent::loader(8, line.as_bytes(), format!("grub_cmd: {line}")));
         let (name, arguments, inverted) = match (name.as_str(), words.get(1)) {
             ("!", Some(name)) => (name, &words[2..], true),
@@ -230,24 +238,37 @@ impl<'d> Interpreter<'d> {
     }
 
     /// The words with their variables replaced.
-    fn expand(&self, words: &[Word]) -> Result<Vec<String>> {
+    fn expand(&mut self, words: &[Word]) -> Result<Vec<String>> {
         let mut expanded: Vec<String> = Vec::new();
         for word in words {
             // A word without anything in it, not even quotes, is none.
             let mut current: Option<String> = None;
+            self.count(WORD)?;
             for piece in word {
                 match piece {
                     Piece::Text(text) => {
+                        self.count(text.len())?;
                         if text.contains(['*', '?']) {
                             bail!("`{text}`: patterns for names of files are not known here");
                         }
                         current.get_or_insert_default().push_str(text);
                     }
-                    Piece::Quoted(text) => current.get_or_insert_default().push_str(text),
-                    Piece::Block(text) => *current.get_or_insert_default() += &format!("{{{text}}}"),
-                    Piece::Variable { name, quoted: true } => current.get_or_insert_default().push_str(&self.value(name)?),
+                    Piece::Quoted(text) => {
+                        self.count(text.len())?;
+                        current.get_or_insert_default().push_str(text);
+                    }
+                    Piece::Block(text) => {
+                        self.count(text.len())?;
+                        *current.get_or_insert_default() += &format!("{{{text}}}");
+                    }
+                    Piece::Variable { name, quoted: true } => {
+                        let value = self.value(name)?;
+                        self.count(value.len())?;
+                        current.get_or_insert_default().push_str(&value);
+                    }
                     Piece::Variable { name, quoted: false } => {
                         let value = self.value(name)?;
+                        self.count(value.len() + WORD * value.split_ascii_whitespace().count())?;
                         if value.contains(['*', '?', '\\']) {
                             bail!("`${name}` is `{value}`: patterns for names of files are not known here");
                         }

@@ -84,7 +84,12 @@ impl<'t> Parser<'t> {
     }
 
     fn line(&self) -> usize {
-        self.text[..self.at].matches('\n').count() + 1
+        self.line_of(self.at)
+    }
+
+    /// The line of the byte at `at`. It is counted for an error only: not once for each word of a long text.
+    fn line_of(&self, at: usize) -> usize {
+        self.text[..at].matches('\n').count() + 1
     }
 
     fn skip_blanks(&mut self) {
@@ -242,13 +247,12 @@ impl<'t> Parser<'t> {
 
     /// What stands between the braces here, as it stands.
     fn block(&mut self) -> Result<String> {
-        let line = self.line();
         self.at += 1;
         let start = self.at;
         self.commands(&[])?;
         let end = self.at;
         if self.next() != Some('}') {
-            bail!("line {line}: the block does not end");
+            bail!("line {}: the block does not end", self.line_of(start));
         }
         Ok(self.text[start..end].to_owned())
     }
@@ -292,10 +296,10 @@ impl<'t> Parser<'t> {
 
     /// The rest of a text in double quotes.
     fn double_quoted(&mut self, word: &mut Word) -> Result<()> {
-        let (line, mut text) = (self.line(), String::new());
+        let (start, mut text) = (self.at, String::new());
         loop {
             match self.peek() {
-                None => bail!("line {line}: a quote does not end"),
+                None => bail!("line {}: a quote does not end", self.line_of(start)),
                 Some('"') => {
                     self.at += 1;
                     word.push(Piece::Quoted(text));
@@ -321,12 +325,11 @@ impl<'t> Parser<'t> {
 
     /// The variable at this place, which begins with `$`.
     fn variable(&mut self, quoted: bool) -> Result<Piece> {
-        let line = self.line();
         self.at += 1;
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         let rest = self.rest();
         let (name, used) = if let Some(rest) = rest.strip_prefix('{') {
-            let Some(end) = rest.find('}') else { bail!("line {line}: `${{` does not end") };
+            let Some(end) = rest.find('}') else { bail!("line {}: `${{` does not end", self.line()) };
             (&rest[..end], end + 2)
         } else if rest.starts_with(['#', '?', '@', '*']) {
             (&rest[..1], 1)
@@ -337,7 +340,7 @@ impl<'t> Parser<'t> {
             (&rest[..end], end)
         };
         if name.is_empty() {
-            bail!("line {line}: a `$` without the name of a variable is not read");
+            bail!("line {}: a `$` without the name of a variable is not read", self.line());
         }
         self.at += used;
         Ok(Piece::Variable { name: name.to_owned(), quoted })
