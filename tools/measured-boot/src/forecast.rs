@@ -3,11 +3,12 @@
 
 use crate::{
     event::ExpectedEvent,
-    firmware,
+    firmware::{self, FirmwareVolume},
     grub::{self, GrubDisk, GrubStart, Loaded, Written},
     kind::PLATFORM_FIRMWARE_BLOB,
     replay::{PcrValue, extended},
-    secure_boot, stub,
+    secure_boot::{self, Verdict},
+    stub,
 };
 use anyhow::{Context as _, Result, bail};
 use secureboot::{store::StoredVariable, uki::section};
@@ -19,6 +20,8 @@ const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 const STATE: &str = "EFI/BOOT/grubenv";
 /// Programs that may start each other.
 const MOST_PROGRAMS: usize = 4;
+/// A condition of what the firmware measures of the disk.
+const FIRST_DISK: &str = "if the firmware tries no other device before this disk";
 
 /// What is known of a boot before it.
 pub struct BootFacts<'a> {
@@ -28,8 +31,8 @@ pub struct BootFacts<'a> {
     pub grub_disk: &'a str,
     /// The event of the disk's partition table, or why nobody knows it.
     pub table: std::result::Result<ExpectedEvent, String>,
-    /// The list of CONFIG's files that `pkg/measure-config` makes; none without CONFIG.
-    pub config: Option<String>,
+    /// The list of CONFIG's files that `pkg/measure-config` makes, or why nobody knows it.
+    pub config: std::result::Result<String, String>,
     /// The firmware's code.
     pub firmware: Option<&'a [u8]>,
     /// The firmware's variables, if they are known.
@@ -64,9 +67,16 @@ impl PcrForecast {
     }
 }
 
+/// The volumes of the firmware, or why nobody knows them.
+type Volumes = std::result::Result<Vec<FirmwareVolume>, String>;
+
 /// What the PCRs 0 to 9 and 11 to 14 will be.
 pub fn forecast(facts: &BootFacts<'_>) -> Vec<PcrForecast> {
-    let chain = chain(facts);
+    let volumes = match facts.firmware.map(firmware::volumes) {
+        Some(volumes) => volumes.map_err(|error| format!("{error:#}")),
+        None => Err("the firmware measures its own code: --firmware FILE names it".to_owned()),
+    };
+    let chain = chain(facts, &volumes);
     let off = if facts.variables.is_none() { "if Secure Boot is off (--vars FILE tells)" } else { "" };
     let of_chain = |pcr: u32, remark: &str| match &chain {
         Ok(chain) => {
@@ -77,30 +87,29 @@ pub fn forecast(facts: &BootFacts<'_>) -> Vec<PcrForecast> {
     };
     let separator = |pcr: u32, remark: &str| PcrForecast::known(pcr, vec![ExpectedEvent::separator(pcr)], remark);
     let mut all = vec![
-        code(facts.firmware),
+        code(&volumes),
         PcrForecast::unknown(1, "the firmware measures what the machine is: tables of QEMU and SMBIOS, and the order of its boot devices"),
         separator(2, "if no card brings a driver of its own (an option ROM)"),
         separator(3, "if no card or driver has a configuration that is measured"),
-        boot_programs(of_chain(4, "if the firmware tries no other device before this disk")),
-        partition_table(facts),
+        boot_programs(of_chain(4, FIRST_DISK)),
+        partition_table(facts, &chain),
         separator(6, "if the machine's maker measures nothing of its own"),
-        secure_boot_policy(facts, &chain),
+        secure_boot_policy(facts, &volumes, &chain),
     ];
     all.push(of_chain(8, "if GRUB calls the disk so, nobody picks an entry of its menu, and the state of the slots is that of the disk"));
     all.push(of_chain(9, ""));
     all.push(of_chain(11, ""));
     all.push(of_chain(12, ""));
-    all.push(PcrForecast::known(13, Vec::new(), "nothing of this image extends it"));
-    all.push(config(facts.config.as_deref()));
+    all.push(of_chain(13, "nothing of this image extends it"));
+    all.push(config(&facts.config));
     all
 }
 
 /// PCR 0: the firmware. The modules of its first volume run before it is measured, and write to it in memory, so there is no value.
-fn code(firmware: Option<&[u8]>) -> PcrForecast {
-    let Some(firmware) = firmware else { return PcrForecast::unknown(0, "the firmware measures its own code: --firmware FILE names it") };
-    let volumes = match firmware::volumes(firmware) {
+fn code(volumes: &Volumes) -> PcrForecast {
+    let volumes = match volumes {
         Ok(volumes) => volumes,
-        Err(error) => return PcrForecast::unknown(0, format!("{error:#}")),
+        Err(why) => return PcrForecast::unknown(0, why),
     };
     let mut events = Vec::new();
     for volume in volumes.iter().filter(|volume| volume.is_measured_as_in_the_file) {
@@ -121,43 +130,57 @@ fn boot_programs(mut programs: PcrForecast) -> PcrForecast {
     programs
 }
 
-/// PCR 5: the partition table, and the end of the firmware's services.
-fn partition_table(facts: &BootFacts<'_>) -> PcrForecast {
+/// PCR 5: the partition table, and the end of the firmware's services. Without a kernel at the end of the chain nobody knows whether that is measured.
+fn partition_table(facts: &BootFacts<'_>, chain: &Result<Vec<ExpectedEvent>>) -> PcrForecast {
     let table = match &facts.table {
         Ok(table) => table.clone(),
         Err(why) => return PcrForecast::unknown(5, why),
     };
     let mut events = vec![ExpectedEvent::separator(5), table];
+    if let Err(error) = chain {
+        return PcrForecast { events, ..PcrForecast::unknown(5, format!("{error:#}")) };
+    }
     events.extend(["Exit Boot Services Invocation", "Exit Boot Services Returned with Success"].map(|name| ExpectedEvent::action(5, name)));
-    PcrForecast::known(5, events, "as the disk is now: the first start of a live image makes more partitions")
+    PcrForecast::known(5, events, format!("as the disk is now: the first start of a live image makes more partitions; {FIRST_DISK}"))
 }
 
 /// PCR 7: Secure Boot.
-fn secure_boot_policy(facts: &BootFacts<'_>, chain: &Result<Vec<ExpectedEvent>>) -> PcrForecast {
+fn secure_boot_policy(facts: &BootFacts<'_>, volumes: &Volumes, chain: &Result<Vec<ExpectedEvent>>) -> PcrForecast {
     let Some(variables) = facts.variables else {
         return PcrForecast::unknown(7, "the firmware measures its keys: --vars FILE names the file with its variables");
+    };
+    let condition = match volumes {
+        Ok(volumes) if secure_boot::is_known_to(volumes) => "",
+        Ok(_) => return PcrForecast::unknown(7, "the firmware has no Secure Boot, and what it measures of the keys is not known here"),
+        Err(_) => "if the firmware has Secure Boot, be it on or off: without, it has no variable SecureBoot",
     };
     let mut events = secure_boot::policy(variables);
     match chain {
         Ok(chain) => events.extend(chain.iter().filter(|event| event.pcr == 7).cloned()),
         Err(error) => return PcrForecast::unknown(7, format!("{error:#}")),
     }
-    PcrForecast::known(7, events, "")
+    PcrForecast::known(7, events, condition)
 }
 
 /// PCR 14, which `pkg/measure-config` extends in the running system.
-fn config(list: Option<&str>) -> PcrForecast {
-    let Some(list) = list else { return PcrForecast::unknown(14, "the disk has no CONFIG, whose files are measured") };
+fn config(list: &std::result::Result<String, String>) -> PcrForecast {
+    let list = match list {
+        Ok(list) => list,
+        Err(why) => return PcrForecast { logged: false, ..PcrForecast::unknown(14, why) },
+    };
     let digest = ExpectedEvent::loader(14, list.as_bytes(), "").digest;
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let line = format!("config sha256:{digest}\n");
     let event = ExpectedEvent::loader(14, line.as_bytes(), format!("config sha256:{digest}, {} files", list.lines().count()));
-    PcrForecast { logged: false, ..PcrForecast::known(14, vec![event], "by pkg/measure-config, which keeps no log") }
+    PcrForecast { logged: false, ..PcrForecast::known(14, vec![event], "if the system runs pkg/measure-config, which keeps no log") }
 }
 
 /// The events of the programs that start each other, from the firmware's boot loader to the kernel.
-fn chain(facts: &BootFacts<'_>) -> Result<Vec<ExpectedEvent>> {
+fn chain(facts: &BootFacts<'_>, volumes: &Volumes) -> Result<Vec<ExpectedEvent>> {
     let secure_boot = facts.variables.is_some_and(secure_boot::is_on);
+    if secure_boot && volumes.as_ref().is_ok_and(|volumes| !secure_boot::is_known_to(volumes)) {
+        bail!("the variables switch Secure Boot on, and the firmware has none");
+    }
     let mut events = Vec::new();
     let mut written: Written = facts.state.iter().map(|block| ((ESP, STATE.to_owned()), block.clone())).collect();
     let (mut partition, mut path) = (ESP, LOADER.to_owned());
@@ -166,10 +189,11 @@ fn chain(facts: &BootFacts<'_>) -> Result<Vec<ExpectedEvent>> {
     for _ in 0..MOST_PROGRAMS {
         let shown = format!("/{path} of partition {partition}");
         if secure_boot {
-            let authority = secure_boot::authority(facts.variables.unwrap_or_default(), &program);
-            let authority = authority.with_context(|| format!("Secure Boot is on, and the firmware would not start {shown}"))?;
-            if !events.contains(&authority) {
-                events.push(authority);
+            let verdict = secure_boot::verdict(facts.variables.unwrap_or_default(), &program);
+            match verdict.with_context(|| format!("Secure Boot is on, and whether the firmware starts {shown} is not known here"))? {
+                Verdict::Refused(why) => bail!("Secure Boot is on, and the firmware would not start {shown}: {why}"),
+                Verdict::Allowed(authority) if events.contains(&authority) => {}
+                Verdict::Allowed(authority) => events.push(authority),
             }
         }
         events.push(ExpectedEvent::application(&program, &shown).context(shown.clone())?);

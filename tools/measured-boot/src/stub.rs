@@ -3,10 +3,14 @@
 
 use crate::{event::ExpectedEvent, kind::EVENT_TAG};
 use anyhow::{Context as _, Result, bail};
-use secureboot::uki::section;
+use secureboot::uki::{section, stub_version};
 
+/// The version of the stub whose order this is; later ones measure more.
+const VERSION: &str = "252";
 /// The sections in the order of the stub.
 const SECTIONS: [&str; 6] = [".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb"];
+/// Other sections of unified kernel images (UAPI group's specification). The stub's own `.sbat` is not measured by this version.
+const OTHERS: [&str; 8] = [".ucode", ".uname", ".pcrsig", ".pcrpkey", ".profile", ".dtbauto", ".hwids", ".efifw"];
 /// What the kernel says in its events, for those that it knows.
 const OPTIONS: &str = "LOADED_IMAGE::LoadOptions";
 const INITRD: &str = "Linux initrd";
@@ -15,6 +19,15 @@ const INITRD: &str = "Linux initrd";
 pub(crate) fn events(program: &[u8], secure_boot: bool) -> Result<Vec<ExpectedEvent>> {
     if !secure_boot {
         bail!("what a unified kernel image measures without Secure Boot is not known here");
+    }
+    let version = stub_version(program)?.context("which version of systemd its stub is of is not said in it")?;
+    if version.split(|letter: char| !letter.is_ascii_digit()).next() != Some(VERSION) {
+        bail!("its stub is of systemd {version}, and what is measured is known here for {VERSION} only");
+    }
+    for name in OTHERS {
+        if section(program, name)?.is_some() {
+            bail!("it has a section `{name}`, and whether its stub measures that is not known here");
+        }
     }
     let mut events = Vec::new();
     for name in SECTIONS {

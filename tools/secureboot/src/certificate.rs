@@ -13,6 +13,8 @@ pub struct Certificate {
     pub der: Vec<u8>,
     pub(crate) serial: Vec<u8>,
     pub(crate) issuer: Vec<u8>,
+    /// The name of its owner, a Name in DER.
+    pub subject: Vec<u8>,
     /// SubjectPublicKeyInfo, as `openssl pkey -pubout -outform DER` prints it.
     pub public_key: Vec<u8>,
 }
@@ -63,7 +65,7 @@ impl Certificate {
         let validity = der::read(issuer.rest, der::SEQUENCE)?;
         let subject = der::read(validity.rest, der::SEQUENCE)?;
         let public_key = der::read(subject.rest, der::SEQUENCE)?;
-        let [serial, issuer, public_key] = [serial, issuer, public_key].map(|element| element.whole.to_vec());
-        Ok(Self { der: bytes.to_vec(), serial, issuer, public_key })
+        let [serial, issuer, subject, public_key] = [serial, issuer, subject, public_key].map(|element| element.whole.to_vec());
+        Ok(Self { der: bytes.to_vec(), serial, issuer, subject, public_key })
     }
 }

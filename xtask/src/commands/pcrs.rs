@@ -137,7 +137,7 @@ fn of_start(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, start: Opti
         disk,
         grub_disk: &args.grub_disk,
         table,
-        config: disk.measured_config()?,
+        config: disk.measured_config().map_err(|error| format!("{error:#}")),
         firmware: firmware.code.as_deref(),
         variables: firmware.variables.as_deref(),
         state: start.map(Start::block),

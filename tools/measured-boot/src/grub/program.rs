@@ -11,6 +11,10 @@ const CONFIG: u32 = 2;
 /// The first configuration of our programs: the disk in memory has the other one.
 const FIRST: &str = "configfile (memdisk)/embedded.cfg";
 const EMBEDDED: &[u8] = b"embedded.cfg";
+/// The version of GRUB whose commands are known here: `linux` as `linuxefi`, and what is measured with which words.
+const VERSION: &str = "2.06";
+/// What its module `normal` says of itself. The version is the next text.
+const TITLE: &[u8] = b"GNU GRUB  version %s\0";
 
 /// The configuration inside of `program`, which `pkg/grub` made.
 pub fn embedded_configuration(program: &[u8]) -> Result<String> {
@@ -38,8 +42,21 @@ pub fn embedded_configuration(program: &[u8]) -> Result<String> {
     if !String::from_utf8_lossy(first).starts_with(FIRST) {
         bail!("this GRUB was not made by pkg/grub: its first configuration is not `{FIRST}`");
     }
+    check_version(parts)?;
     let text = file_of_tar(disk.context("this GRUB has no disk in memory")?)?;
     String::from_utf8(text.to_vec()).context("the configuration inside of GRUB is not UTF-8")
+}
+
+/// Refuses a GRUB that may measure something else.
+fn check_version(parts: &[u8]) -> Result<()> {
+    let at = parts.windows(TITLE.len()).position(|bytes| bytes == TITLE).context("which version this GRUB has is not found in it")?;
+    let version = parts[at + TITLE.len()..].split(|byte| *byte == 0).find(|text| !text.is_empty()).unwrap_or_default();
+    let version = String::from_utf8_lossy(version);
+    if version.strip_prefix(VERSION).is_none_or(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit())) {
+        let version: String = version.chars().take(40).flat_map(char::escape_debug).collect();
+        bail!("this is GRUB `{version}`, and what GRUB measures is known here for {VERSION} only");
+    }
+    Ok(())
 }
 
 /// The content of `embedded.cfg` in a tar.

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use diskimage::{
-    container,
-    gpt::{self, Gpt},
-    squashfs::EntryKind,
+    ReadAt, container,
+    gpt::{self, Gpt, GptEntry},
+    squashfs::{Entry, EntryKind},
 };
 use imagefs::{Volume, open_file};
 use measured_boot::{ExpectedEvent, grub::GrubDisk};
@@ -30,7 +30,8 @@ const NOT_MEASURED: [&str; 6] =
 pub struct ImageDisk {
     file: PathBuf,
     table: Gpt,
-    volumes: BTreeMap<u32, Volume>,
+    /// The partitions that are read, or why one cannot be.
+    volumes: BTreeMap<u32, Result<Volume, String>>,
 }
 
 impl ImageDisk {
@@ -40,10 +41,12 @@ impl ImageDisk {
         let disk = container::open(file)?;
         let Some(table) = gpt::read(disk.as_ref())? else { bail!("`{shown}` is no disk with a GPT, so nothing can boot from it") };
         let mut volumes = BTreeMap::new();
-        for number in table.entries.iter().map(|entry| entry.number).filter(|number| READ.contains(number)) {
-            // A slot without a system is empty.
-            if let Ok(volume) = open_file(file, Some(&number.to_string())) {
-                volumes.insert(number, volume);
+        for entry in table.entries.iter().filter(|entry| READ.contains(&entry.number)) {
+            let number = entry.number;
+            match open_file(file, Some(&number.to_string())) {
+                // A slot without a system is empty. Of another one that is not read here nobody knows what GRUB finds in it.
+                Err(_) if matches!(number, IMGA | IMGB) && is_empty(disk.as_ref(), entry, table.sector)? => {}
+                volume => _ = volumes.insert(number, volume.map_err(|error| format!("{error:#}"))),
             }
         }
         Ok(Self { file: file.to_owned(), table, volumes })
@@ -54,7 +57,7 @@ impl ImageDisk {
         let state = self.read(1, "EFI/BOOT/grubenv")?.unwrap_or_default();
         let free = if String::from_utf8_lossy(&state).contains("\nORDER=B") { 2 } else { 3 };
         let volume = open_file(rootfs, None)?;
-        self.volumes.insert(free, volume);
+        self.volumes.insert(free, Ok(volume));
         Ok(())
     }
 
@@ -69,22 +72,37 @@ impl ImageDisk {
         measured_boot::gpt::table(&read).with_context(|| format!("`{}`", self.file.display()))
     }
 
-    /// The list that `pkg/measure-config` makes of CONFIG; none without CONFIG.
-    pub fn measured_config(&self) -> Result<Option<String>> {
-        let Some(volume) = self.volumes.get(&CONFIG) else { return Ok(None) };
+    /// The list that `pkg/measure-config` makes of CONFIG.
+    pub fn measured_config(&self) -> Result<String> {
+        let volume = self.volume(CONFIG)?.context("the disk has no CONFIG, whose files are measured")?;
         let mut files = BTreeMap::new();
         for entry in volume.entries().iter().filter(|entry| entry.kind == EntryKind::File) {
-            let path = String::from_utf8(entry.path.clone()).context("a name in CONFIG is not UTF-8")?;
+            let path = String::from_utf8_lossy(&entry.path);
+            check_name(&path)?;
             if !NOT_MEASURED.contains(&path.rsplit('/').next().unwrap_or_default()) {
                 files.insert(format!("./{path}"), common::digest::sha256(&volume.read(entry, MOST)?));
             }
         }
-        Ok(Some(files.into_iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect()))
+        Ok(files.into_iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect())
     }
 
-    fn find(&self, partition: u32, path: &str) -> Result<Option<(&Volume, &diskimage::squashfs::Entry)>> {
-        let Some(volume) = self.volumes.get(&partition) else { return Ok(None) };
-        let found = volume.find(path.as_bytes()).ok().flatten();
+    /// The file system of a partition; none if the disk has no such partition, or nothing is in it.
+    fn volume(&self, partition: u32) -> Result<Option<&Volume>> {
+        match self.volumes.get(&partition) {
+            None => Ok(None),
+            Some(Ok(volume)) => Ok(Some(volume)),
+            Some(Err(error)) => bail!("partition {partition} cannot be read here, so nobody knows what GRUB reads in it: {error}"),
+        }
+    }
+
+    fn find(&self, partition: u32, path: &str) -> Result<Option<(&Volume, &Entry)>> {
+        let Some(volume) = self.volume(partition)? else { return Ok(None) };
+        let found = if volume.format() == "FAT" {
+            // Firmware and GRUB do not tell upper from lower case there.
+            volume.entries().iter().find(|entry| entry.path.eq_ignore_ascii_case(path.as_bytes()))
+        } else {
+            volume.find(path.as_bytes())?
+        };
         Ok(found.filter(|entry| entry.kind == EntryKind::File).map(|entry| (volume, entry)))
     }
 }
@@ -106,7 +124,7 @@ impl GrubDisk for ImageDisk {
     }
 
     fn file_system(&self, partition: u32) -> Result<Option<&'static str>> {
-        let Some(volume) = self.volumes.get(&partition) else { return Ok(None) };
+        let Some(volume) = self.volume(partition)? else { return Ok(None) };
         Ok(Some(match volume.format() {
             "squashfs" => "squash4",
             "ext4" => "ext2",
@@ -114,4 +132,32 @@ impl GrubDisk for ImageDisk {
             other => bail!("GRUB's name of the file system {other} is not known here"),
         }))
     }
+}
+
+/// Refuses the name of a file in CONFIG of which the guest may make another one: `pkg/measure-config` hashes the names, too.
+fn check_name(path: &str) -> Result<()> {
+    // CONFIG is mounted with iocharset=iso8859-1.
+    if !path.is_ascii() {
+        bail!("CONFIG has the file `{}`: which bytes the running system makes of its name is not known here", path.escape_debug());
+    }
+    // `read -r` of a shell takes blanks from both ends; `./` stands before the first one.
+    if path.ends_with([' ', '\t']) || path.contains(|letter: char| letter.is_ascii_control() || letter == '\\') {
+        bail!("CONFIG has the file `{}`: its name is changed when pkg/measure-config reads it", path.escape_debug());
+    }
+    Ok(())
+}
+
+/// Whether all bytes of a partition are zero.
+fn is_empty(disk: &dyn ReadAt, entry: &GptEntry, sector: u64) -> Result<bool> {
+    let (mut at, end) = (entry.first_lba.saturating_mul(sector), entry.last_lba.saturating_add(1).saturating_mul(sector));
+    let mut bytes = vec![0; 1 << 20];
+    while at < end {
+        let part = &mut bytes[..usize::try_from((end - at).min(1 << 20))?];
+        disk.read_at(part, at)?;
+        if part.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += part.len() as u64;
+    }
+    Ok(true)
 }

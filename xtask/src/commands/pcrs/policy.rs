@@ -27,32 +27,47 @@ pub fn values(all: &[PcrForecast]) -> Value {
 pub fn document(image: &Path, now: &[PcrForecast], starts: &[(Vec<PcrForecast>, Start)]) -> Result<String> {
     let mut allowed: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     // A list that lacks the values of some starts would refuse machines that are well, so it has only PCRs that each start knows.
-    let mut unknown: Map<String, Value> = Map::new();
+    let (mut unknown, mut conditions) = (Reasons::default(), Reasons::default());
     for pcr in std::iter::once(now).chain(starts.iter().map(|(all, _)| all.as_slice())).flatten() {
         let Some(value) = pcr.value.map(|value| hex(&value)) else {
-            unknown.entry(pcr.pcr.to_string()).or_insert_with(|| json!(pcr.remark));
+            unknown.add(pcr);
             continue;
         };
+        conditions.add(pcr);
         let values = allowed.entry(pcr.pcr).or_default();
         if !values.contains(&value) {
             values.push(value);
         }
     }
-    allowed.retain(|pcr, _| !unknown.contains_key(&pcr.to_string()));
+    allowed.retain(|pcr, _| !unknown.0.contains_key(pcr));
+    conditions.0.retain(|pcr, _| allowed.contains_key(pcr));
     let known = |all: &[PcrForecast]| -> Map<String, Value> {
         all.iter().filter_map(|pcr| Some((pcr.pcr.to_string(), json!(hex(&pcr.value?))))).collect()
     };
     let mut listed = vec![json!({ "slot": null, "state": "as the disk is now", "pcrs": known(now) })];
     listed.extend(starts.iter().map(|(all, start)| json!({ "slot": start.slot.to_string(), "state": start.name(), "pcrs": known(all) })));
-    let conditions: Map<String, Value> = now
-        .iter()
-        .filter(|pcr| pcr.value.is_some() && !pcr.remark.is_empty())
-        .map(|pcr| (pcr.pcr.to_string(), json!(pcr.remark)))
-        .collect();
     let image = image.file_name().unwrap_or_default().to_string_lossy();
     let pcrs: Map<String, Value> = allowed.into_iter().map(|(pcr, values)| (pcr.to_string(), json!(values))).collect();
     let document = json!({
-        "format": FORMAT, "image": image, "bank": "sha256", "pcrs": pcrs, "starts": listed, "conditions": conditions, "unknown": unknown,
+        "format": FORMAT, "image": image, "bank": "sha256", "pcrs": pcrs, "starts": listed,
+        "conditions": conditions.shown(), "unknown": unknown.shown(),
     });
     Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// What is said of PCRs, by their numbers: each sentence once.
+#[derive(Default)]
+struct Reasons(BTreeMap<u32, Vec<String>>);
+
+impl Reasons {
+    fn add(&mut self, pcr: &PcrForecast) {
+        let known = self.0.entry(pcr.pcr).or_default();
+        if !pcr.remark.is_empty() && !known.contains(&pcr.remark) {
+            known.push(pcr.remark.clone());
+        }
+    }
+
+    fn shown(&self) -> Map<String, Value> {
+        self.0.iter().filter(|(_, words)| !words.is_empty()).map(|(pcr, words)| (pcr.to_string(), json!(words.join("; ")))).collect()
+    }
 }
