@@ -165,6 +165,18 @@ fn what_cannot_be_read_is_not_absent() {
 }
 
 #[test]
+fn a_log_without_sha_256_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [disk, log] = [live(folder.path(), CONFIG), folder.path().join("log")];
+    // The first entry, which says that the only bank is SHA-1's.
+    let banks = [&b"Spec ID Event03\0"[..], &[0; 8], &1_u32.to_le_bytes(), &[4, 0, 20, 0], &[0]].concat();
+    let size = u32::try_from(banks.len()).unwrap();
+    fs::write(&log, [&[0; 4][..], &[3, 0, 0, 0], &[0; 20], &size.to_le_bytes(), &banks].concat()).unwrap();
+    let (code, error) = pcrs(&[disk.to_str().unwrap(), "--log", log.to_str().unwrap()]).fails();
+    assert!(code == 1 && error.contains("has no SHA-256 digests, and nothing else is compared"), "{code}: {error}");
+}
+
+#[test]
 fn what_is_no_disk_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");

@@ -2,7 +2,7 @@
 
 use crate::{
     event::ExpectedEvent,
-    kind::describe,
+    kind::{describe, printable},
     log::{EventLog, LoggedEvent},
 };
 use std::fmt;
@@ -54,7 +54,7 @@ impl fmt::Display for LogDifference {
         };
         write!(f, "PCR {}, event {}: ", self.pcr, self.number)?;
         match &self.expected {
-            Some(event) => write!(f, "expected {} {} `{}`", event.kind, short(Some(event.digest)), event.what)?,
+            Some(event) => write!(f, "expected {} {} `{}`", event.kind, short(Some(event.digest)), printable(&event.what))?,
             None => write!(f, "expected no more")?,
         }
         match &self.logged {

@@ -100,6 +100,20 @@ pub fn describe(kind: EventKind, data: &[u8]) -> String {
     }
 }
 
+/// `text` in one line, as a terminal may have it: without control characters, which a foreign configuration may bring.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_debug());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// The name in a UEFI_VARIABLE_DATA: GUID, count of letters, count of bytes, letters.
 fn variable_name(data: &[u8]) -> Option<String> {
     let letters = usize::try_from(u64::from_le_bytes(data.get(16..24)?.try_into().ok()?)).ok()?;

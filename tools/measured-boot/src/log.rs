@@ -72,6 +72,12 @@ impl EventLog {
         Ok(Self { banks, events })
     }
 
+    /// Whether it has a SHA-256 digest for each event.
+    #[must_use]
+    pub fn has_sha256(&self) -> bool {
+        self.banks.iter().any(|(algorithm, _)| *algorithm == SHA256)
+    }
+
     /// The events that extended a PCR.
     pub fn of_pcr(&self, pcr: u32) -> impl Iterator<Item = &LoggedEvent> {
         self.events.iter().filter(move |event| event.pcr == pcr && event.extends())

@@ -1,11 +1,18 @@
 //! A disk, a firmware and its variables, put together here, and what is said of their start.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use flate2::read::GzDecoder;
 use measured_boot::{
-    BootFacts, EventLog, ExpectedEvent, LoggedEvent, PcrForecast, find_missing, forecast, grub::GrubDisk, kind::GPT_EVENT,
+    BootFacts, EventLog, ExpectedEvent, LoggedEvent, PcrForecast, compare, find_missing, forecast,
+    grub::GrubDisk,
+    kind::{GPT_EVENT, VARIABLE_DRIVER_CONFIG},
+    replay,
 };
 use secureboot::store::StoredVariable;
-use std::{collections::BTreeMap, io::Write as _};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+};
 
 /// An EFI program with sections.
 fn program(sections: &[(&str, &[u8])]) -> Vec<u8> {
@@ -409,4 +416,49 @@ fn of_the_firmware_some_events_are_known_and_a_log_without_them_is_noticed() {
     assert_eq!(find_missing(&log(&[whole[2].clone(), whole[1].clone()]), 0, &all[0].events), Some(&all[0].events[1]));
     let error = measured_boot::firmware::volumes(b"no firmware").unwrap_err();
     assert_eq!(error.to_string(), "no firmware for QEMU (OVMF)");
+}
+
+/// The variables that the firmware measured in a log.
+fn measured_variables(log: &EventLog) -> Vec<StoredVariable> {
+    let events = log.of_pcr(7).filter(|event| event.kind == VARIABLE_DRIVER_CONFIG);
+    let variable = |event: &LoggedEvent| {
+        let letters = usize::from(event.data[16]) * 2;
+        let name = String::from_utf16(&event.data[32..32 + letters].chunks(2).map(|pair| u16::from(pair[0])).collect::<Vec<_>>()).unwrap();
+        // What the firmware makes of its switch.
+        variable(if name == "SecureBoot" { "SecureBootEnable" } else { &name }, &event.data[32 + letters..])
+    };
+    events.map(variable).collect()
+}
+
+#[test]
+fn what_the_firmware_measures_is_what_real_logs_have() {
+    for packed in
+        [&include_bytes!("../../fuzz/corpus/event-log/live.log.gz")[..], include_bytes!("../../fuzz/corpus/event-log/signed.log.gz")]
+    {
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        let log = EventLog::parse(&bytes).unwrap();
+        let variables = measured_variables(&log);
+        // The certificate behind the header of the list, and its owner.
+        let db = &variables.iter().find(|variable| variable.name == "db").unwrap().data;
+        let first = grub("linuxefi (hd0,gpt2)/k\nboot");
+        let first = db.get(44..).map_or(first.clone(), |certificate| signed(&first, certificate));
+        let disk = Disk(BTreeMap::from([((1, LOADER), first), ((2, "k"), b"kernel".to_vec())]));
+        let data = &log.of_pcr(5).find(|event| event.kind == GPT_EVENT).unwrap().data;
+        let table = measured_boot::gpt::table(&|at, size| {
+            let mut bytes = if at == 512 { data[..92].to_vec() } else { data[100..].to_vec() };
+            bytes.resize(size, 0);
+            Ok(bytes)
+        });
+        let (table, config) = (table.map_err(|error| error.to_string()), Err("no CONFIG".to_owned()));
+        let facts = BootFacts { disk: &disk, grub_disk: "hd0", table, config, firmware: None, variables: Some(&variables), state: None };
+        let all = forecast(&facts);
+        for pcr in [2, 3, 5, 6, 7, 12, 13] {
+            let said = all.iter().find(|said| said.pcr == pcr).unwrap();
+            assert_eq!(compare(&log, pcr, &said.events), None);
+            assert_eq!(said.value, replay(&log, pcr), "{}", said.remark);
+        }
+        let programs: Vec<_> = log.of_pcr(4).take(2).map(|event| event.sha256().unwrap()).collect();
+        assert_eq!(all[4].events[..2].iter().map(|event| event.digest).collect::<Vec<_>>(), programs);
+    }
 }

@@ -3,7 +3,7 @@
 
 use flate2::read::GzDecoder;
 use measured_boot::{
-    EventLog, compare, extended,
+    EventLog, ExpectedEvent, compare, extended,
     grub::{GrubDisk, GrubStart, Loaded, Written, run},
     kind::describe,
     replay,
@@ -166,6 +166,9 @@ fn a_difference_is_named() {
     assert!(said.starts_with("PCR 8, event 18: expected EV_IPL ") && said.contains(expected) && said.contains("$ A 1 0 0 0`"), "{said}");
     let second = run(&disk, &start(2), EMBEDDED, first.written).unwrap();
     let Some(Loaded::Linux { command_line, .. }) = &second.loaded else { unreachable!("{:?}", second.loaded) };
+    let control = ExpectedEvent::loader(8, b"x", "grub_cmd: echo \u{1b}[2J\nx");
+    let said_of = compare(&log, 8, &[control]).unwrap().to_string();
+    assert!(said_of.contains("`grub_cmd: echo \\u{1b}[2J\\nx`"), "{said_of}");
     assert!(command_line.contains(" panic=10 eve_trial softlockup_panic=1 watchdog_thresh=60 gpt"), "{command_line}");
 }
 

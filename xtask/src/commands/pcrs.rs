@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use common::{artifact::write_named, digest::hex, eprintln, error::usage};
 use disk::ImageDisk;
-use measured_boot::{BootFacts, PcrForecast, forecast};
+use measured_boot::{BootFacts, PcrForecast, forecast, kind::printable};
 use secureboot::store::{StoredVariable, variables};
 use starts::Start;
 use std::{
@@ -148,9 +148,9 @@ fn of_start(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, start: Opti
 fn print(all: &[PcrForecast], events: bool) {
     for pcr in all {
         let value = pcr.value.map_or_else(|| "unknown".to_owned(), |value| hex(&value));
-        println!("{:>2}  {value:<64}  {}", pcr.pcr, pcr.remark);
+        println!("{:>2}  {value:<64}  {}", pcr.pcr, printable(&pcr.remark));
         for event in pcr.events.iter().filter(|_| events) {
-            println!("      {}  {:<32} {}", hex(&event.digest[..8]), event.kind.to_string(), event.what.replace('\n', "\\n"));
+            println!("      {}  {:<32} {}", hex(&event.digest[..8]), event.kind.to_string(), printable(&event.what));
         }
     }
 }

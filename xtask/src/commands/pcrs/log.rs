@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use common::digest::hex;
-use measured_boot::{EventLog, PcrForecast, PcrValue, compare, find_missing, replay};
+use measured_boot::{EventLog, PcrForecast, PcrValue, compare, find_missing, kind::printable, replay};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// What a machine says of its start.
@@ -17,6 +17,9 @@ impl Machine {
     pub fn read(file: &Path, values: Option<&Path>) -> Result<Self> {
         let bytes = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let log = EventLog::parse(&bytes).with_context(|| format!("`{}`", file.display()))?;
+        if !log.has_sha256() {
+            bail!("`{}` has no SHA-256 digests, and nothing else is compared: the TPM's SHA-256 bank is switched off", file.display());
+        }
         Ok(Self { log, values: values.map(read_values).transpose()? })
     }
 
@@ -36,7 +39,7 @@ impl Machine {
         for pcr in expected {
             let (state, words) = one(pcr, &self.log, self.values.as_ref());
             if !json {
-                println!("{:>2}  {:<9}  {words}", pcr.pcr, state);
+                println!("{:>2}  {:<9}  {}", pcr.pcr, state, printable(&words));
             }
             lines.push((pcr.pcr, state, words));
         }
@@ -67,7 +70,8 @@ fn one(expected: &PcrForecast, log: &EventLog, machine: Option<&BTreeMap<u32, Pc
         && let (Some(replayed), Some(value)) = (replayed, value)
         && replayed != value
     {
-        return (DIFFERENT, format!("the log gives {}, the TPM has {}: something extended it without a log", hex(&replayed), hex(&value)));
+        let why = "something extended it without a log, the firmware's log was full, or the log was changed";
+        return (DIFFERENT, format!("the log gives {}, the TPM has {}: {why}", hex(&replayed), hex(&value)));
     }
     let Some(wanted) = expected.value else {
         return match find_missing(log, pcr, &expected.events) {
