@@ -119,6 +119,10 @@ fn a_disk_has_values_or_reasons_and_a_foreign_log_is_another_start() {
     fs::write(&values, "2:11\n").unwrap();
     let (code, error) = pcrs(&[disk, "--log", log, "--values", values.to_str().unwrap()]).fails();
     assert!(code == 1 && error.contains("has the line `2:11`, which is no `N:VALUE` of 64 hex digits"), "{code}: {error}");
+    for word in ["--events", "--policy=x"] {
+        let (code, error) = pcrs(&[disk, "--log", log, word]).fails();
+        assert!(code == 2 && error.contains("cannot be used with"), "{code}: {error}");
+    }
     let (code, error) = pcrs(&[disk, "--log", disk]).fails();
     assert!(code == 1 && error.contains("no event log of a TPM 2.0"), "{code}: {error}");
 }
@@ -162,6 +166,22 @@ fn what_cannot_be_read_is_not_absent() {
     );
     write(start, &[1; 512]);
     assert!(remark(14).0.starts_with("partition 4 cannot be read here") && !remark(14).1, "{}", remark(14).0);
+}
+
+#[test]
+fn after_an_update_the_other_slot_is_on_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = live(folder.path(), CONFIG);
+    let disk = disk.to_str().unwrap();
+    // The start after an update is another state of the slots; both slots have a system, so each has its starts, and one first of both.
+    let update = folder.path().join("rootfs.img");
+    let (update, policy) = (update.to_str().unwrap(), folder.path().join("update.json"));
+    let all: serde_json::Value =
+        serde_json::from_str(&pcrs(&[disk, "--update", update, "--json", "--policy", policy.to_str().unwrap()]).ok()).unwrap();
+    assert!(all[5]["remark"].as_str().unwrap().starts_with("the partition table holds the state of the slots"), "{}", all[5]);
+    let policy: serde_json::Value = serde_json::from_str(&fs::read_to_string(policy).unwrap()).unwrap();
+    let starts: Vec<_> = policy["starts"].as_array().unwrap().iter().map(|start| (&start["slot"], &start["state"])).collect();
+    assert!(starts.len() == 13 && starts[12].0 == "B" && starts[12].1 == "active, the other slot too", "{starts:?}");
 }
 
 #[test]

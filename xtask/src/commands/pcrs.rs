@@ -13,7 +13,7 @@ use common::{artifact::write_named, digest::hex, eprintln, error::usage};
 use disk::ImageDisk;
 use measured_boot::{BootFacts, PcrForecast, forecast, kind::printable};
 use secureboot::store::{StoredVariable, variables};
-use starts::Start;
+use starts::{Start, State};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,7 +34,7 @@ pub struct Pcrs {
     /// the firmware of `run --secure-boot`: OVMF's secure variant with the keys of SIGN_KEYS
     #[arg(long, conflicts_with_all = ["firmware", "vars"])]
     secure_boot: bool,
-    /// a rootfs.img as in the slot that is not in use: the starts after an update
+    /// a rootfs.img as in the slot that is not in use: its first start, on trial
     #[arg(long, value_name = "FILE")]
     update: Option<PathBuf>,
     /// GRUB's name of the disk; another one than hd0 where the firmware finds other disks first
@@ -47,7 +47,7 @@ pub struct Pcrs {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// compare with this event log (/sys/kernel/security/tpm0/binary_bios_measurements), event by event
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "events"])]
     log: Option<PathBuf>,
     /// with --log: the machine's values, as `grep . /sys/class/tpm/tpm0/pcr-sha256/*` prints them
     #[arg(long, value_name = "FILE", requires = "log")]
@@ -72,35 +72,35 @@ pub fn run(ctx: &Ctx, args: Pcrs) -> Result<()> {
     };
     let firmware = firmware(ctx, &args, folder.as_deref())?;
     let mut disk = ImageDisk::open(&image)?;
-    if let Some(update) = &args.update {
-        disk.put_into_free_slot(update)?;
-    }
-    let now = of_start(&args, &disk, &firmware, None)?;
+    let update = args.update.as_deref().map(|update| disk.put_into_free_slot(update)).transpose()?;
+    let trial = update.map(|slot| Start { slot, state: State::Trial(starts::TRIES) });
+    let first = of_start(&args, &disk, &firmware, trial.as_ref())?;
     if let Some(file) = &args.log {
         let machine = log::Machine::read(file, args.values.as_deref())?;
-        return compare(&args, &disk, &firmware, &machine, now);
+        return compare(&args, &disk, &firmware, &machine, first);
     }
     if let Some(out) = &args.policy {
         let mut all = Vec::new();
         for start in starts::all(&disk)? {
             all.push((of_start(&args, &disk, &firmware, Some(&start))?, start));
         }
+        let now = of_start(&args, &disk, &firmware, None)?;
         let text = policy::document(&image, &now, &all)?;
         write_named(out, text.as_bytes())?;
         eprintln!("made: {}", out.display());
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&policy::values(&now))?);
+        println!("{}", serde_json::to_string_pretty(&policy::values(&first))?);
     } else {
-        print(&now, args.events);
+        print(&first, args.events);
     }
     Ok(())
 }
 
-/// Compares a machine with what is said of the disk as it is now, or with the first start in another state of the slots that fits.
-fn compare(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, machine: &log::Machine, now: Vec<PcrForecast>) -> Result<()> {
+/// Compares a machine with the start `first`, or with the first start in another state of the slots that fits.
+fn compare(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, machine: &log::Machine, first: Vec<PcrForecast>) -> Result<()> {
     // The state of the slots is measured in PCR 8.
-    if machine.differs_in(&now, 8) {
+    if machine.differs_in(&first, 8) {
         for start in starts::all(disk)? {
             let expected = of_start(args, disk, firmware, Some(&start))?;
             if machine.fits(&expected) {
@@ -109,7 +109,7 @@ fn compare(args: &Pcrs, disk: &ImageDisk, firmware: &FirmwareFiles, machine: &lo
             }
         }
     }
-    machine.show(&now, args.json)
+    machine.show(&first, args.json)
 }
 
 /// Reads the firmware's files.

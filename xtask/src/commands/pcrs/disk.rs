@@ -52,13 +52,13 @@ impl ImageDisk {
         Ok(Self { file: file.to_owned(), table, volumes })
     }
 
-    /// Takes `rootfs`, a rootfs.img, for the content of the slot that the disk does not start first.
-    pub fn put_into_free_slot(&mut self, rootfs: &Path) -> Result<()> {
+    /// Takes `rootfs`, a rootfs.img, for the content of the slot that the disk does not start first: `A` or `B`.
+    pub fn put_into_free_slot(&mut self, rootfs: &Path) -> Result<char> {
         let state = self.read(1, "EFI/BOOT/grubenv")?.unwrap_or_default();
-        let free = if String::from_utf8_lossy(&state).contains("\nORDER=B") { 2 } else { 3 };
+        let (slot, free) = if String::from_utf8_lossy(&state).contains("\nORDER=B") { ('A', IMGA) } else { ('B', IMGB) };
         let volume = open_file(rootfs, None)?;
         self.volumes.insert(free, Ok(volume));
-        Ok(())
+        Ok(slot)
     }
 
     /// What PCR 5 gets of the partition table.

@@ -1,6 +1,6 @@
 //! What `pcrs` writes for programs: the values with their events, and the policy of a verifier.
 
-use super::starts::Start;
+use super::starts::{self, Start};
 use anyhow::Result;
 use common::digest::hex;
 use measured_boot::PcrForecast;
@@ -45,7 +45,12 @@ pub fn document(image: &Path, now: &[PcrForecast], starts: &[(Vec<PcrForecast>, 
         all.iter().filter_map(|pcr| Some((pcr.pcr.to_string(), json!(hex(&pcr.value?))))).collect()
     };
     let mut listed = vec![json!({ "slot": null, "state": "as the disk is now", "pcrs": known(now) })];
-    listed.extend(starts.iter().map(|(all, start)| json!({ "slot": start.slot.to_string(), "state": start.name(), "pcrs": known(all) })));
+    listed.extend(starts.iter().map(|(all, start)| {
+        let slot = starts::slot_of(all).unwrap_or(start.slot);
+        let state =
+            if slot == start.slot { start.name() } else { format!("slot {} {}, and CONFIG names {slot}", start.slot, start.name()) };
+        json!({ "slot": slot.to_string(), "state": state, "pcrs": known(all) })
+    }));
     let image = image.file_name().unwrap_or_default().to_string_lossy();
     let pcrs: Map<String, Value> = allowed.into_iter().map(|(pcr, values)| (pcr.to_string(), json!(values))).collect();
     let document = json!({

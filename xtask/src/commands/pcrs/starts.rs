@@ -2,8 +2,10 @@
 
 use super::disk::ImageDisk;
 use anyhow::Result;
-use measured_boot::grub::GrubDisk as _;
+use measured_boot::{PcrForecast, grub::GrubDisk as _};
 
+/// Tries of a slot after an update.
+pub const TRIES: u8 = 3;
 /// Bytes of GRUB's block of environment.
 const BLOCK: usize = 1024;
 
@@ -21,6 +23,8 @@ pub struct Start {
 pub enum State {
     /// The slot is well, and the other one is not in use.
     Active,
+    /// Both slots are well, and this one comes first.
+    BothActive,
     /// The slot is well, and the other one has failed its trial.
     OtherFailed,
     /// The slot is on trial: so many tries are left, this one included.
@@ -32,6 +36,7 @@ impl Start {
     pub fn name(&self) -> String {
         match self.state {
             State::Active => "active".to_owned(),
+            State::BothActive => "active, the other slot too".to_owned(),
             State::OtherFailed => "active after a failed trial of the other slot".to_owned(),
             State::Trial(1) => "on trial, 1 try".to_owned(),
             State::Trial(tries) => format!("on trial, {tries} tries"),
@@ -44,6 +49,7 @@ impl Start {
         // The slot that was updated last has the higher priority until it is well, and comes first.
         let (order, own, others) = match self.state {
             State::Active => (self.slot.to_string(), (1, 0), (0, 0)),
+            State::BothActive => (format!("{} {other}", self.slot), (1, 0), (1, 0)),
             State::OtherFailed => (format!("{other} {}", self.slot), (1, 0), (0, 0)),
             State::Trial(tries) => (format!("{} {other}", self.slot), (0, tries), (1, 0)),
         };
@@ -56,12 +62,22 @@ impl Start {
 
 /// The starts of the slots that have a system.
 pub fn all(disk: &ImageDisk) -> Result<Vec<Start>> {
-    let mut starts = Vec::new();
+    let (mut starts, mut systems) = (Vec::new(), 0);
     for (slot, partition) in [('A', 2), ('B', 3)] {
         if disk.has(partition, "boot/kernel")? {
-            let states = [State::Active, State::OtherFailed, State::Trial(3), State::Trial(2), State::Trial(1)];
+            let states = [State::Active, State::OtherFailed, State::Trial(TRIES), State::Trial(2), State::Trial(1)];
             starts.extend(states.map(|state| Start { slot, state }));
+            systems += 1;
         }
     }
+    if systems == 2 {
+        starts.extend(['A', 'B'].map(|slot| Start { slot, state: State::BothActive }));
+    }
     Ok(starts)
+}
+
+/// The slot whose program the firmware loads last in a start that is known: CONFIG may name another one than the state does.
+pub fn slot_of(all: &[PcrForecast]) -> Option<char> {
+    let program = &all.iter().find(|pcr| pcr.pcr == 4 && pcr.value.is_some())?.events.last()?.what;
+    [('A', 2), ('B', 3)].into_iter().find(|(_, partition)| program.ends_with(&format!(" of partition {partition}"))).map(|(slot, _)| slot)
 }
