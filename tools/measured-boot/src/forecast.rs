@@ -96,7 +96,8 @@ pub fn forecast(facts: &BootFacts<'_>) -> Vec<PcrForecast> {
         separator(6, "if the machine's maker measures nothing of its own"),
         secure_boot_policy(facts, &volumes, &chain),
     ];
-    all.push(of_chain(8, "if GRUB calls the disk so, nobody picks an entry of its menu, and the state of the slots is that of the disk"));
+    let slots = if facts.state.is_some() { "the slots are in this state" } else { "the state of the slots is that of the disk" };
+    all.push(of_chain(8, &format!("if GRUB calls the disk so, nobody picks an entry of its menu, and {slots}")));
     all.push(of_chain(9, ""));
     all.push(of_chain(11, ""));
     all.push(of_chain(12, ""));

@@ -117,6 +117,7 @@ fn programs_start_each_other_up_to_the_kernel() {
     assert_eq!(words(&all[&8]).last().unwrap(), &"grub_cmd: boot");
     assert!(words(&all[&8]).contains(&"kernel_cmdline: /k \"a b\""), "{:?}", words(&all[&8]));
     assert_eq!(words(&all[&5])[..2], ["separator", "a table"]);
+    assert!(all[&8].remark.ends_with("and the state of the slots is that of the disk"), "{}", all[&8].remark);
     assert!([4, 5].iter().all(|pcr| all[pcr].remark.ends_with("if the firmware tries no other device before this disk")));
     assert_eq!(words(&all[&7]), ["SecureBoot: 1 bytes", "PK: empty", "KEK: empty", "db: empty", "dbx: empty", "separator"]);
     assert!(all[&11].value == Some([0; 32]) && all[&13].value == Some([0; 32]) && !all[&14].logged);
@@ -378,6 +379,15 @@ fn what_is_no_boot_chain_of_ours_is_said() {
     assert!([2, 3, 6].iter().all(|pcr| all[pcr].value.is_some()) && words(&all[&5]) == ["separator", "a table"]);
     let again = said(grub("chainloader /EFI/BOOT/BOOTX64.EFI\nboot"), &[], Some(&[]));
     assert_eq!(again[&4].remark, "more than 4 programs start each other");
+}
+
+#[test]
+fn a_start_in_another_state_of_the_slots_says_so() {
+    let disk = Disk(BTreeMap::from([((1, LOADER), grub("linuxefi /k\nboot")), ((1, "k"), b"kernel".to_vec())]));
+    let (table, config) = (Err("no table".to_owned()), Err("no CONFIG".to_owned()));
+    let state = Some(b"# GRUB Environment Block\n".to_vec());
+    let all = forecast(&BootFacts { disk: &disk, grub_disk: "hd0", table, config, firmware: None, variables: Some(&[]), state });
+    assert!(all[8].value.is_some() && all[8].remark.ends_with(", and the slots are in this state"), "{}", all[8].remark);
 }
 
 #[test]
