@@ -337,11 +337,17 @@ fn packages_whose_tags_do_not_show_their_content_are_always_built() {
     for (call, package) in [(fw, "fw"), (inner, "external-boot-image"), (kube, "kube")] {
         assert!(call.contains("pkg build --force ") && call.ends_with(&format!(" pkg/{package}")), "{call}");
     }
-    let wanted = "linuxkit cache export --format docker --platform linux/amd64 --outfile pkg/kube/external-boot-image.tar docker.io/lfedge/eve-external-boot-image:";
+    let wanted_out = "pkg/kube/external-boot-image.tar docker.io/lfedge/eve-external-boot-image:";
+    let wanted = &format!("linuxkit cache export --format docker --platform linux/amd64 --outfile {wanted_out}");
     assert!(export.contains(wanted), "{export}");
     assert!(!tree.path("pkg/external-boot-image/Dockerfile").exists(), "nothing generated stays");
     let manifest = tree.calls("make pkg/kube LINUXKIT_PKG_TARGET=manifest ZARCH=amd64");
     assert!(manifest.iter().all(|call| call.contains("pkg manifest ") || call.contains("pkg index ")), "nothing is exported: {manifest:?}");
+    // The archive alone, as make's target of that name.
+    let archive = tree.calls("make pkg/kube/external-boot-image.tar ZARCH=amd64");
+    assert!(archive.len() == 3 && archive[1].ends_with(" pkg/external-boot-image") && archive[2].contains(wanted_out), "{archive:?}");
+    let error = tree.xtask("pkg-archive kube other.tar").fails().1;
+    assert!(error.contains("pkg/kube contains no archive other.tar of an image\nhint: it has external-boot-image.tar"), "{error}");
     // On their own, packages below are not built again.
     assert!(!tree.calls("pkg fw --zarch amd64")[0].contains("--force"));
 }
@@ -390,4 +396,72 @@ fn a_base_that_is_not_in_the_cache_is_a_note() {
     let exported: Vec<&str> = calls.lines().filter(|call| call.contains("cache export")).collect();
     assert!(exported.len() == 1 && exported[0].ends_with(pillar), "{calls}");
     assert!(calls.contains("> docker load"), "{calls}");
+}
+
+#[test]
+fn build_arguments_of_pillar_are_in_its_tag_and_change_no_file_of_the_tree() {
+    let tree = Checkout::new();
+    let error = tree.xtask("pkg pillar COVER=y --zarch amd64").fails().1;
+    assert!(error.contains("COVER=y: pkg/pillar/Dockerfile has no `ARG COVER`"), "{error}");
+    tree.write("pkg/pillar/Dockerfile", "FROM lfedge/eve-fw:abcd\nARG COVER=n\nARG FAULT_INJECTION\nRUN echo $COVER\n");
+    for words in [&["add", "-A"][..], &["commit", "-q", "-m", "arguments"]] {
+        git(tree.folder.path(), words);
+    }
+    let tag = |line: &str| tree.xtask(line).ok().trim().to_owned();
+    let plain = tag("show-tag pillar");
+    assert_eq!(tag("show-tag pillar COVER=y FAULT_INJECTION=y"), format!("{plain}-cover-fault-injection"));
+    assert_eq!(tag("show-tag pillar COVER=n"), plain);
+    assert_eq!(tag("show-tag pillar COVER=y HV=k"), format!("{plain}-cover-kube"));
+    let calls = tree.calls("make eve-pillar COVER=y ZARCH=amd64");
+    let call = calls.iter().find(|call| call.ends_with(" pkg/pillar")).unwrap();
+    let (hash, file) = (format!("pkg build --hash {}-cover --build-arg-file ", plain.rsplit_once(':').unwrap().1), "dist/");
+    let (_, given) = call.split_once(&hash).unwrap_or_else(|| panic!("{call}"));
+    let given = given.split(' ').next().unwrap();
+    assert!(given.starts_with(file), "{call}");
+    assert_eq!(fs::read_to_string(tree.path(given)).unwrap(), "COVER=y\n");
+    assert!(tree.xtask("pkg fw grub --zarch amd64 --cover --dry-run").ok().lines().all(|line| !line.contains("COVER")));
+    git(tree.folder.path(), &["diff", "--quiet", "HEAD"]);
+    assert!(!tree.path("pkg/pillar/lk-build-arg-COVER").exists());
+    // It is built before the image that it is in, which would not find it in a registry.
+    let plan = tree.xtask("rootfs COVER=y --zarch amd64 --dry-run").ok();
+    assert!(plan.contains(&format!("build pkg/pillar as {plain}-cover-amd64 with COVER=y")) || plan.contains("with COVER=y"), "{plan}");
+    assert!(!tree.xtask("rootfs --zarch amd64 --dry-run").ok().contains("pkg/pillar"));
+    let yml = tree.xtask("make images/out/rootfs-kvm-generic.yml COVER=y ZARCH=amd64").ok();
+    assert!(yml.contains("images/rootfs-kvm-generic.yml"), "{yml}");
+    let written = fs::read_to_string(tree.dist("amd64").join("images/rootfs-kvm-generic.yml")).unwrap();
+    assert!(written.contains(&format!("{plain}-cover\n")), "{written}");
+}
+
+#[test]
+fn files_that_make_makes_for_itself_are_made_when_they_are_named() {
+    let tree = Checkout::new();
+    tree.write("pkg/external-boot-image/build.yml", "org: lfedge\nimage: eve-external-boot-image\n");
+    tree.write("pkg/external-boot-image/Dockerfile.in", "FROM FW_TAG AS fw\nFROM scratch\nCOPY --from=fw / /\n");
+    // An image of docker's own has the name of a package.
+    tree.write("pkg/ipxe/Dockerfile", "FROM alpine:3.22 AS b\nFROM scratch\nCOPY --from=b / /\n");
+    git(tree.folder.path(), &["add", "-A"]);
+    git(tree.folder.path(), &["commit", "-q", "-m", "a template"]);
+    assert_eq!(tree.calls("pkg ipxe --zarch amd64").len(), 1);
+    let refused = tree.xtask("make pkg/external-boot-image/Dockerfile").fails().1;
+    assert!(
+        refused.contains("git does not ignore `") && refused.contains("hint: parse-pkgs pkg/external-boot-image/Dockerfile.in"),
+        "{refused}"
+    );
+    tree.write(".gitignore", "/dist\n/state\n/new-kernel\n/pkg/external-boot-image/Dockerfile\n/pkg-deps.mk\n");
+    assert_eq!(tree.xtask("make pkg/external-boot-image/Dockerfile").ok(), "made: pkg/external-boot-image/Dockerfile\n");
+    let text = fs::read_to_string(tree.path("pkg/external-boot-image/Dockerfile")).unwrap();
+    assert!(text.starts_with(&format!("FROM {} AS fw\n", tree.xtask("show-tag fw").ok().trim())), "{text}");
+    assert_eq!(tree.xtask("make pkg/grub/Dockerfile").ok(), "up to date: pkg/grub/Dockerfile, a file of the tree\n");
+    assert_eq!(tree.xtask("make pkg-deps.mk").ok(), "made: pkg-deps.mk\n");
+    let rules = fs::read_to_string(tree.path("pkg-deps.mk")).unwrap();
+    assert_eq!(tree.xtask("pkg-deps").ok(), rules);
+    for rule in
+        ["pkg/external-boot-image: pkg/fw\n", "pkg/pillar: pkg/fw\n", "pillar-cache-export-docker-load: alpine-cache-export-docker-load\n"]
+    {
+        assert!(rules.contains(rule), "{rules}");
+    }
+    assert!(
+        !rules.contains("images/out/")
+            && tree.xtask("pkg-deps --rootfs-deps").ok().contains("\nimages/out/rootfs-kvm-generic.yml: pkg/pillar\n")
+    );
 }

@@ -82,7 +82,9 @@ impl Checkout {
         let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
         let mut bases = BTreeSet::new();
         for ImageUse { reference, .. } in Dockerfile::parse(text, &dockerfile.display().to_string())?.images() {
-            let name = reference.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
+            // `alpine:3.22` is an image of docker's own, not that of pkg/alpine.
+            let Some((_, name)) = reference.rsplit_once('/') else { continue };
+            let name = name.split([':', '@']).next().unwrap_or_default();
             let name = name.strip_prefix("eve-").unwrap_or(name);
             if !name.is_empty() && own != name && self.profile.packages.folder.join(name).join("build.yml").is_file() {
                 bases.insert(BasePackage { name: name.to_owned(), on_build_machine: false, target: None });

@@ -272,10 +272,10 @@ impl Checkout {
         let tag = |yml: &str, hash: Option<&str>| tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(hash));
         let plain_yml = self.plain_yml(&dir);
         let own = own_tag(None)?;
-        let (own, is_dirty) = (own.to_string(), own.is_dirty);
+        let (own, shown, is_dirty) = (own.to_string(), package_tags::shown_hash(&own), own.is_dirty);
         let plain = if yml == plain_yml || !self.has_file(&dir.join(plain_yml)) { own.clone() } else { tag(plain_yml, None)?.to_string() };
-        let forced = self.forced_hash()?;
-        let hash = forced.or_else(|| generated::variant_hash(&yml, &own, &plain));
+        let build_args = self.build_arguments(name, &dir)?;
+        let hash = self.forced_hash()?.or_else(|| package_tags::own_hash(generated::variant_hash(&yml, &own, &plain), &shown, &build_args));
         let reference = match &hash {
             Some(hash) => own_tag(Some(hash))?.to_string(),
             None => own,
@@ -290,6 +290,7 @@ impl Checkout {
             reference,
             plain,
             hash,
+            build_args,
             changes: self.unseen_changes(&dir, &yml)?,
             hidden: self.hidden_change(&dir, &names)?,
             is_dirty,
@@ -333,11 +334,7 @@ impl Checkout {
             // `pillar:build-dev.yml` is the image of a variant of a package.
             let (package, yml) = package.split_once(':').map_or((package.as_str(), None), |(package, yml)| (package, Some(yml)));
             let reference = match yml {
-                Some(yml) => {
-                    let (dir, _) = self.package_dir(package)?;
-                    let forced = self.forced_hash()?;
-                    tags::package_tag(&self.state, &self.root, &dir, yml, &self.tag_options(forced.as_deref()))?.to_string()
-                }
+                Some(yml) => self.reference_of_yml(package, &self.package_dir(package)?.0, yml)?,
                 None => self.package_reference(package)?,
             };
             packages.insert(package.to_owned());

@@ -43,9 +43,7 @@ impl Checkout {
         if !dir.is_dir() {
             return Err(usage(format!("there is no package `{package}` in {}", self.profile.packages.folder.display())));
         }
-        let options = self.tag_options(forced.as_deref());
-        let tag = tags::package_tag(&self.state, &self.root, &dir, yml.unwrap_or(&plain), &options)?;
-        Ok(format!("{tag}{arch}"))
+        Ok(format!("{}{arch}", self.reference_of_yml(package, &dir, yml.unwrap_or(&plain))?))
     }
 
     /// The tag of the image that contains all artifacts: the id that git gives a file with its filled-in Dockerfile and the commit, so it

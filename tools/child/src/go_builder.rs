@@ -76,6 +76,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// The architecture to build for.
     pub arch: Arch,
+    /// Whether Go in the container builds for `arch` unless a script says otherwise; if not, for its own.
+    pub for_target: bool,
     /// The version of Go.
     pub go_version: String,
     /// Do not build the image: it exists.
@@ -133,9 +135,14 @@ impl<'c> GoBuilder<'c> {
         ] {
             cmd = cmd.arg("-v").arg(volume);
         }
-        cmd = cmd.args(["-e", "GOOS", "-e", "GOARCH", "-e", "CGO_ENABLED", "-e", "BUILD=local"]).arg(self.user.image());
+        let (arch, for_target) = (self.settings.arch.as_str(), self.settings.for_target);
+        match for_target {
+            true => cmd = cmd.args(["-e", "GOOS=linux", "-e", &format!("GOARCH={arch}")]),
+            false => cmd = cmd.args(["-e", "GOOS", "-e", "GOARCH"]).env("GOOS", "linux").env("GOARCH", ""),
+        }
+        cmd = cmd.args(["-e", "CGO_ENABLED", "-e", "BUILD=local"]).arg(self.user.image());
         cmd = cmd.args(["bash", "--noprofile", "--norc", "-c", run.script]);
-        cmd = cmd.env("GOOS", "linux").env("GOARCH", "").env("CGO_ENABLED", "1").env("ZARCH", self.settings.arch.as_str());
+        cmd = cmd.env("CGO_ENABLED", "1").env("ZARCH", arch);
         Ok(cmd.foreground())
     }
 

@@ -4,7 +4,7 @@
 use super::{Cmd, Output, Tool, Tools};
 use anyhow::Result;
 use common::{Arch, PackageWork};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The syntax of linuxkit's options, which depends on its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct PackageCall<'c> {
     pub release: Option<&'c str>,
     /// Options that replace `hash` and `release`, unless empty.
     pub options: &'c [String],
+    /// Files with build arguments.
+    pub build_args: &'c [PathBuf],
     /// Build although the image exists.
     pub force: bool,
     /// Load the image into docker too.
@@ -104,9 +106,11 @@ pub struct PackageCall<'c> {
     pub platforms: &'c [Arch],
 }
 
-/// A call of `linuxkit pkg` for the image that contains every artifact.
+/// A call of `linuxkit pkg` for an image that is made of artifacts: that of all of them, or that of the collected sources.
 #[derive(Clone, Copy, Debug)]
 pub struct EveCall<'c> {
+    /// What it is called in messages.
+    pub name: &'c str,
     /// The folder with the Dockerfile and all artifacts.
     pub context: &'c Path,
     /// `build`, `push` or `manifest`.
@@ -182,6 +186,8 @@ impl Linuxkit {
             words.extend(call.options.iter().cloned());
         }
         if call.work != PackageWork::Manifest {
+            let option = self.dialect.dash("build-arg-file");
+            words.extend(call.build_args.iter().flat_map(|file| [option.clone(), file.display().to_string()]));
             words.extend(call.force.then(|| "--force".to_owned()));
             words.extend(call.docker_load.then(|| "--docker".to_owned()));
             words.extend(["--platforms".to_owned(), platforms(call.platforms)]);
@@ -221,14 +227,14 @@ impl Linuxkit {
         self.settings.organization.iter().flat_map(|org| ["--org".to_owned(), org.clone()])
     }
 
-    /// Builds or pushes the image that contains every artifact.
+    /// Builds or pushes an image that is made of artifacts.
     pub fn eve(&self, call: &EveCall<'_>, root: &Path, output: &Output) -> Result<()> {
         let mut words = self.pkg(call.work);
         words.extend(["--platforms".to_owned(), platforms(&[call.arch]), "--hash-path".to_owned(), root.display().to_string()]);
         words.extend(["--hash", call.tag, "--docker"].map(str::to_owned));
         words.extend(call.release.iter().flat_map(|release| ["--release", release]).map(str::to_owned));
         words.extend(call.force.then(|| "--force".to_owned()));
-        self.command(format!("{} eve as {}", gerund(call.work), call.tag), output)?.args(words).arg(call.context).dir(root).run()
+        self.command(format!("{} {} as {}", gerund(call.work), call.name, call.tag), output)?.args(words).arg(call.context).dir(root).run()
     }
 
     /// Composes `yml` into the tar `out`. linuxkit runs in `dir` and gets a relative path of `yml` if possible; it reuses files of the tar `old`.

@@ -30,6 +30,49 @@ pub fn start(tools: &Tools, state: &Path, socket: &Path, output: &Output) -> Res
         .spawn()
 }
 
+/// The hash functions for which a TPM has banks of PCRs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Banks {
+    /// Those of swtpm.
+    All,
+    /// SHA-1 alone.
+    Sha1,
+}
+
+/// The file in the folder of the state that says which banks it has, as lf-edge/eve's Makefile writes it.
+const BANKS: &str = ".pcr-banks";
+/// Its text for [`Banks::Sha1`].
+const SHA1: &str = "sha1";
+
+/// Makes a new state in the folder `state` if the one there has other banks. Returns whether an old state was deleted.
+pub fn set_banks(tools: &Tools, state: &Path, banks: Banks) -> Result<bool> {
+    let mark = state.join(BANKS);
+    let is_sha1 = fs::read_to_string(&mark).is_ok_and(|text| text.trim() == SHA1);
+    if is_sha1 == (banks == Banks::Sha1) {
+        return Ok(false);
+    }
+    let setup = match banks {
+        Banks::All => None,
+        Banks::Sha1 => {
+            let setup = tools.helper("swtpm_setup");
+            Some(setup.context("SHA256_BANK=n makes the TPM's state with swtpm_setup\nhint: Debian has it in the package swtpm-tools")?)
+        }
+    };
+    fs::create_dir_all(state).with_context(|| format!("cannot make the TPM's folder {}", state.display()))?;
+    let mut was_there = false;
+    for entry in fs::read_dir(state).with_context(|| format!("cannot read the TPM's folder {}", state.display()))? {
+        let path = entry?.path();
+        was_there |= path.extension().is_some_and(|extension| extension == "permall");
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(|| format!("cannot delete the TPM's old state {}", path.display()))?;
+    }
+    if let Some(setup) = setup {
+        setup.step("making a TPM with PCRs for SHA-1 only").args(["--tpm2", "--tpmstate"]).arg(state).args(["--pcr-banks", SHA1]).run()?;
+        fs::write(&mark, format!("{SHA1}\n")).with_context(|| format!("cannot write {}", mark.display()))?;
+    }
+    Ok(was_there)
+}
+
 /// A TPM started with `--daemon`, as lf-edge/eve's Makefile does: its socket listens when the command returns. It ends when QEMU's
 /// connection closes or this value is dropped.
 pub struct Daemon {
@@ -196,6 +239,28 @@ mod tests {
         assert_eq!(result, [0; 4]);
         tpm.kill();
         assert!(state.join("tpm2-00.permall").is_file());
+    }
+
+    #[test]
+    fn a_state_with_other_banks_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, state) = (dir.path().join("bin"), dir.path().join("state"));
+        fs::create_dir_all(&bin).unwrap();
+        let program = bin.join("swtpm_setup");
+        fs::write(&program, "#!/bin/sh\n[ $1 = --tpm2 ] && [ $5 = sha1 ] && echo $4 > $3/tpm2-00.permall\n").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let tools = Tools::only_in(&bin);
+        let set = |banks| set_banks(&tools, &state, banks).unwrap();
+        assert!(!set(Banks::All) && !state.exists(), "nothing to do");
+        assert!(!set(Banks::Sha1), "there was no state");
+        assert_eq!(fs::read_to_string(state.join("tpm2-00.permall")).unwrap(), "--pcr-banks\n");
+        fs::write(state.join("tpm2-00.permall"), "used").unwrap();
+        assert!(!set(Banks::Sha1));
+        assert_eq!(fs::read_to_string(state.join("tpm2-00.permall")).unwrap(), "used");
+        assert!(set(Banks::All), "the old state is gone");
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+        let missing = set_banks(&Tools::only_in("/nowhere"), &state, Banks::Sha1).unwrap_err().to_string();
+        assert!(missing.contains("hint: Debian has it in the package swtpm-tools"), "{missing}");
     }
 
     #[test]

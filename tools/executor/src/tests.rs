@@ -34,6 +34,7 @@ fn package(changes: Option<&str>) -> Plan {
         dockerfile: None,
         work: PackageWork::Build,
         hash: None,
+        build_args: vec![],
         release: None,
         options: vec![],
         changes: changes.map(str::to_owned),

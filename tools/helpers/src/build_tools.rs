@@ -61,6 +61,8 @@ struct Job<'c> {
     commit: String,
     /// The program's folder in the repository; none for a module that `go install` builds.
     package: Option<&'c str>,
+    /// The sources to build as they are, instead of the commit.
+    folder: Option<PathBuf>,
     bin: PathBuf,
 }
 
@@ -84,8 +86,16 @@ impl<'c> Job<'c> {
             repository: repository.unwrap_or(&pin.repository).clone(),
             commit: commit.unwrap_or(&pin.commit).clone(),
             package: pin.package.as_deref(),
+            folder: settings
+                .linuxkit
+                .filter(|_| name == "linuxkit")
+                .and_then(|knobs| knobs.linuxkit_folder.as_ref())
+                .map(|path| ctx.root.join(path)),
             bin: ctx.root.join("build-tools/bin"),
         };
+        if let Some(folder) = job.folder.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(usage(format!("LINUXKIT_SRC={}: there is no such folder", folder.display())));
+        }
         pins::check_repository(&job.repository).map_err(|error| usage(format!("{name}: {error}")))?;
         if job.commit.starts_with('-') {
             return Err(usage(format!("{knob}={} is no commit", job.commit)));
@@ -102,9 +112,14 @@ impl<'c> Job<'c> {
         self.bin.join(format!("{}.{}", self.name, self.commit.replace('/', "-")))
     }
 
-    /// Whether the program exists and was built from this commit. A program of `go install` has no marker.
+    /// Whether the program exists and was built from this commit. What was built from a folder never is. A program of `go install` has no marker.
     fn is_up_to_date(&self) -> bool {
-        self.program().is_file() && (self.package.is_none() || self.marker().is_file())
+        self.folder.is_none() && self.program().is_file() && (self.package.is_none() || self.marker().is_file())
+    }
+
+    /// From what it is built, for people.
+    fn source(&self) -> String {
+        self.folder.as_ref().map_or_else(|| format!("at {}", self.commit), |folder| format!("of {}", folder.display()))
     }
 
     /// `go install` of a module.
@@ -122,7 +137,7 @@ pub fn build_tools(ctx: &Ctx, settings: &ToolSettings<'_>, named: &[String]) -> 
         println!("nothing to build: {} pins no tools", ctx.profile.tree.name);
     }
     let jobs: Vec<Job<'_>> = names.into_iter().map(|name| Job::new(ctx, settings, name)).collect::<Result<_>>()?;
-    let place = |job: &Job<'_>| format!("{} at {}", short(&job.program(), &ctx.root), job.commit);
+    let place = |job: &Job<'_>| format!("{} {}", short(&job.program(), &ctx.root), job.source());
     let (done, due): (Vec<_>, Vec<_>) = jobs.into_iter().partition(Job::is_up_to_date);
     for job in &done {
         println!("up to date: {}", place(job));
@@ -158,6 +173,9 @@ pub fn show_pin(ctx: &Ctx, settings: &ToolSettings<'_>, name: &str) -> Result<()
 fn show(ctx: &Ctx, job: &Job<'_>) -> Result<()> {
     match job.package {
         None => println!("{}", job.install_command(ctx)?),
+        Some(package) if job.folder.is_some() => {
+            println!("{}: build {package} {}, install it as {}", job.name, job.source(), short(&job.program(), &ctx.root));
+        }
         Some(package) => println!(
             "{}: fetch {} of {} into a temporary folder, build {package}, install it as {}",
             job.name,
@@ -179,17 +197,18 @@ fn preflight(ctx: &Ctx, due: &[Job<'_>]) -> Result<()> {
     let names: Vec<&str> = due.iter().map(|job| job.name).collect();
     let names = names.join(", ");
     let mut needs = Vec::new();
-    if due.iter().any(|job| job.package.is_some()) {
+    if due.iter().any(|job| job.package.is_some() && job.folder.is_none()) {
         needs.push(ToolNeed::new(Tool::Git, format!("to fetch the sources of {names}")));
     }
-    // `go install` never runs in the container.
-    if !due.is_empty() && (!uses_container(ctx) || due.iter().any(|job| job.package.is_none())) {
+    // `go install` never runs in the container, and the container would write into a folder of sources.
+    if !due.is_empty() && (!uses_container(ctx) || due.iter().any(|job| job.package.is_none() || job.folder.is_some())) {
         needs.push(ToolNeed::new(Tool::Go, format!("to build {names}")));
     } else if !due.is_empty() {
         needs.push(ToolNeed::new(Tool::Docker, format!("to build {names} in the Go builder")));
     }
-    let is_remote =
-        |job: &&Job<'_>| job.package.is_some() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute();
+    let is_remote = |job: &&Job<'_>| {
+        job.package.is_some() && job.folder.is_none() && !job.repository.starts_with("file://") && !Path::new(&job.repository).is_absolute()
+    };
     if let Some(job) = due.iter().find(is_remote).filter(|_| ctx.globals.offline) {
         return Err(usage(format!("--offline: {} must be fetched from {}", job.name, public_url(&job.repository))));
     }
@@ -206,6 +225,11 @@ fn make(ctx: &Ctx, settings: &ToolSettings<'_>, job: &Job<'_>) -> Result<()> {
         return job.install_command(ctx)?.run();
     };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    if let Some(sources) = &job.folder {
+        let built = build_folder(ctx, &GoProgram { name: job.name, checkout: sources, package }, folder.path())?;
+        check_interrupt()?;
+        return install(job, &built);
+    }
     fetch(ctx, job, folder.path())?;
     let built = build(ctx, settings, &GoProgram { name: job.name, checkout: folder.path(), package }, &job.repository)?;
     check_interrupt()?;
@@ -246,6 +270,19 @@ fn build(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, reposi
     Ok(built)
 }
 
+/// Builds the program of a folder of sources into the folder `out`, without a change of the sources.
+fn build_folder(ctx: &Ctx, program: &GoProgram<'_>, out: &Path) -> Result<PathBuf> {
+    let folder = program.checkout.display();
+    if !program.sources().is_dir() {
+        return Err(usage(format!("LINUXKIT_SRC={folder} is no checkout of {}: it has no folder {}", program.name, program.package)));
+    }
+    eprintln!("{}: building {} of {folder}", program.name, program.package);
+    let built = out.join(program.name);
+    program.check_version(&ctx.tools, &ctx.environment)?;
+    program.build_command(&ctx.tools, &ctx.environment, ctx.globals.offline, &built)?.run()?;
+    Ok(built)
+}
+
 fn build_in_container(ctx: &Ctx, settings: &ToolSettings<'_>, program: &GoProgram<'_>, repository: &str) -> Result<()> {
     let GoProgram { name, package, checkout } = *program;
     // Build for this machine's system, not for the container's.
@@ -282,7 +319,8 @@ fn install(job: &Job<'_>, built: &Path) -> Result<()> {
         }
     }
     install_program(built, &job.program())?;
-    write_atomically(&job.marker(), b"")
+    // What a folder's sources are tomorrow, nobody knows.
+    if job.folder.is_some() { Ok(()) } else { write_atomically(&job.marker(), b"") }
 }
 
 fn check_interrupt() -> Result<()> {

@@ -17,6 +17,7 @@ pub fn go_builder<'c>(ctx: &'c Ctx, knobs: &GoKnobs) -> GoBuilder<'c> {
     let settings = Settings {
         home: ctx.environment.home(),
         arch: ctx.knobs.image.arch,
+        for_target: ctx.profile.tree.go_for_target,
         go_version: knobs.go_version.clone(),
         image_exists: knobs.build.as_deref() == Some("local"),
         proxies: proxies.into_iter().filter_map(|(inside, knob)| Some((inside, knob.clone()?))).collect(),

@@ -112,6 +112,18 @@ pub struct PackageKnobs {
     /// build packages even if their images exist
     #[arg(id = "FORCE_BUILD", long = "force-build", value_name = SWITCH, default_value = "n", value_parser = parse::force)]
     pub force: bool,
+    /// pillar counts which of its lines run, for `coverage-merge`; this and the three next are build arguments
+    #[arg(id = "COVER", long = "cover", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub cover: bool,
+    /// pillar measures its memory from its first instruction on
+    #[arg(id = "IMM_PROFILING", long = "imm-profiling", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub imm_profiling: bool,
+    /// pillar leaks memory, to test what finds that
+    #[arg(id = "ARTIFICIAL_LEAK", long = "artificial-leak", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub artificial_leak: bool,
+    /// pillar lets a test make its agents fail
+    #[arg(id = "FAULT_INJECTION", long = "fault-injection", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
+    pub fault_injection: bool,
     /// remove docker's dangling images after each package, also those of other projects
     #[arg(id = "PRUNE", long = "prune", value_name = SWITCH, default_value = "n", value_parser = parse::switch)]
     pub prune: bool,

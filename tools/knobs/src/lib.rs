@@ -13,11 +13,11 @@ mod run;
 
 pub use image::{HostKnobs, ImageKnobs, PackageKnobs};
 pub use known::{AllKnobs, Knob, MoreKnobs, all, decides_bytes, find, is_knob};
-pub use parse::StorePlace;
+pub use parse::{StorePlace, Subnet};
 pub use raw::{LOCAL, Origin, RawKnobs, Source, named, origins, refuse};
 pub use run::{
-    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
-    ReleaseKnobs, RunKnobs, ToolKnobs, VirtualBoxKnobs,
+    BuildVmKnobs, CloudKnobs, ExportKnobs, GoKnobs, GoSourcesKnobs, KeyKnobs, NetKnobs, ParallelsKnobs, PortKnobs, ProtoKnobs, ProxyKnobs,
+    ReleaseKnobs, RunKnobs, SerialKnobs, ToolKnobs, VirtualBoxKnobs,
 };
 
 pub use formats::{Conversion, FORMATS, Format, ImageFormat, Reads};

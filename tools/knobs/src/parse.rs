@@ -1,7 +1,8 @@
 //! clap's parsers of knob values. An error names the allowed values; the caller adds the knob and the value's source.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::{path::PathBuf, str::FromStr};
+use core::net::Ipv4Addr;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// Where results of earlier builds are kept for all trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,57 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// `y` or `n`, of which an empty value is neither.
+pub fn yes_or_no() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["y", "n"]).map(|word| word.eq_ignore_ascii_case("y"))
+}
+
+/// A network of IPv4: `192.168.1.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    address: Ipv4Addr,
+    prefix: u32,
+}
+
+impl Subnet {
+    fn mask(self) -> u32 {
+        u32::MAX << (32 - self.prefix)
+    }
+
+    /// Whether it contains `address`.
+    #[must_use]
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask() == u32::from(self.address)
+    }
+
+    /// Its tenth address.
+    #[must_use]
+    pub fn tenth(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) + 10)
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A network of IPv4 with room for a tenth address.
+pub fn network(text: &str) -> Result<Subnet, String> {
+    let parse = || {
+        let (address, prefix) = text.split_once('/')?;
+        let network = Subnet { address: address.parse().ok()?, prefix: prefix.parse().ok().filter(|bits| (8..=28).contains(bits))? };
+        network.contains(network.address).then_some(network)
+    };
+    parse().ok_or_else(|| "takes the first address of a network and 8 to 28 bits, such as 10.1.0.0/24".to_owned())
+}
+
+/// An address of IPv4.
+pub fn address(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| "takes an address such as 10.1.0.10".to_owned())
+}
+
 /// A folder, or `off`.
 pub fn store(text: &str) -> Result<StorePlace, String> {
     match text {
@@ -72,4 +124,20 @@ pub fn version(text: &str) -> Result<String, String> {
         return Err("a version is part of names of a folder and of images: letters, digits, `.`, `_`, `-` and `+`, no leading `.` or `-`, and not `current`, which is the link to the last build".to_owned());
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_a_first_and_a_tenth_address() {
+        let net = network("10.1.0.0/24").expect("a network");
+        assert_eq!((net.to_string(), net.tenth().to_string()), ("10.1.0.0/24".to_owned(), "10.1.0.10".to_owned()));
+        assert!(net.contains(Ipv4Addr::new(10, 1, 0, 5)) && !net.contains(Ipv4Addr::new(10, 1, 1, 5)));
+        for text in ["10.1.0.0", "10.1.0.1/24", "10.1.0.0/30", "10.1.0.0/0", "10.1.0/24", "x/24", ""] {
+            assert!(network(text).expect_err(text).contains("such as 10.1.0.0/24"));
+        }
+        assert_eq!(address("10.1.0").expect_err("refused"), "takes an address such as 10.1.0.10");
+    }
 }

@@ -1,8 +1,9 @@
 //! The knobs of machines that run an image, and those of single commands.
 
 use crate::kinds::{OPTIONS, SECRET, SWITCH, complete};
-use crate::parse;
+use crate::parse::{self, Subnet};
 use clap::Args;
+use core::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// The virtual machine in QEMU.
@@ -24,18 +25,51 @@ pub struct RunKnobs {
     /// pass the firmware as flash memory with variables; y if the tree has OVMF_CODE.fd for ZARCH when unset
     #[arg(id = "PFLASH", long = "pflash", value_name = SWITCH, value_parser = parse::switch)]
     pub pflash: Option<bool>,
-    /// tap device of this machine to connect to the guest's first network card
+    /// tap device of this machine to connect to the guest's first network card; in lf-edge/eve to the second
     #[arg(id = "TAP", long = "tap", value_name = "TEXT")]
     pub tap: Option<String>,
-    /// serial number of the virtual machine, by which a controller knows it
-    #[arg(id = "QEMU_EVE_SERIAL", long = "serial-number", value_name = "TEXT", default_value = "31415926")]
-    pub serial_number: String,
+    /// n: the TPM has PCRs for SHA-1 only; when this changes, the TPM's state is deleted
+    #[arg(id = "SHA256_BANK", long = "sha256-bank", value_name = "WORD", ignore_case = true, default_value = "y", value_parser = parse::yes_or_no())]
+    pub sha256_bank: bool,
     /// file for QEMU's process id, on trees whose Makefile has one; qemu.pid in the tree's root when unset
     #[arg(id = "QEMU_PID_FILE", long = "pid-file", value_name = "PATH")]
     pub pid_file: Option<PathBuf>,
+    /// first address that DHCP gives in IPS_NET1; the tenth of that network when unset
+    #[arg(id = "IPS_NET1_FIRST_IP", long = "net1-first", value_name = "ADDRESS", value_parser = parse::address)]
+    pub first_address1: Option<Ipv4Addr>,
+    /// first address that DHCP gives in IPS_NET2; the tenth of that network when unset
+    #[arg(id = "IPS_NET2_FIRST_IP", long = "net2-first", value_name = "ADDRESS", value_parser = parse::address)]
+    pub first_address2: Option<Ipv4Addr>,
+    /// Its networks.
+    #[command(flatten)]
+    pub nets: NetKnobs,
+    /// Its serial number.
+    #[command(flatten)]
+    pub serial: SerialKnobs,
     /// The port of its ssh server.
     #[command(flatten)]
     pub port: PortKnobs,
+}
+
+/// The networks of a virtual machine.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the virtual machine")]
+pub struct NetKnobs {
+    /// network of the guest's first network card
+    #[arg(id = "IPS_NET1", long = "net1", value_name = "NETWORK", default_value = "192.168.1.0/24", value_parser = parse::network)]
+    pub net1: Subnet,
+    /// network of the guest's second network card
+    #[arg(id = "IPS_NET2", long = "net2", value_name = "NETWORK", default_value = "192.168.2.0/24", value_parser = parse::network)]
+    pub net2: Subnet,
+}
+
+/// The serial number of a virtual machine.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Knobs of the virtual machine")]
+pub struct SerialKnobs {
+    /// serial number of the virtual machine, by which a controller knows it
+    #[arg(id = "QEMU_EVE_SERIAL", long = "serial-number", value_name = "TEXT", default_value = "31415926")]
+    pub serial_number: String,
 }
 
 /// The port of the virtual machine's ssh server.
@@ -165,6 +199,9 @@ pub struct ToolKnobs {
     /// git repository of linuxkit; the tree's when unset
     #[arg(id = "LINUXKIT_SOURCE", long = "linuxkit-source", alias = "LINUXKIT_GIT_URL", value_name = "URI")]
     pub linuxkit_source: Option<String>,
+    /// folder with linuxkit's sources, which are built as they are, instead of a commit
+    #[arg(id = "LINUXKIT_SRC", long = "linuxkit-src", value_name = "PATH")]
+    pub linuxkit_folder: Option<PathBuf>,
     /// The tool for Go's sources.
     #[command(flatten)]
     pub gosources: GoSourcesKnobs,

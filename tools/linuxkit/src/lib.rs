@@ -93,7 +93,9 @@ impl LinuxkitEngine {
         {
             let _removed_at_end =
                 package.dockerfile.as_ref().map(|text| TemporaryFile::write(package.dir.join("Dockerfile"), text)).transpose()?;
-            self.in_own_cache(|cache| self.linuxkit().package(&package_call(package, is_old), &self.root, cache, &output))?;
+            let build_args = self.write_build_args(package)?;
+            let call = package_call(package, is_old, &build_args);
+            self.in_own_cache(|cache| self.linuxkit().package(&call, &self.root, cache, &output))?;
         }
         // docker's bytes differ each time: under a tag that the native engine makes too, `verify` would call them wrong.
         if !self.ours && package.work == PackageWork::Build {
@@ -104,6 +106,17 @@ impl LinuxkitEngine {
             docker::prune(&self.tools, &output)?;
         }
         Ok(())
+    }
+
+    /// Files with the build arguments of a package, outside of its folder: in it, they would change its tag.
+    fn write_build_args(&self, package: &BuildPackage) -> Result<Vec<PathBuf>> {
+        let write = |argument: &String| {
+            let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
+            let file = self.spool.join("build-args").join(&package.name).join(name);
+            write_atomically(&file, format!("{argument}\n").as_bytes())?;
+            Ok(file)
+        };
+        package.build_args.iter().map(write).collect()
     }
 
     /// Runs `build` with a copy of the cache that no other linuxkit writes to, then merges new images into the cache.
@@ -181,7 +194,7 @@ impl LinuxkitEngine {
         for (tag, release) in &eve.calls {
             let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let BuildEve { context, work, arch, force, .. } = eve;
-            let call = EveCall { context, work: *work, tag, release: release.as_deref(), arch: *arch, force: *force };
+            let call = EveCall { name: "eve", context, work: *work, tag, release: release.as_deref(), arch: *arch, force: *force };
             self.linuxkit().eve(&call, &self.root, &job.output())?;
         }
         Ok(())
@@ -228,7 +241,7 @@ fn settings_of(pinned: Dialect, knobs: &Knobs, published: bool) -> Settings {
 }
 
 /// `is_old`: the image exists, but was made of other files.
-fn package_call(job: &BuildPackage, is_old: bool) -> PackageCall<'_> {
+fn package_call<'c>(job: &'c BuildPackage, is_old: bool, build_args: &'c [PathBuf]) -> PackageCall<'c> {
     PackageCall {
         name: &job.name,
         dir: &job.dir,
@@ -237,6 +250,7 @@ fn package_call(job: &BuildPackage, is_old: bool) -> PackageCall<'_> {
         hash: job.hash.as_deref(),
         release: job.release.as_deref(),
         options: &job.options,
+        build_args,
         force: job.force || is_old,
         docker_load: job.docker_load,
         platforms: &job.platforms,

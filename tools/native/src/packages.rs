@@ -164,6 +164,8 @@ impl Builder {
         let mut build_args: BTreeMap<String, String> =
             debian::NATIVE_BUILD_ARGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         build_args.extend(yml.build_args()?);
+        let given = package.build_args.iter().filter_map(|argument| argument.split_once('='));
+        build_args.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let arch = package.image.arch;
         let request = Request {
             dockerfile: &dockerfile,

@@ -18,6 +18,8 @@ pub struct PackageFacts {
     pub plain: String,
     /// The tag, if linuxkit would not compute the same.
     pub hash: Option<String>,
+    /// Build arguments that knobs switch on, `NAME=y`. The tag of `reference` has their names too.
+    pub build_args: Vec<String>,
     /// A hash of its changes, if `reference` does not show all of them.
     pub changes: Option<String>,
     /// A file in it, absolute, that is not what the commit has, and that git does not look at, if `reference` does not show that.

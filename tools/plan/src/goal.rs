@@ -15,6 +15,8 @@ pub enum Goal {
     PackagesAlone(Vec<String>, PackageWork),
     /// The build.yml of packages that have a template for it.
     BuildYmls(Vec<String>),
+    /// The resolved yml of a root file system.
+    Yml(Composed),
     /// `rootfs.tar`.
     RootfsTar,
     /// `rootfs.img`, and `rootfs.tar` beside it.
@@ -55,6 +57,7 @@ pub fn plan_goal(goal: &Goal, knobs: &Knobs, facts: &dyn Facts) -> Result<Plan> 
         Goal::Packages(names, work) => planner.packages(names, *work)?,
         Goal::PackagesAlone(names, work) => planner.packages_alone(names, *work)?,
         Goal::BuildYmls(names) => planner.build_ymls(names)?,
+        Goal::Yml(of) => vec![planner.yml_alone(*of)?],
         Goal::RootfsTar => vec![planner.tar(Composed::Rootfs)?],
         // The specification: `make rootfs` leaves the tar too. A disk is made without it.
         Goal::Rootfs => [vec![planner.tar(Composed::Rootfs)?], planner.then_current(Planner::rootfs_img)?].concat(),

@@ -4,7 +4,7 @@
 use crate::{
     layers::{self, Detect, TreeFiles},
     pins::Pins,
-    tables::{MachineTable, PatchLanguage, TargetTable},
+    tables::{BuildArgument, MachineTable, PatchLanguage, TargetTable},
 };
 use anyhow::Result;
 use common::Arch;
@@ -86,6 +86,9 @@ pub struct TreeTable {
     /// Only tags like `1.2.3`, `1.2.3-lts` and `1.2.3-rc4` are releases, and the newest one is not called `latest`.
     #[serde(default)]
     pub exact_releases: bool,
+    /// The Go builder builds for ZARCH.
+    #[serde(default)]
+    pub go_for_target: bool,
     /// The folder of the version that contains the collected sources; the version's folder itself if unset.
     pub sources_folder: Option<PathBuf>,
     /// PLATFORM is part of names: of the version, of rootfs.tar, of the resolved ymls.
@@ -132,6 +135,9 @@ pub struct PackagesTable {
     /// Files that replace a package's build.yml: the first that exists and whose switch is on.
     #[serde(default = "default_variants")]
     pub variants: Vec<Variant>,
+    /// Build arguments of packages that knobs switch on.
+    #[serde(default)]
+    pub build_args: BTreeMap<String, Vec<BuildArgument>>,
     /// A package is built after those that its Dockerfile starts from, even if their images are in a registry.
     #[serde(default)]
     pub ordered: bool,

@@ -1,6 +1,7 @@
 //! Tables of a profile that describe what the tree's own Makefile does beside building: its machine in QEMU, and its targets that only call
 //! containers and scripts.
 
+use knobs::PackageKnobs;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -42,6 +43,43 @@ pub struct MachineTable {
     /// `run-installer-*` takes the installers of the last build, not those of this version, and makes target.img beside them.
     #[serde(default)]
     pub installers_of_last_build: bool,
+    /// The folder of a version to which `run-installer-net` unpacks installer.net, if it is not that of the installer's parts.
+    pub netboot: Option<PathBuf>,
+}
+
+/// A build argument of a package: it is `NAME=y` if the knob of its name is on. The image's tag has its name too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the knobs say what they are")]
+pub enum BuildArgument {
+    ImmProfiling,
+    ArtificialLeak,
+    Cover,
+    FaultInjection,
+}
+
+impl BuildArgument {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ImmProfiling => "IMM_PROFILING",
+            Self::ArtificialLeak => "ARTIFICIAL_LEAK",
+            Self::Cover => "COVER",
+            Self::FaultInjection => "FAULT_INJECTION",
+        }
+    }
+
+    /// Whether its knob is on.
+    #[must_use]
+    pub const fn is_on(self, knobs: &PackageKnobs) -> bool {
+        match self {
+            Self::ImmProfiling => knobs.imm_profiling,
+            Self::ArtificialLeak => knobs.artificial_leak,
+            Self::Cover => knobs.cover,
+            Self::FaultInjection => knobs.fault_injection,
+        }
+    }
 }
 
 /// `[targets.NAME]`: a target that only calls containers and scripts. NAME may end in `*`. In texts, `{ROOT}`, `{DIST}`, `{HV}`,

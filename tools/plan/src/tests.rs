@@ -34,6 +34,7 @@ impl Facts for Fake {
         let templated = name == "kernel" && self.engine == EngineKind::Linuxkit;
         let reference = format!("lfedge/eve-{name}:{}", "ab12".repeat(10));
         Ok(PackageFacts {
+            build_args: vec![],
             changes: None,
             hidden: None,
             is_dirty: false,

@@ -158,7 +158,7 @@ fn add_net(argv: &mut Argv, net: &Net) {
 }
 
 /// The value of `-netdev` for a tap device, which the user has already set up.
-pub(super) fn tap_netdev(id: &str, tap: &str) -> String {
+fn tap_netdev(id: &str, tap: &str) -> String {
     format!("tap,id={id},ifname={tap},script=no,downscript=no")
 }
 

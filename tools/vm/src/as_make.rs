@@ -4,7 +4,7 @@
 
 use super::{
     Accel, Disk, Firmware, Medium, Net, Setup, VmSpec,
-    argv::{Argv, add_tpm, tap_netdev, with_path},
+    argv::{Argv, add_tpm, with_path},
 };
 use common::Arch;
 use std::{ffi::OsString, path::PathBuf};
@@ -128,7 +128,11 @@ pub fn render_dump(spec: &VmSpec, more: &AsMake, dtb: &std::path::Path) -> Vec<O
 
 fn add_net(argv: &mut Argv, net: &Net) {
     match &net.tap {
-        Some(tap) => argv.pair("-netdev", tap_netdev(&net.id, tap)),
+        Some(tap) => {
+            argv.pair("-netdev", format!("tap,id={},ifname={tap},script=", net.id));
+            argv.pair("-device", format!("virtio-net-pci,netdev={},csum=off,guest_csum=off,romfile=", net.id));
+            return;
+        }
         None => {
             let mut value = OsString::from(format!("user,id={},net={},dhcpstart={}", net.id, net.network, net.first_address));
             for (here, there) in &net.forwards {
@@ -215,4 +219,31 @@ fn drive(disk: &Disk, named: bool, format_first: bool) -> OsString {
         value.push(format!("{label}{id},format={format}"));
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Serial, UserNetwork};
+
+    #[test]
+    fn a_tap_device_is_the_second_card_and_the_networks_are_those_that_were_asked_for() {
+        let make = AsMake { root: "/eve".into(), dtb: None, kernel: None, disks: Disks::Last, own: OwnArguments::default() };
+        let mut setup = Setup::new(Arch::Amd64, Firmware::Bios("/OVMF.fd".into()), 4096);
+        (setup.ssh_port, setup.as_make) = (Some(2222), Some(make.clone()));
+        setup.networks[0] = UserNetwork { network: "10.1.0.0/24".to_owned(), first_address: "10.1.0.5".to_owned() };
+        let spec = |setup: &Setup| VmSpec { setup: setup.clone(), accel: Accel::Tcg, tpm_socket: None, serial: Serial::Pipes, qmp: None };
+        let words = |setup: &Setup| {
+            let words = render(&spec(setup), &make);
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let first =
+            "-netdev user,id=eth0,net=10.1.0.0/24,dhcpstart=10.1.0.5,hostfwd=tcp::2222-:22 -device virtio-net-pci,netdev=eth0,romfile=";
+        let second = "-netdev user,id=eth1,net=192.168.2.0/24,dhcpstart=192.168.2.10 -device virtio-net-pci,netdev=eth1,romfile=";
+        assert!(words(&setup).contains(&format!("{first} {second} ")), "{}", words(&setup));
+        setup.tap = Some("tap0".to_owned());
+        let tap = "-netdev tap,id=eth1,ifname=tap0,script= -device virtio-net-pci,netdev=eth1,csum=off,guest_csum=off,romfile=";
+        assert!(words(&setup).contains(&format!("{first} {tap} ")), "{}", words(&setup));
+        assert_eq!(setup.forwarded_port(), Some(2222));
+    }
 }

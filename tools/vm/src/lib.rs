@@ -123,6 +123,23 @@ impl Disk {
     }
 }
 
+/// A network that QEMU makes for a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNetwork {
+    /// The network, `192.168.1.0/24`.
+    pub network: String,
+    /// The first address that DHCP assigns.
+    pub first_address: String,
+}
+
+impl UserNetwork {
+    /// The networks of EVE's virtual machine.
+    #[must_use]
+    pub fn usual() -> [Self; 2] {
+        [1, 2].map(|number| Self { network: format!("192.168.{number}.0/24"), first_address: format!("192.168.{number}.10") })
+    }
+}
+
 /// A network card in QEMU's own network with DHCP and NAT, or on a tap device of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
@@ -161,18 +178,19 @@ pub enum NetLoader {
 }
 
 impl Net {
-    /// The two cards of EVE's virtual machine, with the choices of `setup` for the first one.
+    /// The two cards of EVE's virtual machine. The first one has the choices of `setup`; a tap device is the first, and in the Makefile's
+    /// machine the second.
     fn pair(setup: &Setup) -> [Self; 2] {
-        let net = |number: u8| Self {
-            id: format!("eth{}", number - 1),
-            network: format!("192.168.{number}.0/24"),
-            first_address: format!("192.168.{number}.10"),
+        let net = |at: usize| Self {
+            id: format!("eth{at}"),
+            network: setup.networks[at].network.clone(),
+            first_address: setup.networks[at].first_address.clone(),
             forwards: vec![],
-            tap: None,
+            tap: setup.tap.clone().filter(|_| (at == 1) == setup.as_make.is_some()),
             netboot: None,
         };
         let forwards = setup.ssh_port.map(|port| (port, 22)).into_iter().collect();
-        [Self { forwards, tap: setup.tap.clone(), netboot: setup.netboot.clone(), ..net(1) }, net(2)]
+        [Self { forwards, netboot: setup.netboot.clone(), ..net(0) }, net(1)]
     }
 }
 

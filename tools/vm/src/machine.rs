@@ -1,7 +1,7 @@
 //! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, VmSpec, accel, argv, as_make,
+    Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, UserNetwork, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
     qmp::Qmp,
     share::Clients,
@@ -48,7 +48,9 @@ pub struct Setup {
     pub conf_part: Option<PathBuf>,
     /// The port of this machine that is forwarded to the guest's ssh.
     pub ssh_port: Option<u16>,
-    /// The tap device for the first network card, instead of QEMU's network.
+    /// The networks of its two cards.
+    pub networks: [UserNetwork; 2],
+    /// The tap device for a network card, instead of QEMU's network: for the first, in the Makefile's machine for the second.
     pub tap: Option<String>,
     /// The boot server in the first network.
     pub netboot: Option<Netboot>,
@@ -83,6 +85,7 @@ impl Setup {
             disks: vec![],
             conf_part: None,
             ssh_port: None,
+            networks: UserNetwork::usual(),
             tap: None,
             netboot: None,
             tpm: None,
@@ -91,6 +94,12 @@ impl Setup {
             tool_log: None,
             as_make: None,
         }
+    }
+
+    /// The port of this machine that is forwarded to the guest's ssh; a tap device has none.
+    #[must_use]
+    pub fn forwarded_port(&self) -> Option<u16> {
+        self.ssh_port.filter(|_| self.tap.is_none() || self.as_make.is_some())
     }
 }
 
@@ -351,7 +360,7 @@ fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
 /// Fails on everything that can be checked before anything is changed: missing files, a port in use.
 pub fn check(setup: &Setup) -> Result<()> {
     check_files(setup)?;
-    setup.ssh_port.filter(|_| setup.tap.is_none()).map_or(Ok(()), check_port)
+    setup.forwarded_port().map_or(Ok(()), check_port)
 }
 
 /// Prepares QEMU's start.

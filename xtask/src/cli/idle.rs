@@ -30,6 +30,8 @@ enum Reader {
     KernelMakefile,
     /// A package's build-rstats.yml.
     Rstats,
+    /// The tree's packages with build arguments.
+    BuildArguments,
     /// The container in which a tree's Go code is built.
     GoBuilder,
     /// The collector of Go modules' sources.
@@ -63,6 +65,7 @@ const READERS: &[(Reader, &[&str])] = &[
     (Reader::Organization, &["LINUXKIT_PKG_ORG"]),
     (Reader::KernelMakefile, &["KERNEL_TAG", "KERNEL_CONFIG_FLAVOR"]),
     (Reader::Rstats, &["RSTATS"]),
+    (Reader::BuildArguments, &["COVER", "IMM_PROFILING", "ARTIFICIAL_LEAK", "FAULT_INJECTION"]),
     (Reader::GoBuilder, &["GOVER", "BUILD"]),
     (Reader::GoSources, &["GOSOURCES_VERSION"]),
     (Reader::Signer, &["SIGN", "SIGN_KEYS"]),
@@ -139,6 +142,7 @@ pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) 
         }
         Reader::KernelMakefile => profile.kernel.is_none().then(|| format!("{tree} builds its kernel from a package")),
         Reader::Rstats => (!has_rstats(profile)).then(|| format!("no package of {tree} has a build-rstats.yml")),
+        Reader::BuildArguments => profile.packages.build_args.is_empty().then(|| format!("no package of {tree} has this build argument")),
         Reader::GoBuilder => (!can.has_pillar).then(|| format!("{tree} has no container in which Go code is built")),
         Reader::GoSources => {
             let is_debian = profile.packages.archive.is_some() && !can.packages_are_published;

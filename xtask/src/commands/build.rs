@@ -36,6 +36,9 @@ const OTHERS: &[Verb] = &[
     target("rootfs-xen", "build the root file system for Xen", |_| Ok(Goal::Rootfs)).sets(&[("HV", "xen")]),
     target("rootfs-acrn", "build the root file system for ACRN", |_| Ok(Goal::Rootfs)).sets(&[("HV", "acrn")]),
     target("rootfstar", "build rootfs.tar, the tar of the root file system", |_| Ok(Goal::RootfsTar)),
+    target("rootfs-yml", "write the yml of the root file system: the images that it is made of", |_| Ok(Goal::Yml(Composed::Rootfs)))
+        .without_packages(),
+    target("installer-yml", "write the yml of the installer's root file system", |_| Ok(Goal::Yml(Composed::Installer))).without_packages(),
     target("config", "build config.img from the configuration folder", |_| Ok(Goal::Config)).without_packages(),
     verb("pkg", "build packages, and the packages in their FROM lines", &Run(build_packages)).building(),
     target("pkgs", "build all packages", |ctx| Ok(Goal::AllPackages(ctx.knobs.packages.work))),

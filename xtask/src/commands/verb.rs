@@ -75,6 +75,8 @@ pub enum Wants {
     Compose,
     /// The settings of a build machine.
     BuildMachine,
+    /// The Dockerfile of an image with the sources.
+    Sources,
 }
 
 impl Wants {
@@ -89,6 +91,7 @@ impl Wants {
             Self::Api => Some("api/proto, the protobuf definitions that the API's sources are generated from"),
             Self::Pillar => Some("pkg/pillar, EVE's Go sources"),
             Self::Compose => Some("docker-compose.yml, which starts the services of pillar in containers"),
+            Self::Sources => Some("pkg/sources, the Dockerfile of an image with the sources"),
             Self::BuildMachine => Some("build-tools/src/scripts/cloud-init.in, the settings of a GitHub runner for lf-edge/eve"),
         }
     }

@@ -2,12 +2,13 @@
 
 use super::{Describe, PackEve, Short};
 use crate::{
-    Composed, DiskKind, ImageRef, Need, NodeId, PackageWork,
+    Composed, DiskKind, Facts, ImageRef, Need, NodeId, PackageWork,
     planner::{Planner, input, need},
     profile::BundleTable,
 };
 use anyhow::Result;
 use common::{Arch, error::usage};
+use knobs::Knobs;
 use std::path::PathBuf;
 
 /// Builds or pushes the image that contains all artifacts.
@@ -66,7 +67,7 @@ impl Planner<'_> {
         }
         let dockerfile = self.facts.fill(&eve.folder.join("Dockerfile.in"))?;
         let work = self.knobs.packages.work;
-        let calls = self.eve_calls(work)?;
+        let calls = release_calls(self.knobs, self.facts)?;
         let inputs = vec![input("Dockerfile", &dockerfile)];
         let (arch, force) = (self.knobs.image.arch, self.knobs.packages.force);
         let id = self.add(NodeId::Eve, inputs, needs, [], BuildEve { context, copies, dockerfile, work, calls, arch, force });
@@ -130,19 +131,20 @@ impl Planner<'_> {
         ids.extend(self.files(DiskKind::Installer, &[]));
         Ok(ids.iter().map(|id| need(id, "it goes into the image")).collect())
     }
+}
 
-    /// The tag and release of each call. For the default hypervisor, a push of a release is done twice: with and without its name.
-    fn eve_calls(&self, work: PackageWork) -> Result<Vec<(String, Option<String>)>> {
-        let hv = &self.knobs.image.hv;
-        let release = match work {
-            PackageWork::Push => self.facts.release()?.release,
-            _ => self.knobs.packages.release.clone(),
-        };
-        let own = (format!("{}-{hv}", self.facts.version()), release.as_ref().map(|release| format!("{release}-{hv}")));
-        let mut calls = vec![own];
-        if let Some(release) = release.filter(|_| hv == DEFAULT_HV) {
-            calls.push((format!("{release}-{hv}"), Some(release)));
-        }
-        Ok(calls)
+/// The tag and the release of each call of linuxkit that builds or pushes an image of one version. For the default hypervisor, a push of a
+/// release is done twice: with and without its name.
+pub fn release_calls(knobs: &Knobs, facts: &dyn Facts) -> Result<Vec<(String, Option<String>)>> {
+    let hv = &knobs.image.hv;
+    let release = match knobs.packages.work {
+        PackageWork::Push => facts.release()?.release,
+        _ => knobs.packages.release.clone(),
+    };
+    let own = (format!("{}-{hv}", facts.version()), release.as_ref().map(|release| format!("{release}-{hv}")));
+    let mut calls = vec![own];
+    if let Some(release) = release.filter(|_| hv == DEFAULT_HV) {
+        calls.push((format!("{release}-{hv}"), Some(release)));
     }
+    Ok(calls)
 }

@@ -26,6 +26,8 @@ pub struct BuildPackage {
     pub work: PackageWork,
     /// A tag that replaces linuxkit's own, set by a knob or a variant.
     pub hash: Option<String>,
+    /// Build arguments, `NAME=y`.
+    pub build_args: Vec<String>,
     /// The release's tag, a second tag of a pushed image.
     pub release: Option<String>,
     /// Options that replace `hash` and `release`.
@@ -60,7 +62,8 @@ impl Describe for BuildPackage {
         let force = if self.force { ", even if the image exists" } else { "" };
         let archives: String =
             self.archives.iter().map(|archive| format!(", with {} in {}", archive.image, short(&archive.file))).collect();
-        format!("{} {} as {}{force}{archives}", self.work, short(&self.dir), self.image)
+        let with = if self.build_args.is_empty() { String::new() } else { format!(" with {}", self.build_args.join(" ")) };
+        format!("{} {} as {}{with}{force}{archives}", self.work, short(&self.dir), self.image)
     }
 
     fn package(&self) -> Option<&BuildPackage> {
@@ -101,6 +104,12 @@ impl Planner<'_> {
             false => planner.package(name, arch, &mut Vec::new()),
         };
         names.iter().map(|name| one(self, name)).collect()
+    }
+
+    /// A package without its bases, which the registry has.
+    pub(crate) fn package_of_fetched(&mut self, package: PackageFacts) -> Result<NodeId> {
+        let (arch, needs) = (self.knobs.image.arch, self.generated(&package)?);
+        self.package_node(package, arch, needs, PackageWork::Build, &[])
     }
 
     /// A package for `arch` and its bases. `above` are the packages that are being planned, to find cycles.
@@ -226,6 +235,7 @@ impl Planner<'_> {
             dockerfile: package.generated_dockerfile,
             work,
             hash: release.hash.or(package.hash),
+            build_args: package.build_args,
             release: release.release,
             options,
             changes: package.changes,

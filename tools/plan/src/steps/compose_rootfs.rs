@@ -60,8 +60,16 @@ impl Planner<'_> {
         let mut needs = vec![need(&yml, "the list of images")];
         let mut images = Vec::new();
         let builds_packages = !self.can.packages_are_published || self.knobs.image.rootfs_deps;
-        for name in packages.iter().filter(|_| builds_packages) {
-            needs.push(need(&self.package(name, self.knobs.image.arch, &mut Vec::new())?, "an image in the yml"));
+        let with_args: Vec<String> = self.facts.profile().packages.build_args.keys().filter(|_| !builds_packages).cloned().collect();
+        for name in &packages {
+            let facts = if with_args.contains(name) { Some(self.facts.package(name)?) } else { None };
+            // No registry has an image with build arguments.
+            let id = match facts.filter(|facts| !facts.build_args.is_empty()) {
+                Some(facts) => self.package_of_fetched(facts)?,
+                None if builds_packages => self.package(name, self.knobs.image.arch, &mut Vec::new())?,
+                None => continue,
+            };
+            needs.push(need(&id, "an image in the yml"));
             images.push(ImageRef { reference: self.facts.package(name)?.reference, arch: self.knobs.image.arch });
         }
         needs.extend(self.sources_of_files(of)?);

@@ -79,6 +79,7 @@ macro_rules! define_steps {
     };
 }
 for_each_step!(define_steps);
+pub use build_eve::release_calls;
 pub use pack_rootfs::RootfsFiles;
 
 /// How the artifacts of a step are kept for other builds and other trees.

@@ -6,6 +6,7 @@ use crate::{
     planner::{Planner, input},
 };
 use anyhow::Result;
+use common::error::usage;
 use std::path::PathBuf;
 
 /// Replaces the `*_TAG` names in a template.
@@ -33,6 +34,18 @@ impl Planner<'_> {
     /// The path of the resolved yml.
     pub(crate) fn yml_path(&self, of: Composed) -> PathBuf {
         self.layout.yml(of, &self.knobs.image.hv, &self.platform_suffix())
+    }
+
+    /// The node of the resolved yml; an error if the tree has no such root file system.
+    pub(crate) fn yml_alone(&mut self, of: Composed) -> Result<NodeId> {
+        let profile = self.facts.profile();
+        if of != Composed::Rootfs && profile.templates.installer.is_none() {
+            let name = &profile.tree.name;
+            return Err(usage(format!(
+                "{name} has no yml of an installer: its profile has no [templates] installer\nhint: rootfs-yml writes that of the root file system"
+            )));
+        }
+        Ok(self.yml(of)?.0)
     }
 
     /// The node of the resolved yml, and the packages in it.

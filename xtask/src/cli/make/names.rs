@@ -41,6 +41,28 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
     ("run-rootfs-", "", "run-rootfs", "PLATFORM"),
 ];
 
+/// The words of the verb for a file that the old Makefile made for itself, and that a person may name.
+fn of_file(goal: &str) -> Option<Vec<String>> {
+    let owned = |words: &[&str]| Some(words.iter().filter(|word| !word.is_empty()).map(|word| (*word).to_owned()).collect());
+    if goal == "pkg-deps.mk" {
+        return owned(&["pkg-deps", "--write"]);
+    }
+    if let Some((name, file)) = goal.strip_prefix("pkg/").and_then(|rest| rest.split_once('/')) {
+        return match file {
+            "Dockerfile" => owned(&["dockerfile", name]),
+            _ if file.ends_with(".tar") => owned(&["pkg-archive", name, file]),
+            _ => None,
+        };
+    }
+    let (what, rest) = goal.strip_prefix("images/out/")?.strip_suffix(".yml")?.split_once('-')?;
+    let verb = [("rootfs", "rootfs-yml"), ("installer", "installer-yml")].into_iter().find(|(name, _)| *name == what)?.1;
+    // No hypervisor has a `-` in its name, platforms have.
+    match rest.split_once('-') {
+        Some((hv, platform)) => owned(&[verb, "--hv", hv, "--platform", platform]),
+        None => owned(&[verb, "--hv", rest]),
+    }
+}
+
 /// The words of the verb for a target. `foreign` is true for a tree other than this repository, where `test` runs the tree's tests.
 #[must_use]
 pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
@@ -53,6 +75,9 @@ pub fn modern(goal: &str, foreign: bool) -> Vec<String> {
     }
     if verbs().any(|verb| verb.name == goal) {
         return owned(&[goal]);
+    }
+    if let Some(words) = of_file(goal) {
+        return words;
     }
     for (before, after, verb, _) in FAMILIES {
         let middle = goal.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).filter(|middle| !middle.is_empty());
@@ -140,6 +165,12 @@ mod tests {
             ("rootfs-tools-kvm", "rootfs --hv tools-kvm"),
             ("run-rootfs", "run-rootfs"),
             ("run-rootfs-generic", "run-rootfs --platform generic"),
+            ("pkg-deps.mk", "pkg-deps --write"),
+            ("pkg/eve/Dockerfile", "dockerfile eve"),
+            ("pkg/kube/external-boot-image.tar", "pkg-archive kube external-boot-image.tar"),
+            ("images/out/rootfs-kvm-nvidia-jp5.yml", "rootfs-yml --hv kvm --platform nvidia-jp5"),
+            ("images/out/installer-k.yml", "installer-yml --hv k"),
+            ("images/out/other-k.yml", "images/out/other-k.yml"),
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(modern(old, false).join(" "), new);

@@ -27,6 +27,7 @@ impl Facts for Imagined<'_> {
     fn package(&self, name: &str) -> Result<PackageFacts> {
         let reference = format!("lfedge/eve-{name}:0");
         Ok(PackageFacts {
+            build_args: vec![],
             changes: None,
             hidden: None,
             is_dirty: false,

@@ -17,9 +17,10 @@ impl Normal {
     pub fn of(&self, text: &str) -> String {
         static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             [
-                (r"/tmp/tmp\.[A-Za-z0-9]{10}", "$$TMP"),
+                (r"/tmp/(?:tmp|yetus)\.[A-Za-z0-9]{10}", "$$TMP"),
                 (r"\btmp\.[A-Za-z0-9]{10}\b", "$$TMPNAME"),
-                (r"/tmp/\.tmp[A-Za-z0-9]{6}", "$$TMP"),
+                // We have one folder where scripts have several, or a file.
+                (r"/tmp/(?:\.tmp|sources|aports)[A-Za-z0-9]{6}(?:/(?:root|out|profile)\b)?", "$$TMP"),
                 (r"\b20\d\d-\d\d-\d\d\.\d\d\.\d\d\b", "$$DATE"),
                 (r"eve-parallel-build-[A-Za-z0-9]{6}", "eve-parallel-build-$$RAND"),
             ]

@@ -129,8 +129,9 @@ impl Recording {
     /// Files and links below `dist/`, each link with its target as seen from its folder, and packages' generated `build.yml`. Logs, stamps, locks and resolved templates are
     /// left out: the original has none there. So are the files that lock nothing by which it builds linuxkit.
     fn files(&self) -> BTreeSet<String> {
-        static OURS: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"/(logs|\.stamps|images)/|\.lock$|/eve-parallel-build-").expect("a valid regular expression"));
+        static OURS: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"/(logs|\.stamps|images)/|\.lock$|/dtb\.made-by$|/eve-parallel-build-").expect("a valid regular expression")
+        });
         let shown = |output: &Output| match &output.target {
             Some(target) => {
                 let folder = output.path.rsplit_once('/').map_or("", |(folder, _)| folder);

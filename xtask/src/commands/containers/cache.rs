@@ -24,7 +24,8 @@ pub fn export(ctx: &Ctx, ExportKnobs { image, outfile, image_name }: ExportKnobs
 
 fn export_to(ctx: &Ctx, image: &str, name: Option<&str>, out: &Path) -> Result<()> {
     if ctx.capabilities().linuxkit_keeps_images() {
-        return run_all(ctx, [linuxkit(ctx).export_command(image, name, out)?]);
+        let short = out.strip_prefix(&ctx.root).unwrap_or(out);
+        return run_all(ctx, [linuxkit(ctx).export_command(image, name, short)?.dir(&ctx.root)]);
     }
     if name.is_some() {
         bail!("the native engine cannot rename an image that it exports\nhint: omit IMAGE_NAME, or give --engine linuxkit");
@@ -110,4 +111,28 @@ fn load_image(ctx: &Ctx, image: &str) -> Result<()> {
     let file = tempfile::Builder::new().prefix(".tmp").tempfile().context("cannot make a temporary file")?;
     export_to(ctx, image, None, file.path())?;
     run_all(ctx, [docker::load_command(&ctx.tools, image, file.path())?])
+}
+
+/// The archive of an image in the folder of a package.
+#[derive(clap::Args)]
+pub struct PackageArchive {
+    /// the package that contains it: a folder below pkg/
+    #[arg(value_name = "PACKAGE")]
+    name: String,
+    /// the archive's name
+    file: String,
+}
+
+/// `pkg-archive`.
+pub fn write_archive(ctx: &Ctx, PackageArchive { name, file }: PackageArchive) -> Result<()> {
+    let archives = || ctx.profile.packages.archives_in(&name);
+    let Some((_, inner)) = archives().find(|(known, _)| *known == file) else {
+        let known = archives().map(|(file, _)| file).collect::<Vec<_>>().join(", ");
+        let hint = if known.is_empty() { "[packages.archives] of the profile names none".to_owned() } else { format!("it has {known}") };
+        return Err(usage(format!("pkg/{name} contains no archive {file} of an image\nhint: {hint}")));
+    };
+    let tree = ctx.tree()?;
+    build::build_with(ctx, &tree, &Goal::Packages(vec![inner.to_owned()], PackageWork::Build), false)?;
+    let image = oci::expand_reference(&tree.package_reference(inner)?);
+    export_to(ctx, &image, None, &ctx.profile.packages.folder.join(&name).join(&file))
 }

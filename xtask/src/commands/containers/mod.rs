@@ -20,6 +20,7 @@ pub const VERBS: &[Verb] = &[
     verb("build-tools", "build the tools that the tree pins, in build-tools/bin", &Run(build_tools::run)),
     verb("gosources", "build go-sources-and-licenses in build-tools/bin", &Run(build_tools::build_go_sources)),
     verb("cache-export", "export an image of the cache to a file", &Run(cache::export)),
+    verb("pkg-archive", "build an image and write its archive into the folder of the package that contains it", &Run(cache::write_archive)),
     verb("cache-export-docker-load", "load images of the cache into docker", &Run(cache::load)),
     simple("cache-export-docker-load-all", "load all images that docker needs from the cache into docker", cache::load_all),
     simple("docker-old-images", "list this tree's docker images whose tag is out of date", housekeeping::old_images),

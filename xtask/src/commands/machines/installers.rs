@@ -115,9 +115,11 @@ pub fn install_from_net(ctx: &Ctx, NetOptions { install: options, ipxe }: NetOpt
     if ipxe {
         return Err(usage("--ipxe: the installer of this tree is always started by iPXE, which is one of its files"));
     }
-    let folder = place.build.parts(DiskKind::Installer);
+    let own = ctx.profile.machine.netboot.as_ref().map(|name| place.media.path().join(name));
+    let is_among_parts = own.is_none();
+    let folder = own.unwrap_or_else(|| place.build.parts(DiskKind::Installer));
     if !ctx.globals.dry_run {
-        if ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
+        if is_among_parts && ctx.capabilities().machines_are_as_make_had_them() && !folder.join(IPXE).is_file() {
             super::super::build::build(ctx, &Goal::Parts(vec![IPXE]))?;
         }
         unpack(&image, &folder)?;

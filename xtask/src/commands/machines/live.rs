@@ -98,7 +98,7 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
     let record = Record {
         name: place.machine.clone(),
         pid: std::process::id(),
-        ssh_port: setup.ssh_port.filter(|_| setup.tap.is_none()),
+        ssh_port: setup.forwarded_port(),
         disk: image,
         version: place.build.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
         console: None,

@@ -3,22 +3,23 @@
 use super::{disk_format::format_of, ensure, secure_boot, show};
 use anyhow::Result;
 use checkout::context::Ctx;
-use child::{Cmd, Tool, qemu};
+use child::{Cmd, Tool, qemu, swtpm};
 use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser},
     value_parser,
 };
 use common::{Arch, error::usage};
-use knobs::{ImageFormat, RunKnobs};
+use knobs::{ImageFormat, RunKnobs, Subnet};
 use plan::{Goal, Layout};
 use std::{
     io::{IsTerminal as _, Write as _},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 use vm::{
-    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, VmRequest, as_make::Disks,
+    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, UserNetwork, VmRequest, as_make::Disks,
     as_make::OwnArguments, machine, run_vm,
 };
 
@@ -254,14 +255,30 @@ pub fn setup(ctx: &Ctx, options: &Options, place: &Place, disks: Vec<Disk>, word
         protects_variables: options.secure_boot,
         conf_part,
         ssh_port: Some(knobs.port.ssh_port),
+        networks: networks(knobs)?,
         tap: knobs.tap.clone(),
         tpm: knobs.tpm.then_some(tpm),
-        serial_number: knobs.serial_number.clone(),
+        serial_number: knobs.serial.serial_number.clone(),
         serial_log: options.serial_log.as_ref().map(std::path::absolute).transpose()?,
         tool_log: Some(place.log("qemu")),
         as_make,
         ..Setup::new(arch, firmware, knobs.memory)
     })
+}
+
+/// The networks of the knobs; fails if an address is in none.
+fn networks(knobs: &RunKnobs) -> Result<[UserNetwork; 2]> {
+    let of = |number: u8, network: Subnet, first: Option<Ipv4Addr>| {
+        let first = first.unwrap_or_else(|| network.tenth());
+        if network.contains(first) {
+            return Ok(UserNetwork { network: network.to_string(), first_address: first.to_string() });
+        }
+        let tenth = network.tenth();
+        Err(usage(format!(
+            "IPS_NET{number}_FIRST_IP={first} is not in the network IPS_NET{number}={network}\nhint: IPS_NET{number}_FIRST_IP={tenth}"
+        )))
+    };
+    Ok([of(1, knobs.nets.net1, knobs.first_address1)?, of(2, knobs.nets.net2, knobs.first_address2)?])
 }
 
 /// The arguments that only this tree's Makefile has.
@@ -383,6 +400,7 @@ pub fn boot_as(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLoc
     if !ctx.capabilities().machines_are_as_make_had_them() && arch != Arch::Amd64 && setup.tpm.is_some() {
         eprintln!("note: the guest will report tpm=no: Debian's kernel for {arch} has no driver (tpm_tis) for QEMU's TPM");
     }
+    prepare_tpm(ctx, &setup, options.knobs.sha256_bank)?;
     let until = options.until.clone().filter(|_| !role.is_kept);
     let timeout = options.timeout.filter(|_| !role.is_kept || options.until.is_none()).map(Duration::from_secs);
     let request = VmRequest {
@@ -403,6 +421,16 @@ pub fn boot_as(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLoc
     match (outcome, until) {
         (Outcome::Found, Some(text)) => eprintln!("\nthe machine printed `{text}` after {seconds:.1} s"),
         _ => eprintln!("\nthe machine ended after {seconds:.1} s"),
+    }
+    Ok(())
+}
+
+/// Gives the machine's TPM the banks of PCRs that SHA256_BANK asks for. The caller has locked the TPM's state.
+fn prepare_tpm(ctx: &Ctx, setup: &Setup, has_sha256: bool) -> Result<()> {
+    let Some(state) = &setup.tpm else { return Ok(()) };
+    let banks = if has_sha256 { swtpm::Banks::All } else { swtpm::Banks::Sha1 };
+    if swtpm::set_banks(&ctx.tools, state, banks)? {
+        eprintln!("warning: SHA256_BANK has changed: the machine has a new TPM, without the state of the old one");
     }
     Ok(())
 }

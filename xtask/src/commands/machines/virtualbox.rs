@@ -4,7 +4,7 @@ use super::{ensure, machine::Place, require, run_all, show};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, vboxmanage};
-use knobs::{ImageFormat, PortKnobs, VirtualBoxKnobs};
+use knobs::{ImageFormat, NetKnobs, PortKnobs, SerialKnobs, Subnet, VirtualBoxKnobs};
 use std::{thread, time::Duration};
 
 /// Seconds between checks whether a machine has switched itself off, 30 in total: enough for a guest that reacts to the power button.
@@ -16,27 +16,52 @@ pub struct RunLiveVb {
     #[command(flatten)]
     machine: VirtualBoxKnobs,
     #[command(flatten)]
+    nets: NetKnobs,
+    #[command(flatten)]
+    serial: SerialKnobs,
+    #[command(flatten)]
     port: PortKnobs,
 }
 
 /// `run-live-vb`.
 pub fn run(ctx: &Ctx, asked: RunLiveVb) -> Result<()> {
     let place = Place::find(ctx)?;
-    require(ctx, &place.build.live(ImageFormat::Vdi), "live-vdi")?;
+    require(ctx, &place.media.live(ImageFormat::Vdi), "live-vdi")?;
     if ctx.globals.dry_run {
-        show(&[vboxmanage::list(&ctx.tools, "vms")]);
+        show(&[vboxmanage::list(&ctx.tools, "vms"), vboxmanage::list_networks(&ctx.tools)]);
+        show(&networks(ctx, &asked.nets).map(|(_, cmd)| cmd));
         show(&commands(ctx, &place, &asked));
         return Ok(());
     }
     ensure(ctx, &[Tool::VBoxManage])?;
     remove_old(ctx, &asked.machine.name)?;
+    let there = vboxmanage::list_networks(&ctx.tools).stdout()?;
+    let missing = networks(ctx, &asked.nets).into_iter().filter(|(name, _)| !vboxmanage::parse_has_network(&there, name));
+    run_all(missing.map(|(_, cmd)| cmd).collect())?;
     run_all(commands(ctx, &place, &asked))
 }
 
-fn commands(ctx: &Ctx, place: &Place, RunLiveVb { machine, port }: &RunLiveVb) -> Vec<Cmd> {
-    let folder = ctx.dist().arch(ctx.knobs.image.arch);
-    let (cpus, memory) = (machine.cpus.to_string(), machine.memory.to_string());
-    vboxmanage::create_and_start(&ctx.tools, &machine.name, &cpus, &memory, port.ssh_port, &place.build.live(ImageFormat::Vdi), &folder)
+/// The machine's networks, and the command that makes each.
+fn networks(ctx: &Ctx, nets: &NetKnobs) -> [(&'static str, Cmd); 2] {
+    let of = |at: usize, net: Subnet| {
+        let name = vboxmanage::NETWORKS[at];
+        (name, vboxmanage::add_network(&ctx.tools, name, &net.to_string()))
+    };
+    [of(0, nets.net1), of(1, nets.net2)]
+}
+
+fn commands(ctx: &Ctx, place: &Place, asked: &RunLiveVb) -> Vec<Cmd> {
+    let RunLiveVb { machine, serial, port, .. } = asked;
+    let machine = vboxmanage::Machine {
+        name: &machine.name,
+        cpus: &machine.cpus.to_string(),
+        memory: &machine.memory.to_string(),
+        port: port.ssh_port,
+        serial_number: &serial.serial_number,
+        vdi: &place.media.live(ImageFormat::Vdi),
+        folder: &ctx.dist().arch(ctx.knobs.image.arch),
+    };
+    vboxmanage::create_and_start(&ctx.tools, &machine)
 }
 
 /// Switches off and removes the machine of that name.

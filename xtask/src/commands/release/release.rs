@@ -27,13 +27,13 @@ pub fn run(ctx: &Ctx, knobs: ReleaseKnobs) -> Result<()> {
     let git = ctx.git(&ctx.root)?;
     check(&git, version)?;
     let exists = git.finds(["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
-    let (message, server) = ("-mSetting default server to prod", ctx.root.join("conf/server"));
+    let (message, server) = ("Setting default server to prod", ctx.root.join("conf/server"));
     let tag = [String::from("tag"), "-a".into(), format!("-mRelease {version}"), version.to_owned()];
     if ctx.globals.dry_run {
         println!("git fetch");
         match exists {
             true => println!("git checkout {branch}\ngit merge origin/master"),
-            false => println!("git checkout master -b {branch}\ngit commit '{message}' conf/server"),
+            false => println!("git checkout master -b {branch}\ngit commit -s -m '{message}' conf/server"),
         }
         println!("git tag -a '-mRelease {version}' {version}");
         return Ok(());
@@ -51,7 +51,7 @@ pub fn run(ctx: &Ctx, knobs: ReleaseKnobs) -> Result<()> {
     } else {
         git.change("making the branch", ["checkout", "master", "-b", &branch])?;
         std::fs::write(&server, SERVER).with_context(|| format!("cannot write `{}`", server.display()))?;
-        git.change("committing the server", ["commit", message, "conf/server"])?;
+        git.change("committing the server", ["commit", "-s", "-m", message, "conf/server"])?;
     }
     git.change("tagging the release", &tag)?;
     println!("Done tagging {version} release. Check the branch with git log and then run\n  git push origin {branch} {version}");
