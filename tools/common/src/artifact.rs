@@ -75,12 +75,16 @@ impl Pending {
     }
 }
 
-/// Writes a file, or a folder with everything in it, to the disk. A link has no content of its own.
+/// Writes a file, or a folder with everything in it, to the disk. A link has no content of its own. What vanishes from the folder meanwhile
+/// is the part of an artifact that another step makes there: that step flushes it under its final name.
 pub fn flush(path: &Path) -> std::io::Result<()> {
     let metadata = path.symlink_metadata()?;
     if metadata.is_dir() {
         for entry in std::fs::read_dir(path)? {
-            flush(&entry?.path())?;
+            match flush(&entry?.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                flushed => flushed?,
+            }
         }
     }
     if metadata.is_file() || metadata.is_dir() { File::open(path)?.sync_all() } else { Ok(()) }
@@ -216,6 +220,30 @@ mod tests {
             (b"new".to_vec(), b"whole".to_vec())
         );
         assert_eq!(std::fs::read_dir(folder.path().join("below")).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_which_others_work_is_flushed() {
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::write(folder.path().join("whole"), b"whole").expect("write");
+        let (below, done) = (folder.path().to_owned(), std::sync::atomic::AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let others = scope.spawn(|| {
+                for number in 0_u32.. {
+                    if done.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    let part = below.join(format!(".{number}.part"));
+                    std::fs::write(&part, b"").expect("write");
+                    std::fs::rename(part, below.join("another")).expect("rename");
+                }
+            });
+            let flushed: std::io::Result<()> = (0..200).try_for_each(|_| flush(folder.path()));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            others.join().expect("the other step");
+            flushed.expect("flushed");
+        });
+        assert!(flush(&folder.path().join("none")).is_err());
     }
 
     #[test]
