@@ -1,12 +1,11 @@
 //! Verbs that run containers or change docker's images: the Go builder, linuxkit and its cache, generators and checkers.
 
-mod build_tools;
+pub mod build_tools;
 mod cache;
 mod go;
 mod housekeeping;
 mod tree_target;
 
-pub use build_tools::GoSourcesOptions;
 pub use go::open_shell;
 
 use super::{Run, Verb, Wants, simple, verb};

@@ -1,6 +1,6 @@
 //! Verbs about the archive of all sources of an image: `collected_sources`, and the verbs for its parts.
 
-use crate::commands::{build, containers::GoSourcesOptions, paths::absolute_path, paths::output_path};
+use crate::commands::{build, containers::build_tools::GoSourcesOptions, paths::absolute_path, paths::output_path};
 use anyhow::{Context as _, Result};
 use checkout::{Checkout, context::Ctx};
 use common::{display::short, error::usage};

@@ -1,7 +1,7 @@
 //! `publish_sources`: linuxkit builds or pushes an image with the collected sources of the root file system.
 
 use super::collected;
-use crate::commands::{containers::GoSourcesOptions, doctor};
+use crate::commands::{containers::build_tools::GoSourcesOptions, doctor};
 use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::{
