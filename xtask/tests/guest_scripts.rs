@@ -157,6 +157,38 @@ fn a_service_that_ends_at_once_is_not_one_that_runs() {
 }
 
 #[test]
+fn a_system_that_lives_and_is_not_ready_ends_the_count_of_starts() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path();
+    for folder in ["bin", "run/eve/onboot/a", "containers/onboot/a"] {
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+    }
+    let script = std::fs::read_to_string(repository().join("pkg/init/rootfs/usr/bin/eve-ready")).unwrap();
+    let at = |path: &str| format!("{}{path}", top.display());
+    let script = ["/run/", "/containers/"].iter().fold(script, |script, path| script.replace(path, &at(path)));
+    let calls = top.join("calls");
+    // What is asked of zboot, on a machine without a network and whose onboot ended with `onboot`.
+    let asked = |onboot: &str, is_slot: bool| {
+        let status = if is_slot { 0 } else { 1 };
+        let zboot = format!("#!/bin/sh\necho \"$*\" >> {}\n[ \"$1\" != curpart ] || exit {status}\n", calls.display());
+        child::fake::executable(&top.join("bin/zboot"), zboot);
+        std::fs::write(top.join("run/eve/onboot/a/status"), onboot).unwrap();
+        std::fs::write(&calls, "").unwrap();
+        let mut command = Command::new("busybox");
+        // What it leaves behind writes, too.
+        command.args(["ash", "-c", &script, "eve-ready", "0"]).env("PATH", format!("{}/bin:/usr/bin:/bin", top.display()));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        (said.contains("EVE-FAILED network: no interface has a lease\n"), std::fs::read_to_string(&calls).unwrap())
+    };
+    assert_eq!(asked("0", true), (true, "give_up not ready after 0 s\ncurpart\nlived\n".to_owned()));
+    assert_eq!(asked("0", false), (true, "give_up not ready after 0 s\ncurpart\n".to_owned()));
+    assert_eq!(asked("1", true), (false, "give_up onboot a: exit status 1\ncurpart\nlived\n".to_owned()));
+}
+
+#[test]
 fn a_service_that_does_not_stay_up_says_why_soon_and_once() {
     if !wants("busybox", "busybox-static") {
         return;

@@ -144,12 +144,6 @@ fn an_update_goes_from_trial_to_active_and_the_gpt_follows() {
     guest.says("good", "");
     guest.holds("B A", "10", "00", [ACTIVE, "0003000000000004"]);
 
-    // Under Secure Boot GRUB counts starts of the slot that is well; the system that becomes ready ends the count.
-    tool("grub-editenv", &[guest.block().to_str().unwrap(), "set", "STARTS=4"]);
-    guest.says("partstate IMGA", "active");
-    guest.says("good", "");
-    guest.holds("B A", "10", "00", [ACTIVE, "0003000000000004"]);
-
     // B was well.
     let text = fs::read_to_string(guest.block()).unwrap();
     let Some(guest) = Guest::new(3, Some(&text)) else { return };
@@ -160,19 +154,53 @@ fn an_update_goes_from_trial_to_active_and_the_gpt_follows() {
 }
 
 #[test]
+fn a_system_that_lives_ends_the_count_of_starts_and_one_on_trial_stays_on_trial() {
+    let failed = "ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n";
+    // Ready, or without a lease until the time is over: the first slot is still the one that is well.
+    for verb in ["good", "lived"] {
+        let Some(guest) = Guest::new(2, Some(&block(&format!("{failed}STARTS=4\n")))) else { return };
+        guest.says("partstate IMGA", "active");
+        guest.says(verb, "");
+        assert_eq!(fs::read_to_string(guest.block()).unwrap(), block(failed), "{verb}");
+        // Of two that are well each stays in its place.
+        let both = "ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\n";
+        fs::write(guest.block(), block(&format!("{both}STARTS=1\n"))).unwrap();
+        guest.says(verb, "");
+        assert_eq!(fs::read_to_string(guest.block()).unwrap(), block(both), "{verb}");
+    }
+    // After five starts of A that did not come so far, B is on trial. Alive is not ready.
+    let trial = block(&format!("{failed}STARTS=0\n"));
+    let Some(guest) = Guest::new(3, Some(&trial)) else { return };
+    guest.says("lived", "");
+    assert_eq!(fs::read_to_string(guest.block()).unwrap(), trial);
+    guest.says("good", "");
+    guest.holds("B", "00", "10", ["0000000000000000", "0102000000000004"]);
+}
+
+#[test]
 fn without_a_whole_block_the_slot_that_runs_is_what_there_is() {
-    let foreign = block("saved_entry=1\n");
-    for damaged in [None, Some("# GRUB Environment Block\nORDER=A\n"), Some(&foreign[..]), Some(&"\0".repeat(1024)[..])] {
+    let (foreign, wrong) = (block("saved_entry=1\n"), block("ORDER=A\nA_OK=1\nA_TRY=7\nB_OK=0\nB_TRY=0\nSTARTS=3\n"));
+    for damaged in [None, Some("# GRUB Environment Block\nORDER=A\n"), Some(&foreign[..]), Some(&wrong), Some(&"\0".repeat(1024)[..])] {
         let Some(guest) = Guest::new(2, damaged) else { return };
         guest.says("partstate IMGA", "active");
         guest.says("partstate IMGB", "unused");
-        guest.says("good", "");
+        guest.says("lived", "");
         assert_eq!(fs::read_to_string(guest.block()).ok().as_deref(), damaged);
         guest.says("set_partstate IMGB updating", "");
         guest.holds("B A", "10", "01", [ACTIVE, "0013000000000004"]);
+
+        // GRUB cannot count in such a block, so it becomes a whole one.
+        let Some(guest) = Guest::new(2, damaged) else { return };
+        guest.says("good", "");
+        guest.holds("A", "10", "00", [ACTIVE, "0000000000000004"]);
     }
     let Some(guest) = Guest::new(3, None) else { return };
     guest.says("partstate IMGB", "active");
+    // A loader that does not know of slots gets no block.
+    let loader = guest.folder.path().join("esp/EFI/BOOT/BOOTX64.EFI");
+    fs::write(&loader, "an older loader").unwrap();
+    guest.says("good", "");
+    assert!(!guest.block().exists());
     // CONFIG chose the other slot of a new machine: that one is well, too.
     fs::write(guest.block(), block(NEW)).unwrap();
     guest.says("partstate IMGB", "unused");

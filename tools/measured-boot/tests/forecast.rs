@@ -163,49 +163,6 @@ fn on(db: &[u8], dbx: &[u8]) -> Vec<StoredVariable> {
 /// The version of the stub of a unified kernel image.
 const STUB: (&str, &[u8]) = (".sdmagic", b"#### LoaderInfo: systemd-stub 252.39-1~deb12u2 ####\0");
 
-/// Variables with Secure Boot on, and `program` with a signature that they allow.
-fn secure(program: &[u8]) -> (Vec<StoredVariable>, Vec<u8>) {
-    let ours = certificate("ours");
-    (on(&list(X509, &ours), b""), signed(program, &ours))
-}
-
-#[test]
-fn under_secure_boot_starts_without_end_give_the_other_slot_its_turn() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pkg/grub/embedded.cfg");
-    let (on, first) = secure(&grub(&std::fs::read_to_string(path).unwrap()));
-    let kernel = program(&[(".text", b"Linux initrd")]);
-    let (_, unified) = secure(&program(&[STUB, (".osrel", b"ID=x"), (".cmdline", b"quiet"), (".initrd", b"files"), (".linux", &kernel)]));
-    let starts = |block: &str, slots: &[u32]| {
-        let block = format!("{:#<1024}", format!("# GRUB Environment Block\n{block}"));
-        let mut files = vec![((1, "EFI/BOOT/grubenv"), block.into_bytes())];
-        for slot in slots {
-            files.extend([((*slot, "boot/kernel"), b"kernel".to_vec()), ((*slot, "EFI/Linux/eve.efi"), unified.clone())]);
-        }
-        let all = said(first.clone(), &files, Some(&on));
-        let read = words(&all[&9]).into_iter().find(|name| name.ends_with("eve.efi")).unwrap().to_owned();
-        let commands: Vec<_> = words(&all[&8]).into_iter().filter(|word| word.starts_with("grub_cmd: s")).collect();
-        let counted = commands.iter().rev().find_map(|word| word.strip_prefix("grub_cmd: set STARTS=")).unwrap().to_owned();
-        let is_saved = commands.iter().any(|word| word.starts_with("grub_cmd: save_env") && word.ends_with(" STARTS"));
-        (read, counted, is_saved)
-    };
-    let (a, b) = ("(hd0,gpt2)/EFI/Linux/eve.efi".to_owned(), "(hd0,gpt3)/EFI/Linux/eve.efi".to_owned());
-    let new = "ORDER=A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\n";
-    // Nothing is written on a machine with one system, whatever the block says.
-    assert_eq!(starts(new, &[2]), (a.clone(), String::new(), false));
-    assert_eq!(starts(&format!("{new}STARTS=5\n"), &[2]), (a.clone(), String::new(), false));
-    for (before, after) in [("", "1"), ("STARTS=1\n", "2"), ("STARTS=3\n", "4"), ("STARTS=4\n", "5"), ("STARTS=x\n", "1")] {
-        assert_eq!(starts(&format!("{new}{before}"), &[2, 3]), (a.clone(), after.to_owned(), true), "{before}");
-    }
-    assert_eq!(starts(&format!("{new}STARTS=5\n"), &[2, 3]), (b.clone(), "1".to_owned(), true));
-    // The other one, which has no try left any more, has its turn again after five starts.
-    let swapped = "ORDER=B A\nA_OK=0\nA_TRY=0\nB_OK=1\nB_TRY=0\n";
-    assert_eq!(starts(&format!("{swapped}STARTS=1\n"), &[2, 3]), (b.clone(), "2".to_owned(), true));
-    assert_eq!(starts(&format!("{swapped}STARTS=5\n"), &[2, 3]), (a, "1".to_owned(), true));
-    // A slot on trial has tries of its own.
-    let (read, _, _) = starts("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=2\nSTARTS=5\n", &[2, 3]);
-    assert_eq!(read, b);
-}
-
 #[test]
 fn under_secure_boot_the_certificate_that_signed_a_program_is_measured_once() {
     let ours = certificate("ours");

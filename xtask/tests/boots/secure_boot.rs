@@ -1,5 +1,5 @@
 //! A firmware that holds keys of `keys init` boots the image of `live --sign` up to the end, and refuses it when GRUB, kernel, initrd or command
-//! line is another one. What a disk's configuration says, nobody reads. A changed root file system stops the kernel, and the other slot has its turn.
+//! line is another one. What a disk's configuration says, nobody reads. A changed root file system stops the kernel, and the other slot is tried.
 
 use crate::common::{
     machine::{LIMIT as SECONDS, Machine, configuration, disk, ready, turn, xtask},
@@ -107,13 +107,13 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     let denied = console.matches("Access Denied").count();
     assert!(denied == refused.len() && console.matches("Welcome to GRUB!").count() == 1, "{denied} are refused:\n{console}");
     assert!(console.contains("cannot load image") && !console.contains("Linux version") && !console.contains(READ), "{console}");
-    a_changed_root_file_system_gives_the_other_slot_its_turn(&folder);
+    a_changed_root_file_system_gives_the_other_slot_a_trial(&folder);
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// IMGA has a changed byte in a file that each start reads, and has been started four times in a row without becoming ready. IMGB has a statement
-/// that was changed.
-fn a_changed_root_file_system_gives_the_other_slot_its_turn(folder: &Path) {
+/// IMGA has a changed byte in a file that each start reads, and has been started four times in a row without coming up. IMGB has a statement that
+/// was changed: after its trial IMGA is next again.
+fn a_changed_root_file_system_gives_the_other_slot_a_trial(folder: &Path) {
     let disk = damaged(folder);
     fs::remove_file(folder.join("console.log")).unwrap();
     let _turn = turn();
@@ -122,11 +122,22 @@ fn a_changed_root_file_system_gives_the_other_slot_its_turn(folder: &Path) {
     let at = |text: &str| console.find(text).unwrap_or_else(|| panic!("no `{text}`:\n{console}"));
     let corrupted = at(" is corrupted");
     let panicked = at("Kernel panic - not syncing: dm-verity device corrupted");
-    let next = at("EVE-FAILED boot: slot A did not become ready in five starts; B is next");
+    let next = at("EVE-FAILED boot: slot A did not come up in five starts; B is on trial");
     let refused = at(
         "EVE-FAILED initrd: the statement about the root hash of /dev/vda3 is not signed by the key of this kernel's image, or was changed",
     );
     assert!(corrupted < panicked && panicked < next && next < refused && !console.contains("EVE-READY"), "{console}");
+    let state = state_on(&disk);
+    assert!(state.starts_with("ORDER=B A\nA_OK=1\nA_TRY=0\nB_OK=0\nB_TRY=0\nSTARTS=0\n#"), "{state}");
+}
+
+/// What follows the first line of the state of the slots.
+fn state_on(disk: &Path) -> String {
+    let mut esp = vec![0; usize::try_from(IMGA).unwrap()];
+    fs::File::open(disk).unwrap().read_exact(&mut esp).unwrap();
+    let head = b"# GRUB Environment Block\nORDER=";
+    let at = esp.windows(head.len()).position(|window| window == head).unwrap() + 25;
+    String::from_utf8_lossy(&esp[at..at + 100]).into_owned()
 }
 
 /// The disk of that machine.
