@@ -280,6 +280,12 @@ fn eve_update_asks_for_the_owner_before_it_looks_into_the_image() {
     fs::remove_file(place.at("root/etc/eve-update/image.pub")).unwrap();
     let said = "nobody checks who made rootfs.img: this system holds no key of its owner\ntries=1 sha256=\n";
     assert_eq!(run(&[&file]), (true, said.to_owned()));
+    // One whose disk cannot say whether there is a key does not.
+    fs::remove_dir_all(place.at("root/etc/eve-update")).unwrap();
+    fs::write(place.at("root/etc/eve-update"), "").unwrap();
+    let (good, said) = run(&[&file]);
+    assert!(!good && said.starts_with("eve update: nobody knows whether this system holds a key of its owner: ls: "), "{said}");
+    assert!(said.ends_with("/etc/eve-update/image.pub: Not a directory\n"), "{said}");
 }
 
 #[test]

@@ -416,3 +416,33 @@ fn the_initrd_believes_only_a_variable_that_is_not_kept() {
     std::fs::write(&file, [6, 0]).unwrap();
     assert!(finds(""));
 }
+
+#[test]
+fn a_signed_command_line_without_the_means_to_check_the_root_is_an_error() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let text = function("pkg/kernel/initrd/init", "checked_device");
+    let text = text.replace("/proc/", &format!("{}/", folder.path().display())).replace("/verity", &at("verity").display().to_string());
+    let device = |line: &str| {
+        std::fs::write(at("cmdline"), line).unwrap();
+        let call = format!("fail() {{ echo \"$1\" > {}; exit 1; }}\n{text}checked_device /dev/vda2", at("why").display());
+        let output = Command::new("busybox").args(["ash", "-c", &call]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    let (unsigned, signed) = ("root=x ro quiet\n", "root=LoaderDevicePartUUID ro eve_verity quiet\n");
+    let why = || std::fs::read_to_string(at("why")).unwrap();
+    assert_eq!(device(unsigned).as_deref(), Some("/dev/vda2\n"));
+    assert_eq!(device(signed), None);
+    assert!(why().ends_with("/open does not run\n"), "{}", why());
+    std::fs::create_dir(at("verity")).unwrap();
+    assert_eq!((device(signed), device(unsigned)), (None, None));
+    let open = |script: &str| child::fake::executable(&at("verity/open"), format!("#!/bin/sh\n{script}\n"));
+    open("echo \"of $1\"");
+    assert_eq!(device(signed).as_deref(), Some("of /dev/vda2\n"));
+    open("echo 'it was changed'; exit 1");
+    assert_eq!(device(signed), None);
+    assert_eq!(why(), "it was changed\n");
+}

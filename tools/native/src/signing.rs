@@ -80,10 +80,11 @@ pub fn check_update_key(pem: &[u8]) -> Result<()> {
 }
 
 /// The kernel's command line, with `own`, that of the image's yml. It is the same for both slots and for a slot on trial, because it is signed: so the
-/// image says where it was started from, and a kernel that panics or hangs always starts the machine again soon.
+/// image says where it was started from, and a kernel that panics or hangs always starts the machine again soon. By `eve_verity` the initrd knows
+/// that it must check the root file system.
 fn command_line(own: &str) -> String {
     let usual = "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID";
-    format!("{usual} rootfstype=squashfs ro {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
+    format!("{usual} rootfstype=squashfs ro eve_verity {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
@@ -138,7 +139,7 @@ mod tests {
     fn the_command_line_names_no_slot() {
         assert_eq!(
             command_line("rootdelay=30 quiet"),
-            "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=squashfs ro rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
+            "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=squashfs ro eve_verity rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
         );
     }
 }

@@ -39,11 +39,14 @@ pub(super) fn with_archive(initrd: &[u8], tree: &Tree, programs: &Tree, signing:
     for (name, word) in [("modulus", modulus.as_str()), ("version", &signing.version), ("architecture", signing.arch.as_str())] {
         add(name, 0o644, format!("{word}\n").as_bytes())?;
     }
-    for (index, path) in modules(tree)?.iter().enumerate() {
+    let mut list = String::new();
+    for path in &modules(tree)? {
         let bytes = read(tree, path)?.with_context(|| format!("the root file system has no {path}, which {MODULE} needs"))?;
         let file = path.rsplit('/').next().unwrap_or_default();
-        add(&format!("modules/{index:02}-{file}"), 0o644, &bytes)?;
+        add(&format!("modules/{file}"), 0o644, &bytes)?;
+        list.extend([file, "\n"]);
     }
+    add("modules.list", 0o644, list.as_bytes())?;
     let archive = archive.into_bytes()?;
     let mut whole = initrd.to_vec();
     whole.resize(whole.len().next_multiple_of(4), 0);

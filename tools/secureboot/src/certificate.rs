@@ -32,7 +32,7 @@ impl Certificate {
         algorithm.is_ok_and(|algorithm| algorithm.content.starts_with(&der::oid(RSA)))
     }
 
-    /// The modulus of its RSA key, without leading zeros. Fails unless the key is one that an initrd can check signatures with: of at least 2048 bits,
+    /// The modulus of its RSA key, without leading zeros. Fails unless the key is one that an initrd can check signatures with: of 2048 to 4096 bits,
     /// with the exponent 65537.
     pub fn rsa_modulus(&self) -> Result<Vec<u8>> {
         let algorithm = der::read_any(der::read(&self.public_key, der::SEQUENCE)?.content)?;
@@ -42,9 +42,11 @@ impl Certificate {
         let exponent = der::read(modulus.rest, der::INTEGER)?;
         let zeros = modulus.content.iter().take_while(|byte| **byte == 0).count();
         let digits = &modulus.content[zeros..];
-        if !self.is_rsa() || exponent.content != [1, 0, 1] || digits.len() < 256 {
+        let bits = digits.first().map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize);
+        if !self.is_rsa() || exponent.content != [1, 0, 1] || !(2048..=4096).contains(&bits) {
             bail!(
-                "it is no RSA key with at least 2048 bits and the exponent 65537, and no machine could check its root file system with it"
+                "db's key is no RSA key with 2048 to 4096 bits and the exponent 65537 (it has {bits} bits), and no machine could check its root \
+                 file system with it"
             );
         }
         Ok(digits.to_vec())
@@ -67,5 +69,43 @@ impl Certificate {
         let public_key = der::read(subject.rest, der::SEQUENCE)?;
         let [serial, issuer, subject, public_key] = [serial, issuer, subject, public_key].map(|element| element.whole.to_vec());
         Ok(Self { der: bytes.to_vec(), serial, issuer, subject, public_key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate whose key has this modulus and exponent.
+    fn with_key(kind: &[u32], modulus: &[u8], exponent: &[u8]) -> Certificate {
+        let key = der::sequence(&[&der::element(der::INTEGER, &[&[0], modulus]), &der::element(der::INTEGER, &[exponent])]);
+        let algorithm = der::sequence(&[&der::oid(kind), &der::null()]);
+        let public_key = der::sequence(&[&algorithm, &der::element(der::BITS, &[&[0], &key])]);
+        Certificate { der: Vec::new(), serial: Vec::new(), issuer: Vec::new(), subject: Vec::new(), public_key }
+    }
+
+    #[test]
+    fn a_modulus_has_2048_to_4096_bits() {
+        for (bytes, first, bits) in
+            [(256, 0x80, Ok(())), (512, 0xff, Ok(())), (256, 0x7f, Err(2047)), (257, 1, Ok(())), (513, 1, Err(4097))]
+        {
+            let mut modulus = vec![0xff; bytes];
+            modulus[0] = first;
+            let read = with_key(RSA, &modulus, &[1, 0, 1]).rsa_modulus();
+            match bits {
+                Ok(()) => assert_eq!(read.expect("a modulus"), modulus),
+                Err(bits) => assert_eq!(
+                    read.expect_err("refused").to_string(),
+                    format!(
+                        "db's key is no RSA key with 2048 to 4096 bits and the exponent 65537 (it has {bits} bits), and no machine could check its \
+                         root file system with it"
+                    )
+                ),
+            }
+        }
+        let modulus = [0xff; 256];
+        assert!(
+            with_key(RSA, &modulus, &[3]).rsa_modulus().is_err() && with_key(&[1, 2, 840], &modulus, &[1, 0, 1]).rsa_modulus().is_err()
+        );
     }
 }

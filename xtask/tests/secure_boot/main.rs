@@ -287,7 +287,7 @@ fn a_key_that_no_initrd_could_check_a_root_file_system_with_cannot_sign() {
     let (key, certificate) = (format!("{keys}/db.key"), format!("{keys}/db.crt"));
     tool("openssl", &["req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=short", "-keyout", &key, "-out", &certificate]);
     let error = place.xtask(&["live-raw", "--sign", "-n", "--keys", &keys]).env("ZARCH", "amd64").fails().1;
-    assert!(error.contains("it is no RSA key with at least 2048 bits and the exponent 65537"), "{error}");
+    assert!(error.contains("db's key is no RSA key with 2048 to 4096 bits and the exponent 65537 (it has 1024 bits)"), "{error}");
 }
 
 #[test]

@@ -104,8 +104,9 @@ fn the_root_file_system_of_a_signed_image_is_one_that_its_initrd_takes() {
     let (start, blocks) = (blocks + 2, blocks);
     let table = format!("1 PARTITION PARTITION 4096 4096 {blocks} {start} sha256 {root} {salt} 1 panic_on_corruption");
     assert_eq!(place.opens(&image), (true, format!("eve-root\n{}\nverity\n{table}\n", blocks * 8)));
-    let modules = tool("ls", &[&place.at("initrd/verity/modules")]);
-    assert_eq!(modules, "00-dm-mod.ko\n01-dm-bufio.ko\n02-dm-verity.ko\n");
+    assert_eq!(tool("ls", &[&place.at("initrd/verity/modules")]), "dm-bufio.ko\ndm-mod.ko\ndm-verity.ko\n");
+    assert_eq!(fs::read_to_string(place.at("initrd/verity/modules.list")).unwrap(), "dm-mod.ko\ndm-bufio.ko\ndm-verity.ko\n");
+    a_kernel_that_makes_no_device_is_named(&place, &image);
 
     // The same bytes again, in another tree.
     let again = Place::new();
@@ -117,6 +118,20 @@ fn the_root_file_system_of_a_signed_image_is_one_that_its_initrd_takes() {
         &again.signed("2.0", &keys),
         "the root file system of PARTITION has the version 2.0-kvm-amd64, and this kernel's image 1.0-kvm-amd64",
     );
+}
+
+/// The kernel of a signed image that takes its modules, as no machine's does here, or has no device mapper.
+fn a_kernel_that_makes_no_device_is_named(place: &Place, image: &[u8]) {
+    let program = place.at("initrd/verity/dm-create");
+    let before = fs::read(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\necho '/dev/mapper/control: No such file'\nexit 1\n").unwrap();
+    let (good, said) = place.opens(image);
+    assert!(
+        !good && said.starts_with("/dev/mapper/control: No such file; insmod: can't insert '") && said.contains("dm-verity.ko'"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    fs::write(&program, before).unwrap();
 }
 
 /// What is damaged or cut, with the statement in the block at byte `at`.
