@@ -243,7 +243,7 @@ mod tests {
             others.join().expect("the other step");
             flushed.expect("flushed");
         });
-        assert!(flush(&folder.path().join("none")).is_err());
+        assert_eq!(flush(&folder.path().join("none")).expect_err("no folder").kind(), std::io::ErrorKind::NotFound);
     }
 
     #[test]
