@@ -74,9 +74,11 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
     let mut tree = tree(native, files, job)?;
     let pair = signing.as_ref().map(|signing| Pair::of_folder(&native.tools, &signing.keys, Variable::Db)).transpose()?;
     let signing = signing.as_ref().zip(pair.as_ref());
-    if let Some((signing, pair)) = signing {
-        sign_boot(&mut tree, &native.image(&signing.verity)?.tree()?, signing, pair, *epoch)?;
-    }
+    let signed = signing.map(|(signing, pair)| -> Result<_> {
+        let content = sign_boot(&mut tree, &native.image(&signing.verity)?.tree()?, signing, pair, *epoch)?;
+        Ok((content, signing, pair))
+    });
+    let signed = signed.transpose()?;
     let compressor = match compression {
         Compression::Xz => Compressor::Xz { bcj: Vec::new() },
         Compression::Gzip => Compressor::Gzip,
@@ -92,8 +94,8 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
             if let Some(why) = &summary.not_kept {
                 job.warn(why);
             }
-            if let Some((signing, pair)) = signing {
-                let root = verity::protect(&image, summary.bytes, signing, pair, &progress)?.root_hash();
+            if let Some((content, signing, pair)) = signed {
+                let root = verity::protect(&image, summary.bytes, content, signing, pair, &progress)?.root_hash();
                 job.log(&format!("the root hash of dm-verity is {root}"));
             }
         }

@@ -22,11 +22,14 @@ pub const UPDATE_KEY: &str = "etc/eve-update/image.pub";
 pub const UPDATE_MADE: &str = "etc/eve-update/made";
 
 /// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program; the initrd gets what checks the root file system (`programs`,
-/// which is pkg/verity). Adds the key that signs updates, if there is one.
-pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<()> {
+/// which is pkg/verity). Adds the key that signs updates, if there is one. Returns a digest of the content, which the kernel expects.
+pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<String> {
     refuse_hypervisor(tree)?;
     let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
     let stub = std::fs::read(&signing.stub).with_context(|| format!("cannot read `{}`", signing.stub.display()))?;
+    verity::add_records(tree, programs)?;
+    add_update_key(tree, signing, epoch)?;
+    let content = verity::content(tree)?;
     let text = |path: &str| -> Result<String> {
         let text = String::from_utf8(read(tree, path)?).with_context(|| format!("{path} of the root file system is not UTF-8"))?;
         Ok(text.trim().to_owned())
@@ -35,7 +38,7 @@ pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pai
         stub: &stub,
         os_release: &format!("ID=eve\nNAME=EVE\nVERSION_ID={}\n", text("etc/eve-release")?),
         command_line: &command_line(&text(CMDLINE)?),
-        initrd: &verity::with_archive(&read(tree, "boot/initrd.img")?, tree, programs, signing, pair, epoch)?,
+        initrd: &verity::with_archive(tree, programs, signing, pair, &content, epoch)?,
         kernel: &read(tree, "boot/kernel")?,
     };
     let unified = unified.build().with_context(|| format!("cannot make {UNIFIED}"))?;
@@ -43,7 +46,11 @@ pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pai
         let signed = authenticode::sign(&program, &signer).with_context(|| format!("cannot sign {path} of the root file system"))?;
         tree.insert(path, Node::file(0o644, epoch, Content::from(signed)))?;
     }
-    verity::add_records(tree, programs)?;
+    Ok(content)
+}
+
+/// Adds the public key that machines check updates with, if there is one.
+fn add_update_key(tree: &mut Tree, signing: &Signing, epoch: i64) -> Result<()> {
     if let Some(key) = &signing.update_key {
         let pem = std::fs::read(key).with_context(|| format!("cannot read `{}`", key.display()))?;
         check_update_key(&pem).with_context(|| format!("the image cannot take `{}` along", key.display()))?;

@@ -10,10 +10,17 @@ use diskimage::{
 };
 use filetree::{Kind, Node, Tree};
 use plan::Signing;
-use std::{fs::File, os::unix::fs::FileExt as _};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt as _,
+};
 
 /// The folder of all this in the initrd, whose script looks for it.
 const FOLDER: &str = "verity";
+/// That of the root file system.
+const INITRD: &str = "boot/initrd.img";
 /// How the machine checks signatures: the root file system has it for updates.
 const RSA: &str = "usr/lib/eve-rsa.sh";
 /// The kernel's module.
@@ -21,9 +28,11 @@ const MODULE: &str = "dm-verity.ko";
 /// The records and licences of what was compiled into the programs of pkg/verity.
 const RECORDS: [&str; 2] = ["usr/share/doc", "var/lib/dpkg/status.d"];
 
-/// `initrd`, that of `tree`, with the archive of `programs`, which is pkg/verity, behind it. The machine then mounts a root file system only if the owner
-/// of `pair` has signed its statement, and it is of the version of `signing`.
-pub(super) fn with_archive(initrd: &[u8], tree: &Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<Vec<u8>> {
+/// The initrd of `tree` with the archive of `programs`, which is pkg/verity, behind it. The machine then mounts a root file system only if the owner
+/// of `pair` has signed its statement, and it is of the version of `signing` and has this `content`.
+pub(super) fn with_archive(tree: &Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, content: &str, epoch: i64) -> Result<Vec<u8>> {
+    let initrd =
+        read(tree, INITRD)?.with_context(|| format!("the root file system has no {INITRD}, so its boot chain cannot be signed"))?;
     let mut archive = CpioWriter::gzipped(9, epoch);
     for folder in [FOLDER.to_owned(), format!("{FOLDER}/modules")] {
         archive.append(&folder, 0o040_755, &[])?;
@@ -36,7 +45,9 @@ pub(super) fn with_archive(initrd: &[u8], tree: &Tree, programs: &Tree, signing:
     let rsa = read(tree, RSA)?;
     add("eve-rsa.sh", 0o644, &rsa.with_context(|| format!("the root file system has no {RSA}, with which its initrd checks signatures"))?)?;
     let modulus = hex(&pair.certificate.rsa_modulus()?).to_uppercase();
-    for (name, word) in [("modulus", modulus.as_str()), ("version", &signing.version), ("architecture", signing.arch.as_str())] {
+    for (name, word) in
+        [("modulus", modulus.as_str()), ("version", &signing.version), ("architecture", signing.arch.as_str()), ("content", content)]
+    {
         add(name, 0o644, format!("{word}\n").as_bytes())?;
     }
     let mut list = String::new();
@@ -48,10 +59,30 @@ pub(super) fn with_archive(initrd: &[u8], tree: &Tree, programs: &Tree, signing:
     }
     add("modules.list", 0o644, list.as_bytes())?;
     let archive = archive.into_bytes()?;
-    let mut whole = initrd.to_vec();
+    let mut whole = initrd;
     whole.resize(whole.len().next_multiple_of(4), 0);
     whole.extend(archive);
     Ok(whole)
+}
+
+/// The SHA-256 of all that is in `tree`, as an archive of tar.
+pub(super) fn content(tree: &Tree) -> Result<String> {
+    let hash = filetree::write_tar(tree, Sum(Sha256::new())).context("cannot read the root file system")?;
+    Ok(hex(&hash.0.finalize()))
+}
+
+/// Takes bytes into a digest.
+struct Sum(Sha256);
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Adds the records and licences of what is in the initrd besides, so that bills of materials and people find them in the image.
@@ -92,11 +123,18 @@ fn modules(tree: &Tree) -> Result<Vec<String>> {
     bail!("the root file system has no module {MODULE} (/{folder}/modules.dep), by which the kernel checks a signed root file system");
 }
 
-/// Writes the tree and the signed statement behind the squashfs of `used` bytes in `image`.
-pub(super) fn protect(image: &File, used: u64, signing: &Signing, pair: &Pair<'_>, progress: &dyn Fn(u64, u64)) -> Result<Verity> {
+/// Writes the tree and the signed statement behind the squashfs of `used` bytes in `image`, which holds `content`.
+pub(super) fn protect(
+    image: &File,
+    used: u64,
+    content: String,
+    signing: &Signing,
+    pair: &Pair<'_>,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Verity> {
     let layout = verity::layout(used)?;
     let verity = verity::write(image, &layout, &Identity::of(&signing.version), progress)?;
-    let statement = RootStatement { version: signing.version.clone(), architecture: signing.arch.to_string(), verity };
+    let statement = RootStatement { version: signing.version.clone(), architecture: signing.arch.to_string(), content, verity };
     let signature = pair.sign(statement.text()?.as_bytes())?;
     image.write_all_at(&statement.block(&signature)?, layout.statement()).context("cannot write the statement about the root hash")?;
     Ok(statement.verity)
@@ -137,6 +175,16 @@ mod tests {
         assert!(
             error(&[("lib/modules/1/a", ""), ("lib/modules/2/a", "")]).starts_with("the root file system has the modules of 2 kernels")
         );
+    }
+
+    #[test]
+    fn another_content_has_another_digest() {
+        let digest = |files: &[(&str, &str)]| content(&tree(files)).expect("a digest");
+        let one = digest(&[("a", "1"), ("b", "2")]);
+        assert_eq!((one.len(), &one), (64, &digest(&[("b", "2"), ("a", "1")])));
+        for other in [&[("a", "1")][..], &[("a", "1"), ("b", "3")], &[("a", "1"), ("c", "2")]] {
+            assert_ne!(digest(other), one, "{other:?}");
+        }
     }
 
     #[test]

@@ -107,6 +107,13 @@ fn the_root_file_system_of_a_signed_image_is_one_that_its_initrd_takes() {
     assert_eq!(tool("ls", &[&place.at("initrd/verity/modules")]), "dm-bufio.ko\ndm-mod.ko\ndm-verity.ko\n");
     assert_eq!(fs::read_to_string(place.at("initrd/verity/modules.list")).unwrap(), "dm-mod.ko\ndm-bufio.ko\ndm-verity.ko\n");
     a_kernel_that_makes_no_device_is_named(&place, &image);
+    // A kernel of the same name that was made with another content.
+    let content = place.at("initrd/verity/content");
+    assert_eq!(fs::read_to_string(&content).unwrap(), format!("{}\n", statement.content));
+    fs::write(&content, "another\n").unwrap();
+    let said = "the root file system of PARTITION has the version 1.0-kvm-amd64, and not the content that this kernel was made with";
+    place.does_not_open(&image, said);
+    fs::write(&content, format!("{}\n", statement.content)).unwrap();
 
     // The same bytes again, in another tree.
     let again = Place::new();
@@ -144,9 +151,13 @@ fn refuses_other_images(place: &Place, image: &[u8], at: usize) {
     place.does_not_open(b"ext4", "PARTITION is no squashfs");
     place.does_not_open(b"hsqs", "the superblock of PARTITION is damaged");
     let text = String::from_utf8_lossy(&image[at..at + 4096]).into_owned();
-    for (from, to) in
-        [("root=", "root=0"), ("version=1.0", "version=2.0"), ("\nsignature=", "\nsignaturf="), ("\nsignature=", "\n\nsignature=")]
-    {
+    for (from, to) in [
+        ("root=", "root=0"),
+        ("version=1.0", "version=2.0"),
+        ("content=", "content=0"),
+        ("\nsignature=", "\nsignaturf="),
+        ("\nsignature=", "\n\nsignature="),
+    ] {
         let block = text.replacen(from, to, 1);
         let changed = [&image[..at], &block.as_bytes()[..4096], &image[at + 4096..]].concat();
         place.does_not_open(&changed, CHANGED);

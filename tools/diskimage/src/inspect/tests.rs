@@ -258,7 +258,7 @@ fn hostile_ext4_and_iso_are_reports_and_no_more() {
 fn a_signed_squashfs_shows_its_root_hash() {
     let start = squashfs();
     let verity = Verity { data_blocks: 1, hash_start: 3, salt: [2; 32], root: [1; 32] };
-    let statement = RootStatement { version: "1.0".into(), architecture: "amd64".into(), verity };
+    let statement = RootStatement { version: "1.0".into(), architecture: "amd64".into(), content: "ef".into(), verity };
     let block = statement.block(b"signature").unwrap();
     let signed = [&start[..], &block[..]].concat();
     let report = inspect_image(&&signed[..]).unwrap();

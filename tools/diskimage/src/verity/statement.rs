@@ -17,6 +17,8 @@ pub struct RootStatement {
     pub version: String,
     /// Its architecture, as in ZARCH.
     pub architecture: String,
+    /// A digest of what the file system holds besides the signed kernel, which expects it: two images may have one version.
+    pub content: String,
     /// The tree.
     pub verity: Verity,
 }
@@ -24,13 +26,13 @@ pub struct RootStatement {
 impl RootStatement {
     /// The text that is signed.
     pub fn text(&self) -> Result<String> {
-        let Self { version, architecture, verity: Verity { data_blocks, hash_start, salt, root } } = self;
-        for word in [version, architecture] {
+        let Self { version, architecture, content, verity: Verity { data_blocks, hash_start, salt, root } } = self;
+        for word in [version, architecture, content] {
             ensure!(!word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()), "`{}` is no word", word.escape_debug());
         }
         let (salt, root) = (hex(salt), hex(root));
         Ok(format!(
-            "{FORMAT}\nversion={version}\narchitecture={architecture}\ndata_blocks={data_blocks}\nhash_start={hash_start}\nsalt={salt}\nroot={root}\n"
+            "{FORMAT}\nversion={version}\narchitecture={architecture}\ncontent={content}\ndata_blocks={data_blocks}\nhash_start={hash_start}\nsalt={salt}\nroot={root}\n"
         ))
     }
 
@@ -52,12 +54,13 @@ impl RootStatement {
             let line = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix('='));
             line.with_context(|| format!("it does not say `{name}=` where it should"))
         };
-        let (version, architecture) = (value("version")?.to_owned(), value("architecture")?.to_owned());
+        let mut word = |name| value(name).map(str::to_owned);
+        let (version, architecture, content) = (word("version")?, word("architecture")?, word("content")?);
         let (data_blocks, hash_start) = (value("data_blocks")?.parse()?, value("hash_start")?.parse()?);
         let mut hash =
             |name: &str| -> Result<Hash> { unhex(value(name)?)?.try_into().ok().with_context(|| format!("`{name}` is no SHA-256")) };
         let verity = Verity { data_blocks, hash_start, salt: hash("salt")?, root: hash("root")? };
-        let (statement, signature) = (Self { version, architecture, verity }, unhex(value("signature")?)?);
+        let (statement, signature) = (Self { version, architecture, content, verity }, unhex(value("signature")?)?);
         // One statement has one form.
         ensure!(statement.block(&signature)? == *block, "it is not in the form in which it is written");
         Ok((statement, signature))

@@ -86,13 +86,15 @@ fn a_version_always_has_the_same_salt_and_name() {
 
 fn statement() -> RootStatement {
     let verity = Verity { data_blocks: 300, hash_start: 302, salt: [0xab; 32], root: [1; 32] };
-    RootStatement { version: "1.0-kvm-amd64".into(), architecture: "amd64".into(), verity }
+    RootStatement { version: "1.0-kvm-amd64".into(), architecture: "amd64".into(), content: "ef".into(), verity }
 }
 
 #[test]
 fn a_statement_is_text_and_comes_back() {
     let (ab, one) = ("ab".repeat(32), "01".repeat(32));
-    let text = format!("eve-verity-1\nversion=1.0-kvm-amd64\narchitecture=amd64\ndata_blocks=300\nhash_start=302\nsalt={ab}\nroot={one}\n");
+    let text = format!(
+        "eve-verity-1\nversion=1.0-kvm-amd64\narchitecture=amd64\ncontent=ef\ndata_blocks=300\nhash_start=302\nsalt={ab}\nroot={one}\n"
+    );
     assert_eq!(statement().text().unwrap(), text);
     let block = statement().block(&[1, 0xff]).unwrap();
     assert!(block.starts_with(format!("{text}signature=01ff\n\0").as_bytes()));
