@@ -118,14 +118,9 @@ fn discard(part: &Path) {
 }
 
 /// Waits until all that any process has written is on the disk, so that what is measured next does not wait for it.
-#[cfg(target_os = "linux")]
 pub fn settle() {
     rustix::fs::sync();
 }
-
-/// There is no need to wait where nothing is measured.
-#[cfg(not(target_os = "linux"))]
-pub fn settle() {}
 
 /// Copies a program to `path` and makes it executable.
 pub fn install_program(program: &Path, path: &Path) -> Result<()> {

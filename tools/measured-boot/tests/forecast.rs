@@ -67,10 +67,6 @@ impl GrubDisk for Disk {
         Ok(self.0.iter().find(|((number, name), _)| (*number, *name) == (partition, path)).map(|(_, bytes)| bytes.clone()))
     }
 
-    fn has(&self, partition: u32, path: &str) -> anyhow::Result<bool> {
-        Ok(self.read(partition, path)?.is_some())
-    }
-
     fn partition_guid(&self, _: u32) -> Option<String> {
         None
     }

@@ -50,10 +50,6 @@ impl GrubDisk for Disk {
         .map(String::into_bytes))
     }
 
-    fn has(&self, partition: u32, path: &str) -> anyhow::Result<bool> {
-        Ok(self.read(partition, path)?.is_some())
-    }
-
     fn partition_guid(&self, partition: u32) -> Option<String> {
         Some(format!("ad6871ee-31f9-4cf3-9e09-6f7a25c3005{partition}"))
     }

@@ -20,10 +20,6 @@ impl GrubDisk for Disk {
         })
     }
 
-    fn has(&self, partition: u32, path: &str) -> anyhow::Result<bool> {
-        Ok(self.read(partition, path)?.is_some())
-    }
-
     fn partition_guid(&self, _: u32) -> Option<String> {
         None
     }

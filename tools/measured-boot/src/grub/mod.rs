@@ -21,7 +21,9 @@ pub trait GrubDisk {
     /// The content of the file at `path` (without `/` at its start) in the partition with this number; none if one of both is missing.
     fn read(&self, partition: u32, path: &str) -> Result<Option<Vec<u8>>>;
     /// Whether the file is there.
-    fn has(&self, partition: u32, path: &str) -> Result<bool>;
+    fn has(&self, partition: u32, path: &str) -> Result<bool> {
+        Ok(self.read(partition, path)?.is_some())
+    }
     /// The GUID of the partition, in lower case; none if there is no such partition.
     fn partition_guid(&self, partition: u32) -> Option<String>;
     /// GRUB's name of the partition's file system.
