@@ -5,7 +5,7 @@ use crate::{keys::Pair, verity};
 use anyhow::{Context as _, Result, bail};
 use common::{base64, error::usage};
 use diskimage::rootfs::CMDLINE;
-use filetree::{Content, Kind, Node, Tree};
+use filetree::{Content, Node, Tree};
 use plan::Signing;
 use secureboot::{Signer, UnifiedKernel, authenticode};
 
@@ -95,10 +95,7 @@ fn command_line(own: &str) -> String {
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
-    match tree.get(path) {
-        Some(Node { kind: Kind::File { content, .. }, .. }) => content.read_all().with_context(|| format!("cannot read {path}")),
-        _ => bail!("the root file system has no {path}, so its boot chain cannot be signed"),
-    }
+    verity::read(tree, path)?.with_context(|| format!("the root file system has no {path}, so its boot chain cannot be signed"))
 }
 
 #[cfg(test)]

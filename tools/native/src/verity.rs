@@ -140,7 +140,8 @@ pub(super) fn protect(
     Ok(statement.verity)
 }
 
-fn read(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
+/// The content of a file of `tree`; none if there is no such file.
+pub(super) fn read(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
     match tree.get(path) {
         Some(Node { kind: Kind::File { content, .. }, .. }) => content.read_all().with_context(|| format!("cannot read {path}")).map(Some),
         _ => Ok(None),

@@ -115,7 +115,7 @@ const UNREAD: &[(&str, &[&str])] = &[
 /// Why nothing reads the knob `name` of `verb` on the tree with this profile and this engine; none if something does.
 pub fn why_idle(name: &str, verb: &Verb, profile: &Profile, engine: EngineKind) -> Option<String> {
     if profile.packages.archive.is_some()
-        && UNREAD.iter().any(|(of, names)| *of == verb.name && [OF_DISKS, *names].concat().contains(&name))
+        && UNREAD.iter().any(|(of, names)| *of == verb.name && (OF_DISKS.contains(&name) || names.contains(&name)))
     {
         return Some(format!("nothing that `{}` makes depends on it", verb.name));
     }

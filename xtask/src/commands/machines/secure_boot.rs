@@ -26,13 +26,13 @@ pub fn firmware(ctx: &Ctx, folder: &Path, name: &str) -> Result<Firmware> {
     if let Some(missing) = [CODE, VARIABLES].into_iter().find(|file| !Path::new(file).is_file()) {
         return Err(usage(format!("--secure-boot: the firmware `{missing}` is missing\nhint: apt-get install ovmf")));
     }
-    let enrolled = keys::enrolled(ctx, Path::new(VARIABLES)).context("--secure-boot: the firmware needs the keys")?;
+    let (code, enrolled) = secure_boot_firmware(ctx)?;
     let vars = folder.join(format!("{name}-secure-boot.fd"));
     if !ctx.globals.dry_run {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         write_named(&vars, &enrolled)?;
     }
-    Ok(Firmware::Flash { code: CODE.into(), vars })
+    Ok(Firmware::Flash { code: code.into(), vars })
 }
 
 /// The code of that firmware, and its variables with the keys in.
