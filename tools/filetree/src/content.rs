@@ -71,13 +71,7 @@ impl Content {
         let (source, position) = match self {
             Self::Bytes(bytes) => (Source::Bytes(bytes.clone()), 0),
             Self::Range { file, offset, .. } => (Source::File(file.clone()), *offset),
-            Self::Path { path, len } => {
-                let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-                if file.metadata()?.len() != *len {
-                    bail!("`{}` changed its length during the build", path.display());
-                }
-                (Source::File(Arc::new(file)), 0)
-            }
+            Self::Path { path, len } => (Source::File(Arc::new(open_unchanged(path, *len)?)), 0),
         };
         Ok(ContentReader { source, position, left: self.len() })
     }
@@ -90,10 +84,7 @@ impl Content {
         Ok(match self {
             Self::Bytes(bytes) => Self::Bytes(bytes[usize::try_from(offset)?..usize::try_from(offset + len)?].into()),
             Self::Range { file, offset: start, .. } => Self::Range { file: file.clone(), offset: start + offset, len },
-            Self::Path { path, .. } => {
-                let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-                Self::Range { file: Arc::new(file), offset, len }
-            }
+            Self::Path { path, len: whole } => Self::Range { file: Arc::new(open_unchanged(path, *whole)?), offset, len },
         })
     }
 
@@ -103,6 +94,15 @@ impl Content {
         self.open()?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Opens the file at `path`; fails if its length is not `len` any more.
+fn open_unchanged(path: &Path, len: u64) -> Result<File> {
+    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    if file.metadata()?.len() != len {
+        bail!("`{}` changed its length during the build", path.display());
+    }
+    Ok(file)
 }
 
 #[derive(Debug)]

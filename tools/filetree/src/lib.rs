@@ -6,11 +6,13 @@ mod content;
 mod diff;
 mod dir;
 mod sparse;
+mod state;
 mod tar;
 
 pub use content::{Content, ContentReader, Spool};
 pub use diff::{Change, Difference, differences};
 pub use dir::read_dir;
+pub use state::FileState;
 pub use tar::{Entry, EntryKind, Records, TarWriter, entries_to_tree, read_tar_content, read_tar_file, read_tar_stream, write_tar};
 
 use anyhow::{Result, bail};

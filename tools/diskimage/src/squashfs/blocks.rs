@@ -5,11 +5,13 @@ use super::{
     Options,
     dedup::Contents,
     format::NONE32,
-    queue::{self, Queue},
-    store::{BlockStore, Row},
+    pieces::{Block, Piece, States},
+    queue::{self, Place, Queue},
+    store::{BlockStore, Written},
 };
 use anyhow::{Context as _, Result};
-use std::{fs::File, io::Read as _};
+use filetree::Content;
+use std::fs::File;
 
 /// Positions of all data.
 pub(super) struct Data {
@@ -19,10 +21,10 @@ pub(super) struct Data {
     pub fragments: Vec<(u64, u32)>,
     /// Offset after the last block.
     pub end: u64,
-    /// Number of blocks.
+    /// Number of blocks, without holes.
     pub blocks: usize,
-    /// With a store: each block, and the pack from which it came.
-    pub rows: Vec<(Row, Option<u32>)>,
+    /// What a store is to keep of the blocks.
+    pub written: Written,
 }
 
 /// Location of one content.
@@ -47,24 +49,18 @@ impl Stored {
     }
 }
 
-/// A block: its job number, or a hole.
-#[derive(Clone, Copy)]
-enum Block {
-    Job(usize),
-    Hole,
-}
-
-/// Location of one content in job numbers; their offsets are known only at the end.
+/// Location of one content in block numbers; their offsets are known only at the end.
 struct Plan {
-    blocks: Vec<Block>,
-    sparse: u64,
+    blocks: Vec<usize>,
+    /// Length in bytes.
+    length: u64,
     fragment: u32,
     offset: u32,
 }
 
 /// Compresses and writes all contents to `out` from offset `start` on. Blocks that `store` knows are not compressed.
-pub(super) fn write(
-    contents: &Contents<'_>,
+pub(super) fn write<'c>(
+    contents: &'c Contents<'_>,
     options: &Options,
     store: Option<&BlockStore>,
     progress: &dyn Fn(u64, u64),
@@ -72,89 +68,91 @@ pub(super) fn write(
     start: u64,
 ) -> Result<Data> {
     let total: u64 = contents.distinct.iter().map(|(content, _)| content.len()).sum();
-    let read = |queue: &Queue<'_>| {
+    let send = |queue: &Queue<'_, 'c>| {
         let progress = |done| progress(done, total);
-        let (fragment, fragments) = (Vec::new(), Vec::new());
-        let mut packer = Packer { block_size: options.block_size as usize, queue, fragment, fragments, done: 0, progress: &progress };
-        let plans = packer.read(contents)?;
+        let block_size = u64::from(options.block_size);
+        let (states, fragment, fragments) = (States::default(), Fragment::default(), Vec::new());
+        let mut packer = Packer { block_size, queue, states, fragment, fragments, done: 0, progress: &progress };
+        let plans = packer.send_all(contents)?;
         Ok((plans, packer.fragments))
     };
-    let ((plans, fragments), places) = queue::run(options, store, out, start, read)?;
-    let files = plans.iter().map(|plan| stored(plan, &places.blocks)).collect();
-    let fragments = fragments.iter().map(|job| places.blocks[*job]).collect();
-    Ok(Data { files, fragments, end: places.end, blocks: places.blocks.len(), rows: places.rows })
+    let ((plans, fragments), places) = queue::run(options, store, out, start, send)?;
+    let files = plans.iter().map(|plan| stored(plan, &places.blocks, options.block_size)).collect();
+    let fragments = fragments.iter().map(|block| (places.blocks[*block].offset, places.blocks[*block].size)).collect();
+    let blocks = places.blocks.iter().filter(|place| place.size != 0).count();
+    Ok(Data { files, fragments, end: places.end, blocks, written: places.written })
 }
 
-fn stored(plan: &Plan, places: &[(u64, u32)]) -> Stored {
-    let first = plan.blocks.iter().find_map(|block| match block {
-        Block::Job(job) => Some(places[*job].0),
-        Block::Hole => None,
-    });
-    let sizes = plan.blocks.iter().map(|block| match block {
-        Block::Job(job) => places[*job].1,
-        Block::Hole => 0,
-    });
-    Stored { start: first.unwrap_or(0), sizes: sizes.collect(), sparse: plan.sparse, fragment: plan.fragment, offset: plan.offset }
+fn stored(plan: &Plan, places: &[Place], block_size: u32) -> Stored {
+    let blocks = || plan.blocks.iter().map(|block| places[*block]);
+    let start = blocks().find(|place| place.size != 0).map_or(0, |place| place.offset);
+    let last = plan.length % u64::from(block_size);
+    let length = |at: usize| if at + 1 == plan.blocks.len() && last != 0 { last } else { u64::from(block_size) };
+    let holes = blocks().enumerate().filter(|(_, place)| place.size == 0).map(|(at, _)| length(at)).sum::<u64>();
+    // The kernel subtracts it from the size; like mksquashfs, keeps the difference positive.
+    let sparse = holes.min(plan.length.saturating_sub(1));
+    Stored { start, sizes: blocks().map(|place| place.size).collect(), sparse, fragment: plan.fragment, offset: plan.offset }
 }
 
-/// Splits contents into blocks and sends them to the queue.
-struct Packer<'p> {
-    block_size: usize,
-    queue: &'p Queue<'p>,
-    fragment: Vec<u8>,
+/// The small files of a fragment block.
+#[derive(Default)]
+struct Fragment<'c> {
+    pieces: Vec<Piece<'c>>,
+    length: u64,
+}
+
+/// Splits contents into blocks and sends them to the queue, which reads them.
+struct Packer<'p, 'c> {
+    block_size: u64,
+    queue: &'p Queue<'p, 'c>,
+    states: States,
+    fragment: Fragment<'c>,
     fragments: Vec<usize>,
-    /// The bytes that have been read.
+    /// The bytes that have been sent.
     done: u64,
     progress: &'p dyn Fn(u64),
 }
 
-impl Packer<'_> {
-    fn read(&mut self, contents: &Contents<'_>) -> Result<Vec<Plan>> {
+impl<'c> Packer<'_, 'c> {
+    fn send_all(&mut self, contents: &'c Contents<'_>) -> Result<Vec<Plan>> {
         let mut plans = Vec::with_capacity(contents.distinct.len());
         for (content, path) in &contents.distinct {
-            let plan = if content.len() < self.block_size as u64 { self.small(content, path) } else { self.large(content) };
+            let plan = if content.len() < self.block_size { self.small(content, path) } else { self.large(content, path) };
             plans.push(plan.with_context(|| format!("cannot read the content of `{path}`"))?);
         }
         self.flush_fragment()?;
         Ok(plans)
     }
 
-    fn small(&mut self, content: &filetree::Content, path: &str) -> Result<Plan> {
-        let length = usize::try_from(content.len())?;
-        let full = self.fragment.len() + length > self.block_size;
-        if full || self.fragment.len() >= self.block_size / 2 && is_cut(path) {
+    fn small(&mut self, content: &Content, path: &'c str) -> Result<Plan> {
+        let full = self.fragment.length + content.len() > self.block_size;
+        if full || self.fragment.length >= self.block_size / 2 && is_cut(path) {
             self.flush_fragment()?;
         }
         let plan = Plan {
             blocks: Vec::new(),
-            sparse: 0,
+            length: content.len(),
             fragment: u32::try_from(self.fragments.len())?,
-            offset: u32::try_from(self.fragment.len())?,
+            offset: u32::try_from(self.fragment.length)?,
         };
-        content.open()?.read_to_end(&mut self.fragment)?;
+        self.fragment.length += content.len();
+        self.fragment.pieces.push(Piece { content: content.clone(), path });
         self.count(content.len());
         Ok(plan)
     }
 
-    fn large(&mut self, content: &filetree::Content) -> Result<Plan> {
-        let mut reader = content.open()?;
-        let mut plan = Plan { blocks: Vec::new(), sparse: 0, fragment: NONE32, offset: 0 };
-        let mut left = content.len();
-        while left > 0 {
-            let length = usize::try_from(left.min(self.block_size as u64))?;
-            let mut block = vec![0; length];
-            reader.read_exact(&mut block)?;
-            left -= length as u64;
-            self.count(length as u64);
-            if is_zero(&block) {
-                plan.blocks.push(Block::Hole);
-                plan.sparse += length as u64;
-            } else {
-                plan.blocks.push(Block::Job(self.queue.send(block)?));
-            }
+    fn large(&mut self, content: &Content, path: &'c str) -> Result<Plan> {
+        // Opens a path once instead of once per block.
+        let content = content.slice(0, content.len())?;
+        let mut plan = Plan { blocks: Vec::new(), length: content.len(), fragment: NONE32, offset: 0 };
+        let mut at = 0;
+        while at < content.len() {
+            let length = self.block_size.min(content.len() - at);
+            let piece = Piece { content: content.slice(at, length)?, path };
+            plan.blocks.push(self.queue.send(Block::of_file(piece, &mut self.states))?);
+            at += length;
+            self.count(length);
         }
-        // The kernel subtracts it from the size; like mksquashfs, keeps the difference positive.
-        plan.sparse = plan.sparse.min(content.len() - 1);
         Ok(plan)
     }
 
@@ -164,9 +162,9 @@ impl Packer<'_> {
     }
 
     fn flush_fragment(&mut self) -> Result<()> {
-        if !self.fragment.is_empty() {
-            let block = std::mem::take(&mut self.fragment);
-            self.fragments.push(self.queue.send(block)?);
+        let Fragment { pieces, .. } = std::mem::take(&mut self.fragment);
+        if !pieces.is_empty() {
+            self.fragments.push(self.queue.send(Block::of_fragment(pieces, &mut self.states))?);
         }
         Ok(())
     }
@@ -179,9 +177,4 @@ fn is_cut(path: &str) -> bool {
     // FNV-1a; its upper bits, mixed once more, depend on all bytes.
     let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     ((hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(ONE_OF)
-}
-
-fn is_zero(block: &[u8]) -> bool {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    block.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }

@@ -8,6 +8,7 @@ mod dirs;
 mod format;
 mod inodes;
 mod meta;
+mod pieces;
 mod queue;
 mod reader;
 mod store;
@@ -102,8 +103,8 @@ pub fn write_with(
     let used = tables.write(out, data.end)?;
     let bytes = used.next_multiple_of(PAD);
     out.set_len(bytes).context("cannot pad the image")?;
-    let kept = store.map_or(Ok(()), |store| store.keep(out, &data.rows));
-    let known = u32::try_from(data.rows.iter().filter(|(_, pack)| pack.is_some()).count())?;
+    let kept = store.map_or(Ok(()), |store| store.keep(out, &data.written));
+    let known = u32::try_from(data.written.rows.iter().filter(|(_, pack)| pack.is_some()).count())?;
     Ok(Summary {
         bytes,
         inodes: inodes.count,

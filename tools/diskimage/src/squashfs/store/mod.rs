@@ -4,14 +4,19 @@
 
 mod pack;
 #[cfg(test)]
+mod source_tests;
+mod sources;
+#[cfg(test)]
 mod tests;
 
 pub(super) use pack::{Form, Key, Row, check};
+pub(super) use sources::Source;
 
 use super::{compress::Compressor, format::DATA_STORED};
 use anyhow::{Context as _, Result};
 use pack::Pack;
 use sha2::{Digest as _, Sha256};
+use sources::Sources;
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
@@ -46,6 +51,16 @@ pub struct BlockStore {
     limit: u64,
     packs: Vec<Pack>,
     places: HashMap<Key, (u32, u32)>,
+    sources: Sources,
+}
+
+/// What an image's writer tells of its blocks, in their order.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Each block that is no hole, and the pack from which it came.
+    pub rows: Vec<(Row, Option<u32>)>,
+    /// Each source that decides the bytes of a block, and the key of the block; none for a hole.
+    pub sources: Vec<(Source, Option<Key>)>,
 }
 
 impl BlockStore {
@@ -53,7 +68,8 @@ impl BlockStore {
     /// removed; whatever cannot be read counts as not there.
     #[must_use]
     pub fn open(folder: &Path, limit: u64) -> Self {
-        let mut store = Self { folder: folder.to_owned(), limit, packs: Vec::new(), places: HashMap::new() };
+        let mut store =
+            Self { folder: folder.to_owned(), limit, packs: Vec::new(), places: HashMap::new(), sources: Sources::read(folder) };
         let mut paths: Vec<(SystemTime, PathBuf)> = list(folder).map(|(path, metadata)| (used(&metadata), path)).collect();
         // The latest last: where two packs have a block, its form is taken from that one.
         paths.sort();
@@ -89,9 +105,13 @@ impl BlockStore {
         Some((self.packs[pack as usize].form(row as usize)?, pack))
     }
 
-    /// Adds the blocks of `image`. `rows` describes all of them, in their order, with the pack from which each came. Then removes the
-    /// packs that are old or too many.
-    pub(super) fn keep(&self, image: &File, rows: &[(Row, Option<u32>)]) -> Result<()> {
+    /// The key of the block with this source, as an earlier image had it; `None` inside for a hole. None if the source is unknown.
+    pub(super) fn key_of(&self, source: &Source) -> Option<Option<Key>> {
+        self.sources.find(source)
+    }
+
+    /// Adds the blocks of `image` and their sources. Then removes the packs that are old or too many.
+    pub(super) fn keep(&self, image: &File, Written { rows, sources }: &Written) -> Result<()> {
         let used: BTreeSet<u32> = rows.iter().filter_map(|(_, pack)| *pack).collect();
         let scattered = used.len() > SCATTERED;
         let mut added: Vec<Row> = rows.iter().filter(|(_, pack)| scattered || pack.is_none()).map(|(row, _)| *row).collect();
@@ -106,6 +126,7 @@ impl BlockStore {
             let _ = self.packs[*pack as usize].file.set_modified(now);
         }
         Self::prune(&self.folder, self.limit);
+        let _ = self.sources.add(&self.folder, sources);
         Ok(())
     }
 
@@ -142,6 +163,9 @@ impl BlockStore {
             let _ = std::fs::remove_file(path);
             left -= bytes;
             count -= 1;
+        }
+        if count == 0 {
+            sources::remove(folder);
         }
         left
     }

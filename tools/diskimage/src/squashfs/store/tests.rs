@@ -97,7 +97,7 @@ fn options(compressor: Compressor) -> Options {
 }
 
 /// The bytes of the image of `tree`, and its numbers.
-fn image(tree: &Tree, compressor: &Compressor, store: Option<&BlockStore>) -> (Vec<u8>, Summary) {
+pub(super) fn image(tree: &Tree, compressor: &Compressor, store: Option<&BlockStore>) -> (Vec<u8>, Summary) {
     let mut out = tempfile::tempfile().unwrap();
     let seen = std::cell::Cell::new((0, 0));
     let progress = |done, total| {
@@ -122,7 +122,7 @@ fn start(dice: &mut Dice) -> Tree {
 }
 
 /// The packs of a store.
-fn packs(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn packs(folder: &Path) -> Vec<PathBuf> {
     let mut packs: Vec<PathBuf> = list(folder).map(|(path, _)| path).collect();
     packs.sort();
     packs
