@@ -72,6 +72,12 @@ impl Ctx {
         Some(self.store()?.join("blocks"))
     }
 
+    /// The file in the store that says which layers of the image cache were compared with their digests.
+    #[must_use]
+    pub fn checked_layers(&self) -> Option<PathBuf> {
+        Some(self.store()?.join("checked-layers"))
+    }
+
     /// The folder of records of built packages in the store.
     #[must_use]
     pub fn built_packages(&self) -> Option<PathBuf> {

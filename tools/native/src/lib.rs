@@ -62,6 +62,7 @@ pub struct NativeEngine {
     cache: Cache,
     spool: PathBuf,
     blocks: Option<PathBuf>,
+    checked_layers: Option<PathBuf>,
     tools: Tools,
     packages: packages::Builder,
     team: Option<Arc<Team>>,
@@ -75,9 +76,22 @@ impl NativeEngine {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
+        // `--check` reads everything again.
+        let checked_layers = ctx.checked_layers().filter(|_| !ctx.knobs.host.check_artifacts);
+        checked_layers.iter().for_each(|file| oci::remember_checked(file));
         let (packages, team) = (packages::Builder::new(ctx, tree)?, team::team(ctx)?);
         let locked = locked(ctx)?;
-        Ok(Self { cache, spool, blocks, tools: ctx.tools.clone(), packages, team, locked, qemu_img: recipe::Version::new() })
+        Ok(Self {
+            cache,
+            spool,
+            blocks,
+            checked_layers,
+            tools: ctx.tools.clone(),
+            packages,
+            team,
+            locked,
+            qemu_img: recipe::Version::new(),
+        })
     }
 
     /// An engine that only looks at the build of packages, up to `place` in the Dockerfile; it writes no image. [`seen`](Self::seen) is

@@ -57,6 +57,10 @@ fn tree(native: &NativeEngine, files: &RootfsFiles, job: &Job<'_>) -> Result<Tre
     };
     let (tree, summary) = composed_tree(step, &CachedImages { native, arch: step.arch }, ComposeMeter(job.meter()))?;
     job.log(&format!("{summary:?}"));
+    // Without it the next build reads the layers again, and that is all.
+    if let Some(Err(error)) = native.checked_layers.as_deref().map(oci::keep_checked) {
+        job.log(&format!("{error:#}"));
+    }
     Ok(tree)
 }
 

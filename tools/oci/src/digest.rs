@@ -1,15 +1,15 @@
 //! SHA-256 digests: text form, hashing readers and writers, and checks of blobs.
 
+use crate::checked::{is_checked, note_checked};
 use anyhow::{Context as _, Result, bail};
+use filetree::FileState;
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::HashSet,
     fmt,
     fs::File,
     io::{Read, Write},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 /// `sha256:` and the hex digits of `bytes`.
@@ -94,14 +94,7 @@ impl fmt::Display for DamagedBlob {
 
 impl std::error::Error for DamagedBlob {}
 
-/// Identifies a state of a file: device, inode, length, mtime and ctime with nanoseconds.
-type Identity = (u64, u64, u64, i64, i64, i64, i64);
-
-/// Blobs that this process has checked.
-static CHECKED: Mutex<Option<HashSet<(Identity, String)>>> = Mutex::new(None);
-
-/// Checks length and digest of an open blob. A blob is hashed once per process; it is not hashed again while device, inode,
-/// length and times of the file are the same.
+/// Checks length and digest of an open blob. A file that was found to have a digest is not hashed again while its state is the same.
 pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> Result<()> {
     let damaged = |problem: String| anyhow::Error::from(DamagedBlob { path: path.to_owned(), problem });
     let meta = file.metadata().with_context(|| format!("cannot read the metadata of `{}`", path.display()))?;
@@ -111,17 +104,15 @@ pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> R
     if meta.len() != size {
         return Err(damaged(format!("it has {} bytes instead of {size}", meta.len())));
     }
-    let identity = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-    let key = (identity, digest.to_owned());
-    let checked = || CHECKED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if checked().get_or_insert_default().contains(&key) {
+    let state = FileState::of(&meta);
+    if is_checked(&state, digest) {
         return Ok(());
     }
     let found = digest_of_reader(ReadAt { file, position: 0 }).with_context(|| format!("cannot read the blob `{}`", path.display()))?;
     if found != digest {
         return Err(damaged(format!("its digest is {found}")));
     }
-    checked().get_or_insert_default().insert(key);
+    note_checked(&state, digest);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod archive;
 mod cache;
+mod checked;
 mod config;
 mod digest;
 mod image;
@@ -13,6 +14,7 @@ mod spec;
 
 pub use archive::clean_path;
 pub use cache::{BlobName, Cache, Document, Fork, NewImage, NewLayer, is_blob};
+pub use checked::{keep_checked, remember_checked};
 pub use config::Config;
 pub use digest::DamagedBlob;
 pub use image::{Image, apply_layer};

@@ -58,7 +58,7 @@ fn clean_dist(ctx: &Ctx, dist: &Dist, old: bool) -> Result<()> {
 /// Removes from the store what is old, or all of it. Builds of other trees that run meanwhile lose nothing: they make again what they miss.
 fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
     let (Some(folder), Some(blocks), Some(artifacts)) = (ctx.store(), ctx.blocks(), super::store::artifacts(ctx)) else { return Ok(()) };
-    let packages = ctx.built_packages();
+    let (packages, checked) = (ctx.built_packages(), ctx.checked_layers());
     if !folder.exists() {
         return Ok(());
     }
@@ -66,7 +66,7 @@ fn clean_store(ctx: &Ctx, all: bool) -> Result<()> {
         if !ctx.globals.dry_run {
             remove_left_over(&folder);
         }
-        let all = [blocks.as_path(), artifacts.folder()].into_iter().chain(packages.as_deref());
+        let all = [blocks.as_path(), artifacts.folder()].into_iter().chain(packages.as_deref()).chain(checked.as_deref());
         return all.filter(|path| path.exists()).try_for_each(|path| {
             println!("remove {}", path.display());
             if ctx.globals.dry_run { Ok(()) } else { remove_shared(path) }

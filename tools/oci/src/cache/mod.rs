@@ -40,7 +40,7 @@ const MAX_DEPTH: u32 = 4;
 /// build` writes two names: `…:TAG-ARCH` (an index of one manifest) and `…:TAG` (an index of all architectures); so does
 /// [`Cache::write`]. Attestations are manifests in these indexes with platform `unknown`.
 ///
-/// Every blob is checked against its digest when read: documents each time, layers once per process.
+/// Every blob is checked against its digest when read: documents each time, layers once for each state of their file.
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
