@@ -68,12 +68,12 @@ impl Content {
 
     /// A reader over exactly [`Content::len`] bytes. It fails with `UnexpectedEof` if the file has become shorter.
     pub fn open(&self) -> Result<ContentReader> {
-        let (source, position) = match self {
+        let (source, start) = match self {
             Self::Bytes(bytes) => (Source::Bytes(bytes.clone()), 0),
             Self::Range { file, offset, .. } => (Source::File(file.clone()), *offset),
             Self::Path { path, len } => (Source::File(Arc::new(open_unchanged(path, *len)?)), 0),
         };
-        Ok(ContentReader { source, position, left: self.len() })
+        Ok(ContentReader { source, start, len: self.len(), position: start })
     }
 
     /// A reference to `len` bytes from `offset` on. Fails if the range exceeds [`Content::len`].
@@ -111,17 +111,21 @@ enum Source {
     File(Arc<File>),
 }
 
-/// Sequential reader of a [`Content`].
+/// Reader of a [`Content`].
 #[derive(Debug)]
 pub struct ContentReader {
     source: Source,
+    /// Offset of the first byte and number of bytes in the source.
+    start: u64,
+    len: u64,
+    /// Offset of the next byte in the source.
     position: u64,
-    left: u64,
 }
 
 impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let left = (self.start + self.len).saturating_sub(self.position);
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..most];
         let got = match &self.source {
             Source::Bytes(bytes) => (&bytes[usize::try_from(self.position).unwrap_or(usize::MAX)..]).read(buffer)?,
@@ -131,8 +135,21 @@ impl Read for ContentReader {
             return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the file is shorter than its recorded length"));
         }
         self.position += got as u64;
-        self.left -= got as u64;
         Ok(got)
+    }
+}
+
+impl Seek for ContentReader {
+    /// As for a file: the position may lie behind the end, and then nothing is left to read.
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let end = self.start + self.len;
+        let position = match to {
+            SeekFrom::Start(at) => self.start.checked_add(at),
+            SeekFrom::Current(distance) => self.position.checked_add_signed(distance),
+            SeekFrom::End(distance) => end.checked_add_signed(distance),
+        };
+        self.position = position.filter(|position| *position >= self.start).ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.position - self.start)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Reads and writes tar (ustar with PAX records, POSIX.1-2001): as entries in archive order, or as a whole tree.
 
 use crate::{
-    Content, Kind, Meta, Node, Spool, Tree,
+    Content, ContentReader, Kind, Meta, Node, Spool, Tree,
     sparse::{self, Sparse},
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{Read, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     sync::Arc,
 };
 use tar::{Archive, EntryType, Header};
@@ -50,9 +50,9 @@ pub fn read_tar_file(file: Arc<File>) -> Result<Vec<Entry>> {
 pub fn read_tar_content(content: &Content) -> Result<Vec<(Entry, Records)>> {
     // Opens a path once instead of once per member.
     let content = &content.slice(0, content.len())?;
-    let reader = std::io::BufReader::with_capacity(1 << 16, content.open()?);
+    let mut archive = Archive::new(Members::of(content)?);
     let mut spool = None;
-    read_entries(reader, &mut |entry, kept| match kept {
+    read_entries(archive.entries_with_seek()?, &mut |entry, kept| match kept {
         Kept::Plain => content.slice(entry.raw_file_position(), entry.size()),
         sparse => {
             let spool = match &mut spool {
@@ -66,7 +66,43 @@ pub fn read_tar_content(content: &Content) -> Result<Vec<(Entry, Records)>> {
 
 /// Entries of the tar in `stream`, in archive order. Copies file contents to `spool`.
 pub fn read_tar_stream(stream: impl Read, spool: &mut Spool) -> Result<Vec<Entry>> {
-    Ok(read_entries(stream, &mut |entry, kept| kept.copy(entry, spool))?.into_iter().map(|(entry, _)| entry).collect())
+    let mut archive = Archive::new(stream);
+    let entries = read_entries(archive.entries()?, &mut |entry, kept| kept.copy(entry, spool))?;
+    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+}
+
+/// Reads the headers of a tar in a content, and steps over what lies between them.
+struct Members {
+    reader: BufReader<ContentReader>,
+    at: u64,
+    end: u64,
+}
+
+impl Members {
+    /// Larger than the headers and contents of several small files, and smaller than what is stepped over in large ones.
+    const BUFFER: usize = 16 << 10;
+
+    fn of(content: &Content) -> Result<Self> {
+        Ok(Self { reader: BufReader::with_capacity(Self::BUFFER, content.open()?), at: 0, end: content.len() })
+    }
+}
+
+impl Read for Members {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.reader.read(buffer)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+impl Seek for Members {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Current(distance) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+        let to = self.at.checked_add_signed(distance).filter(|to| *to <= self.end);
+        self.at = to.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within a member"))?;
+        self.reader.seek_relative(distance)?;
+        Ok(self.at)
+    }
 }
 
 /// Keys of PAX records that have a field in [`Entry`].
@@ -95,10 +131,9 @@ impl Kept {
 /// Makes the [`Content`] of a file.
 type Keep<'k, R> = dyn FnMut(&mut tar::Entry<'_, R>, Kept) -> Result<Content> + 'k;
 
-fn read_entries<R: Read>(reader: R, keep: &mut Keep<'_, R>) -> Result<Vec<(Entry, Records)>> {
+fn read_entries<R: Read>(members: tar::Entries<'_, R>, keep: &mut Keep<'_, R>) -> Result<Vec<(Entry, Records)>> {
     let mut entries = Vec::new();
-    let mut archive = Archive::new(reader);
-    for entry in archive.entries()? {
+    for entry in members {
         let mut entry = entry.context("the tar is damaged")?;
         let (sparse, path) = name_of(&mut entry)?;
         let name = String::from_utf8_lossy(&path).into_owned();

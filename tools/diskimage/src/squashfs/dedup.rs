@@ -1,5 +1,9 @@
 //! Finds the distinct contents of a tree, so that hard links and equal files are stored once.
 
+use super::{
+    pieces::{States, source_of_content},
+    store::{BlockStore, Known},
+};
 use anyhow::{Context as _, Result, anyhow};
 use filetree::{Content, Kind, Tree};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +24,8 @@ pub(super) struct Contents<'t> {
     pub of_path: HashMap<Vec<u8>, usize>,
     /// Number of files whose content equals an earlier file's.
     pub duplicates: u32,
+    /// With a store: where contents come from, and their hashes.
+    pub sources: Vec<Known>,
 }
 
 /// A regular file that is not empty.
@@ -39,8 +45,8 @@ impl File<'_> {
 type Hash = [u8; 32];
 
 impl<'t> Contents<'t> {
-    /// `threads` read contents at the same time.
-    pub(super) fn of(tree: &'t Tree, threads: usize) -> Result<Self> {
+    /// `threads` read contents at the same time, those whose hash `store` does not know.
+    pub(super) fn of(tree: &'t Tree, threads: usize, store: Option<&BlockStore>) -> Result<Self> {
         let mut files = Vec::new();
         tree.walk(&mut |path, node| {
             if let Kind::File { content, link } = &node.kind
@@ -50,8 +56,8 @@ impl<'t> Contents<'t> {
             }
             Ok(())
         })?;
-        let hashes = hashes(&files, threads)?;
-        let mut contents = Self { distinct: Vec::new(), of_path: HashMap::new(), duplicates: 0 };
+        let Hashes { of_file: hashes, sources } = hashes(&files, threads, store)?;
+        let mut contents = Self { distinct: Vec::new(), of_path: HashMap::new(), duplicates: 0, sources };
         let (mut by_link, mut by_hash) = (HashMap::new(), HashMap::new());
         for (number, file) in files.into_iter().enumerate() {
             let hash = hashes.get(&number);
@@ -70,8 +76,15 @@ impl<'t> Contents<'t> {
     }
 }
 
-/// The hashes of the `files` that are as long as another one, by their numbers. Of hard links to one file, only the first one counts.
-fn hashes(files: &[File<'_>], threads: usize) -> Result<HashMap<usize, Hash>> {
+/// What [`hashes`] finds.
+struct Hashes {
+    /// By the number of the file.
+    of_file: HashMap<usize, Hash>,
+    sources: Vec<Known>,
+}
+
+/// The hashes of the `files` that are as long as another one. Of hard links to one file, only the first one counts.
+fn hashes(files: &[File<'_>], threads: usize, store: Option<&BlockStore>) -> Result<Hashes> {
     let (mut links, mut by_length) = (HashSet::new(), HashMap::<u64, Vec<usize>>::new());
     for (number, file) in files.iter().enumerate() {
         if file.link.is_none_or(|link| links.insert(link)) {
@@ -80,6 +93,12 @@ fn hashes(files: &[File<'_>], threads: usize) -> Result<HashMap<usize, Hash>> {
     }
     let mut wanted: Vec<usize> = by_length.into_values().filter(|numbers| numbers.len() > 1).flatten().collect();
     wanted.sort_unstable();
+    let (mut all, mut sources, mut states) = (HashMap::new(), HashMap::new(), States::default());
+    if let Some(store) = store {
+        sources.extend(wanted.iter().filter_map(|number| Some((*number, source_of_content(files[*number].content, &mut states)?))));
+        all.extend(sources.iter().filter_map(|(number, source)| Some((*number, store.key_of(source)??))));
+        wanted.retain(|number| !all.contains_key(number));
+    }
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
@@ -91,11 +110,11 @@ fn hashes(files: &[File<'_>], threads: usize) -> Result<HashMap<usize, Hash>> {
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut all = HashMap::new();
         for worker in workers {
             all.extend(worker.join().unwrap_or_else(|_| Err(anyhow!("internal error: a thread that compares contents panicked")))?);
         }
-        Ok(all)
+        let sources = sources.into_iter().map(|(number, source)| (source, all.get(&number).copied())).collect();
+        Ok(Hashes { of_file: all, sources })
     })
 }
 

@@ -96,8 +96,9 @@ pub fn write_with(
         out.write_all(&meta::stored(bytes))?;
         start += 2 + bytes.len() as u64;
     }
-    let contents = dedup::Contents::of(tree, options.threads)?;
-    let data = blocks::write(&contents, options, store, progress, out, start)?;
+    let contents = dedup::Contents::of(tree, options.threads, store)?;
+    let mut data = blocks::write(&contents, options, store, progress, out, start)?;
+    data.written.sources.extend_from_slice(&contents.sources);
     let inodes = inodes::write(tree, &contents, &data, options)?;
     let tables = tables::Tables { inodes: &inodes, data: &data, options, has_options: comp_options.is_some() };
     let used = tables.write(out, data.end)?;

@@ -72,6 +72,13 @@ impl<'c> Block<'c> {
     }
 }
 
+/// Where the bytes of a content in a file come from; none if that does not decide them, or they are in memory.
+pub(super) fn source_of_content(content: &Content, states: &mut States) -> Option<Source> {
+    let (Content::Range { offset, len, .. }, Some(state)) = (content, states.of(content)?) else { return None };
+    let hash = Sha256::new().chain_update("content").chain_update(state.to_bytes());
+    Some(hash.chain_update(offset.to_le_bytes()).chain_update(len.to_le_bytes()).finalize().into())
+}
+
 fn is_zero(block: &[u8]) -> bool {
     const ZEROS: [u8; 4096] = [0; 4096];
     block.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])

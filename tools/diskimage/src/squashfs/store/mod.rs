@@ -54,13 +54,16 @@ pub struct BlockStore {
     sources: Sources,
 }
 
+/// A source and what it gives: the key of a block, none for a hole; or the hash of a content.
+pub(super) type Known = (Source, Option<Key>);
+
 /// What an image's writer tells of its blocks, in their order.
 #[derive(Default)]
 pub(super) struct Written {
     /// Each block that is no hole, and the pack from which it came.
     pub rows: Vec<(Row, Option<u32>)>,
     /// Each source that decides the bytes of a block, and the key of the block; none for a hole.
-    pub sources: Vec<(Source, Option<Key>)>,
+    pub sources: Vec<Known>,
 }
 
 impl BlockStore {

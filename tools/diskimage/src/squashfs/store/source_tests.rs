@@ -1,7 +1,7 @@
 //! What the store knows of the files of earlier images saves reading them, and never gives the bytes of a file that has changed.
 #![allow(clippy::unwrap_used)]
 
-use super::{sources::Source, tests::*, *};
+use super::{tests::*, *};
 use crate::squashfs::Compressor;
 use filetree::{Content, Node, Tree};
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _, sync::Arc};
@@ -73,7 +73,9 @@ fn blocks_of_known_sources_are_not_read() {
     let second = image(&next, &Compressor::Gzip, Some(&store));
     assert_eq!((second.1.known, second.1.compressed), (first.1.compressed - 1, 1));
     let rows = std::fs::read(blocks.join("sources")).unwrap();
-    assert_eq!((rows.len() - 16 - 32) / 64, first.1.compressed as usize + 1 + 3, "a row for each block, the new one, and three holes");
+    let hashed = 2;
+    let expected = first.1.compressed as usize + 1 + 3 + hashed;
+    assert_eq!((rows.len() - 16 - 32) / 64, expected, "each block, the new one, three holes, and two contents of the same length");
     // The rows of a store whose packs are gone: the blocks are made again.
     packs(&blocks).iter().for_each(|pack| std::fs::remove_file(pack).unwrap());
     let third = image(&next, &Compressor::Gzip, Some(&BlockStore::open(&blocks, u64::MAX)));
@@ -83,7 +85,7 @@ fn blocks_of_known_sources_are_not_read() {
 #[test]
 fn damaged_rows_count_as_none() {
     let folder = tempfile::tempdir().unwrap();
-    let rows: Vec<(Source, Option<Key>)> = (0..9).map(|number| ([number; 32], (number != 4).then_some([number + 1; 32]))).collect();
+    let rows: Vec<Known> = (0..9).map(|number| ([number; 32], (number != 4).then_some([number + 1; 32]))).collect();
     Sources::default().add(folder.path(), &rows).unwrap();
     let sources = Sources::read(folder.path());
     assert!(rows.iter().all(|(source, key)| sources.find(source) == Some(*key)) && sources.find(&[9; 32]).is_none());
@@ -102,14 +104,14 @@ fn damaged_rows_count_as_none() {
 #[test]
 fn rows_of_many_images_are_dropped_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = |start: u32| -> Vec<(Source, Option<Key>)> {
+    let rows = |start: u32| -> Vec<Known> {
         let source = |number: u32| std::array::from_fn(|at| number.to_le_bytes().get(at).copied().unwrap_or(0));
-        (start..start + 6000).map(|number| (source(number), Some(source(number + 1)))).collect()
+        (start..start + 25_000).map(|number| (source(number), Some(source(number + 1)))).collect()
     };
-    for (image, left) in [(0, 6000), (1, 12_000), (2, 6000)] {
-        Sources::read(folder.path()).add(folder.path(), &rows(image * 6000)).unwrap();
+    for (image, left) in [(0, 25_000), (1, 50_000), (2, 25_000)] {
+        Sources::read(folder.path()).add(folder.path(), &rows(image * 25_000)).unwrap();
         let sources = Sources::read(folder.path());
-        assert!(rows(image * 6000).iter().all(|(source, key)| sources.find(source) == Some(*key)));
+        assert!(rows(image * 25_000).iter().all(|(source, key)| sources.find(source) == Some(*key)));
         assert_eq!(std::fs::read(folder.path().join("sources")).unwrap().len(), 16 + left * 64 + 32, "image {image}");
     }
 }

@@ -1,14 +1,14 @@
 //! Which block comes from which bytes of which files, so that the next image reads only files that are new or have changed: what is in a
-//! block follows from the states of its files (device, inode, length, times). One file of the store; first [`MAGIC`], then a row for each
-//! source in the order of their digests (source, key of the block, or zeros for a hole), then the SHA-256 of the rows. It only saves time:
-//! whatever is wrong with it, it counts as empty.
+//! block follows from the states of its files (device, inode, length, times). So does the hash of a whole content, which is here too. One
+//! file of the store; first [`MAGIC`], then a row for each source in the order of their digests (source; key of the block, zeros for a hole,
+//! or hash), then the SHA-256 of the rows. It only saves time: whatever is wrong with it, it counts as empty.
 
-use super::{UNFINISHED, pack::Key};
+use super::{Known, UNFINISHED, pack::Key};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
-/// The digest of where a block's bytes come from and of the options of the image.
+/// The digest of where the bytes of a block come from and of the options of the image, or of where those of a content come from.
 pub(in super::super) type Source = [u8; 32];
 
 const NAME: &str = "sources";
@@ -16,7 +16,7 @@ const MAGIC: &[u8; 16] = b"squashfs-source1";
 const ROW: usize = 32 + 32;
 const HOLE: Key = [0; 32];
 /// How many rows are kept from earlier images. If there are more, only the rows of the image that was just written are kept.
-const MOST: usize = 1 << 14;
+const MOST: usize = 1 << 16;
 
 /// Removes them from the store in `folder`.
 pub(super) fn remove(folder: &Path) {
@@ -46,7 +46,7 @@ impl Sources {
     }
 
     /// Writes them anew to `folder`, with those of an image.
-    pub(super) fn add(&self, folder: &Path, image: &[(Source, Option<Key>)]) -> Result<()> {
+    pub(super) fn add(&self, folder: &Path, image: &[Known]) -> Result<()> {
         if image.iter().all(|(source, key)| self.find(source) == Some(*key)) {
             return Ok(());
         }

@@ -129,7 +129,7 @@ fn a_full_disk_ends_the_work_at_once() {
         return skips::skipped(skips::Lack::Kernel, "there is no /dev/full");
     };
     // A device cannot be truncated, so this calls the function after that step.
-    let contents = dedup::Contents::of(&tree, 2).unwrap();
+    let contents = dedup::Contents::of(&tree, 2, None).unwrap();
     let error = blocks::write(&contents, &options(Compressor::Gzip, 2), None, &|_, _| {}, &mut full, 0).err().unwrap();
     assert!(format!("{error:#}").starts_with("cannot write the image: No space left"), "{error:#}");
 }
