@@ -37,5 +37,5 @@ case $1 in
     *) exit 0 ;;
 esac
 # The file is a bind mount: it is written to, never replaced.
-write_resolv_conf > /run/eve/resolv.conf.new
-cat /run/eve/resolv.conf.new > /etc/resolv.conf
+write_resolv_conf > /tmp/resolv.conf
+cat /tmp/resolv.conf > /etc/resolv.conf

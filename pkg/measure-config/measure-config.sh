@@ -13,7 +13,8 @@ set -eu
 PCR=0000000e
 
 mkdir -p /run/eve
-if [ ! -c /dev/tpm0 ]; then
+# The device node is always there: whether a TPM is behind it, only sysfs tells.
+if [ ! -e /sys/class/tpm/tpm0 ]; then
     echo no > /run/eve/tpm
     echo "no TPM"
     exit 0

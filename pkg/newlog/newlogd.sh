@@ -19,9 +19,9 @@ rotate() {
 mkdir -p "$DIR"
 # What this boot has logged already comes along once, not after every start of this service.
 follow=-f
-if [ ! -e /run/eve/newlog ]; then
+if [ ! -e /run/eve/newlog/began ]; then
     follow=-F
-    : > /run/eve/newlog
+    : > /run/eve/newlog/began
 fi
 : >> "$DIR/current"
 written=$(wc -c < "$DIR/current")
