@@ -6,8 +6,9 @@ use diskimage::{FileImage, ReadAt, fat::Reader, gpt, qcow2, recipes};
 use filetree::{Content, Node, Tree};
 use std::{fs::File, path::Path};
 
-/// The command in GRUB's configuration that enables the login prompt.
-const SWITCH: &str = "set_getty";
+/// The command in GRUB's configuration that enables the login prompt, although there is a key. Boot loaders of other images take no argument
+/// and ignore it.
+const SWITCH: &str = "set_getty always";
 /// GRUB's configuration on the CONFIG partition.
 const GRUB_CFG: &str = "grub.cfg";
 /// The public keys that may log in, one a line.
@@ -112,10 +113,10 @@ mod tests {
             let reader = Reader::open(&image).expect("fat");
             let entries = reader.entries().expect("entries");
             let text = |name: &str| reader.read(entries.iter().find(|entry| entry.path == name).expect("file"), 1000).expect("read");
-            assert_eq!(text("grub.cfg"), b"set timeout=1\nset_getty\n");
+            assert_eq!(text("grub.cfg"), b"set timeout=1\nset_getty always\n");
             assert_eq!(text("authorized_keys"), b"ssh-ed25519 AAAA me\n");
             assert!(entries.iter().any(|entry| entry.path == "sub/server"));
-            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
+            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty always\n"))).expect("insert");
             write(&path, &conf, sector);
             assert!(patch(&path, "raw", None).expect("patch").is_none());
             let keys = "ssh-rsa BBBB you\nssh-ed25519 AAAA me";
