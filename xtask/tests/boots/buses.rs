@@ -5,6 +5,7 @@ use crate::common::{
     machine::{LIMIT, Machine, VERSION, boot, disk, image, ready, turn},
     scratch, tool, wants,
 };
+use crate::guest;
 
 #[test]
 fn boots_from_ahci_without_a_tpm() {
@@ -70,6 +71,8 @@ fn keeps_its_data_and_lets_its_owner_in_on_virtio() {
     let machine = Machine::start(&disk, "virtio-second");
     assert!(machine.ready_line().contains("persist=kept"));
     machine.ssh("grep -q kept /persist/proof");
+    guest::check_logins(&machine);
+    guest::check(&machine);
 }
 
 #[test]

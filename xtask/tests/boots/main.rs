@@ -10,6 +10,7 @@ mod after_updates;
 mod buses;
 mod dev;
 mod formats;
+mod guest;
 mod hypervisors;
 mod installer;
 mod riscv64;

@@ -49,7 +49,7 @@ pub fn ready(qemu: &str) -> bool {
     true
 }
 
-/// A configuration folder with a key of our own, made once.
+/// A configuration folder with a key of our own, and `set_getty`, which the key makes void; made once.
 pub fn configuration() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -65,6 +65,7 @@ pub fn configuration() -> &'static Path {
             std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
         }
         std::fs::copy(key.with_extension("key.pub"), folder.join("authorized_keys")).unwrap();
+        std::fs::OpenOptions::new().append(true).open(folder.join("grub.cfg")).unwrap().write_all(b"set_getty\n").unwrap();
         folder
     })
 }
