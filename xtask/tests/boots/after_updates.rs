@@ -133,7 +133,7 @@ fn updates_end_in_a_system_that_works() {
         set(tree, "boot/cmdline", &format!("{} rdinit=/nowhere", words.trim()));
     });
     let lame = variant("lame", "lame", |tree| {
-        let service = "containers/services/newlogd/lower/newlogd.sh";
+        let service = "containers/services/newlogd/rootfs/newlogd.sh";
         set(tree, service, "#!/bin/busybox false\n");
         // Everything else is long up by then.
         let starter = "etc/init.d/999-ready";

@@ -214,7 +214,9 @@ fn build_yml(name: &str, place: Place, language: Language) -> String {
     arches.iter().for_each(|arch| text.push_str(&format!("  - {arch}\n")));
     if place != Place::Init {
         text.push_str("# What the container may do: folders of the machine, and capabilities (pkg/*/build.yml have more examples).\n");
-        text.push_str("config:\n  binds:\n    - /run:/run\n  capabilities: []\n");
+        text.push_str(
+            "config:\n  binds:\n    - /run:/run\n  capabilities: []\n  noNewPrivileges: true\n  annotations:\n    eve.seccomp: service\n",
+        );
     }
     text
 }
