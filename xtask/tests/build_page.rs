@@ -14,7 +14,8 @@ fn commands(page: &str) -> Vec<String> {
         match line.strip_prefix("```") {
             Some(language) => in_block = language == "shell",
             None if in_block => {
-                let command = line.split(" #").next().unwrap_or_default().trim();
+                // Without its comment, and without the file into which a shell writes its output.
+                let command = line.split(['#', '>']).next().unwrap_or_default().trim();
                 if !command.is_empty() {
                     commands.push(command.to_owned());
                 }

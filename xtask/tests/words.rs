@@ -34,6 +34,33 @@ fn a_word_with_nothing_to_work_on_says_so_in_one_line_and_is_not_in_the_help() {
 }
 
 #[test]
+fn a_word_that_was_meant_otherwise_gets_a_hint_that_can_be_typed() {
+    for (line, said) in [
+        ("xyzzy", "error: there is no target or command `xyzzy`\nhint: `cargo xtask help --all` lists all commands\n"),
+        ("lve", "error: there is no target or command `lve`\nhint: did you mean `live`?\n"),
+        (
+            "live installer",
+            "error: `cargo xtask live` takes no argument `installer`\nhint: `cargo xtask make live installer` makes both; or one command for each\n",
+        ),
+        ("live hv=xen", "error: `cargo xtask live` takes no argument `hv=xen`\nhint: did you mean HV=xen?\n"),
+        ("live nosuch=1", "error: `cargo xtask live` takes no argument `nosuch=1`\nhint: cargo xtask live --help\n"),
+        ("new pakage x", "error: WHAT `pakage`: takes package\nhint: package\n"),
+        ("new package x --c --go", "error: the argument '--c' cannot be used with '--go'\nhint: leave one of them away\n"),
+        (
+            "makerootfs tar -y images/rootfs.yml.in -t my.tar",
+            "error: `ROOT/images/rootfs.yml.in` is a template: it names packages, not images\nhint: cargo xtask parse-pkgs \
+             ROOT/images/rootfs.yml.in > rootfs.yml fills it in; then makerootfs -y rootfs.yml\n",
+        ),
+    ] {
+        let (code, text) = Xtask::new(&repository()).args(line.split_whitespace()).fails();
+        assert_eq!((code, text.replace(repository().to_str().unwrap(), "ROOT").as_str()), (2, said), "{line}");
+    }
+    // A comment of the template that explains NAME_TAG needs no image.
+    let output = Xtask::new(&repository()).args(["parse-pkgs", "images/rootfs.yml.in"]).output();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_knob_that_nothing_reads_here_gets_a_note_and_is_not_in_the_help() {
     let said = |words: &[&str], environment: &[(&str, &str)]| {
         let xtask = environment.iter().fold(Xtask::new(&repository()), |xtask, (name, value)| xtask.env(name, *value));

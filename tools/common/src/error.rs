@@ -115,9 +115,13 @@ pub fn render(error: &anyhow::Error) -> String {
 pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     candidates
         .into_iter()
-        // Of words that are as near, one with the same letters is meant: `tmp` is `tpm` rather than `tap`.
-        .map(|candidate| (distance(word, candidate), letters(word) != letters(candidate), candidate))
-        .filter(|(distance, _, candidate)| *distance <= candidate.len().max(word.len()) / 3)
+        // Of words that are as near, one with the same letters is meant, or else the same start: `tmp` is `tpm` rather than `tap`, `lve` is
+        // `live` rather than `eve`.
+        .map(|candidate| {
+            let other_start = word.chars().next() != candidate.chars().next();
+            (distance(word, candidate), letters(word) != letters(candidate), other_start, candidate)
+        })
+        .filter(|(distance, _, _, candidate)| *distance <= candidate.len().max(word.len()) / 3)
         .min()
         .map(|(.., candidate)| candidate)
 }

@@ -21,6 +21,9 @@ fn print_filled(tree: &Checkout, file: &Path, folder: &Path) -> Result<()> {
     let mut unknown = Vec::new();
     let filled = tree.fill_table(&text, &folder.display().to_string(), &mut unknown).with_context(|| format!("cannot fill in `{name}`"))?;
     print!("{filled}");
+    // What a comment calls `NAME_TAG` needs no image.
+    let is_used = |line: &str, word: &str| !line.trim_start().starts_with('#') && line.contains(word);
+    unknown.retain(|word| text.lines().any(|line| is_used(line, word)));
     unknown.sort();
     unknown.dedup();
     if !unknown.is_empty() {

@@ -233,6 +233,9 @@ fn partitions(source: &Shared) -> Result<Vec<Partition>> {
     Ok(records.into_iter().map(part).collect())
 }
 
+/// The name of the EFI system partition, which people also call ESP or EFI.
+const ESP_NAME: &str = "EFI System";
+
 fn find_partition<'p>(shown: &str, partitions: &'p [Partition], name: &str) -> Result<&'p Partition> {
     let wanted = name.trim_matches('/');
     if wanted.is_empty() {
@@ -241,7 +244,8 @@ fn find_partition<'p>(shown: &str, partitions: &'p [Partition], name: &str) -> R
     let number = wanted.parse().ok();
     let exact = partitions.iter().find(|part| part.name == wanted);
     let found = exact.or_else(|| partitions.iter().find(|part| Some(part.number) == number));
-    found.or_else(|| partitions.iter().find(|part| part.name.eq_ignore_ascii_case(wanted))).with_context(|| {
+    let esp = || partitions.iter().find(|part| part.name == ESP_NAME).filter(|_| ["ESP", "EFI"].contains(&&*wanted.to_uppercase()));
+    found.or_else(|| partitions.iter().find(|part| part.name.eq_ignore_ascii_case(wanted))).or_else(esp).with_context(|| {
         let near = did_you_mean(wanted, partitions.iter().map(|part| part.name.as_str())).map(|near| format!("; did you mean {near}?"));
         format!("`{shown}` is a disk without a partition `{wanted}`: it has {}{}", titles(partitions), near.unwrap_or_default())
     })

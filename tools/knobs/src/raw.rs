@@ -240,6 +240,13 @@ pub fn refuse(error: &clap::Error, command: &Command, raw: &RawKnobs) -> anyhow:
         },
         _ => None,
     };
+    let place = command.get_positionals().find(|arg| value_name(arg) == typed.trim_matches(['<', '>', '[', ']', '.']));
+    if let (Some(place), Some(takes)) = (place, &takes) {
+        let words: Vec<String> = place.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
+        let near = did_you_mean(&value, words.iter().map(String::as_str)).or(words.first().map(String::as_str));
+        let hint = near.map_or_else(String::new, |near| format!("\nhint: {near}"));
+        return usage(format!("{} `{value}`: {takes}{hint}", value_name(place)));
+    }
     let Some((arg, takes)) = arg.zip(takes) else { return usage(plain(error)) };
     let words: Vec<String> = arg.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
     let near = did_you_mean(&value, words.iter().map(String::as_str));
@@ -270,6 +277,9 @@ fn plain(error: &clap::Error) -> String {
     for line in text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.strip_prefix("tip: ") {
             Some(tip) => sentence.push(format!("hint: {tip}")),
+            None if line.starts_with("Usage:") && error.kind() == ErrorKind::ArgumentConflict => {
+                sentence.push("hint: leave one of them away".to_owned());
+            }
             None if line.starts_with("Usage:") => sentence.push(format!("hint: {}", line.trim_start_matches("Usage:").trim())),
             None if line.starts_with("For more information") => {}
             None => sentence.push(line.to_owned()),

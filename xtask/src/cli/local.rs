@@ -37,7 +37,8 @@ fn parse(text: &str, hypervisors: &[String]) -> Result<Local> {
         toml::from_str(text).map_err(|error| refuse(error.span().map_or(1, |span| line(span.start)), error.message()))?;
     for name in tables.keys() {
         if name.get_ref() != "knobs" {
-            let what = format!("`{}` is not in the table [knobs], the only one of this file\nhint: write [knobs] above it", name.get_ref());
+            let near = did_you_mean(name.get_ref(), ["knobs"]).map_or("write [knobs] above it", |_| "did you mean [knobs]?");
+            let what = format!("`{}` is not in the table [knobs], the only one of this file\nhint: {near}", name.get_ref());
             return Err(refuse(line(name.span().start), &what));
         }
     }

@@ -70,5 +70,6 @@ fn page(mut command: Command) -> Result<Vec<u8>> {
         man.render_extra_section(&mut page)
     };
     render().context("cannot write a page")?;
-    Ok(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", "\n.SH VERBS\n").into_bytes())
+    // A page without a preprocessor for UTF-8 has only ASCII.
+    Ok(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", "\n.SH VERBS\n").replace('…', "...").into_bytes())
 }

@@ -60,7 +60,9 @@ fn run_line(words: &[String], environment: &Environment, notes: bool) -> Result<
     }
     let options = parse_options(&before)?;
     if rest.is_empty() {
-        return Err(common::error::usage("a target or command is missing\nhint: `cargo xtask help` lists all"));
+        return Err(common::error::usage(
+            "a target or command is missing\nhint: `cargo xtask help` lists those of most days, `cargo xtask help --all` all",
+        ));
     }
     let name = rest.remove(0);
     let verb = verbs().find(|verb| verb.name == name).ok_or_else(|| refuse::unknown_verb(&name))?;

@@ -11,8 +11,8 @@ use knobs::RawKnobs;
 /// The error for a word that is neither a verb nor an old target.
 pub fn unknown_verb(word: &str) -> anyhow::Error {
     let names = verbs().map(|verb| verb.name).chain(make::old_names());
-    let hint =
-        did_you_mean(word, names).map_or_else(|| "`cargo xtask help` lists all".to_owned(), |near| format!("did you mean `{near}`?"));
+    let hint = did_you_mean(word, names)
+        .map_or_else(|| "`cargo xtask help --all` lists all commands".to_owned(), |near| format!("did you mean `{near}`?"));
     usage(format!("there is no target or command `{word}`\nhint: {hint}"))
 }
 
@@ -32,7 +32,7 @@ pub fn refuse(error: &clap::Error, line: &str, command: &Command, raw: &RawKnobs
 
 fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error {
     if !word.starts_with('-') {
-        return usage(format!("`{line}` takes no argument `{word}`\nhint: {line} --help"));
+        return usage(format!("`{line}` takes no argument `{word}`\nhint: {}", hint_for_word(word, line)));
     }
     let typed = word.split('=').next().unwrap_or(word).trim_start_matches('-');
     if typed == "locked" {
@@ -58,4 +58,17 @@ fn unknown_argument(word: &str, line: &str, command: &Command) -> anyhow::Error 
     };
     let hint = if users.is_empty() { format!("{line} --help") } else { format!("it is an option of {}", users.join(", ")) };
     usage(format!("`{line}` has no option `{word}`\nhint: {hint}"))
+}
+
+/// What was meant by a word behind a verb that takes none: a knob in other letters, or another target, as behind make.
+fn hint_for_word(word: &str, line: &str) -> String {
+    let assigned = word.split_once('=').and_then(|(name, value)| Some((knobs::find(&name.to_uppercase())?, value)));
+    let verb = line.strip_prefix(NAME).unwrap_or(line).trim();
+    match assigned {
+        Some((knob, value)) => format!("did you mean {}={value}?", knob.name),
+        None if verbs().any(|verb| verb.name == word) || make::old_names().any(|name| name == word) => {
+            format!("`{NAME} make {verb} {word}` makes both; or one command for each")
+        }
+        None => format!("{line} --help"),
+    }
 }

@@ -98,7 +98,11 @@ fn add(ctx: &Ctx, mut pins: Pins) -> Result<()> {
     };
     // Files elsewhere that get the new tag: `follow` looks at them.
     if commit && let Some(changed) = String::from_utf8_lossy(&status()?).lines().next() {
-        return Err(usage(format!("uncommitted changes would be mixed with the new package: {}\nhint: commit them first", changed.trim())));
+        return Err(usage(format!(
+            "uncommitted changes would be mixed with the new package: {}\nhint: commit them first; or `cargo xtask pins --add {}` without --commit, and one commit of everything",
+            changed.trim(),
+            names.join(" ")
+        )));
     }
     let before = Snapshot::of(&places)?;
     let done =

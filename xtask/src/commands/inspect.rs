@@ -41,10 +41,10 @@ pub fn run(_: &Environment, args: Inspect) -> Result<()> {
         Some(path) => format!("{}:{path}", args.file),
         None => args.file.clone(),
     };
-    let (volume, path) = match look_up(&spec)? {
+    let (volume, path) = match look_up(&spec).map_err(|error| with_newest(error, &spec.file))? {
         LookedUp::Entry(volume, path) => (*volume, path),
         LookedUp::Whole if args.out.is_some() => (open_file(&spec.file, None)?, Vec::new()),
-        LookedUp::Whole => return report(&spec.file, args.json),
+        LookedUp::Whole => return report(&spec.file, args.json).map_err(|error| with_newest(error, &spec.file)),
     };
     for remark in volume.remarks() {
         eprintln!("note: {}", visible(remark));
@@ -66,6 +66,28 @@ pub fn run(_: &Environment, args: Inspect) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Adds where the file is, if the link `current` leads to a build that has not made it, and another one has.
+fn with_newest(error: anyhow::Error, file: &Path) -> anyhow::Error {
+    if file.exists() {
+        return error;
+    }
+    match newest(file) {
+        Some(path) => {
+            error.context(format!("the last build did not make `{}`\nhint: the newest one is {}", file.display(), path.display()))
+        }
+        None => error,
+    }
+}
+
+/// The newest file of this name beside the build that `…/current/NAME` means.
+fn newest(file: &Path) -> Option<PathBuf> {
+    let (name, current) = (file.file_name()?, file.parent()?);
+    let builds = std::fs::read_dir(current.parent().filter(|_| current.ends_with("current"))?).ok()?;
+    let files = builds.flatten().map(|build| build.path().join(name)).filter(|path| path.parent() != Some(current));
+    let times = files.filter_map(|path| Some((path.metadata().and_then(|metadata| metadata.modified()).ok()?, path)));
+    times.max().map(|(_, path)| path)
 }
 
 /// Shows what the file is.
@@ -225,6 +247,28 @@ mod tests {
         for (mode, text) in [(0o755, "rwxr-xr-x"), (0o4755, "rwsr-xr-x"), (0o2640, "rw-r-S---"), (0o1777, "rwxrwxrwt")] {
             assert_eq!(permissions(mode), text);
         }
+    }
+
+    #[test]
+    fn the_newest_file_beside_current_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| folder.path().join(path);
+        for (build, age) in [("1", 9), ("2", 5), ("3", 7)] {
+            std::fs::create_dir(at(build)).expect("a build");
+            let disk = std::fs::File::create(at(build).join("live.qcow2")).expect("a disk");
+            disk.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age)).expect("a time");
+        }
+        std::fs::create_dir(at("4")).expect("a build without a disk");
+        std::os::unix::fs::symlink("4", at("current")).expect("a link");
+        assert_eq!(newest(&at("current/live.qcow2")), Some(at("2/live.qcow2")));
+        assert_eq!(newest(&at("current/live.vmdk")), None);
+        assert_eq!(newest(&at("4/live.qcow2")), None);
+        let error = run(
+            &Environment::default(),
+            Inspect { file: at("current/live.qcow2").display().to_string(), path: None, out: None, json: false },
+        );
+        let error = format!("{:#}", error.expect_err("no such file"));
+        assert!(error.contains(&format!("hint: the newest one is {}", at("2/live.qcow2").display())), "{error}");
     }
 
     #[test]

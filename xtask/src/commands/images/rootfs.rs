@@ -74,6 +74,7 @@ pub fn run(ctx: &Ctx, MakeRootfs { mode, yml, tar, image, format, arch }: MakeRo
     let between = asked.scratch().join("rootfs.tar");
     let tar = work.tar.unwrap_or_else(|| between.clone());
     if let Some(yml) = &work.yml {
+        refuse_template(yml)?;
         compose(&mut asked, yml, arch.unwrap_or(ctx.knobs.image.arch), &tar);
     }
     let Some(image) = &work.image else { return asked.make(&tar) };
@@ -82,6 +83,17 @@ pub fn run(ctx: &Ctx, MakeRootfs { mode, yml, tar, image, format, arch }: MakeRo
     // The tar between yml and image is temporary. A tar from the command line is another file and stays.
     let _ = std::fs::remove_file(between);
     made
+}
+
+/// Fails if the yml is a template of images/, whose words are not filled in.
+fn refuse_template(yml: &Path) -> Result<()> {
+    match yml.extension().is_some_and(|extension| extension == "in") {
+        true => Err(usage(format!(
+            "`{0}` is a template: it names packages, not images\nhint: cargo xtask parse-pkgs {0} > rootfs.yml fills it in; then makerootfs -y rootfs.yml",
+            yml.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn compose(asked: &mut Asked<'_>, yml: &Path, arch: Arch, out: &Path) {
