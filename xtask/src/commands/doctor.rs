@@ -102,6 +102,9 @@ fn to_text(states: &[ToolState]) -> String {
             text.push_str(&format!("  {:<20} {}\n", "", why.lines().next().unwrap_or_default()));
         }
     }
+    if states.iter().any(|state| !state.serves()) {
+        text.push_str("!: missing or too old; -: the same, and most people need it not\n");
+    }
     text
 }
 
@@ -179,7 +182,8 @@ mod tests {
                git                  2.47.3     2.11     know the version and the tags of packages\n\
              ! qemu-img             4.2        5.1      give a machine that is run here a disk; other formats\n\
              ! swtpm                —          0.1      give the virtual machine a TPM\n  \
-               docker               ?          any      build packages with the engine linuxkit (optional)\n                       it says nothing\n"
+               docker               ?          any      build packages with the engine linuxkit (optional)\n                       it says nothing\n\
+             !: missing or too old; -: the same, and most people need it not\n"
         );
         assert!(
             is_vital(Tool::Swtpm, "all")
