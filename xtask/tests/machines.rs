@@ -295,12 +295,31 @@ fn machines_in_the_background_have_names_and_end_when_told() {
     let (code, error) = xtask(&named("one")).fails();
     assert!(code == 2 && error.contains("error: a machine named one runs already\nhint: cargo xtask stop one"), "{code} {error}");
     let (code, error) = xtask(&["log"]).fails();
-    assert!(code == 2 && error.contains("several machines run: one, two\nhint: --name one\n"), "{code} {error}");
+    assert!(
+        code == 2 && error.contains("several machines run: one, two\nhint: --name one behind the verb, as in cargo xtask ssh --name one\n"),
+        "{code} {error}"
+    );
     assert_eq!(xtask(&["stop", "--now", "two"]).ok(), "two: ended as if its power were cut; its file systems have journals\n");
     let (code, error) = xtask(&["console", "--name", "two"]).fails();
     assert!(code == 2 && error.contains("no machine named two runs; these do: one\n"), "{code} {error}");
     let (code, error) = xtask(&["cp", "a", "b"]).fails();
-    assert!(code == 2 && error.contains("one of both must be on the machine"), "{code} {error}");
+    assert!(
+        code == 2
+            && error.contains(
+                "one of both must be on the machine\nhint: a path on the machine starts with a colon: cargo xtask cp a :/persist\n"
+            ),
+        "{code} {error}"
+    );
+    xtask(&["stop", "--now", "one"]).ok();
+    // The programs of another architecture never get there.
+    xtask(&named("one")).ok();
+    let wrong = |xtask: Xtask| xtask.env("ZARCH", "arm64").fails();
+    let (code, error) = wrong(xtask(&["dev"]));
+    let place = format!("cargo xtask --root {}", root.display());
+    let wanted = format!(
+        "error: the machine `one` is amd64, ZARCH is arm64 (environment)\nhint: {place} dev ZARCH=amd64, or {place} run ZARCH=arm64 --background\n"
+    );
+    assert!(code == 2 && error == wanted, "{code} {error}");
     xtask(&["stop", "--now"]).ok();
     assert_eq!(xtask(&["ps", "--json"]).ok(), "[]\n");
     assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
@@ -319,4 +338,39 @@ fn a_machine_that_cannot_start_in_the_background_says_why() {
     let xtask = Xtask::new(root).env("PATH", path).env("HOME", root).env("ZARCH", "amd64").env("IMAGE_FORMAT", "raw").env("NOACCEL", "1");
     let (_, error) = xtask.args(["run", "--background", "--until", "READY", "--ssh-port", "23985"]).fails();
     assert!(error.starts_with("error: `qemu-system-x86_64` failed while running ") && error.contains("no such bus"), "{error}");
+}
+
+#[test]
+fn a_guest_that_gives_up_ends_the_wait_for_it_and_runs_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    built_small_tree(root);
+    let xtask = |words: &[&str]| {
+        let path = format!("{}:{}", root.display(), std::env::var("PATH").unwrap());
+        let xtask = Xtask::new(root).env("PATH", path).env("HOME", root).env("ZARCH", "amd64");
+        xtask.env("IMAGE_FORMAT", "raw").env("NOACCEL", "1").args(words)
+    };
+    let guest = |console: &str| {
+        let script =
+            format!("#!/bin/sh\ncase $1 in --version) echo QEMU emulator version 7.2.0; exit;; esac\nprintf '{console}'; exec sleep 100\n");
+        child::fake::executable(&root.join("qemu-system-x86_64"), script);
+    };
+    let run = ["run", "--background", "--name", "bad", "--ssh-port", "23987", "--until", "EVE-READY"];
+    guest(
+        "\\033[2J\\033[04;02H\\332\\304\\277Welcome to GRUB!          \\r\\neve login: EVE-FAILED onboot 000-x: exit status 1: no such file\\r\\n",
+    );
+    let (code, error) = xtask(&run).fails();
+    let place = format!("cargo xtask --root {}", root.display());
+    let wanted = format!(
+        "error: the machine is not ready: onboot 000-x: exit status 1: no such file\n  | Welcome to GRUB!\n  | eve login: EVE-FAILED onboot 000-x: \
+         exit status 1: no such file\nhint: it runs on: {place} console --name bad opens its console, {place} stop bad ends it\n"
+    );
+    assert!(code == 1 && error == wanted, "{code} {error}");
+    xtask(&["stop", "--now", "bad"]).ok();
+    // Silence has its lines, and its end.
+    guest("one\\n");
+    let (_, error) = xtask(&run).args(["--timeout", "12"]).fails();
+    let rest = "error: the machine did not print `EVE-READY` within 12 s\n  | one\nhint: it runs on: ";
+    assert!(error.starts_with("bad: 10 s; last on its console: one\n") && error.contains(rest), "{error}");
+    xtask(&["stop", "--now", "bad"]).ok();
 }

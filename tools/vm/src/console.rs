@@ -1,5 +1,6 @@
 //! Reads the guest's serial port: copies it to a log and to the user, keeps the last bytes in memory, and searches them for texts.
 
+use super::{text, text::KEPT, verdict::last_words};
 use anyhow::{Context as _, Result, bail};
 use rustix::{fs::OFlags, io::Errno};
 use std::{
@@ -13,13 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Number of bytes to keep: hundreds of lines.
-const KEPT: usize = 256 << 10;
 /// Number of bytes in which to look for the last line.
 const LINE: usize = 1024;
-/// Number of lines that an error shows.
-const TAIL: usize = 20;
-
 /// Gets the guest's bytes at once, from another thread.
 pub type Echo = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
@@ -121,17 +117,19 @@ impl Console {
     pub fn last_line(&self) -> Option<(String, Duration)> {
         let state = lock(&self.shared.0);
         let bytes: Vec<u8> = state.kept.iter().skip(state.kept.len().saturating_sub(LINE)).copied().collect();
-        let line = plain(&bytes).lines().map(str::trim_end).rfind(|line| !line.is_empty())?.to_owned();
+        let line = text::readable(&bytes).pop()?;
         Some((line, state.last?.elapsed()))
     }
 
     /// The last lines that are not blank, without the terminal's control sequences.
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
-        let text = plain(lock(&self.shared.0).kept.make_contiguous());
-        let mut lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
-        lines.drain(..lines.len().saturating_sub(TAIL));
-        lines
+        text::tail(lock(&self.shared.0).kept.make_contiguous())
+    }
+
+    /// [`last_words`] of what is kept.
+    pub(super) fn last_words(&self) -> Option<String> {
+        last_words(lock(&self.shared.0).kept.make_contiguous())
     }
 }
 
@@ -156,29 +154,6 @@ fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
         return Some(0);
     }
     bytes.windows(text.len()).position(|window| window == text)
-}
-
-/// The text without control sequences and control characters other than newline and tab. A bare carriage return becomes a newline.
-fn plain(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => match chars.next() {
-                // CSI: parameters, then a final byte.
-                Some('[') => drop(chars.find(|c| matches!(c, '@'..='~'))),
-                // The choice of a character set has one more character.
-                Some('(' | ')') => drop(chars.next()),
-                _ => {}
-            },
-            '\r' if chars.peek().is_some_and(|next| !matches!(next, '\r' | '\n')) => out.push('\n'),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -228,11 +203,5 @@ mod tests {
         assert_eq!(console.search(&["READY"], LONG), Search::Found(0));
         noise.join().unwrap();
         assert!(lock(&console.shared.0).kept.len() <= KEPT);
-    }
-
-    #[test]
-    fn the_tail_is_readable() {
-        let bytes = b"\x1b[2J\x1b[01;01H\x1b[1mBdsDxe\x1b[0m: loading\r\n\r\n[    1.0] up\r\r\n50%\r60%\r\ndone\x1b(B\x07";
-        assert_eq!(plain(bytes), "BdsDxe: loading\n\n[    1.0] up\n50%\n60%\ndone");
     }
 }

@@ -1,6 +1,6 @@
 //! Runs EVE's virtual machine in QEMU: [`VmSpec`] describes it, `argv` renders it as QEMU's arguments, `accel` finds the acceleration,
-//! `machine` starts and ends it, `console` reads its serial port and `share` passes it on, `lock` keeps other machines
-//! from its disk and its TPM, `record` lists the machines that run. child starts the processes; diskimage reads the disks. xtask chooses
+//! `setup` has the caller's choices and looks before the start, `machine` starts and ends it, `console` reads its serial port and `share` passes it on, `lock` keeps other machines
+//! from its disk and its TPM, `verdict` says what the guest thinks of its boot, `record` lists the machines that run. child starts the processes; diskimage reads the disks. xtask chooses
 //! disks, firmware and options.
 
 pub mod accel;
@@ -14,10 +14,13 @@ pub mod machine;
 pub mod qmp;
 mod record;
 pub mod session;
+pub mod setup;
 pub mod share;
 mod stall;
 mod terminal;
+pub mod text;
 mod tpm;
+pub mod verdict;
 mod watch;
 
 pub use accel::Accel;
@@ -25,9 +28,10 @@ pub use as_make::AsMake;
 pub use base::Base;
 pub use console::Echo;
 pub use lock::MachineLock;
-pub use machine::Setup;
 pub use record::{Machines, Record};
 pub use session::{Outcome, VmRequest, run_vm};
+pub use setup::Setup;
+pub use verdict::NotReady;
 
 use common::{Arch, words};
 use std::path::PathBuf;

@@ -1,107 +1,28 @@
 //! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Disk, Firmware, MachineLock, Netboot, Serial, UserNetwork, VmSpec, accel, argv, as_make,
+    Accel, AsMake, Firmware, MachineLock, Serial, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
     qmp::Qmp,
+    setup::{self, Setup},
     share::Clients,
     stall::Stall,
     terminal::Terminal,
     tpm::Tpm,
+    verdict::{self, NotReady},
     watch::Watch,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use child::{Cmd, Exit, Failure, Output, Running, Tools, interrupt, qemu, swtpm};
-use common::{Arch, error::usage, owned_folder::OwnedFolder};
+use common::owned_folder::OwnedFolder;
 use serde_json::json;
 use std::{
     fs,
     io::PipeWriter,
-    net::TcpListener,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-
-/// The choices of a caller for a machine; all else follows from them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setup {
-    /// The guest's architecture.
-    pub arch: Arch,
-    /// Whether to run without acceleration.
-    pub no_accel: bool,
-    /// The processor model, by QEMU's name; `None` for the one that suits the acceleration.
-    pub cpu: Option<String>,
-    /// Number of processors; `None` for the one that suits the acceleration.
-    pub cpus: Option<u32>,
-    /// Memory in MiB.
-    pub memory: u64,
-    /// Whether the firmware describes the machine by a device tree alone, as Xen on arm64 wants it.
-    pub device_tree: bool,
-    /// The firmware. Each start uses a new copy of the variables, because they store the disk's place.
-    pub firmware: Firmware,
-    /// Whether only the firmware may write its variables, as a firmware with Secure Boot wants it. Only a PC can do that (SMM).
-    pub protects_variables: bool,
-    /// The disks, in boot order.
-    pub disks: Vec<Disk>,
-    /// A folder that the guest sees as one more disk.
-    pub conf_part: Option<PathBuf>,
-    /// The port of this machine that is forwarded to the guest's ssh.
-    pub ssh_port: Option<u16>,
-    /// The networks of its two cards.
-    pub networks: [UserNetwork; 2],
-    /// The tap device for a network card, instead of QEMU's network: for the first, in the Makefile's machine for the second.
-    pub tap: Option<String>,
-    /// The boot server in the first network.
-    pub netboot: Option<Netboot>,
-    /// The folder with the state of the TPM; `None` for no TPM.
-    pub tpm: Option<PathBuf>,
-    /// The machine's serial number, by which a controller knows it.
-    pub serial_number: String,
-    /// A file for the output of the serial port.
-    pub serial_log: Option<PathBuf>,
-    /// A file for the output of QEMU and swtpm.
-    pub tool_log: Option<PathBuf>,
-    /// If given, the machine is that of lf-edge/eve's Makefile, with the same arguments.
-    pub as_make: Option<AsMake>,
-}
-
-/// The serial number of a machine that got none, as in EVE's Makefile.
-const SERIAL_NUMBER: &str = "31415926";
-
-impl Setup {
-    /// A machine with firmware and memory (MiB), but without disks, and with defaults for all else.
-    #[must_use]
-    pub fn new(arch: Arch, firmware: Firmware, memory: u64) -> Self {
-        Self {
-            arch,
-            no_accel: false,
-            cpu: None,
-            cpus: None,
-            memory,
-            device_tree: false,
-            firmware,
-            protects_variables: false,
-            disks: vec![],
-            conf_part: None,
-            ssh_port: None,
-            networks: UserNetwork::usual(),
-            tap: None,
-            netboot: None,
-            tpm: None,
-            serial_number: SERIAL_NUMBER.to_owned(),
-            serial_log: None,
-            tool_log: None,
-            as_make: None,
-        }
-    }
-
-    /// The port of this machine that is forwarded to the guest's ssh; a tap device has none.
-    #[must_use]
-    pub fn forwarded_port(&self) -> Option<u16> {
-        self.ssh_port.filter(|_| self.tap.is_none() || self.as_make.is_some())
-    }
-}
 
 /// Texts after which the boot cannot succeed any more.
 const HOPELESS: &[&str] = &["Kernel panic - not syncing", "UEFI Interactive Shell", "grub rescue>"];
@@ -192,11 +113,32 @@ impl<'s> Vm<'s> {
     }
 
     /// Waits until the serial port prints `text` after the text of the last search. Fails with the last lines of output after `within`, if
-    /// the machine ends, or if the boot cannot succeed any more.
+    /// the machine ends, or if the boot cannot succeed any more; with [`NotReady`] if the guest says that itself.
     pub fn wait_for(&mut self, text: &str, within: Option<Duration>) -> Result<()> {
+        let deadline = within.map(|within| Instant::now() + within);
         let mut texts = vec![text];
         texts.extend(HOPELESS);
-        match self.search(&texts, within)? {
+        texts.extend(verdict::ends_with_failure(text).then_some(verdict::FAILED));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.search(&texts, left)? {
+                Search::Found(index) if texts[index] == verdict::FAILED => {
+                    if self.console.search(&[text], Some(verdict::LAST_WORDS)) == Search::Found(0) {
+                        return Ok(());
+                    }
+                    if let Some(why) = self.console.last_words() {
+                        return Err(NotReady::new(self.complain(&verdict::describe(text, &why)).to_string()).into());
+                    }
+                }
+                end => return self.end_of_wait(end, &texts, within),
+            }
+        }
+    }
+
+    /// What the end of the search for `texts` means; the first of them was waited for.
+    fn end_of_wait(&mut self, end: Search, texts: &[&str], within: Option<Duration>) -> Result<()> {
+        let text = texts[0];
+        match end {
             Search::Found(0) => Ok(()),
             // Wait for the following lines, which contain the reason.
             Search::Found(index) => {
@@ -357,15 +299,9 @@ fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
     }
 }
 
-/// Fails on everything that can be checked before anything is changed: missing files, a port in use.
-pub fn check(setup: &Setup) -> Result<()> {
-    check_files(setup)?;
-    setup.forwarded_port().map_or(Ok(()), check_port)
-}
-
 /// Prepares QEMU's start.
 fn prepare(tools: &Tools, setup: &Setup, locks: &[MachineLock], serial: Serial) -> Result<Prepared> {
-    check(setup)?;
+    setup::check(setup)?;
     let (accel, slow_because) = choose(tools, setup)?;
     let folder = OwnedFolder::new(&std::env::temp_dir(), "xtask-vm-")?;
     let output = setup.tool_log.as_ref().map_or_else(Output::default, |log| Output::default().with_log(log));
@@ -453,31 +389,6 @@ fn step(setup: &Setup) -> String {
         Some(disk) => format!("running {}", disk.path.display()),
         None => "running a machine without a disk".to_owned(),
     }
-}
-
-fn check_files(setup: &Setup) -> Result<()> {
-    let firmware: Vec<&Path> = match &setup.firmware {
-        Firmware::Flash { code, vars } => vec![code, vars],
-        Firmware::Bios(path) => vec![path],
-        Firmware::UBoot { opensbi, u_boot } => vec![opensbi, u_boot],
-    };
-    let kernel = setup.as_make.iter().filter_map(|make| make.kernel.as_deref());
-    let files = firmware.into_iter().chain(kernel).chain(setup.disks.iter().map(|disk| disk.path.as_path()));
-    let missing: Vec<String> = files.filter(|path| !path.exists()).map(|path| path.display().to_string()).collect();
-    if !missing.is_empty() {
-        bail!("cannot run the machine: {} is missing\nhint: cargo xtask live", missing.join(" and "));
-    }
-    Ok(())
-}
-
-/// Fails if the port is taken, before QEMU fails with an error that names no knob.
-fn check_port(port: u16) -> Result<()> {
-    TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
-        usage(format!(
-            "cannot use port {port} of this machine for the guest's ssh: {error}\nhint: is another virtual machine running? \
-             --ssh-port N or SSH_PORT=N chooses another port"
-        ))
-    })
 }
 
 fn make_writable(path: &Path) -> Result<()> {

@@ -31,6 +31,9 @@ pub struct Record {
     pub pid: u32,
     /// The port of this machine's loopback that leads to its ssh server.
     pub ssh_port: Option<u16>,
+    /// Its architecture; none if an older program started it, which did not write that.
+    #[serde(default)]
+    pub arch: Option<String>,
     /// The disk it boots from.
     pub disk: PathBuf,
     /// The version of the build that its disk comes from.
@@ -134,7 +137,11 @@ impl Machines {
             1 => running.pop().ok_or_else(|| anyhow!("a list of one is empty")),
             _ => {
                 let names: Vec<&str> = running.iter().map(|record| record.name.as_str()).collect();
-                bail!(usage(format!("several machines run: {}\nhint: --name {}", names.join(", "), names[0])))
+                bail!(usage(format!(
+                    "several machines run: {}\nhint: --name {} behind the verb, as in cargo xtask ssh --name {1}",
+                    names.join(", "),
+                    names[0]
+                )))
             }
         }
     }
@@ -157,7 +164,16 @@ mod tests {
     use super::*;
 
     fn record(name: &str) -> Record {
-        Record { name: name.into(), pid: 1, ssh_port: Some(2222), disk: "/d".into(), version: "1".into(), console: None, console_log: None }
+        Record {
+            name: name.into(),
+            pid: 1,
+            ssh_port: Some(2222),
+            arch: None,
+            disk: "/d".into(),
+            version: "1".into(),
+            console: None,
+            console_log: None,
+        }
     }
 
     #[test]
@@ -171,7 +187,10 @@ mod tests {
         assert!(machines.claim("one").unwrap_err().to_string().starts_with("a machine named one runs already\nhint: cargo xtask stop one"));
         let two = machines.claim("two").unwrap();
         machines.save(&record("two")).unwrap();
-        assert_eq!(machines.find(None).unwrap_err().to_string(), "several machines run: one, two\nhint: --name one");
+        assert_eq!(
+            machines.find(None).unwrap_err().to_string(),
+            "several machines run: one, two\nhint: --name one behind the verb, as in cargo xtask ssh --name one"
+        );
         assert_eq!(machines.find(Some("two")).unwrap().name, "two");
         assert!(machines.find(Some("three")).unwrap_err().to_string().starts_with("no machine named three runs; these do: one, two\n"));
         drop(two);

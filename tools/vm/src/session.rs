@@ -2,7 +2,8 @@
 
 use super::{
     Accel, Echo, MachineLock, Machines, Record, accel,
-    machine::{self, Setup, Vm},
+    machine::{self, Vm},
+    setup::Setup,
     share::Clients,
 };
 use anyhow::Result;
@@ -189,6 +190,30 @@ mod tests {
         assert_eq!(gone, "error: cannot run the machine: /nowhere/live.qcow2 is missing\nhint: cargo xtask live\n");
         let tpm = refusal("exit 0", |setup| setup.tpm = Some("/nowhere".into()));
         assert!(tpm.contains("swtpm") || tpm.contains("TPM"), "{tpm}");
+    }
+
+    #[test]
+    fn a_guest_that_gives_up_ends_the_wait_with_its_own_words() {
+        let since = Instant::now();
+        let script =
+            "echo one; printf 'eve login: EVE-FAILED network: no lease\\r\\nEVE-FAILED service a: not running\\r\\n'; exec sleep 60";
+        let dir = tempfile::tempdir().unwrap();
+        fake::tool(dir.path(), Tool::QemuAmd64, script);
+        let run = |script: &str, until: &str, seconds| {
+            fake::tool(dir.path(), Tool::QemuAmd64, script);
+            run_vm(&fake::tools(dir.path()), request(setup(dir.path()), until, seconds))
+        };
+        let error = run(script, "EVE-READY", 50).unwrap_err();
+        assert!(error.is::<crate::NotReady>());
+        let wanted =
+            "error: the machine is not ready: network: no lease; service a: not running\n  | one\n  | eve login: EVE-FAILED network";
+        assert!(render(&error).starts_with(wanted), "{error}");
+        assert!(since.elapsed() < Duration::from_secs(40), "it waited on");
+        // A text that may still come, and a machine that starts again by itself.
+        let error = run(script, "login of a person", 4).unwrap_err().to_string();
+        assert!(error.starts_with("the machine did not print `login of a person` within 4 s"), "{error}");
+        let again = "echo 'EVE-FAILED network: no lease'; echo 'EVE-FAILED slot: late; this was a trial'; sleep 4; echo EVE-READY";
+        assert_eq!(run(again, "EVE-READY", 50).unwrap(), Outcome::Found);
     }
 
     #[test]

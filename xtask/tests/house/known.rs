@@ -38,7 +38,7 @@ pub const IMPORTS: &[(&str, &str)] = &[];
 pub const CIRCLES: &[(&str, &str, &str)] = &[
     ("tools/child/src/cmd.rs", "tools/child/src/process.rs", "the endings of a command start it"),
     ("tools/plan/src/node.rs", "tools/plan/src/steps/mod.rs", "a node has a step, and a step may be a package's, which has a node"),
-    ("tools/vm/src/as_make.rs", "tools/vm/src/machine.rs", "the Makefile's machine is a variant of the machine"),
+    ("tools/vm/src/as_make.rs", "tools/vm/src/setup.rs", "the Makefile's machine is a variant of the machine"),
     ("xtask/src/cli/man.rs", "xtask/src/cli/verbs.rs", "the table of verbs has the verb that prints their pages"),
     ("xtask/src/cli/make/mod.rs", "xtask/src/cli/verbs.rs", "the table of verbs has the verb that runs others"),
     ("xtask/src/cli/reference.rs", "xtask/src/cli/verbs.rs", "the table of verbs has the verb that writes it down"),

@@ -1,7 +1,10 @@
 //! Machines in the background: their names, and their start by this program in a process of its own.
 
-use super::machine::Options;
-use anyhow::{Context as _, Result, bail};
+use super::{
+    machine::{Options, name_option},
+    waiting::Waiting,
+};
+use anyhow::{Context as _, Result, anyhow, bail};
 use checkout::context::Ctx;
 use child::{detached::Detached, interrupt};
 use common::error::usage;
@@ -13,7 +16,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use vm::{Machines, Record};
+use vm::{Machines, Record, verdict};
 
 /// Time between two looks at a machine that starts.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,14 +77,15 @@ pub fn start(ctx: &Ctx, machines: &Machines, name: &str, options: &Options) -> R
     // A text of an earlier run must not count.
     let _ = fs::remove_file(&console);
     let log = folder.join("keeper.log");
-    let keeper = Keeper { name, process: Detached::start(&ctx.environment, &["--keep"], &log)?, log, since: Instant::now() };
+    let process = Detached::start(&ctx.environment, &["--keep"], &log)?;
+    let keeper = Keeper { name, place: &ctx.globals.place, process, log, since: Instant::now() };
     let record = keeper.wait_for_start(machines)?;
     if let Some(text) = &options.until {
         keeper.wait_for_text(&console, text, options.timeout.map(Duration::from_secs))?;
         eprintln!("{name} printed `{text}` after {:.1} s", keeper.since.elapsed().as_secs_f32());
     }
     let ssh = record.ssh_port.map_or_else(String::new, |port| format!(", ssh at port {port}"));
-    let option = if name == super::machine::USUAL { String::new() } else { format!(" --name {name}") };
+    let option = name_option(name);
     println!("{name} runs in the background: process {}{ssh}", record.pid);
     println!("next: cargo xtask ssh{option}, console{option}, log{option}, stop {name}");
     Ok(())
@@ -91,6 +95,8 @@ pub fn start(ctx: &Ctx, machines: &Machines, name: &str, options: &Options) -> R
 struct Keeper<'n> {
     /// The machine's name.
     name: &'n str,
+    /// Options for a command in a hint.
+    place: &'n str,
     process: Detached,
     /// What it prints.
     log: PathBuf,
@@ -109,22 +115,42 @@ impl Keeper<'_> {
         }
     }
 
+    /// Waits until the file `console` contains `text`; not longer than until the guest says that it has given up.
     fn wait_for_text(&self, console: &Path, text: &str, limit: Option<Duration>) -> Result<()> {
+        let waiting = Waiting::start(self.name);
+        let (mut length, mut gave_up) = (0, None);
         loop {
             let printed = fs::read(console).unwrap_or_default();
             if printed.windows(text.len()).any(|window| window == text.as_bytes()) {
                 return Ok(());
             }
+            if printed.len() != length {
+                length = printed.len();
+                waiting.tell(vm::text::tail(&printed).pop().map_or_else(String::new, |line| format!("last on its console: {line}")));
+            }
+            // Other checks may fail too, or the machine may say that it starts again.
+            let words = verdict::ends_with_failure(text).then(|| verdict::last_words(&printed)).flatten();
+            gave_up = words.as_ref().and(gave_up).or_else(|| words.as_ref().map(|_| Instant::now()));
+            if let Some(why) = words.filter(|_| gave_up.is_some_and(|since| since.elapsed() > verdict::LAST_WORDS)) {
+                drop(waiting);
+                return Err(self.complain(&verdict::describe(text, &why), &printed));
+            }
             self.check()?;
-            if limit.is_some_and(|limit| self.since.elapsed() > limit) {
-                bail!(
-                    "the machine did not print `{text}` within {} s; it runs on\nhint: {} has what it printed",
-                    limit.unwrap_or_default().as_secs(),
-                    console.display()
-                );
+            if let Some(limit) = limit.filter(|limit| self.since.elapsed() > *limit) {
+                drop(waiting);
+                return Err(self.complain(&format!("the machine did not print `{text}` within {} s", limit.as_secs()), &printed));
             }
             thread::sleep(PAUSE);
         }
+    }
+
+    /// The error `what` of a machine that runs on, with the last lines that its console has `printed`.
+    fn complain(&self, what: &str, printed: &[u8]) -> anyhow::Error {
+        let tail: String = vm::text::tail(printed).iter().map(|line| format!("\n| {line}")).collect();
+        let (name, place, option) = (self.name, self.place, name_option(self.name));
+        anyhow!(
+            "{what}{tail}\nhint: it runs on: cargo xtask{place} console{option} opens its console, cargo xtask{place} stop {name} ends it"
+        )
     }
 
     /// Fails with what the process printed if it has ended, or if the user does not want to wait any more.

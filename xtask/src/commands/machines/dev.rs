@@ -129,6 +129,7 @@ impl Due {
 /// Brings the machine up to date as far as that goes without a boot.
 fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let reached = Reached::find(ctx, dev.name.as_deref(), &dev.key)?;
+    reached.check_arch(ctx, "dev")?;
     let tree = ctx.tree()?;
     // The login takes as long as the plan and the build, so they run at the same time.
     let mut connection = Connection::open(ctx, &reached)?;

@@ -4,7 +4,7 @@
 use super::{
     background::{self, Name},
     disk_format::format_of,
-    machine::{self, Options, Place, Role, USUAL, bus, qemu_format, setup, start},
+    machine::{self, Options, Place, Role, USUAL, bus, name_option, qemu_format, setup, start},
     overlay, require, secure_boot,
 };
 use crate::commands::release::ensure_key;
@@ -71,7 +71,7 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
     if args.background && !args.keep {
         return background::start(ctx, &machines, &place.machine, options);
     }
-    if args.name.is_some()
+    if (args.name.is_some() || ctx.knobs.source("SSH_PORT") == Source::Default)
         && let Some(wanted) = setup.ssh_port
     {
         let port = background::free_port(wanted);
@@ -99,6 +99,7 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
         name: place.machine.clone(),
         pid: std::process::id(),
         ssh_port: setup.forwarded_port(),
+        arch: Some(ctx.knobs.image.arch.to_string()),
         disk: image,
         version: place.build.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
         console: None,
@@ -110,7 +111,7 @@ pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
 /// The command that starts this machine with a new overlay, for a hint. The overlay is that of an image, and these knobs choose the image.
 fn anew(ctx: &Ctx, options: &Options, place: &Place) -> String {
     let secure_boot = if options.secure_boot { " --secure-boot" } else { "" };
-    let name = if place.machine == USUAL { String::new() } else { format!(" --name {}", place.machine) };
+    let name = name_option(&place.machine);
     let typed = |knob: &&Origin| knob.source == Source::Command && ["ZARCH", "ROOTFS_VERSION", "IMAGE_FORMAT"].contains(&&*knob.name);
     let knobs = ctx.knobs.origins.iter().filter(typed).map(|knob| format!(" {}", quote(format!("{}={}", knob.name, knob.value).as_ref())));
     format!("cargo xtask{} run --fresh{secure_boot}{name}{}", ctx.globals.place, knobs.collect::<String>())

@@ -1,7 +1,7 @@
 //! Shared by all verbs that run QEMU: command line options, the places of files, the setup from knobs and options, and running it.
 
 use super::{disk_format::format_of, ensure, secure_boot, show};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, qemu, swtpm};
 use clap::{
@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 use vm::{
-    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, Outcome, Record, Sector, Setup, UserNetwork, VmRequest, as_make::Disks,
-    as_make::OwnArguments, machine, run_vm,
+    AsMake, Disk, DiskBus, Firmware, MachineLock, Machines, NotReady, Outcome, Record, Sector, Setup, UserNetwork, VmRequest,
+    as_make::Disks, as_make::OwnArguments, machine, run_vm,
 };
 
 /// The longest timeout in seconds, which does not overflow clocks.
@@ -146,6 +146,11 @@ pub struct Place {
 
 /// The name of a machine that got none.
 pub const USUAL: &str = "live";
+
+/// The option by which other commands find the machine; nothing for the usual name.
+pub fn name_option(name: &str) -> String {
+    if name == USUAL { String::new() } else { format!(" --name {name}") }
+}
 
 impl Place {
     /// Finds the folders; fails if nothing was built.
@@ -345,7 +350,7 @@ pub fn ensure_tools(ctx: &Ctx, setup: &Setup, more: &[Tool]) -> Result<()> {
 /// which the caller will change or make. A running machine's files may not be touched before.
 pub fn claim(setup: &Setup, place: &Place, file: Option<&Path>, fresh: bool) -> Result<Vec<MachineLock>> {
     let is_there = |disk: &&Disk| Some(disk.path.as_path()) != file;
-    machine::check(&Setup { disks: setup.disks.iter().filter(is_there).cloned().collect(), ..setup.clone() })?;
+    vm::setup::check(&Setup { disks: setup.disks.iter().filter(is_there).cloned().collect(), ..setup.clone() })?;
     let ours = place.swtpm();
     let tpm = setup.tpm.as_deref().or(fresh.then_some(ours.as_path()));
     file.into_iter().chain(tpm).map(|path| MachineLock::take(&lock_file(path), path)).collect()
@@ -415,14 +420,25 @@ pub fn boot_as(ctx: &Ctx, options: &Options, setup: Setup, locks: Vec<MachineLoc
         say: &|line| eprintln!("{line}"),
     };
     let since = Instant::now();
+    let again = request.listed.as_ref().map(|(_, record)| name_option(&record.name));
     // The console may have left its last line open.
-    let outcome = run_vm(&ctx.tools, request).inspect_err(|_| eprintln!(""))?;
+    let outcome = run_vm(&ctx.tools, request).inspect_err(|_| eprintln!("")).map_err(|error| advise(ctx, error, again))?;
     let seconds = since.elapsed().as_secs_f32();
     match (outcome, until) {
         (Outcome::Found, Some(text)) => eprintln!("\nthe machine printed `{text}` after {seconds:.1} s"),
         _ => eprintln!("\nthe machine ended after {seconds:.1} s"),
     }
     Ok(())
+}
+
+/// Adds to the error of a guest that has given up how to look into it: the machine of this process is off. `name` is the option for its
+/// name, if it can run in the background.
+fn advise(ctx: &Ctx, error: anyhow::Error, name: Option<String>) -> anyhow::Error {
+    let (place, Some(name)) = (&ctx.globals.place, name) else { return error };
+    if !error.is::<NotReady>() {
+        return error;
+    }
+    anyhow!("{error}\nhint: cargo xtask{place} run{name} --background starts it again and keeps it; then cargo xtask{place} console{name}")
 }
 
 /// Gives the machine's TPM the banks of PCRs that SHA256_BANK asks for. The caller has locked the TPM's state.

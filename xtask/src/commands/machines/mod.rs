@@ -18,6 +18,7 @@ mod rootfs;
 mod secure_boot;
 mod update;
 mod virtualbox;
+mod waiting;
 
 pub use live::newest_live;
 pub use secure_boot::secure_boot_firmware;

@@ -40,6 +40,8 @@ pub struct Reached {
     name: String,
     port: u16,
     key: PathBuf,
+    /// Its architecture, if its record has that.
+    arch: Option<String>,
     /// Options for a command in a hint.
     place: String,
 }
@@ -48,7 +50,21 @@ impl Reached {
     /// Finds the machine.
     pub fn find(ctx: &Ctx, name: Option<&str>, key: &KeyKnobs) -> Result<Self> {
         let record = Machines::at(ctx.dist().machines()).find(name)?;
-        Ok(Self { port: port_of(&record)?, key: key_for_login(ctx, key), name: record.name, place: ctx.globals.place.clone() })
+        let (port, place) = (port_of(&record)?, ctx.globals.place.clone());
+        Ok(Self { port, key: key_for_login(ctx, key), name: record.name, arch: record.arch, place })
+    }
+
+    /// Fails if the programs that ZARCH makes do not run on the machine. `verb` would send them there.
+    pub fn check_arch(&self, ctx: &Ctx, verb: &str) -> Result<()> {
+        let (wanted, place) = (ctx.knobs.image.arch, &self.place);
+        let Some(arch) = self.arch.as_deref().filter(|arch| *arch != wanted.as_str()) else { return Ok(()) };
+        let origin = ctx.knobs.origins.iter().find(|origin| origin.name == "ZARCH");
+        let source = origin.map_or_else(String::new, |origin| format!(" ({})", origin.source));
+        Err(usage(format!(
+            "the machine `{}` is {arch}, ZARCH is {wanted}{source}\nhint: cargo xtask{place} {verb} ZARCH={arch}, or cargo xtask{place} run \
+             ZARCH={wanted} --background",
+            self.name
+        )))
     }
 
     /// The command lines that bring a new image to the machine.
@@ -141,7 +157,7 @@ pub struct Cp {
 pub fn cp(ctx: &Ctx, Cp { which, key, from, to }: Cp) -> Result<()> {
     if from.starts_with(':') == to.starts_with(':') {
         return Err(usage(format!(
-            "cp {from} {to}: one of both must be on the machine\nhint: a path on the machine starts with a colon: cp FILE :/persist"
+            "cp {from} {to}: one of both must be on the machine\nhint: a path on the machine starts with a colon: cargo xtask cp {from} :/persist"
         )));
     }
     let reached = Reached::find(ctx, which.name.as_deref(), &key)?;

@@ -10,6 +10,7 @@ use super::{
     machine::Place,
     reach::port_of,
     require, show,
+    waiting::Waiting,
 };
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
@@ -186,13 +187,17 @@ impl Machine<'_> {
     fn install(&self, sent: &Sent) -> Result<()> {
         for (file, to) in Self::files(sent) {
             eprintln!("sending {}", file.display());
+            let waiting = Waiting::start(format!("sending {}", file.file_name().unwrap_or_default().display()));
             let sums = self.send(file, &to).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
+            drop(waiting);
             let sum = sha256_of(file)?;
             if !sums.starts_with(&sum) {
                 bail!("`{}` arrived as other bytes: sha256 {sum} here, {sums} there", file.display());
             }
         }
+        let waiting = Waiting::start("the machine checks and writes the image");
         let (lines, written) = self.write(sent).lines();
+        drop(waiting);
         lines.iter().for_each(|line| eprintln!("{line}"));
         match (written, lines.iter().find_map(|line| line.strip_prefix("eve update: "))) {
             (Err(_), Some(why)) => Err(usage(format!("the machine refuses the update: {why}"))),
@@ -203,6 +208,7 @@ impl Machine<'_> {
     /// Waits until the machine has started again and is ready.
     fn wait(&self, before: &State, limit: Duration) -> Result<State> {
         let since = Instant::now();
+        let _waiting = Waiting::start("until the machine is ready");
         while since.elapsed() < limit {
             match self.state() {
                 Ok(state) if state.boot != before.boot && state.is_ready => return Ok(state),
