@@ -291,7 +291,41 @@ fn a_full_disk_is_an_error_and_leaves_nothing_broken() {
     let result = std::panic::catch_unwind(|| {
         let (code, error) = tree.error(&["live-raw"]);
         assert!(code == 1 && error.contains("No space left on device"), "{code} {error}");
+        assert!(error.starts_with("error: a disk is full: dist (file system of ROOT/dist (tmpfs)) has "), "{error}");
+        assert!(error.ends_with("\nhint: make room; cargo xtask clean --old removes versions before the last"), "{error}");
         assert!(tree.artifacts().iter().all(|name| !name.ends_with(".part") && !name.ends_with("live.raw")), "{:?}", tree.artifacts());
+    });
+    common::tool("umount", &[dist.to_str().unwrap()]);
+    result.unwrap();
+}
+
+#[test]
+fn room_is_checked_before_the_first_step_of_a_first_build() {
+    let tree = Tree::new();
+    // What gzip cannot make smaller.
+    let mut noise = vec![0; 3 << 20];
+    noise.iter_mut().fold(1_u64, |state, byte| {
+        let next = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *byte = (next >> 56) as u8;
+        next
+    });
+    fs::write(tree.root().join("pkg/base/files/noise"), noise).unwrap();
+    tree.xtask().env("STORE", "off").args(["pkg", "base"]).ok();
+    let dist = tree.root().join("dist");
+    fs::remove_dir_all(&dist).unwrap();
+    fs::create_dir(&dist).unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&dist).status().is_ok_and(|status| status.success());
+    if !mounted {
+        return skips::refused("mount refuses a tmpfs of 1 MiB");
+    }
+    let result = std::panic::catch_unwind(|| {
+        let (code, said) = tree.xtask().env("STORE", "off").args(["live-raw"]).fails();
+        let error = tree.error_in(&said);
+        assert!(code == 1 && !said.contains("[0/"), "a step ran: {said}");
+        let start = "error: no room in dist (file system of ROOT/dist (tmpfs)): this build needs at least ";
+        assert!(error.starts_with(start) && error.contains(" MiB there (") && error.contains("rootfs.img "), "{error}");
+        assert!(error.contains("), and 1.0 MiB are free\nhint: make room; cargo xtask clean --old "), "{error}");
     });
     common::tool("umount", &[dist.to_str().unwrap()]);
     result.unwrap();

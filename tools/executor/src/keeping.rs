@@ -4,6 +4,7 @@ use crate::{
     Job, Options, State,
     artifacts::{ArtifactKey, ArtifactRecord, ArtifactStore},
     engine::Engine,
+    room::is_full,
     stamp::Stamp,
     state_of,
 };
@@ -27,36 +28,44 @@ impl<'o> Entry<'o> {
         Some(Self { store, key: Stamp::key(node, needs, &options.tree, options.layout.path(), &recipe) })
     }
 
-    /// The result of the node, and whether the store has its files; none if it is unknown.
-    pub(crate) fn result(&self, node: &Node, options: &Options) -> Option<(String, bool)> {
+    /// The result of the node, and the bytes of its files if the store has them; none if it is unknown.
+    pub(crate) fn result(&self, node: &Node, options: &Options) -> Option<(String, Option<u64>)> {
         let record = self.store.find(&self.key)?;
-        Some((Stamp::expected(node, BTreeMap::new(), &record, &options.tree)?.result(), record.has_files()))
+        let bytes = record.has_files().then(|| record.files.iter().map(|file| file.size).sum());
+        Some((Stamp::expected(node, BTreeMap::new(), &record, &options.tree)?.result(), bytes))
     }
 
     /// Takes the files from the store and gives their stamp; none if they must be made. A damaged entry is removed; behind it a store of
-    /// two places may have a good one.
-    pub(crate) fn take(&self, node: &Node, needs: &BTreeMap<String, String>, options: &Options, job: &Job<'_>) -> Option<Stamp> {
+    /// two places may have a good one. Fails if the disk has no room for the files: what the step makes would need as much.
+    pub(crate) fn take(
+        &self,
+        node: &Node,
+        needs: &BTreeMap<String, String>,
+        options: &Options,
+        job: &Job<'_>,
+    ) -> anyhow::Result<Option<Stamp>> {
         const PLACES: usize = 2;
         for _ in 0..PLACES {
-            let record = self.store.find(&self.key).filter(ArtifactRecord::has_files)?;
-            let expected = Stamp::expected(node, needs.clone(), &record, &options.tree)?;
+            let Some(record) = self.store.find(&self.key).filter(ArtifactRecord::has_files) else { return Ok(None) };
+            let Some(expected) = Stamp::expected(node, needs.clone(), &record, &options.tree) else { return Ok(None) };
             match self.store.get(&self.key, &node.outputs, &|done, total| job.measure(done, total)) {
                 Ok(true) => {}
-                Ok(false) => return None,
+                Ok(false) => return Ok(None),
+                Err(error) if is_full(&error) => return Err(error),
                 Err(error) => {
                     job.warn(&format!("not taken from the store: {error:#}"));
-                    return None;
+                    return Ok(None);
                 }
             }
             let found = Stamp::of(node, needs.clone(), &options.tree).ok();
             if let Some(found) = found.filter(|found| found.result() == expected.result()) {
                 job.log(&format!("taken from the store: {}", self.key));
-                return Some(found.taken());
+                return Ok(Some(found.taken()));
             }
             self.store.remove(&self.key);
             job.warn("its entry in the store was damaged and is removed");
         }
-        None
+        Ok(None)
     }
 
     /// What is left to do when the node's files are made and on the disk.
@@ -87,7 +96,7 @@ pub fn kept_artifacts(plan: &Plan, engine: &dyn Engine, options: &Options) -> an
             Some(package) => engine.find_package(package)?,
             None => match state_of(node, needs.clone(), engine, options)? {
                 State::Fresh(result) => Some(result),
-                State::Stale(_) | State::Kept(_) => None,
+                State::Stale(_) | State::Kept { .. } => None,
             },
         };
         let Some(result) = result else { continue };

@@ -25,7 +25,7 @@ pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use keeping::{KeptArtifact, kept_artifacts};
 pub use lock::lock_tree;
-pub use room::{Room, RoomNeed, free_room, needed_room};
+pub use room::{Basis, Room, RoomNeed, free_room, is_full, needed_room};
 pub use take::take_packages;
 pub use times::{StepEnd, TimedRun, TimedStep, read_times};
 
@@ -77,7 +77,12 @@ pub enum State {
     /// It is up to date, with this result.
     Fresh(String),
     /// It is not, for this reason, and its files will be taken from the store.
-    Kept(String),
+    Kept {
+        /// Why it is due.
+        reason: String,
+        /// Bytes of its files.
+        bytes: u64,
+    },
     /// It must be made, for this reason.
     Stale(String),
 }
@@ -88,7 +93,7 @@ impl State {
     pub fn due(&self) -> Option<String> {
         match self {
             Self::Fresh(_) => None,
-            Self::Kept(reason) => Some(format!("{reason}; in the store")),
+            Self::Kept { reason, .. } => Some(format!("{reason}; in the store")),
             Self::Stale(reason) => Some(reason.clone()),
         }
     }
@@ -137,11 +142,11 @@ fn look_in_store<'p>(
 ) -> State {
     let (result, state) = match state {
         State::Fresh(result) => (Some(result.clone()), State::Fresh(result)),
-        State::Stale(reason) | State::Kept(reason) => {
+        State::Stale(reason) | State::Kept { reason, .. } => {
             let known = Entry::of(node, needs, engine, options).and_then(|entry| entry.result(node, options));
             match known {
-                Some((result, true)) => (Some(result), State::Kept(reason)),
-                Some((result, false)) => (Some(result), State::Stale(reason)),
+                Some((result, Some(bytes))) => (Some(result), State::Kept { reason, bytes }),
+                Some((result, None)) => (Some(result), State::Stale(reason)),
                 None => (None, State::Stale(reason)),
             }
         }
@@ -285,7 +290,7 @@ fn bring_up_to_date<'o>(
 ) -> Result<Done<'o>> {
     let reason = match state_of(node, needs.clone(), engine, options)? {
         State::Fresh(result) => return Ok(Done { result, news: None, rest: None }),
-        State::Stale(reason) | State::Kept(reason) => reason,
+        State::Stale(reason) | State::Kept { reason, .. } => reason,
     };
     let job = Job::start(node, &options.layout.log(&node.id.file_stem()), options.verbose, progress)?;
     progress.start(&node.id.to_string(), &reason);
@@ -294,7 +299,7 @@ fn bring_up_to_date<'o>(
     // Without this, a node that fails half-way would look complete because of its old stamp.
     let _ = std::fs::remove_file(&path);
     let entry = Entry::of(node, &needs, engine, options);
-    let taken = entry.as_ref().and_then(|entry| entry.take(node, &needs, options, &job));
+    let taken = entry.as_ref().map(|entry| entry.take(node, &needs, options, &job)).transpose()?.flatten();
     let (source, flush, stamp, put) = match taken {
         Some(stamp) => (Source::Store, start_flush(node), stamp, None),
         None => {

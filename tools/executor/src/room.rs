@@ -1,4 +1,4 @@
-//! How much room a run needs, by the files of the last build, and how much there is.
+//! How much room a run needs, by the files of the last build, and how much there is on which file system.
 
 use anyhow::{Context as _, Result};
 use plan::{NodeId, Plan};
@@ -16,8 +16,19 @@ pub struct RoomNeed {
     pub bytes: u64,
     /// Bytes of its present files, which become free when it has replaced them.
     pub freed: u64,
+    /// How `bytes` is known.
+    pub basis: Basis,
     /// Whether it must be made. A node that only waits for others is skipped if these turn out the same.
     pub certain: bool,
+}
+
+/// How it is known what a node needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The last build's file took as much.
+    LastBuild,
+    /// It is made of parts of this size, so it needs at least that.
+    Parts,
 }
 
 /// The room of a file system.
@@ -25,9 +36,33 @@ pub struct RoomNeed {
 pub struct Room {
     /// Where it is mounted.
     pub mount: PathBuf,
+    /// Its kind: `ext4`, `tmpfs` …; none where the system does not tell.
+    pub kind: Option<String>,
+    /// The number of its device.
+    pub device: u64,
     /// Bytes that this user can write.
     pub free: u64,
 }
+
+impl std::fmt::Display for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = self.kind.as_ref().map_or_else(String::new, |kind| format!(" ({kind})"));
+        write!(f, "{}{kind}", self.mount.display())
+    }
+}
+
+/// Whether `error` says that a file system has no room left.
+#[must_use]
+pub fn is_full(error: &anyhow::Error) -> bool {
+    let is_typed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    };
+    // Some parts hand on the text only.
+    error.chain().any(|cause| is_typed(cause) || cause.to_string().contains(FULL))
+}
+
+/// The C library's words for ENOSPC.
+const FULL: &str = "No space left on device";
 
 /// What the `stale` nodes of `plan` need, if each of their files takes what the file of that name takes in `last`, the folder of the last
 /// build. A node without such a file is left out: nobody knows.
@@ -48,6 +83,7 @@ pub fn needed_room(plan: &Plan, stale: &dyn Fn(&NodeId) -> bool, last: &Path) ->
         node: node.id.to_string(),
         bytes: node.outputs.iter().filter_map(taken).sum(),
         freed: node.outputs.iter().filter_map(freed).sum(),
+        basis: Basis::LastBuild,
         certain: node.needs.iter().all(|need| !stale(&need.id)) || node.outputs.iter().any(|path| !path.exists()),
     };
     plan.nodes.iter().filter(|node| stale(&node.id)).map(need).filter(|need| need.bytes > 0).collect()
@@ -60,8 +96,18 @@ pub fn free_room(folder: &Path) -> Result<Room> {
     let state = rustix::fs::statvfs(&there).with_context(|| format!("cannot read the file system of `{}`", there.display()))?;
     let device = |folder: &Path| folder.metadata().ok().map(|folder| folder.dev());
     let here = device(&there);
-    let mount = there.ancestors().take_while(|folder| device(folder) == here).last().unwrap_or(&there);
-    Ok(Room { mount: mount.to_owned(), free: state.f_bavail.saturating_mul(state.f_frsize) })
+    let mount = there.ancestors().take_while(|folder| device(folder) == here).last().unwrap_or(&there).to_owned();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let kind = kind_of(&mount, &mounts);
+    Ok(Room { mount, kind, device: here.unwrap_or_default(), free: state.f_bavail.saturating_mul(state.f_frsize) })
+}
+
+/// The kind of the file system that is mounted at `mount`, of the last one if there are more (proc_pid_mounts(5)).
+fn kind_of(mount: &Path, mounts: &str) -> Option<String> {
+    let mount = mount.to_str()?.replace(' ', "\\040");
+    let rows = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let kinds = rows.filter_map(|row| Some((*row.get(1)?, *row.get(2)?)));
+    kinds.rev().find(|(place, _)| *place == mount).map(|(_, kind)| kind.to_owned())
 }
 
 #[cfg(test)]
@@ -116,5 +162,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let room = free_room(&folder.path().join("a/b")).expect("room");
         assert!(room.free > 0 && folder.path().canonicalize().expect("path").starts_with(&room.mount), "{room:?}");
+    }
+
+    #[test]
+    fn the_kind_is_that_of_the_last_mount_at_a_place() {
+        let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vdb /my\\040disk xfs rw 0 0\nnone /tmp overlay rw 0 0\n";
+        let kind = |mount: &str| kind_of(Path::new(mount), mounts);
+        assert_eq!(kind("/tmp").as_deref(), Some("overlay"));
+        assert_eq!(kind("/my disk").as_deref(), Some("xfs"));
+        assert_eq!(kind("/nowhere"), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(is_full(&anyhow::Error::from(full()).context("cannot write")));
+        assert!(is_full(&anyhow::anyhow!("cannot write: {}", std::io::Error::from_raw_os_error(28))), "also as a text");
+        assert!(!is_full(&std::io::Error::from(std::io::ErrorKind::NotFound).into()));
     }
 }

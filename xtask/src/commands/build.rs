@@ -281,7 +281,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.
-    let outcome = without_damage(ctx, || executor::run(&plan, engine, &options))?;
+    let outcome = without_damage(ctx, || executor::run(&plan, engine, &options)).map_err(|error| early::room::explain(ctx, error))?;
     check_locked(ctx, &plan, engine, &options)?;
     report(ctx, &plan, &outcome, since)
 }

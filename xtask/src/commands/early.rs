@@ -2,13 +2,14 @@
 
 pub mod bases;
 mod keys;
+pub mod room;
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::display::{short, size};
 use compose::Yml;
 use diskimage::eve::Kind;
-use executor::{RoomNeed, State, States, free_room, needed_room};
+use executor::{State, States};
 use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
 
 /// Fails if keys cannot sign a root file system that is due. What a registry has needs no keys, so it is asked before.
@@ -41,17 +42,7 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
             _ => {}
         }
     }
-    let last = ctx.dist().current(ctx.knobs.image.arch);
-    let stale = |id: &NodeId| matches!(states.get(id), Some(State::Stale(_)));
-    let needs = needed_room(plan, &stale, last.path());
-    let room = free_room(&ctx.dist().arch(ctx.knobs.image.arch))?;
-    let place = format!("{} (file system of {})", short(ctx.dist().path(), &ctx.root), room.mount.display());
-    match shortage(&needs, room.free, &place) {
-        Some(Shortage::Sure(text)) if !ctx.globals.dry_run => bail!(text),
-        Some(Shortage::Sure(text) | Shortage::Possible(text)) => eprintln!("warning: {text}"),
-        None => {}
-    }
-    Ok(())
+    room::check(ctx, plan, states)
 }
 
 /// Fails if `words` are no partitions, or if those of a fixed size need more than the `bytes` of the disk.
@@ -69,42 +60,6 @@ fn check_partitions(words: &[String], bytes: u64) -> Result<()> {
 
 /// The room before the first partition, and of the table at the end, in bytes.
 const TABLES: u64 = (2048 + 33) * 512;
-
-/// Too little room, as a text for people.
-#[derive(Debug, PartialEq, Eq)]
-enum Shortage {
-    /// For a step that will run.
-    Sure(String),
-    /// For all steps together, if all run and need what they needed.
-    Possible(String),
-}
-
-/// Whether `needs` are more than `free` bytes of `place`.
-fn shortage(needs: &[RoomNeed], free: u64, place: &str) -> Option<Shortage> {
-    const HINT: &str = "\nhint: make room; cargo xtask clean --old removes versions before the last";
-    let mut largest: Vec<&RoomNeed> = needs.iter().collect();
-    largest.sort_by_key(|need| std::cmp::Reverse(need.bytes));
-    if let Some(need) = largest.iter().find(|need| need.certain && need.bytes > free) {
-        let (node, bytes) = (&need.node, size(need.bytes));
-        return Some(Shortage::Sure(format!(
-            "no room for {node} in {place}: it needs {bytes}, as in the last build, and {} are free{HINT}",
-            size(free)
-        )));
-    }
-    // Each file is written beside the one that it replaces.
-    let beside = needs.iter().map(|need| need.bytes.min(need.freed)).max().unwrap_or(0);
-    let needed = beside + needs.iter().map(|need| need.bytes.saturating_sub(need.freed)).sum::<u64>();
-    if needed <= free {
-        return None;
-    }
-    let largest: Vec<String> = largest.iter().take(3).map(|need| format!("{} {}", need.node, size(need.bytes))).collect();
-    Some(Shortage::Possible(format!(
-        "this build may need {} in {place}, as the last one did ({} …), and {} are free{HINT}",
-        size(needed),
-        largest.join(", "),
-        size(free)
-    )))
-}
 
 /// Fails if the yml is not valid; names the lines that people wrote, in the template or in a patch.
 fn check_yml(ctx: &Ctx, step: &ResolveYml) -> Result<()> {
@@ -151,30 +106,5 @@ mod tests {
         assert!(check("efi foo", 400).is_err_and(|error| error.starts_with("unknown partition kind `foo`: expected one of efi, ")));
         let error = check("efi imga", 100).expect_err("too small");
         assert!(error.starts_with("the disk has 100.0 MiB, and its partitions need ") && error.contains("imga 300.0 MiB"), "{error}");
-    }
-
-    #[test]
-    fn a_shortage_names_what_is_large() {
-        let need = |node: &str, mib: u64, freed: u64| RoomNeed { node: node.into(), bytes: mib << 20, freed: freed << 20, certain: true };
-        let needs = |freed| [need("config.img", 1, freed), need("rootfs.tar", 245, 245 * freed), need("live.raw", 55, 55 * freed)];
-        assert_eq!(shortage(&needs(0), 301 << 20, "dist"), None);
-        let said = |needs: &[RoomNeed], mib: u64| match shortage(needs, mib << 20, "dist") {
-            Some(Shortage::Sure(text)) => format!("sure: {text}"),
-            Some(Shortage::Possible(text)) => format!("possible: {text}"),
-            None => String::new(),
-        };
-        assert_eq!(
-            said(&needs(0), 300),
-            "possible: this build may need 301.0 MiB in dist, as the last one did (rootfs.tar 245.0 MiB, live.raw 55.0 MiB, config.img 1.0 MiB …), \
-             and 300.0 MiB are free\nhint: make room; cargo xtask clean --old removes versions before the last"
-        );
-        assert_eq!(said(&needs(1), 245), "", "the old files become free one after the other");
-        let text = said(&needs(1), 244);
-        assert!(
-            text.starts_with("sure: no room for rootfs.tar in dist: it needs 245.0 MiB, as in the last build, and 244.0 MiB are free\n"),
-            "{text}"
-        );
-        let unsure = needs(1).map(|need| RoomNeed { certain: false, ..need });
-        assert!(said(&unsure, 244).starts_with("possible: "), "it may be skipped");
     }
 }

@@ -43,7 +43,7 @@ pub use pin::{Prefer, pin};
 pub use release::Locks;
 pub use signed::{KEYS, Key, Trust, Verified, Verifier};
 pub use sources::{SourceId, SourceLock, SourcePin, sources_of, update_sources};
-pub use store::{Fetched, Policy, Progress, Store};
+pub use store::{Fetched, Policy, Progress, Store, missing_bytes};
 pub use unpack::{STATUS, is_kept, unpack};
 pub use update::{IndexSource, Pinning, Updated, update_locks};
 pub use version::compare as compare_versions;

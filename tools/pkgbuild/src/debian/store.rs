@@ -47,6 +47,21 @@ pub struct Fetched {
     pub files: Vec<(Pin, PathBuf)>,
 }
 
+/// Bytes of the files of `lock` that the store in `folder`, which need not exist, does not have.
+#[must_use]
+pub fn missing_bytes(lock: &Lock, folder: &Path) -> u64 {
+    let is_missing = |pin: &&Pin| !is_there(&path(folder, &pin.sha256, ending(pin)), pin.size);
+    lock.pins.values().filter(is_missing).map(|pin| pin.size).sum()
+}
+
+fn ending(pin: &Pin) -> &'static str {
+    if pin.arch == Pin::SOURCE { "source" } else { "deb" }
+}
+
+fn path(folder: &Path, sha256: &str, ending: &str) -> PathBuf {
+    folder.join(format!("{sha256}.{ending}"))
+}
+
 /// A folder of .deb files named by digest. Several processes may use it at the same time.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -78,11 +93,11 @@ impl Store {
     }
 
     fn path_of(&self, pin: &Pin) -> PathBuf {
-        self.path(&pin.sha256, if pin.arch == Pin::SOURCE { "source" } else { "deb" })
+        self.path(&pin.sha256, ending(pin))
     }
 
     pub(super) fn path(&self, sha256: &str, ending: &str) -> PathBuf {
-        self.folder.join(format!("{sha256}.{ending}"))
+        path(&self.folder, sha256, ending)
     }
 
     /// Downloads all missing files of `lock` (for `release`, `arch`) in parallel; checks each digest before the file gets its
