@@ -105,10 +105,12 @@ fn look(path: &Path, name: String, mounts: &str) -> Result<Disk> {
     };
     let mut partitions = Vec::new();
     let mut devices = vec![text("dev").unwrap_or_default()];
+    devices.extend(holders(path));
     for entry in fs::read_dir(path)?.filter_map(Result::ok) {
         let own = entry.path();
         let Ok(part) = fs::read_to_string(own.join("partition")) else { continue };
         devices.push(fs::read_to_string(own.join("dev")).unwrap_or_default().trim().to_owned());
+        devices.extend(holders(&own));
         let uevent = fs::read_to_string(own.join("uevent")).unwrap_or_default();
         let label = uevent.lines().find_map(|line| line.strip_prefix("PARTNAME=")).unwrap_or_default().to_owned();
         partitions.push((part.trim().parse().unwrap_or(0), entry.file_name().to_string_lossy().into_owned(), label));
@@ -131,6 +133,13 @@ fn look(path: &Path, name: String, mounts: &str) -> Result<Disk> {
         partitions,
         name,
     })
+}
+
+/// The devices (`252:0`) that the kernel reads by way of the disk or partition at `path` in /sys: the root file system of a signed medium is a device
+/// of dm-verity.
+fn holders(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path.join("holders")).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| fs::read_to_string(entry.path().join("dev")).ok()).map(|text| text.trim().to_owned()).collect()
 }
 
 /// Mount points of the devices (`8:1`) in the text of mountinfo (proc(5)).
@@ -213,6 +222,20 @@ mod tests {
         assert_eq!(error("sda"), "sda cannot be used: it is the medium of this installer");
         assert_eq!(error("sdc"), "sdc cannot be used: it has 100 MiB, less than the needed 900");
         assert_eq!(error("sdx"), "there is no disk sdx; disks are nvme0n1, sda, sdc, vda, sdb");
+    }
+
+    #[test]
+    fn the_medium_is_found_behind_dm_verity() {
+        let root = machine(
+            &[("pci0/ata1/sda", 2000, 512, &["EFI System", "IMGA"]), ("pci0/ata2/sdb", 2000, 512, &["EFI System", "IMGA"])],
+            "21 1 252:0 / / ro - squashfs /dev/root ro\n",
+        );
+        let held = root.path().join("sys/devices/pci0/ata1/sda/sda2/holders/dm-0");
+        fs::create_dir_all(&held).unwrap();
+        fs::write(held.join("dev"), "252:0\n").unwrap();
+        let disks = survey(root.path()).unwrap();
+        assert_eq!(disks.iter().map(Disk::is_medium).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(choose(&disks, None, LEAST).unwrap().0.name, "sdb");
     }
 
     #[test]

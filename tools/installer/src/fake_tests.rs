@@ -50,3 +50,18 @@ pub fn rootfs(folder: &Path, name: &str) -> Content {
     recipes::pack_rootfs(tree, Compressor::Gzip, 1, &mut file).unwrap();
     Content::of_path(&path).unwrap()
 }
+
+/// What is written to a variable of Secure Boot: time, length, revision and type, PKCS #7, a signature, and a list with bytes of our own.
+pub fn signed(owner: u8) -> Vec<u8> {
+    let pkcs7 = [0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7];
+    let x509 = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+    [&[0; 16][..], &[26, 0, 0, 0, 0, 2, 0xf1, 0x0e], &pkcs7, b"ab", &x509, &[owner; 40]].concat()
+}
+
+/// The keys of a signed medium below the root folder: PK is of the owner 1, KEK of 2 and db of 3.
+pub fn keys(root: &Path) {
+    fs::create_dir_all(root.join("etc/secure-boot")).unwrap();
+    for (owner, name) in (1..).zip(["PK", "KEK", "db"]) {
+        fs::write(root.join("etc/secure-boot").join(format!("{name}.auth")), signed(owner)).unwrap();
+    }
+}

@@ -1,8 +1,9 @@
-//! Installs EVE on a machine: `settings` says what was asked for, `disks` which disk it goes to, `target` writes and checks it, `verify` checks the machine,
-//! `report` records what happened, and `run` puts them together. The crate diskimage makes the formats. It starts no process: /etc/init.d of
+//! Installs EVE on a machine: `settings` says what was asked for, `disks` which disk it goes to, `target` writes and checks it, `enrol` gives the
+//! firmware its keys, `verify` checks the machine, `report` records what happened, and `run` puts them together. The crate diskimage makes the formats. It starts no process: /etc/init.d of
 //! pkg/installer calls the program, and stops the machine afterwards.
 
 pub mod disks;
+pub mod enrol;
 #[cfg(test)]
 mod fake_tests;
 mod medium;

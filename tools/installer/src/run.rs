@@ -3,6 +3,7 @@
 use crate::{
     Doing as _, NotInstalled,
     disks::{self, Disk},
+    enrol::{Efivarfs, Enrolment},
     medium::{self, Inventory},
     random,
     report::{self, Log},
@@ -96,11 +97,17 @@ pub fn install(root: &Path) -> Result<String, NotInstalled> {
     for word in machine.settings.words() {
         machine.log.say(&word);
     }
+    let enrolment = enrolment(&machine).doing("enroll");
     if machine.settings.is_on(InstallWord::NukeAllDisks) {
+        enrolment?;
         return nuke_all(&machine).doing("nuke");
     }
-    let what =
-        if machine.settings.is_on(InstallWord::Blackbox) { Ok("EVE-BLACKBOX".to_owned()) } else { install_on(&machine, &serial, is_new) };
+    let what = match enrolment {
+        Err(failure) => Err(failure),
+        Ok(_) if machine.settings.is_on(InstallWord::Blackbox) => Ok("EVE-BLACKBOX".to_owned()),
+        // The firmware gets keys when there is a system that it starts with them, and not before.
+        Ok(enrolment) => install_on(&machine, &serial, is_new).and_then(|line| enrol(&machine, enrolment.as_ref(), line)),
+    };
     if let Err(failure) = &what {
         machine.log.keep(&format!("EVE-FAILED install: {failure}"));
     }
@@ -131,6 +138,36 @@ pub fn install(root: &Path) -> Result<String, NotInstalled> {
             what
         }
     }
+}
+
+/// What the firmware is to take, if it is asked for: found out before anything is written.
+fn enrolment(machine: &Machine<'_>) -> Result<Option<(Efivarfs, Enrolment)>> {
+    use InstallWord::{Blackbox, EnrollKeys, NukeAllDisks, SkipRootfs};
+    if !machine.settings.is_on(EnrollKeys) {
+        return Ok(None);
+    }
+    if let Some(word) = [Blackbox, NukeAllDisks].into_iter().find(|word| machine.settings.is_on(*word)) {
+        bail!("{} installs nothing that the keys are for: leave out one of the two words", word.name());
+    }
+    if machine.settings.is_on(SkipRootfs) {
+        bail!("{} keeps a system that the keys may not have signed: leave out one of the two words", SkipRootfs.name());
+    }
+    let firmware = Efivarfs::open(machine.root)?;
+    let enrolment = Enrolment::prepare(machine.root, &firmware)?;
+    Ok(Some((firmware, enrolment)))
+}
+
+/// Enrols the keys if that is asked for; `line`, with what was done.
+fn enrol(machine: &Machine<'_>, wanted: Option<&(Efivarfs, Enrolment)>, line: String) -> Result<String, NotInstalled> {
+    let Some((firmware, enrolment)) = wanted else { return Ok(line) };
+    if enrolment.is_done() {
+        machine.log.say("the firmware has the keys of this medium already");
+        return Ok(format!("{line} keys=present"));
+    }
+    machine.log.say("enrolling db, KEK and PK");
+    enrolment.enrol(firmware).with_context(|| format!("{} is installed, but", machine.version)).doing("enroll")?;
+    machine.log.say("the firmware has the keys, and checks what it starts from its next start on");
+    Ok(format!("{line} keys=enrolled"))
 }
 
 /// What `extract-verification-info` shows.

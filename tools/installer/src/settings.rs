@@ -46,6 +46,8 @@ pub enum InstallWord {
     Server,
     /// The machine's serial number.
     SoftSerial,
+    /// Has the firmware take the keys of the medium.
+    EnrollKeys,
     /// Checks the machine, too; the script runs the checks that need a program.
     Verify,
 }
@@ -67,6 +69,7 @@ const WORDS: &[(InstallWord, &str, Takes)] = &[
     (InstallWord::SkipRootfs, "eve_install_skip_rootfs", Takes::Switch),
     (InstallWord::Server, "eve_install_server", Takes::Text),
     (InstallWord::SoftSerial, "eve_soft_serial", Takes::Text),
+    (InstallWord::EnrollKeys, "eve_enroll_keys", Takes::Switch),
     (InstallWord::Verify, "eve_verify", Takes::Switch),
 ];
 
@@ -79,7 +82,10 @@ impl InstallWord {
 }
 
 /// Starts of names that are the installer's, known or not.
-const OURS: &[&str] = &["eve_nuke", "eve_pause", "eve_persist", "eve_blackbox", "eve_reboot", "eve_soft"];
+const OURS: &[&str] = &["eve_nuke", "eve_pause", "eve_persist", "eve_blackbox", "eve_reboot", "eve_soft", "eve_enrol"];
+
+/// Words of others on the command line that look like one of ours: the initrd of a signed medium obeys this one.
+const OF_OTHERS: &[&str] = &["eve_verity"];
 
 /// The settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +98,8 @@ impl InstallSettings {
     /// knows is an error.
     pub fn read(cmdline: &str, grub_cfg: &str) -> Result<Self> {
         let mut settings = Self::default();
-        let words = cmdline.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "y")));
+        let words = cmdline.split_whitespace().filter(|word| !OF_OTHERS.contains(word));
+        let words = words.map(|word| word.split_once('=').unwrap_or((word, "y")));
         settings.add(words, "the kernel's command line")?;
         let mut of_config = Self::default();
         let mut blocks = Blocks::default();
@@ -278,6 +285,7 @@ mod tests {
             read("", "# was: set timeout=5; set_global eve_nuke_all_disks y\nset x='#'; set_global eve_blackbox # yes"),
             "eve_blackbox=y"
         );
+        assert_eq!(read("eve_verity eve_enroll_keys", ""), "eve_enroll_keys=y");
         assert_eq!(read("", "if [ -n \"$x\" ]; then\n  set timeout=5\nfi\nset_global eve_install_disk vda"), "eve_install_disk=vda");
         assert_eq!(read("eve_blackbox=n eve_blackbox", "set_global eve_blackbox n"), "eve_blackbox=y");
         assert_eq!(read("evening eve_flavor=kvm eve_trial", "set_getty\nset_kvm_boot\n"), "");
@@ -290,6 +298,8 @@ mod tests {
             "error: the kernel's command line: unknown word eve_instal_disk; did you mean eve_install_disk?"
         );
         for (cmdline, grub, wanted) in [
+            ("", "set_global eve_verity", "CONFIG's grub.cfg, line 1: unknown word eve_verity; did you mean eve_verify?"),
+            ("eve_enrol_keys", "", "the kernel's command line: unknown word eve_enrol_keys; did you mean eve_enroll_keys?"),
             ("", "\nset_global eve_install_disc sda", "CONFIG's grub.cfg, line 2: unknown word eve_install_disc; did you mean"),
             (
                 "",

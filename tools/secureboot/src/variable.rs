@@ -17,7 +17,7 @@ const X509: Guid = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 
 const PKCS7: Guid = [0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7];
 
 /// NON_VOLATILE, BOOTSERVICE_ACCESS, RUNTIME_ACCESS, TIME_BASED_AUTHENTICATED_WRITE_ACCESS.
-pub(crate) const ATTRIBUTES: u32 = 0x27;
+pub const ATTRIBUTES: u32 = 0x27;
 /// WIN_CERTIFICATE: revision 2.0, type EFI GUID.
 const REVISION_AND_TYPE: [u8; 4] = [0x00, 0x02, 0xf1, 0x0e];
 
@@ -61,6 +61,28 @@ impl Variable {
             Self::Db => SECURITY_DATABASE,
         }
     }
+
+    /// The name of its file in Linux's efivarfs.
+    #[must_use]
+    pub fn efivarfs_name(self) -> String {
+        efivarfs_name(self.name(), self.vendor())
+    }
+}
+
+/// The file in Linux's efivarfs with the variable by which a firmware says whether it is in setup mode: whether it takes keys from everybody.
+#[must_use]
+pub fn setup_mode_name() -> String {
+    efivarfs_name("SetupMode", GLOBAL)
+}
+
+fn efivarfs_name(name: &str, vendor: Guid) -> String {
+    let mut text = format!("{name}-");
+    // The first three fields of a GUID are little-endian.
+    for (place, at) in [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].into_iter().enumerate() {
+        let dash = if [4, 6, 8, 10].contains(&place) { "-" } else { "" };
+        text += &format!("{dash}{:02x}", vendor[at]);
+    }
+    text
 }
 
 /// A time of the calendar, UTC: year, month and day, hour, minute and second.
@@ -138,6 +160,25 @@ pub fn signed(variable: Variable, list: &[u8], time: Time, signer: &Signer<'_>) 
     Ok([&time.bytes()[..], &size.to_le_bytes(), &REVISION_AND_TYPE, &PKCS7, &signature, list].concat())
 }
 
+/// The signature list in `signed`, what is written to a variable (EFI_VARIABLE_AUTHENTICATION_2). Fails if it is none, or would remove the variable.
+/// The signature is not checked: the firmware does that.
+pub fn list_of_signed(signed: &[u8]) -> Result<&[u8]> {
+    const WHAT: &str = "no signed variable (EFI_VARIABLE_AUTHENTICATION_2)";
+    let (Some(head), Some(size)) = (signed.get(20..40), signed.get(16..20).and_then(|size| size.try_into().ok().map(u32::from_le_bytes)))
+    else {
+        bail!("{WHAT}: it has {} bytes", signed.len());
+    };
+    if head[..4] != REVISION_AND_TYPE || head[4..] != PKCS7 {
+        bail!("{WHAT}: it has no signature of the type PKCS #7");
+    }
+    let list = usize::try_from(size).ok().filter(|size| *size >= 24).and_then(|size| signed.get(16 + size..));
+    match list {
+        Some(list) if list.len() > 28 && list[..16] == X509 => Ok(list),
+        Some(_) => bail!("{WHAT}: behind its signature is no list of certificates"),
+        None => bail!("{WHAT}: its signature has {size} bytes, and the file {}", signed.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +190,30 @@ mod tests {
         assert_eq!(of(1_709_209_599), Time { year: 2024, rest: [2, 29, 12, 26, 39] });
         assert_eq!(of(1_735_689_599), Time { year: 2024, rest: [12, 31, 23, 59, 59] });
         assert_eq!(of(4_107_542_400), Time { year: 2100, rest: [3, 1, 0, 0, 0] });
+    }
+
+    #[test]
+    fn linux_names_variables_by_the_guids_of_the_specification() {
+        assert_eq!(Variable::Pk.efivarfs_name(), "PK-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+        assert_eq!(Variable::Db.efivarfs_name(), "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f");
+        assert_eq!(setup_mode_name(), "SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    }
+
+    #[test]
+    fn what_is_written_to_a_variable_holds_its_content() {
+        let list = [&X509[..], &[7; 60]].concat();
+        let signed =
+            |size: u32, kind: Guid, list: &[u8]| [&[0; 16][..], &size.to_le_bytes(), &REVISION_AND_TYPE, &kind, &[1; 8], list].concat();
+        assert_eq!(list_of_signed(&signed(32, PKCS7, &list)).expect("a list"), list);
+        let error = |bytes: &[u8]| list_of_signed(bytes).expect_err("refused").to_string();
+        assert!(error(&[0; 39]).ends_with(": it has 39 bytes"));
+        assert!(error(&signed(32, X509, &list)).ends_with("it has no signature of the type PKCS #7"));
+        assert!(error(&signed(33, PKCS7, &list)).ends_with("behind its signature is no list of certificates"));
+        assert!(
+            error(&signed(32, PKCS7, &[])).ends_with("behind its signature is no list of certificates"),
+            "it would remove the variable"
+        );
+        assert!(error(&signed(0, PKCS7, &list)).contains("its signature has 0 bytes"));
+        assert!(error(&signed(u32::MAX, PKCS7, &list)).contains("its signature has 4294967295 bytes"));
     }
 }

@@ -149,3 +149,36 @@ fn what_cannot_be_done_is_one_line_and_changes_nothing() {
     let machine = Fake::new(&[], "", "");
     assert_eq!(machine.install(), "EVE-FAILED install: disk: there is no disk to install on (the machine has none)");
 }
+
+#[test]
+fn keys_are_for_a_system_that_is_installed_and_a_firmware_that_takes_them() {
+    let refused = |words: &str| {
+        let machine = Fake::new(&[("sda", 1024)], words, "set_global eve_enroll_keys\n");
+        let line = machine.install();
+        assert!(machine.is_untouched("sda"), "{line}");
+        line
+    };
+    for word in ["eve_blackbox", "eve_nuke_all_disks"] {
+        let wanted = format!("EVE-FAILED install: enroll: {word} installs nothing that the keys are for: leave out one of the two words");
+        assert_eq!(refused(word), wanted);
+    }
+    assert!(refused("eve_install_skip_rootfs").starts_with("EVE-FAILED install: enroll: eve_install_skip_rootfs keeps a system that"));
+    let wanted = "EVE-FAILED install: enroll: this machine was not started by UEFI, so there are no variables for keys";
+    assert_eq!(refused(""), wanted);
+    // The firmware has them: this is a second installation.
+    let machine = Fake::new(&[("sda", 1024)], "eve_enroll_keys", "");
+    let root = machine.0.path();
+    let mounts = "21 1 7:0 / / ro - squashfs /dev/loop0 ro\n30 21 0:25 / /sys/firmware/efi/efivars rw - efivarfs efivarfs rw\n";
+    fs::write(root.join("proc/self/mountinfo"), mounts).unwrap();
+    let variables = root.join("sys/firmware/efi/efivars");
+    fs::create_dir_all(&variables).unwrap();
+    fake::keys(root);
+    let global = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    fs::write(variables.join(format!("SetupMode-{global}")), [6, 0, 0, 0, 0]).unwrap();
+    for (owner, name) in (1..).zip([format!("PK-{global}"), format!("KEK-{global}"), "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f".to_owned()])
+    {
+        let list = fake::signed(owner).split_off(42);
+        fs::write(variables.join(name), [&[0x27, 0, 0, 0], &list[..]].concat()).unwrap();
+    }
+    assert_eq!(machine.install(), "EVE-INSTALLED 1.2.3-kvm-amd64 disk=sda keys=present");
+}
