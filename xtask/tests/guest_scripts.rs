@@ -418,6 +418,24 @@ fn the_initrd_believes_only_a_variable_that_is_not_kept() {
 }
 
 #[test]
+fn an_installer_that_came_from_no_partition_is_looked_for_as_a_file() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let chooses = |root: &str, rootimg: &str, variable: &str, wanted: &str| {
+        let call = format!(
+            "loader_partition() {{ echo {variable}; }}; fail() {{ root=FAILED rootimg=; }}; root={root} rootimg={rootimg}; choose_root; [ \"$root:$rootimg\" = {wanted} ]"
+        );
+        call_in(Path::new(""), "pkg/kernel/initrd/init", &["choose_root"], &call)
+    };
+    assert!(chooses("LoaderDevicePartUUID", "/file", "1-2", "PARTUUID=1-2:"), "a disk");
+    assert!(chooses("LoaderDevicePartUUID", "/file", "", ":/file"), "an ISO");
+    assert!(chooses("LoaderDevicePartUUID", "", "1-2", "PARTUUID=1-2:"), "a machine");
+    assert!(chooses("LoaderDevicePartUUID", "", "", "FAILED:"), "no unified kernel image");
+    assert!(chooses("PARTUUID=3", "/file", "1-2", "PARTUUID=3:/file") && chooses("''", "/file", "1-2", ":/file"), "not signed");
+}
+
+#[test]
 fn a_signed_command_line_without_the_means_to_check_the_root_is_an_error() {
     if !wants("busybox", "busybox-static") {
         return;

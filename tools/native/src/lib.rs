@@ -32,7 +32,7 @@ pub use recipe::code_digest;
 pub use rootfs::{check_limit, link_beside};
 pub use sbom::write_sbom;
 pub use shared_store::SharedStore;
-pub use signing::{UPDATE_KEY, UPDATE_MADE, check_update_key};
+pub use signing::{UPDATE_KEY, UPDATE_MADE, check_update_key, check_variable};
 pub use team::{give_package, is_exact, take_package, team};
 pub use verify::first_difference;
 

@@ -7,7 +7,8 @@ use common::{base64, error::usage};
 use diskimage::rootfs::CMDLINE;
 use filetree::{Content, Node, Tree};
 use plan::Signing;
-use secureboot::{Signer, UnifiedKernel, authenticode};
+use secureboot::{Certificate, Signer, UnifiedKernel, authenticode, variable::list_of_signed};
+use std::{ffi::OsStr, path::Path};
 
 /// GRUB in the root file system, and on the ESP.
 const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -21,14 +22,18 @@ pub const UPDATE_KEY: &str = "etc/eve-update/image.pub";
 /// The time, in seconds since 1970 and a line end.
 pub const UPDATE_MADE: &str = "etc/eve-update/made";
 
+/// The folder of the keys that an installer can have a firmware take: tools/installer looks for them there.
+const FIRMWARE_KEYS: &str = "etc/secure-boot";
+
 /// Signs GRUB in `tree`, and adds kernel, initrd and command line as one signed program; the initrd gets what checks the root file system (`programs`,
-/// which is pkg/verity). Adds the key that signs updates, if there is one. Returns a digest of the content, which the kernel expects.
+/// which is pkg/verity). Adds the key that signs updates, and the keys that a firmware is to take, if there are some. Returns a digest of the content, which the kernel expects.
 pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<String> {
     refuse_hypervisor(tree)?;
     let signer = Signer { certificate: &pair.certificate, sign: &|bytes| pair.sign(bytes) };
     let stub = std::fs::read(&signing.stub).with_context(|| format!("cannot read `{}`", signing.stub.display()))?;
     verity::add_records(tree, programs)?;
     add_update_key(tree, signing, epoch)?;
+    add_firmware_keys(tree, signing, pair, epoch)?;
     let content = verity::content(tree)?;
     let text = |path: &str| -> Result<String> {
         let text = String::from_utf8(read(tree, path)?).with_context(|| format!("{path} of the root file system is not UTF-8"))?;
@@ -37,7 +42,7 @@ pub(super) fn sign_boot(tree: &mut Tree, programs: &Tree, signing: &Signing, pai
     let unified = UnifiedKernel {
         stub: &stub,
         os_release: &format!("ID=eve\nNAME=EVE\nVERSION_ID={}\n", text("etc/eve-release")?),
-        command_line: &command_line(&text(CMDLINE)?),
+        command_line: &command_line(&text(CMDLINE)?, signing),
         initrd: &verity::with_archive(tree, programs, signing, pair, &content, epoch)?,
         kernel: &read(tree, "boot/kernel")?,
     };
@@ -57,6 +62,31 @@ fn add_update_key(tree: &mut Tree, signing: &Signing, epoch: i64) -> Result<()> 
         for (path, content) in [(UPDATE_KEY, pem), (UPDATE_MADE, format!("{epoch}\n").into_bytes())] {
             tree.insert(path, Node::file(0o644, epoch, Content::from(content)))?;
         }
+    }
+    Ok(())
+}
+
+/// Adds the signed variables that an installer can have a firmware take, if there are some.
+fn add_firmware_keys(tree: &mut Tree, signing: &Signing, pair: &Pair<'_>, epoch: i64) -> Result<()> {
+    for path in signing.medium.iter().flat_map(|medium| &medium.variables) {
+        let signed = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        check_variable(path, &signed, &pair.certificate).context("the installer cannot take its keys along")?;
+        let name = path.file_name().and_then(OsStr::to_str).context("a variable has a name")?;
+        tree.insert(format!("{FIRMWARE_KEYS}/{name}"), Node::file(0o644, epoch, Content::from(signed)))?;
+    }
+    Ok(())
+}
+
+/// Fails unless the file `path` with the bytes `signed` is one that a firmware could take: a signed variable, and db with `certificate`, without which
+/// the firmware would refuse what is installed.
+pub fn check_variable(path: &Path, signed: &[u8], certificate: &Certificate) -> Result<()> {
+    let list = list_of_signed(signed).with_context(|| format!("`{}`", path.display()))?;
+    let is_db = path.file_name() == Some(OsStr::new("db.auth"));
+    if is_db && !list.windows(certificate.der.len()).any(|bytes| bytes == certificate.der) {
+        bail!(
+            "`{}` does not have the certificate of db that signs, so a firmware with it would not start what is installed\nhint: cargo xtask keys init makes keys that belong together",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -88,10 +118,11 @@ pub fn check_update_key(pem: &[u8]) -> Result<()> {
 
 /// The kernel's command line, with `own`, that of the image's yml. It is the same for both slots and for a slot on trial, because it is signed: so the
 /// image says where it was started from, and a kernel that panics or hangs always starts the machine again soon. By `eve_verity` the initrd knows
-/// that it must check the root file system.
-fn command_line(own: &str) -> String {
+/// that it must check the root file system. An ISO is no partition: there the initrd looks for the file.
+fn command_line(own: &str, signing: &Signing) -> String {
     let usual = "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID";
-    format!("{usual} rootfstype=squashfs ro eve_verity {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
+    let file = signing.medium.as_ref().and_then(|medium| medium.file.as_ref()).map_or_else(String::new, |file| format!(" rootimg=/{file}"));
+    format!("{usual}{file} rootfstype=squashfs ro eve_verity {own} panic=10 softlockup_panic=1 watchdog_thresh=60 gpt")
 }
 
 fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
@@ -102,6 +133,7 @@ fn read(tree: &Tree, path: &str) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use child::{Tools, openssl};
+    use plan::SignedMedium;
 
     #[test]
     fn a_tree_without_a_part_of_the_chain_is_refused() {
@@ -142,8 +174,25 @@ mod tests {
     #[test]
     fn the_command_line_names_no_slot() {
         assert_eq!(
-            command_line("rootdelay=30 quiet"),
+            command_line("rootdelay=30 quiet", &signing(None)),
             "console=tty0 console=ttyS0,115200 root=LoaderDevicePartUUID rootfstype=squashfs ro eve_verity rootdelay=30 quiet panic=10 softlockup_panic=1 watchdog_thresh=60 gpt"
         );
+        let medium = |file: Option<&str>| Some(SignedMedium { file: file.map(str::to_owned), variables: vec![] });
+        let on_disk = command_line("quiet", &signing(medium(None)));
+        assert!(!on_disk.contains("rootimg="), "{on_disk}");
+        let line = command_line("quiet", &signing(medium(Some("installer.img"))));
+        assert_eq!(line, on_disk.replace(" rootfstype=", " rootimg=/installer.img rootfstype="));
+    }
+
+    fn signing(medium: Option<SignedMedium>) -> Signing {
+        Signing {
+            keys: "/keys".into(),
+            stub: "/stub".into(),
+            update_key: None,
+            verity: plan::ImageRef { reference: "verity".into(), arch: common::Arch::Amd64 },
+            version: "1".into(),
+            arch: common::Arch::Amd64,
+            medium,
+        }
     }
 }

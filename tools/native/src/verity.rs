@@ -21,8 +21,6 @@ use std::{
 const FOLDER: &str = "verity";
 /// That of the root file system.
 const INITRD: &str = "boot/initrd.img";
-/// How the machine checks signatures: the root file system has it for updates.
-const RSA: &str = "usr/lib/eve-rsa.sh";
 /// The kernel's module.
 const MODULE: &str = "dm-verity.ko";
 /// The records and licences of what was compiled into the programs of pkg/verity.
@@ -38,12 +36,10 @@ pub(super) fn with_archive(tree: &Tree, programs: &Tree, signing: &Signing, pair
         archive.append(&folder, 0o040_755, &[])?;
     }
     let mut add = |name: &str, mode: u32, bytes: &[u8]| archive.append(&format!("{FOLDER}/{name}"), 0o100_000 | mode, bytes);
-    for name in ["open", "dm-create"] {
+    for (name, mode) in [("open", 0o755), ("dm-create", 0o755), ("eve-rsa.sh", 0o644)] {
         let program = read(programs, &format!("{FOLDER}/{name}"))?;
-        add(name, 0o755, &program.with_context(|| format!("{} has no {FOLDER}/{name}", signing.verity.reference))?)?;
+        add(name, mode, &program.with_context(|| format!("{} has no {FOLDER}/{name}", signing.verity.reference))?)?;
     }
-    let rsa = read(tree, RSA)?;
-    add("eve-rsa.sh", 0o644, &rsa.with_context(|| format!("the root file system has no {RSA}, with which its initrd checks signatures"))?)?;
     let modulus = hex(&pair.certificate.rsa_modulus()?).to_uppercase();
     for (name, word) in
         [("modulus", modulus.as_str()), ("version", &signing.version), ("architecture", signing.arch.as_str()), ("content", content)]

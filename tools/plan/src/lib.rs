@@ -26,7 +26,7 @@ pub use layout::{Dist, Layout};
 pub use node::{DiskKind, ImageRef, Input, Need, Node, NodeId, Plan};
 pub use pins::ToolPin;
 pub use profile::{FILE as PROFILE, Profile, Value, VariantKnob};
-pub use signing::Signing;
+pub use signing::{SignedMedium, Signing};
 pub use steps::{Describe, Keep, Step, release_calls};
 pub use tables::{PatchLanguage, TargetCommand, TargetTable};
 

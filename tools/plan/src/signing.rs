@@ -1,7 +1,7 @@
 //! Signing of a root file system's boot chain (SIGN): what an engine needs for it, and what decides its bytes.
 
 use crate::{
-    ImageRef, Input, Need,
+    Composed, ImageRef, Input, Need,
     planner::{Planner, input, need},
 };
 use anyhow::{Context as _, Result};
@@ -31,11 +31,25 @@ pub struct Signing {
     pub version: String,
     /// See there.
     pub arch: Arch,
+    /// What the root file system of an installer has besides; none for that of a machine.
+    pub medium: Option<SignedMedium>,
 }
 
+/// What is signed with the root file system of an installer, or of a verification.
+#[derive(Clone, Debug)]
+pub struct SignedMedium {
+    /// The name of the root file system where it is a file: in an ISO. The kernel looks for it there if the firmware took it from no partition.
+    pub file: Option<String>,
+    /// The signed variables PK, KEK and db (`.auth`), which the installer can have a firmware take; empty if the folder of keys has none.
+    pub variables: Vec<PathBuf>,
+}
+
+/// The files of the variables, in the folder of keys.
+const VARIABLES: [&str; 3] = ["PK.auth", "KEK.auth", "db.auth"];
+
 impl Planner<'_> {
-    /// How the root file system is signed, and the inputs for that; none without SIGN.
-    pub(crate) fn signing(&self) -> Result<Option<(Signing, Vec<Input>)>> {
+    /// How a root file system is signed, and the inputs for that; none without SIGN.
+    pub(crate) fn signing(&self, of: Composed) -> Result<Option<(Signing, Vec<Input>)>> {
         let image = &self.knobs.image;
         if !image.sign {
             return Ok(None);
@@ -64,16 +78,32 @@ impl Planner<'_> {
         let code = self.facts.file_digest(&stub);
         let code = code.map_err(|error| usage(format!("SIGN=y: {error:#}\nhint: apt-get install systemd-boot-efi")))?;
         let mut inputs = vec![input("SIGN: db.crt", certificate), input(STUB_INPUT, code)];
-        let update_key = keys.join("image.pub");
-        let update_key = match self.facts.file_digest_if_there(&update_key).map_err(|error| usage(format!("SIGN=y: {error:#}")))? {
-            Some(digest) => {
-                inputs.push(input("SIGN: image.pub", digest));
-                Some(update_key)
+        let mut take = |name: &str| -> Result<Option<PathBuf>> {
+            let file = keys.join(name);
+            let digest = self.facts.file_digest_if_there(&file).map_err(|error| usage(format!("SIGN=y: {error:#}")))?;
+            Ok(digest.map(|digest| {
+                inputs.push(input(&format!("SIGN: {name}"), digest));
+                file
+            }))
+        };
+        // An installer takes no updates, and the machine that it installs is no installer.
+        let (update_key, medium) = match of {
+            Composed::Rootfs => (take("image.pub")?, None),
+            Composed::Installer | Composed::Verification => {
+                let variables: Vec<_> = VARIABLES.into_iter().filter_map(|name| take(name).transpose()).collect::<Result<_>>()?;
+                if !variables.is_empty() && variables.len() < VARIABLES.len() {
+                    return Err(usage(format!(
+                        "SIGN=y: `{}` has some of {}, and a firmware takes all or none\nhint: cargo xtask keys init makes all, --keys FOLDER names those that you have",
+                        keys.display(),
+                        VARIABLES.join(", ")
+                    )));
+                }
+                let image = || self.facts.profile().installer.as_ref().map(|disk| disk.image.clone());
+                (None, Some(SignedMedium { file: if of == Composed::Installer { image() } else { None }, variables }))
             }
-            None => None,
         };
         inputs.push(input("SIGN: package", &verity.reference));
-        Ok(Some((Signing { keys, stub, update_key, verity, version: self.full_version(), arch: image.arch }, inputs)))
+        Ok(Some((Signing { keys, stub, update_key, verity, version: self.full_version(), arch: image.arch, medium }, inputs)))
     }
 
     /// The package with the programs of a signed initrd, as a need.
@@ -91,7 +121,9 @@ impl Planner<'_> {
     /// Refuses SIGN for a medium that is not signed itself.
     pub(crate) fn refuse_to_sign(&self, what: &str) -> Result<()> {
         if self.knobs.image.sign {
-            return Err(usage(format!("SIGN=y: {what} cannot be signed yet\nhint: SIGN=n; cargo xtask live --sign signs a live image")));
+            return Err(usage(format!(
+                "SIGN=y: {what} cannot be signed yet\nhint: SIGN=n; live, installer-raw and installer-iso can be signed"
+            )));
         }
         Ok(())
     }

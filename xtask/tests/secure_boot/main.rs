@@ -160,12 +160,48 @@ fn an_image_that_cannot_be_signed_is_refused_before_anything_is_made() {
             &["live", "--sign", "ROOTFS_FORMAT=ext4"],
             "SIGN=y with ROOTFS_FORMAT=ext4: it fills its partition, and leaves no room for the hashes",
         ),
-        (&["installer", "--sign"], "SIGN=y: rootfs_installer.img cannot be signed yet"),
+        (
+            &["installer-net", "--sign"],
+            "SIGN=y: installer.net cannot be signed yet\nhint: SIGN=n; live, installer-raw and installer-iso can be signed",
+        ),
+        (&["eve", "--sign"], "SIGN=y: lfedge/eve cannot be signed yet"),
+        (&["installer-iso", "SIGN=y", "HV=xen"], "SIGN=y with HV=xen ZARCH=amd64: only images for kvm on amd64 can be signed yet"),
+        (&["installer", "--sign", "--zarch", "arm64"], "SIGN=y with HV=kvm ZARCH=arm64: only images for kvm on amd64 can be signed yet"),
     ] {
         let xtask = Xtask::new(&repository()).env("HOME", &home).env("ZARCH", "amd64").args(["-n"]).args(words).args(["--keys", &none]);
         let error = xtask.fails().1;
         assert!(error.contains(said), "{words:?}: {error}");
     }
+}
+
+#[test]
+fn an_installer_takes_keys_along_that_belong_together() {
+    let place = Place::new();
+    if !wants("openssl", "openssl") {
+        return;
+    }
+    if !Path::new(STUB).is_file() {
+        return skips::missing(STUB, "systemd-boot-efi");
+    }
+    let (home, one, two) = (place.at("home"), place.at("one"), place.at("two"));
+    for keys in [&one, &two] {
+        place.xtask(&["keys", "init", "--keys", keys]).ok();
+    }
+    let plan =
+        || Xtask::new(&repository()).env("HOME", &home).env("ZARCH", "amd64").args(["installer-raw", "-n", "--sign", "--keys", &one]);
+    let said = plan().ok();
+    assert!(said.contains("signed for Secure Boot, with dm-verity and the keys to enrol)"), "{said}");
+    let db = format!("{one}/db.auth");
+    let own = fs::read(&db).unwrap();
+    fs::copy(format!("{two}/db.auth"), &db).unwrap();
+    let error = plan().fails().1;
+    assert!(error.contains("db.auth` does not have the certificate of db that signs, so a firmware with it would not start"), "{error}");
+    fs::write(&db, &own[..100]).unwrap();
+    let error = plan().fails().1;
+    assert!(error.contains("no signed variable (EFI_VARIABLE_AUTHENTICATION_2): its signature has "), "{error}");
+    fs::remove_file(&db).unwrap();
+    let error = plan().fails().1;
+    assert!(error.contains("one` has some of PK.auth, KEK.auth, db.auth, and a firmware takes all or none\nhint: "), "{error}");
 }
 
 #[test]

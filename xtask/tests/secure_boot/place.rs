@@ -15,12 +15,14 @@ impl Place {
         small_tree(&place.root());
         // What a signed initrd holds besides; the program that makes the device says what it was given.
         let open = fs::read_to_string(repository().join("pkg/verity/open")).unwrap();
+        let rsa = fs::read_to_string(repository().join("pkg/gpt-tools/rootfs/usr/lib/eve-rsa.sh")).unwrap();
         let profile = fs::read_to_string(place.root().join("xtask.toml")).unwrap();
         for (name, text) in [
             ("xtask.toml", profile.replace("[rootfs]\n", "[rootfs]\nverity = \"verity\"\n").as_str()),
             ("pkg/verity/build.yml", "org: lfedge\nimage: eve-verity\n"),
             ("pkg/verity/Dockerfile", "FROM scratch\nCOPY files/ /\n"),
             ("pkg/verity/files/verity/open", &open),
+            ("pkg/verity/files/verity/eve-rsa.sh", &rsa),
             ("pkg/verity/files/verity/dm-create", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"),
             ("pkg/verity/files/usr/share/doc/libc6-dev/copyright", "of the C library"),
         ] {

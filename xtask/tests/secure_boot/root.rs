@@ -2,7 +2,7 @@
 
 use super::{
     STUB,
-    common::{repository, texts, tool, wants},
+    common::{texts, tool, wants},
     place::{Place, program},
 };
 use std::{fs, path::Path, process::Command};
@@ -17,12 +17,10 @@ impl Place {
         for (name, text) in files {
             modules.insert(name, filetree::Node::file(0o644, 0, filetree::Content::from(text))).unwrap();
         }
-        let rsa = fs::read(repository().join("pkg/gpt-tools/rootfs/usr/lib/eve-rsa.sh")).unwrap();
         for (name, bytes) in [
             ("kernel.tar", filetree::write_tar(&modules, Vec::new()).unwrap()),
             ("kernel", program(1000)),
             ("EFI/BOOT/BOOTX64.EFI", program(2000)),
-            ("usr/lib/eve-rsa.sh", rsa),
             ("etc/eve-release", b"1.0".to_vec()),
         ] {
             let path = self.root().join("pkg/base/files").join(name);

@@ -76,6 +76,8 @@ impl Planner<'_> {
 
     /// The image of a tree whose program makes artifacts.
     fn packed_eve(&mut self, bundle: &BundleTable) -> Result<NodeId> {
+        // Its program makes installer.net, too.
+        self.refuse_to_sign(&bundle.image)?;
         let mut needs = vec![need(&self.package(&bundle.package, self.knobs.host_arch, &mut Vec::new())?, "its program")];
         let mut ids = vec![self.version(), self.rootfs_img()?, self.config_img()?, self.sbom()?, self.firmware()?];
         ids.extend(self.parts(&["kernel", "initrd.img"])?);

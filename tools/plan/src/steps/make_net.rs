@@ -32,6 +32,8 @@ impl Describe for MakeNet {
 impl Planner<'_> {
     /// `installer.net`.
     pub(crate) fn installer_net(&mut self) -> Result<NodeId> {
+        // Under Secure Boot GRUB takes no configuration from a server.
+        self.refuse_to_sign("installer.net")?;
         let mut needs;
         let mut iso = None;
         let own = self.can.installer_is_own;

@@ -50,8 +50,10 @@ impl Describe for PackRootfs {
         if self.limit != u64::MAX {
             details.push(format!("at most {} bytes", self.limit));
         }
-        if self.signing.is_some() {
-            details.push("signed for Secure Boot, with dm-verity".to_owned());
+        if let Some(signing) = &self.signing {
+            let has_keys = signing.medium.as_ref().is_some_and(|medium| !medium.variables.is_empty());
+            let keys = if has_keys { " and the keys to enrol" } else { "" };
+            details.push(format!("signed for Secure Boot, with dm-verity{keys}"));
         }
         let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
         let format = match self.format {
@@ -121,7 +123,7 @@ impl Planner<'_> {
         if of != Composed::Rootfs && self.can.installer_is_own {
             format = RootfsFormat::Squash;
         }
-        let signing = if of == Composed::Rootfs { self.signing()? } else { self.refuse_to_sign(name).map(|()| None)? };
+        let signing = self.signing(of)?;
         let (signing, signing_inputs) = signing.unzip();
         inputs.extend(signing_inputs.into_iter().flatten());
         if signing.is_some() {

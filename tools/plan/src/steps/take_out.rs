@@ -48,7 +48,7 @@ impl Planner<'_> {
                 let version = self.full_version();
                 let mut inputs = vec![input("version", &version), self.time()];
                 let (yml, epoch) = (self.yml_path(Composed::Rootfs), self.facts.epoch());
-                let signing = self.signing()?;
+                let signing = self.signing(Composed::Rootfs)?;
                 inputs.extend(signing.iter().flat_map(|(_, inputs)| inputs.iter().filter(|input| input.name == STUB_INPUT)).cloned());
                 let stub = signing.map(|(signing, _)| signing.stub);
                 (inputs, "the records of its packages", WriteSbom { tar, yml, version, epoch, stub, out: out.clone() }.into())

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use checkout::context::Ctx;
 use child::openssl;
 use common::{eprintln, error::usage};
-use native::{Pair, certificate_file, check_update_key};
-use plan::Signing;
-use secureboot::variable::Variable;
+use native::{Pair, certificate_file, check_update_key, check_variable};
+use plan::{SignedMedium, Signing};
+use secureboot::{Certificate, variable::Variable};
+use std::path::Path;
 
 /// Fails if `signing` names a key that cannot sign a boot chain, or a public key that no machine could check an update with.
 pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
@@ -24,6 +25,9 @@ pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
     if openssl::has_expired(&ctx.tools, &certificate)? {
         eprintln!("warning: SIGN=y: `{}` has expired: firmware does not look at that, but other tools do", certificate.display());
     }
+    if let Some(medium) = &signing.medium {
+        return check_medium(folder, medium, &pair.certificate);
+    }
     let Some(public) = &signing.update_key else {
         eprintln!("note: `{}` has no image.pub, so a machine with this image takes every update", folder.display());
         return Ok(());
@@ -34,6 +38,21 @@ pub(super) fn check(ctx: &Ctx, signing: &Signing) -> Result<()> {
     let private = folder.join("image.key");
     if private.is_file() && openssl::public_pem(&ctx.tools, &private)?.trim_ascii() != pem.trim_ascii() {
         return Err(usage(format!("SIGN=y: `{}` is not the public half of `{}`", public.display(), private.display())));
+    }
+    Ok(())
+}
+
+/// Fails if the files of `medium` are no variables that a firmware could take.
+fn check_medium(folder: &Path, medium: &SignedMedium, certificate: &Certificate) -> Result<()> {
+    if medium.variables.is_empty() {
+        eprintln!(
+            "note: `{}` has no PK.auth, KEK.auth and db.auth, so the installer cannot enrol keys (eve_enroll_keys)",
+            folder.display()
+        );
+    }
+    for path in &medium.variables {
+        let signed = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        check_variable(path, &signed, certificate).context("SIGN=y: the installer cannot take its keys along")?;
     }
     Ok(())
 }

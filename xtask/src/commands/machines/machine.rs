@@ -49,7 +49,8 @@ pub struct Options {
     /// number of processors [default: 4, or 1 without acceleration]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
-    /// Start only what the keys of SIGN_KEYS have signed. Only `run` has the option, because nothing else that boots can be signed yet.
+    /// Start only what the keys of SIGN_KEYS have signed. Only `run` has the option: an installer's machine has
+    /// the tree's own firmware.
     #[arg(skip)]
     pub secure_boot: bool,
     /// show the machine's screen in a window, on trees whose Makefile can
