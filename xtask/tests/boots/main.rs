@@ -9,6 +9,7 @@ mod common;
 mod after_updates;
 mod buses;
 mod dev;
+mod enrolment;
 mod formats;
 mod guest;
 mod hypervisors;

@@ -22,23 +22,38 @@ use std::{
 };
 
 /// Debian's OVMF with Secure Boot, variables without keys, and the code of unified kernel images.
-const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
-const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+pub(super) const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+pub(super) const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// What a busy computer needs under emulation.
 const LIMIT: Duration = Duration::from_secs(600);
 /// The version of the signed image.
 const VERSION: &str = "boot-test-signed";
 /// The programs in it.
-const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
-const UNIFIED: &str = "EFI/Linux/eve.efi";
+pub(super) const GRUB: &str = "EFI/BOOT/BOOTX64.EFI";
+pub(super) const UNIFIED: &str = "EFI/Linux/eve.efi";
 /// Where IMGA begins on a live disk.
 const IMGA: u64 = 38 << 20;
 /// What a GRUB prints that reads the configuration on the disk.
 const READ: &str = "CONFIG-WAS-READ";
 
+/// Whether signed images can be built and booted here; says what is missing.
+pub(super) fn can_boot_signed() -> bool {
+    let tools = [("openssl", "openssl"), ("sbverify", "sbsigntool")];
+    if !ready("qemu-system-x86_64") || !tools.iter().all(|(program, package)| wants(program, package)) {
+        return false;
+    }
+    for (file, package) in [(CODE, "ovmf"), (VARIABLES, "ovmf"), (STUB, "systemd-boot-efi")] {
+        if !Path::new(file).is_file() {
+            skips::missing(file, package);
+            return false;
+        }
+    }
+    true
+}
+
 /// A machine that ends with the test.
-struct Started(Child);
+pub(super) struct Started(pub Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
@@ -49,15 +64,8 @@ impl Drop for Started {
 
 #[test]
 fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
-    let tools = [("openssl", "openssl"), ("sbverify", "sbsigntool"), ("swtpm", "swtpm"), ("sgdisk", "gdisk")];
-    if !ready("qemu-system-x86_64") || !tools.iter().all(|(program, package)| wants(program, package)) {
+    if !can_boot_signed() || ![("swtpm", "swtpm"), ("sgdisk", "gdisk")].iter().all(|(program, package)| wants(program, package)) {
         return;
-    }
-    for (file, package) in [(CODE, "ovmf"), (VARIABLES, "ovmf"), (STUB, "systemd-boot-efi")] {
-        if !Path::new(file).is_file() {
-            skips::missing(file, package);
-            return;
-        }
     }
     let folder = scratch().join("secure-boot");
     let _ = fs::remove_dir_all(&folder);
@@ -71,11 +79,11 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     let conf = conf(&folder);
     let signed = |words: &[&str]| xtask("amd64").env("ROOTFS_VERSION", VERSION).env("CONF_DIR", &conf).args(words).args(["--keys", &keys]);
     signed(&["live", "--sign"]).ok();
-    let [grub, unified] = [GRUB, UNIFIED].map(|path| program(&folder, path, &keys));
+    let [grub, unified] = [GRUB, UNIFIED].map(|path| program(&folder, &live(), path, &keys));
     // What the machine checks updates with.
-    assert_eq!(taken(&folder, "etc/eve-update/image.pub"), fs::read(format!("{keys}/image.pub")).unwrap());
+    assert_eq!(taken(&folder, &live(), "etc/eve-update/image.pub"), fs::read(format!("{keys}/image.pub")).unwrap());
     let commit = tool("git", &["-C", repository().to_str().unwrap(), "log", "-1", "--format=%ct"]);
-    assert_eq!(String::from_utf8(taken(&folder, "etc/eve-update/made")).unwrap().trim(), commit.trim());
+    assert_eq!(String::from_utf8(taken(&folder, &live(), "etc/eve-update/made")).unwrap().trim(), commit.trim());
 
     let console = {
         let _turn = turn();
@@ -192,8 +200,8 @@ fn live() -> PathBuf {
 }
 
 /// A program of the image, which sbverify says is signed with db.
-fn program(folder: &Path, path: &str, keys: &str) -> Vec<u8> {
-    let bytes = taken(folder, path);
+pub(super) fn program(folder: &Path, disk: &Path, path: &str, keys: &str) -> Vec<u8> {
+    let bytes = taken(folder, disk, path);
     let file = folder.join("program");
     fs::write(&file, &bytes).unwrap();
     let verified = Command::new("sbverify").args(["--cert", &format!("{keys}/db.crt")]).arg(&file).output().unwrap();
@@ -202,9 +210,9 @@ fn program(folder: &Path, path: &str, keys: &str) -> Vec<u8> {
 }
 
 /// A file of the root file system on the signed disk.
-fn taken(folder: &Path, path: &str) -> Vec<u8> {
+fn taken(folder: &Path, disk: &Path, path: &str) -> Vec<u8> {
     let taken = folder.join("taken");
-    let place = format!("{}:IMGA:/{path}", live().display());
+    let place = format!("{}:IMGA:/{path}", disk.display());
     xtask("amd64").args(["inspect", &place, "--out", taken.to_str().unwrap()]).ok();
     let file = if taken.is_dir() { taken.join(Path::new(path).file_name().unwrap()) } else { taken };
     let bytes = fs::read(&file).unwrap();
@@ -224,7 +232,7 @@ fn changed(program: &[u8], name: Option<&str>) -> Vec<u8> {
 }
 
 /// Folders for disks whose program the firmware must not start.
-fn refused(folder: &Path, grub: &[u8], unified: &[u8], others: &str) -> Vec<PathBuf> {
+pub(super) fn refused(folder: &Path, grub: &[u8], unified: &[u8], others: &str) -> Vec<PathBuf> {
     let disk = |name: &str, program: &[u8]| {
         let file = folder.join(name).join(GRUB);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -260,7 +268,7 @@ fn slot_with(folder: &Path, unified: &[u8]) -> PathBuf {
 }
 
 /// A machine that tries the folders `disks`, and then `last`.
-fn start(folder: &Path, disks: &[PathBuf], last: &Path, more: &[&str]) -> Started {
+pub(super) fn start(folder: &Path, disks: &[PathBuf], last: &Path, more: &[&str]) -> Started {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-machine", "q35,smm=on,accel=tcg", "-cpu", "max", "-m", "512", "-display", "none"]).args(more);
     qemu.args(["-global", "ICH9-LPC.disable_s3=1", "-global", "driver=cfi.pflash01,property=secure,value=on"]);
@@ -276,7 +284,7 @@ fn start(folder: &Path, disks: &[PathBuf], last: &Path, more: &[&str]) -> Starte
 }
 
 /// The console, when `text` is on it.
-fn wait_for(machine: &mut Started, console: &Path, text: &str) -> String {
+pub(super) fn wait_for(machine: &mut Started, console: &Path, text: &str) -> String {
     let start = Instant::now();
     loop {
         let said = fs::read(console).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
