@@ -122,7 +122,10 @@ fn a_broken_tree_is_named_by_file_and_line() {
     );
     tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\ninits:\n  - BASE_TAG\n");
     let (code, error) = tree.error(&["rootfs"]);
-    assert!(code == 1 && error.starts_with("error: `images/rootfs.yml.in` is not a valid linuxkit yml:\n    line 4: "), "{error}");
+    assert!(
+        code == 1 && error.starts_with("error: `images/rootfs.yml.in` is not a valid linuxkit yml:\n    images/rootfs.yml.in:4: "),
+        "{error}"
+    );
     assert!(error.contains("inits"), "{error}");
     tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\n");
     tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\nFRMO x\n");

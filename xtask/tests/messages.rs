@@ -109,6 +109,17 @@ fn page_07_an_error_in_a_template_names_the_template_and_its_line() {
     day.run("live");
     day.tree.write("images/rootfs.yml.in", "kernel:\n  image: BASE_TAG\n  cmdline: x\nservces:\n  - name: base\n    image: BASE_TAG\n");
     day.run("live");
+    for image in ["BASE", "BASE_TAGG", "bas", "alpine:3.18"] {
+        day.tree.write(
+            "images/rootfs.yml.in",
+            &format!("kernel:\n  image: BASE_TAG\n  cmdline: x\ninit:\n  - BASE_TAG\nservices:\n  - name: base\n    image: {image}\n"),
+        );
+        day.run("live");
+    }
+    let service =
+        "kernel:\n  image: BASE_TAG\n  cmdline: x\nservices:\n  - name: base\n    image: BASE_TAG\n    capabilities: [CAP_NET_ADMN]\n";
+    day.tree.write("images/rootfs.yml.in", service);
+    day.run("live");
     day.page.is("errors/07");
 }
 
@@ -121,6 +132,13 @@ fn page_08_what_can_be_known_early_is_said_early() {
     day.run("live --zarch riscv64");
     day.tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\nHEALTHCHECK NONE\n");
     day.run("live");
+    day.tree.write("pkg/base/Dockerfile", "FROM scratch\nCOPY files/ /\n");
+    for rest in ["arches: [amd46, arm64]\n", "config:\n  bind:\n    - /a:/b\n", "config:\n  capabilities:\n    - CAP_SYS_AMDIN\n"] {
+        day.tree.write("pkg/base/build.yml", &format!("org: lfedge\nimage: eve-base\n{rest}"));
+        day.run("live");
+    }
+    day.tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\n");
+    day.run("live MEDIA_SIZE=10");
     day.page.is("errors/08");
 }
 

@@ -12,51 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Numbers of containers by name; owners may be given as such names.
 pub(crate) type Ids = BTreeMap<String, u32>;
 
-/// All capabilities of Linux, in numeric order (`linux/capability.h`).
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 const RLIMITS: [&str; 16] = [
     "CPU",
     "FSIZE",
@@ -156,14 +111,13 @@ fn last<const N: usize>(texts: [&str; N]) -> String {
 }
 
 fn capabilities(label: &Settings, yml: &Settings) -> Result<Capabilities> {
-    let known: Vec<String> = CAPABILITIES.iter().map(|name| format!("CAP_{name}")).collect();
     let expand = |list: Vec<String>| -> Result<Vec<String>> {
         let list = match &list[..] {
-            [word] if word.eq_ignore_ascii_case("all") => known.clone(),
+            [word] if word.eq_ignore_ascii_case("all") => oci::CAPABILITIES.map(str::to_owned).to_vec(),
             [word] if word.eq_ignore_ascii_case("none") => Vec::new(),
             _ => list,
         };
-        match list.iter().find(|name| !known.contains(name)) {
+        match list.iter().find(|name| !oci::CAPABILITIES.contains(&name.as_str())) {
             Some(unknown) => bail!("`{unknown}` is not a capability of Linux"),
             None => Ok(list),
         }

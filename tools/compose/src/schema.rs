@@ -14,13 +14,15 @@ pub(crate) enum Type {
     /// One of these strings.
     Word(&'static [&'static str]),
     List(&'static Type),
+    /// A list of Linux's capabilities.
+    Capabilities,
     /// Any keys, string values.
     TextMap,
     /// Only these keys; the first n (second field) are required.
     Object(&'static [(&'static str, Type)], usize),
 }
 
-use Type::{Bool, Int, List, Object, Text, TextMap, TextOrInt, Word};
+use Type::{Bool, Capabilities, Int, List, Object, Text, TextMap, TextOrInt, Word};
 
 const TEXTS: Type = List(&Text);
 const ID_MAPPINGS: Type = List(&Object(&[("containerID", Int), ("hostID", Int), ("size", Int)], 0));
@@ -90,9 +92,9 @@ const RUNTIME: Type = Object(
 const IMAGE_KEYS: &[(&str, Type)] = &[
     ("name", Text),
     ("image", Text),
-    ("capabilities", TEXTS),
-    ("capabilities.add", TEXTS),
-    ("ambient", TEXTS),
+    ("capabilities", Capabilities),
+    ("capabilities.add", Capabilities),
+    ("ambient", Capabilities),
     ("mounts", MOUNTS),
     ("binds", TEXTS),
     ("binds.add", TEXTS),
@@ -182,6 +184,20 @@ pub(crate) fn check(node: &Node, expected: &Type, path: &str, problems: &mut Vec
         (List(item), Value::List(items)) => {
             items.iter().enumerate().map(|(n, node)| check(node, item, &join(path, &n.to_string()), problems)).collect()
         }
+        (Capabilities, Value::List(items)) => {
+            let known = problems.len();
+            let list = check(node, &TEXTS, path, problems);
+            let texts: Vec<&str> =
+                items.iter().filter_map(|item| if let Value::Text(text) = &item.value { Some(&**text) } else { None }).collect();
+            if problems.len() == known
+                && let Some((at, near)) = oci::unknown_capability(&texts)
+            {
+                let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                let what = format!("`{}` is not a capability of Linux{meant}", texts[at]);
+                problems.push((items[at].line, format!("{}: {what}", shown(path))));
+            }
+            list
+        }
         (TextMap, Value::Map(entries)) => {
             let entries = entries.iter().map(|(key, node)| {
                 let key = key_text(key);
@@ -196,7 +212,7 @@ pub(crate) fn check(node: &Node, expected: &Type, path: &str, problems: &mut Vec
         (Int, _) => wrong("a whole number"),
         (TextOrInt, _) => wrong("a name or a whole number"),
         (Bool, _) => wrong("true or false"),
-        (List(_), _) => wrong("a list"),
+        (List(_) | Capabilities, _) => wrong("a list"),
         (TextMap | Object(..), _) => wrong("a map"),
     }
 }

@@ -3,6 +3,7 @@
 
 mod archive;
 mod cache;
+mod capabilities;
 mod checked;
 mod config;
 mod digest;
@@ -14,6 +15,7 @@ mod spec;
 
 pub use archive::clean_path;
 pub use cache::{BlobName, Cache, Document, Fork, NewImage, NewLayer, is_blob};
+pub use capabilities::{CAPABILITIES, unknown_capability};
 pub use checked::{keep_checked, remember_checked};
 pub use config::Config;
 pub use digest::DamagedBlob;

@@ -1,7 +1,10 @@
 //! `build.yml`: name and build settings of a package. Fields, defaults and refused keys are those of `linuxkit pkg`
 //! (`src/cmd/linuxkit/pkglib` and `moby.ImageConfig`).
 
+mod checks;
+
 use anyhow::{Context as _, Result, anyhow, bail};
+use checks::{check_arches, check_capabilities, with_hint};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
@@ -119,6 +122,7 @@ impl BuildYml {
         let text = text.replace(TEMPLATE_IMAGE.0, TEMPLATE_IMAGE.1);
         let kept = with_keys(&text, &["image", "org", "tag", "arches", "extra-sources"]);
         let Names { image, org, tag, arches, extra_sources } = parse_yaml(&kept, name)?;
+        check_arches(&arches, &kept, name)?;
         let yml = Self { image, org, tag, arches, extra_sources, ..Self::default() };
         yml.check(name)?;
         Ok(yml)
@@ -129,6 +133,7 @@ impl BuildYml {
         let mut yml: Self = parse_yaml(text, name)?;
         if let Some(config) = &mut yml.config {
             config.drop_empty();
+            check_capabilities(config, text, name)?;
         }
         yml.check(name)?;
         Ok(yml)
@@ -210,7 +215,8 @@ fn parse_yaml<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
-        anyhow!("{name}:{line}: {}", error.without_snippet())
+        let said = error.without_snippet().to_string();
+        anyhow!("{name}:{line}: {}", with_hint(said.split_once(" at line ").map_or(&*said, |(what, _)| what)))
     })
 }
 
@@ -454,12 +460,29 @@ mod tests {
             ("org: x\n", "build.yml: `image:` is missing\nhint: add the image's name, for example `image: eve-grub`"),
             ("image: x\nnetwrok: yes\n", "build.yml:2: unknown field `netwrok`"),
             ("image: x\nconfig:\n  bind: []\n", "build.yml:3: unknown field `bind`"),
+            ("image: x\nconfig:\n  bind: []\n", "build.yml:3: unknown field `bind`\nhint: did you mean binds?"),
+            ("image: x\nbogus: 1\n", "build.yml:2: unknown field `bogus`\nhint: the keys here are image, org, "),
             ("image: x\nnetwork: perhaps\n", "build.yml:2: "),
+            (
+                "image: x\nconfig:\n  # CAP_FOO\n  capabilities: [CAP_KILL, CAP_FOO]\n",
+                "build.yml:4: `CAP_FOO` is not a capability of Linux\nhint: capabilities(7) lists them",
+            ),
+            (
+                "image: x\nconfig:\n  ambient:\n    - CAP_KIL\n",
+                "build.yml:4: `CAP_KIL` is not a capability of Linux\nhint: did you mean CAP_KILL?",
+            ),
             ("image: [\n", "build.yml:"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
+        for (text, message) in [
+            ("image: x\narches: [amd46, arm64]\n", "build.yml:2: `amd46` is no architecture\nhint: did you mean amd64?"),
+            ("image: x\narches:\n  - arm64\n  - riscv46\n", "build.yml:4: `riscv46` is no architecture\nhint: did you mean riscv64?"),
+        ] {
+            assert_eq!(BuildYml::parse_names(text, "build.yml").unwrap_err().to_string(), message);
+        }
+        assert!(BuildYml::parse_names("image: x\narches: [mips]\n", "build.yml").is_ok());
         let error = parse("image: x\nbuildArgs: ['A']\n").unwrap().build_args().unwrap_err().to_string();
         assert_eq!(error, "`buildArgs`: `A` does not have the form NAME=value");
         let error = parse("image: x\nextra-sources: ['a']\n").unwrap().sources().unwrap_err().to_string();

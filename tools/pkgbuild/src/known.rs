@@ -3,7 +3,7 @@
 //! was read. The file that keeps the facts counts only if this very code wrote it.
 
 use crate::{
-    build_yml::BuildYml,
+    build_yml::{BuildYml, TEMPLATE_IMAGE},
     builder::check_early,
     dockerfile::{Dockerfile, ImageUse, ImagesByArch},
     tags::{blob_id, hex, settled_id},
@@ -24,6 +24,8 @@ use std::{
 const CODE: &[&str] = &[
     include_str!("known.rs"),
     include_str!("build_yml.rs"),
+    include_str!("build_yml/checks.rs"),
+    include_str!("../../oci/src/capabilities.rs"),
     include_str!("builder/check.rs"),
     include_str!("builder/copy.rs"),
     include_str!("dockerfile/adds.rs"),
@@ -63,6 +65,8 @@ struct Books {
     new: BTreeMap<String, String>,
     /// Paths of Dockerfiles without an instruction that the builder refuses. As text: a path's hash takes much longer.
     built: HashSet<OsString>,
+    /// Paths of build.ymls that [`BuildYml::read`] refuses.
+    wrong: HashSet<OsString>,
 }
 
 impl Known {
@@ -75,17 +79,32 @@ impl Known {
     /// As [`BuildYml::read_names`]. With the `id` that the file at `path` has now ([`Seen::id_of`](crate::tags::Seen::id_of)), it is not read
     /// if it had that id when it was read before.
     pub fn names(&self, path: &Path, id: Option<&str>) -> Result<BuildYml> {
-        if let Some(yml) = self.find_file(YML, id).and_then(|facts| names_of(&facts)) {
-            return Ok(yml);
+        let known = self.find_file(YML, id).and_then(|facts| names_of(&facts));
+        let (is_right, yml) = known.map_or_else(|| self.read_names(path, id), Ok)?;
+        if !is_right {
+            self.books().wrong.insert(path.as_os_str().to_owned());
         }
+        Ok(yml)
+    }
+
+    /// Whether nothing in the build.yml at `path` is wrong, and its names.
+    fn read_names(&self, path: &Path, id: Option<&str>) -> Result<(bool, BuildYml)> {
         let (text, bytes) = self.read(path, id)?;
         let key = key(YML, &bytes);
-        if let Some(yml) = self.find(&key).and_then(|facts| names_of(&facts)) {
-            return Ok(yml);
+        if let Some(known) = self.find(&key).and_then(|facts| names_of(&facts)) {
+            return Ok(known);
         }
-        let yml = BuildYml::parse_names(&text, &path.display().to_string())?;
-        self.note(key, names_facts(&yml));
-        Ok(yml)
+        let name = path.display().to_string();
+        let found =
+            (BuildYml::parse(&text.replace(TEMPLATE_IMAGE.0, TEMPLATE_IMAGE.1), &name).is_ok(), BuildYml::parse_names(&text, &name)?);
+        self.note(key, names_facts(found.0, &found.1));
+        Ok(found)
+    }
+
+    /// Of the build.ymls that [`names`](Self::names) has seen, those that [`BuildYml::read`] refuses.
+    #[must_use]
+    pub fn wrong_ymls(&self) -> HashSet<OsString> {
+        self.books().wrong.clone()
     }
 
     /// The images that the Dockerfile at `path` needs; `id` as in [`names`](Self::names).
@@ -248,18 +267,19 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split('\t').skip(1)
 }
 
-fn names_facts(yml: &BuildYml) -> Option<String> {
-    let count = yml.arches.len().to_string();
-    let names = [&*yml.image, &yml.org, &yml.tag, &count];
+fn names_facts(is_right: bool, yml: &BuildYml) -> Option<String> {
+    let (is_right, count) = (is_right.to_string(), yml.arches.len().to_string());
+    let names = [&*is_right, &yml.image, &yml.org, &yml.tag, &count];
     line(names.into_iter().chain(yml.arches.iter().chain(&yml.extra_sources).map(String::as_str)))
 }
 
-fn names_of(facts: &str) -> Option<BuildYml> {
+fn names_of(facts: &str) -> Option<(bool, BuildYml)> {
     let mut words = words(facts).map(str::to_owned);
+    let is_right = words.next()? == "true";
     let (image, org, tag) = (words.next()?, words.next()?, words.next()?);
     let count = words.next()?.parse().ok()?;
     let arches = words.by_ref().take(count).collect();
-    Some(BuildYml { image, org, tag, arches, extra_sources: words.collect(), ..BuildYml::default() })
+    Some((is_right, BuildYml { image, org, tag, arches, extra_sources: words.collect(), ..BuildYml::default() }))
 }
 
 /// Marks before a reference, and between lists.

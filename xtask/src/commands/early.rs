@@ -3,14 +3,17 @@
 pub mod bases;
 mod keys;
 pub mod room;
+mod templates;
 
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
-use common::display::{short, size};
-use compose::Yml;
+use common::{display::size, error::usage};
 use diskimage::eve::Kind;
 use executor::{State, States};
-use plan::{EngineKind, NodeId, Plan, Step, steps::ResolveYml};
+use plan::{
+    EngineKind, Node, NodeId, Plan, Step,
+    steps::{ComposeRootfs, ConvertDisk, PackRootfs, RootfsFiles},
+};
 
 /// Fails if keys cannot sign a root file system that is due. What a registry has needs no keys, so it is asked before.
 pub(super) fn check_keys(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
@@ -30,7 +33,16 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
         match &node.step {
             _ if ctx.engine != EngineKind::Native => {}
-            Step::ResolveYml(step) => check_yml(ctx, step)?,
+            Step::ResolveYml(step) => {
+                let yml = templates::check(ctx, step)?;
+                let is_composed = plan.nodes.iter().any(|node| {
+                    !matches!(states.get(&node.id), Some(State::Fresh(_))) && composed(&node.step).is_some_and(|made| made.yml == step.out)
+                });
+                if is_composed {
+                    templates::check_images(ctx, plan, step, &yml)?;
+                }
+            }
+            Step::ConvertDisk(step) => check_size(plan, step)?,
             // The size of a disk that is there, or that grows, follows from its parts.
             Step::MakeDisk(step) => {
                 let bytes = if step.keep || step.grows { 0 } else { step.bytes };
@@ -61,42 +73,29 @@ fn check_partitions(words: &[String], bytes: u64) -> Result<()> {
 /// The room before the first partition, and of the table at the end, in bytes.
 const TABLES: u64 = (2048 + 33) * 512;
 
-/// Fails if the yml is not valid; names the lines that people wrote, in the template or in a patch.
-fn check_yml(ctx: &Ctx, step: &ResolveYml) -> Result<()> {
-    let template = short(&step.template, &ctx.root).to_string();
-    let text = std::fs::read_to_string(&step.template).unwrap_or_default();
-    if has_lines_of(&step.text, &text) {
-        return Yml::parse(&step.text, &template).map(drop);
+/// The root file system that a step composes from images.
+fn composed(step: &Step) -> Option<&ComposeRootfs> {
+    match step {
+        Step::ComposeRootfs(step) => Some(step),
+        Step::PackRootfs(PackRootfs { files: RootfsFiles::Images(composed), .. }) => Some(composed),
+        _ => None,
     }
-    let (templates, knobs) = (&ctx.profile.templates, &ctx.knobs.image);
-    let patches = [&templates.patches[..], &templates.installer_patches, &templates.verification_patches].concat();
-    let patches = checkout::programs(&patches, &ctx.root, &knobs.hv, &knobs.platform);
-    let origins = checkout::TemplatePlaces::read(&ctx.root, &step.template, &patches);
-    let place = |number: u64| {
-        let line = (1..).zip(step.text.lines()).find(|(at, _)| *at == number).map_or("", |(_, line)| line);
-        origins.of_line(line).unwrap_or_else(|| format!("`{}`", line.trim()))
-    };
-    Yml::parse_from(&step.text, &format!("{template}, with its patches for HV={},", knobs.hv), &place).map(drop)
 }
 
-/// Whether each line of `yml` is the line of `template` with words filled in.
-fn has_lines_of(yml: &str, template: &str) -> bool {
-    let start = |line: &str| line.find("_TAG").map_or(line.len(), |at| line[..at].rfind(' ').unwrap_or(0));
-    let is_same = |(filled, line): (&str, &str)| filled.starts_with(&line[..start(line)]) || line.contains("EVE_");
-    yml.lines().count() == template.lines().count() && yml.lines().zip(template.lines()).all(is_same)
+/// Fails if the converted disk is to be smaller than the disk that it is made of.
+fn check_size(plan: &Plan, step: &ConvertDisk) -> Result<()> {
+    let is_disk = |node: &&Node| node.outputs.contains(&step.raw);
+    let Some(Step::MakeDisk(disk)) = plan.nodes.iter().find(is_disk).map(|node| &node.step) else { return Ok(()) };
+    let mib = disk.bytes >> 20;
+    if !disk.keep && !disk.grows && step.size_mib < mib {
+        return Err(usage(format!("MEDIA_SIZE={}: the disk has {mib} MiB already\nhint: MEDIA_SIZE={mib} or more", step.size_mib)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_those_of_the_template_unless_patched() {
-        let template = "# a\nkernel:\n  image: KERNEL_TAG\nfiles:\n  contents: 'EVE_VERSION'\n";
-        assert!(has_lines_of("# a\nkernel:\n  image: lfedge/kernel:1\nfiles:\n  contents: '1.2'\n", template));
-        assert!(!has_lines_of("kernel:\n  image: lfedge/kernel:1\nfiles:\n  contents: '1.2'\n", template));
-        assert!(!has_lines_of("# a\nkernel:\n  cmdline: x\nfiles:\n  contents: '1.2'\n", template));
-    }
 
     #[test]
     fn partitions_are_known_words_and_fit() {

@@ -193,7 +193,7 @@ impl Lock {
 }
 
 /// The known name with the fewest edits, at most a third of the name's length.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = name.len() / 3;
     let near =
         known.filter(|other| other.len().abs_diff(name.len()) <= most).map(|other| (edits(name.as_bytes(), other.as_bytes()), other));

@@ -36,6 +36,7 @@ pub use control::{Stanza, Stanzas, check_version, stanzas};
 pub use deb::{Deb, read_deb};
 pub use deploy::{DeployOptions, Deployed, Selection, deploy};
 pub use index::{Index, index_path};
+pub(crate) use lock::nearest;
 pub use lock::{Lock, Pin, Suite};
 pub use mirrors::{Mirrors, read_apt_sources};
 pub use network::{Limits, Network, Proxy, Tls};

@@ -27,10 +27,12 @@ pub fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, S
         return Ok(());
     }
     let packages = || plan.nodes.iter().filter_map(|node| Some((&node.id, node.step.package()?)));
+    let is_due = |id: &NodeId| matches!(states.get(id), Some(State::Stale(_)));
+    check_ymls(ctx, tree, packages().filter(|(id, _)| is_due(id)).map(|(_, package)| package))?;
     let made: BTreeSet<&str> = packages().map(|(_, package)| package.image.reference.as_str()).collect();
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;
     let (mut problems, mut hints) = (Vec::new(), BTreeSet::new());
-    for (_, package) in packages().filter(|(id, _)| matches!(states.get(id), Some(State::Stale(_)))) {
+    for (_, package) in packages().filter(|(id, _)| is_due(id)) {
         // The build reports errors of a Dockerfile.
         let (arch, host) = (package.image.arch, ctx.knobs.host_arch);
         let arch_of = |image: &ImageUse| if image.on_build_machine { host } else { arch };
@@ -59,6 +61,29 @@ pub fn check(ctx: &Ctx, tree: &Checkout, plan: &Plan, states: &HashMap<NodeId, S
         [one] => format!("{one}\n{}", hints.join("\n")),
         more => format!("{} images are missing:\n  {}\n{}", more.len(), more.join("\n  "), hints.join("\n")),
     };
+    if ctx.globals.dry_run {
+        eprintln!("warning: {text}");
+        return Ok(());
+    }
+    Err(usage(text))
+}
+
+/// Fails if the build.yml of one of the `packages` is wrong, beyond what a plan needs of it; says it of all of them. With `-n` it is a warning.
+fn check_ymls<'p>(ctx: &Ctx, tree: &Checkout, packages: impl Iterator<Item = &'p BuildPackage>) -> Result<()> {
+    let wrong = tree.known().wrong_ymls();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let paths: BTreeSet<_> = packages.map(|package| package.dir.join(&package.build_yml)).collect();
+    let errors = paths.iter().filter(|path| wrong.contains(path.as_os_str())).filter_map(|path| {
+        let text = std::fs::read_to_string(path).ok()?;
+        BuildYml::parse(&text, &short(path, &ctx.root).to_string()).err()
+    });
+    let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let text = errors.join("\n");
     if ctx.globals.dry_run {
         eprintln!("warning: {text}");
         return Ok(());
