@@ -278,7 +278,7 @@ fn eve_update_asks_for_the_owner_before_it_looks_into_the_image() {
     assert_eq!(run(&["--tries"]), (false, "eve update: --tries takes 1, 2 or 3\n".to_owned()));
     // A system without a key takes what it is given, and says so.
     fs::remove_file(place.at("root/etc/eve-update/image.pub")).unwrap();
-    let said = "nobody checks who made rootfs.img: this system holds no key of its owner\ntries=1 sha256=\n";
+    let said = "the signature of rootfs.img is not checked: this system has no owner's key\ntries=1 sha256=\n";
     assert_eq!(run(&[&file]), (true, said.to_owned()));
     // One whose disk cannot say whether there is a key does not.
     fs::remove_dir_all(place.at("root/etc/eve-update")).unwrap();

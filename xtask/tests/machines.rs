@@ -268,6 +268,11 @@ fn a_machine_that_runs_loses_nothing_to_another_one_and_leaves_nothing_behind() 
     assert!(code == 1 && error.contains("live.raw has changed since the machine wrote to "), "{code} {error}");
     let (code, error) = run(&["--until", ""]).fails();
     assert!(code == 2 && error.contains("--until"), "{code} {error}");
+    let (code, error) = run(&["two"]).fails();
+    assert!(
+        code == 2 && error.contains("error: run two: `run` boots the live image\nhint: cargo xtask ") && error.contains(" run --name two "),
+        "{code} {error}"
+    );
 }
 
 #[test]

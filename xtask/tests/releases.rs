@@ -203,7 +203,10 @@ fn a_key_for_ssh_changes_nothing_that_is_tracked() {
     let key = fs::read(clone.root().join("dist/ssh.key")).unwrap();
     fs::write(conf.join("server"), "mine").unwrap();
     fs::write(conf.join("authorized_keys"), "ssh-ed25519 AAAA me").unwrap();
-    assert!(clone.xtask().args(["ssh-key"]).ok().starts_with("kept: dist/ssh.key and dist/conf"));
+    let (said, notes) = common::texts(&clone.xtask().args(["ssh-key"]).output());
+    assert!(said.starts_with("kept: dist/ssh.key and dist/conf"), "{said}");
+    let note = "note: dist/conf is not what conf is now: server (other content)\nhint: rm -r dist/conf && cargo xtask";
+    assert!(notes.contains(note), "{notes}");
     assert_eq!(fs::read(clone.root().join("dist/ssh.key")).unwrap(), key);
     assert_eq!(fs::read_to_string(conf.join("server")).unwrap(), "mine");
     let keys = fs::read_to_string(conf.join("authorized_keys")).unwrap();

@@ -132,15 +132,16 @@ fn the_command_in_an_error_opens_a_shell_there() {
     assert!(!said.contains("exit status 7"), "the step has not run: {said}");
     let (out, said) = shell(&tree, "base:tools", "cat /stage; echo \"$WHO\"\n");
     assert!(out == "tools\n\n" && said.contains(":3, after: echo tools > /stage"), "{out}{said}");
+    let (out, said) = shell(&tree, "base:8", "pwd\n");
+    assert!(out == "/work\n" && said.contains(":8, before: echo half > made"), "{out}{said}");
     let (out, said) = shell(&tree, "base::3", "ls /stage; echo \"$?\"\n");
     assert!(out == "2\n" && said.contains(":3, before: echo tools > /stage"), "{out}{said}");
     for (words, expected) in [
-        (
-            "base:tools:9",
-            "error: pkg/base has no RUN in line 9 that this build executes\nhint: the line in which RUN stands, and if its stage is not part of the build: base:STAGE:9\n",
-        ),
+        ("base:tools:9", "error: pkg/base has no RUN in line 9\nhint: its stages: tools (RUN in line 3), "),
         ("base:tools:x", "error: `base:tools:x`: `x` is not the number of a line\nhint: cargo xtask shell base:STAGE:12\n"),
-        ("base:tool", "tool"),
+        ("base:tool", "error: pkg/base has no stage `tool`\nhint: its stages: tools (RUN in line 3), "),
+        ("base:99", "error: pkg/base has no RUN in line 99\nhint: its stages: tools (RUN in line 3), "),
+        ("base:tools:8", "error: pkg/base: line 8 is not in the stage tools\nhint: cargo xtask shell base:broken:8\n"),
     ] {
         let (out, said) = shell(&tree, words, look);
         assert!(out.is_empty() && said.contains(expected), "{words}: {out}{said}");

@@ -343,11 +343,15 @@ impl BuildHost for Outside<'_> {
         step.env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| step.source_date_epoch.to_string());
         self.builder.see(&step, stage);
         self.stop_at(&step, stage)?;
-        self.sandbox().run(&step, stage, |error, failed| {
+        // Which line it is, for who waits.
+        self.job.step(step.place.rsplit('/').next().unwrap_or_default());
+        let ended = self.sandbox().run(&step, stage, |error, failed| {
             let error = self.with_replay(error);
             self.look(&step, &error, || failed.open_shell());
             error
-        })?;
+        });
+        self.job.step("");
+        ended?;
         self.builder.see(&step, stage);
         Ok(())
     }

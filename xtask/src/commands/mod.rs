@@ -27,7 +27,7 @@ mod lint;
 mod lock;
 pub mod machines;
 mod mutants;
-mod new;
+pub mod new;
 mod owners;
 mod paths;
 mod pcrs;

@@ -7,8 +7,10 @@ use checkout::{Checkout, context::Ctx};
 use common::error::usage;
 use knobs::GoKnobs;
 use native::{NativeEngine, StopAt, Stopped};
+use pkgbuild::dockerfile::{Dockerfile, Instruction};
 use plan::{Goal, NodeId, PackageWork, Plan};
 use sandbox::Sandbox;
+use std::path::Path;
 
 /// The package, and the settings of the Go builder.
 #[derive(clap::Args)]
@@ -39,6 +41,7 @@ pub fn run(ctx: &Ctx, Shell { package, stage, go }: Shell) -> Result<()> {
         return Err(usage("`shell` needs a package, in whose build it runs\nhint: cargo xtask shell kernel"));
     };
     let (name, place) = parse_place(&package, stage)?;
+    let place = check_place(&ctx.profile.packages.folder, &name, place)?;
     let plan = build::plan(ctx, &tree, &Goal::Packages(vec![name.clone()], PackageWork::Build))?;
     if ctx.globals.dry_run {
         let at = place.line.map_or("where its last RUN ended".to_owned(), |line| format!("before the RUN in line {line}"));
@@ -51,7 +54,7 @@ pub fn run(ctx: &Ctx, Shell { package, stage, go }: Shell) -> Result<()> {
     if let Some(line) = place.line.filter(|_| !stopped) {
         outcome?;
         return Err(usage(format!(
-            "pkg/{name} has no RUN in line {line} that this build executes\nhint: the line in which RUN stands, and if its stage is not part of the build: {name}:STAGE:{line}"
+            "pkg/{name}: this build does not come to the RUN in line {line}\nhint: cargo xtask shell {name} opens a shell after its last RUN"
         )));
     }
     let Some((step, files)) = watching.seen() else {
@@ -84,6 +87,41 @@ fn parse_place(word: &str, stage: Option<String>) -> Result<(String, StopAt)> {
         return Err(usage(format!("two stages, {named} and {stage}\nhint: omit --stage")));
     }
     Ok((name, StopAt { stage: named.or(stage), line }))
+}
+
+/// The place, if the Dockerfile has it: a number that is no stage is the line of a RUN, and the stage of a line is the one it stands in. A
+/// Dockerfile that is missing or cannot be read is an error of the build.
+fn check_place(packages: &Path, name: &str, StopAt { stage, line }: StopAt) -> Result<StopAt> {
+    let text = std::fs::read_to_string(packages.join(name).join("Dockerfile")).ok();
+    let Some(file) = text.and_then(|text| Dockerfile::parse(&text, name).ok()) else { return Ok(StopAt { stage, line }) };
+    let label = |index: usize| file.stages[index].name.clone().unwrap_or_else(|| index.to_string());
+    let found = stage.as_deref().and_then(|stage| file.find_stage(stage, file.stages.len()));
+    let (stage, line) = match (stage, line) {
+        (Some(stage), None) if found.is_none() && stage.parse::<usize>().is_ok() => (None, stage.parse().ok()),
+        other => other,
+    };
+    let lines = |index: usize| -> Vec<usize> {
+        let runs = file.stages[index].items.iter().filter(|item| matches!(item.instruction, Instruction::Run(_)));
+        runs.map(|item| item.line).collect()
+    };
+    let shown = |index: usize| match &*lines(index) {
+        [] => format!("{} (no RUN)", label(index)),
+        [line] => format!("{} (RUN in line {line})", label(index)),
+        several => format!("{} (RUN in lines {})", label(index), several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let hint = || format!("hint: its stages: {}", (0..file.stages.len()).map(shown).collect::<Vec<_>>().join(", "));
+    if let (Some(stage), None) = (&stage, found) {
+        return Err(usage(format!("pkg/{name} has no stage `{stage}`\n{}", hint())));
+    }
+    let Some(wanted) = line else { return Ok(StopAt { stage, line }) };
+    match (0..file.stages.len()).find(|&index| lines(index).contains(&wanted)) {
+        None => Err(usage(format!("pkg/{name} has no RUN in line {wanted}\n{}", hint()))),
+        Some(index) if stage.is_some() && found != Some(index) => {
+            let (wrong, right) = (stage.unwrap_or_default(), label(index));
+            Err(usage(format!("pkg/{name}: line {wanted} is not in the stage {wrong}\nhint: cargo xtask shell {name}:{right}:{wanted}")))
+        }
+        Some(index) => Ok(StopAt { stage: Some(label(index)), line }),
+    }
 }
 
 /// Builds what the package starts from, then the package, watched; returns how its build ended.

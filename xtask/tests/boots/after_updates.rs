@@ -114,7 +114,7 @@ fn cut_the_power(machine: Machine) {
     let mut ssh = machine.ssh_command(command).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(ssh.stdout.take().unwrap()).lines();
     let lines: Vec<String> = lines.map_while(Result::ok).take_while(|line| line != "stopped").collect();
-    let begins = ["nobody checks who made /persist/next.img", "writing next to IMGA"];
+    let begins = ["the signature of /persist/next.img is not checked", "writing next to IMGA"];
     assert!(lines.len() == 2 && lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{lines:?}");
     drop(machine);
     ssh.wait().unwrap();

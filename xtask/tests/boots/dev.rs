@@ -86,7 +86,11 @@ fn a_changed_package_runs_in_a_machine_that_goes_on() {
     let good = fs::read(&script).unwrap();
     tree.edit("pkg/dhcpcd/dhcpcd.sh", "echo it ends; exit 7");
     let (_, error) = tree.xtask(&["dev"]).fails();
-    assert!(error.contains("cannot replace the service dhcpcd") && error.contains("dhcpcd does not run any more: "), "{error}");
+    assert!(error.contains("cannot replace the service dhcpcd") && error.contains("last exit status 7: it ends"), "{error}");
+    assert!(
+        error.contains("hint: cargo xtask") && error.contains(" dhcpcd shows what it printed") && !error.contains("command: "),
+        "{error}"
+    );
     fs::write(&script, good).unwrap();
     assert!(tree.xtask(&["dev"]).ok().contains("\ndhcpcd: "));
 

@@ -1,12 +1,12 @@
 //! `dev` puts changed packages into a machine that runs: it builds them, sends the files that differ, and starts their services again. The
 //! changes last until the machine's next boot. `watch` does it whenever a file is saved. The machine's side is eve-dev (pkg/dom0-ztools).
 
-use super::reach::{Reached, advise};
-use crate::commands::build;
+use super::reach::{Reached, advise, advise_shared};
+use crate::commands::{build, new::service_entry};
 use anyhow::{Context as _, Result, bail};
 use checkout::{Checkout, context::Ctx};
 use child::{Cmd, Failure, Running, interrupt, process::Pipes};
-use common::error::usage;
+use common::{display::short, error::usage};
 use compose::{Yml, image_references};
 use filetree::{Change, EntryKind, Kind, TarWriter, Tree, differences};
 use knobs::KeyKnobs;
@@ -136,12 +136,15 @@ fn put(ctx: &Ctx, dev: &Dev) -> Result<()> {
     let (yml, template, packages) = tree.yml(Composed::Rootfs)?;
     let yml = Yml::parse(&yml, &template.display().to_string())?;
     let wanted = Wanted::of(&tree, &yml, &packages)?;
-    let named = named(&dev.packages, &packages)?;
+    let named = named(ctx, &dev.packages, &packages)?;
     let ahead = if ctx.globals.dry_run { vec![] } else { wanted.services(&named) };
     build_packages(ctx, &ahead)?;
     let due = chosen(wanted.due(&connection.answer()?, &reached)?, &named);
     if due.is_empty() {
-        eprintln!("the machine runs what the tree has");
+        // What was named has its own line.
+        if named.is_empty() {
+            eprintln!("the machine runs what the tree has");
+        }
         return Ok(());
     }
     let (services, others): (Vec<&Due>, Vec<&Due>) = due.iter().partition(|due| due.service().is_some());
@@ -199,7 +202,7 @@ impl<'r> Connection<'r> {
             text.push('\n');
         }
         if !is_whole {
-            running.wait_at_most(PATIENCE).map_err(advise)?;
+            running.wait_at_most(PATIENCE).map_err(advise_shared)?;
             bail!("the machine's answer to `eve dev` has no end");
         }
         read_answer(&text)
@@ -292,10 +295,17 @@ fn build_packages(ctx: &Ctx, packages: &[String]) -> Result<()> {
 }
 
 /// The packages that a person named, without `pkg/`. All must be in the image.
-fn named(words: &[String], packages: &[String]) -> Result<Vec<String>> {
+fn named(ctx: &Ctx, words: &[String], packages: &[String]) -> Result<Vec<String>> {
     let named: Vec<String> = words.iter().map(|name| name.strip_prefix("pkg/").unwrap_or(name).trim_end_matches('/').to_owned()).collect();
     for name in &named {
         if !packages.contains(name) {
+            if ctx.profile.packages.folder.join(name).is_dir() {
+                let (line, template) = (service_entry(name), short(&ctx.profile.templates.rootfs, &ctx.root));
+                return Err(usage(format!(
+                    "pkg/{name} is not in the image\nhint: the line `{line}` in the list `services` of {template} puts it there (or its word \
+                     into `onboot` or `init`), and then the machine needs a new image"
+                )));
+            }
             let hint = common::error::did_you_mean(name, packages.iter().map(String::as_str));
             let hint =
                 hint.map_or_else(|| format!("packages of the image: {}", packages.join(", ")), |word| format!("did you mean `{word}`?"));
@@ -344,7 +354,7 @@ fn replace(ctx: &Ctx, connection: &Connection<'_>, cache: &Cache, due: &Due) -> 
         Err(error) if has_lost_connection(&error) => wait_for(ctx, connection.reached, due)?,
         Err(error) => match error.downcast::<Failure>() {
             Ok(failure) if failure.said("is read-only") => return Ok(Some("its container is read-only")),
-            Ok(failure) => bail!(anyhow::Error::from(failure).context(format!("cannot replace the service {service}"))),
+            Ok(failure) => return Err(connection.reached.no_service(service, &failure)),
             Err(error) => return Err(error),
         },
     }

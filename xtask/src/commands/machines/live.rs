@@ -26,7 +26,7 @@ pub struct RunLive {
     #[command(flatten)]
     machine: Options,
     /// what to boot; live is the only choice
-    #[arg(value_name = "WHAT", value_parser = ["live"], default_value = "live")]
+    #[arg(value_name = "WHAT", default_value = "live")]
     what: String,
     /// start only what the keys of SIGN_KEYS have signed: firmware with these keys and Secure Boot on
     #[arg(long)]
@@ -50,7 +50,13 @@ pub struct RunLive {
 
 /// `run`.
 pub fn run(ctx: &Ctx, mut args: RunLive) -> Result<()> {
-    debug_assert_eq!(args.what, "live");
+    if args.what != "live" {
+        let (what, place) = (&args.what, &ctx.globals.place);
+        let name = Name::plain(what);
+        return Err(usage(format!(
+            "run {what}: `run` boots the live image\nhint: cargo xtask{place} run --name {name} gives the machine this name"
+        )));
+    }
     args.machine.secure_boot = args.secure_boot;
     if ctx.capabilities().machines_are_as_make_had_them() {
         return run_as_make(ctx, &args);

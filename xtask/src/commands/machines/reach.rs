@@ -1,7 +1,7 @@
 //! The verbs that reach a machine that runs: `ssh`, `cp`, `log`, `console`, `ps`, `stop`.
 
 use super::{super::release::key_for_login, ensure, show};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Exit, Failure, Output, Tool, interrupt, ssh::Login};
 use clap::value_parser;
@@ -73,6 +73,16 @@ impl Reached {
         format!("cargo xtask{place} rootfs --rootfs-compression gzip && cargo xtask{place} update --name {}", self.name)
     }
 
+    /// The error of a service that cannot be replaced or does not run with its new files, as the machine says it. The command line of ssh
+    /// helps nobody: its files are gone.
+    pub fn no_service(&self, service: &str, failure: &Failure) -> anyhow::Error {
+        let said = failure.tail.iter().find_map(|line| line.strip_prefix("eve dev: "));
+        let why = said.map_or_else(|| without_command(failure), ToOwned::to_owned);
+        let (place, option) = (&self.place, super::machine::name_option(&self.name));
+        anyhow!("{why}\nhint: cargo xtask{place} log{option} {service} shows what it printed")
+            .context(format!("cannot replace the service {service}"))
+    }
+
     /// How to log in.
     pub fn login<'r>(&'r self, ctx: &'r Ctx) -> Login<'r> {
         Login { host: "localhost", port: self.port, key: &self.key, root: &ctx.root }
@@ -83,6 +93,20 @@ impl Reached {
 pub fn port_of(record: &Record) -> Result<u16> {
     let error = || usage(format!("{} is on a network of yours (TAP): no port of this machine leads to it", record.name));
     record.ssh_port.ok_or_else(error)
+}
+
+/// A failure of ssh through a shared connection: how it ended, and what it said.
+fn without_command(failure: &Failure) -> String {
+    let said: String = failure.tail.iter().map(|line| format!("\n| {line}")).collect();
+    format!("`{}` failed: {}{said}", failure.tool, failure.exit)
+}
+
+/// [`advise`] for a login whose connection others share, and whose command line nobody can paste.
+pub fn advise_shared(error: anyhow::Error) -> anyhow::Error {
+    advise(match error.downcast::<Failure>() {
+        Ok(failure) => anyhow!(without_command(&failure)),
+        Err(error) => error,
+    })
 }
 
 /// Adds advice to a login that failed.
@@ -255,8 +279,8 @@ pub fn console(ctx: &Ctx, Console { which }: Console) -> Result<()> {
         eprintln!("console of {}; Ctrl-] leaves it, and the machine runs on{log}", record.name);
     }
     match share::visit(socket)? {
-        share::Visit::Left => eprintln!("\n{} runs on", record.name),
-        share::Visit::Ended => eprintln!("\n{} has ended", record.name),
+        share::Visit::Left => eprintln!("\nthe machine `{}` keeps running", record.name),
+        share::Visit::Ended => eprintln!("\nthe machine `{}` has ended", record.name),
     }
     Ok(())
 }

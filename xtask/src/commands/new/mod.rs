@@ -114,6 +114,10 @@ pub fn run(ctx: &Ctx, new: New) -> Result<()> {
         println!("  {shown}/{}", file.name);
     }
     println!("into the image: this line into the list `{place}` of {template}\n{}", entry(name, place));
+    if place == Place::Init {
+        println!("its files are then in the root file system, and nothing starts them; `ssh` lands in the container debug, so:");
+        println!("  cargo xtask ssh -- nsenter -t 1 -m -- /usr/bin/{name}");
+    }
     println!("then: cargo xtask pkg {name}; cargo xtask live");
     Ok(())
 }
@@ -219,6 +223,11 @@ fn build_yml(name: &str, place: Place, language: Language) -> String {
         );
     }
     text
+}
+
+/// The line of the image's yml for a package that is a service.
+pub fn service_entry(name: &str) -> String {
+    entry(name, Place::Service).trim_start().to_owned()
 }
 
 /// The line of the image's yml.

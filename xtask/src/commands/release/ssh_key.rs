@@ -7,7 +7,10 @@ use child::{Cmd, ssh};
 use common::{artifact::write_atomically, display::short};
 use knobs::{KeyKnobs, PortKnobs};
 use plan::steps::CopyFiles;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// The path of the key, which may not exist yet.
 fn path(ctx: &Ctx, knobs: &KeyKnobs) -> PathBuf {
@@ -59,7 +62,32 @@ pub fn run(ctx: &Ctx, SshKey { key: knobs, port }: SshKey) -> Result<()> {
         short(key, &ctx.root),
         port.ssh_port,
     );
+    let differ = differences(&ctx.knobs.image.conf_dir, &conf);
+    if !differ.is_empty() {
+        let (conf, from) = (short(&conf, &ctx.root), short(&ctx.knobs.image.conf_dir, &ctx.root));
+        eprintln!("note: {conf} is not what {from} is now: {}", differ.join(", "));
+        eprintln!("hint: rm -r {conf} && cargo xtask{} ssh-key makes it anew", ctx.globals.place);
+    }
     Ok(())
+}
+
+/// The files that differ between the configuration `from` and its copy `to`, which has its own keys.
+fn differences(from: &Path, to: &Path) -> Vec<String> {
+    let files = |folder: &Path| -> BTreeSet<PathBuf> {
+        let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());
+        entries.filter_map(|entry| Some(entry.path().strip_prefix(folder).ok()?.to_owned())).collect()
+    };
+    let (there, here) = (files(from), files(to));
+    let of = |name: &PathBuf| {
+        let only = match (there.contains(name), here.contains(name)) {
+            (true, false) => "missing in the copy",
+            (false, _) => "only in the copy",
+            _ if std::fs::read(from.join(name)).ok() == std::fs::read(to.join(name)).ok() => return None,
+            _ => "other content",
+        };
+        Some(format!("{} ({only})", name.display()))
+    };
+    there.union(&here).filter(|name| name.as_os_str() != "authorized_keys").filter_map(of).collect()
 }
 
 /// The public key that a new disk lets in: that of the key in `dist/`, which is made once. None, with a warning, if it cannot be made.
