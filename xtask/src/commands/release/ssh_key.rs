@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, SshKey { key: knobs, port }: SshKey) -> Result<()> {
     if !differ.is_empty() {
         let (conf, from) = (short(&conf, &ctx.root), short(&ctx.knobs.image.conf_dir, &ctx.root));
         eprintln!("note: {conf} is not what {from} is now: {}", differ.join(", "));
-        eprintln!("hint: rm -r {conf} && cargo xtask{} ssh-key makes it anew", ctx.globals.place);
+        eprintln!("hint: rm -r {conf} && cargo xtask{} ssh-key makes it anew, without what was changed in it", ctx.globals.place);
     }
     Ok(())
 }
