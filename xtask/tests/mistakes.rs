@@ -66,6 +66,15 @@ fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
         error("FROM scratch AS build\nCOPY files/ /\nFROM scratch\nCOPY --from=biuld / /\n"),
         "error: pkg/base/Dockerfile:4: biuld is no stage of this Dockerfile, which has build\nhint: did you mean build?"
     );
+    assert_eq!(
+        error("FROM scrach\nCOPY files/ /\n"),
+        "error: pkg/base/Dockerfile:1: scrach (amd64) is no image of this tree\nhint: did you mean scratch?"
+    );
+    tree.write("pkg/grub/build.yml", "org: lfedge\nimage: eve-grub\n");
+    tree.write("pkg/grub/Dockerfile", "FROM scratch\n");
+    let grub = error("FROM lfedge/eve-grbu:1\nCOPY files/ /\n");
+    let start = "error: pkg/base/Dockerfile:1: lfedge/eve-grbu:1: there is no package grbu\nhint: did you mean lfedge/eve-grub:";
+    assert!(grub.starts_with(start), "{grub}");
     assert!(
         error("FROM alpine AS one\nFROM scratch\nCOPY --from=one / /\n")
             .starts_with("error: pkg/base/Dockerfile:1: alpine (amd64) is no image of")

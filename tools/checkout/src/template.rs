@@ -39,7 +39,11 @@ pub fn fill(
             match tag_name(piece).map(&mut *lookup) {
                 None => out.push_str(words.iter().find(|(word, _)| *word == piece).map_or(piece, |(_, value)| value)),
                 Some(Ok(image)) => out.push_str(&image),
-                Some(Err(error)) => bail!("{}: {piece}: {error:#}", place(piece, number + 1)),
+                Some(Err(error)) => match format!("{error:#}") {
+                    // It names the file of the package that is wrong; the template is not.
+                    text if text.starts_with('/') => bail!(text),
+                    text => bail!("{}: {piece}: {text}", place(piece, number + 1)),
+                },
             }
         }
         out.push('\n');

@@ -344,11 +344,12 @@ fn warn_of_old_bases(ctx: &Ctx, tree: &Checkout) -> Result<()> {
         return Ok(());
     }
     for ((base, is_next), users) in tree.old_bases()? {
+        let name = if users.len() == 1 { "names" } else { "name" };
         let users = users.join(", ");
         match is_next {
             true => eprintln!("warning: {users}: FROM names the tag that pkg/{base} has once it is committed\nhint: git commit pkg"),
             false => eprintln!(
-                "warning: pkg/{base} has changed, but {users} still name its old tag in FROM\nhint: cargo xtask bump {base}, and commit both before the next build"
+                "warning: pkg/{base} has changed, but {users} still {name} its old tag in FROM\nhint: cargo xtask bump {base}, and commit both before the next build"
             ),
         }
     }

@@ -166,9 +166,11 @@ impl Lock {
     pub fn closure(&self, names: &[String], without: &[String]) -> Result<Vec<&Pin>> {
         let unknown: Vec<String> = names.iter().filter(|name| !self.pins.contains_key(*name)).map(|n| self.unknown(n)).collect();
         if !unknown.is_empty() {
+            let words: Vec<&str> = names.iter().filter(|name| !self.pins.contains_key(*name)).map(String::as_str).collect();
             bail!(
-                "the Debian archive has no {}\nhint: add the names to mirrors/<release>/packages of the archive's package and update its lock",
-                unknown.join(", no ")
+                "the Debian archive has no {}\nhint: if the name is right: cargo xtask pins --add {} (--archive NAME for one of compilers)",
+                unknown.join(", no "),
+                words.join(" ")
             );
         }
         let mut taken: BTreeMap<&str, &Pin> = BTreeMap::new();

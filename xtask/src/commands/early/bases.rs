@@ -115,6 +115,15 @@ fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch
             format!("cargo xtask bump {base} writes the present tag, which exists once the package's changes are committed"),
         ));
     }
+    if let Some(base) = of_tree
+        && let Some(near) = did_you_mean(base, package_names(ctx).iter().map(String::as_str))
+    {
+        let now = tree.package_reference(near)?;
+        return Ok((format!("{place}: {name}: there is no package {base}"), format!("did you mean {now}?")));
+    }
+    if did_you_mean(name, ["scratch"]).is_some() {
+        return Ok((format!("{place}: {name} ({arch}) is no image of this tree"), "did you mean scratch?".to_owned()));
+    }
     let stages = stages(&text, &path);
     let near = did_you_mean(name, stages.iter().map(String::as_str));
     let is_stage = near.is_some() || Arch::ALL.iter().any(|arch| name.contains(arch.as_str()));
@@ -131,6 +140,12 @@ fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch
         format!("{place}: {name} ({arch}) is no image of this tree and not in the image cache; a build takes no images from registries"),
         format!("{own}`linuxkit cache pull {name}` puts it into the image cache"),
     ))
+}
+
+/// The names of the tree's packages.
+fn package_names(ctx: &Ctx) -> Vec<String> {
+    let folders = std::fs::read_dir(&ctx.profile.packages.folder).into_iter().flatten().filter_map(Result::ok);
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The names of a Dockerfile's stages.
