@@ -178,6 +178,21 @@ fn what_does_not_fit_is_said_with_numbers_and_leaves_nothing() {
 }
 
 #[test]
+fn a_step_that_fails_leaves_what_was_made_before_and_it_still_counts() {
+    let tree = Tree::new();
+    let config = || tree.xtask().env("STORE", "off").args(["config", "ROOTFS_VERSION=dev"]);
+    config().ok();
+    fs::write(tree.root().join("conf/big"), vec![7; 2 << 20]).unwrap();
+    config().fails();
+    let why = |tree: &Tree| texts(&tree.xtask().env("STORE", "off").args(["why", "config", "ROOTFS_VERSION=dev"]).output());
+    let (out, err) = why(&tree);
+    assert!(!format!("{out}{err}").contains("it has not been made yet"), "{out}{err}");
+    fs::remove_file(tree.root().join("conf/big")).unwrap();
+    let (out, err) = why(&tree);
+    assert!(format!("{out}{err}").contains("config.img: up to date"), "{out}{err}");
+}
+
+#[test]
 fn a_damaged_image_in_the_cache_is_built_again() {
     let tree = Tree::new();
     tree.xtask().args(["live-raw"]).ok();

@@ -303,7 +303,12 @@ fn bring_up_to_date<'o>(
     let (source, flush, stamp, put) = match taken {
         Some(stamp) => (Source::Store, start_flush(node), stamp, None),
         None => {
-            engine::make(engine, node, &job)?;
+            engine::make(engine, node, &job).inspect_err(|_| {
+                // Files get their names when they are whole, so those of before are still there; if not, the stamp tells.
+                if let Some(before) = before.as_ref().filter(|_| !node.step.changes_in_place()) {
+                    let _ = before.write(&path);
+                }
+            })?;
             if let Some(package) = node.step.package() {
                 // If the image is in a store that the engine cannot inspect, use its name instead of its digest.
                 let result = engine.find_package(package)?.unwrap_or_else(|| package.image.to_string());
