@@ -7,7 +7,8 @@ use std::{
 };
 
 /// Device, inode, length, mtime and ctime (seconds and nanoseconds). A file with the same state has the same bytes: whatever writes to it
-/// sets its ctime, which no program can choose. This is what git's index relies on, and it has the same gap: see
+/// sets its ctime, which no program can choose on a file system of Linux; on one without a ctime (FAT, sshfs) a copy over the file that
+/// keeps length and mtime is not noticed. This is what git's index relies on, and it has the same gap: see
 /// [`is_settled`](Self::is_settled).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileState([i64; 7]);

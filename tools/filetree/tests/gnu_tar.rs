@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 /// 2023-11-14 22:13:20 UTC.
@@ -215,4 +216,33 @@ fn a_header_is_as_short_as_ustar_allows() {
     let (owner, name) = (written(0o10_000_000, "n"), written(0, &"n".repeat(101)));
     assert!(owner.len() == name.len() && owner.len() == 4 * 512 + 1024);
     assert!(has(&owner, "15 uid=2097152\n") && has(&name, &format!("111 path={}\n", "n".repeat(101))));
+}
+
+#[test]
+fn both_readers_agree_on_each_prefix_of_a_tar() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tree = Tree::new();
+    let name = "d".repeat(150);
+    for (path, length) in [("a", 0), ("b", 511), ("c", 512), ("d", 15_000), (name.as_str(), 3), ("e", 40_000), ("f", 1)] {
+        tree.insert(path, Node::file(0o644, 7, Content::from(vec![b'x'; length]))).unwrap();
+    }
+    let whole = write_tar(&tree, Vec::new()).unwrap();
+    let path = folder.path().join("tar");
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let stepping = filetree::read_tar_file(Arc::new(fs::File::open(&path).unwrap()));
+        let streamed = read_tar_stream(bytes, &mut Spool::new_in(folder.path()).unwrap());
+        let names = |entries: anyhow::Result<Vec<Entry>>| {
+            entries.map(|entries| entries.into_iter().map(|entry| String::from_utf8(entry.path).unwrap()).collect::<Vec<_>>()).ok()
+        };
+        (names(stepping), names(streamed))
+    };
+    let lengths = (0..whole.len()).step_by(97).chain((0..=whole.len()).step_by(512));
+    let mut refused = 0;
+    for length in lengths {
+        let (stepping, streamed) = read(&whole[..length]);
+        assert_eq!(stepping, streamed, "{length} of {} bytes", whole.len());
+        refused += usize::from(stepping.is_none());
+    }
+    assert!(refused > 100 && read(&whole).0.unwrap().len() == 7, "{refused}");
 }

@@ -63,6 +63,8 @@ pub struct NativeEngine {
     spool: PathBuf,
     blocks: Option<PathBuf>,
     checked_layers: Option<PathBuf>,
+    /// Whether all layers are read again (`--check-artifacts`).
+    reads_all: bool,
     tools: Tools,
     packages: packages::Builder,
     team: Option<Arc<Team>>,
@@ -76,9 +78,8 @@ impl NativeEngine {
         let folder = ctx.environment.linuxkit_cache();
         let cache = Cache::open(&folder).with_context(|| format!("cannot use the image cache `{}`", folder.display()))?;
         let (spool, blocks) = (ctx.dist().spool(), ctx.blocks());
-        // `--check` reads everything again.
-        let checked_layers = ctx.checked_layers().filter(|_| !ctx.knobs.host.check_artifacts);
-        checked_layers.iter().for_each(|file| oci::remember_checked(file));
+        let (checked_layers, reads_all) = (ctx.checked_layers(), ctx.knobs.host.check_artifacts);
+        checked_layers.iter().filter(|_| !reads_all).for_each(|file| oci::remember_checked(file));
         let (packages, team) = (packages::Builder::new(ctx, tree)?, team::team(ctx)?);
         let locked = locked(ctx)?;
         Ok(Self {
@@ -86,6 +87,7 @@ impl NativeEngine {
             spool,
             blocks,
             checked_layers,
+            reads_all,
             tools: ctx.tools.clone(),
             packages,
             team,

@@ -92,6 +92,7 @@ pub(super) fn pack(native: &NativeEngine, step: &PackRootfs, job: &Job<'_>) -> R
     match format {
         RootfsFormat::Squash => {
             let store = native.blocks.as_ref().map(|folder| BlockStore::open(folder, BLOCKS_LIMIT));
+            let store = store.map(|store| if native.reads_all { store.reading_all() } else { store });
             let mut image = pending.create()?;
             let summary = recipes::pack_rootfs_with(tree, compressor, *epoch, store.as_ref(), &progress, &mut image)?;
             job.log(&format!("{summary:?}"));

@@ -42,9 +42,9 @@ pub(crate) fn is_checked(state: &FileState, digest: &str) -> bool {
     with(|checked| checked.has(state, digest))
 }
 
-/// Notes that a file in this state has this digest.
-pub(crate) fn note_checked(state: &FileState, digest: &str) {
-    with(|checked| checked.note(state, digest));
+/// Notes that a file in this state has this digest. `settled`: what [`FileState::is_settled`] said before the file was read.
+pub(crate) fn note_checked(state: &FileState, digest: &str, settled: bool) {
+    with(|checked| checked.note(state, digest, settled));
 }
 
 /// Takes over what an earlier process has written to `file` with [`keep_checked`]. If the file is missing or damaged, each blob is read once more.
@@ -81,8 +81,8 @@ impl Checked {
         self.0.get_mut(&row(state, digest)).map(|known| known.used = true).is_some()
     }
 
-    fn note(&mut self, state: &FileState, digest: &str) {
-        self.0.insert(row(state, digest), Use { used: true, settled: state.is_settled() });
+    fn note(&mut self, state: &FileState, digest: &str, settled: bool) {
+        self.0.insert(row(state, digest), Use { used: true, settled });
     }
 
     fn take_over(&mut self, bytes: &[u8]) {
@@ -127,11 +127,11 @@ mod tests {
         let state = || FileState::of(&file.metadata().unwrap());
         let mut first = Checked::default();
         assert!(!first.has(&state(), "sha256:1"));
-        first.note(&state(), "sha256:1");
+        first.note(&state(), "sha256:1", state().is_settled());
         assert!(first.has(&state(), "sha256:1") && !first.has(&state(), "sha256:2"));
         assert!(!next_process(&first).has(&state(), "sha256:1"), "the file was written just now");
         std::thread::sleep(SETTLES);
-        first.note(&state(), "sha256:1");
+        first.note(&state(), "sha256:1", state().is_settled());
         let mut second = next_process(&first);
         assert!(second.has(&state(), "sha256:1") && !second.has(&state(), "sha256:2"));
         assert!(next_process(&second).has(&state(), "sha256:1"), "it is handed on");

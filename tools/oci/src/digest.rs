@@ -105,6 +105,7 @@ pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> R
         return Err(damaged(format!("it has {} bytes instead of {size}", meta.len())));
     }
     let state = FileState::of(&meta);
+    let settled = state.is_settled();
     if is_checked(&state, digest) {
         return Ok(());
     }
@@ -112,7 +113,7 @@ pub(crate) fn check_blob(file: &File, path: &Path, digest: &str, size: u64) -> R
     if found != digest {
         return Err(damaged(format!("its digest is {found}")));
     }
-    note_checked(&state, digest);
+    note_checked(&state, digest, settled);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use super::{
     Options,
     dedup::Contents,
     format::NONE32,
-    pieces::{Block, Piece, States},
+    pieces::{Block, Piece},
     queue::{self, Place, Queue},
     store::{BlockStore, Written},
 };
@@ -71,8 +71,8 @@ pub(super) fn write<'c>(
     let send = |queue: &Queue<'_, 'c>| {
         let progress = |done| progress(done, total);
         let block_size = u64::from(options.block_size);
-        let (states, fragment, fragments) = (States::default(), Fragment::default(), Vec::new());
-        let mut packer = Packer { block_size, queue, states, fragment, fragments, done: 0, progress: &progress };
+        let (fragment, fragments) = (Fragment::default(), Vec::new());
+        let mut packer = Packer { block_size, queue, fragment, fragments, done: 0, progress: &progress };
         let plans = packer.send_all(contents)?;
         Ok((plans, packer.fragments))
     };
@@ -105,7 +105,6 @@ struct Fragment<'c> {
 struct Packer<'p, 'c> {
     block_size: u64,
     queue: &'p Queue<'p, 'c>,
-    states: States,
     fragment: Fragment<'c>,
     fragments: Vec<usize>,
     /// The bytes that have been sent.
@@ -149,7 +148,7 @@ impl<'c> Packer<'_, 'c> {
         while at < content.len() {
             let length = self.block_size.min(content.len() - at);
             let piece = Piece { content: content.slice(at, length)?, path };
-            plan.blocks.push(self.queue.send(Block::of_file(piece, &mut self.states))?);
+            plan.blocks.push(self.queue.send(Block::of_file(piece))?);
             at += length;
             self.count(length);
         }
@@ -164,7 +163,7 @@ impl<'c> Packer<'_, 'c> {
     fn flush_fragment(&mut self) -> Result<()> {
         let Fragment { pieces, .. } = std::mem::take(&mut self.fragment);
         if !pieces.is_empty() {
-            self.fragments.push(self.queue.send(Block::of_fragment(pieces, &mut self.states))?);
+            self.fragments.push(self.queue.send(Block::of_fragment(pieces))?);
         }
         Ok(())
     }

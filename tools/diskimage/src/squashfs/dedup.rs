@@ -1,7 +1,7 @@
 //! Finds the distinct contents of a tree, so that hard links and equal files are stored once.
 
 use super::{
-    pieces::{States, source_of_content},
+    pieces::source_of_content,
     store::{BlockStore, Known},
 };
 use anyhow::{Context as _, Result, anyhow};
@@ -93,9 +93,9 @@ fn hashes(files: &[File<'_>], threads: usize, store: Option<&BlockStore>) -> Res
     }
     let mut wanted: Vec<usize> = by_length.into_values().filter(|numbers| numbers.len() > 1).flatten().collect();
     wanted.sort_unstable();
-    let (mut all, mut sources, mut states) = (HashMap::new(), HashMap::new(), States::default());
+    let (mut all, mut sources) = (HashMap::new(), HashMap::new());
     if let Some(store) = store {
-        sources.extend(wanted.iter().filter_map(|number| Some((*number, source_of_content(files[*number].content, &mut states)?))));
+        sources.extend(wanted.iter().filter_map(|number| Some((*number, source_of_content(files[*number].content)?))));
         all.extend(sources.iter().filter_map(|(number, source)| Some((*number, store.key_of(source)??))));
         wanted.retain(|number| !all.contains_key(number));
     }

@@ -93,6 +93,12 @@ impl BlockStore {
         self.packs.push(pack);
     }
 
+    /// The same store, as if it knew nothing of files: their blocks are read, and found by their digests.
+    #[must_use]
+    pub fn reading_all(self) -> Self {
+        Self { sources: Sources::default(), ..self }
+    }
+
     /// The key of a block.
     pub(super) fn key(compressor: &Compressor, block_size: u32, block: &[u8]) -> Key {
         let mut hash = Sha256::new();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{tests::*, *};
-use crate::squashfs::Compressor;
+use crate::squashfs::{Compressor, write_with};
 use filetree::{Content, Node, Tree};
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _, sync::Arc};
 
@@ -66,7 +66,14 @@ fn blocks_of_known_sources_are_not_read() {
     let file = layer(&path);
     std::thread::sleep(SETTLES);
     let first = image(&tree(&file), &Compressor::Gzip, Some(&BlockStore::open(&blocks, u64::MAX)));
-    // The store answers for every block of the file; of those in memory, the version's fragment is new.
+    // The store answers for every block of the file, which cannot be read any more.
+    let unreadable = OpenOptions::new().write(true).open(&path).unwrap();
+    assert!(image_of(&tree(&unreadable), Some(&BlockStore::open(&blocks, u64::MAX))).unwrap() == first.0);
+    for store in [None, Some(&BlockStore::open(&blocks, u64::MAX).reading_all())] {
+        let error = format!("{:#}", image_of(&tree(&unreadable), store).unwrap_err());
+        assert!(error.starts_with("cannot read the content of `usr/"), "{error}");
+    }
+    // The block with the version is new.
     let mut next = tree(&file);
     next.insert("version", Node::file(0o644, 1, Content::from("2"))).unwrap();
     let store = BlockStore::open(&blocks, u64::MAX);
@@ -80,6 +87,15 @@ fn blocks_of_known_sources_are_not_read() {
     packs(&blocks).iter().for_each(|pack| std::fs::remove_file(pack).unwrap());
     let third = image(&next, &Compressor::Gzip, Some(&BlockStore::open(&blocks, u64::MAX)));
     assert!(third.0 == second.0 && third.1.known == 0, "{:?}", third.1);
+}
+
+/// The bytes of the image of `tree`, or why it cannot be made.
+fn image_of(tree: &Tree, store: Option<&BlockStore>) -> Result<Vec<u8>> {
+    let mut out = tempfile::tempfile()?;
+    let summary = write_with(tree, &options(Compressor::Gzip), store, &|_, _| {}, &mut out)?;
+    let mut bytes = vec![0; usize::try_from(summary.bytes)?];
+    out.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Dice {
     }
 }
 
-fn options(compressor: Compressor) -> Options {
+pub(super) fn options(compressor: Compressor) -> Options {
     Options { compressor, block_size: BLOCK, mtime: 1_700_000_000, threads: 2 }
 }
 
