@@ -57,8 +57,10 @@ pub fn is_full(error: &anyhow::Error) -> bool {
     let is_typed = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
     };
-    // Some parts hand on the text only.
-    error.chain().any(|cause| is_typed(cause) || cause.to_string().contains(FULL))
+    // Some parts hand on the text only. Namespaces that cannot be nested deeper have the same words (user_namespaces(7)).
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let of_namespaces = texts.iter().any(|text| text.contains("needs namespaces"));
+    !of_namespaces && (error.chain().any(is_typed) || texts.iter().any(|text| text.contains(FULL)))
 }
 
 /// The C library's words for ENOSPC.
@@ -179,5 +181,8 @@ mod tests {
         assert!(is_full(&anyhow::Error::from(full()).context("cannot write")));
         assert!(is_full(&anyhow::anyhow!("cannot write: {}", std::io::Error::from_raw_os_error(28))), "also as a text");
         assert!(!is_full(&std::io::Error::from(std::io::ErrorKind::NotFound).into()));
+        assert!(!is_full(
+            &anyhow::Error::from(full()).context("a build step needs namespaces, which this machine forbids to ordinary users")
+        ));
     }
 }

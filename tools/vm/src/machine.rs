@@ -118,20 +118,21 @@ impl<'s> Vm<'s> {
         let deadline = within.map(|within| Instant::now() + within);
         let mut texts = vec![text];
         texts.extend(HOPELESS);
-        texts.extend(verdict::ends_with_failure(text).then_some(verdict::FAILED));
+        let is_judged = verdict::ends_with_failure(text);
+        texts.extend(is_judged.then_some(verdict::FAILED));
+        // When the guest's last words count as its last.
+        let mut gives_up: Option<Instant> = None;
         loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.search(&texts, left)? {
-                Search::Found(index) if texts[index] == verdict::FAILED => {
-                    if self.console.search(&[text], Some(verdict::LAST_WORDS)) == Search::Found(0) {
-                        return Ok(());
-                    }
-                    if let Some(why) = self.console.last_words() {
-                        return Err(NotReady::new(self.complain(&verdict::describe(text, &why)).to_string()).into());
-                    }
+            let end = [deadline, gives_up].into_iter().flatten().min();
+            match self.search(&texts, end.map(|end| end.saturating_duration_since(Instant::now())))? {
+                Search::Found(index) if texts[index] == verdict::FAILED => self.read_line_end(),
+                Search::TimedOut if is_judged && let Some(why) = self.console.last_words() => {
+                    return Err(NotReady::new(self.complain(&verdict::describe(text, &why)).to_string()).into());
                 }
+                Search::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 end => return self.end_of_wait(end, &texts, within),
             }
+            gives_up = self.console.last_words().map(|why| Instant::now() + verdict::patience(&why));
         }
     }
 

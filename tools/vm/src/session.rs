@@ -214,6 +214,12 @@ mod tests {
         assert!(error.starts_with("the machine did not print `login of a person` within 4 s"), "{error}");
         let again = "echo 'EVE-FAILED network: no lease'; echo 'EVE-FAILED slot: late; this was a trial'; sleep 4; echo EVE-READY";
         assert_eq!(run(again, "EVE-READY", 50).unwrap(), Outcome::Found);
+        // After an onboot container the boot goes on, and only its end tells; a limit does not wait for that.
+        let onboot = "echo 'EVE-FAILED onboot 000-x: exit status 1'; sleep 6; ";
+        let trial = format!("{onboot}echo 'EVE-FAILED slot: late; this was a trial'; sleep 1; echo EVE-READY");
+        assert_eq!(run(&trial, "EVE-READY", 50).unwrap(), Outcome::Found);
+        let error = render(&run(&format!("{onboot}exec sleep 60"), "EVE-READY", 8).unwrap_err());
+        assert!(error.starts_with("error: the machine is not ready: onboot 000-x: exit status 1\n"), "{error}");
     }
 
     #[test]

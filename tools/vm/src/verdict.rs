@@ -6,7 +6,9 @@ use std::{fmt, time::Duration};
 /// What a check that failed begins with.
 pub(super) const FAILED: &str = "EVE-FAILED ";
 /// How long to wait for what follows a check that failed: other checks, or the word that the machine starts again.
-pub const LAST_WORDS: Duration = Duration::from_secs(3);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(3);
+/// The same for an onboot container that failed. The boot goes on, and only its end says whether the machine starts again.
+const BOOT_ENDS: Duration = Duration::from_secs(90);
 /// What a boot that succeeded begins with.
 const READY: &str = "EVE-READY ";
 
@@ -38,9 +40,17 @@ pub fn last_words(printed: &[u8]) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-/// Whether the machine goes on by itself: GRUB, the initrd and a system on trial try the other slot. GRUB with no slot at all does not.
+/// How long to wait after the last words `why` for one that takes them back.
+#[must_use]
+pub fn patience(why: &str) -> Duration {
+    if why.split("; ").all(|word| word.starts_with("onboot ")) { BOOT_ENDS } else { LAST_WORDS }
+}
+
+/// Whether the machine goes on to something else: GRUB, the initrd and a system on trial try the other slot. GRUB that finds nothing to boot
+/// starts again too, but to the same end.
 fn starts_again(why: &str) -> bool {
-    ["slot: ", "initrd: "].iter().any(|start| why.starts_with(start)) || (why.starts_with("boot: ") && !why.starts_with("boot: no "))
+    let finds_nothing = why.starts_with("boot: no ") || why.contains("this medium has no ");
+    ["slot: ", "initrd: "].iter().any(|start| why.starts_with(start)) || (why.starts_with("boot: ") && !finds_nothing)
 }
 
 /// Whether this is the exit status of a script of the init system, `010-onboot: exit status 1`. What counts is what that script said.
@@ -90,6 +100,9 @@ mod tests {
         assert_eq!(words(&format!("{two}EVE-READY 1 hv=kvm\n")), None);
         assert_eq!(words("EVE-FAILED boot: slot A did not come up in five starts; B is on trial\n"), None);
         assert!(words("EVE-FAILED boot: no slot of hd0 has a root file system that boots\n").is_some());
+        assert!(words("EVE-FAILED boot: Secure Boot is on, and this medium has no /EFI/Linux/eve.efi that is signed\n").is_some());
+        assert!(patience("onboot 000-x: exit status 1: no file; onboot 001-y: exit status 1") > Duration::from_secs(60));
+        assert_eq!(patience("onboot 000-x: exit status 1; network: no lease"), LAST_WORDS, "the boot has ended");
     }
 
     #[test]

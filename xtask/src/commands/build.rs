@@ -251,6 +251,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         if !has_registry(ctx) {
             early::bases::check(ctx, tree, &plan, &states)?;
             early::check_keys(ctx, &plan, &states)?;
+            early::room::check(ctx, &plan, &states)?;
         }
         return show(ctx, &plan, &states);
     }
@@ -278,6 +279,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
     };
     early::bases::check(ctx, tree, &plan, &states)?;
     early::check_keys(ctx, &plan, &states)?;
+    early::room::check(ctx, &plan, &states)?;
     preflight(ctx, &needs)?;
     let _lock = executor::lock_tree(&ctx.dist())?;
     // Another run may have built something while we waited for the lock, so the executor surveys again.

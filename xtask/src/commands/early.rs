@@ -26,8 +26,7 @@ pub(super) fn check_keys(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> 
     Ok(())
 }
 
-/// Fails if a template does not become a valid yml, or if the disk has no room for a step that is due. Warns if it may
-/// have no room for all.
+/// Fails if a template does not become a valid yml, or if partitions or sizes are wrong.
 pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     for node in &plan.nodes {
         // linuxkit and the tool images check what they get themselves, and may know more than we.
@@ -54,7 +53,7 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
             _ => {}
         }
     }
-    room::check(ctx, plan, states)
+    Ok(())
 }
 
 /// Fails if `words` are no partitions, or if those of a fixed size need more than the `bytes` of the disk.

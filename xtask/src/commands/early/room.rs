@@ -14,6 +14,7 @@ use pkgbuild::debian::{Lock, missing_bytes};
 use plan::{EngineKind, Keep, Node, NodeId, Plan, Step, steps::RootfsFiles};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,9 @@ const OF_IMAGES: &str = "make room, or LINUXKIT_CACHE=FOLDER on a disk with room
 const OF_DOWNLOADS: &str = "make room, or XDG_CACHE_HOME=FOLDER on a disk with room";
 const OF_STORE: &str = "make room, or STORE=FOLDER on a disk with room, or STORE=off";
 
+/// A file system with less free bytes may be the one that was full: what was not written whole is removed when the error is explained.
+const NEARLY_FULL: u64 = 512 << 20;
+
 fn dist(ctx: &Ctx) -> Place {
     Place { name: short(ctx.dist().path(), &ctx.root).to_string(), folder: ctx.dist().arch(ctx.knobs.image.arch), hint: OF_DIST }
 }
@@ -45,7 +49,7 @@ fn downloads(ctx: &Ctx) -> Place {
 }
 
 /// Fails if a disk has no room for what the plan will make. Warns if it may have no room for all.
-pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
+pub(in crate::commands) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
     let dist = (dist(ctx), needs_of_dist(ctx, plan, states)?);
     let [images, downloads] = needs_of_archives(ctx, plan, states)?;
     // Folders of one file system share its room.
@@ -85,8 +89,12 @@ pub fn explain(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
     let store = ctx.store().map(|folder| Place { name: "the store".to_owned(), folder, hint: OF_STORE });
     let places = [dist(ctx), images(ctx), downloads(ctx)].into_iter().chain(store);
     let rooms = places.filter_map(|place| Some((free_room(&place.folder).ok()?, place)));
-    // What was not written whole is removed by now, so none needs to be full.
-    let Some((room, place)) = rooms.min_by_key(|(room, _)| room.free) else { return error };
+    let rooms: Vec<(Room, Place)> = rooms.collect();
+    let Some((room, place)) = rooms.iter().filter(|(room, _)| room.free < NEARLY_FULL).min_by_key(|(room, _)| room.free) else {
+        let lines = rooms.iter().map(|(room, place)| format!("{}: {} in {room}", place.name, size(room.free)));
+        let lines = lines.collect::<Vec<_>>().join(", ");
+        return error.context(format!("a file system is full, but none of those that the build writes to is now ({lines})\nhint: df -h"));
+    };
     error.context(format!(
         "a disk is full: {} (file system of {room}) has {} free without what could not be written\nhint: {}",
         place.name,
@@ -110,7 +118,8 @@ fn needs_of_dist(ctx: &Ctx, plan: &Plan, states: &States) -> Result<Vec<RoomNeed
     for node in plan.nodes.iter().filter(|node| node.step.package().is_none()) {
         let file_sizes = || node.outputs.iter().filter_map(|path| path.metadata().ok().filter(std::fs::Metadata::is_file));
         let (bytes, is_needed) = match states.get(&node.id) {
-            Some(State::Fresh(_)) => (file_sizes().map(|file| file.len()).sum(), false),
+            // Holes take nothing.
+            Some(State::Fresh(_)) => (file_sizes().map(|file| file.blocks() * 512).sum(), false),
             Some(State::Kept { bytes, .. }) => (*bytes, node.step.keep() != Keep::Linked || is_elsewhere()?),
             Some(State::Stale(_)) if ctx.engine == EngineKind::Native && !known.contains(&node.id.to_string()) => {
                 (least(ctx, node, &sizes)?, true)
@@ -120,7 +129,9 @@ fn needs_of_dist(ctx: &Ctx, plan: &Plan, states: &States) -> Result<Vec<RoomNeed
         sizes.insert(&node.id, bytes);
         if is_needed && bytes > 0 {
             let is_missing = node.outputs.iter().any(|path| !path.exists());
-            let certain = is_missing || node.needs.iter().all(|need| !stale(&need.id));
+            // The store knows the length of a file, not its holes.
+            let is_length = matches!(states.get(&node.id), Some(State::Kept { .. }));
+            let certain = !is_length && (is_missing || node.needs.iter().all(|need| !stale(&need.id)));
             needs.push(RoomNeed { node: node.id.to_string(), bytes, freed: 0, basis: Basis::Parts, certain });
         }
     }
@@ -136,7 +147,9 @@ fn least(ctx: &Ctx, node: &Node, sizes: &HashMap<&NodeId, u64>) -> Result<u64> {
             RootfsFiles::Tar(_) => return Ok(sum_of_needs(node, sizes) / 5),
         },
         Step::ComposeRootfs(step) => (&step.images, 2, 1),
-        Step::MakeDisk(_) | Step::ConvertDisk(_) => return Ok(sum_of_needs(node, sizes)),
+        Step::MakeDisk(_) => return Ok(sum_of_needs(node, sizes)),
+        // What is not compressed already is compressed.
+        Step::ConvertDisk(_) => return Ok(sum_of_needs(node, sizes) / 2),
         _ => return Ok(0),
     };
     let cache = Cache::open(&ctx.environment.linuxkit_cache())?;

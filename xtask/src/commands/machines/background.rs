@@ -131,7 +131,8 @@ impl Keeper<'_> {
             // Other checks may fail too, or the machine may say that it starts again.
             let words = verdict::ends_with_failure(text).then(|| verdict::last_words(&printed)).flatten();
             gave_up = words.as_ref().and(gave_up).or_else(|| words.as_ref().map(|_| Instant::now()));
-            if let Some(why) = words.filter(|_| gave_up.is_some_and(|since| since.elapsed() > verdict::LAST_WORDS)) {
+            let is_last = |why: &String| gave_up.is_some_and(|since| since.elapsed() > verdict::patience(why));
+            if let Some(why) = words.filter(is_last) {
                 drop(waiting);
                 return Err(self.complain(&verdict::describe(text, &why), &printed));
             }
