@@ -58,6 +58,8 @@ fn a_shell_opens_where_a_step_failed_and_the_build_fails_afterwards() {
     terminal.wait_for("answer", |screen| screen.contains("saw: me /work half\nbasetools base"));
     terminal.enter("read -r forever");
     terminal.press("C-c");
+    // The terminal throws away what was typed before it shows this.
+    terminal.wait_for("Ctrl-C", |screen| screen.contains("^C"));
     terminal.enter("echo \"$((40 + 2)) goes on\"");
     let screen = terminal.wait_for("shell after Ctrl-C", |screen| screen.contains("42 goes on"));
     assert!(!screen.contains("ended:"), "{screen}");
