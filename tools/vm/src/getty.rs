@@ -6,9 +6,10 @@ use diskimage::{FileImage, ReadAt, fat::Reader, gpt, qcow2, recipes};
 use filetree::{Content, Node, Tree};
 use std::{fs::File, path::Path};
 
-/// The command in GRUB's configuration that enables the login prompt, although there is a key. Boot loaders of other images take no argument
-/// and ignore it.
-const SWITCH: &str = "set_getty always";
+/// The command in GRUB's configuration that enables the login prompt, unless there is a key.
+const SWITCH: &str = "set_getty";
+/// The same although there is a key: for a copy that gets one. Boot loaders of other images take no argument and ignore it.
+const SWITCH_ALWAYS: &str = "set_getty always";
 /// GRUB's configuration on the CONFIG partition.
 const GRUB_CFG: &str = "grub.cfg";
 /// The public keys that may log in, one a line.
@@ -25,7 +26,8 @@ pub struct Patched {
 }
 
 /// The configuration of `image` (`qcow2` or `raw`) with the command, and with the public key `key` if one is given; none if it already has
-/// them, or if the image has no configuration.
+/// them, or if the image has no configuration. Without a key the login is one that a key of the configuration closes: the disk may be written to
+/// another machine.
 pub fn patch(image: &Path, format: &str, key: Option<&str>) -> Result<Option<Patched>> {
     let file = FileImage::new(File::open(image).with_context(|| format!("cannot open `{}`", image.display()))?)?;
     let disk: Box<dyn ReadAt> = match format {
@@ -59,7 +61,8 @@ fn with_logins(volume: &Reader<'_>, key: Option<&str>) -> Result<Option<Tree>> {
             path => tree.insert(path, Node::file(0o644, 0, Content::from(bytes)))?,
         }
     }
-    let added = [(GRUB_CFG, add_line(GRUB_CFG, &grub, Some(SWITCH))?), (KEYS, add_line(KEYS, &keys, key)?)];
+    let switch = if key.is_some() { SWITCH_ALWAYS } else { SWITCH };
+    let added = [(GRUB_CFG, add_line(GRUB_CFG, &grub, Some(switch))?), (KEYS, add_line(KEYS, &keys, key)?)];
     let is_new = added.iter().any(|(_, text)| text.is_some());
     for ((name, text), old) in added.into_iter().zip([grub, keys]) {
         let bytes = text.map_or(old, String::into_bytes);
@@ -116,9 +119,10 @@ mod tests {
             assert_eq!(text("grub.cfg"), b"set timeout=1\nset_getty always\n");
             assert_eq!(text("authorized_keys"), b"ssh-ed25519 AAAA me\n");
             assert!(entries.iter().any(|entry| entry.path == "sub/server"));
-            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty always\n"))).expect("insert");
+            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty\n"))).expect("insert");
             write(&path, &conf, sector);
             assert!(patch(&path, "raw", None).expect("patch").is_none());
+            conf.insert("grub.cfg", Node::file(0o644, 0, Content::from("set_getty always\n"))).expect("insert");
             let keys = "ssh-rsa BBBB you\nssh-ed25519 AAAA me";
             conf.insert("authorized_keys", Node::file(0o644, 0, Content::from(keys))).expect("insert");
             write(&path, &conf, sector);
