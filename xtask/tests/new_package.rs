@@ -208,3 +208,27 @@ fn the_template_for_c_is_built_like_the_package_of_the_tree() {
     };
     assert_eq!(stages(&ours), stages(&template));
 }
+
+#[test]
+fn the_template_hides_the_same_files_as_the_packages_of_the_tree() {
+    let hidden = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, rest) = text.split_once("  maskedPaths:\n")?;
+        let (masked, rest) = rest.split_once("  readonlyPaths:\n").unwrap();
+        let is_item = |line: &&str| line.starts_with("    - /");
+        Some((masked.to_owned(), rest.lines().take_while(is_item).map(str::to_owned).collect::<Vec<_>>()))
+    };
+    let (masked, readonly) = hidden(&repository().join("xtask/src/commands/new/templates/config.yml")).unwrap();
+    assert!(masked.contains("/proc/scsi") && readonly.len() > 3, "{masked}{readonly:?}");
+    let mut seen = 0;
+    for package in std::fs::read_dir(repository().join("pkg")).unwrap() {
+        let path = package.unwrap().path().join("build.yml");
+        let Some((its, its_readonly)) = path.is_file().then(|| hidden(&path)).flatten() else { continue };
+        seen += 1;
+        assert_eq!(its, masked, "{}", path.display());
+        // sysctl is there to write to /proc/sys.
+        let writes = |line: &&String| path.parent().unwrap().ends_with("sysctl") && line.ends_with("- /proc/sys");
+        assert_eq!(its_readonly, readonly.iter().filter(|line| !writes(line)).cloned().collect::<Vec<_>>(), "{}", path.display());
+    }
+    assert!(seen > 5, "{seen}");
+}

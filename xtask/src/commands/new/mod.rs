@@ -197,6 +197,10 @@ fn dockerfile(tree: &Checkout, name: &str, place: Place, language: Language) -> 
             text = text.replace(&word, &reference);
         }
     }
+    if place != Place::Init {
+        writeln!(text, "# The place of the folder in build.yml: the root is read-only. Another one needs a line of its own.")?;
+        writeln!(text, "WORKDIR /run/eve/{name}\nWORKDIR /")?;
+    }
     text.push_str("ENTRYPOINT []\n");
     match place {
         Place::Init => text.push_str("CMD []\n"),
@@ -217,10 +221,7 @@ fn build_yml(name: &str, place: Place, language: Language) -> String {
     }
     arches.iter().for_each(|arch| text.push_str(&format!("  - {arch}\n")));
     if place != Place::Init {
-        text.push_str("# What the container may do: folders of the machine, and capabilities (pkg/*/build.yml have more examples).\n");
-        text.push_str(
-            "config:\n  binds:\n    - /run:/run\n  capabilities: []\n  noNewPrivileges: true\n  annotations:\n    eve.seccomp: service\n",
-        );
+        text.push_str(&include_str!("templates/config.yml").replace("@name@", name));
     }
     text
 }
