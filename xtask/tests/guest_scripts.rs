@@ -4,6 +4,8 @@
 mod common;
 #[path = "guest_scripts/initrd.rs"]
 mod initrd;
+#[path = "guest_scripts/tight.rs"]
+mod tight;
 
 use common::{repository, tool, wants};
 use diskimage::{
@@ -426,54 +428,4 @@ fn a_signed_command_line_without_the_means_to_check_the_root_is_an_error() {
     open("echo 'it was changed'; exit 1");
     assert_eq!(device(signed), None);
     assert_eq!(why(), "it was changed\n");
-}
-
-#[test]
-fn a_console_has_no_login_when_config_has_a_key_or_is_not_there() {
-    if !wants("busybox", "busybox-static") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let place = |path: &str| format!("{}{path}", folder.path().display());
-    for dir in ["/containers/onboot/003-storage-init", "/run/eve/onboot/003-storage-init", "/config", "/proc"] {
-        std::fs::create_dir_all(place(dir)).unwrap();
-    }
-    let refusal = |mounts: &str, keys: &str| {
-        std::fs::write(place("/run/eve/onboot/003-storage-init/status"), "0\n").unwrap();
-        std::fs::write(place("/proc/mounts"), mounts).unwrap();
-        std::fs::write(place("/config/authorized_keys"), keys).unwrap();
-        let text = function("pkg/init/rootfs/etc/init.d/001-getty", "refusal");
-        let text = ["/containers/", "/run/", "/config/", "/proc/"].iter().fold(text, |text, path| text.replace(path, &place(path)));
-        tool("busybox", &["ash", "-c", &format!("{text}refusal")])
-    };
-    let mounted = "/dev/vda4 /config vfat ro 0 0\n";
-    assert_eq!(refusal(mounted, "# none yet\n\n  # ssh-rsa AAAA\n"), "");
-    assert!(refusal(mounted, "# mine\nssh-ed25519 AAAA me\n").ends_with("authorized_keys has a key for ssh\n"));
-    assert!(refusal("/dev/vda4 /configuration vfat ro 0 0\n", "").contains("/config is not mounted"));
-    // An installer has no storage-init, and nobody waits for it.
-    std::fs::remove_dir_all(place("/containers")).unwrap();
-    assert_eq!(refusal("", ""), "");
-}
-
-#[test]
-fn a_filter_goes_into_the_configuration_or_the_container_does_not_start() {
-    if !wants("busybox", "busybox-static") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let eve = repository().join("pkg/runc/rootfs/usr/lib/eve");
-    let (config, program, filter) = (folder.path().join("config.json"), eve.join("confine.awk"), eve.join("seccomp/service.json"));
-    let confine = |text: &str, filter: &Path| {
-        std::fs::write(&config, text).unwrap();
-        let words = ["awk", "-v", &format!("filter={}", filter.display()), "-v", "rootfs=/c/a/rootfs", "-f"];
-        let output = Command::new("busybox").args(words).args([&program, &config]).output().unwrap();
-        output.status.success().then(|| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap())
-    };
-    let good = "{\n    \"root\": {\n        \"path\": \"rootfs\",\n        \"readonly\": true\n    },\n    \"linux\": {\n        \"resources\": {}\n    }\n}";
-    let made = confine(good, &filter).unwrap();
-    assert_eq!(made["root"], serde_json::json!({ "path": "/c/a/rootfs", "readonly": true }));
-    assert!(made["linux"]["seccomp"]["syscalls"][0]["names"].as_array().unwrap().iter().any(|name| name == "mount"), "{made}");
-    assert_eq!(confine(good, Path::new("/nowhere")), None);
-    let (flat, other) = (good.replace("    \"linux\"", "\"linux\""), good.replace("rootfs", "other"));
-    assert_eq!((confine(&flat, &filter), confine(&other, &filter)), (None, None));
 }

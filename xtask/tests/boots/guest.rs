@@ -28,6 +28,9 @@ echo "== onboot"; for file in /hostfs/containers/onboot/*/config.json; do echo "
 echo "== sysctl"; grep -h '^[a-z]' /hostfs/etc/sysctl.d/*.conf | while IFS=' =' read -r key value; do
     echo "$key $value $(cat /proc/sys/$(echo $key | tr . /))"; done
 echo "== kernel"; cat /proc/cmdline /sys/kernel/security/lockdown; dmesg | grep -E 'Unknown kernel command line|auto-init'
+echo "== writable"; for name in dhcpcd newlogd watchdog; do cd /proc/$(cat /run/eve/services/$name/pid)/root
+    find proc -name '[0-9]*' -prune -o -type f -perm -200 -print | while read -r file; do
+        if true 2>/dev/null >> $file; then echo "$name ${file#proc}"; fi; done; done
 echo "== end"
 "#;
 
@@ -328,12 +331,25 @@ fn check_kernel(answers: &Answers) {
     assert!(kernel.iter().any(cleared), "{kernel:?}");
 }
 
+/// Files of /proc need no capability to be written to, unless they ask for it themselves: /proc/mtrr for SYS_ADMIN, /proc/pressure for
+/// SYS_RESOURCE. The rest must be out of reach of a service.
+fn check_files(answers: &Answers) {
+    for name in ["dhcpcd", "newlogd", "watchdog"] {
+        let files = answers.lines("writable").iter().filter_map(|line| line.strip_prefix(name)).map(str::trim_start);
+        let (asks, open): (Vec<&str>, Vec<&str>) = files.partition(|file| *file == "/mtrr" || file.starts_with("/pressure/"));
+        // These are found in each kernel, so the search worked.
+        assert!(asks.len() > 1, "{name}: {asks:?}");
+        assert!(open.is_empty(), "{name} may write to files of /proc: {open:?}");
+    }
+}
+
 /// Asks a machine, whose CONFIG has a key and `set_getty`, and compares it with the page.
 pub fn check(machine: &Machine) {
     let text = String::from_utf8(machine.answer(QUESTIONS)).unwrap();
     std::fs::write(crate::common::scratch().join("guest-answers"), &text).unwrap();
     let answers = Answers::of(&text);
     check_kernel(&answers);
+    check_files(&answers);
     let tables = format!("{}\n{}\n{}", sockets_table(&answers), processes_table(&answers), onboot_table(&answers));
     let path = repository().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
