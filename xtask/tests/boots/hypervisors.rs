@@ -34,6 +34,8 @@ fn xen_starts_its_first_domain_and_that_a_guest() {
     assert!(line.contains(&format!("{VERSION}-xen-amd64 hv=xen ")), "{line}");
     assert!(machine.console().contains("(XEN)"), "{}", machine.console());
     machine.ssh("xl list | grep -q '^Domain-0  *0 '");
+    // With lockdown, Xen's device model could pass no PCI device to a guest.
+    machine.ssh("! grep -q lockdown= /proc/cmdline && grep -q '\\[none\\]' /sys/kernel/security/lockdown");
     machine.ssh(&format!("cat > /persist/proof.cfg <<'END'{GUEST}END"));
     // The guest's console, until it ends.
     machine.ssh("xl create -c /persist/proof.cfg < /dev/null > /persist/proof.log 2>&1; grep -q '^Linux .* GNU/Linux' /persist/proof.log");
