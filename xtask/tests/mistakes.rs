@@ -108,6 +108,51 @@ fn an_image_that_there_will_not_be_is_said_before_the_first_step() {
 }
 
 #[test]
+fn a_file_and_a_debian_package_that_are_not_there_are_said_before_the_first_step() {
+    let tree = Tree::new();
+    tree.write("pkg/deb/build.yml", "org: lfedge\nimage: eve-deb\n");
+    tree.write("pkg/deb/Dockerfile", "FROM scratch\nCOPY mirrors /mirrors\n");
+    tree.write("pkg/deb/mirrors/bookworm/amd64.lock", "# pins\nbusybox-static 1 amd64 00 5 main pool/b\ngcc 12 amd64 00 5 main pool/g\n");
+    tree.write("pkg/base/hellc.c", "int main(void) { return 0; }\n");
+    let archive = xtask(&tree, &["show-tag", "deb"]).ok();
+    let write = |lines: &str| tree.write("pkg/base/Dockerfile", &format!("FROM {} AS build\n{lines}\nFROM scratch\n", archive.trim()));
+    let error = |lines: &str| {
+        write(lines);
+        error_of(&tree, &["pkg", "base"])
+    };
+    assert_eq!(
+        error("RUN true\nCOPY hello.c /src/"),
+        "error: pkg/base/Dockerfile:3: `hello.c` is not in the package's folder\nhint: did you mean hellc.c?"
+    );
+    assert_eq!(
+        error("COPY src/hello.c /src/"),
+        "error: pkg/base/Dockerfile:2: `src/hello.c` is not in the package's folder\nhint: there is no folder pkg/base/src"
+    );
+    assert_eq!(
+        error("ENV PKGS busybox-statc"),
+        "error: pkg/base/Dockerfile:2: PKGS: pkg/deb has no Debian package `busybox-statc`\nhint: did you mean busybox-static? Else cargo \
+         xtask pins --add busybox-statc --archive deb"
+    );
+    // Of a stage that starts from another one; and both mistakes at once.
+    assert_eq!(
+        error("FROM build AS more\nENV A=1 BUILD_PKGS_amd64=\"gcc emacs\"\nADD x /"),
+        "error: pkg/base/Dockerfile:3: BUILD_PKGS_amd64: pkg/deb has no Debian package `emacs`\n  pkg/base/Dockerfile:4: `x` is not in the \
+         package's folder\nhint: if the name is right: cargo xtask pins --add emacs --archive deb\nhint: pkg/base has Dockerfile, build.yml, \
+         files, hellc.c"
+    );
+    // What the build decides is left to it, and a list in brackets that is none is a warning.
+    for lines in
+        ["COPY hell*.c $X /a/", "ENV PKGS=$MORE", "COPY --from=build /nowhere /", "ENV PKGS=\"gcc busybox-static\"", "CMD [\"/bin/sh\""]
+    {
+        write(lines);
+        let (_, text) = texts(&xtask(&tree, &["pkg", "base"]).output());
+        assert!(text.contains("[0/"), "{lines}: {text}");
+        let warning = "warning: pkg/base/Dockerfile:2: `[\"/bin/sh\"` is no JSON array, so /bin/sh runs it";
+        assert_eq!(text.contains(warning), lines.starts_with("CMD"), "{text}");
+    }
+}
+
+#[test]
 fn an_architecture_that_a_package_is_not_for_is_said_before_the_first_step() {
     let tree = Tree::new();
     tree.write("pkg/base/build.yml", "org: lfedge\nimage: eve-base\narches:\n  - amd64\n  - arm64\n");

@@ -278,6 +278,7 @@ pub(in crate::commands) fn build_with(ctx: &Ctx, tree: &Checkout, goal: &Goal, f
         false => (states, needs),
     };
     early::bases::check(ctx, tree, &plan, &states)?;
+    early::dockerfiles::check(ctx, &plan, &states)?;
     early::check_keys(ctx, &plan, &states)?;
     early::room::check(ctx, &plan, &states)?;
     preflight(ctx, &needs)?;

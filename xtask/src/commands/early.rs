@@ -1,6 +1,7 @@
-//! What can be known before the first step: the templates, the partitions, the keys that sign, and the room on the disk.
+//! What can be known before the first step: the templates, the Dockerfiles, the partitions, the keys that sign, and the room on the disk.
 
 pub mod bases;
+pub mod dockerfiles;
 mod keys;
 pub mod room;
 mod templates;
