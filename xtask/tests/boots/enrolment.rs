@@ -1,10 +1,10 @@
 //! A signed installer has a firmware in setup mode take its keys. From then on the firmware starts what it installed, and the installer itself, and
 //! refuses installers that were changed, and programs of others.
 
-use super::secure_boot::{GRUB, Started, UNIFIED, VARIABLES, can_boot_signed, program, refused, start, wait_for};
+use super::secure_boot::{GRUB, Started, UNIFIED, VARIABLES, can_boot_signed, empty_folder, program, refused, start, two_owners, wait_for};
 use crate::common::{
     machine::{configuration, turn, xtask},
-    repository, scratch, tool,
+    repository, tool,
 };
 use secureboot::{store::variables, uki::section};
 use std::{
@@ -32,15 +32,8 @@ fn an_installer_enrols_its_keys_and_its_system_starts_alone() {
     if !can_boot_signed() {
         return;
     }
-    let folder = scratch().join("enrolment");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    // The test's folder is below target/, and keys in the tree are refused.
-    let safe = tempfile::tempdir().unwrap();
-    let [keys, others] = ["keys", "others"].map(|name| safe.path().join(name).display().to_string());
-    for keys in [&keys, &others] {
-        xtask("amd64").args(["keys", "init", "--keys", keys]).ok();
-    }
+    let (folder, safe) = (empty_folder("enrolment"), tempfile::tempdir().unwrap());
+    let [keys, others] = two_owners(safe.path());
     let make = |verb: &str, word: &str| {
         let conf = conf(&folder, word);
         xtask("amd64").env("ROOTFS_VERSION", VERSION).env("CONF_DIR", &conf).args([verb, "--sign", "--keys", &keys]).ok();

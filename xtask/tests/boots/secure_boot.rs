@@ -62,20 +62,30 @@ impl Drop for Started {
     }
 }
 
+/// An empty folder of this name for the files of a test.
+pub(super) fn empty_folder(name: &str) -> PathBuf {
+    let folder = scratch().join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The keys of two owners, in folders of `safe`, which is not in the tree: keys in there are refused.
+pub(super) fn two_owners(safe: &Path) -> [String; 2] {
+    ["keys", "others"].map(|name| {
+        let keys = safe.join(name).display().to_string();
+        xtask("amd64").args(["keys", "init", "--keys", &keys]).ok();
+        keys
+    })
+}
+
 #[test]
 fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
     if !can_boot_signed() || ![("swtpm", "swtpm"), ("sgdisk", "gdisk")].iter().all(|(program, package)| wants(program, package)) {
         return;
     }
-    let folder = scratch().join("secure-boot");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    // The test's folder is below target/, and keys in the tree are refused.
-    let safe = tempfile::tempdir().unwrap();
-    let [keys, others] = ["keys", "others"].map(|name| safe.path().join(name).display().to_string());
-    for keys in [&keys, &others] {
-        xtask("amd64").args(["keys", "init", "--keys", keys]).ok();
-    }
+    let (folder, safe) = (empty_folder("secure-boot"), tempfile::tempdir().unwrap());
+    let [keys, others] = two_owners(safe.path());
     let conf = conf(&folder);
     let signed = |words: &[&str]| xtask("amd64").env("ROOTFS_VERSION", VERSION).env("CONF_DIR", &conf).args(words).args(["--keys", &keys]);
     signed(&["live", "--sign"]).ok();
