@@ -5,7 +5,7 @@
 mod common;
 
 use child::{Tools, docker_registry::LocalRegistry};
-use common::{Xtask, clone_tree, daemon::Daemon, git, repository, scratch, skip_boots, tool, wants};
+use common::{Xtask, clone_tree, daemon::Daemon, git, repository, scratch, skip_boots, texts, tool, wants};
 use filetree::{Content, EntryKind, Kind};
 use std::{
     fs,
@@ -74,7 +74,7 @@ fn with_path(bin: &Path) -> String {
 }
 
 #[test]
-fn a_real_linuxkit_names_packages_as_we_do_and_sends_what_we_built() {
+fn a_real_linuxkit_names_packages_as_we_do_and_sends_and_takes_what_we_built() {
     let folder = tempfile::tempdir().unwrap();
     let Some(bin) = real_linuxkit(&folder.path().join("bin")) else { return };
     if !wants("docker-registry", "docker-registry") || !wants("skopeo", "skopeo") {
@@ -86,13 +86,17 @@ fn a_real_linuxkit_names_packages_as_we_do_and_sends_what_we_built() {
     let registry = LocalRegistry::start(&Tools::only_in("/usr/bin"), &data).unwrap();
     let tree = folder.path().join("tree");
     clone_tree(&tree);
-    let package = tree.join("pkg/greeting");
-    fs::create_dir(&package).unwrap();
-    fs::write(package.join("build.yml"), format!("org: {}/team\nimage: eve-greeting\n", registry.address())).unwrap();
-    fs::write(package.join("Dockerfile"), "FROM scratch\nCOPY hello /\n").unwrap();
-    fs::write(package.join("hello"), "hello\n").unwrap();
-    git(&tree, &["add", "pkg/greeting"]);
-    git(&tree, &["commit", "-qm", "greeting"]);
+    let package = |name: &str, org: &str| {
+        let folder = tree.join("pkg").join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("build.yml"), format!("org: {org}\nimage: eve-{name}\n")).unwrap();
+        fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY hello /\n").unwrap();
+        fs::write(folder.join("hello"), format!("hello from {name}\n")).unwrap();
+    };
+    package("greeting", &format!("{}/team", registry.address()));
+    package("mirrored", "lfedge");
+    git(&tree, &["add", "pkg"]);
+    git(&tree, &["commit", "-qm", "two packages"]);
 
     let linuxkit = bin.join("linuxkit");
     let mut names = Vec::new();
@@ -122,7 +126,16 @@ fn a_real_linuxkit_names_packages_as_we_do_and_sends_what_we_built() {
         &["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{}", image.trim()), &format!("oci-archive:{}", copy.display())],
     );
     let shown = Xtask::new(&tree).args(["inspect", copy.to_str().unwrap(), "/hello"]).ok();
-    assert_eq!(shown, "hello\n");
+    assert_eq!(shown, "hello from greeting\n");
+
+    // What we send to a team's registry, linuxkit finds there, as in a mirror of the usual one, and builds nothing.
+    let team = format!("{}/lfedge", registry.address());
+    xtask().env("CACHE", team).env("CACHE_MODE", "write").args(["pkg", "mirrored"]).ok();
+    let mirror = format!("docker.io=http://{}", registry.address());
+    let engine = xtask().env("LINUXKIT_CACHE", folder.path().join("fresh")).env("LINUXKIT_MIRROR", mirror);
+    let output = engine.args(["--engine", "linuxkit", "--verbose", "pkg", "mirrored"]).output();
+    let (out, err) = texts(&output);
+    assert!(output.status.success() && format!("{out}{err}").contains("amd64 found on registry"), "{out}{err}");
 }
 
 /// The members of a tar in their order, with all that they have; a folder's name without its `/`, which linuxkit leaves out for some.
