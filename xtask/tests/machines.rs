@@ -361,14 +361,12 @@ fn a_guest_that_gives_up_ends_the_wait_for_it_and_runs_on() {
         child::fake::executable(&root.join("qemu-system-x86_64"), script);
     };
     let run = ["run", "--background", "--name", "bad", "--ssh-port", "23987", "--until", "EVE-READY"];
-    guest(
-        "\\033[2J\\033[04;02H\\332\\304\\277Welcome to GRUB!          \\r\\neve login: EVE-FAILED onboot 000-x: exit status 1: no such file\\r\\n",
-    );
+    guest("\\033[2J\\033[04;02H\\332\\304\\277Welcome to GRUB!          \\r\\neve login: EVE-FAILED network: no lease\\r\\n");
     let (code, error) = xtask(&run).fails();
     let place = format!("cargo xtask --root {}", root.display());
     let wanted = format!(
-        "error: the machine is not ready: onboot 000-x: exit status 1: no such file\n  | Welcome to GRUB!\n  | eve login: EVE-FAILED onboot 000-x: \
-         exit status 1: no such file\nhint: it runs on: {place} console --name bad opens its console, {place} stop bad ends it\n"
+        "error: the machine is not ready: network: no lease\n  | Welcome to GRUB!\n  | eve login: EVE-FAILED network: no lease\nhint: it runs \
+         on: {place} console --name bad opens its console, {place} stop bad ends it\n"
     );
     assert!(code == 1 && error == wanted, "{code} {error}");
     xtask(&["stop", "--now", "bad"]).ok();
