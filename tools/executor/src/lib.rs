@@ -25,7 +25,7 @@ pub use engine::{Engine, Making, making};
 pub use job::Job;
 pub use keeping::{KeptArtifact, kept_artifacts};
 pub use lock::lock_tree;
-pub use room::{Basis, Room, RoomNeed, free_room, is_full, needed_room};
+pub use room::{Basis, Room, RoomNeed, free_room, is_full, must_be_made, needed_room};
 pub use take::take_packages;
 pub use times::{StepEnd, TimedRun, TimedStep, read_times};
 

@@ -1,7 +1,7 @@
 //! How much room a run needs, by the files of the last build, and how much there is on which file system.
 
 use anyhow::{Context as _, Result};
-use plan::{NodeId, Plan};
+use plan::{Node, NodeId, Plan};
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -81,14 +81,20 @@ pub fn needed_room(plan: &Plan, stale: &dyn Fn(&NodeId) -> bool, last: &Path) ->
         let file = path.symlink_metadata().ok().filter(|file| file.is_file() && file.nlink() == 1)?;
         Some(file.blocks() * 512)
     };
-    let need = |node: &plan::Node| RoomNeed {
+    let need = |node: &Node| RoomNeed {
         node: node.id.to_string(),
         bytes: node.outputs.iter().filter_map(taken).sum(),
         freed: node.outputs.iter().filter_map(freed).sum(),
         basis: Basis::LastBuild,
-        certain: node.needs.iter().all(|need| !stale(&need.id)) || node.outputs.iter().any(|path| !path.exists()),
+        certain: must_be_made(node, stale),
     };
     plan.nodes.iter().filter(|node| stale(&node.id)).map(need).filter(|need| need.bytes > 0).collect()
+}
+
+/// Whether a stale `node` is made whatever comes before it: one that only waits for others is skipped if these turn out the same.
+#[must_use]
+pub fn must_be_made(node: &Node, stale: &dyn Fn(&NodeId) -> bool) -> bool {
+    node.needs.iter().all(|need| !stale(&need.id)) || node.outputs.iter().any(|path| !path.exists())
 }
 
 /// The room for files in `folder`, which need not exist yet.
@@ -115,7 +121,7 @@ fn kind_of(mount: &Path, mounts: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plan::{Need, Node, steps::WriteText};
+    use plan::{Need, steps::WriteText};
 
     #[test]
     fn files_of_the_last_build_tell_what_is_needed() {

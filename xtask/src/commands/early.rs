@@ -15,6 +15,30 @@ use plan::{
     EngineKind, Node, NodeId, Plan, Step,
     steps::{ComposeRootfs, ConvertDisk, PackRootfs, RootfsFiles},
 };
+use std::path::{Path, PathBuf};
+
+/// The names of the tree's packages.
+fn package_names(ctx: &Ctx) -> Vec<String> {
+    let folders = std::fs::read_dir(&ctx.profile.packages.folder).into_iter().flatten().filter_map(Result::ok);
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The package that the image `ORG/eve-NAME:TAG` is called after.
+fn package_of(image: &str) -> Option<&str> {
+    image.rsplit_once(':')?.0.rsplit('/').next()?.strip_prefix("eve-")
+}
+
+/// The locks of a package's folder `mirrors`: RELEASE/ARCH.lock.
+fn lock_files(mirrors: &Path) -> Vec<PathBuf> {
+    let files = paths_in(mirrors).into_iter().flat_map(|release| paths_in(&release));
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "lock")).collect()
+}
+
+fn paths_in(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
 
 /// Fails if keys cannot sign a root file system that is due. What a registry has needs no keys, so it is asked before.
 pub(super) fn check_keys(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Finds, before the first step, the images that Dockerfiles start from and that there will not be: neither in the image cache, nor made by
 //! this build, nor a stage of the Dockerfile.
 
+use super::{package_names, package_of};
 use anyhow::Result;
 use checkout::{Checkout, context::Ctx};
 use common::{
@@ -107,7 +108,7 @@ fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch
     let line = text.lines().position(|line| !line.trim_start().starts_with('#') && line.split([' ', '=']).any(|word| word == name));
     let shown = short(&path, &ctx.root);
     let place = line.map_or_else(|| shown.to_string(), |line| format!("{shown}:{}", line + 1));
-    let of_tree = name.rsplit_once(':').and_then(|(image, _)| image.rsplit('/').next()?.strip_prefix("eve-"));
+    let of_tree = package_of(name);
     if let Some(base) = of_tree.filter(|base| ctx.profile.packages.folder.join(base).is_dir()) {
         let now = tree.package_reference(base)?;
         return Ok((
@@ -140,12 +141,6 @@ fn describe(ctx: &Ctx, tree: &Checkout, package: &BuildPackage, name: &str, arch
         format!("{place}: {name} ({arch}) is no image of this tree and not in the image cache; a build takes no images from registries"),
         format!("{own}`linuxkit cache pull {name}` puts it into the image cache"),
     ))
-}
-
-/// The names of the tree's packages.
-fn package_names(ctx: &Ctx) -> Vec<String> {
-    let folders = std::fs::read_dir(&ctx.profile.packages.folder).into_iter().flatten().filter_map(Result::ok);
-    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The names of a Dockerfile's stages.

@@ -1,5 +1,6 @@
 //! Finds, before the first step, what a Dockerfile asks for and there is not: files of its folder, and Debian packages of its archive.
 
+use super::{lock_files, package_of, paths_in};
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::{
@@ -13,7 +14,7 @@ use pkgbuild::{
     dockerfile::{Command, Dockerfile, Instruction},
 };
 use plan::{EngineKind, Plan, steps::BuildPackage};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Fails if the Dockerfile of a package that is due names a file or a Debian package that is not there; says it of all of them. Warns of a
 /// CMD that is meant as JSON and is none. Reads no Dockerfile of other packages.
@@ -122,19 +123,11 @@ impl Checked<'_> {
         {
             stage = earlier;
         }
-        let (image, _) = self.file.stages[stage].base.rsplit_once(':')?;
-        let archive = image.rsplit('/').next()?.strip_prefix("eve-")?.to_owned();
-        let releases = paths_in(&self.ctx.profile.packages.folder.join(&archive).join("mirrors"));
-        let locks = releases.iter().flat_map(|release| paths_in(release)).filter(|path| path.extension().is_some_and(|end| end == "lock"));
+        let archive = package_of(&self.file.stages[stage].base)?.to_owned();
+        let locks = lock_files(&self.ctx.profile.packages.folder.join(&archive).join("mirrors")).into_iter();
         let locks: Vec<String> = locks.filter_map(|lock| std::fs::read_to_string(lock).ok()).collect();
         (!locks.is_empty()).then_some((archive, locks))
     }
-}
-
-fn paths_in(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Whether the disks have room, before the first step: for artifacts in dist/, for images in the image cache, and for downloaded Debian
 //! packages. Says what a build that fails for want of room met.
 
+use super::lock_files;
 use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use common::{
@@ -8,7 +9,7 @@ use common::{
     display::{short, size},
     eprintln,
 };
-use executor::{Basis, Room, RoomNeed, State, States, free_room, is_full, needed_room};
+use executor::{Basis, Room, RoomNeed, State, States, free_room, is_full, must_be_made, needed_room};
 use oci::Cache;
 use pkgbuild::debian::{Lock, missing_bytes};
 use plan::{EngineKind, Keep, Node, NodeId, Plan, Step, steps::RootfsFiles};
@@ -110,9 +111,10 @@ fn needs_of_dist(ctx: &Ctx, plan: &Plan, states: &States) -> Result<Vec<RoomNeed
     let mut needs = needed_room(plan, &stale, last.path());
     let known: HashSet<String> = needs.iter().map(|need| need.node.clone()).collect();
     // Other names of the store's files take nothing.
-    let is_elsewhere = || -> Result<bool> {
-        let Some(store) = ctx.store() else { return Ok(false) };
-        Ok(free_room(&store)?.device != free_room(&dist(ctx).folder)?.device)
+    let takes_some = states.values().any(|state| matches!(state, State::Kept { .. }));
+    let is_elsewhere = match ctx.store().filter(|_| takes_some) {
+        Some(store) => free_room(&store)?.device != free_room(&dist(ctx).folder)?.device,
+        None => false,
     };
     let mut sizes: HashMap<&NodeId, u64> = HashMap::new();
     for node in plan.nodes.iter().filter(|node| node.step.package().is_none()) {
@@ -120,7 +122,7 @@ fn needs_of_dist(ctx: &Ctx, plan: &Plan, states: &States) -> Result<Vec<RoomNeed
         let (bytes, is_needed) = match states.get(&node.id) {
             // Holes take nothing.
             Some(State::Fresh(_)) => (file_sizes().map(|file| file.blocks() * 512).sum(), false),
-            Some(State::Kept { bytes, .. }) => (*bytes, node.step.keep() != Keep::Linked || is_elsewhere()?),
+            Some(State::Kept { bytes, .. }) => (*bytes, node.step.keep() != Keep::Linked || is_elsewhere),
             Some(State::Stale(_)) if ctx.engine == EngineKind::Native && !known.contains(&node.id.to_string()) => {
                 (least(ctx, node, &sizes)?, true)
             }
@@ -128,10 +130,9 @@ fn needs_of_dist(ctx: &Ctx, plan: &Plan, states: &States) -> Result<Vec<RoomNeed
         };
         sizes.insert(&node.id, bytes);
         if is_needed && bytes > 0 {
-            let is_missing = node.outputs.iter().any(|path| !path.exists());
             // The store knows the length of a file, not its holes.
             let is_length = matches!(states.get(&node.id), Some(State::Kept { .. }));
-            let certain = !is_length && (is_missing || node.needs.iter().all(|need| !stale(&need.id)));
+            let certain = !is_length && must_be_made(node, &stale);
             needs.push(RoomNeed { node: node.id.to_string(), bytes, freed: 0, basis: Basis::Parts, certain });
         }
     }
@@ -185,11 +186,9 @@ fn needs_of_archives(ctx: &Ctx, plan: &Plan, states: &States) -> Result<[(Place,
 
 /// The locks for `arch` below the folder `mirrors` of a package, one for each release; none if there is no such folder.
 fn locks(mirrors: &Path, arch: Arch) -> Result<Vec<Lock>> {
-    let Ok(releases) = std::fs::read_dir(mirrors) else { return Ok(Vec::new()) };
     let mut locks = Vec::new();
-    for release in releases {
-        let path = release?.path().join(format!("{arch}.lock"));
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+    for path in lock_files(mirrors).iter().filter(|path| path.file_stem().is_some_and(|stem| stem == arch.as_str())) {
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
         locks.push(Lock::parse(&text, &path.display().to_string()).context("the pins of Debian packages are damaged")?);
     }
     Ok(locks)

@@ -1,6 +1,7 @@
 //! The templates of root file systems before the first step: the yml is valid, and each image in it is in the image cache or will be built. Messages
 //! name the lines that people wrote.
 
+use super::package_names;
 use anyhow::Result;
 use checkout::context::Ctx;
 use common::{
@@ -58,10 +59,9 @@ pub(super) fn check_images(ctx: &Ctx, plan: &Plan, step: &ResolveYml, yml: &Yml)
 
 /// The package's word that `name` was to be.
 fn meant(ctx: &Ctx, name: &str) -> Option<String> {
-    let folders = std::fs::read_dir(&ctx.profile.packages.folder).ok()?.filter_map(Result::ok);
-    let words = folders.map(|entry| format!("{}_TAG", entry.file_name().to_string_lossy().to_uppercase().replace('-', "_")));
-    let words: Vec<String> = words.collect();
-    let given = name.to_uppercase().replace('-', "_");
+    let in_capitals = |name: &str| name.to_uppercase().replace('-', "_");
+    let words: Vec<String> = package_names(ctx).iter().map(|name| format!("{}_TAG", in_capitals(name))).collect();
+    let given = in_capitals(name);
     let given = if given.contains("_TAG") { given } else { format!("{given}_TAG") };
     did_you_mean(&given, words.iter().map(String::as_str)).map(str::to_owned)
 }

@@ -118,7 +118,7 @@ impl Keeper<'_> {
     /// Waits until the file `console` contains `text`; not longer than until the guest says that it has given up.
     fn wait_for_text(&self, console: &Path, text: &str, limit: Option<Duration>) -> Result<()> {
         let waiting = Waiting::start(self.name);
-        let (mut length, mut gave_up) = (0, None);
+        let (mut length, mut words, mut gave_up) = (0, None, None);
         loop {
             let printed = fs::read(console).unwrap_or_default();
             if printed.windows(text.len()).any(|window| window == text.as_bytes()) {
@@ -127,14 +127,14 @@ impl Keeper<'_> {
             if printed.len() != length {
                 length = printed.len();
                 waiting.tell(vm::text::tail(&printed).pop().map_or_else(String::new, |line| format!("last on its console: {line}")));
+                // Other checks may fail too, or the machine may say that it starts again.
+                words = verdict::ends_with_failure(text).then(|| verdict::last_words(&printed)).flatten();
             }
-            // Other checks may fail too, or the machine may say that it starts again.
-            let words = verdict::ends_with_failure(text).then(|| verdict::last_words(&printed)).flatten();
             gave_up = words.as_ref().and(gave_up).or_else(|| words.as_ref().map(|_| Instant::now()));
             let is_last = |why: &String| gave_up.is_some_and(|since| since.elapsed() > verdict::patience(why));
-            if let Some(why) = words.filter(is_last) {
+            if let Some(why) = words.as_ref().filter(|why| is_last(why)) {
                 drop(waiting);
-                return Err(self.complain(&verdict::describe(text, &why), &printed));
+                return Err(self.complain(&verdict::describe(text, why), &printed));
             }
             self.check()?;
             if let Some(limit) = limit.filter(|limit| self.since.elapsed() > *limit) {
