@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
-    io::{self, Read},
+    io::{self, PipeReader, PipeWriter, Read},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -299,7 +299,12 @@ impl Cmd {
     pub fn spawn_console(self) -> Result<(Running, Pipes)> {
         let (stdin, input) = io::pipe()?;
         let (output, stdout) = io::pipe()?;
-        Ok((process::start(self, Some(stdin), Some(stdout))?, Pipes { input, output }))
+        Ok((self.spawn_between(stdin, stdout)?, Pipes { input, output }))
+    }
+
+    /// Starts it in the background between two pipes of the caller's; standard error goes to [`output`](Cmd::output).
+    pub fn spawn_between(self, stdin: PipeReader, stdout: PipeWriter) -> Result<Running> {
+        process::start(self, Some(stdin), Some(stdout))
     }
 
     /// The values that must be hidden: secret variables, and logins of URLs in arguments.

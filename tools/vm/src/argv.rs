@@ -46,6 +46,13 @@ pub fn render(spec: &VmSpec) -> Vec<OsString> {
         argv.pair("-chardev", format!("socket,id=qmp,fd={fd},server=on,wait=off"));
         argv.pair("-mon", "chardev=qmp,mode=control");
     }
+    if let Some(fd) = spec.events {
+        argv.pair("-chardev", format!("socket,id=events,fd={fd},server=on,wait=off"));
+        argv.pair("-mon", "chardev=events,mode=control");
+        argv.word("-no-reboot");
+        // The guest starts when somebody reads the events.
+        argv.word("-S");
+    }
     argv.0
 }
 
@@ -182,7 +189,8 @@ fn serial(argv: &mut Argv, serial: &Serial) {
         Serial::Terminal(log) => {
             let options = "stdio,id=serial0,mux=on,signal=off";
             match log {
-                Some(log) => argv.pair("-chardev", with_path(&format!("{options},logfile="), log)),
+                // The caller has emptied the log.
+                Some(log) => argv.pair("-chardev", with_path(&format!("{options},logappend=on,logfile="), log)),
                 None => argv.pair("-chardev", options),
             }
             argv.pair("-mon", "chardev=serial0,mode=readline");
@@ -208,7 +216,14 @@ mod tests {
         };
         let setup =
             Setup { disks: vec![Disk::image("/dist/live.qcow2", "qcow2", bus)], ssh_port: Some(2222), ..Setup::new(arch, firmware, 4096) };
-        VmSpec { setup, accel, tpm_socket: tpm.then(|| "/run/tpm.sock".into()), serial: Serial::Pipes, qmp: Some(7) }
+        VmSpec {
+            setup,
+            accel,
+            tpm_socket: tpm.then(|| "/run/tpm.sock".into()),
+            serial: Serial::Pipes,
+            qmp: Some(7),
+            events: (accel == Accel::Tcg).then_some(8),
+        }
     }
 
     #[test]
@@ -287,6 +302,6 @@ mod tests {
         let text = show(&spec);
         assert!(!text.contains("tpm"));
         assert!(text.contains("-drive if=none,id=disk0,format=qcow2,snapshot=on,file=/a,,b/live.raw\n"), "{text}");
-        assert!(text.contains("-chardev stdio,id=serial0,mux=on,signal=off,logfile=/x,,y.log\n"), "{text}");
+        assert!(text.contains("-chardev stdio,id=serial0,mux=on,signal=off,logappend=on,logfile=/x,,y.log\n"), "{text}");
     }
 }

@@ -232,7 +232,14 @@ mod tests {
         let mut setup = Setup::new(Arch::Amd64, Firmware::Bios("/OVMF.fd".into()), 4096);
         (setup.ssh_port, setup.as_make) = (Some(2222), Some(make.clone()));
         setup.networks[0] = UserNetwork { network: "10.1.0.0/24".to_owned(), first_address: "10.1.0.5".to_owned() };
-        let spec = |setup: &Setup| VmSpec { setup: setup.clone(), accel: Accel::Tcg, tpm_socket: None, serial: Serial::Pipes, qmp: None };
+        let spec = |setup: &Setup| VmSpec {
+            setup: setup.clone(),
+            accel: Accel::Tcg,
+            tpm_socket: None,
+            serial: Serial::Pipes,
+            qmp: None,
+            events: None,
+        };
         let words = |setup: &Setup| {
             let words = render(&spec(setup), &make);
             words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
 //! Runs EVE's virtual machine in QEMU: [`VmSpec`] describes it, `argv` renders it as QEMU's arguments, `accel` finds the acceleration,
-//! `setup` has the caller's choices and looks before the start, `machine` starts and ends it, `console` reads its serial port and `share` passes it on, `lock` keeps other machines
+//! `setup` has the caller's choices and looks before the start, `switch` starts it, `machine` watches and ends it, `console` reads its serial port and `share` passes it on, `lock` keeps other machines
 //! from its disk and its TPM, `verdict` says what the guest thinks of its boot, `record` lists the machines that run. child starts the processes; diskimage reads the disks. xtask chooses
 //! disks, firmware and options.
 
@@ -8,6 +8,7 @@ pub mod argv;
 pub mod as_make;
 mod base;
 pub mod console;
+mod ending;
 pub mod getty;
 mod lock;
 pub mod machine;
@@ -17,6 +18,7 @@ pub mod session;
 pub mod setup;
 pub mod share;
 mod stall;
+mod switch;
 mod terminal;
 pub mod text;
 mod tpm;
@@ -49,6 +51,8 @@ pub struct VmSpec {
     pub serial: Serial,
     /// The file descriptor, in QEMU, of a listening socket for QMP.
     pub qmp: Option<i32>,
+    /// The same for its events. If given, QEMU ends when the guest restarts the machine.
+    pub events: Option<i32>,
 }
 
 /// UEFI for the guest.

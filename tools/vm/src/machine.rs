@@ -1,26 +1,25 @@
 //! Starts, watches and ends a virtual machine: QEMU, its TPM, its serial port, and a folder with firmware variables and sockets.
 
 use super::{
-    Accel, AsMake, Firmware, MachineLock, Serial, VmSpec, accel, argv, as_make,
+    Accel, MachineLock, Serial, VmSpec, accel, argv, as_make,
     console::{self, Console, Echo, Search},
+    ending::Ending,
     qmp::Qmp,
-    setup::{self, Setup},
+    setup::Setup,
     share::Clients,
     stall::Stall,
+    switch::{DTB, Switch, choose},
     terminal::Terminal,
     tpm::Tpm,
     verdict::{self, NotReady},
     watch::Watch,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use child::{Cmd, Exit, Failure, Output, Running, Tools, interrupt, qemu, swtpm};
-use common::owned_folder::OwnedFolder;
+use child::{Cmd, Exit, Failure, Running, Tools, interrupt, qemu, swtpm};
 use serde_json::json;
 use std::{
-    fs,
-    io::PipeWriter,
-    os::fd::{AsRawFd as _, OwnedFd},
-    path::{Path, PathBuf},
+    io::{self, PipeReader, PipeWriter},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -37,48 +36,65 @@ const TURN: Duration = Duration::from_millis(50);
 const AFTER_SIGNAL: Duration = Duration::from_secs(5);
 /// The longest wait for QEMU's answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for QEMU's end after its last word.
+const LAST_MOMENTS: Duration = Duration::from_secs(30);
+const CONSOLE_SOCKET: &str = "console.sock";
 
 /// A machine in the background. Killed when this is dropped, or when the thread that started it ends.
 pub struct Vm<'s> {
     qemu: Running,
     tpm: Tpm,
+    /// Keeps the serial port's output open from one QEMU to the next.
+    ending: Option<Ending<PipeWriter>>,
     console: Console,
     watch: Watch,
     stall: Stall,
     say: &'s dyn Fn(&str),
-    // Keeps the serial port's input connected.
-    input: PipeWriter,
-    qmp_socket: PathBuf,
-    /// Why it runs without acceleration.
-    pub slow_because: Option<String>,
-    // Last, so that the folder is removed after its users are dropped.
-    folder: OwnedFolder,
+    /// The serial port's input: QEMU's end, and ours, which keeps it connected.
+    input: (PipeReader, PipeWriter),
+    // Last, so that its folder is removed after the folder's users are dropped.
+    switch: Switch<'s>,
 }
 
 impl<'s> Vm<'s> {
     /// Starts the machine; `echo` gets the output of its serial port, `say` shows a line to the user.
-    pub fn start(tools: &Tools, setup: &Setup, locks: &[MachineLock], echo: Option<Echo>, say: &'s dyn Fn(&str)) -> Result<Self> {
+    pub fn start(tools: &'s Tools, setup: &Setup, locks: &'s [MachineLock], echo: Option<Echo>, say: &'s dyn Fn(&str)) -> Result<Self> {
         let log = setup.serial_log.as_deref().map(console::create).transpose()?;
-        let prepared = prepare(tools, setup, locks, Serial::Pipes)?;
-        let (qemu, pipes) = prepared.qemu.spawn_console()?;
+        let switch = Switch::new(tools, setup, locks, Serial::Pipes)?;
+        let (input, (output, to_console)) = (io::pipe()?, io::pipe()?);
+        let (qemu, tpm, ending) = switch_on(&switch, &input.0, to_console)?;
         Ok(Self {
             qemu,
-            tpm: prepared.tpm,
-            console: Console::read(pipes.output, log, echo),
-            watch: Watch::start(&prepared.qmp_socket),
+            tpm,
+            ending,
+            console: Console::read(output, log, echo),
+            watch: Watch::start(&switch.qmp_socket),
             stall: Stall::new(),
             say,
-            input: pipes.input,
-            qmp_socket: prepared.qmp_socket,
-            slow_because: prepared.slow_because,
-            folder: prepared.folder,
+            input,
+            switch,
         })
+    }
+
+    /// Why it runs without acceleration.
+    #[must_use]
+    pub fn slow_because(&self) -> Option<&str> {
+        self.switch.slow_because.as_deref()
+    }
+
+    /// Switches the machine on anew if QEMU has ended because the guest restarts the machine.
+    fn go_on(&mut self) -> Result<()> {
+        let Some(to_console) = self.ending.take_if(|ending| ending.is_over()).and_then(Ending::wait) else { return Ok(()) };
+        self.qemu.wait_at_most(LAST_MOMENTS).map_err(|error| self.explain(error))?;
+        self.tpm.wait_end();
+        (self.qemu, self.tpm, self.ending) = switch_on(&self.switch, &self.input.0, to_console)?;
+        Ok(())
     }
 
     /// Lets others see the serial port and type into it, at the socket whose path is returned. `clients` must be the echo of the start.
     pub fn share(&self, clients: &Clients) -> Result<PathBuf> {
-        let socket = self.folder.path().join(CONSOLE_SOCKET);
-        clients.serve(&socket, self.input.try_clone().context("cannot copy the end of a pipe")?)?;
+        let socket = self.switch.folder.path().join(CONSOLE_SOCKET);
+        clients.serve(&socket, self.input.1.try_clone().context("cannot copy the end of a pipe")?)?;
         Ok(socket)
     }
 
@@ -102,12 +118,16 @@ impl<'s> Vm<'s> {
         if let Some(trouble) = self.watch.news(Duration::ZERO) {
             return Err(self.complain(&format!("{trouble}\nhint: make room on the disk, then start the machine again")));
         }
-        if let Some(news) = self.stall.check(&self.console, &self.qmp_socket)? {
+        if let Some(news) = self.stall.check(&self.console, &self.switch.qmp_socket)? {
             (self.say)(&news);
         }
+        self.go_on()?;
         // A TPM ends with QEMU, so it has failed only if QEMU runs on.
         if self.tpm.has_ended() && self.console.search(&[], Some(HEALTH)) == Search::TimedOut {
-            return Err(self.tpm.failure());
+            self.go_on()?;
+            if self.tpm.has_ended() {
+                return Err(self.tpm.failure());
+            }
         }
         Ok(())
     }
@@ -164,8 +184,10 @@ impl<'s> Vm<'s> {
 
     /// Switches the machine off without a shutdown of the guest. QEMU still writes completed writes to the disk.
     pub fn quit(mut self) -> Result<()> {
+        // A machine that restarts at this moment stays off.
+        self.ending = None;
         // Ignore errors: QEMU may end before it answers, or may have ended already.
-        let _ = Qmp::connect(&self.qmp_socket, PATIENCE).and_then(|mut qmp| qmp.execute("quit", &json!({})));
+        let _ = Qmp::connect(&self.switch.qmp_socket, PATIENCE).and_then(|mut qmp| qmp.execute("quit", &json!({})));
         self.wait_end(Some(Duration::from_secs(30)))
     }
 
@@ -175,7 +197,7 @@ impl<'s> Vm<'s> {
             let seconds = within.unwrap_or_default().as_secs();
             return Err(self.complain(&format!("the machine did not end within {seconds} s")));
         }
-        self.qemu.wait_at_most(Duration::from_secs(30)).map_err(|error| self.explain(error))?;
+        self.qemu.wait_at_most(LAST_MOMENTS).map_err(|error| self.explain(error))?;
         self.tpm.wait_end();
         // QEMU exits with 0 when a signal ends it.
         if interrupt::is_interrupted() { Err(anyhow!("interrupted")) } else { Ok(()) }
@@ -201,8 +223,15 @@ impl<'s> Vm<'s> {
     }
 }
 
+/// Switches a machine on whose serial port is between the pipes `input` and `to_console`.
+fn switch_on(switch: &Switch<'_>, input: &PipeReader, to_console: PipeWriter) -> Result<(Running, Tpm, Option<Ending<PipeWriter>>)> {
+    let mut on = switch.on()?;
+    let ending = on.ending(to_console.try_clone().context("cannot copy the end of a pipe")?);
+    Ok((on.qemu.spawn_between(input.try_clone().context("cannot copy the end of a pipe")?, to_console)?, on.tpm, ending))
+}
+
 /// Adds QEMU's advice to a failure of QEMU.
-fn advise(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn advise(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
         Ok(failure) => qemu::advise(failure),
         Err(error) => error,
@@ -213,8 +242,8 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
 pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[MachineLock], say: &dyn Fn(&str)) -> Result<()> {
     // Keep the log open: its reader, if it is a FIFO, must not see an end before QEMU opens it.
     let _log = setup.serial_log.as_deref().map(console::create).transpose()?;
-    let mut prepared = prepare(tools, setup, locks, Serial::Terminal(setup.serial_log.clone()))?;
-    if let Some(why) = &prepared.slow_because {
+    let switch = Switch::new(tools, setup, locks, Serial::Terminal(setup.serial_log.clone()))?;
+    if let Some(why) = &switch.slow_because {
         say(&format!("running without acceleration: {why}"));
     }
     say("the serial console is on this terminal; Ctrl-A X ends the machine, Ctrl-A H shows help");
@@ -222,8 +251,16 @@ pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[MachineLock], say:
         say("if QEMU reports an internal error of KVM, use NOACCEL=1");
     }
     let _terminal = Terminal::save();
-    let mut qemu = prepared.qemu.foreground().spawn()?;
-    let watch = Watch::start(&prepared.qmp_socket);
+    while run_once_on_terminal(&switch, say)? {}
+    Ok(())
+}
+
+/// Runs the machine on the user's terminal until QEMU ends; whether the machine starts again.
+fn run_once_on_terminal(switch: &Switch<'_>, say: &dyn Fn(&str)) -> Result<bool> {
+    let mut on = switch.on()?;
+    let ending = on.ending(());
+    let (mut qemu, mut tpm) = (on.qemu.foreground().spawn()?, on.tpm);
+    let watch = Watch::start(&switch.qmp_socket);
     let mut tpm_ended: Option<Instant> = None;
     let exit = loop {
         if let Some(exit) = qemu.try_wait()? {
@@ -234,19 +271,20 @@ pub fn run_on_terminal(tools: &Tools, setup: &Setup, locks: &[MachineLock], say:
         }
         // A TPM ends with QEMU, so it has failed only if QEMU runs on.
         match tpm_ended {
-            None if prepared.tpm.has_ended() => tpm_ended = Some(Instant::now()),
+            None if tpm.has_ended() => tpm_ended = Some(Instant::now()),
             Some(since) if since.elapsed() > HEALTH => {
-                say(&format!("\nthe guest's TPM does not answer any more\n{:#}", prepared.tpm.failure()));
-                prepared.tpm = Tpm::None;
+                say(&format!("\nthe guest's TPM does not answer any more\n{:#}", tpm.failure()));
+                tpm = Tpm::None;
                 tpm_ended = None;
             }
             _ => {}
         }
     };
+    tpm.wait_end();
     match exit {
         // QEMU exits with 0 when a signal ends it.
         _ if interrupt::is_interrupted() => Err(anyhow!("interrupted")),
-        Exit::Status(0) => Ok(()),
+        Exit::Status(0) => Ok(ending.is_some_and(|ending| ending.wait().is_some())),
         _ => Err(advise(qemu.failure().into())),
     }
 }
@@ -262,7 +300,7 @@ pub fn show_commands(tools: &Tools, setup: &Setup) -> Vec<Cmd> {
     };
     let socket = |state: &PathBuf| if setup.as_make.is_some() { swtpm::daemon_socket(state) } else { state.join("sock") };
     let tpm_socket = setup.tpm.as_ref().map(socket);
-    let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Terminal(None), qmp: None };
+    let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Terminal(None), qmp: None, events: None };
     let Some(make) = &setup.as_make else {
         return vec![qemu::command_unchecked(tools, setup.arch).args(argv::render(&spec))];
     };
@@ -275,124 +313,4 @@ pub fn show_commands(tools: &Tools, setup: &Setup) -> Vec<Cmd> {
     commands.extend(tpm());
     commands.push(qemu().args(as_make::render(&spec, make)));
     commands
-}
-
-const QMP_SOCKET: &str = "qmp.sock";
-const TPM_SOCKET: &str = "tpm.sock";
-const CONSOLE_SOCKET: &str = "console.sock";
-const DTB: &str = "eve.dtb";
-
-struct Prepared {
-    qemu: Cmd,
-    tpm: Tpm,
-    slow_because: Option<String>,
-    qmp_socket: PathBuf,
-    folder: OwnedFolder,
-}
-
-/// The acceleration, and why nothing faster works. The Makefile's machine starts with the expected acceleration and falls back if that
-/// fails (see `session`); ours runs a probe first.
-fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<String>)> {
-    match (&setup.as_make, setup.no_accel) {
-        (Some(_), off) => Ok(accel::guess(setup.arch, off)),
-        (None, true) => Ok((Accel::Tcg, None)),
-        (None, false) => accel::choose(tools, setup.arch),
-    }
-}
-
-/// Prepares QEMU's start.
-fn prepare(tools: &Tools, setup: &Setup, locks: &[MachineLock], serial: Serial) -> Result<Prepared> {
-    setup::check(setup)?;
-    let (accel, slow_because) = choose(tools, setup)?;
-    let folder = OwnedFolder::new(&std::env::temp_dir(), "xtask-vm-")?;
-    let output = setup.tool_log.as_ref().map_or_else(Output::default, |log| Output::default().with_log(log));
-    let mut prepared = match &setup.as_make {
-        Some(make) => prepare_as_make(tools, setup, make, accel, &output, folder)?,
-        None => prepare_ours(tools, setup, serial, accel, &output, folder)?,
-    };
-    prepared.slow_because = slow_because;
-    for lock in locks {
-        prepared.qemu = prepared.qemu.keep_fd(lock.fd()?);
-    }
-    Ok(prepared)
-}
-
-/// Prepares the start of our machine, whose sockets are in `folder`.
-fn prepare_ours(tools: &Tools, setup: &Setup, serial: Serial, accel: Accel, output: &Output, folder: OwnedFolder) -> Result<Prepared> {
-    let firmware = match &setup.firmware {
-        Firmware::Flash { code, vars } => {
-            // Variables that store another bus or disk make the firmware start its shell.
-            let own = folder.path().join("vars.fd");
-            fs::copy(vars, &own).with_context(|| format!("cannot copy the firmware's variables {}", vars.display()))?;
-            make_writable(&own)?;
-            Firmware::Flash { code: code.clone(), vars: own }
-        }
-        whole @ (Firmware::Bios(_) | Firmware::UBoot { .. }) => whole.clone(),
-    };
-    let tpm_socket = setup.tpm.as_ref().map(|_| folder.path().join(TPM_SOCKET));
-    let tpm = match (&setup.tpm, &tpm_socket) {
-        (Some(state), Some(socket)) => Tpm::start(tools, state, socket, output)?,
-        _ => Tpm::None,
-    };
-    let qmp_socket = folder.path().join(QMP_SOCKET);
-    let qmp = OwnedFd::from(swtpm::listen(&qmp_socket)?);
-    let setup = Setup { firmware, ..setup.clone() };
-    let step = step(&setup);
-    let spec = VmSpec { setup, accel, tpm_socket, serial, qmp: Some(qmp.as_raw_fd()) };
-    let qemu = qemu::command(tools, spec.setup.arch)?.step(step).args(argv::render(&spec)).keep_fd(qmp).output(output);
-    Ok(Prepared { qemu, tpm, slow_because: None, qmp_socket, folder })
-}
-
-/// Prepares the start of the Makefile's machine, whose sockets have fixed places.
-fn prepare_as_make(tools: &Tools, setup: &Setup, make: &AsMake, accel: Accel, output: &Output, folder: OwnedFolder) -> Result<Prepared> {
-    let tpm_socket = setup.tpm.as_deref().map(swtpm::daemon_socket);
-    let spec = VmSpec { setup: setup.clone(), accel, tpm_socket, serial: Serial::Pipes, qmp: None };
-    let start_tpm = || setup.tpm.as_ref().map_or(Ok(Tpm::None), |state| Tpm::start_as_make(tools, state, output));
-    let qemu = |step: String| anyhow::Ok(qemu::command(tools, setup.arch)?.step(step).dir(&make.root).output(output));
-    if let Some(folder) = &make.dtb {
-        dump_device_tree(&spec, make, folder, &start_tpm, &qemu)?;
-    }
-    let tpm = start_tpm()?;
-    let qmp_socket = make.qmp_socket();
-    swtpm::check_length(&qmp_socket)?;
-    let qemu = qemu(step(setup))?.args(as_make::render(&spec, make));
-    Ok(Prepared { qemu, tpm, slow_because: None, qmp_socket, folder })
-}
-
-/// Runs QEMU to write the machine's device tree for the guest's GRUB, unless it was already written for the same machine.
-fn dump_device_tree(
-    spec: &VmSpec,
-    make: &AsMake,
-    folder: &Path,
-    start_tpm: &dyn Fn() -> Result<Tpm>,
-    qemu: &dyn Fn(String) -> Result<Cmd>,
-) -> Result<()> {
-    let dtb = folder.join(DTB);
-    let words = as_make::render_dump(spec, make, &dtb);
-    // Beside the folder: the guest sees the folder itself.
-    let note = folder.with_extension("made-by");
-    let text = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join("\n");
-    if dtb.is_file() && fs::read_to_string(&note).is_ok_and(|known| known == text) {
-        return Ok(());
-    }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let tpm = start_tpm()?;
-    qemu("writing the machine's device tree".to_owned())?.args(words).run().map_err(advise)?;
-    drop(tpm);
-    if !dtb.is_file() {
-        bail!("QEMU succeeded, but wrote no {}", dtb.display());
-    }
-    fs::write(&note, text).with_context(|| format!("cannot write {}", note.display()))
-}
-
-fn step(setup: &Setup) -> String {
-    match setup.disks.first() {
-        Some(disk) => format!("running {}", disk.path.display()),
-        None => "running a machine without a disk".to_owned(),
-    }
-}
-
-fn make_writable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(|| format!("cannot make {} writable", path.display()))
 }

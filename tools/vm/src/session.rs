@@ -84,7 +84,7 @@ fn attempt(tools: &Tools, request: &VmRequest<'_>) -> Result<Outcome> {
     let mut vm = Vm::start(tools, &request.setup, &request.locks, echo, request.say)?;
     let console = clients.map(|clients| vm.share(&clients)).transpose()?;
     let _listed = Listed::new(request, console)?;
-    if let Some(why) = &vm.slow_because {
+    if let Some(why) = vm.slow_because() {
         (request.say)(&format!("running without acceleration: {why}"));
     }
     match &request.until {
@@ -339,6 +339,38 @@ mod tests {
             let said = fs::read_to_string(dir.join("tools.log")).unwrap();
             let words: Vec<&str> = said.lines().filter(|line| !line.starts_with("$ ")).collect();
             assert!(words.is_empty(), "{bus}: {words:?}");
+        }
+    }
+
+    /// A BIOS that prints `text` and restarts the machine, again and again.
+    fn restarting_rom(text: &str) -> Vec<u8> {
+        let mut rom = rom(text);
+        // rest: mov dx, 0xcf9; mov al, 6; out dx, al; the chipset's reset register.
+        rom[0xff0f..0xff15].copy_from_slice(&[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee]);
+        rom
+    }
+
+    #[test]
+    fn an_emulated_machine_that_restarts_is_switched_on_anew_unless_it_would_forget() {
+        let tools = Tools::only_in("/usr/bin:/usr/local/bin:/opt/homebrew/bin");
+        if tools.find(Tool::QemuAmd64).is_err() || tools.find(Tool::Swtpm).is_err() {
+            skips::missing("qemu-system-x86_64 and swtpm", "qemu-system-x86 swtpm");
+            return;
+        }
+        for (discard_writes, starts) in [(false, 3), (true, 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut setup = setup(dir.path());
+            fs::write(dir.path().join("rom"), restarting_rom("HELLO.")).unwrap();
+            setup.firmware = Firmware::Bios(dir.path().join("rom"));
+            setup.disks[0].discard_writes = discard_writes;
+            setup.ssh_port = Some(free_port());
+            setup.tpm = Some(dir.path().join("tpm"));
+            setup.tool_log = Some(dir.path().join("tools.log"));
+            assert_eq!(run_vm(&tools, request(setup, "HELLO.HELLO.HELLO.", 60)).unwrap(), Outcome::Found);
+            let log = fs::read_to_string(dir.path().join("tools.log")).unwrap();
+            let count = |tool: &str| log.lines().filter(|line| line.starts_with("$ ") && line.contains(tool)).count();
+            assert!(count("qemu-system-x86_64 ") >= starts && count("swtpm socket ") >= starts, "{log}");
+            assert!(!discard_writes || count("qemu-system-x86_64 ") == 1, "{log}");
         }
     }
 }
