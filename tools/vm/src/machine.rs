@@ -8,14 +8,14 @@ use super::{
     setup::Setup,
     share::Clients,
     stall::Stall,
-    switch::{DTB, Switch, choose},
+    switch::{DTB, Switch, advise, choose},
     terminal::Terminal,
     tpm::Tpm,
     verdict::{self, NotReady},
     watch::Watch,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use child::{Cmd, Exit, Failure, Running, Tools, interrupt, qemu, swtpm};
+use child::{Cmd, Exit, Running, Tools, interrupt, qemu, swtpm};
 use serde_json::json;
 use std::{
     io::{self, PipeReader, PipeWriter},
@@ -228,14 +228,6 @@ fn switch_on(switch: &Switch<'_>, input: &PipeReader, to_console: PipeWriter) ->
     let mut on = switch.on()?;
     let ending = on.ending(to_console.try_clone().context("cannot copy the end of a pipe")?);
     Ok((on.qemu.spawn_between(input.try_clone().context("cannot copy the end of a pipe")?, to_console)?, on.tpm, ending))
-}
-
-/// Adds QEMU's advice to a failure of QEMU.
-pub(super) fn advise(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Failure>() {
-        Ok(failure) => qemu::advise(failure),
-        Err(error) => error,
-    }
 }
 
 /// Runs the machine on the user's terminal until it ends.

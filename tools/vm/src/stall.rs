@@ -1,6 +1,6 @@
-//! Resets a machine once whose firmware or boot loader hangs after the guest has restarted the machine. Under emulation both were seen:
-//! the firmware prints its first line within seconds, on a busy computer within two minutes, and then never; or GRUB greets and prints
-//! nothing more. A machine that hangs so for the second time is an error.
+//! Resets a machine once whose firmware or boot loader hangs after the guest has restarted the machine. Both were seen in a QEMU that
+//! emulates and restarts its machine itself (see `switch`): the firmware prints its first line within seconds, on a busy computer within two
+//! minutes, and then never; or GRUB greets and prints nothing more. A machine that hangs so for the second time is an error.
 
 use super::{console::Console, qmp::Qmp};
 use anyhow::{Context as _, Result, bail};

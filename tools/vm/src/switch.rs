@@ -4,12 +4,11 @@
 use super::{
     Accel, AsMake, Firmware, MachineLock, Serial, VmSpec, accel, argv, as_make,
     ending::Ending,
-    machine::advise,
     setup::{self, Setup},
     tpm::Tpm,
 };
 use anyhow::{Context as _, Result, bail};
-use child::{Cmd, Output, Tools, qemu, swtpm};
+use child::{Cmd, Failure, Output, Tools, qemu, swtpm};
 use common::owned_folder::OwnedFolder;
 use std::{
     fs, io,
@@ -166,6 +165,14 @@ pub(super) fn choose(tools: &Tools, setup: &Setup) -> Result<(Accel, Option<Stri
         (Some(_), off) => Ok(accel::guess(setup.arch, off)),
         (None, true) => Ok((Accel::Tcg, None)),
         (None, false) => accel::choose(tools, setup.arch),
+    }
+}
+
+/// Adds QEMU's advice to a failure of QEMU.
+pub(super) fn advise(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => qemu::advise(failure),
+        Err(error) => error,
     }
 }
 
