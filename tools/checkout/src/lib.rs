@@ -72,6 +72,8 @@ pub struct Checkout {
     known: Arc<Known>,
     base_packages: RefCell<HashMap<String, Option<String>>>,
     release: OnceCell<Release>,
+    /// The kernel's image, which each template asks for.
+    kernel_tag: OnceCell<String>,
 }
 
 impl Checkout {
@@ -106,6 +108,7 @@ impl Checkout {
             known: Arc::new(Known::new(Some(ctx.environment.cache().join(KNOWN)))),
             base_packages: RefCell::default(),
             release: OnceCell::new(),
+            kernel_tag: OnceCell::new(),
         })
     }
 
@@ -358,6 +361,9 @@ impl Checkout {
     /// The image of a kernel that is not a package of this tree: from KERNEL_TAG, otherwise from the tree's makefile of variables.
     pub fn kernel_tag(&self) -> Option<Result<String>> {
         let kernel = self.profile.kernel.as_ref()?;
+        if let Some(known) = self.kernel_tag.get() {
+            return Some(Ok(known.clone()));
+        }
         let (arch, knobs) = (self.knobs.image.arch.as_str(), &self.knobs);
         let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.image.platform.as_str())];
         given.extend(knobs.image.kernel_tag.iter().map(|tag| ("KERNEL_TAG", tag.as_str())));
@@ -366,7 +372,7 @@ impl Checkout {
             let tag = makefile::Makefile::read(&self.root, &kernel.makefile, &given)?.value("KERNEL_TAG")?;
             if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
         };
-        Some(tag())
+        Some(tag().map(|tag| self.kernel_tag.get_or_init(|| tag).clone()))
     }
 
     /// The package of a template's name: `GPT_TOOLS` → `gpt-tools`, unless the profile has another for it.

@@ -61,11 +61,11 @@ fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String
     if let Some((memory, places)) = memory.as_ref().zip(places.as_ref()) {
         memory.keep(places, &describe, &log, clean.as_ref().and_then(Clean::remember));
     }
-    let known = places.as_ref().zip(clean).and_then(|(places, clean)| {
+    let known = places.as_ref().zip(clean).and_then(|(places, mut clean)| {
         if clean.is_racy() && clean.may_be_converted(|| settings::may_convert(&places.git, &places.common, variable)) {
             return None;
         }
-        let seen = Seen::new(&places.top, &clean);
+        let seen = Seen::new(&places.top, &mut clean);
         Some((state_of(places, clean, &log, git)?, Some(seen)))
     });
     let (state, seen) = known.map_or_else(|| Ok::<_, anyhow::Error>((ask(root, git)?, None)), Ok)?;

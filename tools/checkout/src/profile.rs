@@ -8,7 +8,12 @@ use plan::{
     layers::{self, TreeFiles},
     pins,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 /// The existing files below `root` of the names in `list`, after filling in `{hv}` and `{platform}`.
 #[must_use]
@@ -33,7 +38,7 @@ pub fn read_profile(root: &Path) -> Result<Profile> {
 }
 
 fn read_settings(root: &Path) -> Result<Profile> {
-    let (path, files) = (root.join(PROFILE), Files(root));
+    let (path, files) = (root.join(PROFILE), Files::of(root));
     if !path.is_file() {
         let profile: Result<Profile> = layers::find(&files).ok_or_else(|| {
             usage(format!(
@@ -83,19 +88,33 @@ fn check_names(text: &str, folder: &Path) -> Result<()> {
 /// Whether the folder is a tree: it has its own profile, or a shipped one fits.
 #[must_use]
 pub fn is_tree(root: &Path) -> bool {
-    root.join(PROFILE).is_file() || layers::is_known(&Files(root))
+    root.join(PROFILE).is_file() || layers::is_known(&Files::of(root))
 }
 
-/// The files of a tree.
-struct Files<'a>(&'a Path);
+/// The files of a tree. A profile asks for some words of a makefile, so texts are kept.
+struct Files<'a> {
+    root: &'a Path,
+    texts: RefCell<HashMap<String, Option<Rc<str>>>>,
+}
+
+impl<'a> Files<'a> {
+    fn of(root: &'a Path) -> Self {
+        Self { root, texts: RefCell::default() }
+    }
+}
 
 impl TreeFiles for Files<'_> {
     fn has(&self, path: &str) -> bool {
-        self.0.join(path).exists()
+        self.root.join(path).exists()
     }
 
-    fn text(&self, path: &str) -> Option<String> {
-        std::fs::read_to_string(self.0.join(path)).ok()
+    fn text(&self, path: &str) -> Option<Rc<str>> {
+        if let Some(known) = self.texts.borrow().get(path) {
+            return known.clone();
+        }
+        let text: Option<Rc<str>> = std::fs::read_to_string(self.root.join(path)).ok().map(Into::into);
+        self.texts.borrow_mut().insert(path.to_owned(), text.clone());
+        text
     }
 }
 

@@ -1,6 +1,6 @@
 //! In place of `look` on systems other than Linux: nothing is compared, so the caller always asks git, which takes longer and answers the same.
 
-use crate::{File, memory::Names};
+use crate::{Index, memory::Names};
 use std::{fs::Metadata, path::Path, sync::atomic::AtomicBool};
 
 /// A checkout that is not looked at.
@@ -9,7 +9,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    pub(crate) fn new(_: &Path, _: &[File], _: &Metadata) -> Self {
+    pub(crate) fn new(_: &Path, _: &Index, _: &Metadata) -> Self {
         Self { racy: AtomicBool::new(false) }
     }
 

@@ -8,18 +8,24 @@ mod look;
 #[path = "elsewhere.rs"]
 mod look;
 mod memory;
+mod name;
 pub mod objects;
 #[cfg(test)]
 mod tests;
 
+pub use name::Name;
+
 use look::Look;
-use memory::Names;
+use memory::{NO_CHECKSUM, Names};
 use objects::{Id, TREE, push_entry, tree_of};
 use std::{
     collections::HashMap,
+    ffi::CStr,
     fs::Metadata,
+    ops::Range,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -32,6 +38,11 @@ pub struct Clean {
     pub trees: HashMap<Box<[u8]>, Id>,
     /// Tracked files, in byte order of their paths.
     pub files: Vec<File>,
+    /// The metadata of each file. It has them now, unless it is [hidden](Self::hidden) or a submodule.
+    pub stats: Vec<Stat>,
+    /// Positions of files at which git was told not to look, so that they count as unchanged whatever they hold: `assume-unchanged`, and
+    /// `skip-worktree`, the mark of a sparse checkout.
+    pub hidden: Vec<usize>,
     /// Untracked files and folders, below the top, ignored ones included; `git ls-files --others --exclude-standard` tells them
     /// apart.
     pub unknown: Vec<PathBuf>,
@@ -49,48 +60,39 @@ pub struct Clean {
 pub fn clean(top: &Path, git_dir: &Path, remembered: Option<&[u8]>) -> Option<Clean> {
     let path = git_dir.join("index");
     // In this order: if the index is rewritten in between, it appears older, and more files are hashed.
-    let (written, bytes) = (path.metadata().ok()?, std::fs::read(&path).ok()?);
-    // The last 20 bytes are the checksum.
-    let checksum: &Id = bytes.last_chunk()?;
-    let (index, remembered) = std::thread::scope(|scope| {
-        let index = scope.spawn(|| Index::parse(&bytes));
-        let names = remembered.and_then(|bytes| Names::parse(bytes, checksum));
-        (index.join().ok().flatten(), names.filter(|names| look::holds(top, names)))
+    let written = path.metadata().ok()?;
+    let (index, names) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| Index::parse(std::fs::read(&path).ok()?));
+        let names = remembered.and_then(Names::parse).filter(|(_, names)| look::holds(top, names));
+        (index.join().ok().flatten(), names)
     });
     let mut index = index?;
-    let look = Look::new(top, &index.files, &written);
-    let (unknown, remember) = if let Some(names) = remembered {
+    let names = names.and_then(|(of, names)| (of == index.checksum && of != NO_CHECKSUM).then_some(names));
+    let look = Look::new(top, &index, &written);
+    let (unknown, remember) = if let Some(names) = names {
         look.files()?;
         (names.unknown, None)
     } else {
         let began = SystemTime::now();
         let names = look.list()?;
-        let remember = names.to_bytes(checksum, began);
+        let remember = names.to_bytes(&index.checksum, began);
         (names.unknown, remember)
     };
     let racy = look.racy.into_inner();
     let root = index.complete();
-    Some(Clean { root, trees: index.trees, files: index.files, unknown, remember, racy })
+    let hidden = (0..index.files.len()).filter(|at| index.hidden[*at] != SHOWN).collect();
+    Some(Clean { root, trees: index.trees, files: index.files, stats: index.stats, hidden, unknown, remember, racy })
 }
 
 /// A file of the index.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Path below the top, with `/`.
-    pub path: Box<[u8]>,
+    pub path: Name,
     /// Mode as in tree objects.
     pub mode: u32,
     /// Id of the blob.
     pub id: Id,
-    /// ctime and mtime: seconds and nanoseconds each. Read by `look`, as are all below.
-    times: [u32; 4],
-    ino: u32,
-    owner: [u32; 2],
-    size: u32,
-    /// `git update-index --assume-unchanged`.
-    is_trusted: bool,
-    /// `skip-worktree`: not in the working tree.
-    is_absent: bool,
 }
 
 /// What the index keeps of a file's metadata, the low 32 bits each: seconds and nanoseconds of ctime and of mtime, inode, owner, group, size.
@@ -108,31 +110,38 @@ const fn join([c, c_nsec, m, m_nsec]: [u32; 4], ino: u32, [user, group]: [u32; 2
     [c, c_nsec, m, m_nsec, ino, user, group, size]
 }
 
-impl File {
-    /// The file's metadata. A [`Clean`] has only files that have them now, except [hidden](Self::is_hidden) ones and submodules.
-    #[must_use]
-    pub const fn stat(&self) -> Stat {
-        join(self.times, self.ino, self.owner, self.size)
-    }
-
-    /// Whether git was told not to look at the file, so that it counts as unchanged whatever it holds: `assume-unchanged`, and
-    /// `skip-worktree`, the mark of a sparse checkout.
-    #[must_use]
-    pub fn is_hidden(&self) -> bool {
-        self.is_trusted || self.is_absent
-    }
+/// Files of one folder that stand side by side in the index: their positions, and the length of the folder's path.
+#[derive(Debug)]
+struct Run {
+    files: Range<usize>,
+    folder: usize,
 }
+
+/// What git was told of a file: nothing, `assume-unchanged` or `skip-worktree` (it is not in the working tree).
+const SHOWN: u8 = 0;
+const TRUSTED: u8 = 1;
+const ABSENT: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Index {
     files: Vec<File>,
+    /// The metadata of each file.
+    stats: Vec<Stat>,
+    /// [`SHOWN`] or not, for each file.
+    hidden: Vec<u8>,
+    runs: Vec<Run>,
     /// Tree ids of folders that the index has cached (extension `TREE`).
     trees: HashMap<Box<[u8]>, Id>,
     root: Option<Id>,
+    /// The digest of everything before it, at the end.
+    checksum: Id,
 }
 
 /// Bytes of the smallest index entry.
 const SMALLEST: usize = 62;
+
+/// Usual bytes of a folder in the extension `TREE`.
+const TREE_ENTRY: usize = 32;
 
 impl Index {
     /// The root's tree id; computes and stores the ids that the index has not cached.
@@ -141,16 +150,20 @@ impl Index {
     }
 
     /// Reads versions 2 and 3; `None` with an extension that must be understood.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader { bytes, at: 0 };
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
+        let bytes = Arc::new(bytes);
+        let mut reader = Reader { bytes: &bytes, at: 0 };
         if reader.take(4)? != b"DIRC" || !matches!(reader.u32()?, 2 | 3) {
             return None;
         }
         let count = reader.u32()? as usize;
-        let mut index = Self::default();
-        index.files.reserve(count.min(bytes.len() / SMALLEST));
+        let mut index = Self { checksum: *bytes.last_chunk()?, ..Self::default() };
+        let room = count.min(bytes.len() / SMALLEST);
+        index.files.reserve(room);
+        index.stats.reserve(room);
+        index.hidden.reserve(room);
         for _ in 0..count {
-            index.files.push(reader.file()?);
+            index.add(&mut reader, &bytes)?;
         }
         // The checksum follows the extensions.
         while reader.at + 8 <= bytes.len().checked_sub(20)? {
@@ -163,35 +176,73 @@ impl Index {
                 _ => {}
             }
         }
+        Some(index)
+    }
+
+    /// Reads the next entry.
+    fn add(&mut self, reader: &mut Reader<'_>, bytes: &Arc<Vec<u8>>) -> Option<()> {
+        const EXTENDED: u16 = 1 << 14;
+        const ASSUMED: u16 = 1 << 15;
+        const STAGE: u16 = 3 << 12;
+        const SKIPPED: u16 = 1 << 14;
+        const INTENDED: u16 = 1 << 13;
+        let start = reader.at;
+        let (times, _device) = ([reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?], reader.u32()?);
+        let (ino, mode) = (reader.u32()?, reader.u32()?);
+        let (owner, size) = ([reader.u32()?, reader.u32()?], reader.u32()?);
+        let id: Id = reader.take(20)?.try_into().ok()?;
+        let flags = reader.u16()?;
+        let more = if flags & EXTENDED == 0 { 0 } else { reader.u16()? };
+        if flags & STAGE != 0 || more & INTENDED != 0 {
+            return None;
+        }
+        let (path_at, path) = (reader.at, CStr::from_bytes_until_nul(reader.bytes.get(reader.at..)?).ok()?.to_bytes());
+        // Entries end with 1 to 8 zeros, up to a multiple of eight bytes.
+        reader.at = start + (path_at + path.len() + 1 - start).next_multiple_of(8);
+        let (at, folder) = (self.files.len(), path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+        let before = self.files.last().map_or(&b""[..], |file| &file.path);
         // Several entries of one path are a merge conflict.
-        index.files.is_sorted_by(|a, b| a.path < b.path).then_some(index)
+        if at > 0 && before >= path {
+            return None;
+        }
+        match self.runs.last_mut() {
+            Some(run) if run.folder == folder && before[..folder] == path[..folder] => run.files.end = at + 1,
+            _ => self.runs.push(Run { files: at..at + 1, folder }),
+        }
+        let path = Name::part_of(bytes, path_at, path.len())?;
+        self.files.push(File { path, mode, id });
+        self.stats.push(join(times, ino, owner, size));
+        // A file with both marks counts as absent: where it is there, git is asked.
+        self.hidden.push(if more & SKIPPED != 0 { ABSENT } else { u8::from(flags & ASSUMED != 0) * TRUSTED });
+        Some(())
     }
 
     /// Extension `TREE`: folders in pre-order, each as name, number of files, number of subfolders, id.
     fn read_trees(&mut self, bytes: &[u8]) -> Option<()> {
         let mut reader = Reader { bytes, at: 0 };
-        // Stack of parent folders, each with the number of subfolders still to read.
-        let mut above: Vec<(Vec<u8>, usize)> = Vec::new();
+        self.trees.reserve(bytes.len() / TREE_ENTRY);
+        // The path of the folder, and its parents: the lengths of their paths, each with the number of subfolders still to read.
+        let (mut path, mut above) = (Vec::new(), Vec::<(usize, usize)>::new());
         while reader.at < bytes.len() {
             let name = reader.until(0)?;
             let files = std::str::from_utf8(reader.until(b' ')?).ok()?.parse::<i64>().ok()?;
             let folders = std::str::from_utf8(reader.until(b'\n')?).ok()?.parse::<usize>().ok()?;
             // A negative count marks an invalid id: something below was staged later.
             let id: Option<Id> = if files < 0 { None } else { Some(reader.take(20)?.try_into().ok()?) };
-            let path = match above.last_mut() {
+            match above.last_mut() {
                 None if !name.is_empty() => return None,
-                None => Vec::new(),
+                None => self.root = id,
                 Some((parent, left)) => {
                     *left = left.checked_sub(1)?;
-                    if parent.is_empty() { name.to_vec() } else { [parent, &b"/"[..], name].concat() }
+                    path.truncate(*parent);
+                    path.extend_from_slice(if path.is_empty() { b"" } else { b"/" });
+                    path.extend_from_slice(name);
+                    if let Some(id) = id {
+                        self.trees.insert(path.as_slice().into(), id);
+                    }
                 }
-            };
-            if above.is_empty() {
-                self.root = id;
-            } else if let Some(id) = id {
-                self.trees.insert(path.clone().into(), id);
             }
-            above.push((path, folders));
+            above.push((path.len(), folders));
             while above.len() > 1 && above.last().is_some_and(|(_, left)| *left == 0) {
                 above.pop();
             }
@@ -248,25 +299,7 @@ impl<'b> Reader<'b> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn file(&mut self) -> Option<File> {
-        const EXTENDED: u16 = 1 << 14;
-        const TRUSTED: u16 = 1 << 15;
-        const STAGE: u16 = 3 << 12;
-        const ABSENT: u16 = 1 << 14;
-        const INTENDED: u16 = 1 << 13;
-        let start = self.at;
-        let times = [self.u32()?, self.u32()?, self.u32()?, self.u32()?];
-        let (_device, ino, mode) = (self.u32()?, self.u32()?, self.u32()?);
-        let (owner, size) = ([self.u32()?, self.u32()?], self.u32()?);
-        let id: Id = self.take(20)?.try_into().ok()?;
-        let flags = u16::from_be_bytes(self.take(2)?.try_into().ok()?);
-        let more = if flags & EXTENDED == 0 { 0 } else { u16::from_be_bytes(self.take(2)?.try_into().ok()?) };
-        if flags & STAGE != 0 || more & INTENDED != 0 {
-            return None;
-        }
-        let path = self.until(0)?.into();
-        // Entries end with 1 to 8 zeros, up to a multiple of eight bytes.
-        self.at = start + (self.at - start).next_multiple_of(8);
-        Some(File { path, mode, id, times, ino, owner, size, is_trusted: flags & TRUSTED != 0, is_absent: more & ABSENT != 0 })
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
     }
 }

@@ -2,7 +2,7 @@
 //! folders and files, as an unchanged folder holds the same names.
 
 use crate::{
-    File,
+    ABSENT, File, Index, TRUSTED, join,
     memory::{Folder, Names},
     objects::{LINK, LINKED_COMMIT, file_now},
 };
@@ -12,20 +12,21 @@ use rustix::{
 };
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{CStr, OsStr},
     fs::Metadata,
+    ops::Range,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// An entry of a folder in the index: name, and the file unless the entry is a folder.
-type Child<'i> = (&'i [u8], Option<&'i File>);
+/// An entry of a folder in the index: name, and the file's position unless the entry is a folder.
+type Child<'i> = (&'i [u8], Option<usize>);
 
 /// A checkout to compare.
 pub(crate) struct Look<'i> {
     pub top: &'i Path,
-    pub files: &'i [File],
+    index: &'i Index,
     /// mtime of the index: seconds, nanoseconds.
     since: (i64, i64),
     /// Whether git may compare the content of a file.
@@ -34,13 +35,13 @@ pub(crate) struct Look<'i> {
 
 impl<'i> Look<'i> {
     /// `written`: metadata of the index file.
-    pub(crate) fn new(top: &'i Path, files: &'i [File], written: &Metadata) -> Self {
-        Self { top, files, since: (written.mtime(), written.mtime_nsec()), racy: AtomicBool::new(false) }
+    pub(crate) fn new(top: &'i Path, index: &'i Index, written: &Metadata) -> Self {
+        Self { top, index, since: (written.mtime(), written.mtime_nsec()), racy: AtomicBool::new(false) }
     }
 
     /// Lists all folders. `None` if a tracked file differs from the index.
     pub(crate) fn list(&self) -> Option<Names> {
-        let folders = folders(self.files);
+        let folders = folders(&self.index.files);
         let mut children: Vec<(&&[u8], &Vec<Child<'_>>)> = folders.iter().collect();
         children.sort_unstable_by_key(|(folder, _)| **folder);
         let found = at_once(&children, 8, |some| {
@@ -58,23 +59,74 @@ impl<'i> Look<'i> {
     /// `Some` if all files match the index; for folders whose names are known to be unchanged.
     pub(crate) fn files(&self) -> Option<()> {
         let top = open(self.top).ok()?;
-        let is_same = |file: &File, folder: BorrowedFd<'_>, name: &[u8], path: &Path| {
-            let is_there = !file.is_absent || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if is_there { file.is_unchanged(folder, name, path, self) } else { Some(()) }
+        let is_same = |at: usize, folder: BorrowedFd<'_>, skip: usize| {
+            let name = self.index.files[at].path.after(skip)?;
+            if self.index.hidden[at] == ABSENT && statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                return Some(());
+            }
+            self.is_unchanged(at, folder, name)
         };
-        at_once(self.files, 1024, |some| {
-            some.chunk_by(|a, b| a.folder() == b.folder()).try_for_each(|files| {
-                let folder = files[0].folder();
-                // For three or more files, opening the folder is cheaper than resolving the whole path for each.
-                if files.len() < 3 || folder.is_empty() {
-                    return files.iter().try_for_each(|file| is_same(file, top.as_fd(), &file.path, self.top));
+        at_once(&self.shares(), 1, |shares| {
+            shares.iter().flat_map(|share| &self.index.runs[share.clone()]).try_for_each(|run| {
+                // For four or more files, opening the folder is cheaper than resolving the whole path for each.
+                if run.files.len() < 4 || run.folder == 0 {
+                    return run.files.clone().try_for_each(|at| is_same(at, top.as_fd(), 0));
                 }
+                let folder = &self.index.files[run.files.start].path[..run.folder];
                 let open = openat(&top, folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-                let path = self.top.join(OsStr::from_bytes(folder));
-                files.iter().try_for_each(|file| is_same(file, open.as_fd(), &file.path[folder.len() + 1..], &path))
+                run.files.clone().try_for_each(|at| is_same(at, open.as_fd(), run.folder + 1))
             })
         })
         .map(|_| ())
+    }
+
+    /// Shares of the work for threads: runs with some hundred files together.
+    fn shares(&self) -> Vec<Range<usize>> {
+        const FILES: usize = 256;
+        let (mut shares, mut start) = (Vec::new(), 0);
+        for (at, run) in self.index.runs.iter().enumerate() {
+            if run.files.end - self.index.runs[start].files.start >= FILES {
+                shares.push(start..at + 1);
+                start = at + 1;
+            }
+        }
+        shares.push(start..self.index.runs.len());
+        shares
+    }
+
+    /// `Some` if the file at the position `at`, which is `name` in `folder`, matches. A file that is not older than the index may have
+    /// changed without a change in its metadata ("racily clean"), so its content is hashed.
+    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn is_unchanged(&self, at: usize, folder: BorrowedFd<'_>, name: &CStr) -> Option<()> {
+        let file = &self.index.files[at];
+        let whole = || self.top.join(OsStr::from_bytes(&file.path));
+        if file.mode == LINKED_COMMIT {
+            // The empty folder of a submodule that is not checked out. For git it has changed if the folder is gone, or is a link.
+            let is_folder = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode & 0o170_000 == 0o040_000;
+            return is_folder.then(whole)?.read_dir().ok()?.next().is_none().then_some(());
+        }
+        match self.index.hidden[at] {
+            TRUSTED => return Some(()),
+            ABSENT => return None,
+            _ => {}
+        }
+        let now = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let mode = match now.st_mode & 0o170_000 {
+            0o120_000 => LINK,
+            0o100_000 if now.st_mode & 0o100 != 0 => 0o100_755,
+            0o100_000 => 0o100_644,
+            _ => return None,
+        };
+        if mode != file.mode || seen(&now) != self.index.stats[at] {
+            return None;
+        }
+        if now.st_mtime as i64 >= self.since.0 {
+            self.racy.store(true, Ordering::Relaxed);
+        }
+        if (now.st_mtime as i64, now.st_mtime_nsec as i64) < self.since {
+            return Some(());
+        }
+        (file_now(&whole()).ok()? == Some((file.mode, file.id))).then_some(())
     }
 }
 
@@ -122,8 +174,8 @@ fn at_once<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> Optio
 /// All folders with their entries, sorted by name; the top's path is empty.
 fn folders(files: &[File]) -> HashMap<&[u8], Vec<Child<'_>>> {
     let mut folders: HashMap<&[u8], Vec<Child<'_>>> = HashMap::new();
-    for file in files {
-        let mut child: Child<'_> = (&file.path, Some(file));
+    for (at, file) in files.iter().enumerate() {
+        let mut child: Child<'_> = (&file.path, Some(at));
         loop {
             let slash = child.0.iter().rposition(|byte| *byte == b'/');
             let (parent, name) = slash.map_or((&b""[..], child.0), |at| (&child.0[..at], &child.0[at + 1..]));
@@ -165,12 +217,12 @@ impl Found<'_> {
         let mut entries = RawDir::new(&open, self.buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry.ok()?;
-            let name = entry.file_name().to_bytes();
+            let (found, name) = (entry.file_name(), entry.file_name().to_bytes());
             match children.binary_search_by(|(known, _)| (*known).cmp(name)) {
                 Ok(at) => {
                     met[at] = true;
                     if let Some(file) = children[at].1 {
-                        file.is_unchanged(open.as_fd(), name, &path, self.look)?;
+                        self.look.is_unchanged(file, open.as_fd(), found)?;
                     }
                 }
                 Err(_) if name == b"." || name == b".." => {}
@@ -180,51 +232,12 @@ impl Found<'_> {
                 Err(_) => self.names.unknown.push(relative.join(OsStr::from_bytes(name))),
             }
         }
-        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(|file| file.is_absent)).then_some(())
+        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(|file| self.look.index.hidden[file] == ABSENT)).then_some(())
     }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the index keeps the low 32 bits")]
-fn seen(now: &Stat) -> ([u32; 4], u32, [u32; 2], u32) {
+fn seen(now: &Stat) -> crate::Stat {
     let times = [now.st_ctime as u32, now.st_ctime_nsec as u32, now.st_mtime as u32, now.st_mtime_nsec as u32];
-    (times, now.st_ino as u32, [now.st_uid, now.st_gid], now.st_size as u32)
-}
-
-impl File {
-    /// Path of the parent folder; empty for the top.
-    fn folder(&self) -> &[u8] {
-        self.path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &self.path[..at])
-    }
-
-    /// `Some` if the file `name` in `folder` (path: `path`) matches. A file that is not older than the index may have changed
-    /// without a change in its metadata ("racily clean"), so its content is hashed.
-    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "the types differ between systems")]
-    fn is_unchanged(&self, folder: BorrowedFd<'_>, name: &[u8], path: &Path, look: &Look<'_>) -> Option<()> {
-        let whole = || path.join(OsStr::from_bytes(name));
-        if self.mode == LINKED_COMMIT {
-            // The empty folder of a submodule that is not checked out. For git it has changed if the folder is gone, or is a link.
-            let is_folder = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode & 0o170_000 == 0o040_000;
-            return is_folder.then(whole)?.read_dir().ok()?.next().is_none().then_some(());
-        }
-        if self.is_absent || self.is_trusted {
-            return self.is_trusted.then_some(());
-        }
-        let now = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let mode = match now.st_mode & 0o170_000 {
-            0o120_000 => LINK,
-            0o100_000 if now.st_mode & 0o100 != 0 => 0o100_755,
-            0o100_000 => 0o100_644,
-            _ => return None,
-        };
-        if mode != self.mode || seen(&now) != (self.times, self.ino, self.owner, self.size) {
-            return None;
-        }
-        if now.st_mtime as i64 >= look.since.0 {
-            look.racy.store(true, Ordering::Relaxed);
-        }
-        if (now.st_mtime as i64, now.st_mtime_nsec as i64) < look.since {
-            return Some(());
-        }
-        (file_now(&whole()).ok()? == Some((self.mode, self.id))).then_some(())
-    }
+    join(times, now.st_ino as u32, [now.st_uid, now.st_gid], now.st_size as u32)
 }

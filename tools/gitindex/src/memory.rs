@@ -16,7 +16,7 @@ const COARSE: Duration = Duration::from_secs(2);
 const MAGIC: &[u8] = b"names 2\n";
 
 /// The checksum that git writes with `index.skipHash`.
-const NO_CHECKSUM: Id = [0; 20];
+pub(crate) const NO_CHECKSUM: Id = [0; 20];
 
 /// A folder with its metadata when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +50,15 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// `None` if `bytes` are damaged or belong to an index with another checksum than `index`.
-    pub(crate) fn parse(bytes: &[u8], index: &Id) -> Option<Self> {
-        if *index == NO_CHECKSUM {
-            return None;
-        }
+    /// The names, and the checksum of the index that they belong to; `None` if `bytes` are damaged.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Id, Self)> {
         // The hash detects truncation and concurrent writes.
         let (rest, hash) = bytes.split_last_chunk::<20>()?;
         if sha1(&[rest]) != *hash {
             return None;
         }
-        let rest = rest.strip_prefix(MAGIC)?.strip_prefix(index)?.strip_suffix(b"\0")?;
+        let (index, rest) = rest.strip_prefix(MAGIC)?.split_first_chunk()?;
+        let rest = rest.strip_suffix(b"\0")?;
         let mut names = Self::default();
         for line in rest.split(|byte| *byte == 0) {
             let Some(path) = line.strip_prefix(b"?") else {
@@ -72,7 +70,7 @@ impl Names {
             };
             names.unknown.push(Path::new(std::ffi::OsStr::from_bytes(path)).to_owned());
         }
-        Some(names)
+        Some((*index, names))
     }
 
     /// The inverse of [`Self::parse`]. `None` if a folder changed within [`COARSE`] before `began`, the start of the listing.
@@ -111,10 +109,9 @@ mod tests {
         let names = Names { folders: vec![folder(b"", 5), folder(b"a b\n/?c", 90)], unknown: vec!["dist".into(), "a b\n/x y".into()] };
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let bytes = names.to_bytes(&[3; 20], at(93)).expect("old enough");
-        assert_eq!(Names::parse(&bytes, &[3; 20]), Some(names));
-        assert_eq!(Names::parse(&bytes, &[4; 20]), None, "another index");
+        assert_eq!(Names::parse(&bytes), Some(([3; 20], names)));
         for cut in 0..bytes.len() {
-            assert_eq!(Names::parse(&bytes[..cut], &[3; 20]), None, "{cut}");
+            assert_eq!(Names::parse(&bytes[..cut]), None, "{cut}");
         }
         assert_eq!(Names::default().to_bytes(&NO_CHECKSUM, at(93)), None, "any index");
         assert_eq!(Names { folders: vec![folder(b"", 91)], unknown: vec![] }.to_bytes(&[3; 20], at(93)), None, "too new");

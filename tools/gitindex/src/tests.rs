@@ -27,7 +27,7 @@ fn index(entries: &[(&str, u16)], extensions: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
 
 #[test]
 fn entries_and_extensions_are_read_or_refused() {
-    let parse = |bytes: &[u8]| Index::parse(bytes);
+    let parse = |bytes: &[u8]| Index::parse(bytes.to_vec());
     let two = index(&[("a", 0), ("b/c", 0)], &[]);
     let mut read = parse(&two).expect("an index");
     assert_eq!(read.files.iter().map(|file| &*file.path).collect::<Vec<_>>(), [&b"a"[..], b"b/c"]);

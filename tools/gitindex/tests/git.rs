@@ -136,7 +136,7 @@ fn an_index_that_needs_git_is_not_read() {
         checkout.sh("rm -rf z/.git; git update-index --no-skip-worktree a 2> /dev/null || true; rm .git/index; git reset -q --hard");
         checkout.restore();
     }
-    let hidden = |clean: &Clean| clean.files.iter().filter(|file| file.is_hidden()).map(|file| text(&file.path)).collect::<Vec<_>>();
+    let hidden = |clean: &Clean| clean.hidden.iter().map(|at| text(&clean.files[*at].path)).collect::<Vec<_>>();
     assert_eq!(hidden(&checkout.clean(None).unwrap()), Vec::<String>::new());
     checkout.sh("git update-index --assume-unchanged d/b; echo other > d/b; git update-index --skip-worktree z/only; rm z/only");
     assert_eq!(checkout.sh("git status --porcelain"), "");

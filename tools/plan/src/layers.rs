@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 use toml::{Table, Value};
 
 /// The shipped profiles: name and text. Those with `[detect]` come before those that they are more specific than.
@@ -20,7 +20,7 @@ pub trait TreeFiles {
     /// Whether the path exists.
     fn has(&self, path: &str) -> bool;
     /// The text of a file, if there is one.
-    fn text(&self, path: &str) -> Option<String>;
+    fn text(&self, path: &str) -> Option<Rc<str>>;
 }
 
 /// No tree: nothing exists, so a profile is as it is written.
@@ -31,7 +31,7 @@ impl TreeFiles for NoTree {
         false
     }
 
-    fn text(&self, _: &str) -> Option<String> {
+    fn text(&self, _: &str) -> Option<Rc<str>> {
         None
     }
 }

@@ -1,9 +1,6 @@
 //! The state of a checkout without changes to tracked files, without starting git (crate `gitindex`).
 
-use super::{
-    objects::parse_id,
-    state::{Entry, TreeState},
-};
+use super::{objects::parse_id, state::TreeState};
 use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -38,9 +35,9 @@ impl Clean {
         self.0.remember.as_deref()
     }
 
-    /// The metadata of all files, in byte order of their paths.
-    pub(super) fn stats(&self) -> Vec<gitindex::Stat> {
-        self.0.files.iter().map(gitindex::File::stat).collect()
+    /// Takes the metadata of all files, in byte order of their paths.
+    pub(super) fn take_stats(&mut self) -> Vec<gitindex::Stat> {
+        std::mem::take(&mut self.0.stats)
     }
 
     /// Whether git may compare a file by its content; where something may [convert](Self::may_be_converted) that first, git must be asked.
@@ -61,12 +58,11 @@ impl Clean {
     /// The state without untracked files; `None` if the index differs from the commit `head`.
     #[must_use]
     pub fn state(self, head: &Head<'_>) -> Option<TreeState> {
-        let Self(gitindex::Clean { root, trees, files, .. }) = self;
+        let Self(gitindex::Clean { root, trees, files, hidden, .. }) = self;
         if parse_id(head.tree).ok()? != root {
             return None;
         }
-        let hidden = files.iter().filter(|file| file.is_hidden()).map(|file| file.path.clone()).collect();
-        let files = files.into_iter().map(|file| Entry { path: file.path, mode: file.mode, id: file.id }).collect();
+        let hidden = hidden.into_iter().map(|at| Box::from(&*files[at].path)).collect();
         Some(TreeState::unchanged(head.commit, head.branch, trees, files, hidden))
     }
 }

@@ -22,12 +22,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What `clean` has of the working tree at `top`.
+    /// Takes from `clean` what it has of the working tree at `top`.
     #[must_use]
-    pub fn new(top: &Path, clean: &Clean) -> Self {
+    pub fn new(top: &Path, clean: &mut Clean) -> Self {
         let mut unknown: Vec<Vec<u8>> = clean.unknown().iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
         unknown.sort_unstable();
-        Self { top: top.to_owned(), unknown, stats: clean.stats() }
+        Self { top: top.to_owned(), unknown, stats: clean.take_stats() }
     }
 
     /// The top of the working tree if the folder `path` has tracked files, and so is in no repository of its own.
@@ -64,7 +64,7 @@ impl Seen {
 
 /// Whether a tracked file is no link and no submodule, and git looks at it.
 fn is_plain_file(state: &TreeState, entry: &Entry) -> bool {
-    entry.mode & 0o170_000 == 0o100_000 && !state.hidden.contains(&entry.path)
+    entry.mode & 0o170_000 == 0o100_000 && !state.hidden.contains(&*entry.path)
 }
 
 #[cfg(test)]
@@ -85,8 +85,8 @@ mod tests {
             "git update-index --assume-unchanged pkg/x/sub.c; echo u > pkg/x/new; echo i > pkg/x/i.ignored; mkdir pkg/z pkg/z/.git; echo z > pkg/z/z",
         );
         let state = state(dir.path());
-        let clean = clean_checkout(dir.path(), &dir.path().join(".git"), None).unwrap();
-        let seen = Seen::new(dir.path(), &clean);
+        let mut clean = clean_checkout(dir.path(), &dir.path().join(".git"), None).unwrap();
+        let seen = Seen::new(dir.path(), &mut clean);
         for (name, has, has_id) in [
             ("pkg/x/build.yml", Some(true), true),
             (".gitignore", Some(true), true),

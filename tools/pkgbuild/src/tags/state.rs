@@ -2,6 +2,8 @@
 
 use super::objects::{Id, file_now, hex, parse_id, root_id, sha1};
 use anyhow::{Context as _, Result, bail};
+/// A file at HEAD.
+pub(super) use gitindex::File as Entry;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
@@ -18,14 +20,6 @@ pub const STATUS: &[&str] = &["--no-optional-locks", "status", "--porcelain=v2",
 
 /// Third git command: all files of the index, with a letter that tells those at which git does not look.
 pub const FLAGS: &[&str] = &["ls-files", "-z", "-v", "--full-name", "--", ":/"];
-
-/// A file at HEAD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) path: Box<[u8]>,
-    pub(super) mode: u32,
-    pub(super) id: Id,
-}
 
 /// Difference of a path from HEAD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +116,7 @@ impl TreeState {
             let now = top.join(OsStr::from_bytes(&entry.path)).symlink_metadata();
             let is_file = entry.mode & 0o170_000 == 0o100_000;
             if is_file && now.is_ok_and(|now| now.is_file() && (now.permissions().mode() & 0o100 != 0) != (entry.mode & 0o100 != 0)) {
-                self.modes.insert(entry.path.clone());
+                self.modes.insert((*entry.path).into());
             }
         }
     }
@@ -152,14 +146,14 @@ impl TreeState {
 
     fn add_entry(&mut self, record: &[u8]) -> Result<()> {
         let tab = record.iter().position(|b| *b == b'\t').context("there is no tab")?;
-        let (head, path) = (std::str::from_utf8(&record[..tab])?, record[tab + 1..].into());
+        let (head, path) = (std::str::from_utf8(&record[..tab])?, &record[tab + 1..]);
         let mut words = head.split(' ');
         let (Some(mode), Some(kind), Some(id)) = (words.next(), words.next(), words.next()) else { bail!("too few fields") };
         let id = parse_id(id)?;
         if kind == "tree" {
-            self.trees.insert(path, id);
+            self.trees.insert(path.into(), id);
         } else {
-            self.files.push(Entry { path, mode: u32::from_str_radix(mode, 8)?, id });
+            self.files.push(Entry { path: path.into(), mode: u32::from_str_radix(mode, 8)?, id });
         }
         Ok(())
     }
