@@ -3,7 +3,7 @@
 use super::Checkout;
 use anyhow::{Context as _, Result};
 use common::Arch;
-use pkgbuild::dockerfile::{Dockerfile, ImageUse};
+use pkgbuild::dockerfile::{ImageUse, ImagesByArch};
 use plan::BasePackage;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +19,9 @@ impl Checkout {
         if self.can.packages_are_published {
             return match (self.profile.packages.ordered, generated) {
                 (false, _) => Ok(Vec::new()),
-                (true, Some(text)) => self.order(&path, text),
+                (true, Some(text)) => Ok(self.order(dir, &self.known.images_in(&path, text)?)),
                 (true, None) if !self.has_file(&path) => Ok(Vec::new()),
-                (true, None) => {
-                    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-                    self.order(&path, &text)
-                }
+                (true, None) => Ok(self.order(dir, &self.known.images(&path, self.file_id(&path).as_deref())?)),
             };
         }
         let images = self.known.images(&path, self.file_id(&path).as_deref())?;
@@ -77,11 +74,11 @@ impl Checkout {
         Ok(old)
     }
 
-    /// The packages that a Dockerfile names with any tag; they are built first, because their tags may change.
-    fn order(&self, dockerfile: &Path, text: &str) -> Result<Vec<BasePackage>> {
-        let own = dockerfile.parent().and_then(Path::file_name).unwrap_or_default();
+    /// The packages that the Dockerfile in `dir` names with any tag; they are built first, because their tags may change.
+    fn order(&self, dir: &Path, images: &ImagesByArch) -> Vec<BasePackage> {
+        let own = dir.file_name().unwrap_or_default();
         let mut bases = BTreeSet::new();
-        for ImageUse { reference, .. } in Dockerfile::parse(text, &dockerfile.display().to_string())?.images() {
+        for ImageUse { reference, .. } in images.all() {
             // `alpine:3.22` is an image of docker's own, not that of pkg/alpine.
             let Some((_, name)) = reference.rsplit_once('/') else { continue };
             let name = name.split([':', '@']).next().unwrap_or_default();
@@ -90,6 +87,6 @@ impl Checkout {
                 bases.insert(BasePackage { name: name.to_owned(), on_build_machine: false, target: None });
             }
         }
-        Ok(bases.into_iter().collect())
+        bases.into_iter().collect()
     }
 }

@@ -85,7 +85,8 @@ impl Knob {
             flag: arg.get_long().unwrap_or_default().to_owned(),
             values,
             default: default.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default(),
-            help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+            // As it is: without styles, which the help of a knob has not, clap takes it apart by characters.
+            help: arg.get_help().map(|help| help.ansi().to_string()).unwrap_or_default(),
         }
     }
 

@@ -120,11 +120,20 @@ impl Known {
     /// Whether the builder refuses nothing of the Dockerfile at `path`, and its images.
     fn read_images(&self, path: &Path, id: Option<&str>) -> Result<(bool, ImagesByArch)> {
         let (text, bytes) = self.read(path, id)?;
-        let key = key(DOCKERFILE, &bytes);
+        self.look_for_images(path, &text, &bytes)
+    }
+
+    /// The images that a Dockerfile needs which has this `text`, and is to be at `path`.
+    pub fn images_in(&self, path: &Path, text: &str) -> Result<ImagesByArch> {
+        Ok(self.look_for_images(path, text, &blob_id(text.as_bytes()))?.1)
+    }
+
+    fn look_for_images(&self, path: &Path, text: &str, bytes: &str) -> Result<(bool, ImagesByArch)> {
+        let key = key(DOCKERFILE, bytes);
         if let Some(known) = self.find(&key).and_then(|facts| images_of(&facts)) {
             return Ok(known);
         }
-        let dockerfile = Dockerfile::parse(&text, &path.display().to_string())?;
+        let dockerfile = Dockerfile::parse(text, &path.display().to_string())?;
         let found = (check_early(&dockerfile).is_ok(), dockerfile.images_by_arch());
         self.note(key, images_facts(found.0, &found.1));
         Ok(found)

@@ -2,6 +2,7 @@
 //! lack some files or words, and `[read]` takes values from the tree's own makefiles. Reads the tree only through [`TreeFiles`].
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use memchr::memmem;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, rc::Rc};
 use toml::{Table, Value};
@@ -37,7 +38,7 @@ impl TreeFiles for NoTree {
 }
 
 /// `[detect]`: a tree has all of `files` and none of `absent`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detect {
     /// Paths that must exist.
@@ -81,7 +82,7 @@ struct When {
 
 impl When {
     fn holds(&self, tree: &dyn TreeFiles) -> bool {
-        let contains = |(path, part): (&String, &String)| tree.text(path).map(|text| text.contains(part.as_str()));
+        let contains = |(path, part): (&String, &String)| tree.text(path).map(|text| memmem::find(text.as_bytes(), part.as_bytes()).is_some());
         self.has.iter().all(|path| tree.has(path))
             && !self.lacks.iter().any(|path| tree.has(path))
             && self.text.iter().all(|row| contains(row) == Some(true))
@@ -124,12 +125,11 @@ fn text_of(name: &str) -> Result<&'static str> {
     found.with_context(|| format!("`extends = \"{name}\"`: there is no such profile\nhint: profiles are {}", names()))
 }
 
+/// `[detect]` of a shipped profile. Only these lines are parsed: this happens at each start, for all profiles.
 fn detect(text: &str) -> Option<Detect> {
-    #[derive(Deserialize)]
-    struct Head {
-        detect: Option<Detect>,
-    }
-    toml::from_str::<Head>(text).ok()?.detect
+    const HEAD: &str = "\n[detect]\n";
+    let table = &text[text.find(HEAD)? + HEAD.len()..];
+    toml::from_str(&table[..table.find("\n[").unwrap_or(table.len())]).ok()
 }
 
 /// A profile's table with what it extends and what its conditions add; `[read]` is still in it.

@@ -56,12 +56,14 @@ pub fn close_jobs(words: &mut [String]) {
 /// Whether the word after the option `word` may be its value: an option of all verbs, a knob, or an option of some verb.
 fn takes_value(word: &str) -> bool {
     let Some(flag) = word.strip_prefix("--") else { return false };
+    // First the options of all verbs: there are few, and the others take milliseconds.
+    let options = Options::augment_args(Command::new("options"));
+    if options.get_arguments().flat_map(long_names).any(|long| long == flag) {
+        return is_with_value(&options, flag);
+    }
     match knobs::find(flag) {
         Some(knob) => !knob.is_switch(),
-        None => {
-            let of_verbs = verbs().map(|verb| (verb.arguments)(Command::new(verb.name)));
-            of_verbs.chain([Options::augment_args(Command::new("options"))]).any(|command| is_with_value(&command, flag))
-        }
+        None => verbs().any(|verb| is_with_value(&(verb.arguments)(Command::new(verb.name)), flag)),
     }
 }
 

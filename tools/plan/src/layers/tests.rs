@@ -11,8 +11,8 @@ impl TreeFiles for Texts {
         self.text(path).is_some()
     }
 
-    fn text(&self, path: &str) -> Option<String> {
-        self.0.iter().find(|(known, _)| *known == path).map(|(_, text)| (*text).to_owned())
+    fn text(&self, path: &str) -> Option<Rc<str>> {
+        self.0.iter().find(|(known, _)| *known == path).map(|(_, text)| Rc::from(*text))
     }
 }
 
@@ -23,6 +23,14 @@ fn all_shipped_profiles_are_valid() {
             assemble::<Profile>(text, &NoTree).map(|profile| profile.tree.name).map_err(|error| format!("{error:#}")).as_deref(),
             Ok(*name)
         );
+    }
+}
+
+#[test]
+fn the_lines_of_detect_are_found_in_each_shipped_profile() {
+    for (name, text) in SHIPPED {
+        let table: Table = toml::from_str(text).expect("valid");
+        assert_eq!(detect(text), table.get("detect").map(|table| table.clone().try_into().expect("a table of paths")), "{name}");
     }
 }
 
