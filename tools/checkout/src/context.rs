@@ -1,6 +1,6 @@
 //! The context of a command: the tree, the knobs, the global options. Created once, never changed.
 
-use crate::Checkout;
+use crate::{Ahead, Checkout};
 use child::{Tool, Tools, environment::Environment, git::Git};
 use knobs::{Knobs, StorePlace};
 use plan::{Capabilities, Dist, EngineKind, Layout, Profile};
@@ -41,6 +41,8 @@ pub struct Ctx {
     pub tools: Tools,
     /// The environment of the process.
     pub environment: Environment,
+    /// What was begun before there was a context.
+    pub ahead: Ahead,
 }
 
 impl Ctx {

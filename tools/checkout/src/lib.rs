@@ -2,6 +2,7 @@
 //! first needed; nothing is changed. `plan` makes plans from the facts. Depends on `plan`, `child`, `pkgbuild`, `knobs`, `common`,
 //! `diskimage` (dates) and `ymlpatch`.
 
+mod ahead;
 mod bases;
 mod bumping;
 pub mod context;
@@ -23,6 +24,7 @@ mod template_places;
 mod unified_diff;
 mod version;
 
+pub use ahead::Ahead;
 pub use folders::digest as folder_digest;
 pub use profile::{is_tree, programs, read_profile};
 pub use template::patch as patch_template;
@@ -80,7 +82,7 @@ impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = ctx.git(&ctx.root)?;
-        let GitState { short_id, commit_time, describe, state, seen } = look::look(&ctx.root, &ctx.environment, &git)?;
+        let GitState { short_id, commit_time, describe, state, seen } = look::look(&ctx.root, &ctx.environment, &git, &ctx.ahead)?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,

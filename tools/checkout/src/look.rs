@@ -2,7 +2,7 @@
 //! five or six in parallel: in a large checkout git takes most of the time of a plan.
 
 use super::version;
-use crate::settings;
+use crate::{ahead::Ahead, settings};
 use anyhow::Result;
 use child::{environment::Environment, git, git::Git};
 use common::digest::hex;
@@ -40,19 +40,29 @@ pub struct GitState {
 }
 
 /// Reads the state of the checkout around `root`.
-pub fn look(root: &Path, environment: &Environment, git: &Git) -> Result<GitState> {
-    look_with(root, &environment.cache(), &|name| environment.get(name).map(str::to_owned), git)
+pub fn look(root: &Path, environment: &Environment, git: &Git, ahead: &Ahead) -> Result<GitState> {
+    look_with(root, &environment.cache(), &|name| environment.get(name).map(str::to_owned), git, ahead)
+}
+
+/// Whether git is told to use another place than `.git`.
+pub(crate) fn is_elsewhere(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    MOVED.iter().any(|name| variable(name).is_some())
+}
+
+/// Compares the checkout with its index, and with the names in the folder `memory`.
+pub(crate) fn compare(places: &Places, memory: Option<&Path>) -> Option<Clean> {
+    let names = memory.and_then(|folder| std::fs::read(folder.join(NAMES)).ok());
+    tags::clean_checkout(&places.top, &places.git, names.as_deref())
 }
 
 /// Reads the state with this cache folder and these variables.
-fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String>, git: &Git) -> Result<GitState> {
-    let places = Places::find(root).filter(|_| !MOVED.iter().any(|name| variable(name).is_some()));
+fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String>, git: &Git, ahead: &Ahead) -> Result<GitState> {
+    let places = Places::find(root).filter(|_| !is_elsewhere(variable));
     let memory = places.as_ref().map(|places| Memory::of(places, cache));
     let (said, clean) = std::thread::scope(|scope| {
         let said = scope.spawn(|| memory.as_ref().and_then(Memory::said).map_or_else(|| Said::by(git), Ok));
         let clean = places.as_ref().and_then(|places| {
-            let names = memory.as_ref().and_then(|memory| std::fs::read(memory.folder.join(NAMES)).ok());
-            tags::clean_checkout(&places.top, &places.git, names.as_deref())
+            ahead.take(&places.top).unwrap_or_else(|| compare(places, memory.as_ref().map(|memory| memory.folder.as_path())))
         });
         (said.join().map_err(|_| anyhow::anyhow!("reading the checkout panicked: this is a bug in xtask")).flatten(), clean)
     });
@@ -104,8 +114,8 @@ fn ask(root: &Path, git: &Git) -> Result<TreeState> {
 }
 
 /// The folders of a checkout and its repository.
-struct Places {
-    top: PathBuf,
+pub(crate) struct Places {
+    pub(crate) top: PathBuf,
     /// The folder of the index: `.git`, or a subfolder for a linked worktree.
     git: PathBuf,
     /// The folder of the references: `.git` of the main worktree.
@@ -113,7 +123,7 @@ struct Places {
 }
 
 impl Places {
-    fn find(root: &Path) -> Option<Self> {
+    pub(crate) fn find(root: &Path) -> Option<Self> {
         let top = root.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok())?.to_owned();
         let mut git = top.join(".git");
         if git.is_file() {
@@ -173,10 +183,14 @@ const ASKED: &str = "2";
 /// The file with the data of the crate `gitindex`.
 const NAMES: &str = "names";
 
+/// The folder of a checkout's memory.
+pub(crate) fn memory_of(places: &Places, cache: &Path) -> PathBuf {
+    cache.join("checkouts").join(hex(&Sha256::digest(places.top.as_os_str().as_bytes())[..8]))
+}
+
 impl Memory {
     fn of(places: &Places, cache: &Path) -> Self {
-        let name = hex(&Sha256::digest(places.top.as_os_str().as_bytes())[..8]);
-        Self { folder: cache.join("checkouts").join(name), key: Key::of(places) }
+        Self { folder: memory_of(places, cache), key: Key::of(places) }
     }
 
     fn said(&self) -> Option<Said> {

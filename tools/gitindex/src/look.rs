@@ -232,7 +232,10 @@ impl Found<'_> {
                 Err(_) => self.names.unknown.push(relative.join(OsStr::from_bytes(name))),
             }
         }
-        met.iter().zip(children).all(|(met, child)| *met || child.1.is_some_and(|file| self.look.index.hidden[file] == ABSENT)).then_some(())
+        met.iter()
+            .zip(children)
+            .all(|(met, child)| *met || child.1.is_some_and(|file| self.look.index.hidden[file] == ABSENT))
+            .then_some(())
     }
 }
 

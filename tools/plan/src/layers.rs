@@ -82,7 +82,8 @@ struct When {
 
 impl When {
     fn holds(&self, tree: &dyn TreeFiles) -> bool {
-        let contains = |(path, part): (&String, &String)| tree.text(path).map(|text| memmem::find(text.as_bytes(), part.as_bytes()).is_some());
+        let contains =
+            |(path, part): (&String, &String)| tree.text(path).map(|text| memmem::find(text.as_bytes(), part.as_bytes()).is_some());
         self.has.iter().all(|path| tree.has(path))
             && !self.lacks.iter().any(|path| tree.has(path))
             && self.text.iter().all(|row| contains(row) == Some(true))

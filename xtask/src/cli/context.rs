@@ -2,7 +2,10 @@
 
 use super::globals::{OnFailure, Options};
 use anyhow::{Context as _, Result};
-use checkout::context::{Ctx, Globals};
+use checkout::{
+    Ahead,
+    context::{Ctx, Globals},
+};
 use child::{Tool, Tools, environment::Environment};
 use common::{
     Arch,
@@ -21,6 +24,7 @@ pub fn build(
     profile: Profile,
     root: PathBuf,
     environment: &Environment,
+    ahead: Ahead,
 ) -> Result<Ctx> {
     check_hypervisor(&knobs.image.hv, knobs.hypervisor_source(), &profile)?;
     check_arch(&knobs.image.hv, knobs.image.arch, &profile)?;
@@ -45,7 +49,7 @@ pub fn build(
         place: place(&options),
     };
     let tools = tools(engine, &knobs, &root, environment);
-    Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone() })
+    Ok(Ctx { root, engine, globals, knobs, profile, tools, environment: environment.clone(), ahead })
 }
 
 /// See [`Globals::place`].

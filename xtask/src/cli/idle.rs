@@ -251,6 +251,7 @@ mod tests {
             checkout::read_profile(&root()).expect("a profile"),
             root(),
             &Environment::of_process(),
+            checkout::Ahead::default(),
         )
         .expect("a context")
     }

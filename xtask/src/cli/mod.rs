@@ -19,6 +19,7 @@ pub use verbs::verbs;
 
 use crate::commands::{Action, Verb};
 use anyhow::Result;
+use checkout::Ahead;
 use child::environment::Environment;
 use clap::Command;
 use globals::{OnFailure, Options, add};
@@ -125,6 +126,8 @@ fn run_on_tree(
         return error.map_or(Ok(()), |error| help::show_or_refuse(&error, verb, &command, &RawKnobs::default()));
     }
     let root = context::find_root(late_root.or(options.root.as_deref()), environment)?;
+    // Nothing is written before such a verb reads the tree.
+    let ahead = if matches!(verb.action, Action::Builds(_)) { Ahead::begin(&root, environment) } else { Ahead::default() };
     let profile = checkout::read_profile(&root)?;
     remove_set_flags(verb, &command, &mut rest);
     let assignments = &[assignments, &take_empty_flags(&command, &mut rest)].concat();
@@ -140,7 +143,7 @@ fn run_on_tree(
         note_unused(verb, &command, assignments);
     }
     let on_failure = OnFailure::of(verb, &matches)?;
-    let ctx = context::build(options, on_failure, knobs, profile, root, environment)?;
+    let ctx = context::build(options, on_failure, knobs, profile, root, environment, ahead)?;
     idle::note(&ctx, verb);
     let since = Instant::now();
     let outcome = verb.run(&ctx, &matches);

@@ -6,7 +6,7 @@ mod imagined;
 use super::{context, make, verbs};
 use crate::commands::{Action, Verb, build};
 use anyhow::{Context as _, Result};
-use checkout::context::Ctx;
+use checkout::{Ahead, context::Ctx};
 use common::Arch;
 use executor::making;
 use imagined::Imagined;
@@ -156,6 +156,7 @@ fn refusal(ctx: &Ctx, column: &Column, words: &[String]) -> Result<Option<String
         profile,
         tools: ctx.tools.clone(),
         environment: ctx.environment.clone(),
+        ahead: Ahead::default(),
     };
     match refuse(&ctx, column, verb) {
         Ok(()) => Ok(None),

@@ -338,7 +338,7 @@ mod tests {
         let globals =
             Globals { dry_run: false, offline: true, json: false, jobs: 1, verbose: false, shell_on_failure: false, place: String::new() };
         let engine = plan::EngineKind::Native;
-        let ctx = Ctx { root: root.to_owned(), engine, globals, knobs, profile, tools, environment };
+        let ctx = Ctx { root: root.to_owned(), engine, globals, knobs, profile, tools, environment, ahead: checkout::Ahead::default() };
         let git = ctx.git(root).unwrap();
         for words in
             [&["init", "-q"][..], &["config", "user.name", "n"], &["config", "user.email", "e@x"], &["add", "."], &["commit", "-qm", "a"]]

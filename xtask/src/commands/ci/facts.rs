@@ -2,7 +2,7 @@
 //! of all architectures and hypervisors. And the files that differ from a commit.
 
 use anyhow::{Context as _, Result};
-use checkout::{Checkout, context::Ctx};
+use checkout::{Ahead, Checkout, context::Ctx};
 use child::cargo::Cargo;
 use common::Arch;
 use plan::{Composed, Facts as _};
@@ -135,6 +135,7 @@ fn with_knobs(ctx: &Ctx, arch: Arch, hv: &str) -> Ctx {
         profile: ctx.profile.clone(),
         tools: ctx.tools.clone(),
         environment: ctx.environment.clone(),
+        ahead: Ahead::default(),
     }
 }
 
