@@ -123,10 +123,11 @@ fn every_release_plans() {
 #[test]
 fn versions_tags_and_templates_of_one_release_a_year_are_its_own() {
     let Some(eve) = Clone::new() else { return };
-    // The last of each year.
+    // The last of each year, and the newest commit.
+    let tip = said(&eve.root(), "git rev-parse HEAD").trim().to_owned();
     let years: BTreeMap<String, String> = eve.releases().into_iter().map(|(tag, year)| (year, tag)).collect();
     let mut differences = Vec::new();
-    for release in years.values() {
+    for release in years.values().chain([&tip]) {
         eve.check_out(release);
         // Some print the kernel first.
         let version = eve.own("make -s version 2> /dev/null | tail -n 1");
@@ -154,12 +155,17 @@ fn versions_tags_and_templates_of_one_release_a_year_are_its_own() {
             compared += 1;
         }
         assert!(compared > 25, "{release}: {compared}");
-        let own = eve.own(&format!("{parse} images/rootfs.yml.in"));
-        let filled = eve.xtask(&["parse-pkgs", "images/rootfs.yml.in", "--zarch", "amd64"]).ok();
-        assert_eq!(own.lines().count(), filled.lines().count(), "{release}");
-        for (theirs, ours) in own.lines().zip(filled.lines()) {
-            if theirs != ours && !theirs.contains(" -amd64") && !theirs.contains("other sources") {
-                differences.push(format!("{release} images/rootfs.yml.in: {theirs}, here {ours}"));
+        // The ymls of images, and the Dockerfiles that `make pkg/NAME/Dockerfile` writes.
+        let templates = said(&eve.root(), "git ls-files 'images/*.yml.in' 'pkg/*/Dockerfile.in'");
+        assert!(templates.contains("images/rootfs.yml.in") && templates.contains("pkg/eve/Dockerfile.in"), "{release}: {templates}");
+        for template in templates.lines() {
+            let theirs = eve.own(&format!("{parse} {template}"));
+            let ours = eve.xtask(&["parse-pkgs", template, "--zarch", "amd64"]).ok();
+            assert_eq!(theirs.lines().count(), ours.lines().count(), "{release} {template}");
+            for (theirs, ours) in theirs.lines().zip(ours.lines()) {
+                if theirs != ours && !theirs.contains(" -amd64") && !theirs.contains("other sources") {
+                    differences.push(format!("{release} {template}: {theirs}, here {ours}"));
+                }
             }
         }
     }

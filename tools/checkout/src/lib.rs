@@ -9,6 +9,7 @@ pub mod context;
 mod folders;
 mod generated;
 mod image_names;
+mod kernel_tag;
 mod kernel_yml;
 mod look;
 mod makefile;
@@ -82,7 +83,8 @@ impl Checkout {
     /// Reads the state of the tree from git.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let git = ctx.git(&ctx.root)?;
-        let GitState { short_id, commit_time, describe, state, seen } = look::look(&ctx.root, &ctx.environment, &git, &ctx.ahead)?;
+        let GitState { short_id, commit_time, describe, state, seen } =
+            look::look(&ctx.root, &ctx.environment, &git, &|top| ctx.ahead.take(top))?;
         let facts = GitFacts {
             branch: state.branch().to_owned(),
             short_id,
@@ -296,7 +298,7 @@ impl Checkout {
             plain,
             hash,
             build_args,
-            changes: self.unseen_changes(&dir, &yml)?,
+            changes: self.unseen_changes(&dir, &names)?,
             hidden: self.hidden_change(&dir, &names)?,
             is_dirty,
             yml_template: (yml == generated::TEMPLATE).then(|| dir.join(&yml)),
@@ -358,23 +360,6 @@ impl Checkout {
         let fill = |text: &String| text.replace("{hv}", &self.knobs.image.hv).replace("{platform}", &self.knobs.image.platform);
         let own = self.profile.templates.words.iter().map(|(word, text)| (word.as_str(), fill(text)));
         [("EVE_VERSION", self.full_version(self.knobs.image.arch))].into_iter().chain(own).collect()
-    }
-
-    /// The image of a kernel that is not a package of this tree: from KERNEL_TAG, otherwise from the tree's makefile of variables.
-    pub fn kernel_tag(&self) -> Option<Result<String>> {
-        let kernel = self.profile.kernel.as_ref()?;
-        if let Some(known) = self.kernel_tag.get() {
-            return Some(Ok(known.clone()));
-        }
-        let (arch, knobs) = (self.knobs.image.arch.as_str(), &self.knobs);
-        let mut given = vec![("ZARCH", arch), ("PLATFORM", knobs.image.platform.as_str())];
-        given.extend(knobs.image.kernel_tag.iter().map(|tag| ("KERNEL_TAG", tag.as_str())));
-        given.extend(knobs.image.kernel_flavor.iter().map(|flavor| ("KERNEL_CONFIG_FLAVOR", flavor.as_str())));
-        let tag = || {
-            let tag = makefile::Makefile::read(&self.root, &kernel.makefile, &given)?.value("KERNEL_TAG")?;
-            if tag.is_empty() { Err(usage(format!("{} sets no KERNEL_TAG", kernel.makefile))) } else { Ok(tag) }
-        };
-        Some(tag().map(|tag| self.kernel_tag.get_or_init(|| tag).clone()))
     }
 
     /// The package of a template's name: `GPT_TOOLS` → `gpt-tools`, unless the profile has another for it.

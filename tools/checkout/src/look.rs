@@ -2,7 +2,7 @@
 //! five or six in parallel: in a large checkout git takes most of the time of a plan.
 
 use super::version;
-use crate::{ahead::Ahead, settings};
+use crate::settings;
 use anyhow::Result;
 use child::{environment::Environment, git, git::Git};
 use common::digest::hex;
@@ -39,9 +39,12 @@ pub struct GitState {
     pub seen: Option<Seen>,
 }
 
+/// What was seen before of the checkout at a top; none if it was not looked at.
+pub type SeenBefore<'f> = dyn Fn(&Path) -> Option<Option<Clean>> + 'f;
+
 /// Reads the state of the checkout around `root`.
-pub fn look(root: &Path, environment: &Environment, git: &Git, ahead: &Ahead) -> Result<GitState> {
-    look_with(root, &environment.cache(), &|name| environment.get(name).map(str::to_owned), git, ahead)
+pub fn look(root: &Path, environment: &Environment, git: &Git, before: &SeenBefore<'_>) -> Result<GitState> {
+    look_with(root, &environment.cache(), &|name| environment.get(name).map(str::to_owned), git, before)
 }
 
 /// Whether git is told to use another place than `.git`.
@@ -56,13 +59,13 @@ pub(crate) fn compare(places: &Places, memory: Option<&Path>) -> Option<Clean> {
 }
 
 /// Reads the state with this cache folder and these variables.
-fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String>, git: &Git, ahead: &Ahead) -> Result<GitState> {
+fn look_with(root: &Path, cache: &Path, variable: &dyn Fn(&str) -> Option<String>, git: &Git, before: &SeenBefore<'_>) -> Result<GitState> {
     let places = Places::find(root).filter(|_| !is_elsewhere(variable));
     let memory = places.as_ref().map(|places| Memory::of(places, cache));
     let (said, clean) = std::thread::scope(|scope| {
         let said = scope.spawn(|| memory.as_ref().and_then(Memory::said).map_or_else(|| Said::by(git), Ok));
         let clean = places.as_ref().and_then(|places| {
-            ahead.take(&places.top).unwrap_or_else(|| compare(places, memory.as_ref().map(|memory| memory.folder.as_path())))
+            before(&places.top).unwrap_or_else(|| compare(places, memory.as_ref().map(|memory| memory.folder.as_path())))
         });
         (said.join().map_err(|_| anyhow::anyhow!("reading the checkout panicked: this is a bug in xtask")).flatten(), clean)
     });

@@ -56,12 +56,13 @@ impl Checkout {
     }
 
     /// A hash of the changes of a package, if its tag is linuxkit's, which does not show all changes.
-    pub(crate) fn unseen_changes(&self, dir: &Path, yml: &str) -> Result<Option<String>> {
+    pub(crate) fn unseen_changes(&self, dir: &Path, yml: &BuildYml) -> Result<Option<String>> {
         if !self.can.dirty_tags_are_linuxkits() {
             return Ok(None);
         }
-        let options = tags::Options { rule: tags::DirtyRule::Everything, ..tags::Options::default() };
-        Ok(tags::package_tag(&self.state, &self.root, dir, yml, &options)?.dirty)
+        let options = tags::Options { rule: tags::DirtyRule::Everything, top: self.top_of(dir), ..tags::Options::default() };
+        let tag = tags::tag_of_yml(&self.state, &self.root, dir, yml, &options);
+        Ok(tag.with_context(|| format!("cannot look for changes in `{}`", dir.display()))?.dirty)
     }
 
     /// A changed file of a package that git does not look at, if its tag is linuxkit's, which does not show that.

@@ -76,7 +76,7 @@ impl Place {
         let variables = self.variables(&self.config());
         let variable = |name: &str| Some(variables.get(OsStr::new(name))?.to_str()?.to_owned());
         let git = Git::new(PathBuf::from("git"), &Arc::new(variables.clone()), &Environment::default(), self.root());
-        look_with(&self.root(), &self.folder.path().join("cache"), &variable, &git, &Ahead::default())
+        look_with(&self.root(), &self.folder.path().join("cache"), &variable, &git, &|_| None)
     }
 
     /// Our answer.
