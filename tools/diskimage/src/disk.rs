@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use filetree::Content;
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 /// Content of a partition.
 #[derive(Clone, Debug)]
@@ -329,6 +329,14 @@ impl Layout {
     #[must_use]
     pub fn sector(&self) -> u64 {
         self.sector
+    }
+
+    /// The files that become parts of the disk as they are: path, number of bytes, and offset on the disk.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, u64, u64)> {
+        self.contents.iter().filter_map(|piece| match &piece.source {
+            Source::Image(Content::Path { path, len }) => Some((path.as_path(), *len, piece.offset)),
+            _ => None,
+        })
     }
 
     /// Writes the disk to the regular file `out`, sparse; overwrites all old content.

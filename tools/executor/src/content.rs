@@ -1,16 +1,13 @@
 //! Digests of artifacts: of a file, of a large file with holes, of a folder, of a link.
 
+use crate::chunks::{self, CHUNK, CopiedRange, LARGE, Leaves};
 use anyhow::{Context as _, Result};
 use common::digest::{hex, sha256_of};
-use diskimage::sparse;
 use sha2::{Digest as _, Sha256};
 use std::{
-    fs::{File, Metadata},
+    fs::Metadata,
     io::{self, Write},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{FileExt as _, MetadataExt as _},
-    },
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
     sync::mpsc::{Receiver, SyncSender, channel, sync_channel},
     thread::{self, JoinHandle},
@@ -33,60 +30,6 @@ fn link_digest(path: &Path) -> Result<String> {
     Ok(format!("link:{}", std::fs::read_link(path)?.display()))
 }
 
-/// Files of at least this size in bytes have a digest that leaves out zeros: disks, which are mostly holes.
-pub const LARGE: u64 = 64 << 20;
-
-/// Bytes of a chunk.
-const CHUNK: usize = 64 << 10;
-
-/// A digest over the places and bytes of all chunks that are not zero. It is the same whether zeros are holes or not.
-struct Chunks {
-    hash: Sha256,
-    at: u64,
-}
-
-impl Chunks {
-    fn new() -> Self {
-        Self { hash: Sha256::new(), at: 0 }
-    }
-
-    /// Adds whole chunks; only the last one of a file may be shorter.
-    fn add(&mut self, bytes: &[u8]) {
-        const ZEROS: &[u8] = &[0; CHUNK];
-        for chunk in bytes.chunks(CHUNK) {
-            if chunk != &ZEROS[..chunk.len()] {
-                self.hash.update(self.at.to_le_bytes());
-                self.hash.update(chunk);
-            }
-            self.at += chunk.len() as u64;
-        }
-    }
-
-    fn finish(mut self, length: u64) -> String {
-        self.hash.update(length.to_le_bytes());
-        format!("chunks:{}", hex(&self.hash.finalize()))
-    }
-}
-
-/// The digest of a large file. Does not read its holes.
-fn chunks_digest(path: &Path) -> Result<String> {
-    let context = || format!("cannot read `{}`", path.display());
-    let file = File::open(path).with_context(context)?;
-    let length = file.metadata().with_context(context)?.len();
-    let (mut chunks, mut buffer) = (Chunks::new(), vec![0; 16 * CHUNK]);
-    for extent in sparse::extents(&file, 0, length).with_context(context)? {
-        // Whole chunks, of which a hole may be a part.
-        let end = (extent.offset + extent.len).next_multiple_of(CHUNK as u64).min(length);
-        chunks.at = chunks.at.max(extent.offset / CHUNK as u64 * CHUNK as u64);
-        while chunks.at < end {
-            let part = &mut buffer[..usize::try_from((end - chunks.at).min(16 * CHUNK as u64))?];
-            file.read_exact_at(part, chunks.at).with_context(context)?;
-            chunks.add(part);
-        }
-    }
-    Ok(chunks.finish(length))
-}
-
 /// Bytes that are hashed at once: whole chunks.
 const BLOCK: usize = 16 * CHUNK;
 /// Blocks that wait for the thread that hashes.
@@ -100,7 +43,7 @@ pub struct DigestWriter<W> {
     full: SyncSender<Vec<u8>>,
     /// Blocks to fill again.
     empty: Receiver<Vec<u8>>,
-    hashing: JoinHandle<Chunks>,
+    hashing: JoinHandle<(Leaves, u64)>,
 }
 
 impl<W: Write> DigestWriter<W> {
@@ -110,13 +53,17 @@ impl<W: Write> DigestWriter<W> {
         let (back, empty) = channel();
         // Ends when the writer is dropped.
         let hashing = thread::spawn(move || {
-            let mut chunks = Chunks::new();
+            let (mut leaves, mut number, mut length) = (Leaves::default(), 0, 0);
             for mut block in blocks {
-                chunks.add(&block);
+                for chunk in block.chunks(CHUNK) {
+                    leaves.add(number, chunk);
+                    number += 1;
+                }
+                length += block.len() as u64;
                 block.clear();
                 let _ = back.send(block);
             }
-            chunks
+            (leaves, length)
         });
         Self { out, block: Vec::with_capacity(BLOCK), full, empty, hashing }
     }
@@ -126,9 +73,8 @@ impl<W: Write> DigestWriter<W> {
         self.out.flush()?;
         self.send()?;
         drop(self.full);
-        let chunks = self.hashing.join().map_err(|_| gone())?;
-        let length = chunks.at;
-        Ok((length >= LARGE).then(|| chunks.finish(length)))
+        let (leaves, length) = self.hashing.join().map_err(|_| gone())?;
+        Ok((length >= LARGE).then(|| leaves.digest(length)))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -175,19 +121,38 @@ fn folder_digest(folder: &Path) -> Result<String> {
     Ok(format!("folder:{}", hex(&hash.finalize())))
 }
 
-/// `sha256:…` of a file's content, `chunks:…` of a large file, `folder:…`, or `link:TARGET`.
+/// `sha256:…` of a file's content, `tree:…` of a large file, `folder:…`, or `link:TARGET`.
 pub fn digest(path: &Path, metadata: &Metadata) -> Result<String> {
+    digest_of_made(path, metadata, &[])
+}
+
+/// The same for what has just been made with the bytes that `copied` names.
+pub fn digest_of_made(path: &Path, metadata: &Metadata, copied: &[CopiedRange]) -> Result<String> {
     match metadata.file_type() {
         kind if kind.is_symlink() => link_digest(path),
         kind if kind.is_dir() => folder_digest(path),
-        _ if metadata.len() >= LARGE => chunks_digest(path),
-        _ => Ok(format!("sha256:{}", sha256_of(path)?)),
+        _ if metadata.len() >= LARGE => chunks::digest_of(path, copied),
+        _ => plain_digest(path),
     }
+}
+
+/// Whether what is at `path` has the digest `known`, which an older xtask may have made in another way.
+pub fn has_digest(path: &Path, metadata: &Metadata, known: &str) -> Result<bool> {
+    let is_plain = metadata.is_file() && known.starts_with(PLAIN);
+    Ok(if is_plain { plain_digest(path)? } else { digest(path, metadata)? } == known)
+}
+
+/// The start of the digest of a whole file.
+const PLAIN: &str = "sha256:";
+
+fn plain_digest(path: &Path) -> Result<String> {
+    Ok(format!("{PLAIN}{}", sha256_of(path)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn the_digest_of_what_is_written_is_that_of_the_file() {
@@ -205,7 +170,12 @@ mod tests {
             }
         }
         let known = writer.finish().expect("flushed");
-        assert_eq!(known, digest(&path, &path.metadata().expect("there")).ok());
+        let now = path.metadata().expect("there");
+        assert_eq!(known, digest(&path, &now).ok());
+        // A stamp of an older xtask has another kind of digest of it.
+        let old = format!("sha256:{}", sha256_of(&path).expect("read"));
+        assert!(has_digest(&path, &now, &old).expect("read") && has_digest(&path, &now, &known.expect("a digest")).expect("read"));
+        assert!(!has_digest(&path, &now, "sha256:0").expect("read") && !has_digest(&path, &now, "tree:0").expect("read"));
         let mut small = DigestWriter::new(Vec::new());
         small.write_all(b"small").expect("written");
         assert_eq!(small.finish().expect("flushed"), None);

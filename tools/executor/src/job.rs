@@ -1,6 +1,6 @@
 //! What an engine reports while it makes a node: lines for the node's log file, progress, warnings.
 
-use super::progress::ProgressLine;
+use super::{chunks::CopiedRange, progress::ProgressLine};
 use anyhow::{Context as _, Result};
 use child::{Meter, Output};
 use plan::Node;
@@ -20,7 +20,16 @@ pub struct Job<'p> {
     verbose: bool,
     progress: &'p Arc<ProgressLine>,
     warnings: Mutex<Vec<String>>,
-    digests: Mutex<BTreeMap<PathBuf, String>>,
+    written: Mutex<BTreeMap<PathBuf, Written>>,
+}
+
+/// What a step says of the bytes of an output.
+#[derive(Clone, Debug)]
+pub(crate) enum Written {
+    /// Their digest.
+    Hashed(String),
+    /// Which of them it has copied.
+    Copied(Vec<CopiedRange>),
 }
 
 impl<'p> Job<'p> {
@@ -39,7 +48,7 @@ impl<'p> Job<'p> {
             verbose,
             progress,
             warnings: Mutex::default(),
-            digests: Mutex::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -91,11 +100,20 @@ impl<'p> Job<'p> {
 
     /// The digest of an output, made by a [`DigestWriter`](crate::DigestWriter) that wrote all of it.
     pub fn wrote(&self, output: &Path, digest: String) {
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(output.to_owned(), digest);
+        self.say(output, Written::Hashed(digest));
     }
 
-    pub(super) fn digests(&self) -> BTreeMap<PathBuf, String> {
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Which bytes of an output were copied from other artifacts: those that this process has hashed are not hashed again.
+    pub fn copied(&self, output: &Path, ranges: Vec<CopiedRange>) {
+        self.say(output, Written::Copied(ranges));
+    }
+
+    fn say(&self, output: &Path, written: Written) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(output.to_owned(), written);
+    }
+
+    pub(super) fn written(&self) -> BTreeMap<PathBuf, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn finish(self) -> Vec<String> {

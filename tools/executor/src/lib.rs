@@ -6,6 +6,7 @@
 extern crate common;
 
 pub mod artifacts;
+mod chunks;
 mod content;
 mod engine;
 mod job;
@@ -20,6 +21,7 @@ mod take;
 mod tests;
 mod times;
 
+pub use chunks::CopiedRange;
 pub use content::DigestWriter;
 pub use engine::{Engine, Making, making};
 pub use job::Job;
@@ -318,7 +320,7 @@ fn bring_up_to_date<'o>(
                 return Ok(Done { result, news: Some((Source::Step, job.finish())), rest: None });
             }
             let flush = start_flush(node);
-            let stamp = Stamp::of_made(node, needs, &options.tree, &job.digests())?;
+            let stamp = Stamp::of_made(node, needs, &options.tree, &job.written())?;
             let put = entry.map(|entry| entry.put_later(node, &stamp, options));
             (Source::Step, flush, stamp, put)
         }

@@ -4,6 +4,7 @@
 use crate::{
     artifacts::{ArtifactKey, ArtifactRecord, FileRecord, step_text},
     content,
+    job::Written,
 };
 use anyhow::{Context as _, Result};
 use common::{artifact::write_atomically, digest::hex};
@@ -42,7 +43,7 @@ struct Output {
     size: u64,
     /// Nanoseconds since the epoch. A file with this size and time is not read; with another time its digest decides.
     mtime: i128,
-    /// `sha256:…` of the content, `chunks:…` of a large file, `folder:…`, or `link:TARGET`.
+    /// `sha256:…` of the content, `tree:…` of a large file, `folder:…`, or `link:TARGET`.
     digest: String,
 }
 
@@ -61,9 +62,13 @@ impl Stamp {
         Self::of_made(node, needs, tree, &BTreeMap::new())
     }
 
-    /// The same, if the digests of some files are `known` already.
-    pub(crate) fn of_made(node: &Node, needs: BTreeMap<String, String>, tree: &Path, known: &BTreeMap<PathBuf, String>) -> Result<Self> {
-        let output = |path: &Path| known.get(path).map_or_else(|| output(path), |digest| with_digest(path, digest.clone()));
+    /// The same, with what the step has said of the bytes of some files.
+    pub(crate) fn of_made(node: &Node, needs: BTreeMap<String, String>, tree: &Path, written: &BTreeMap<PathBuf, Written>) -> Result<Self> {
+        let output = |path: &Path| match written.get(path) {
+            Some(Written::Hashed(digest)) => with_digest(path, digest.clone()),
+            Some(Written::Copied(ranges)) => with_digest(path, content::digest_of_made(path, &look_at(path)?, ranges)?),
+            None => with_digest(path, content::digest(path, &look_at(path)?)?),
+        };
         let outputs = node.outputs.iter().map(|path| Ok((below(tree, path), output(path)?))).collect::<Result<_>>()?;
         Ok(Self { inputs: inputs(node, tree), needs, outputs, taken: false, retimed: false })
     }
@@ -151,7 +156,7 @@ impl Stamp {
             let Some(made) = self.outputs.get_mut(&below(tree, path)) else { return Some(format!("{name} was not among its files")) };
             let Ok(now) = path.symlink_metadata() else { return Some(format!("{name} is missing")) };
             if now.is_symlink() {
-                if content::digest(path, &now).ok().as_ref() != Some(&made.digest) {
+                if !content::has_digest(path, &now, &made.digest).unwrap_or(false) {
                     return Some(format!("{name} leads elsewhere now"));
                 }
                 continue;
@@ -160,7 +165,7 @@ impl Stamp {
             if size == made.size && mtime == made.mtime && !read {
                 continue;
             }
-            if size != made.size || output(path).ok().is_none_or(|now| now.digest != made.digest) {
+            if size != made.size || !content::has_digest(path, &now, &made.digest).unwrap_or(false) {
                 let same_look = size == made.size && mtime == made.mtime;
                 return Some(format!(
                     "{name} {}",
@@ -202,14 +207,12 @@ fn difference(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, sh
     old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is gone"))
 }
 
-fn output(path: &Path) -> Result<Output> {
-    let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
-    with_digest(path, content::digest(path, &metadata)?)
+fn look_at(path: &Path) -> Result<fs::Metadata> {
+    path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))
 }
 
 fn with_digest(path: &Path, digest: String) -> Result<Output> {
-    let metadata = path.symlink_metadata().with_context(|| format!("`{}` was not made", path.display()))?;
-    let (size, mtime) = content::look(path, &metadata);
+    let (size, mtime) = content::look(path, &look_at(path)?);
     Ok(Output { size, mtime, digest })
 }
 
@@ -297,22 +300,22 @@ mod tests {
         let digest = |write: &dyn Fn(&File)| {
             let path = folder.path().join("disk");
             write(&File::create(&path).expect("create"));
-            output(&path).expect("an output").digest
+            look_at(&path).and_then(|now| content::digest(&path, &now)).expect("a digest")
         };
         let holes = digest(&|file| {
-            file.set_len(content::LARGE + 5).and_then(|()| file.write_all_at(b"x", 1 << 20)).expect("written");
+            file.set_len(crate::chunks::LARGE + 5).and_then(|()| file.write_all_at(b"x", 1 << 20)).expect("written");
         });
         let zeros = digest(&|mut file| {
-            file.write_all(&vec![0; usize::try_from(content::LARGE + 5).expect("fits")])
+            file.write_all(&vec![0; usize::try_from(crate::chunks::LARGE + 5).expect("fits")])
                 .and_then(|()| file.write_all_at(b"x", 1 << 20))
                 .expect("written");
         });
-        assert!(holes == zeros && holes.starts_with("chunks:"));
+        assert!(holes == zeros && holes.starts_with("tree:"));
         let other =
             |length, byte: &[u8], at| digest(&|file| file.set_len(length).and_then(|()| file.write_all_at(byte, at)).expect("written"));
-        assert_ne!(other(content::LARGE + 5, b"y", 1 << 20), holes);
-        assert_ne!(other(content::LARGE + 5, b"x", 2 << 20), holes);
-        assert_ne!(other(content::LARGE + 6, b"x", 1 << 20), holes);
+        assert_ne!(other(crate::chunks::LARGE + 5, b"y", 1 << 20), holes);
+        assert_ne!(other(crate::chunks::LARGE + 5, b"x", 2 << 20), holes);
+        assert_ne!(other(crate::chunks::LARGE + 6, b"x", 1 << 20), holes);
     }
 
     #[test]

@@ -7,38 +7,48 @@ use anyhow::{Context as _, Result, bail};
 use child::{Meter, Output, Tool, Tools, qemu_img::QemuImg};
 use common::artifact::{Pending, flush};
 use diskimage::{FileImage, ReadAt as _, container::Container, gcp, gpt::Guid, parallels, qcow2};
-use executor::Making;
+use executor::{CopiedRange, Job, Making};
 use knobs::{Conversion, ImageFormat};
 use plan::steps::ConvertDisk;
 use std::{fs::File, path::Path, sync::Arc};
 
 /// How to convert the raw disk to the format of `step`.
 pub fn convert<'e>(step: &'e ConvertDisk, tools: &'e Tools) -> Making<'e> {
-    let making = Making::by(|job| write(step, tools, &job.output(), job.meter()));
+    let making = Making::by(|job| write(step, tools, job));
     match step.format.row().conversion.is_by_qemu_img() {
         true => making.with(Tool::QemuImg, format!("to convert the disk to {}", step.format)),
         false => making,
     }
 }
 
-fn write(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Result<()> {
+fn write(step: &ConvertDisk, tools: &Tools, job: &Job<'_>) -> Result<()> {
+    let copied = write_with(step, tools, &job.output(), job.meter())?;
+    let ranges = copied.iter().map(|copied| CopiedRange { at: copied.to, len: copied.len, from: step.raw.clone(), from_at: copied.from });
+    job.copied(&step.out, ranges.collect());
+    Ok(())
+}
+
+/// Converts the disk; returns what of it was copied.
+fn write_with(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Result<Vec<qcow2::Copied>> {
     let ConvertDisk { raw, format, size_mib, epoch, compressed, uuid, out } = step;
     let size = size_mib << 20;
     check_size(raw, size)?;
     let pending = Pending::new(out)?;
     let tool = || QemuImg::new(tools, output.clone()).map(|tool| tool.measured(Arc::clone(&meter)));
+    let mut copied = Vec::new();
     match format.row().conversion {
         Conversion::Qcow2 => {
             let disk = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
             let options = qcow2::Options { size, compress: *compressed };
-            qcow2::write(&disk, options, &*meter, &pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
+            copied =
+                qcow2::write(&disk, options, &*meter, &pending.create()?).with_context(|| format!("cannot write `{}`", out.display()))?;
         }
         Conversion::Grown { name, options } => {
             tool()?.convert_grown(raw, name, options, pending.part(), size)?;
             check_made(*format, pending.part(), size)?;
             pin(step, pending.part())?;
         }
-        Conversion::Bundle => return bundle(&tool()?, raw, size, uuid, out),
+        Conversion::Bundle => return bundle(&tool()?, raw, size, uuid, out).map(|()| copied),
         Conversion::Archive => {
             let options = gcp::Options::new(size, u32::try_from(*epoch).unwrap_or(0));
             let layout = gcp::layout(File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?, &options)?;
@@ -47,7 +57,7 @@ fn write(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) -> Re
         Conversion::None => bail!("a raw disk is not converted"),
     }
     check_made(*format, pending.part(), size)?;
-    pending.commit_before_stamp()
+    pending.commit_before_stamp().map(|()| copied)
 }
 
 /// Fails if `part` is no image of this format and size, whoever wrote it.
@@ -155,7 +165,7 @@ mod tests {
         file.write_all_at(b"end", (SIZES.0 << 20) - 3).expect("written");
         let (uuid, out) = ("{5fbaabe3-6958-40ff-92a7-860e329aab41}".to_owned(), folder.join(format.row().file));
         let step = ConvertDisk { raw, format, size_mib: SIZES.1, epoch: 1_700_000_000, compressed: true, uuid, out };
-        write(&step, tools, &Output::default(), Arc::new(|_, _| {})).expect("converted");
+        write_with(&step, tools, &Output::default(), Arc::new(|_, _| {})).expect("converted");
         step
     }
 

@@ -4,7 +4,7 @@ use crate::{boards, files};
 use anyhow::{Context as _, Result};
 use common::artifact::Pending;
 use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
-use executor::Job;
+use executor::{CopiedRange, Job};
 use plan::{
     DiskKind,
     steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick},
@@ -32,6 +32,8 @@ pub(super) fn make_disk(step: &MakeDisk, job: &Job<'_>) -> Result<()> {
     let layout = disk::layout(recipes::disk(&kinds, step.bytes, &parts, step.epoch)?)?;
     let pending = Pending::new(&step.out)?;
     let progress = |done, total| job.measure(done, total);
+    let copied = layout.files().map(|(path, len, at)| CopiedRange { at, len, from: path.to_owned(), from_at: 0 });
+    job.copied(&step.out, copied.collect());
     if step.keep {
         let image = tempfile::tempfile_in(step.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
         layout.write_with(&progress, &image)?;

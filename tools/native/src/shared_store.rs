@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Starts of the digests of single files, which a registry keeps.
-const FILES: [&str; 2] = ["sha256:", "chunks:"];
+const FILES: [&str; 2] = ["sha256:", "tree:"];
 /// Start of the digest of a symbolic link, which is its target; the record alone says it all.
 const LINK: &str = "link:";
 

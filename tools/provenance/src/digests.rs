@@ -40,7 +40,7 @@ pub struct Listed {
 pub struct ListedArtifact {
     /// For people: `rootfs.img`.
     pub name: String,
-    /// `sha256:…`, `chunks:…`, `folder:…` or `link:…`.
+    /// `sha256:…`, `tree:…`, `folder:…` or `link:…`.
     pub files: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_list_is_read_as_it_was_written_and_another_document_is_refused() {
         let image = ListedImage { name: "lfedge/eve-x:1-amd64".into(), manifest: "sha256:aa".into(), content: "sha256:bb".into() };
-        let artifact = ListedArtifact { name: "rootfs.img".into(), files: vec!["chunks:cc".into()] };
+        let artifact = ListedArtifact { name: "rootfs.img".into(), files: vec!["tree:cc".into()] };
         let listed = Listed { commit: "dd".into(), target: "live".into(), artifacts: [("ee".to_owned(), artifact)].into() };
         let written = DigestList::new(vec![image.clone()], listed.clone()).unwrap();
         let json = written.to_json().unwrap();

@@ -18,6 +18,8 @@ use std::{fs::File, num::NonZero, ops::Range, os::unix::fs::FileExt as _};
 const BITS: u32 = 16;
 const CLUSTER: u64 = 1 << BITS;
 const CLUSTER_BYTES: usize = 1 << BITS;
+/// A cluster of a hole.
+const ZEROS: &[u8] = &[0; CLUSTER_BYTES];
 /// Entries of a table of eight bytes each in one cluster.
 const ENTRIES: u64 = CLUSTER / 8;
 /// Reference counts of two bytes each in one cluster.
@@ -43,8 +45,19 @@ pub struct Options {
     pub compress: bool,
 }
 
-/// Writes `disk` to the empty file `out`. `tell` gets the bytes of the disk's data that are done, and all of them.
-pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File) -> Result<()> {
+/// Bytes of the disk that the qcow2 has as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Their place on the disk.
+    pub from: u64,
+    /// Their place in the file.
+    pub to: u64,
+    /// Their number.
+    pub len: u64,
+}
+
+/// Writes `disk` to the empty file `out`; returns what was copied. `tell` gets the bytes of the disk's data that are done, and all of them.
+pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File) -> Result<Vec<Copied>> {
     let has = disk.metadata().context("cannot read the disk's metadata")?.len();
     if options.size < has {
         bail!("a disk of {has} bytes does not fit into {}", options.size);
@@ -53,10 +66,7 @@ pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File)
     let meter = Meter::new(extents.iter().map(|extent| extent.len).sum(), tell);
     let as_is = if options.compress { packed_ranges(disk)? } else { Vec::new() };
     let mut writer = Writer { out, next: 1, packed: 0, counts: vec![1], entries: Vec::new() };
-    // Holes of what is copied as it is stay holes of the result.
-    for range in &as_is {
-        writer.copy(disk, range, &meter)?;
-    }
+    let copies: Vec<Copied> = as_is.iter().map(|range| writer.take_as_is(range)).collect::<Result<_>>()?;
     let mut others = Vec::new();
     let mut next = 0;
     for extent in extents {
@@ -66,13 +76,21 @@ pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File)
         next = next.max(end);
     }
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    for numbers in others.chunks(threads * BATCH) {
-        for (number, cluster) in numbers.iter().zip(read_all(disk, has, numbers, options.compress)?) {
-            writer.put(*number, cluster)?;
+    std::thread::scope(|scope| {
+        // Holes of what is copied as it is stay holes of the result.
+        let copy = || copies.iter().try_for_each(|Copied { from, to, len }| sparse::copy(disk, *from, *len, out, *to).map(drop));
+        let copying = scope.spawn(copy);
+        for numbers in others.chunks(threads * BATCH) {
+            for (number, cluster) in numbers.iter().zip(read_all(disk, has, numbers, options.compress)?) {
+                writer.put(*number, cluster)?;
+            }
+            meter.add(numbers.len() as u64 * CLUSTER);
         }
-        meter.add(numbers.len() as u64 * CLUSTER);
-    }
-    writer.finish(options.size)
+        copying.join().map_err(|_| anyhow::anyhow!("the thread that copies a squashfs panicked: this is a bug in xtask"))??;
+        meter.add(copies.iter().map(|copied| copied.len).sum());
+        writer.finish(options.size)
+    })?;
+    Ok(copies)
 }
 
 /// The clusters that lie wholly in a squashfs of a partition, by their numbers; none if the disk has no table of partitions.
@@ -127,7 +145,7 @@ fn read_one(disk: &File, size: u64, number: u64, deflate: Option<&mut Compress>)
     let start = number * CLUSTER;
     let part = &mut cluster[..usize::try_from(CLUSTER.min(size - start))?];
     disk.read_exact_at(part, start).with_context(|| format!("cannot read the disk at {start}"))?;
-    if cluster.iter().all(|byte| *byte == 0) {
+    if cluster == ZEROS {
         return Ok(Packed::Zeros);
     }
     let Some(deflate) = deflate else { return Ok(Packed::Plain(cluster)) };
@@ -164,14 +182,12 @@ impl Writer<'_> {
         self.out.write_all_at(bytes, offset).context("cannot write the qcow2")
     }
 
-    /// Copies a range of the disk's clusters as it is.
-    fn copy(&mut self, disk: &File, range: &Range<u64>, meter: &Meter<'_>) -> Result<()> {
+    /// Takes room for a range of the disk's clusters, which is copied as it is.
+    fn take_as_is(&mut self, range: &Range<u64>) -> Result<Copied> {
         let clusters = range.end - range.start;
         let first = self.take(clusters)?;
-        sparse::copy(disk, range.start * CLUSTER, clusters * CLUSTER, self.out, first * CLUSTER)?;
-        meter.add(clusters * CLUSTER);
         self.entries.extend(range.clone().zip(first..).map(|(number, place)| (number, (place * CLUSTER) | COPIED)));
-        Ok(())
+        Ok(Copied { from: range.start * CLUSTER, to: first * CLUSTER, len: clusters * CLUSTER })
     }
 
     fn put(&mut self, number: u64, cluster: Packed) -> Result<()> {

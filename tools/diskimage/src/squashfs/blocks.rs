@@ -1,5 +1,6 @@
 //! File contents: split into blocks, compressed in parallel, written in order. Small files are packed into fragment blocks, as
-//! in mksquashfs by default: the tail of a larger file is not packed.
+//! in mksquashfs by default: the tail of a larger file is not packed. Fragment blocks come after all others: a small file that changes,
+//! such as the version's name, then moves no large one, and the inodes stay as they were.
 
 use super::{
     Options,
@@ -71,10 +72,7 @@ pub(super) fn write<'c>(
     let send = |queue: &Queue<'_, 'c>| {
         let progress = |done| progress(done, total);
         let block_size = u64::from(options.block_size);
-        let (fragment, fragments) = (Fragment::default(), Vec::new());
-        let mut packer = Packer { block_size, queue, fragment, fragments, done: 0, progress: &progress };
-        let plans = packer.send_all(contents)?;
-        Ok((plans, packer.fragments))
+        Packer { block_size, queue, fragment: Fragment::default(), full: Vec::new(), done: 0, progress: &progress }.send_all(contents)
     };
     let ((plans, fragments), places) = queue::run(options, store, out, start, send)?;
     let files = plans.iter().map(|plan| stored(plan, &places.blocks, options.block_size)).collect();
@@ -106,37 +104,43 @@ struct Packer<'p, 'c> {
     block_size: u64,
     queue: &'p Queue<'p, 'c>,
     fragment: Fragment<'c>,
-    fragments: Vec<usize>,
+    /// The fragment blocks that are complete. They are sent last.
+    full: Vec<Fragment<'c>>,
     /// The bytes that have been sent.
     done: u64,
     progress: &'p dyn Fn(u64),
 }
 
 impl<'c> Packer<'_, 'c> {
-    fn send_all(&mut self, contents: &'c Contents<'_>) -> Result<Vec<Plan>> {
+    /// The location of each content, and the block of each fragment block.
+    fn send_all(mut self, contents: &'c Contents<'_>) -> Result<(Vec<Plan>, Vec<usize>)> {
         let mut plans = Vec::with_capacity(contents.distinct.len());
         for (content, path) in &contents.distinct {
             let plan = if content.len() < self.block_size { self.small(content, path) } else { self.large(content, path) };
             plans.push(plan.with_context(|| format!("cannot read the content of `{path}`"))?);
         }
-        self.flush_fragment()?;
-        Ok(plans)
+        self.end_fragment();
+        let mut fragments = Vec::with_capacity(self.full.len());
+        for Fragment { pieces, length } in std::mem::take(&mut self.full) {
+            fragments.push(self.queue.send(Block::of_fragment(pieces))?);
+            self.count(length);
+        }
+        Ok((plans, fragments))
     }
 
     fn small(&mut self, content: &Content, path: &'c str) -> Result<Plan> {
         let full = self.fragment.length + content.len() > self.block_size;
         if full || self.fragment.length >= self.block_size / 2 && is_cut(path) {
-            self.flush_fragment()?;
+            self.end_fragment();
         }
         let plan = Plan {
             blocks: Vec::new(),
             length: content.len(),
-            fragment: u32::try_from(self.fragments.len())?,
+            fragment: u32::try_from(self.full.len())?,
             offset: u32::try_from(self.fragment.length)?,
         };
         self.fragment.length += content.len();
         self.fragment.pieces.push(Piece { content: content.clone(), path });
-        self.count(content.len());
         Ok(plan)
     }
 
@@ -160,12 +164,9 @@ impl<'c> Packer<'_, 'c> {
         (self.progress)(self.done);
     }
 
-    fn flush_fragment(&mut self) -> Result<()> {
-        let Fragment { pieces, .. } = std::mem::take(&mut self.fragment);
-        if !pieces.is_empty() {
-            self.fragments.push(self.queue.send(Block::of_fragment(pieces))?);
-        }
-        Ok(())
+    fn end_fragment(&mut self) {
+        let fragment = std::mem::take(&mut self.fragment);
+        self.full.extend(Some(fragment).filter(|fragment| !fragment.pieces.is_empty()));
     }
 }
 

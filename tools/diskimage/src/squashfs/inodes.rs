@@ -6,7 +6,8 @@ use super::{
     dedup::Contents,
     dirs::{self, Place},
     format::{NONE32, device, kind},
-    meta::MetaWriter,
+    meta::{MetaBlocks, MetaWriter},
+    store::BlockStore,
     xattrs::XattrWriter,
 };
 use anyhow::{Context as _, Result, bail};
@@ -23,9 +24,9 @@ const DIR_EXTRA: u32 = 3;
 /// Finished tables of inodes, directories, ids and extended attributes.
 pub(super) struct Inodes {
     /// Compressed inode table.
-    pub inodes: Vec<u8>,
+    pub inodes: MetaBlocks,
     /// Compressed directory table.
-    pub dirs: Vec<u8>,
+    pub dirs: MetaBlocks,
     /// Number of inodes.
     pub count: u32,
     /// Reference of the root inode.
@@ -35,7 +36,7 @@ pub(super) struct Inodes {
     /// Distinct uids and gids.
     pub ids: Vec<u32>,
     /// Compressed attribute values.
-    pub xattr_values: Vec<u8>,
+    pub xattr_values: MetaBlocks,
     /// Entries of the attribute table.
     pub xattr_rows: Vec<[u8; 16]>,
 }
@@ -94,8 +95,9 @@ fn link_of(node: &Node) -> Option<u64> {
     }
 }
 
-pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: &Options) -> Result<Inodes> {
-    let meta = || MetaWriter::new(&options.compressor, options.block_size);
+/// Metadata blocks that `store` knows are not compressed.
+pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: &Options, store: Option<&BlockStore>) -> Result<Inodes> {
+    let meta = || MetaWriter::new(options, store);
     let numbers = Numbers::of(tree)?;
     let count = numbers.next;
     let mut writer = Writer {
@@ -124,10 +126,10 @@ pub(super) fn write(tree: &Tree, contents: &Contents<'_>, data: &Data, options: 
         writer.ids.push(id);
     }
     let root = writer.node(&mut Vec::new(), &tree.root, count + 1)?;
-    let (xattr_values, xattr_rows) = (writer.xattrs.values.finish()?.0, writer.xattrs.rows);
+    let (xattr_values, xattr_rows) = (writer.xattrs.values.finish()?, writer.xattrs.rows);
     Ok(Inodes {
-        inodes: writer.inodes.finish()?.0,
-        dirs: writer.dirs.finish()?.0,
+        inodes: writer.inodes.finish()?,
+        dirs: writer.dirs.finish()?,
         count,
         root: root.start << 16 | u64::from(root.offset),
         export: writer.export,

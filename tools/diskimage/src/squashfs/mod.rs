@@ -65,6 +65,8 @@ pub struct Summary {
     pub known: u32,
     /// Number of data blocks that were compressed.
     pub compressed: u32,
+    /// Number of metadata blocks that were compressed.
+    pub tables: u32,
     /// Why the store was not added to.
     pub not_kept: Option<String>,
 }
@@ -99,13 +101,15 @@ pub fn write_with(
     let contents = dedup::Contents::of(tree, options.threads, store)?;
     let mut data = blocks::write(&contents, options, store, progress, out, start)?;
     data.written.sources.extend_from_slice(&contents.sources);
-    let inodes = inodes::write(tree, &contents, &data, options)?;
-    let tables = tables::Tables { inodes: &inodes, data: &data, options, has_options: comp_options.is_some() };
-    let used = tables.write(out, data.end)?;
-    let bytes = used.next_multiple_of(PAD);
+    let known = u32::try_from(data.written.rows.iter().filter(|(_, pack)| pack.is_some()).count())?;
+    let inodes = inodes::write(tree, &contents, &data, options, store)?;
+    let tables = tables::Tables { inodes: &inodes, data: &data, options, store, has_options: comp_options.is_some() };
+    let tabled = tables.write(out, data.end)?;
+    let known_tables = tabled.rows.iter().filter(|(_, pack)| pack.is_some()).count();
+    data.written.rows.extend(tabled.rows);
+    let bytes = tabled.used.next_multiple_of(PAD);
     out.set_len(bytes).context("cannot pad the image")?;
     let kept = store.map_or(Ok(()), |store| store.keep(out, &data.written));
-    let known = u32::try_from(data.written.rows.iter().filter(|(_, pack)| pack.is_some()).count())?;
     Ok(Summary {
         bytes,
         inodes: inodes.count,
@@ -113,6 +117,7 @@ pub fn write_with(
         fragments: u32::try_from(data.fragments.len())?,
         known,
         compressed: u32::try_from(data.blocks)? - known,
+        tables: u32::try_from(tabled.blocks - known_tables)?,
         not_kept: kept.err().map(|error| format!("{error:#}")),
     })
 }

@@ -5,7 +5,8 @@ use super::{
     blocks::Data,
     format::{MAGIC, NONE64, flag},
     inodes::Inodes,
-    meta::MetaWriter,
+    meta::{MetaBlocks, MetaWriter},
+    store::{BlockStore, Row},
 };
 use anyhow::{Context as _, Result};
 use std::{
@@ -18,6 +19,8 @@ pub(super) struct Tables<'t> {
     pub inodes: &'t Inodes,
     pub data: &'t Data,
     pub options: &'t Options,
+    /// Metadata blocks that it knows are not compressed.
+    pub store: Option<&'t BlockStore>,
     /// Whether compressor options follow the superblock.
     pub has_options: bool,
 }
@@ -26,6 +29,20 @@ pub(super) struct Tables<'t> {
 struct Out<'o> {
     file: BufWriter<&'o mut File>,
     at: u64,
+    /// Number of metadata blocks.
+    blocks: usize,
+    /// With a store: each of them and the pack from which it came.
+    rows: Vec<(Row, Option<u32>)>,
+}
+
+/// What was written.
+pub(super) struct Tabled {
+    /// Number of bytes of the image.
+    pub used: u64,
+    /// Number of metadata blocks.
+    pub blocks: usize,
+    /// With a store: what it is to keep of them.
+    pub rows: Vec<(Row, Option<u32>)>,
 }
 
 impl Out<'_> {
@@ -35,15 +52,22 @@ impl Out<'_> {
         self.at += bytes.len() as u64;
         Ok(at)
     }
+
+    fn put_blocks(&mut self, blocks: &MetaBlocks) -> Result<u64> {
+        let at = self.put(&blocks.bytes)?;
+        self.blocks += blocks.starts.len();
+        self.rows.extend(blocks.rows.iter().map(|(row, pack)| (Row { offset: at + row.offset, ..*row }, *pack)));
+        Ok(at)
+    }
 }
 
 impl Tables<'_> {
-    /// Writes all tables from offset `start` on, and the superblock; returns the number of bytes used.
-    pub(super) fn write(&self, out: &mut File, start: u64) -> Result<u64> {
+    /// Writes all tables from offset `start` on, and the superblock.
+    pub(super) fn write(&self, out: &mut File, start: u64) -> Result<Tabled> {
         out.seek(SeekFrom::Start(start))?;
-        let mut out = Out { file: BufWriter::with_capacity(1 << 20, out), at: start };
-        let inode_table = out.put(&self.inodes.inodes)?;
-        let directory_table = out.put(&self.inodes.dirs)?;
+        let mut out = Out { file: BufWriter::with_capacity(1 << 20, out), at: start, blocks: 0, rows: Vec::new() };
+        let inode_table = out.put_blocks(&self.inodes.inodes)?;
+        let directory_table = out.put_blocks(&self.inodes.dirs)?;
         let fragments: Vec<[u8; 16]> = self.data.fragments.iter().map(fragment_row).collect();
         let fragment_table = self.indexed(&mut out, &fragments.concat())?;
         let export: Vec<u8> = self.inodes.export.iter().flat_map(|reference| reference.to_le_bytes()).collect();
@@ -57,29 +81,29 @@ impl Tables<'_> {
         let file = out.file.into_inner().map_err(std::io::IntoInnerError::into_error).context("cannot write the image")?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(&self.superblock(tables)?).context("cannot write the image")?;
-        Ok(used)
+        Ok(Tabled { used, blocks: out.blocks, rows: out.rows })
     }
 
     /// Writes rows in metadata blocks, then the list of the blocks' offsets; returns the list's offset.
     fn indexed(&self, out: &mut Out<'_>, rows: &[u8]) -> Result<u64> {
-        let mut meta = MetaWriter::new(&self.options.compressor, self.options.block_size);
+        let mut meta = MetaWriter::new(self.options, self.store);
         meta.push(rows)?;
-        let (blocks, starts) = meta.finish()?;
-        let at = out.put(&blocks)?;
-        let positions: Vec<u8> = starts.iter().flat_map(|start| (at + start).to_le_bytes()).collect();
+        let blocks = meta.finish()?;
+        let at = out.put_blocks(&blocks)?;
+        let positions: Vec<u8> = blocks.starts.iter().flat_map(|start| (at + start).to_le_bytes()).collect();
         out.put(&positions)
     }
 
     fn xattrs(&self, out: &mut Out<'_>) -> Result<u64> {
-        let values = out.put(&self.inodes.xattr_values)?;
-        let mut meta = MetaWriter::new(&self.options.compressor, self.options.block_size);
+        let values = out.put_blocks(&self.inodes.xattr_values)?;
+        let mut meta = MetaWriter::new(self.options, self.store);
         meta.push(&self.inodes.xattr_rows.concat())?;
-        let (blocks, starts) = meta.finish()?;
-        let at = out.put(&blocks)?;
+        let blocks = meta.finish()?;
+        let at = out.put_blocks(&blocks)?;
         let table = out.put(&values.to_le_bytes())?;
         out.put(&u32::try_from(self.inodes.xattr_rows.len())?.to_le_bytes())?;
         out.put(&[0; 4])?;
-        for start in starts {
+        for start in blocks.starts {
             out.put(&(at + start).to_le_bytes())?;
         }
         Ok(table)

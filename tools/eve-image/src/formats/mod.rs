@@ -64,7 +64,7 @@ pub fn write(format: DiskFormat, disk: &File, epoch: i64, out: &mut File) -> Res
     let size = disk.metadata()?.len();
     match format {
         DiskFormat::Raw => sparse_copy(disk, size, out),
-        DiskFormat::Qcow2 => qcow2::write(disk, qcow2::Options { size, compress: false }, &|_, _| {}, out),
+        DiskFormat::Qcow2 => qcow2::write(disk, qcow2::Options { size, compress: false }, &|_, _| {}, out).map(drop),
         DiskFormat::Vdi => vdi::write(disk, size, out),
         DiskFormat::Parallels => parallels::write(disk, size, out),
         DiskFormat::Gcp => {

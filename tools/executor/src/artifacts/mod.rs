@@ -78,7 +78,7 @@ impl ArtifactRecord {
 pub struct FileRecord {
     /// Bytes; those of all files in a folder.
     pub size: u64,
-    /// `sha256:HEX` of a file's content; `chunks:HEX` of a file of 64 MiB or more, over its chunks that are not zero; `folder:HEX`;
+    /// `sha256:HEX` of a file's content; `tree:HEX` of a file of 16 MiB or more, over its chunks that are not zero; `folder:HEX`;
     /// `link:TARGET`.
     pub digest: String,
 }

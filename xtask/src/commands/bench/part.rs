@@ -49,7 +49,7 @@ fn gcp(size: u64, raw: &Path, out: &Path) -> Result<()> {
 fn qcow2(raw: &Path, out: &Path) -> Result<()> {
     let file = File::open(raw).with_context(|| format!("cannot open `{}`", raw.display()))?;
     let options = diskimage::qcow2::Options { size: file.metadata()?.len(), compress: true };
-    diskimage::qcow2::write(&file, options, &|_, _| {}, &create(out)?)
+    diskimage::qcow2::write(&file, options, &|_, _| {}, &create(out)?).map(drop)
 }
 
 /// Prints the tags of all packages and the yml of the root file system.

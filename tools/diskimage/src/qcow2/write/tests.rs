@@ -50,8 +50,14 @@ fn live(path: &Path, len: usize) -> File {
 
 fn written(disk: &File, path: &Path, options: Options) -> Vec<u8> {
     let out = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
-    write(disk, options, &|_, _| {}, &out).unwrap();
-    std::fs::read(path).unwrap()
+    let copies = write(disk, options, &|_, _| {}, &out).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    for Copied { from, to, len } in copies {
+        let mut wanted = vec![0; len as usize];
+        disk.read_exact_at(&mut wanted, from).unwrap();
+        assert!(bytes[to as usize..][..wanted.len()] == wanted, "{len} bytes from {from} to {to}");
+    }
+    bytes
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) type Known = (Source, Option<Key>);
 /// What an image's writer tells of its blocks, in their order.
 #[derive(Default)]
 pub(super) struct Written {
-    /// Each block that is no hole, and the pack from which it came.
+    /// Each block that is no hole, metadata blocks too, and the pack from which it came.
     pub rows: Vec<(Row, Option<u32>)>,
     /// Each source that decides the bytes of a block, and the key of the block; none for a hole.
     pub sources: Vec<Known>,
