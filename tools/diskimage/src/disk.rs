@@ -1,7 +1,10 @@
 //! A disk with a GUID partition table: MBR, GPT, blobs, partitions and backup GPT are rows of one table with one overlap check.
 
+mod parted;
 #[cfg(test)]
 mod tests;
+
+pub use parted::PartedDisk;
 
 use crate::{
     fat,
@@ -302,6 +305,14 @@ fn mbr_records(hybrid: &[MbrRecord], entries: &[GptEntry], sectors: u64) -> Resu
 }
 
 impl Piece {
+    /// The file that it is, and its number of bytes.
+    fn file(&self) -> Option<(&Path, u64)> {
+        match &self.source {
+            Source::Image(Content::Path { path, len }) => Some((path, *len)),
+            _ => None,
+        }
+    }
+
     fn write(&self, out: &File, meter: &Meter<'_>) -> Result<()> {
         match &self.source {
             Source::Empty => Ok(()),
@@ -333,10 +344,7 @@ impl Layout {
 
     /// The files that become parts of the disk as they are: path, number of bytes, and offset on the disk.
     pub fn files(&self) -> impl Iterator<Item = (&Path, u64, u64)> {
-        self.contents.iter().filter_map(|piece| match &piece.source {
-            Source::Image(Content::Path { path, len }) => Some((path.as_path(), *len, piece.offset)),
-            _ => None,
-        })
+        self.contents.iter().filter_map(|piece| piece.file().map(|(path, len)| (path, len, piece.offset)))
     }
 
     /// Writes the disk to the regular file `out`, sparse; overwrites all old content.
@@ -346,10 +354,20 @@ impl Layout {
 
     /// The same; `progress` gets the bytes of contents that are written, and those of all contents.
     pub fn write_with(&self, progress: &dyn Fn(u64, u64), out: &File) -> Result<()> {
+        self.write_some(&|_| true, progress, out)
+    }
+
+    /// The same disk without a copy of its [`files`](Self::files). `rest`, an empty file, gets everything else.
+    pub fn write_parted(&self, rest: File) -> Result<PartedDisk> {
+        self.write_some(&|piece| piece.file().is_none(), &|_, _| {}, &rest)?;
+        PartedDisk::new(rest, self.size, self.files())
+    }
+
+    fn write_some(&self, is_written: &dyn Fn(&Piece) -> bool, progress: &dyn Fn(u64, u64), out: &File) -> Result<()> {
         out.set_len(0).context("cannot empty the disk image")?;
         out.set_len(self.size).with_context(|| format!("cannot set the size of the disk image to {} bytes", self.size))?;
         let meter = Meter::new(self.contents.iter().map(|piece| piece.source.len()).sum(), progress);
-        self.contents.iter().try_for_each(|piece| piece.write(out, &meter))?;
+        self.contents.iter().filter(|piece| is_written(piece)).try_for_each(|piece| piece.write(out, &meter))?;
         self.write_tables(out)
     }
 

@@ -5,7 +5,7 @@
 mod tests;
 mod write;
 
-pub use write::{Copied, Options, write};
+pub use write::{Copied, Options, write, write_parted};
 
 use crate::read_at::{ReadAt, read_array, read_blocks};
 use anyhow::{Context as _, Result, bail};

@@ -113,7 +113,7 @@ impl ReadAt for Window<'_> {
 }
 
 /// Fails if `length` bytes at `offset` exceed `size`.
-fn check_range(length: usize, offset: u64, size: u64) -> Result<()> {
+pub(crate) fn check_range(length: usize, offset: u64, size: u64) -> Result<()> {
     if offset.checked_add(length as u64).is_none_or(|end| end > size) {
         bail!("{length} bytes at {offset} exceed the image of {size} bytes");
     }

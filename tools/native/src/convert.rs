@@ -100,11 +100,15 @@ fn pin(step: &ConvertDisk, part: &Path) -> Result<()> {
 /// Fails if the disk is larger than `size`: it cannot shrink.
 pub fn check_size(raw: &Path, size: u64) -> Result<()> {
     let has = raw.metadata().with_context(|| format!("cannot read `{}`", raw.display()))?.len();
+    check_disk_size(&format!("`{}`", raw.display()), has, size)
+}
+
+/// The same for a disk of `has` bytes.
+pub fn check_disk_size(name: &str, has: u64, size: u64) -> Result<()> {
     if has > size {
         return Err(common::error::usage(format!(
-            "MEDIA_SIZE={}: `{}` has {} MiB already\nhint: MEDIA_SIZE={} or more",
+            "MEDIA_SIZE={}: {name} has {} MiB already\nhint: MEDIA_SIZE={} or more",
             size >> 20,
-            raw.display(),
             has >> 20,
             has.div_ceil(1 << 20)
         )));

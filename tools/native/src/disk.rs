@@ -1,13 +1,13 @@
 //! Makes configurations, disks, USB sticks, ISOs and netboot tars from parts.
 
-use crate::{boards, files};
+use crate::{boards, convert::check_disk_size, files};
 use anyhow::{Context as _, Result};
 use common::artifact::Pending;
-use diskimage::{FileImage, disk, eve, gpt, recipes, rootfs, sparse};
+use diskimage::{FileImage, disk, eve, gpt, qcow2, recipes, rootfs, sparse};
 use executor::{CopiedRange, Job};
 use plan::{
     DiskKind,
-    steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick},
+    steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick, Qcow2},
 };
 use std::{fs::File, os::unix::fs::FileExt as _};
 
@@ -32,6 +32,10 @@ pub(super) fn make_disk(step: &MakeDisk, job: &Job<'_>) -> Result<()> {
     let layout = disk::layout(recipes::disk(&kinds, step.bytes, &parts, step.epoch)?)?;
     let pending = Pending::new(&step.out)?;
     let progress = |done, total| job.measure(done, total);
+    if let Some(qcow2) = &step.qcow2 {
+        write_qcow2(&layout, qcow2, step, job, &pending)?;
+        return pending.commit_before_stamp();
+    }
     let copied = layout.files().map(|(path, len, at)| CopiedRange { at, len, from: path.to_owned(), from_at: 0 });
     job.copied(&step.out, copied.collect());
     if step.keep {
@@ -47,6 +51,25 @@ pub(super) fn make_disk(step: &MakeDisk, job: &Job<'_>) -> Result<()> {
     }
     // A disk that is kept has what nobody can make again.
     if step.keep { pending.commit() } else { pending.commit_before_stamp() }
+}
+
+/// Writes the disk as qcow2: what the conversion of the raw disk would give.
+fn write_qcow2(layout: &disk::Layout, how: &Qcow2, step: &MakeDisk, job: &Job<'_>, pending: &Pending) -> Result<()> {
+    let size = how.size_mib << 20;
+    check_disk_size("the disk", layout.size(), size)?;
+    let rest = tempfile::tempfile_in(step.out.parent().context("a disk has a folder")?).context("cannot make a temporary file")?;
+    let disk = layout.write_parted(rest)?;
+    let options = qcow2::Options { size, compress: how.compressed };
+    let cannot = || format!("cannot write `{}`", step.out.display());
+    let copied = qcow2::write_parted(&disk, options, &|done, total| job.measure(done, total), &pending.create()?).with_context(cannot)?;
+    // What was copied from the disk comes from the file that it would have there.
+    let source = |copied: &qcow2::Copied| {
+        let (path, len, start) = layout.files().find(|(_, len, start)| (*start..start + len).contains(&copied.from))?;
+        let from_at = copied.from - start;
+        Some(CopiedRange { at: copied.to, len: copied.len.min(len - from_at), from: path.to_owned(), from_at })
+    };
+    job.copied(&step.out, copied.iter().filter_map(source).collect());
+    Ok(())
 }
 
 /// Copies the partition tables and partitions of `image` to `disk`, which has the same size; keeps the bytes between partitions.

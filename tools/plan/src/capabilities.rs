@@ -55,6 +55,12 @@ impl Capabilities {
         !self.tools_run_in_containers && !self.packages_are_published
     }
 
+    /// A qcow2 is made of the parts of its disk, without a raw disk between them.
+    #[must_use]
+    pub const fn qcow2_is_made_of_parts(self) -> bool {
+        !self.tools_run_in_containers
+    }
+
     /// Tools are not checked for a least version, as in the old Makefile.
     #[must_use]
     pub const fn tools_serve_in_any_version(self) -> bool {

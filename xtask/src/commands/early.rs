@@ -13,7 +13,7 @@ use diskimage::eve::Kind;
 use executor::{State, States};
 use plan::{
     EngineKind, Node, NodeId, Plan, Step,
-    steps::{ComposeRootfs, ConvertDisk, PackRootfs, RootfsFiles},
+    steps::{ComposeRootfs, ConvertDisk, MakeDisk, PackRootfs, RootfsFiles},
 };
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,7 @@ pub(super) fn check(ctx: &Ctx, plan: &Plan, states: &States) -> Result<()> {
                 let asked = ctx.knobs.image.live_parts.as_ref().filter(is_asked);
                 let asked = asked.map_or_else(String::new, |asked| format!("LIVE_PART_SPEC={asked}: "));
                 check_partitions(&step.words, bytes).with_context(|| format!("{asked}the partitions of {} are wrong", node.id))?;
+                step.qcow2.map_or(Ok(()), |qcow2| check_room(step, qcow2.size_mib))?;
             }
             _ => {}
         }
@@ -109,10 +110,17 @@ fn composed(step: &Step) -> Option<&ComposeRootfs> {
 /// Fails if the converted disk is to be smaller than the disk that it is made of.
 fn check_size(plan: &Plan, step: &ConvertDisk) -> Result<()> {
     let is_disk = |node: &&Node| node.outputs.contains(&step.raw);
-    let Some(Step::MakeDisk(disk)) = plan.nodes.iter().find(is_disk).map(|node| &node.step) else { return Ok(()) };
+    match plan.nodes.iter().find(is_disk).map(|node| &node.step) {
+        Some(Step::MakeDisk(disk)) => check_room(disk, step.size_mib),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if `disk` has more than `size_mib`.
+fn check_room(disk: &MakeDisk, size_mib: u64) -> Result<()> {
     let mib = disk.bytes >> 20;
-    if !disk.keep && !disk.grows && step.size_mib < mib {
-        return Err(usage(format!("MEDIA_SIZE={}: the disk has {mib} MiB already\nhint: MEDIA_SIZE={mib} or more", step.size_mib)));
+    if !disk.keep && !disk.grows && size_mib < mib {
+        return Err(usage(format!("MEDIA_SIZE={size_mib}: the disk has {mib} MiB already\nhint: MEDIA_SIZE={mib} or more")));
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ mod tests;
 
 use super::COMPRESSED;
 use crate::{
-    FileImage, gpt,
+    disk::PartedDisk,
+    gpt,
     read_at::{ReadAt as _, read_array},
-    sparse::{self, Meter},
+    sparse::Meter,
 };
 use anyhow::{Context as _, Result, bail};
 use flate2::{Compress, Compression as Level, FlushCompress, Status};
@@ -56,13 +57,18 @@ pub struct Copied {
     pub len: u64,
 }
 
-/// Writes `disk` to the empty file `out`; returns what was copied. `tell` gets the bytes of the disk's data that are done, and all of them.
+/// [`write_parted`] for a disk that is one file.
 pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File) -> Result<Vec<Copied>> {
-    let has = disk.metadata().context("cannot read the disk's metadata")?.len();
+    write_parted(&PartedDisk::of_file(disk)?, options, tell, out)
+}
+
+/// Writes `disk` to the empty file `out`; returns what was copied. `tell` gets the bytes of the disk's data that are done, and all of them.
+pub fn write_parted(disk: &PartedDisk, options: Options, tell: &dyn Fn(u64, u64), out: &File) -> Result<Vec<Copied>> {
+    let has = disk.size();
     if options.size < has {
         bail!("a disk of {has} bytes does not fit into {}", options.size);
     }
-    let extents = sparse::extents(disk, 0, has)?;
+    let extents = disk.extents()?;
     let meter = Meter::new(extents.iter().map(|extent| extent.len).sum(), tell);
     let as_is = if options.compress { packed_ranges(disk)? } else { Vec::new() };
     let mut writer = Writer { out, next: 1, packed: 0, counts: vec![1], entries: Vec::new() };
@@ -78,10 +84,10 @@ pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File)
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
         // Holes of what is copied as it is stay holes of the result.
-        let copy = || copies.iter().try_for_each(|Copied { from, to, len }| sparse::copy(disk, *from, *len, out, *to).map(drop));
+        let copy = || copies.iter().try_for_each(|Copied { from, to, len }| disk.copy(*from, *len, out, *to));
         let copying = scope.spawn(copy);
         for numbers in others.chunks(threads * BATCH) {
-            for (number, cluster) in numbers.iter().zip(read_all(disk, has, numbers, options.compress)?) {
+            for (number, cluster) in numbers.iter().zip(read_all(disk, numbers, options.compress)?) {
                 writer.put(*number, cluster)?;
             }
             meter.add(numbers.len() as u64 * CLUSTER);
@@ -94,20 +100,19 @@ pub fn write(disk: &File, options: Options, tell: &dyn Fn(u64, u64), out: &File)
 }
 
 /// The clusters that lie wholly in a squashfs of a partition, by their numbers; none if the disk has no table of partitions.
-fn packed_ranges(disk: &File) -> Result<Vec<Range<u64>>> {
+fn packed_ranges(disk: &PartedDisk) -> Result<Vec<Range<u64>>> {
     const MAGIC: &[u8; 4] = b"hsqs";
     /// Where a superblock has the number of the image's bytes.
     const BYTES_USED: u64 = 40;
-    let image = FileImage::new(disk.try_clone().context("cannot open the disk again")?)?;
     // A disk with a damaged table is a disk all the same.
-    let Ok(Some(table)) = gpt::read(&image) else { return Ok(Vec::new()) };
+    let Ok(Some(table)) = gpt::read(disk) else { return Ok(Vec::new()) };
     let mut ranges = Vec::new();
     for entry in &table.entries {
         let (start, end) = (entry.first_lba * table.sector, (entry.last_lba + 1) * table.sector);
-        if end > image.size() || &read_array::<4>(&image, start)? != MAGIC {
+        if end > disk.size() || &read_array::<4>(disk, start)? != MAGIC {
             continue;
         }
-        let used = u64::from_le_bytes(read_array(&image, start + BYTES_USED)?);
+        let used = u64::from_le_bytes(read_array(disk, start + BYTES_USED)?);
         let range = start.div_ceil(CLUSTER)..(start.saturating_add(used).min(end) / CLUSTER);
         ranges.extend(Some(range).filter(|range| !range.is_empty()));
     }
@@ -122,11 +127,11 @@ enum Packed {
     Deflated(Vec<u8>),
 }
 
-/// The clusters with these numbers, in order, read and deflated by several threads. The disk has `size` bytes.
-fn read_all(disk: &File, size: u64, numbers: &[u64], compress: bool) -> Result<Vec<Packed>> {
+/// The clusters with these numbers, in order, read and deflated by several threads.
+fn read_all(disk: &PartedDisk, numbers: &[u64], compress: bool) -> Result<Vec<Packed>> {
     let read = |numbers: &[u64]| {
         let mut deflate = Compress::new_with_window_bits(Level::new(LEVEL), false, WINDOW_BITS);
-        numbers.iter().map(|number| read_one(disk, size, *number, compress.then_some(&mut deflate))).collect::<Result<Vec<_>>>()
+        numbers.iter().map(|number| read_one(disk, *number, compress.then_some(&mut deflate))).collect::<Result<Vec<_>>>()
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = numbers.chunks(BATCH).map(|numbers| scope.spawn(move || read(numbers))).collect();
@@ -139,12 +144,12 @@ fn read_all(disk: &File, size: u64, numbers: &[u64], compress: bool) -> Result<V
     })
 }
 
-fn read_one(disk: &File, size: u64, number: u64, deflate: Option<&mut Compress>) -> Result<Packed> {
+fn read_one(disk: &PartedDisk, number: u64, deflate: Option<&mut Compress>) -> Result<Packed> {
     // The last one may be short.
     let mut cluster = vec![0; CLUSTER_BYTES];
     let start = number * CLUSTER;
-    let part = &mut cluster[..usize::try_from(CLUSTER.min(size - start))?];
-    disk.read_exact_at(part, start).with_context(|| format!("cannot read the disk at {start}"))?;
+    let part = &mut cluster[..usize::try_from(CLUSTER.min(disk.size() - start))?];
+    disk.read_at(part, start)?;
     if cluster == ZEROS {
         return Ok(Packed::Zeros);
     }

@@ -1,8 +1,8 @@
 //! The live disk in the requested format. The table `knobs::FORMATS` says how the formats differ.
 
-use super::{Describe, Keep, Short};
+use super::{Describe, Keep, MakeDisk, Qcow2, Short};
 use crate::{
-    DiskKind, NodeId,
+    DiskKind, Input, NodeId,
     planner::{Planner, input, need},
 };
 use anyhow::Result;
@@ -54,16 +54,35 @@ impl Describe for ConvertDisk {
 impl Planner<'_> {
     /// The live disk, the firmware for `run`, and the link `current`.
     pub(crate) fn live(&mut self, format: ImageFormat, with_firmware: bool) -> Result<Vec<NodeId>> {
-        let raw = self.disk(DiskKind::Live)?;
+        let is_of_parts = format == ImageFormat::Qcow2 && self.can.qcow2_is_made_of_parts();
+        let disk = if is_of_parts { self.qcow2_of_parts()? } else { self.disk(DiskKind::Live)? };
         let mut goals = Vec::new();
         if with_firmware {
             goals.push(self.firmware()?);
         }
-        let made = if format.row().conversion == Conversion::None { raw } else { self.converted(format, &raw)? };
+        let is_converted = !is_of_parts && format.row().conversion != Conversion::None;
+        let made = if is_converted { self.converted(format, &disk)? } else { disk };
         goals.push(self.current(&made));
         goals.push(self.live_link(&made, format));
         goals.push(made);
         Ok(goals)
+    }
+
+    /// The live disk as qcow2: the bytes that the conversion of the raw one gives.
+    fn qcow2_of_parts(&mut self) -> Result<NodeId> {
+        let (mut inputs, needs, step) = self.disk_step(DiskKind::Live)?;
+        let qcow2 = Qcow2 { size_mib: self.knobs.image.media_size, compressed: !self.knobs.image.live_update };
+        inputs.extend(self.size_inputs());
+        let out = self.layout.live(ImageFormat::Qcow2);
+        let step = MakeDisk { qcow2: Some(qcow2), out: out.clone(), ..step };
+        Ok(self.add(NodeId::Live(ImageFormat::Qcow2), inputs, needs, [out], step))
+    }
+
+    /// The inputs of every format but the raw one.
+    fn size_inputs(&self) -> Vec<Input> {
+        let mut inputs = vec![input("MEDIA_SIZE", self.knobs.image.media_size)];
+        inputs.extend(self.knobs.image.live_update.then(|| input("LIVE_UPDATE", "y")));
+        inputs
     }
 
     fn converted(&mut self, format: ImageFormat, raw: &NodeId) -> Result<NodeId> {
@@ -76,11 +95,7 @@ impl Planner<'_> {
             )));
         }
         let uuid = self.knobs.image.parallels_uuid.to_owned();
-        let mut inputs = vec![input("MEDIA_SIZE", size_mib)];
-        let compressed = !self.knobs.image.live_update;
-        if !compressed {
-            inputs.push(input("LIVE_UPDATE", "y"));
-        }
+        let (mut inputs, compressed) = (self.size_inputs(), !self.knobs.image.live_update);
         inputs.extend(format.row().reads.iter().map(|reads| match reads {
             Reads::Time => self.time(),
             Reads::ParallelsUuid => input("PARALLELS_UUID", &uuid),

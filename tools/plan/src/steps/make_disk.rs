@@ -2,7 +2,7 @@
 
 use super::{Describe, Keep, Short};
 use crate::{
-    DiskKind, ImageRef, Need, NodeId,
+    DiskKind, ImageRef, Input, Need, NodeId,
     planner::{Planner, input, need, tool_input},
 };
 use anyhow::Result;
@@ -32,15 +32,27 @@ pub struct MakeDisk {
     pub board: Option<String>,
     /// Unix timestamp of the ESP's files.
     pub epoch: i64,
+    /// If the disk is written as qcow2 and not raw: how.
+    pub qcow2: Option<Qcow2>,
     /// The disk.
     pub out: PathBuf,
     /// The image mkimage-raw-efi or mkverification-raw-efi.
     pub tool: Option<ImageRef>,
 }
 
+/// A disk as qcow2.
+#[derive(Clone, Copy, Debug)]
+pub struct Qcow2 {
+    /// The final size of the disk.
+    pub size_mib: u64,
+    /// Whether clusters are compressed.
+    pub compressed: bool,
+}
+
 impl Describe for MakeDisk {
     fn describe(&self, short: &Short<'_>) -> String {
-        format!("partition a disk ({}) with {}: {}", self.words.join(" "), short(&self.parts), short(&self.out))
+        let format = self.qcow2.map_or_else(String::new, |qcow2| format!(" as qcow2, {} MiB", qcow2.size_mib));
+        format!("partition a disk ({}) with {}{format}: {}", self.words.join(" "), short(&self.parts), short(&self.out))
     }
 
     fn tool(&self) -> Option<&ImageRef> {
@@ -99,6 +111,13 @@ impl Planner<'_> {
 
     /// A raw disk.
     pub(crate) fn disk(&mut self, kind: DiskKind) -> Result<NodeId> {
+        let (inputs, needs, step) = self.disk_step(kind)?;
+        let outputs = [step.out.clone()];
+        Ok(self.add(NodeId::Disk(kind), inputs, needs, outputs, step))
+    }
+
+    /// What makes a raw disk: inputs, needs and step.
+    pub(super) fn disk_step(&mut self, kind: DiskKind) -> Result<(Vec<Input>, Vec<Need>, MakeDisk)> {
         let spec = self.disk_spec(kind)?;
         let mut needs = self.needs_of_disk(kind)?;
         let of_own_verification = kind == DiskKind::Verification && self.can.verification_is_own;
@@ -111,7 +130,6 @@ impl Planner<'_> {
         inputs.extend(tool_input(tool.as_ref()));
         let board = self.board(kind)?;
         inputs.extend(board.iter().map(|board| input("PLATFORM", board)));
-        let outputs = [out.clone()];
         let step = MakeDisk {
             kind,
             parts: self.layout.parts(if of_own_verification { DiskKind::Installer } else { kind }),
@@ -123,10 +141,11 @@ impl Planner<'_> {
             platform: self.can.platforms_have_names.then(|| self.knobs.image.platform.clone()),
             board,
             epoch: self.facts.epoch(),
+            qcow2: None,
             out,
             tool,
         };
-        Ok(self.add(NodeId::Disk(kind), inputs, needs, outputs, step))
+        Ok((inputs, needs, step))
     }
 
     /// The partitions of a disk: those of LIVE_PARTS if it is live and they are given, else the `usual` ones.

@@ -80,6 +80,7 @@ macro_rules! define_steps {
 }
 for_each_step!(define_steps);
 pub use build_eve::release_calls;
+pub use make_disk::Qcow2;
 pub use pack_rootfs::RootfsFiles;
 
 /// How the artifacts of a step are kept for other builds and other trees.

@@ -62,6 +62,7 @@ fn make(ctx: &Ctx, arguments: DiskArguments, help: &str, tool: &str) -> Result<(
         platform: None,
         board: None,
         epoch: asked.epoch(),
+        qcow2: None,
         out: out.clone(),
         tool,
     };

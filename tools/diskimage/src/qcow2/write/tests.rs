@@ -3,10 +3,12 @@
 
 use super::*;
 use crate::{
+    FileImage,
     disk::{self, Source},
     eve::{self, Kind},
     fat,
     qcow2::Reader,
+    sparse,
 };
 use filetree::{Content, Node, Tree};
 use std::{path::Path, process::Command};
@@ -34,6 +36,13 @@ fn squashfs(len: usize) -> Vec<u8> {
 
 /// A live disk at `path`, of 350 MiB, whose root file system has `len` bytes.
 fn live(path: &Path, len: usize) -> File {
+    let disk = File::options().read(true).write(true).create_new(true).open(path).unwrap();
+    layout(Content::from(squashfs(len))).write(&disk).unwrap();
+    disk
+}
+
+/// That of the root file system `root`.
+fn layout(root: Content) -> disk::Layout {
     let mut tree = Tree::new();
     tree.insert("EFI/BOOT/BOOTX64.EFI", Node::file(0o644, 0, Content::from(noise(300_000)))).unwrap();
     tree.insert("server", Node::file(0o644, 0, Content::from("zedcloud.local\n".repeat(30_000).into_bytes()))).unwrap();
@@ -41,11 +50,8 @@ fn live(path: &Path, len: usize) -> File {
         let options = fat::Options { size, label: "EVE".into(), volume_id: 1, mtime: 0, sector: 512, bits: fat::Bits::Auto };
         Source::Fat(fat::layout(&tree, &options).unwrap())
     };
-    let root = Source::Image(Content::from(squashfs(len)));
-    let sources = vec![(Kind::Efi, fat(36 << 20)), (Kind::Conf, fat(1 << 20)), (Kind::Imga, root)];
-    let disk = File::options().read(true).write(true).create_new(true).open(path).unwrap();
-    disk::layout(eve::table(sources, eve::DISK_SIZE).unwrap()).unwrap().write(&disk).unwrap();
-    disk
+    let sources = vec![(Kind::Efi, fat(36 << 20)), (Kind::Conf, fat(1 << 20)), (Kind::Imga, Source::Image(root))];
+    disk::layout(eve::table(sources, eve::DISK_SIZE).unwrap()).unwrap()
 }
 
 fn written(disk: &File, path: &Path, options: Options) -> Vec<u8> {
@@ -116,7 +122,7 @@ fn a_squashfs_is_copied_as_it_is() {
 }
 
 fn range_of_squashfs(disk: &File) -> Range<u64> {
-    packed_ranges(disk).unwrap().pop().unwrap()
+    packed_ranges(&PartedDisk::of_file(disk).unwrap()).unwrap().pop().unwrap()
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn holes_and_clusters_of_zeros_give_the_same_bytes() {
     let end = has - 512;
     all[end..].fill(0);
     std::fs::write(&full, &all).unwrap();
-    assert!(packed_ranges(&File::open(&full).unwrap()).unwrap().is_empty());
+    assert!(packed_ranges(&PartedDisk::of_file(&File::open(&full).unwrap()).unwrap()).unwrap().is_empty());
 }
 
 #[test]
@@ -149,4 +155,50 @@ fn a_disk_does_not_shrink_and_an_empty_one_has_no_clusters() {
     assert_eq!(error, "a disk of 1048576 bytes does not fit into 524288");
     let bytes = written(&disk, &folder.path().join("out"), Options { size: 1 << 20, compress: true });
     assert_eq!(bytes.len() as u64, 4 * CLUSTER, "the header, the first-level table, and the reference counts with their table");
+}
+
+#[test]
+fn a_disk_of_parts_gives_the_bytes_of_the_whole_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, out) = (folder.path().join("rootfs.img"), folder.path().join("live.qcow2"));
+    // One ends with a cluster, one within, and one claims more bytes than it has.
+    for (len, claims) in [(3 << 20, 3 << 20), ((2 << 20) + 12_345, (2 << 20) + 12_345), ((2 << 20) + 4096, 5_u64 << 20)] {
+        let mut bytes = squashfs(len);
+        bytes[40..48].copy_from_slice(&claims.to_le_bytes());
+        // The last one has holes where zeros were.
+        let file = File::create(&root).unwrap();
+        file.set_len(len as u64).unwrap();
+        file.write_all_at(&bytes[..1_600_000], 0).unwrap();
+        file.write_all_at(&bytes[1_900_000..], 1_900_000).unwrap();
+        bytes[1_600_000..1_900_000].fill(0);
+        let whole = folder.path().join("live.raw");
+        let _ = std::fs::remove_file(&whole);
+        let disk = File::options().read(true).write(true).create_new(true).open(&whole).unwrap();
+        let of_parts = layout(Content::of_path(&root).unwrap());
+        of_parts.write(&disk).unwrap();
+        let parted = of_parts.write_parted(tempfile::tempfile().unwrap()).unwrap();
+        let mut places = vec![0; 300_000];
+        parted.read_at(&mut places, (37 << 20) + 50_000).unwrap();
+        let mut wanted = vec![1; 300_000];
+        disk.read_exact_at(&mut wanted, (37 << 20) + 50_000).unwrap();
+        assert!(places == wanted);
+        for compress in [true, false] {
+            let options = Options { size: 1 << 30, compress };
+            let from_raw = written(&disk, &out, options);
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&out).unwrap();
+            let copies = write_parted(&parted, options, &|_, _| {}, &file).unwrap();
+            assert!(std::fs::read(&out).unwrap() == from_raw, "{len} bytes, {claims} claimed, compress {compress}");
+            assert_eq!(copies.is_empty(), !compress);
+        }
+    }
+    std::fs::write(&root, b"other").unwrap();
+    let error = layout_of_changed(&root).unwrap_err().to_string();
+    assert!(error.ends_with("changed from 5 to 7 bytes during the build"), "{error}");
+}
+
+/// A root file system that changes between layout and disk.
+fn layout_of_changed(root: &Path) -> Result<PartedDisk> {
+    let before = layout(Content::of_path(root)?);
+    std::fs::write(root, b"another")?;
+    before.write_parted(tempfile::tempfile()?)
 }
