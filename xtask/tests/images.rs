@@ -23,6 +23,7 @@ fn built() -> Option<&'static Path> {
     }
     Some(FOLDER.get_or_init(|| {
         live().ok();
+        of_this_build().args(["live-raw"]).ok();
         repository().join("dist/amd64").join(VERSION)
     }))
 }

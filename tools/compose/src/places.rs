@@ -49,6 +49,8 @@ pub(crate) struct Places {
     places: BTreeMap<Vec<u8>, Place>,
     /// Descriptions of the parts for errors: `init[0] (docker.io/a/b:1)`.
     origins: Vec<String>,
+    /// The folder of the last entry, if its path leads through no link. Since then it has an entry, so it stays a folder, and so do those above.
+    folder: Option<Vec<u8>>,
 }
 
 impl Places {
@@ -61,8 +63,10 @@ impl Places {
             _ => What::Other,
         };
         let origin = self.origin(from);
-        let plain = parts(path).join(&b'/');
-        let mut at = self.resolve(root, path, false)?;
+        // Most entries are beside the one before: then nothing above is to be resolved or checked.
+        let is_beside = self.is_beside_last(path);
+        let plain = if is_beside { path.to_vec() } else { parts(path).join(&b'/') };
+        let mut at = if is_beside { path.to_vec() } else { self.resolve(root, path, false)? };
         if let (What::Dir, Some(Place { what: What::Symlink(target), .. })) = (&what, self.places.get(&at)) {
             let folder = self.resolve(root, &at, true)?;
             if !self.is_dir(&folder) {
@@ -71,7 +75,11 @@ impl Places {
             }
             at = folder;
         }
+        if !is_beside || at != plain {
+            self.check_above(&at, origin)?;
+        }
         self.check(root, &at, &what, origin)?;
+        self.folder = if at == path { at.iter().rposition(|byte| *byte == b'/').map(|end| at[..end].to_vec()) } else { None };
         if !at.is_empty() {
             self.places.insert(at.clone(), Place { what, origin });
         }
@@ -84,8 +92,14 @@ impl Places {
         Ok(if at == parts(path).join(&b'/') { path.to_vec() } else { at })
     }
 
-    /// Fails if `what` at the resolved path `at` would make earlier entries disappear. Records the folders above.
-    fn check(&mut self, root: &[u8], at: &[u8], what: &What, origin: usize) -> Result<()> {
+    /// Whether `path` is a name in the folder of the last entry.
+    fn is_beside_last(&self, path: &[u8]) -> bool {
+        let name = self.folder.as_ref().and_then(|folder| path.strip_prefix(&folder[..])?.strip_prefix(b"/"));
+        name.is_some_and(|name| !name.contains(&b'/') && ![&b""[..], b".", b".."].contains(&name))
+    }
+
+    /// Records the folders above the resolved path `at`. Fails if one of them is a file.
+    fn check_above(&mut self, at: &[u8], origin: usize) -> Result<()> {
         for (end, _) in at.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let above = self.places.entry(at[..end].to_vec()).or_insert(Place { what: What::Dir, origin });
             if above.what != What::Dir {
@@ -93,6 +107,11 @@ impl Places {
                 bail!("{}", self.conflict(&at[..end], &format!("the file `{}`", show(&at[..end])), &entry, origin));
             }
         }
+        Ok(())
+    }
+
+    /// Fails if `what` at the resolved path `at` would make earlier entries disappear.
+    fn check(&self, root: &[u8], at: &[u8], what: &What, origin: usize) -> Result<()> {
         let Some(old) = self.places.get(at) else { return Ok(()) };
         let new = match what {
             What::Dir => "a folder".to_owned(),
@@ -191,4 +210,47 @@ fn parts(path: &[u8]) -> Vec<&[u8]> {
 
 fn show(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use filetree::Content;
+
+    #[test]
+    fn an_entry_beside_the_last_one_has_the_place_that_it_has_alone() {
+        let dir = EntryKind::Node(Kind::Dir(std::collections::BTreeMap::new()));
+        let file = EntryKind::Node(Kind::File { content: Content::from(""), link: None });
+        let link = |target: &str| EntryKind::Node(Kind::Symlink(target.as_bytes().to_vec()));
+        let from = Origin { source: "image", location: "init[0]" };
+        let entries: [(&str, EntryKind, &str); 12] = [
+            ("usr/lib/a", file.clone(), "usr/lib/a"),
+            ("usr/lib/b", link("../bin"), "usr/lib/b"),
+            ("usr/lib/.", dir.clone(), "usr/lib/."),
+            ("usr/lib/a", file.clone(), "usr/lib/a"),
+            ("usr/lib/..", dir.clone(), "usr"),
+            ("usr/bin", dir.clone(), "usr/bin"),
+            // A link to a folder stays where a folder comes.
+            ("usr/lib/c", file.clone(), "usr/lib/c"),
+            ("usr/lib/b", dir.clone(), "usr/bin"),
+            ("usr/lib/b/d", file.clone(), "usr/bin/d"),
+            ("usr/lib/b/e", file.clone(), "usr/bin/e"),
+            ("lib", link("usr/lib"), "lib"),
+            ("lib/f", file.clone(), "usr/lib/f"),
+        ];
+        let (mut places, mut alone) = (Places::default(), Places::default());
+        for (path, kind, wanted) in entries {
+            let at = places.take(b"", path.as_bytes(), &kind, from).expect("a place");
+            assert_eq!(String::from_utf8_lossy(&at), wanted, "{path}");
+            alone.folder = None;
+            assert_eq!(alone.take(b"", path.as_bytes(), &kind, from).expect("a place"), at, "{path}");
+        }
+        assert_eq!(places.places.keys().collect::<Vec<_>>(), alone.places.keys().collect::<Vec<_>>());
+        for (path, kind) in [("usr/lib/a", dir), ("usr/lib", file.clone()), ("usr/bin/e/below", file)] {
+            assert!(
+                places.take(b"", path.as_bytes(), &kind, from).expect_err("refused").to_string().contains(" would be lost: "),
+                "{path}"
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! and lets its owner in. The guest itself says when all of it holds.
 
 use crate::common::{
-    machine::{LIMIT, Machine, VERSION, boot, disk, image, ready, turn},
+    machine::{LIMIT, Machine, VERSION, boot, disk, image, ready, turn, xtask},
     scratch, tool, wants,
 };
 use crate::guest;
@@ -37,6 +37,7 @@ fn boots_from_nvme_with_a_tpm() {
 #[test]
 fn boots_from_a_usb_stick_to_which_live_raw_was_written() {
     if ready("qemu-system-x86_64") {
+        xtask("amd64").args(["live-raw"]).ok();
         let (raw, stick) = (image("amd64").with_file_name("live.raw"), scratch().join("stick.raw"));
         tool("cp", &["--sparse=always", raw.to_str().unwrap(), stick.to_str().unwrap()]);
         // A stick is larger than the image.

@@ -61,9 +61,8 @@ impl LocalStore {
                 }
                 continue;
             }
-            // The record's time says when the entry was last used.
-            let used = path.join(RECORD).metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            entries.push((used, allocated(&path), path));
+            let (used, bytes) = usage(&path);
+            entries.push((used, bytes, path));
         }
         entries.sort();
         let (mut left, mut count) = (entries.iter().map(|(_, bytes, _)| bytes).sum::<u64>(), entries.len());
@@ -179,6 +178,19 @@ impl ArtifactStore for LocalStore {
 
 fn age(now: SystemTime, time: SystemTime) -> Duration {
     now.duration_since(time).unwrap_or_default()
+}
+
+/// When an entry was last used, which its record's time says, and its bytes on the disk.
+fn usage(entry: &Path) -> (SystemTime, u64) {
+    let (mut used, mut bytes) = (SystemTime::UNIX_EPOCH, 0);
+    for file in fs::read_dir(entry).into_iter().flatten().flatten() {
+        let Ok(metadata) = file.metadata() else { continue };
+        if file.file_name() == RECORD {
+            used = metadata.modified().unwrap_or(used);
+        }
+        bytes += if metadata.is_dir() { allocated(&file.path()) } else { metadata.blocks() * 512 };
+    }
+    (used, bytes)
 }
 
 /// The bytes on the disk below a folder.
