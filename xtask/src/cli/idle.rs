@@ -213,6 +213,8 @@ mod tests {
         ("DEBIAN_MIRROR", "tools/native/src/mirrors.rs"),
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
+        // Only in the plan of a Parallels disk.
+        ("PARALLELS_UUID", "tools/plan/src/steps/convert_disk.rs"),
         // Only with SIGN.
         ("SIGN_KEYS", "tools/plan/src/signing.rs"),
         ("STORE", "tools/checkout/src/context.rs"),
