@@ -213,8 +213,6 @@ mod tests {
         ("DEBIAN_MIRROR", "tools/native/src/mirrors.rs"),
         ("DEBIAN_SECURITY_MIRROR", "tools/native/src/mirrors.rs"),
         ("INSTALL_TOOLS", "xtask/src/commands/doctor.rs"),
-        // Only in the plan of a Parallels disk.
-        ("PARALLELS_UUID", "tools/plan/src/steps/convert_disk.rs"),
         // Only with SIGN.
         ("SIGN_KEYS", "tools/plan/src/signing.rs"),
         ("STORE", "tools/checkout/src/context.rs"),
@@ -287,6 +285,9 @@ mod tests {
         goals.map(|goal| format!("{:?}\n", plan(goal))).collect()
     }
 
+    /// The format whose disk has an id.
+    const PARALLELS: (&str, &str) = ("IMAGE_FORMAT", "parallels");
+
     #[test]
     fn a_knob_changes_a_plan_or_gets_a_note() {
         let live = verbs().find(|verb| verb.name == "live").expect("a verb");
@@ -295,6 +296,7 @@ mod tests {
             // With one tag for all packages an edit of the tree between two plans changes nothing.
             let with = |hv, more: &[(&str, &str)]| plans(&ctx(engine, &[&[("HV", hv), ("EVE_HASH", "tag")], more].concat()));
             let (usual, usual_acrn, here) = (with("kvm", &[]), with("acrn", &[]), ctx(engine, &[]));
+            let usual_parallels = with("kvm", &[PARALLELS]);
             for origin in here.knobs.origins.iter().filter(|origin| !["HV", "EVE_HASH"].contains(&origin.name.as_str())) {
                 let knob = find(&origin.name).expect("a knob");
                 let is_elsewhere = NOT_IN_PLANS.iter().any(|(name, _)| *name == knob.name);
@@ -302,8 +304,13 @@ mod tests {
                     continue;
                 }
                 let value = other_value(knob);
-                let (hv, usual) = if knob.name == "ACRN_BIN" { ("acrn", &usual_acrn) } else { ("kvm", &usual) };
-                if with(hv, &[(&knob.name, &value)]) == *usual {
+                // Two knobs count only beside another.
+                let (hv, beside, usual): (_, &[_], _) = match &*knob.name {
+                    "ACRN_BIN" => ("acrn", &[], &usual_acrn),
+                    "PARALLELS_UUID" => ("kvm", &[PARALLELS], &usual_parallels),
+                    _ => ("kvm", &[], &usual),
+                };
+                if with(hv, &[beside, &[(&knob.name, &value)]].concat()) == *usual {
                     silent.push(format!("{engine}: {}={value}", knob.name));
                 }
             }
