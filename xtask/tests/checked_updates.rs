@@ -289,6 +289,63 @@ fn eve_update_asks_for_the_owner_before_it_looks_into_the_image() {
 }
 
 #[test]
+fn a_delta_is_for_the_image_that_runs_and_its_result_is_what_the_owner_signed() {
+    let Some(place) = Place::new() else { return };
+    let text = fs::read_to_string(repository().join("pkg/gpt-tools/rootfs/usr/bin/eve-update")).unwrap();
+    let (functions, calls) = text.split_once("\nexec 8>").unwrap();
+    let at = |name: &str| calls.find(&format!("\n{name}\n")).unwrap();
+    assert!(at("apply_delta") < at("check_owner"), "{calls}");
+    let (source, program) = (repository().join("pkg/gpt-tools/eve-delta.c"), place.at("bin/eve-delta"));
+    tool("gcc", &["-D_FILE_OFFSET_BITS=64", source.to_str().unwrap(), "-o", program.to_str().unwrap()]);
+    // The slot that runs is larger than its image.
+    let (old, new) = (place.image("old.img", &[("etc/eve-release", "1.0")]), place.update("new.img", RUNS + 1));
+    fs::write(place.at("slot"), [fs::read(&old).unwrap(), vec![7; 9000]].concat()).unwrap();
+    fake::program(&place.at("bin"), "zboot", &format!("echo {}", place.at("slot").display()));
+    let script = place.at("script");
+    fs::write(
+        &script,
+        format!("{functions}\nrunning=IMGA slot=IMGB room=$ROOM\napply_delta\ncheck_owner\ncmp \"$file\" \"$NEW\" && echo same\n"),
+    )
+    .unwrap();
+    let delta = place.at("rootfs.delta");
+    imagefs::delta::make(Path::new(&old), Path::new(&new), &delta).unwrap();
+    fs::copy(format!("{new}.update.jsonl"), format!("{}.update.jsonl", delta.display())).unwrap();
+    let run = |room: &str| {
+        let words = ["env", &format!("ROOM={room}"), &format!("NEW={new}"), "busybox", "ash", script.to_str().unwrap()];
+        let said = place.busybox(&words, &[delta.to_str().unwrap()]);
+        let left = fs::read_dir(place.folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("rootfs.delta."));
+        assert_eq!(left.count(), 1, "only the statement is beside the delta: {}", said.1);
+        said
+    };
+    assert_eq!(run("1000000"), (true, "same\n".to_owned()));
+    let size = fs::metadata(&new).unwrap().len();
+    assert_eq!(run("4095"), (false, format!("eve update: rootfs.delta makes an image of {size} bytes, and IMGB has room for 4095\n")));
+    let good = fs::read(&delta).unwrap();
+    let flip = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&delta, bad).unwrap();
+        run("1000000")
+    };
+    let (is_good, said) = flip(good.len() - 20);
+    assert!(!is_good && said == "eve update: rootfs.delta is damaged: its frame and its end name different sizes\n", "{said}");
+    // A byte of the image itself.
+    let (is_good, said) = flip(40);
+    assert!(!is_good && said.starts_with("eve update: rootfs.delta is damaged: what it makes has not the SHA-256 "), "{said}");
+    // What nobody signed is not taken, although the delta itself is whole.
+    let other = place.image("other.img", &[("etc/eve-release", "6.6.6")]);
+    imagefs::delta::make(Path::new(&old), Path::new(&other), &delta).unwrap();
+    let (is_good, said) = run("1000000");
+    assert!(!is_good && said.starts_with("eve update: rootfs.delta.") && said.contains("4096 bytes"), "{said}");
+    fs::write(&delta, &good).unwrap();
+    fs::write(place.at("slot"), [7; 9000]).unwrap();
+    let (is_good, said) = run("1000000");
+    assert!(!is_good && said.starts_with("eve update: rootfs.delta is for another image than IMGA holds: that has the SHA-256 "), "{said}");
+}
+
+#[test]
 fn a_slot_can_start_only_when_it_holds_what_was_signed() {
     let Some(place) = Place::new() else { return };
     let text = fs::read_to_string(repository().join("pkg/gpt-tools/rootfs/usr/bin/eve-update")).unwrap();

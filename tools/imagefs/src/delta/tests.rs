@@ -53,11 +53,82 @@ fn zstd() -> bool {
     found
 }
 
+/// The guest's program, with checks of memory and arithmetic that end it; none where there is no compiler with them.
+fn guest_program(folder: &tempfile::TempDir) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pkg/gpt-tools/eve-delta.c");
+    let program = path(folder, "eve-delta");
+    let flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-D_FILE_OFFSET_BITS=64"];
+    let checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let Ok(output) = Command::new("gcc").args(flags).args(checks).arg(source).arg("-o").arg(&program).output() else {
+        skips::missing("gcc", "gcc");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(program)
+}
+
+/// What the guest's program prints, if it succeeds; otherwise its error, which must be its own.
+fn in_the_guest(program: &Path, old: &Path, delta: &Path) -> Result<Vec<u8>, String> {
+    let output = Command::new(program).arg(old).arg(delta).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        Some(1) if error.lines().count() == 1 && error.starts_with(&format!("{} ", delta.display())) => Err(error),
+        _ => panic!("{}: {error}", output.status),
+    }
+}
+
 #[test]
-fn the_new_image_comes_back_from_us_and_from_zstd() {
+fn the_guests_program_refuses_what_is_damaged_and_reads_nothing_beyond() {
+    const TRIES: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new, delta, ours] = ["old", "new", "delta", "ours"].map(|name| path(&folder, name));
+    let Some(program) = guest_program(&folder) else { return };
+    let mut random = Random(4);
+    let first = random.bytes(90_000);
+    let second = random.edited(reversed(&first));
+    // The guest's old image is at the beginning of a larger partition, whose other bytes are not the image's.
+    std::fs::write(&new, &second).unwrap();
+    std::fs::write(&old, &first).unwrap();
+    make(&old, &new, &delta).unwrap();
+    let good = std::fs::read(&delta).unwrap();
+    let partition = path(&folder, "partition");
+    std::fs::write(&partition, [&first[..], &[0xaa; 70_000]].concat()).unwrap();
+    assert!(in_the_guest(&program, &partition, &delta).unwrap() == second);
+    let mut refused = 0;
+    for round in 0..TRIES {
+        let mut bad = good.clone();
+        // The headers are where damage hurts: those at the start, and the sizes at the end.
+        let reach = [bad.len(), 60][round % 2];
+        for _ in 0..=random.next(3) {
+            let at = random.next(reach);
+            let at = if random.next(4) == 0 { bad.len() - 1 - at } else { at };
+            bad[at] ^= 1 << random.next(8);
+        }
+        if round % 10 == 0 {
+            bad.truncate(random.next(bad.len()));
+        }
+        std::fs::write(&delta, &bad).unwrap();
+        let guest = in_the_guest(&program, &partition, &delta);
+        refused += usize::from(guest.is_err());
+        // What it lets pass has other bytes, which the digest tells; what we take, it takes.
+        if apply(&delta, &old, &ours).is_ok() {
+            assert!(guest.unwrap() == std::fs::read(&ours).unwrap(), "round {round}");
+        }
+    }
+    assert!(refused > TRIES / 4, "{refused}");
+}
+
+/// The pieces of `bytes`, the last one first.
+fn reversed(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(4000).rev().flatten().copied().collect()
+}
+
+#[test]
+fn the_new_image_comes_back_from_us_the_guest_and_zstd() {
     let folder = tempfile::tempdir().unwrap();
     let [old, new, delta, ours, theirs] = ["old", "new", "delta", "ours", "theirs"].map(|name| path(&folder, name));
-    let zstd = zstd();
+    let (zstd, guest) = (zstd(), guest_program(&folder));
     let mut random = Random(1);
     for round in 0..40 {
         let len = [0, 1, 63, 64, 100, 5000, 131_071, 131_072, 131_155, 400_000][round % 10];
@@ -69,6 +140,9 @@ fn the_new_image_comes_back_from_us_and_from_zstd() {
         assert_eq!(made, read(&delta).unwrap());
         assert_eq!(apply(&delta, &old, &ours).unwrap(), made);
         assert!(std::fs::read(&ours).unwrap() == second, "round {round}");
+        if let Some(guest) = &guest {
+            assert!(in_the_guest(guest, &old, &delta).unwrap() == second, "round {round}");
+        }
         if zstd {
             // zstd takes no empty file as a prefix.
             let prefix = (!first.is_empty()).then(|| format!("--patch-from={}", old.display()));

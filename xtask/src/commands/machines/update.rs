@@ -16,16 +16,21 @@ use anyhow::{Context as _, Result, bail};
 use checkout::context::Ctx;
 use child::{Cmd, Tool, Tools, interrupt, ssh::Login};
 use clap::value_parser;
-use common::{digest::sha256_of, error::usage};
+use common::{digest::sha256_of, display::size, error::usage};
+use imagefs::{delta, open_file};
 use knobs::{KeyKnobs, PortKnobs};
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use vm::Machines;
 
 /// Where the image is while the machine writes it.
 const REMOTE: &str = "/persist/eve-update/rootfs.img";
+/// The same for a delta, from which the machine makes the image.
+const REMOTE_DELTA: &str = "/persist/eve-update/rootfs.delta";
 /// What tells one start of the machine from another, and how it is. A line for each field of [`State`].
 const ASK: &str = "cat /proc/sys/kernel/random/boot_id; [ -e /run/eve/ready ] && echo ready || echo starting; \
                    zboot curpart && zboot partstate $(zboot otherpart) && cat /etc/eve-release";
@@ -38,6 +43,9 @@ pub struct Update {
     /// the rootfs.img to send [default: that of the last build]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// send only what differs from the image that the machine runs: that of its version in dist/, or OLD
+    #[arg(long, value_name = "OLD", num_args = 0..=1, require_equals = true)]
+    delta: Option<Option<PathBuf>>,
     /// name or address of the machine
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     host: String,
@@ -76,7 +84,8 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     let machine = Machine { tools: &ctx.tools, login };
     let to_send = update_statement::for_sending(ctx, &file)?;
     let statement = to_send.as_ref().map(|(ToSend::There(statement) | ToSend::Made(statement))| statement.clone());
-    let sent = Sent { file, statement, tries: update.tries, older: update.older };
+    let old = update.delta.map(|old| old.map_or_else(|| Old::OfVersion(ctx.dist().arch(ctx.knobs.image.arch)), Old::File));
+    let sent = Sent { file, old, statement, tries: update.tries, older: update.older };
     if !ctx.globals.dry_run {
         ensure(ctx, &[Tool::Ssh])?;
     }
@@ -84,6 +93,9 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
         update_statement::sign(ctx, &sent.file, &update_statement::key(ctx), None)?;
     }
     if ctx.globals.dry_run {
+        if sent.old.is_some() {
+            println!("make the delta from the image that the machine runs to {}", sent.file.display());
+        }
         show(&machine.commands(&sent));
         return Ok(());
     }
@@ -94,10 +106,49 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
 /// What is sent, and how the machine is to take it.
 struct Sent {
     file: PathBuf,
+    /// The image that the machine runs, if only the delta from it is sent.
+    old: Option<Old>,
     /// The statement of its owner, if there is one.
     statement: Option<PathBuf>,
     tries: u8,
     older: bool,
+}
+
+/// The image from which a delta is made.
+enum Old {
+    File(PathBuf),
+    /// The one of the version that the machine runs, in this folder of builds.
+    OfVersion(PathBuf),
+}
+
+impl Old {
+    fn find(&self, version: &str) -> Result<PathBuf> {
+        let builds = match self {
+            Self::File(file) => return Ok(file.clone()),
+            Self::OfVersion(builds) => builds,
+        };
+        let images = fs::read_dir(builds).into_iter().flatten().flatten();
+        // `current` is a link to one of the others.
+        let images = images.filter(|build| build.file_type().is_ok_and(|kind| kind.is_dir())).map(|build| build.path().join("rootfs.img"));
+        let is_it = |image: &PathBuf| {
+            let text = open_file(image, None).ok().and_then(|volume| volume.text("etc/eve-release"));
+            text.is_some_and(|text| text.trim() == version)
+        };
+        images.filter(is_it).min().ok_or_else(|| {
+            usage(format!(
+                "the machine runs {version}, and {} has no rootfs.img of that version\n\
+                 hint: --delta=FILE names it; without --delta the whole image is sent",
+                builds.display()
+            ))
+        })
+    }
+}
+
+/// What arrives at the machine, and where: the image, or the delta, which is there until this is dropped.
+struct Payload {
+    file: PathBuf,
+    to: &'static str,
+    _folder: Option<TempDir>,
 }
 
 /// The machine that is updated.
@@ -149,43 +200,58 @@ impl Machine<'_> {
         State::parse(&self.command(ASK).timeout(Duration::from_secs(60)).stdout()?)
     }
 
+    /// Makes the delta if one is to be sent; the machine runs `version`.
+    fn payload(sent: &Sent, version: &str) -> Result<Payload> {
+        let Some(old) = &sent.old else { return Ok(Payload { file: sent.file.clone(), to: REMOTE, _folder: None }) };
+        let old = old.find(version)?;
+        let folder = tempfile::tempdir().context("cannot make a folder for the delta")?;
+        let file = folder.path().join("rootfs.delta");
+        let made = delta::make(&old, &sent.file, &file)?;
+        eprintln!("the delta from {}: {} for an image of {}", old.display(), size(made.size), size(made.new.size));
+        Ok(Payload { file, to: REMOTE_DELTA, _folder: Some(folder) })
+    }
+
     /// The files to send, and where they go: the image first.
-    fn files(sent: &Sent) -> Vec<(&Path, String)> {
-        let image = (sent.file.as_path(), REMOTE.to_owned());
-        let statement = sent.statement.as_deref().map(|statement| (statement, format!("{REMOTE}.update.jsonl")));
+    fn files<'p>(payload: &'p Payload, sent: &'p Sent) -> Vec<(&'p Path, String)> {
+        let image = (payload.file.as_path(), payload.to.to_owned());
+        let statement = sent.statement.as_deref().map(|statement| (statement, format!("{}.update.jsonl", payload.to)));
         std::iter::once(image).chain(statement).collect()
     }
 
     fn send(&self, file: &Path, to: &str) -> Cmd {
         // What an update that broke off left there must not be taken for a part of this one.
-        let begin = if to == REMOTE { "rm -rf /persist/eve-update && " } else { "" };
+        let begin = if [REMOTE, REMOTE_DELTA].contains(&to) { "rm -rf /persist/eve-update && " } else { "" };
         self.command(&format!("{begin}mkdir -p /persist/eve-update && cat > {to} && sha256sum {to}")).stdin_file(file)
     }
 
     /// All commands of an update.
     fn commands(&self, sent: &Sent) -> Vec<Cmd> {
-        let sends = Self::files(sent).into_iter().map(|(file, to)| self.send(file, &to));
-        sends.chain([self.write(sent), self.command("reboot"), self.command(ASK)]).collect()
+        let payload = match sent.old {
+            None => Payload { file: sent.file.clone(), to: REMOTE, _folder: None },
+            Some(_) => Payload { file: "rootfs.delta".into(), to: REMOTE_DELTA, _folder: None },
+        };
+        let sends: Vec<Cmd> = Self::files(&payload, sent).into_iter().map(|(file, to)| self.send(file, &to)).collect();
+        sends.into_iter().chain([self.write(payload.to, sent), self.command("reboot"), self.command(ASK)]).collect()
     }
 
-    fn write(&self, Sent { tries, older, .. }: &Sent) -> Cmd {
+    fn write(&self, what: &str, Sent { tries, older, .. }: &Sent) -> Cmd {
         let older = if *older { " --older" } else { "" };
-        self.command(&format!("eve update{older} --tries {tries} {REMOTE}; status=$?; rm -rf /persist/eve-update; exit $status"))
+        self.command(&format!("eve update{older} --tries {tries} {what}; status=$?; rm -rf /persist/eve-update; exit $status"))
     }
 
     /// Brings the image to the machine and waits until it runs there; what came of it.
     fn update(&self, sent: &Sent, limit: Duration) -> Result<String> {
         let before = self.state().with_context(|| format!("cannot ask the machine at {} for its slots\nhint: cargo xtask run starts a machine; `update` logs in with the key of cargo xtask ssh-key, if the image was built with CONF_DIR=dist/conf", self.address()))?;
         eprintln!("{} runs {} from slot {}", self.address(), before.version, before.slot());
-        self.install(sent)?;
+        self.install(&Self::payload(sent, &before.version)?, sent)?;
         self.command("reboot").run().context("cannot restart the machine")?;
         eprintln!("the machine starts again");
         outcome(&before, &self.wait(&before, limit)?)
     }
 
-    /// Sends the image and has it written.
-    fn install(&self, sent: &Sent) -> Result<()> {
-        for (file, to) in Self::files(sent) {
+    /// Sends the image, or the delta, and has it written.
+    fn install(&self, payload: &Payload, sent: &Sent) -> Result<()> {
+        for (file, to) in Self::files(payload, sent) {
             eprintln!("sending {}", file.display());
             let waiting = Waiting::start(format!("sending {}", file.file_name().unwrap_or_default().display()));
             let sums = self.send(file, &to).stdout().with_context(|| format!("cannot send `{}` to {}", file.display(), self.address()))?;
@@ -196,7 +262,7 @@ impl Machine<'_> {
             }
         }
         let waiting = Waiting::start("the machine checks and writes the image");
-        let (lines, written) = self.write(sent).lines();
+        let (lines, written) = self.write(payload.to, sent).lines();
         drop(waiting);
         lines.iter().for_each(|line| eprintln!("{line}"));
         match (written, lines.iter().find_map(|line| line.strip_prefix("eve update: "))) {
@@ -241,7 +307,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use child::fake;
-    use std::fs;
+    use diskimage::{recipes::pack_rootfs, squashfs::Compressor};
+    use filetree::{Content, Node, Tree};
 
     /// What an update says if the machine answers to `eve update` as in `write`, and runs from `label` then.
     fn update(write: &str, label: &str, other: &str) -> Result<String> {
@@ -257,7 +324,7 @@ mod tests {
         fake::tool(dir.path(), Tool::Ssh, &script);
         let tools = fake::tools(dir.path());
         let login = Login { host: "localhost", port: 22, key: Path::new("key"), root: dir.path() };
-        let sent = Sent { file: dir.path().join("rootfs.img"), statement: None, tries: 1, older: false };
+        let sent = Sent { file: dir.path().join("rootfs.img"), old: None, statement: None, tries: 1, older: false };
         Machine { tools: &tools, login }.update(&sent, Duration::from_secs(20))
     }
 
@@ -276,6 +343,33 @@ mod tests {
         assert_eq!(common::error::render(&refused), "error: the machine refuses the update: x is no squashfs\n");
         let broken = update("echo 'no space'; exit 3", "IMGB", "unused").unwrap_err();
         assert!(format!("{broken:#}").starts_with("the machine cannot write the update"), "{broken:#}");
+    }
+
+    #[test]
+    fn a_delta_needs_the_image_that_the_machine_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let builds = dir.path().join("amd64");
+        let image = |folder: &str, version: &str| {
+            fs::create_dir_all(builds.join(folder)).unwrap();
+            let mut tree = Tree::new();
+            tree.insert("etc/eve-release", Node::file(0o644, 0, Content::from(format!("{version}\n").into_bytes()))).unwrap();
+            let path = builds.join(folder).join("rootfs.img");
+            pack_rootfs(tree, Compressor::Gzip, 0, &mut fs::File::create(&path).unwrap()).unwrap();
+            path
+        };
+        let (old, new) = (image("1", "1.0"), image("2", "2.0"));
+        let sent = |old| Sent { file: new.clone(), old: Some(old), statement: None, tries: 1, older: false };
+        let refused = Machine::payload(&sent(Old::OfVersion(builds.clone())), "3.0").err().unwrap();
+        let says = common::error::render(&refused);
+        let wanted = format!("error: the machine runs 3.0, and {} has no rootfs.img of that version\nhint: --delta=FILE", builds.display());
+        assert!(says.starts_with(&wanted), "{says}");
+        for from in [Old::OfVersion(builds.clone()), Old::File(old.clone())] {
+            let payload = Machine::payload(&sent(from), "1.0").unwrap();
+            assert_eq!(payload.to, "/persist/eve-update/rootfs.delta");
+            let summary = delta::read(&payload.file).unwrap();
+            let digests = [&old, &new].map(|image| sha256_of(image).unwrap());
+            assert_eq!([summary.old.sha256, summary.new.sha256], digests);
+        }
     }
 
     #[test]
