@@ -338,7 +338,10 @@ fn a_delta_is_for_the_image_that_runs_and_its_result_is_what_the_owner_signed() 
     let other = place.image("other.img", &[("etc/eve-release", "6.6.6")]);
     imagefs::delta::make(Path::new(&old), Path::new(&other), &delta).unwrap();
     let (is_good, said) = run("1000000");
-    assert!(!is_good && said.starts_with("eve update: rootfs.delta.") && said.contains(" is damaged, or not 2.0-kvm-amd64: its SHA-256 is "), "{said}");
+    assert!(
+        !is_good && said.starts_with("eve update: rootfs.delta.") && said.contains(" is damaged, or not 2.0-kvm-amd64: its SHA-256 is "),
+        "{said}"
+    );
     fs::write(&delta, &good).unwrap();
     fs::write(place.at("slot"), [7; 9000]).unwrap();
     let (is_good, said) = run("1000000");

@@ -1,5 +1,5 @@
 //! A delta gives the new image, to the real zstd too; a wrong or damaged one is refused.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf, process::Command};

@@ -31,6 +31,8 @@ use vm::Machines;
 const REMOTE: &str = "/persist/eve-update/rootfs.img";
 /// The same for a delta, from which the machine makes the image.
 const REMOTE_DELTA: &str = "/persist/eve-update/rootfs.delta";
+/// The file of an image that has its version.
+const RELEASE: &str = "etc/eve-release";
 /// What tells one start of the machine from another, and how it is. A line for each field of [`State`].
 const ASK: &str = "cat /proc/sys/kernel/random/boot_id; [ -e /run/eve/ready ] && echo ready || echo starting; \
                    zboot curpart && zboot partstate $(zboot otherpart) && cat /etc/eve-release";
@@ -131,7 +133,7 @@ impl Old {
         // `current` is a link to one of the others.
         let images = images.filter(|build| build.file_type().is_ok_and(|kind| kind.is_dir())).map(|build| build.path().join("rootfs.img"));
         let is_it = |image: &PathBuf| {
-            let text = open_file(image, None).ok().and_then(|volume| volume.text("etc/eve-release"));
+            let text = open_file(image, None).ok().and_then(|volume| volume.text(RELEASE));
             text.is_some_and(|text| text.trim() == version)
         };
         images.filter(is_it).min().ok_or_else(|| {
@@ -352,7 +354,7 @@ mod tests {
         let image = |folder: &str, version: &str| {
             fs::create_dir_all(builds.join(folder)).unwrap();
             let mut tree = Tree::new();
-            tree.insert("etc/eve-release", Node::file(0o644, 0, Content::from(format!("{version}\n").into_bytes()))).unwrap();
+            tree.insert(RELEASE, Node::file(0o644, 0, Content::from(format!("{version}\n").into_bytes()))).unwrap();
             let path = builds.join(folder).join("rootfs.img");
             pack_rootfs(tree, Compressor::Gzip, 0, &mut fs::File::create(&path).unwrap()).unwrap();
             path
