@@ -105,7 +105,8 @@ fn a_firmware_with_ones_own_keys_boots_what_is_signed_and_nothing_else() {
         machine.ssh(
             "grep -q '^/dev/[^ ]* / squashfs ro[, ]' /proc/1/mounts && test $(cat /sys/block/dm-0/dm/name) = eve-root && \
              test $(awk '$5 == \"/\" { print $3 }' /proc/1/mountinfo) = $(cat /sys/block/dm-0/dev) && \
-             grep -qx PARTNAME=IMGA /sys/block/dm-0/slaves/*/uevent && test $(cat /sys/block/dm-0/ro) = 1",
+             grep -qx PARTNAME=IMGA /sys/block/dm-0/slaves/*/uevent && test $(cat /sys/block/dm-0/ro) = 1 && \
+             grep -q '\\[integrity\\]' /sys/kernel/security/lockdown",
         );
         machine.check_pcrs(&image, "signed", &["--secure-boot", "--keys", &keys]);
         machine.console()

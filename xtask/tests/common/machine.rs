@@ -148,7 +148,8 @@ impl Machine {
         command.arg("--root").arg(repository()).args(["run", "--memory", "1024", "--timeout", limit, "--disk"]).arg(disk).args(more);
         command.arg("--serial-log").arg(&log).args(["--ssh-port", &port.to_string()]);
         command.env("ROOTFS_VERSION", version).env("CONF_DIR", configuration()).env("ZARCH", "amd64");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let said = std::fs::File::create(log.with_extension("said")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap();
         Self { child: Mutex::new(child), log, port }
     }
 
@@ -177,6 +178,11 @@ impl Machine {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// What `run` said beside the console.
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.log.with_extension("said")).unwrap_or_default()
+    }
+
     pub fn ready_line(&self) -> String {
         self.wait_for_line("EVE-READY")
     }
@@ -188,10 +194,10 @@ impl Machine {
             if let Some(line) = self.console().split_inclusive('\n').find(|line| line.contains(text) && line.ends_with('\n')) {
                 return line.trim_end().to_owned();
             }
-            assert!(self.child.lock().unwrap().try_wait().unwrap().is_none(), "the machine ended:\n{}", self.console());
+            assert!(self.child.lock().unwrap().try_wait().unwrap().is_none(), "the machine ended:\n{}\n{}", self.console(), self.said());
             std::thread::sleep(Duration::from_millis(200));
         }
-        panic!("no {text} in {LIMIT} s:\n{}", self.console());
+        panic!("no {text} in {LIMIT} s:\n{}\n{}", self.console(), self.said());
     }
 
     /// A command for the machine's root shell.

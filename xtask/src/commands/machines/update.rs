@@ -19,6 +19,7 @@ use clap::value_parser;
 use common::{digest::sha256_of, display::size, error::usage};
 use imagefs::{delta, open_file};
 use knobs::{KeyKnobs, PortKnobs};
+use plan::layout::Layout;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -131,7 +132,9 @@ impl Old {
         };
         let images = fs::read_dir(builds).into_iter().flatten().flatten();
         // `current` is a link to one of the others.
-        let images = images.filter(|build| build.file_type().is_ok_and(|kind| kind.is_dir())).map(|build| build.path().join("rootfs.img"));
+        let images = images
+            .filter(|build| build.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|build| Layout::at(build.path()).part("rootfs.img"));
         let is_it = |image: &PathBuf| {
             let text = open_file(image, None).ok().and_then(|volume| volume.text(RELEASE));
             text.is_some_and(|text| text.trim() == version)
@@ -352,10 +355,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let builds = dir.path().join("amd64");
         let image = |folder: &str, version: &str| {
-            fs::create_dir_all(builds.join(folder)).unwrap();
+            let path = Layout::at(builds.join(folder)).part("rootfs.img");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
             let mut tree = Tree::new();
             tree.insert(RELEASE, Node::file(0o644, 0, Content::from(format!("{version}\n").into_bytes()))).unwrap();
-            let path = builds.join(folder).join("rootfs.img");
             pack_rootfs(tree, Compressor::Gzip, 0, &mut fs::File::create(&path).unwrap()).unwrap();
             path
         };
