@@ -19,7 +19,7 @@ use clap::value_parser;
 use common::{digest::sha256_of, display::size, error::usage};
 use imagefs::{delta, open_file};
 use knobs::{KeyKnobs, PortKnobs};
-use plan::layout::Layout;
+use plan::Layout;
 use std::{
     fs,
     path::{Path, PathBuf},
