@@ -7,26 +7,45 @@
 #
 #   config sha256:<hash of the list>\n        so PCR 14 of the SHA-256 bank is sha256(32 zeros | sha256(this line))
 #
-# /run/eve/tpm says whether there is a TPM: `yes` or `no`.
+# /run/eve/tpm says whether there is a TPM: `yes` or `no`. storage-init calls this script before it asks a TPM for the key of /persist.
+#
+# measure-config.sh next: prints the value that PCR 14 of the SHA-256 bank gets in a start with /config as it is now.
 set -eu
 
 PCR=0000000e
 
+# What differs from device to device says nothing of the configuration.
+list_config() {
+    cd /config
+    find . -type f ! -name tpm_credential ! -name device.cert.pem ! -name device.key.pem \
+        ! -name onboard.cert.pem ! -name onboard.key.pem ! -name soft_serial |
+        LC_ALL=C sort | while read -r file; do sha256sum "$file"; done
+}
+
+# The SHA-256 of stdin.
+digest() {
+    sha256sum | cut -c 1-64
+}
+
+if [ "${1:-}" = next ]; then
+    event=$(printf 'config sha256:%s\n' "$(list_config | digest)" | digest)
+    printf '%064d%s' 0 "$event" | xxd -r -p | digest
+    exit 0
+fi
+
 mkdir -p /run/eve
+if [ -e /run/eve/tpm ]; then
+    echo "storage-init has measured the configuration"
+    exit 0
+fi
 # The device node is always there: whether a TPM is behind it, only sysfs tells.
 if [ ! -e /sys/class/tpm/tpm0 ]; then
     echo no > /run/eve/tpm
     echo "no TPM"
     exit 0
 fi
-# What differs from device to device says nothing of the configuration.
-cd /config
-find . -type f ! -name tpm_credential ! -name device.cert.pem ! -name device.key.pem \
-    ! -name onboard.cert.pem ! -name onboard.key.pem ! -name soft_serial |
-    LC_ALL=C sort | while read -r file; do sha256sum "$file"; done > /run/eve/measured-config
-read -r digest _ <<LIST
-$(sha256sum /run/eve/measured-config)
-LIST
+list_config > /run/eve/measured-config
+digest=$(digest < /run/eve/measured-config)
 
 event=$(printf 'config sha256:%s\n.' "$digest" | xxd -p | tr -d '\n')
 # The dot kept the line feed through $(…).

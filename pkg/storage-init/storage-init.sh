@@ -4,8 +4,15 @@
 # Mounts CONFIG read-only at /config and P3 at /persist. On the first boot the disk ends with the image's partitions: then
 # IMGB (if there is room for it) and P3, up to the end of the disk, are made here.
 #
-# /run/eve/persist says `new` or `kept`, /run/eve.persist_type the file system.
+# /run/eve/persist says `new` or `kept`, /run/eve.persist_type the file system. P3 may be encrypted (encryption.sh).
+#
+# storage-init.sh COMMAND: what `eve persist` does, see pkg/dom0-ztools.
 set -u
+
+# shellcheck source=/dev/null
+. /tpm.sh
+# shellcheck source=/dev/null
+. /encryption.sh
 
 ROOTFS_TYPE=5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6
 P3_TYPE=5f24425a-2dfa-11e8-a270-7b663faccc2c
@@ -170,23 +177,30 @@ mount_persist() {
             waited=$((waited + 1))
         done
     fi
+    fresh=
     if [ -z "$p3" ]; then
         make_partitions
         p3=$(find_part P3 9)
         [ -n "$p3" ] || fail "no P3 on $disk, though it was just made"
-        make_persist "$p3"
+        fresh=yes
     elif is_erased "$p3"; then
-        make_persist "$p3"
+        fresh=yes
+    fi
+    device=
+    choose_device "$p3"
+    if [ -n "$fresh" ]; then
+        make_persist "$device"
     else
-        e2fsck -p "$p3"
+        e2fsck -p "$device"
         status=$?
         # 0: clean, 1 and 2: repaired. What cannot be repaired is made anew, as nobody is there to be asked.
-        if [ "$status" -gt 2 ] && ! { e2fsck -y "$p3"; [ $? -le 2 ]; }; then
-            echo "$p3 has no ext4 that could be repaired: it is made anew"
-            make_persist "$p3"
+        if [ "$status" -gt 2 ] && ! { e2fsck -y "$device"; [ $? -le 2 ]; }; then
+            echo "$device has no ext4 that could be repaired: it is made anew"
+            make_persist "$device"
         fi
     fi
-    mount -t ext4 -o dirsync,noatime "$p3" /persist || fail "cannot mount $p3 at /persist"
+    settle_device
+    mount -t ext4 -o dirsync,noatime "$device" /persist || fail "cannot mount $device at /persist"
     mkdir -p /persist/status
     echo ext4 > /run/eve.persist_type
     echo "$state" > /run/eve/persist
@@ -194,8 +208,14 @@ mount_persist() {
 
 mkdir -p /run/eve
 disk=$(root_disk) || fail "the root file system does not lie on a partition of a disk"
+if [ $# -gt 0 ]; then
+    p3=$(find_part P3 9)
+    [ -n "$p3" ] || p3=$(find_other_p3)
+    run_command "${p3:-/dev/null}" "$@"
+    exit
+fi
 repair_mbr
 repair_table
 mount_config
 mount_persist
-echo "disk $disk: /config from $config, /persist from $p3 ($state)"
+echo "disk $disk: /config from $config, /persist from $device ($state)"
