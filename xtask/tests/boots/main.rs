@@ -14,5 +14,6 @@ mod formats;
 mod guest;
 mod hypervisors;
 mod installer;
+mod persist;
 mod riscv64;
 mod secure_boot;
