@@ -2,7 +2,7 @@
 //! On the disk nobody reads what is in it.
 
 use crate::common::{
-    machine::{LIMIT, Machine, VERSION, image, ready, turn},
+    machine::{LIMIT, Machine, VERSION, image, ready, turn, xtask},
     tool, wants,
 };
 use crate::secure_boot::empty_folder;
@@ -36,6 +36,7 @@ fn persist_is_encrypted_and_opens_by_the_tpm_or_the_recovery_key() {
     tool("openssl", &["pkey", "-in", &at("owner.key"), "-pubout", "-out", &at("persist_recovery.pem")]);
     fs::write(at("persist_encryption"), "tpm # as docs/PERSIST.md has it\r\n").unwrap();
     let disk = folder.join("disk.raw");
+    xtask("amd64").args(["live-raw"]).ok();
     tool("cp", &["--sparse=always", image("amd64").with_file_name("live.raw").to_str().unwrap(), disk.to_str().unwrap()]);
     File::options().write(true).open(&disk).unwrap().set_len(DISK).unwrap();
     for name in ["persist_encryption", "persist_recovery.pem"] {
