@@ -345,7 +345,10 @@ fn a_delta_is_for_the_image_that_runs_and_its_result_is_what_the_owner_signed() 
     fs::write(&delta, &good).unwrap();
     fs::write(place.at("slot"), [7; 9000]).unwrap();
     let (is_good, said) = run("1000000");
-    assert!(!is_good && said.starts_with("eve update: rootfs.delta is for another image than IMGA holds: that has the SHA-256 "), "{said}");
+    assert!(
+        !is_good && said.starts_with("eve update: rootfs.delta begins with another image than IMGA holds: with the SHA-256 "),
+        "{said}"
+    );
 }
 
 #[test]

@@ -263,6 +263,24 @@ fn a_second_run_does_nothing() {
     eprintln!("a second run took {:?}", since.elapsed());
 }
 
+/// The digest of a disk was made of those of the ranges that were copied into it; another process reads the disk itself.
+#[test]
+fn a_disk_has_the_digest_that_was_made_of_what_was_copied_there() {
+    if built().is_none() {
+        return;
+    }
+    for verb in ["live", "live-raw"] {
+        // A version of its own, so that no store has its artifacts.
+        let version = format!("digests-{verb}-{}", std::process::id());
+        let build = |words: &[&str]| of_this_build().env("ROOTFS_VERSION", &version).args([verb]).args(words).ok();
+        let made = build(&[]);
+        assert!(made.starts_with("made: "), "{made}");
+        let again = build(&["--check-artifacts"]);
+        assert!(again.starts_with("up to date: "), "{again}");
+        std::fs::remove_dir_all(repository().join("dist/amd64").join(version)).unwrap();
+    }
+}
+
 #[test]
 fn inspect_shows_the_disk_in_the_qcow2() {
     let Some(folder) = built() else { return };

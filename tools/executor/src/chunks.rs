@@ -16,6 +16,8 @@ use std::{
 
 /// Files of at least this size in bytes have a digest that leaves out zeros: root file systems, and disks, which are mostly holes.
 pub(crate) const LARGE: u64 = 16 << 20;
+/// The start of such a digest.
+pub(crate) const KIND: &str = "tree:";
 /// Bytes of a chunk.
 pub(crate) const CHUNK: usize = 64 << 10;
 /// Chunks that a thread reads at once.
@@ -58,7 +60,7 @@ impl Leaves {
             hash.update(leaf);
         }
         hash.update(length.to_le_bytes());
-        format!("tree:{}", hex(&hash.finalize()))
+        format!("{KIND}{}", hex(&hash.finalize()))
     }
 
     fn get(&self, number: u64) -> Option<&Leaf> {

@@ -156,16 +156,19 @@ impl Stamp {
             let Some(made) = self.outputs.get_mut(&below(tree, path)) else { return Some(format!("{name} was not among its files")) };
             let Ok(now) = path.symlink_metadata() else { return Some(format!("{name} is missing")) };
             if now.is_symlink() {
-                if !content::has_digest(path, &now, &made.digest).unwrap_or(false) {
+                if !content::digest(path, &now).is_ok_and(|now| now == made.digest) {
                     return Some(format!("{name} leads elsewhere now"));
                 }
                 continue;
+            }
+            if !content::is_of_today(&now, &made.digest) {
+                return Some(format!("the digest of {name} is one of an older xtask"));
             }
             let (size, mtime) = content::look(path, &now);
             if size == made.size && mtime == made.mtime && !read {
                 continue;
             }
-            if size != made.size || !content::has_digest(path, &now, &made.digest).unwrap_or(false) {
+            if size != made.size || !content::digest(path, &now).is_ok_and(|now| now == made.digest) {
                 let same_look = size == made.size && mtime == made.mtime;
                 return Some(format!(
                     "{name} {}",

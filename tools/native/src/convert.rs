@@ -61,7 +61,7 @@ fn write_with(step: &ConvertDisk, tools: &Tools, output: &Output, meter: Meter) 
 }
 
 /// Fails if `part` is no image of this format and size, whoever wrote it.
-fn check_made(format: ImageFormat, part: &Path, size: u64) -> Result<()> {
+pub(crate) fn check_made(format: ImageFormat, part: &Path, size: u64) -> Result<()> {
     let wanted = match format {
         ImageFormat::Qcow2 => Container::Qcow2,
         ImageFormat::Vdi => Container::Vdi,

@@ -1,10 +1,15 @@
 //! Makes configurations, disks, USB sticks, ISOs and netboot tars from parts.
 
-use crate::{boards, convert::check_disk_size, files};
+use crate::{
+    boards,
+    convert::{check_disk_size, check_made},
+    files,
+};
 use anyhow::{Context as _, Result};
 use common::artifact::Pending;
 use diskimage::{FileImage, disk, eve, gpt, qcow2, recipes, rootfs, sparse};
 use executor::{CopiedRange, Job};
+use knobs::ImageFormat;
 use plan::{
     DiskKind,
     steps::{MakeConfig, MakeDisk, MakeIso, MakeNet, MakeStick, Qcow2},
@@ -34,6 +39,7 @@ pub(super) fn make_disk(step: &MakeDisk, job: &Job<'_>) -> Result<()> {
     let progress = |done, total| job.measure(done, total);
     if let Some(qcow2) = &step.qcow2 {
         write_qcow2(&layout, qcow2, step, job, &pending)?;
+        check_made(ImageFormat::Qcow2, pending.part(), qcow2.size_mib << 20)?;
         return pending.commit_before_stamp();
     }
     let copied = layout.files().map(|(path, len, at)| CopiedRange { at, len, from: path.to_owned(), from_at: 0 });

@@ -109,7 +109,7 @@ fn refuses_what_cannot_run(machine: &Machine) {
 /// Updates to `good` with a delta from the build, which runs. One from another image changes nothing.
 fn updates_by_a_delta(machine: &Machine, good: &Path) {
     let (code, error) = update(machine, good).args([format!("--delta={}", good.display())]).fails();
-    let why = "the machine refuses the update: /persist/eve-update/rootfs.delta is for another image than IMGA holds";
+    let why = "the machine refuses the update: /persist/eve-update/rootfs.delta begins with another image than IMGA holds";
     assert!(code == 2 && error.contains(why), "{code}: {error}");
     machine.ssh("test $(zboot partstate IMGA) = active && test $(zboot partstate IMGB) = unused && ! test -e /persist/eve-update");
     assert_eq!(update(machine, good).args(["--delta"]).ok(), "updated: slot=B version=next\n");

@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt, path::Path, path::PathBuf};
 
 /// The version of the key's text. Another one makes all entries unknown.
-const RULES: &str = "artifact 1";
+const RULES: &str = "artifact 2";
 
 /// The name of an artifact: the SHA-256 of all that its step reads. That is the text of these lines, each with a line feed at its end:
-/// `artifact 1`; the engine's [`recipe`](crate::Engine::recipe), which names the code and the programs that do the work; the node's id; the
+/// `artifact 2`; the engine's [`recipe`](crate::Engine::recipe), which names the code and the programs that do the work; the node's id; the
 /// step with all its values, in which `TREE` and `OUT` stand for the folders of the tree and of the build; a line `input NAME VALUE` for
 /// each input of the node and `need NODE RESULT` for each node that it needs, sorted by name. Values and results are digests of contents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -148,8 +148,9 @@ fn least(ctx: &Ctx, node: &Node, sizes: &HashMap<&NodeId, u64>) -> Result<u64> {
             RootfsFiles::Tar(_) => return Ok(sum_of_needs(node, sizes) / 5),
         },
         Step::ComposeRootfs(step) => (&step.images, 2, 1),
-        Step::MakeDisk(_) => return Ok(sum_of_needs(node, sizes)),
         // What is not compressed already is compressed.
+        Step::MakeDisk(disk) if disk.qcow2.as_ref().is_some_and(|qcow2| qcow2.compressed) => return Ok(sum_of_needs(node, sizes) / 2),
+        Step::MakeDisk(_) => return Ok(sum_of_needs(node, sizes)),
         Step::ConvertDisk(_) => return Ok(sum_of_needs(node, sizes) / 2),
         _ => return Ok(0),
     };

@@ -78,6 +78,6 @@ pub fn check_disk(ctx: &Ctx, disk: &Path) -> Result<()> {
     let what =
         if signatures.is_empty() { "is not signed".to_owned() } else { format!("is not signed with the key db of `{}`", keys.display()) };
     Err(usage(format!(
-        "--secure-boot: the boot loader of `{shown}` {what}, so the firmware would not start it\nhint: cargo xtask live --sign"
+        "--secure-boot: the boot loader of `{shown}` {what}, so the firmware would not start it\nhint: cargo xtask live --sign makes a signed live.qcow2, cargo xtask live-raw --sign a signed live.raw"
     )))
 }

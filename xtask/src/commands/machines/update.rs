@@ -271,7 +271,13 @@ impl Machine<'_> {
         drop(waiting);
         lines.iter().for_each(|line| eprintln!("{line}"));
         match (written, lines.iter().find_map(|line| line.strip_prefix("eve update: "))) {
-            (Err(_), Some(why)) => Err(usage(format!("the machine refuses the update: {why}"))),
+            (Err(_), Some(why)) => {
+                let hint = match sent.old {
+                    Some(_) => "\nhint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
+                    None => "",
+                };
+                Err(usage(format!("the machine refuses the update: {why}{hint}")))
+            }
             (written, _) => written.context("the machine cannot write the update"),
         }
     }
