@@ -26,15 +26,27 @@ say() {
     printf '\n%s\n' "$1" > "$CONSOLE"
 }
 
-# lock_persist WHY HINT: the end of this start for /persist. Nothing later in it shall get the key from the TPM, either.
+# lock_persist WHY HINT: the end of this start for /persist.
 lock_persist() {
     say "EVE-FAILED persist: $1
 hint: $2"
     # For ssh, and for `eve status`.
     echo "$1" > "$RUN/persist-locked"
     [ ! -e "$MAPPED" ] || cryptsetup close "$VOLUME"
-    ! has_tpm || tpm_extend 15 'persist locked' || echo "$why"
     fail "/persist is not mounted"
+}
+
+# mark_persist TEXT: extends PCR 15, and keeps what it was extended with.
+mark_persist() {
+    tpm_extend 15 "$1" && { echo "$1" >> "$RUN/measured-persist" || true; }
+}
+
+# end_start STATUS: PCR 15 of a start that has opened no volume. While it has the value from before, whoever is root could measure what a key is
+# sealed to, and the TPM would give it.
+end_start() {
+    [ ! -e "$RUN/measured-persist" ] && has_tpm || return 0
+    [ "$1" = 0 ] && mark='persist plain' || mark='persist locked'
+    mark_persist "$mark" || say "EVE-FAILED persist: PCR 15 was not extended with \`$mark\`: $why"
 }
 
 # read_wish FILE: sets `wish`, `pcrs` and `changed` from persist_encryption of CONFIG.
@@ -80,17 +92,19 @@ pcr_now() {
 # next_values [N=HEX…]: the PCRs of `pcrs` with the values that they have in the next start when its turn comes: PCR 14 by what CONFIG has now, PCR 15
 # untouched, the others as they are, or as the arguments say.
 next_values() {
+    next=
     for pcr in $(echo "$pcrs 15" | tr ' ' '\n' | sort -n -u); do
         case $pcr in
-            14) value=$("$MEASURE" next) ;;
+            14) value=$("$MEASURE" next) || return 1 ;;
             15) value=$ZEROS ;;
             *) value=$(pcr_now "$pcr") ;;
         esac
         for given in "$@"; do
             [ "${given%%=*}" != "$pcr" ] || value=${given#*=}
         done
-        printf '%s=%s ' "$pcr" "$value"
-    done | sed 's/ $//'
+        next="$next $pcr=$value"
+    done
+    echo "${next# }"
 }
 
 # changed_pcrs VALUES NOW: the PCRs whose values differ, with what is measured there.
@@ -166,13 +180,18 @@ open_with() {
 
 # After this the TPM does not give the key again before the next start. A verifier can tell by PCR 15 which volume was opened.
 close_seal() {
-    mark="persist sha256:$(printf 'eve-persist %s' "$(volume_key)" | sha256sum | cut -c 1-64)"
-    tpm_extend 15 "$mark" && echo "$mark" > "$RUN/measured-persist"
+    opened=$(volume_key)
+    [ -n "$opened" ] || { why='the key of the open volume is not known'; return 1; }
+    mark_persist "persist sha256:$(printf 'eve-persist %s' "$opened" | sha256sum | cut -c 1-64)"
+    status=$?
+    opened=
+    return "$status"
 }
 
 # make_volume DEVICE: what was there is lost. Sets `why` if it fails.
 make_volume() {
-    values=$(next_values)
+    why="$CONFIG cannot be measured"
+    values=$(next_values) || return 1
     key=$(new_key)
     why='the TPM seals no key'
     tpm_seal "$values" "$key" || return 1
@@ -224,7 +243,7 @@ open_sealed() {
         case $? in
             0)
                 refused=
-                if why=$(open_with "$1" "$secret" 2>&1) && why='the TPM does not extend PCR 15' && close_seal; then
+                if why=$(open_with "$1" "$secret" 2>&1) && close_seal; then
                     secret=
                     return 0
                 fi
@@ -240,7 +259,10 @@ open_sealed() {
                 why='its key was sealed by another TPM, or by this one before it was cleared'
                 refused=yes
                 ;;
-            *) return 1 ;;
+            *)
+                refused=
+                return 1
+                ;;
         esac
     done
     return 1
@@ -269,21 +291,27 @@ choose_device() {
     fi
     [ "$wish" != no ] || return 0
     if ! has_tpm; then
-        [ "$wish" = tpm ] || { echo "no TPM 2.0, so /persist is not encrypted"; return 0; }
+        [ "$wish" = tpm ] || { say "EVE: no TPM 2.0 with PCRs of SHA-256, so /persist is not encrypted (tpm-if-there)"; return 0; }
         lock_persist 'persist_encryption of CONFIG asks for a TPM, and there is no TPM 2.0 with PCRs of SHA-256' \
             'with tpm-if-there this machine has a /persist that is not encrypted'
     fi
     [ -n "$fresh" ] || lock_persist "persist_encryption of CONFIG says $wish, and $1 has files that are not encrypted" \
         'the word no mounts them; copy them away, then erase P3 (docs/PERSIST.md)'
-    "$MEASURE"
+    measure_config
     make_volume "$1" || lock_persist "/persist cannot be encrypted: $why" 'docs/PERSIST.md has what it takes'
     device=$MAPPED
+}
+
+# Without it the TPM's refusal would say nothing of what is in CONFIG.
+measure_config() {
+    "$MEASURE" config || lock_persist "$CONFIG cannot be measured, or the TPM does not extend PCR 14" \
+        'what it said is in /run/eve/onboot/*-storage-init/log'
 }
 
 # open_volume P3: sets `device`, or ends the start for /persist.
 open_volume() {
     has_tpm || lock_persist 'it is encrypted with a key that a TPM has, and there is no TPM 2.0 with PCRs of SHA-256' "$UNLOCK"
-    "$MEASURE"
+    measure_config
     device=$MAPPED
     if open_sealed "$1"; then
         [ ! -e "$CONFIG/persist_recovery.pem" ] || renew_recovery "$1" || say "EVE: the recovery key of /persist was not renewed: $why"
@@ -309,7 +337,8 @@ reseal() {
     p3=$1
     shift
     old=$(tokens "$p3" eve-tpm2)
-    values=$(next_values "$@")
+    why="$CONFIG cannot be measured"
+    values=$(next_values "$@") || return 1
     key=$(new_key)
     why='the TPM seals no key'
     tpm_seal "$values" "$key" || return 1

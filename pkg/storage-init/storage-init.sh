@@ -207,6 +207,8 @@ mount_persist() {
 }
 
 mkdir -p /run/eve
+# Whatever way a start ends.
+[ $# -gt 0 ] || trap 'end_start $?' EXIT
 disk=$(root_disk) || fail "the root file system does not lie on a partition of a disk"
 if [ $# -gt 0 ]; then
     p3=$(find_part P3 9)

@@ -40,10 +40,11 @@ tpm_open() {
 tpm_call() {
     printf '%s%08x%s%s' "$1" $((10 + ${#3} / 2)) "$2" "$3" | xxd -r -p | dd bs=4096 count=1 iflag=fullblock >&3 2>/dev/null
     answer=$(dd bs=4096 count=1 <&3 2>/dev/null | xxd -p | tr -d '\n')
-    # TPM_RC (Part 2, 6.6.3): TPM_RC_POLICY_FAIL for the first session, TPM_RC_PCR_CHANGED; TPM_RC_INTEGRITY of the first parameter.
+    # TPM_RC (Part 2, 6.6.3): TPM_RC_POLICY_FAIL for the first session; TPM_RC_INTEGRITY of the first parameter. TPM_RC_PCR_CHANGED (0x128) says only
+    # that some PCR was extended meanwhile.
     case $(at 6 4) in
         00000000) return 0 ;;
-        0000099d | 00000128) return 3 ;;
+        0000099d) return 3 ;;
         000001df) return 4 ;;
         '') why="the TPM does not answer to the command 0x$2" ;;
         *) why="the TPM refuses the command 0x$2 with the code 0x$(at 6 4)" ;;

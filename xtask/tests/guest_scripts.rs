@@ -4,6 +4,8 @@
 mod common;
 #[path = "guest_scripts/initrd.rs"]
 mod initrd;
+#[path = "guest_scripts/measuring.rs"]
+mod measuring;
 #[path = "guest_scripts/sealing.rs"]
 mod sealing;
 #[path = "guest_scripts/tight.rs"]

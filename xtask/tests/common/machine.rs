@@ -229,11 +229,17 @@ impl Machine {
     }
 
     /// Compares the event log and the PCRs of this machine, which was started from a disk on top of `image`, with what `pcrs` says of it with the
-    /// `options` that name its firmware: no PCR differs, and only those of the firmware's code and of the machine itself are unknown.
+    /// `options` that name its firmware: no PCR differs, and only those of the firmware's code and of the machine itself are unknown. PCR 15 says that
+    /// /persist is not encrypted.
     pub fn check_pcrs(&self, image: &Path, name: &str, options: &[&str]) {
         let [log, values] = ["events", "pcrs"].map(|what| scratch().join(format!("{name}-{what}")));
         std::fs::write(&log, self.answer("cat /sys/kernel/security/tpm0/binary_bios_measurements")).unwrap();
-        std::fs::write(&values, self.answer("grep . /sys/class/tpm/tpm0/pcr-sha256/*")).unwrap();
+        let read = self.answer("grep . /sys/class/tpm/tpm0/pcr-sha256/*");
+        // SHA-256 of 32 zeros and of the digest of `persist plain` with its line feed.
+        let plain = "/15:EDC6D6962825A1445CCAC98346FF3E167B8FB1C1DE945B52B072F32565A142D7\n";
+        assert!(String::from_utf8_lossy(&read).contains(plain), "{}", String::from_utf8_lossy(&read));
+        assert_eq!(self.answer("cat /run/eve/measured-persist"), b"persist plain\n");
+        std::fs::write(&values, read).unwrap();
         let files = [Path::new("pcrs"), image, Path::new("--log"), &log, Path::new("--values"), &values];
         let version = image.parent().and_then(Path::file_name).unwrap();
         let said = xtask("amd64").env("ROOTFS_VERSION", version).args(files).args(options).output();

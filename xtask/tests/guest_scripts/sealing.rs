@@ -15,14 +15,14 @@ const SEAL: &str = "z=$(printf %064d 0); tpm_seal \"7=$z 14=$z 15=$z\" c0ffee ||
 const UNSEAL: &str = "tpm_unseal '7 14 15' $sealed_private $sealed_public; echo \"$? $secret\"";
 
 /// A TPM with its state in a folder.
-struct Tpm {
+pub(super) struct Tpm {
     child: Child,
     socket: PathBuf,
 }
 
 impl Tpm {
     /// None where a program is missing. The PCRs are as after a start of the machine.
-    fn start(state: &Path) -> Option<Self> {
+    pub(super) fn start(state: &Path) -> Option<Self> {
         let all = [("busybox", "busybox-static"), ("swtpm", "swtpm")];
         if !all.iter().all(|(program, package)| wants(program, package)) {
             return None;
@@ -46,7 +46,7 @@ impl Tpm {
     }
 
     /// What busybox's shell prints that has read the guest's scripts, and talks to this TPM.
-    fn run(&self, script: &str) -> String {
+    pub(super) fn run(&self, script: &str) -> String {
         let until = Instant::now() + Duration::from_secs(20);
         let stream = loop {
             match UnixStream::connect(&self.socket) {
@@ -117,6 +117,27 @@ fn a_key_is_given_by_the_tpm_that_sealed_it_while_the_pcrs_are_those_of_the_seal
 }
 
 #[test]
+fn only_a_tpm_that_says_so_refuses_the_key() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    // TPM_RC_POLICY_FAIL, TPM_RC_INTEGRITY; TPM_RC_PCR_CHANGED, TPM_RC_RETRY, no answer.
+    for (answer, code) in [("0000099d", "3"), ("000001df", "4"), ("00000128", "1"), ("00000922", "1"), ("", "1")] {
+        let bytes = if answer.is_empty() { String::new() } else { format!("80010000000a{answer}") };
+        let script = format!("dd() {{ echo {bytes} | xxd -r -p; }}; exec 3> /dev/null; tpm_call 8001 0000015e ''; echo $?");
+        assert_eq!(shell(&script), format!("{code}\n"), "{answer}");
+    }
+    // An error after a refusal may be over at the next start.
+    let tokens =
+        "tokens() { echo 0 1; }; field() { echo 7=a; }; values_now() { echo 7=b; }; n=0; tpm_unseal() { n=$((n + 1)); why=broken; return $";
+    for (answers, expected) in [("(($n == 1 ? 3 : 1))", "1 [] broken"), ("((1))", "1 [] broken")] {
+        assert_eq!(shell(&format!("{tokens}{answers}; }}; open_sealed p3; echo \"$? [$refused] $why\"")), format!("{expected}\n"));
+    }
+    let script = format!("{tokens}((5 - n)); }}; open_sealed p3; echo \"$? [$refused]\"");
+    assert_eq!(shell(&script), "1 [yes]\n");
+}
+
+#[test]
 fn a_key_can_be_sealed_to_what_the_configuration_will_be() {
     let folder = tempfile::tempdir().unwrap();
     let Some(tpm) = Tpm::start(&folder.path().join("tpm")) else { return };
@@ -127,7 +148,7 @@ fn a_key_can_be_sealed_to_what_the_configuration_will_be() {
     }
     // measure-config's value for the next start, and the event by which it comes to be.
     let script = fs::read_to_string(repository().join("pkg/measure-config/measure-config.sh")).unwrap();
-    let script = script.replace("/config\n", &format!("{}\n", config.display()));
+    let script = script.replace("=/config\n", &format!("={}\n", config.display()));
     let next = tool("busybox", &["ash", "-c", &script, "measure-config", "next"]);
     let list = "find . -type f ! -name device.key.pem | LC_ALL=C sort | while read -r file; do sha256sum \"$file\"; done | sha256sum | cut -c 1-64";
     let digest = tool("sh", &["-c", &format!("cd {} && {list}", config.display())]);
@@ -198,7 +219,7 @@ fn stand_ins(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "TPM_STATE={folder}/tpm0; CONFIG={folder}/config; CONSOLE={folder}/console; RUN={folder}; MAPPED={folder}/mapped; MEASURE=measure; \
-         measure() {{ echo {ZEROS}; }}; has_tpm() {{ true; }}; fail() {{ echo \"fails: $1\"; exit 0; }}; \
+         measure() {{ echo {ZEROS}; }}; has_tpm() {{ true; }}; fail() {{ echo \"fails: $1\"; exit 1; }}; \
          open_with() {{ printf %s \"$2\" | cryptsetup open --test-passphrase --key-file - $1 && printf %s \"$2\" > {folder}/key; }}; \
          volume_key() {{ rm -f {folder}/vk; cryptsetup luksDump -q --dump-volume-key --volume-key-file {folder}/vk \
          --key-file {folder}/key {folder}/p3 > /dev/null; xxd -p {folder}/vk | tr -d '\\n'; }}; p3={folder}/p3; changed=stop; wish=no; \
@@ -285,17 +306,22 @@ fn a_key_for_the_owner_of_config(folder: &Path, start: &dyn Fn(&str) -> String) 
     );
 }
 
-/// What a start does with a P3 of `kind` (plain, luks, unfinished), empty or not, by CONFIG's words, with a TPM or without, when the TPM says `answer`.
+/// What a start does with a P3 of `kind` (plain, luks, unfinished), empty or not, by CONFIG's words, with a TPM or without, when the TPM says `answer`,
+/// or CONFIG is `unknown`.
 fn decides(folder: &Path, words: &str, kind: &str, has_tpm: bool, answer: &str) -> String {
     fs::create_dir_all(folder.join("config")).unwrap();
     fs::write(folder.join("config/persist_encryption"), words).unwrap();
-    let _ = fs::remove_file(folder.join("console"));
+    for name in ["console", "measured-persist", "persist-locked"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
     let (label, fresh) = (if kind == "unfinished" { "P3-new" } else { "P3" }, if kind == "empty" { "yes" } else { "" });
     let script = format!(
-        "{} has_tpm() {{ {has_tpm}; }}; has_luks() {{ test {kind} = luks -o {kind} = unfinished; }}; \
-         cryptsetup() {{ printf 'Label:         \\t{label}\\n'; }}; tpm_extend() {{ echo \"extends $1\"; }}; measure() {{ echo measures; }}; \
-         make_volume() {{ echo makes; }}; open_sealed() {{ why='not this time'; refused={}; [ {answer} = gives ]; }}; \
-         fresh={fresh}; choose_device P3; echo \"mounts $device $fresh\"",
+        "{} (trap 'end_start $?' EXIT; has_tpm() {{ {has_tpm}; }}; has_luks() {{ test {kind} = luks -o {kind} = unfinished; }}; \
+         cryptsetup() {{ printf 'Label:         \\t{label}\\n'; }}; tpm_extend() {{ echo \"extends $1: $2\"; }}; \
+         measure() {{ echo measures $1; [ '{answer}' != unknown ]; }}; \
+         make_volume() {{ echo makes; mark_persist opened; }}; \
+         open_sealed() {{ why='not this time'; refused={}; [ {answer} = gives ] && mark_persist opened; }}; \
+         fresh={fresh}; choose_device P3; echo \"mounts $device $fresh\"); true",
         stand_ins(folder),
         if answer == "refuses" { "yes" } else { "" }
     );
@@ -308,27 +334,31 @@ fn a_start_loses_no_files_and_mounts_nothing_plain_where_a_volume_is_asked_for()
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let locked = "extends 15 fails: /persist is not mounted ";
+    let (locked, opened) =
+        ("fails: /persist is not mounted extends 15: persist locked ", "measures config extends 15: opened mounts VOLUME  ");
+    let (without, made) = ("fails: /persist is not mounted ", "measures config makes extends 15: opened mounts VOLUME yes ");
     for (words, kind, has_tpm, answer, expected) in [
-        ("no", "plain", true, "", "mounts P3  "),
-        ("no", "empty", true, "", "mounts P3 yes "),
-        ("no", "luks", true, "gives", "measures mounts VOLUME  "),
-        ("tpm", "empty", true, "", "measures makes mounts VOLUME yes "),
-        ("tpm", "unfinished", true, "", "measures makes mounts VOLUME yes "),
-        ("tpm", "luks", true, "gives", "measures mounts VOLUME  "),
-        ("tpm", "luks", true, "fails", &format!("measures {locked}")),
-        ("tpm", "luks", true, "refuses", &format!("measures {locked}")),
+        ("no", "plain", true, "", "mounts P3  extends 15: persist plain "),
+        ("no", "empty", true, "", "mounts P3 yes extends 15: persist plain "),
+        ("no", "luks", true, "gives", opened),
+        ("tpm", "empty", true, "", made),
+        ("tpm", "empty", true, "unknown", &format!("measures config {locked}")),
+        ("tpm", "unfinished", true, "", made),
+        ("tpm", "luks", true, "gives", opened),
+        ("tpm", "luks", true, "fails", &format!("measures config {locked}")),
+        ("tpm", "luks", true, "refuses", &format!("measures config {locked}")),
         ("tpm", "plain", true, "", locked),
         ("tpm-if-there", "plain", true, "", locked),
-        ("tpm", "empty", false, "", "fails: /persist is not mounted "),
-        ("tpm", "plain", false, "", "fails: /persist is not mounted "),
-        ("tpm-if-there", "empty", false, "", "no TPM 2.0, so /persist is not encrypted mounts P3 yes "),
-        ("tpm-if-there", "plain", false, "", "no TPM 2.0, so /persist is not encrypted mounts P3  "),
-        ("tpm-if-there", "luks", false, "", "fails: /persist is not mounted "),
-        ("no", "luks", false, "", "fails: /persist is not mounted "),
-        // Made anew only if the TPM has said no, not if it failed.
-        ("tpm changed=new", "luks", true, "refuses", "measures makes mounts VOLUME yes "),
-        ("tpm changed=new", "luks", true, "fails", &format!("measures {locked}")),
+        ("tpm", "empty", false, "", without),
+        ("tpm", "plain", false, "", without),
+        ("tpm-if-there", "empty", false, "", "mounts P3 yes "),
+        ("tpm-if-there", "plain", false, "", "mounts P3  "),
+        ("tpm-if-there", "luks", false, "", without),
+        ("no", "luks", false, "", without),
+        // Made anew only if the TPM has said no, not if it failed, nor if it was not asked with what is in CONFIG.
+        ("tpm changed=new", "luks", true, "refuses", made),
+        ("tpm changed=new", "luks", true, "fails", &format!("measures config {locked}")),
+        ("tpm changed=new", "luks", true, "unknown", &format!("measures config {locked}")),
         ("tpm changed=new", "plain", true, "", locked),
         ("tmp", "luks", true, "gives", locked),
     ] {
@@ -336,7 +366,8 @@ fn a_start_loses_no_files_and_mounts_nothing_plain_where_a_volume_is_asked_for()
         assert_eq!(said, expected, "{words}, {kind}, {has_tpm}, {answer}");
         let console = fs::read_to_string(folder.path().join("console")).unwrap_or_default();
         assert_eq!(said.contains("fails"), folder.path().join("persist-locked").exists(), "{said}");
-        let _ = fs::remove_file(folder.path().join("persist-locked"));
+        let is_told = words == "tpm-if-there" && !has_tpm && kind != "luks";
+        assert_eq!(is_told, console.contains("EVE: no TPM 2.0 with PCRs of SHA-256, so /persist is not encrypted"), "{console}");
         assert_eq!(said.contains("fails"), console.contains("\nEVE-FAILED persist: ") && console.contains("\nhint: "), "{console}");
     }
 }
