@@ -20,6 +20,11 @@ export DM_DISABLE_UDEV=1
 # The keys are random, so there is nothing to guess that a slow derivation would protect; cryptsetup takes no fewer iterations.
 SLOT_OPTIONS='--batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000'
 UNLOCK='`eve persist unlock` opens it with the recovery key, then `eve persist reseal` seals it for the next start (docs/PERSIST.md)'
+MOUNTS=/proc/1/mounts
+# A mark in P3 that nothing in it may be lost, where the superblock of the volume's file system will be: behind the header of LUKS, which cryptsetup
+# writes last, after zeros and noise in its place. In blocks of 1 KiB.
+UNFINISHED=eve-persist-unfinished
+UNFINISHED_AT=16385
 ZEROS=0000000000000000000000000000000000000000000000000000000000000000
 
 say() {
@@ -83,6 +88,14 @@ has_tpm() {
 # Both headers, because the second one is taken when the first is damaged.
 has_luks() {
     [ "$(head -c 4 "$1")" = LUKS ] || [ "$(dd if="$1" bs=4 skip=4096 count=1 2>/dev/null)" = SKUL ]
+}
+
+is_unfinished() {
+    cmp -s -n 4096 "$1" /dev/zero && [ "$(dd if="$1" bs=1024 skip=$UNFINISHED_AT count=1 2>/dev/null | head -c ${#UNFINISHED})" = $UNFINISHED ]
+}
+
+is_mounted() {
+    grep -q "^$MAPPED /persist " "$MOUNTS"
 }
 
 pcr_now() {
@@ -152,7 +165,7 @@ import_token() {
 # drop_token DEVICE TOKEN KEY: and the slot that it opens; KEY opens another one.
 drop_token() {
     slot=$(field "$1" "$2" keyslots)
-    cryptsetup token remove --token-id "$2" "$1"
+    cryptsetup token remove --token-id "$2" "$1" || return 1
     [ -z "$slot" ] || printf %s "$3" | cryptsetup luksKillSlot --batch-mode --key-file - "$1" "$slot"
 }
 
@@ -190,11 +203,14 @@ close_seal() {
 
 # make_volume DEVICE: what was there is lost. Sets `why` if it fails.
 make_volume() {
+    check_recovery || return 1
     why="$CONFIG cannot be measured"
     values=$(next_values) || return 1
     key=$(new_key)
     why='the TPM seals no key'
     tpm_seal "$values" "$key" || return 1
+    why="$1 cannot be written"
+    printf %s "$UNFINISHED" | dd of="$1" bs=1024 seek=$UNFINISHED_AT conv=notrunc,fsync 2>/dev/null || return 1
     # shellcheck disable=SC2086 # options
     why=$(printf %s "$key" | cryptsetup luksFormat $SLOT_OPTIONS --type luks2 --cipher aes-xts-plain64 --key-size 512 --hash sha256 \
         --label P3-new --key-file - "$1" 2>&1) || return 1
@@ -203,6 +219,15 @@ make_volume() {
     key=
     renew_recovery "$1" || return 1
     close_seal
+}
+
+# check_recovery: whether persist_recovery.pem of CONFIG, if it is there, is a key. Sets `modulus`, or `why`.
+check_recovery() {
+    pem=$CONFIG/persist_recovery.pem
+    [ -e "$pem" ] || return 0
+    modulus=$(modulus_of "$pem")
+    why='persist_recovery.pem of CONFIG is no RSA key of 2048 or 3072 bits in a PEM file PUBLIC KEY'
+    [ -n "$modulus" ]
 }
 
 # renew_recovery DEVICE: a recovery key for the owner that CONFIG names, if the volume has none for that one. Sets `why` if it fails.
@@ -217,9 +242,7 @@ renew_recovery() {
     for token in $old; do
         [ "$(field "$1" "$token" owner)" != "$owner" ] || return 0
     done
-    modulus=$(modulus_of "$pem")
-    why='persist_recovery.pem of CONFIG is no RSA key of 2048 or 3072 bits in a PEM file PUBLIC KEY'
-    [ -n "$modulus" ] || return 1
+    check_recovery || return 1
     why='the TPM encrypts nothing to persist_recovery.pem'
     key=$(new_key)
     encrypted=$(tpm_encrypt "$modulus" "$(printf %s "$key" | xxd -p | tr -d '\n')") || return 1
@@ -233,7 +256,7 @@ renew_recovery() {
 }
 
 # open_sealed DEVICE: by one of the keys that the TPM gives. Fails with `why`, and with `refused` if the TPM has said that it gives none of them:
-# another failure may be over at the next start.
+# another failure may be over at the next start. Sets `sealed_to`, the PCRs and values of the seal that has opened.
 open_sealed() {
     why='no key of it is sealed to a TPM'
     refused=
@@ -243,6 +266,7 @@ open_sealed() {
         case $? in
             0)
                 refused=
+                sealed_to=" $values"
                 if why=$(open_with "$1" "$secret" 2>&1) && close_seal; then
                     secret=
                     return 0
@@ -288,6 +312,8 @@ choose_device() {
         fi
         # A start ended while it was made.
         fresh=yes
+    elif [ -z "$fresh" ] && is_unfinished "$1"; then
+        fresh=yes
     fi
     [ "$wish" != no ] || return 0
     if ! has_tpm; then
@@ -314,7 +340,10 @@ open_volume() {
     measure_config
     device=$MAPPED
     if open_sealed "$1"; then
-        [ ! -e "$CONFIG/persist_recovery.pem" ] || renew_recovery "$1" || say "EVE: the recovery key of /persist was not renewed: $why"
+        # With a seal that does not know CONFIG, whoever writes there would get a key of his own.
+        case $sealed_to in
+            *' 14='*) [ ! -e "$CONFIG/persist_recovery.pem" ] || renew_recovery "$1" || say "EVE: the recovery key of /persist was not renewed: $why" ;;
+        esac
         return
     fi
     # A system on trial may be the cause, and the one before it gets the key.
@@ -327,15 +356,18 @@ open_volume() {
     lock_persist "$why" "$UNLOCK"
 }
 
-# The volume has a file system.
+# The volume has a file system. While it has the label of an unfinished one, no file may come into it.
 settle_device() {
-    [ "$device" != "$MAPPED" ] || [ -z "$fresh" ] || cryptsetup config --label P3 "$p3"
+    [ "$device" != "$MAPPED" ] || [ -z "$fresh" ] || cryptsetup config --label P3 "$p3" ||
+        lock_persist "the label of the volume on $p3 cannot be written" 'the next start makes the volume anew'
 }
 
-# reseal P3 [N=HEX…]: a key sealed to the PCRs of the next start takes the place of all others; with values, it comes beside them.
+# reseal P3 [N=HEX…]: a key sealed to the PCRs of the next start takes the place of all others; with values, it comes beside them. Sets `outcome`, and
+# `why` if it fails.
 reseal() {
     p3=$1
     shift
+    outcome='not sealed'
     old=$(tokens "$p3" eve-tpm2)
     why="$CONFIG cannot be measured"
     values=$(next_values "$@") || return 1
@@ -345,13 +377,17 @@ reseal() {
     slot=$(free_number "$p3" Keyslots)
     why=$(add_slot "$p3" "$slot" "$key" 2>&1) || return 1
     why=$(import_token "$p3" "$slot" eve-tpm2 "$(seal_fields "$values")" 2>&1) || return 1
+    outcome='sealed to the PCRs of the next start'
+    stays=
     if [ $# = 0 ]; then
         for token in $old; do
-            drop_token "$p3" "$token" "$key"
+            drop_token "$p3" "$token" "$key" || stays="$stays $token"
         done
     fi
     key=
-    renew_recovery "$p3"
+    why="an older seal cannot be removed, and stays: token$stays of $p3"
+    [ -z "$stays" ] || return 1
+    renew_recovery "$p3" || { why="the recovery key was not renewed: $why"; return 1; }
 }
 
 # tell_state P3
@@ -404,18 +440,28 @@ run_command() {
             done
             ;;
         unlock)
-            [ ! -e "$MAPPED" ] || fail "/persist is open"
-            IFS= read -r key || [ -n "$key" ] || fail "eve persist unlock takes the recovery key on stdin"
-            said=$(open_with "$p3" "$(printf %s "$key" | tr -d ' \r\t')" 2>&1) || fail "the key does not open /persist: $said"
-            key=
-            ! has_tpm || close_seal || { cryptsetup close "$VOLUME"; fail "$why"; }
+            ! is_mounted || fail "/persist is open"
+            # It is open already if the mount failed.
+            if [ ! -e "$MAPPED" ]; then
+                IFS= read -r key || [ -n "$key" ] || fail "eve persist unlock takes the recovery key on stdin"
+                said=$(open_with "$p3" "$(printf %s "$key" | tr -d ' \r\t')" 2>&1) || fail "the key does not open /persist: $said"
+                key=
+                ! has_tpm || close_seal || { cryptsetup close "$VOLUME"; fail "$why"; }
+            fi
             e2fsck -p "$MAPPED"
-            [ $? -le 2 ] || fail "the file system of /persist needs to be repaired: e2fsck $MAPPED"
+            [ $? -le 2 ] || fail "/persist is open, and its file system is damaged. \`eve persist repair\` repairs what it can, and mounts it"
+            ;;
+        repair)
+            ! is_mounted || fail "/persist is mounted: there is nothing to repair"
+            [ -e "$MAPPED" ] || fail "/persist is locked: eve persist unlock comes first"
+            e2fsck -y "$MAPPED"
+            [ $? -le 2 ] || fail "the file system of /persist cannot be repaired"
             ;;
         reseal)
             [ -e "$MAPPED" ] || fail "/persist is locked: eve persist unlock comes first"
             has_tpm || fail "there is no TPM 2.0 with PCRs of SHA-256"
-            { check_values "$@" && reseal "$p3" "$@"; } || fail "not sealed: $why"
+            outcome='not sealed'
+            { check_values "$@" && reseal "$p3" "$@"; } || fail "$outcome: $why"
             tell_state "$p3"
             ;;
     esac

@@ -182,6 +182,8 @@ mount_persist() {
         make_partitions
         p3=$(find_part P3 9)
         [ -n "$p3" ] || fail "no P3 on $disk, though it was just made"
+        # What was on the medium before is there no more, also for a start after this one.
+        dd if=/dev/zero of="$p3" bs=1M count=1 conv=fsync 2>/dev/null || fail "cannot write to $p3"
         fresh=yes
     elif is_erased "$p3"; then
         fresh=yes

@@ -218,8 +218,8 @@ fn the_words_of_persist_encryption_are_known_or_refused() {
 fn stand_ins(folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "TPM_STATE={folder}/tpm0; CONFIG={folder}/config; CONSOLE={folder}/console; RUN={folder}; MAPPED={folder}/mapped; MEASURE=measure; \
-         measure() {{ echo {ZEROS}; }}; has_tpm() {{ true; }}; fail() {{ echo \"fails: $1\"; exit 1; }}; \
+        "TPM_STATE={folder}/tpm0; MOUNTS={folder}/mounts; CONFIG={folder}/config; CONSOLE={folder}/console; RUN={folder}; MAPPED={folder}/mapped; MEASURE=measure; \
+         measure() {{ [ $1 = config ] || echo {ZEROS}; }}; has_tpm() {{ true; }}; fail() {{ echo \"fails: $1\"; exit 1; }}; \
          open_with() {{ printf %s \"$2\" | cryptsetup open --test-passphrase --key-file - $1 && printf %s \"$2\" > {folder}/key; }}; \
          volume_key() {{ rm -f {folder}/vk; cryptsetup luksDump -q --dump-volume-key --volume-key-file {folder}/vk \
          --key-file {folder}/key {folder}/p3 > /dev/null; xxd -p {folder}/vk | tr -d '\\n'; }}; p3={folder}/p3; changed=stop; wish=no; \
@@ -246,13 +246,20 @@ fn a_volume_has_a_key_for_each_seal_and_one_for_its_owner() {
     let start = |script: &str| Tpm::start(&state).unwrap().run(&format!("{stand_ins}{script}"));
     let console = || fs::read_to_string(folder.path().join("console")).unwrap();
 
+    a_start_is_cut_short_before_the_header(folder.path(), &start);
+
     // One slot, one seal, a label until there is a file system, and the TPM gives the key no more.
     assert_eq!(
         start(
-            "make_volume $p3 || echo $why; tokens $p3 eve-tpm2; tpm_unseal '7 14 15' $(field $p3 0 private) $(field $p3 0 public); echo $?"
+            "fresh=; choose_device $p3; [ $device = $MAPPED ] && [ $fresh = yes ] || echo $device; tokens $p3 eve-tpm2; tpm_unseal '7 14 15' $(field $p3 0 private) $(field $p3 0 public); echo $?"
         ),
         "0\n3\n"
     );
+    // While it has the label of an unfinished one, nothing is mounted.
+    let fails = "device=$MAPPED; fresh=yes; cryptsetup() { false; }; (settle_device; echo mounts); true";
+    assert_eq!(start(fails), "fails: /persist is not mounted\n");
+    assert!(console().contains("the label of the volume on "), "{}", console());
+    assert_eq!(start("fresh=; choose_device $p3; echo $fresh"), "yes\n");
     assert!(console().contains("/persist has no recovery key: CONFIG has no persist_recovery.pem"), "{}", console());
     assert_eq!(
         start("device=$MAPPED; fresh=yes; cryptsetup luksDump $p3 | grep -c P3-new; settle_device; cryptsetup luksDump $p3 | grep Label"),
@@ -273,14 +280,40 @@ fn a_volume_has_a_key_for_each_seal_and_one_for_its_owner() {
         assert!(start(&format!("check_values {bad} || echo $why")).contains("is no N=HEX of a PCR of 7 14, with 64 digits"), "{bad}");
     }
     assert_eq!(start("opens; reseal $p3 && tokens $p3 eve-tpm2; cryptsetup luksDump $p3 | grep -c ': luks2'"), "open\n2\n1\n");
+    // Nothing is sealed to a CONFIG that cannot be read, and an old seal that stays is told.
+    let reseal = "opens; reseal $p3 || echo \"$outcome: $why\"; tokens $p3 eve-tpm2";
+    let config = folder.path().join("config").display().to_string();
+    assert_eq!(start(&format!("measure() {{ false; }}; {reseal}")), format!("open\nnot sealed: {config} cannot be measured\n2\n"));
+    assert_eq!(
+        start(&format!("drop_token() {{ false; }}; {reseal}")),
+        format!("open\nsealed to the PCRs of the next start: an older seal cannot be removed, and stays: token 2 of {config}\n0\n2\n")
+            .replace("/config\n", "/p3\n")
+    );
+    assert_eq!(start(reseal), "open\n1\n");
     assert_eq!(start("tpm_extend 7 other; opens; echo $refused"), "what its key was sealed to has changed: \nyes\n");
     a_key_for_the_owner_of_config(folder.path(), &start);
+}
+
+/// cryptsetup writes zeros, then noise behind 32 KiB, then the header. A start that ends before the header leaves a P3 that is made again. Files that happen
+/// to have the mark are no such P3.
+fn a_start_is_cut_short_before_the_header(folder: &Path, start: &dyn Fn(&str) -> String) {
+    fs::write(folder.join("config/persist_encryption"), "tpm").unwrap();
+    let cut = "tr '\\0' x < /dev/zero | dd of=$p3 bs=32768 seek=1 count=511 iflag=fullblock conv=notrunc 2> /dev/null; false";
+    assert_eq!(
+        start(&format!(
+            "cryptsetup() {{ {cut}; }}; is_unfinished $p3 || make_volume $p3 || is_unfinished $p3 && ! has_luks $p3 && echo cut"
+        )),
+        "cut\n"
+    );
+    let files =
+        "cp $p3 $p3.files; printf x | dd of=$p3.files bs=1 seek=1080 conv=notrunc 2> /dev/null; is_unfinished $p3.files || echo files";
+    assert_eq!(start(files), "files\n");
 }
 
 /// The owner's key stays while CONFIG names this owner; that of another takes its place.
 fn a_key_for_the_owner_of_config(folder: &Path, start: &dyn Fn(&str) -> String) {
     let mut kept = Vec::new();
-    for (name, expected) in [("first", "open\n0\n2\n"), ("first", "open\n0\n2\n"), ("second", "open\n1\n2\n")] {
+    for (name, expected) in [("first", "open\n0\n2\n"), ("first", "open\n0\n2\n"), ("second", "open\n2\n2\n")] {
         let (key, pem) = (folder.join(name).display().to_string(), folder.join("config/persist_recovery.pem"));
         if !Path::new(&key).exists() {
             tool("openssl", &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &key]);
@@ -300,13 +333,61 @@ fn a_key_for_the_owner_of_config(folder: &Path, start: &dyn Fn(&str) -> String) 
     }
     assert!(kept[0] == kept[1] && kept[1] != kept[2]);
     fs::write(folder.join("config/persist_recovery.pem"), "no key\n").unwrap();
-    assert_eq!(
-        start("opens; renew_recovery $p3 || echo $why"),
-        "open\npersist_recovery.pem of CONFIG is no RSA key of 2048 or 3072 bits in a PEM file PUBLIC KEY\n"
-    );
+    let bad = "persist_recovery.pem of CONFIG is no RSA key of 2048 or 3072 bits in a PEM file PUBLIC KEY";
+    assert_eq!(start("opens; renew_recovery $p3 || echo $why"), format!("open\n{bad}\n"));
+    let renewed = "sealed to the PCRs of the next start: the recovery key was not renewed";
+    assert_eq!(start("opens; reseal $p3 || echo \"$outcome: $why\""), format!("open\n{renewed}: {bad}\n"));
+    // A new volume is not begun without the key of its owner.
+    let same = "before=$(sha256sum < $p3); make_volume $p3 || echo $why; [ \"$before\" = \"$(sha256sum < $p3)\" ] && echo same";
+    assert_eq!(start(same), format!("{bad}\nsame\n"));
 }
 
-/// What a start does with a P3 of `kind` (plain, luks, unfinished), empty or not, by CONFIG's words, with a TPM or without, when the TPM says `answer`,
+#[test]
+fn only_a_seal_that_knows_config_lets_config_name_an_owner() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("config")).unwrap();
+    fs::write(folder.path().join("config/persist_recovery.pem"), "").unwrap();
+    for (values, expected) in [("7=a 15=b", ""), ("14=a 15=b", "renews\n"), ("7=a 14=b 15=c", "renews\n")] {
+        let script = "field() { echo $values_of_token; }; tokens() { echo 0; }; tpm_unseal() { secret=; }; open_with() { :; }; close_seal() { :; }; \
+                      renew_recovery() { echo renews; }; open_volume p3";
+        let said = shell(&format!("{}values_of_token='{values}'; {script}", stand_ins(folder.path())));
+        assert_eq!(said, expected, "{values}");
+    }
+}
+
+#[test]
+fn an_unlock_that_found_a_damaged_file_system_can_go_on() {
+    if !wants("busybox", "busybox-static") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (mapped, mounts) = (folder.path().join("mapped"), folder.path().join("mounts"));
+    fs::write(&mounts, "/dev/vda4 /config vfat ro 0 0\n").unwrap();
+    let run = |command: &str, status: u8| {
+        let checks = format!(
+            "has_luks() {{ :; }}; e2fsck() {{ echo \"e2fsck $1\"; return {status}; }}; open_with() {{ : > $MAPPED; }}; close_seal() {{ :; }}; "
+        );
+        shell(&format!("{}{checks}(run_command $p3 {command}) 2>&1 || true", stand_ins(folder.path())))
+    };
+    let damaged =
+        "e2fsck -p\nfails: /persist is open, and its file system is damaged. `eve persist repair` repairs what it can, and mounts it\n";
+    assert_eq!(run("repair", 0), "fails: /persist is locked: eve persist unlock comes first\n");
+    assert_eq!(run("unlock < /dev/null", 0), "fails: eve persist unlock takes the recovery key on stdin\n");
+    assert_eq!(run("unlock << K\nkey\nK\n", 4), damaged);
+    assert!(mapped.exists());
+    // It goes on with the open volume, and needs no key.
+    assert_eq!(run("unlock < /dev/null", 4), damaged);
+    assert_eq!(run("repair", 4), "e2fsck -y\nfails: the file system of /persist cannot be repaired\n");
+    assert_eq!(run("repair", 1), "e2fsck -y\n");
+    fs::write(&mounts, format!("{} /persist ext4 rw 0 0\n", mapped.display())).unwrap();
+    assert_eq!(run("repair", 1), "fails: /persist is mounted: there is nothing to repair\n");
+    assert_eq!(run("unlock < /dev/null", 0), "fails: /persist is open\n");
+}
+
+/// What a start does with a P3 of `kind` (plain, luks, unfinished, cut), empty or not, by CONFIG's words, with a TPM or without, when the TPM says `answer`,
 /// or CONFIG is `unknown`.
 fn decides(folder: &Path, words: &str, kind: &str, has_tpm: bool, answer: &str) -> String {
     fs::create_dir_all(folder.join("config")).unwrap();
@@ -316,11 +397,11 @@ fn decides(folder: &Path, words: &str, kind: &str, has_tpm: bool, answer: &str) 
     }
     let (label, fresh) = (if kind == "unfinished" { "P3-new" } else { "P3" }, if kind == "empty" { "yes" } else { "" });
     let script = format!(
-        "{} (trap 'end_start $?' EXIT; has_tpm() {{ {has_tpm}; }}; has_luks() {{ test {kind} = luks -o {kind} = unfinished; }}; \
+        "{} (trap 'end_start $?' EXIT; has_tpm() {{ {has_tpm}; }}; has_luks() {{ test {kind} = luks -o {kind} = unfinished; }}; is_unfinished() {{ test {kind} = cut; }}; \
          cryptsetup() {{ printf 'Label:         \\t{label}\\n'; }}; tpm_extend() {{ echo \"extends $1: $2\"; }}; \
          measure() {{ echo measures $1; [ '{answer}' != unknown ]; }}; \
          make_volume() {{ echo makes; mark_persist opened; }}; \
-         open_sealed() {{ why='not this time'; refused={}; [ {answer} = gives ] && mark_persist opened; }}; \
+         open_sealed() {{ why='not this time'; refused={}; sealed_to=; [ {answer} = gives ] && mark_persist opened; }}; \
          fresh={fresh}; choose_device P3; echo \"mounts $device $fresh\"); true",
         stand_ins(folder),
         if answer == "refuses" { "yes" } else { "" }
@@ -344,6 +425,9 @@ fn a_start_loses_no_files_and_mounts_nothing_plain_where_a_volume_is_asked_for()
         ("tpm", "empty", true, "", made),
         ("tpm", "empty", true, "unknown", &format!("measures config {locked}")),
         ("tpm", "unfinished", true, "", made),
+        // Not one that was cut short before it had a header.
+        ("tpm", "cut", true, "", made),
+        ("no", "cut", true, "", "mounts P3 yes extends 15: persist plain "),
         ("tpm", "luks", true, "gives", opened),
         ("tpm", "luks", true, "fails", &format!("measures config {locked}")),
         ("tpm", "luks", true, "refuses", &format!("measures config {locked}")),
