@@ -206,6 +206,12 @@ make_volume() {
     check_recovery || return 1
     why="$CONFIG cannot be measured"
     values=$(next_values) || return 1
+    # A seal that cannot open would have the next start make the volume anew (changed=new).
+    why='PCR 14 has another value than CONFIG alone gives'
+    case "$values " in
+        "14=$(pcr_now 14) "* | *" 14=$(pcr_now 14) "*) ;;
+        14=* | *' 14='*) return 1 ;;
+    esac
     key=$(new_key)
     why='the TPM seals no key'
     tpm_seal "$values" "$key" || return 1

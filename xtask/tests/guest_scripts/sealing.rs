@@ -340,6 +340,10 @@ fn a_key_for_the_owner_of_config(folder: &Path, start: &dyn Fn(&str) -> String) 
     // A new volume is not begun without the key of its owner.
     let same = "before=$(sha256sum < $p3); make_volume $p3 || echo $why; [ \"$before\" = \"$(sha256sum < $p3)\" ] && echo same";
     assert_eq!(start(same), format!("{bad}\nsame\n"));
+    // Nor to a PCR 14 that will not be the same in the next start.
+    fs::remove_file(folder.join("config/persist_recovery.pem")).unwrap();
+    fs::write(folder.join("tpm0/pcr-sha256/14"), "AB\n").unwrap();
+    assert_eq!(start(same), "PCR 14 has another value than CONFIG alone gives\nsame\n");
 }
 
 #[test]
