@@ -10,7 +10,12 @@ use std::{fs::File, io::ErrorKind, path::Path};
 /// `option` is the one that named the disk.
 pub fn format_of(disk: &Path, option: &str) -> Result<&'static str> {
     let file = match File::open(disk) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(usage(format!("{option} {}: no such file", disk.display()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(usage(format!(
+                "{option} {}: no such file\nhint: cargo xtask live makes dist/<arch>/current/live.qcow2, live-raw makes live.raw there",
+                disk.display()
+            )));
+        }
         file => file.with_context(|| format!("cannot open {}", disk.display()))?,
     };
     let container = Container::of(&FileImage::new(file)?).with_context(|| format!("cannot read {}", disk.display()))?;

@@ -73,7 +73,12 @@ pub struct Update {
 /// `update`.
 pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     let file = match &update.file {
-        Some(file) if !file.is_file() => return Err(usage(format!("there is no file `{}` to send", file.display()))),
+        Some(file) if !file.is_file() => {
+            return Err(usage(format!(
+                "there is no file `{}` to send\nhint: without FILE, the rootfs.img of the last build",
+                file.display()
+            )));
+        }
         Some(file) => std::path::absolute(file)?,
         None => Place::find(ctx)?.current.part("rootfs.img"),
     };
@@ -88,6 +93,9 @@ pub fn run(ctx: &Ctx, update: Update) -> Result<()> {
     let to_send = update_statement::for_sending(ctx, &file)?;
     let statement = to_send.as_ref().map(|(ToSend::There(statement) | ToSend::Made(statement))| statement.clone());
     let old = update.delta.map(|old| old.map_or_else(|| Old::OfVersion(ctx.dist().arch(ctx.knobs.image.arch)), Old::File));
+    if let Some(Old::File(old)) = &old {
+        check_old(old)?;
+    }
     let sent = Sent { file, old, statement, tries: update.tries, older: update.older };
     if !ctx.globals.dry_run {
         ensure(ctx, &[Tool::Ssh])?;
@@ -147,6 +155,16 @@ impl Old {
             ))
         })
     }
+}
+
+/// Fails if `old` is no image that a machine can run.
+fn check_old(old: &Path) -> Result<()> {
+    let what = match old.is_file() {
+        false => "is no file",
+        true if !update_statement::is_root_file_system(old)? => "is no root file system",
+        true => return Ok(()),
+    };
+    Err(usage(format!("--delta: `{}` {what}\nhint: OLD is the rootfs.img that the machine runs", old.display())))
 }
 
 /// What arrives at the machine, and where: the image, or the delta, which is there until this is dropped.
@@ -269,8 +287,9 @@ impl Machine<'_> {
         let waiting = Waiting::start("the machine checks and writes the image");
         let (lines, written) = self.write(payload.to, sent).lines();
         drop(waiting);
-        lines.iter().for_each(|line| eprintln!("{line}"));
-        match (written, lines.iter().find_map(|line| line.strip_prefix("eve update: "))) {
+        let why = lines.iter().find_map(|line| line.strip_prefix("eve update: ")).filter(|_| written.is_err());
+        lines.iter().filter(|line| why.is_none() || !line.starts_with("eve update: ")).for_each(|line| eprintln!("{line}"));
+        match (written, why) {
             (Err(_), Some(why)) => {
                 let hint = match sent.old {
                     Some(_) => "\nhint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
@@ -354,6 +373,16 @@ mod tests {
         assert_eq!(common::error::render(&refused), "error: the machine refuses the update: x is no squashfs\n");
         let broken = update("echo 'no space'; exit 3", "IMGB", "unused").unwrap_err();
         assert!(format!("{broken:#}").starts_with("the machine cannot write the update"), "{broken:#}");
+    }
+
+    #[test]
+    fn an_old_image_that_is_none_is_refused_before_the_machine_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |path: &Path| common::error::render(&check_old(path).unwrap_err()).replace(&format!("{}/", dir.path().display()), "");
+        let hint = "\nhint: OLD is the rootfs.img that the machine runs\n";
+        assert_eq!(said(&dir.path().join("nowhere")), format!("error: --delta: `nowhere` is no file{hint}"));
+        fs::write(dir.path().join("grub.cfg"), "text").unwrap();
+        assert_eq!(said(&dir.path().join("grub.cfg")), format!("error: --delta: `grub.cfg` is no root file system{hint}"));
     }
 
     #[test]
