@@ -162,7 +162,8 @@ fn find_disk(ctx: &Ctx, place: &mut Place, named: Option<&Path>) -> Result<(Path
         && let Some(newest) = newest(&ctx.dist().arch(ctx.knobs.image.arch), format)
     {
         image = newest.live(format);
-        eprintln!("note: the last build made no disk; this one is of {}", newest.path().display());
+        let name = image.file_name().unwrap_or_default().display();
+        eprintln!("note: the last build made no {name}; this one is of {}", newest.path().display());
         (place.current, place.build) = (newest.clone(), newest);
     }
     require(ctx, &image, format.row().verb)?;

@@ -227,6 +227,13 @@ impl Machine<'_> {
     fn payload(sent: &Sent, version: &str) -> Result<Payload> {
         let Some(old) = &sent.old else { return Ok(Payload { file: sent.file.clone(), to: REMOTE, _folder: None }) };
         let old = old.find(version)?;
+        if old.canonicalize().is_ok_and(|old| Some(old) == sent.file.canonicalize().ok()) {
+            return Err(usage(format!(
+                "the machine runs {version}, and `{}` is to be sent, which has that version, too\n\
+                 hint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
+                sent.file.display()
+            )));
+        }
         let folder = tempfile::tempdir().context("cannot make a folder for the delta")?;
         let file = folder.path().join("rootfs.delta");
         let made = delta::make(&old, &sent.file, &file)?;
@@ -403,6 +410,11 @@ mod tests {
         let says = common::error::render(&refused);
         let wanted = format!("error: the machine runs 3.0, and {} has no rootfs.img of that version\nhint: --delta=FILE", builds.display());
         assert!(says.starts_with(&wanted), "{says}");
+        let same = common::error::render(&Machine::payload(&sent(Old::OfVersion(builds.clone())), "2.0").err().unwrap());
+        assert!(
+            same.starts_with("error: the machine runs 2.0, and `") && same.contains("has that version, too\nhint: --delta=OLD"),
+            "{same}"
+        );
         for from in [Old::OfVersion(builds.clone()), Old::File(old.clone())] {
             let payload = Machine::payload(&sent(from), "1.0").unwrap();
             assert_eq!(payload.to, "/persist/eve-update/rootfs.delta");
