@@ -226,8 +226,9 @@ impl Machine<'_> {
     /// Makes the delta if one is to be sent; the machine runs `version`.
     fn payload(sent: &Sent, version: &str) -> Result<Payload> {
         let Some(old) = &sent.old else { return Ok(Payload { file: sent.file.clone(), to: REMOTE, _folder: None }) };
+        let is_named = matches!(old, Old::File(_));
         let old = old.find(version)?;
-        if old.canonicalize().is_ok_and(|old| Some(old) == sent.file.canonicalize().ok()) {
+        if !is_named && old.canonicalize().is_ok_and(|old| Some(old) == sent.file.canonicalize().ok()) {
             return Err(usage(format!(
                 "the machine runs {version}, and `{}` is to be sent, which has that version, too\n\
                  hint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
