@@ -5,7 +5,7 @@ use super::{Cmd, Failure, Output, Running, Tool, Tools};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal};
 use std::{
-    fs,
+    fs, io,
     os::fd::{AsRawFd as _, OwnedFd},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
@@ -160,9 +160,15 @@ pub fn check_length(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A listening socket at `path`.
+/// A listening socket at `path`, in the place of that of an earlier start.
 pub fn listen(path: &Path) -> Result<UnixListener> {
     check_length(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove the socket {}", path.display()));
+        }
+        _ => {}
+    }
     UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use child::{Cmd, Failure, Output, Tools, qemu, swtpm};
 use common::owned_folder::OwnedFolder;
 use std::{
-    fs, io,
+    fs,
     os::fd::{AsRawFd as _, OwnedFd},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -98,15 +98,12 @@ impl<'s> Switch<'s> {
     /// Our machine, whose sockets are in `folder`.
     fn on_as_ours(&self) -> Result<On> {
         let tpm = match (&self.spec.setup.tpm, &self.spec.tpm_socket) {
-            (Some(state), Some(socket)) => {
-                remove_socket(socket)?;
-                Tpm::start(self.tools, state, socket, &self.output)?
-            }
+            (Some(state), Some(socket)) => Tpm::start(self.tools, state, socket, &self.output)?,
             _ => Tpm::None,
         };
-        let qmp = listen(&self.qmp_socket)?;
+        let qmp = OwnedFd::from(swtpm::listen(&self.qmp_socket)?);
         let events_socket = self.folder.path().join(EVENTS_SOCKET);
-        let listener = self.is_switched_on_anew().then(|| listen(&events_socket)).transpose()?;
+        let listener = self.is_switched_on_anew().then(|| swtpm::listen(&events_socket).map(OwnedFd::from)).transpose()?;
         let events = listener.as_ref().map(|_| UnixStream::connect(&events_socket).context("cannot connect to QEMU")).transpose()?;
         let spec = VmSpec { qmp: Some(qmp.as_raw_fd()), events: listener.as_ref().map(OwnedFd::as_raw_fd), ..self.spec.clone() };
         let qemu = self.qemu(step(&spec.setup))?.args(argv::render(&spec)).keep_fd(qmp);
@@ -180,21 +177,6 @@ fn step(setup: &Setup) -> String {
     match setup.disks.first() {
         Some(disk) => format!("running {}", disk.path.display()),
         None => "running a machine without a disk".to_owned(),
-    }
-}
-
-/// A listening socket at `path`, where that of an earlier start may be.
-fn listen(path: &Path) -> Result<OwnedFd> {
-    remove_socket(path)?;
-    Ok(swtpm::listen(path)?.into())
-}
-
-fn remove_socket(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove the socket {}", path.display()))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use child::{Exit, Output, Running, Tools, swtpm};
-use std::{fs, io, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 /// A TPM that lives as long as the machine.
 pub(super) enum Tpm {
@@ -25,11 +25,7 @@ impl Tpm {
         if swtpm::can_be_daemon(state) {
             return swtpm::start_daemon(tools, state, output).map(Self::Daemon);
         }
-        let socket = swtpm::daemon_socket(state);
-        match fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Self::start(tools, state, &socket, output),
-        }
+        Self::start(tools, state, &swtpm::daemon_socket(state), output)
     }
 
     /// Whether it has ended.

@@ -133,7 +133,8 @@ enum Old {
 }
 
 impl Old {
-    fn find(&self, version: &str) -> Result<PathBuf> {
+    /// The image for a machine that runs `version` and gets `new`.
+    fn find(&self, version: &str, new: &Path) -> Result<PathBuf> {
         let builds = match self {
             Self::File(file) => return Ok(file.clone()),
             Self::OfVersion(builds) => builds,
@@ -147,13 +148,21 @@ impl Old {
             let text = open_file(image, None).ok().and_then(|volume| volume.text(RELEASE));
             text.is_some_and(|text| text.trim() == version)
         };
-        images.filter(is_it).min().ok_or_else(|| {
+        let found = images.filter(is_it).min().ok_or_else(|| {
             usage(format!(
                 "the machine runs {version}, and {} has no rootfs.img of that version\n\
                  hint: --delta=FILE names it; without --delta the whole image is sent",
                 builds.display()
             ))
-        })
+        })?;
+        if found.canonicalize().is_ok_and(|found| Some(found) == new.canonicalize().ok()) {
+            return Err(usage(format!(
+                "the machine runs {version}, and `{}` is to be sent, which has that version, too\n\
+                 hint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
+                new.display()
+            )));
+        }
+        Ok(found)
     }
 }
 
@@ -226,15 +235,7 @@ impl Machine<'_> {
     /// Makes the delta if one is to be sent; the machine runs `version`.
     fn payload(sent: &Sent, version: &str) -> Result<Payload> {
         let Some(old) = &sent.old else { return Ok(Payload { file: sent.file.clone(), to: REMOTE, _folder: None }) };
-        let is_named = matches!(old, Old::File(_));
-        let old = old.find(version)?;
-        if !is_named && old.canonicalize().is_ok_and(|old| Some(old) == sent.file.canonicalize().ok()) {
-            return Err(usage(format!(
-                "the machine runs {version}, and `{}` is to be sent, which has that version, too\n\
-                 hint: --delta=OLD names the image that the machine runs; without --delta the whole image is sent",
-                sent.file.display()
-            )));
-        }
+        let old = old.find(version, &sent.file)?;
         let folder = tempfile::tempdir().context("cannot make a folder for the delta")?;
         let file = folder.path().join("rootfs.delta");
         let made = delta::make(&old, &sent.file, &file)?;
